@@ -1,0 +1,124 @@
+"""The tree of what can go wrong.
+
+```
+MlvError
+├── InvalidName          (ValueError)         an experiment, kind, stream or event has a name that cannot be used
+├── InvalidArgument      (ValueError)         an option has a value that it cannot have
+├── InvalidStep          (TypeError)          a step is not a number
+├── InvalidParams        (TypeError)          params are not mapping-like, or hold a value without a JSON form
+├── InvalidPattern       (ValueError)         a regular expression or a pattern over names cannot be read
+├── ParamsConflict       (ValueError)         params differ from those the experiment was made with
+├── SavedirUnusable      (OSError)            nothing can be created in the folder given
+├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
+├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
+├── CheckpointMissing    (FileNotFoundError)  there is no file where the checkpoint should be
+├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── TooManyStreams       (ValueError)         one run may not write into so many streams
+├── RunClosed            (RuntimeError)       the run has ended: it takes no more events
+└── MissingExtra         (ImportError)        an optional package is needed
+
+MlvWarning               (UserWarning)
+├── RejectedWarning      an event could not be stored as it was given
+├── RedactedWarning      what looked like a credential was kept from the disk
+└── WritingStalled       the writer cannot append: the disk is full, or hangs, or the process is gone
+```
+
+Every error carries what it is about as attributes and survives pickling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class MlvError(Exception):
+    """Base of everything that mlv raises on purpose; the keyword arguments become attributes."""
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+    def __getattr__(self, name: str) -> Any:
+        fields = self.__dict__.get("fields", {})
+        if name in fields:
+            return fields[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), str(self), self.fields)
+
+
+def _rebuild(kind: type[MlvError], message: str, fields: dict[str, Any]) -> MlvError:
+    return kind(message, **fields)
+
+
+class InvalidName(MlvError, ValueError):
+    """An experiment, kind, stream or event has a name that cannot be used."""
+
+
+class InvalidArgument(MlvError, ValueError):
+    """An option has a value that it cannot have."""
+
+
+class InvalidStep(MlvError, TypeError):
+    """A step is not a number."""
+
+
+class InvalidParams(MlvError, TypeError):
+    """Params are not mapping-like, or hold a value without a JSON form."""
+
+
+class InvalidPattern(MlvError, ValueError):
+    """A regular expression or a pattern over names cannot be read."""
+
+
+class ParamsConflict(MlvError, ValueError):
+    """Params differ from those that the experiment was made with."""
+
+
+class SavedirUnusable(MlvError, OSError):
+    """Nothing can be created in the folder given."""
+
+
+class ExperimentExists(MlvError, FileExistsError):
+    """The name is taken, and the caller asked for an error in that case."""
+
+
+class NotAnExperiment(MlvError, FileNotFoundError):
+    """The folder has no readable meta.json."""
+
+
+class CheckpointMissing(MlvError, FileNotFoundError):
+    """There is no file where the checkpoint should be."""
+
+
+class MetaEdited(MlvError, ValueError):
+    """meta.json is not the one that its runs recorded."""
+
+
+class TooManyStreams(MlvError, ValueError):
+    """One run may not write into so many streams."""
+
+
+class RunClosed(MlvError, RuntimeError):
+    """The run has ended: it takes no more events."""
+
+
+class MissingExtra(MlvError, ImportError):
+    """An optional package is needed for what was asked."""
+
+
+class MlvWarning(UserWarning):
+    """Base of the warnings that mlv shows."""
+
+
+class RejectedWarning(MlvWarning):
+    """An event could not be stored as it was given."""
+
+
+class RedactedWarning(MlvWarning):
+    """What looked like a credential was kept from the disk."""
+
+
+class WritingStalled(MlvWarning):
+    """The writer cannot append: the disk is full, or hangs, or the process is gone."""

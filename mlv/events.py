@@ -1,0 +1,161 @@
+"""What can happen in an experiment: the event as it is read, and one frozen record for the data of each structural type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar
+
+TYPES = frozenset(
+    "run_started run_ended run_paused run_resumed heartbeat params tags note metrics metadata message event file image figure "
+    "audio video text table histogram array pr_curve graph checkpoint system rejected dropped rewound redacted seal".split()
+)
+"""Every type of format 1. Readers pass over types that they do not know, and keep them."""
+
+STATUSES = ("running", "ok", "failed", "interrupted", "preempted", "killed", "lost")
+"""What a run can be: `killed` went without a word, `lost` has not been heard of for five minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One immutable line of a log: who, when, what kind, which name, and its data."""
+
+    run: str
+    """The run that made the event; begins with `r`."""
+    seq: int
+    """Number of the event within its run, from 1, over all streams."""
+    time: datetime
+    """When `log()` was called, in UTC."""
+    type: str
+    name: str = ""
+    """A path with `/`; the root's name is empty."""
+    step: int | float | str | list[Any] | None = None
+    at: Mapping[str, Any] = field(default_factory=dict)
+    """Coordinates other than the step."""
+    data: Any = None
+    """What was logged, NaN and infinities restored."""
+    stream: str = "log"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the line that this version does not know."""
+
+    @property
+    def subject(self) -> str:
+        """The run that the event is about: its own, or the one that a writer names in `data.of`."""
+        of = self.data.get("of") if isinstance(self.data, dict) else None
+        return of if isinstance(of, str) else self.run
+
+    def __repr__(self) -> str:
+        where = f" step={self.step!r}" if self.step is not None else ""
+        return f"<Event {self.run}:{self.seq} {self.type} {self.name!r}{where} {self.data!r}>"
+
+
+R = TypeVar("R", bound="Record")
+
+
+class Record:
+    """The data of one structural type; what is absent is left out on disk, unknown fields are passed over."""
+
+    __slots__ = ()
+    TYPE: ClassVar[str]
+
+    def to_data(self) -> dict[str, Any]:
+        """The mapping that stands in the event's `data`."""
+        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))  # type: ignore[arg-type]
+        return {name: value for name, value in pairs if value is not None}
+
+    @classmethod
+    def from_data(cls: type[R], data: Mapping[str, Any]) -> R:
+        """Read the mapping back; a field that is missing gets its default."""
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted(Record):
+    """A process begins to write into the experiment."""
+
+    TYPE: ClassVar[str] = "run_started"
+    exp: str = ""
+    """ID of the experiment: SHA-256 of the bytes of meta.json."""
+    parent_run: str | None = None
+    process: Mapping[str, Any] | None = None
+    """Host, boot, process namespace, pid and start time: enough to say later whether the process is gone."""
+    params: Mapping[str, Any] | None = None
+    """Params of this run that differ from the experiment's, as `may_change` allows."""
+    script: Mapping[str, Any] | None = None
+    git: Mapping[str, Any] | None = None
+    env: Mapping[str, Any] | None = None
+    machine: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Record):
+    """A run is over; said by the run itself, or by the writer about a process that went without a word."""
+
+    TYPE: ClassVar[str] = "run_ended"
+    status: str = "ok"
+    of: str | None = None
+    exception: Mapping[str, Any] | None = None
+    """`type`, `message` and `traceback` of the uncaught exception."""
+    filtered: int | None = None
+    """Number of metric values and events that the filters of loggers kept from the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused(Record):
+    """Work stops for a while, for a stated reason."""
+
+    TYPE: ClassVar[str] = "run_paused"
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed(Record):
+    """Work goes on after a pause."""
+
+    TYPE: ClassVar[str] = "run_resumed"
+    paused_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Record):
+    """The writer sees the run's process alive though it logs nothing."""
+
+    TYPE: ClassVar[str] = "heartbeat"
+    of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Record):
+    """An event that could not be stored as it was given: why, and what could be read of it."""
+
+    TYPE: ClassVar[str] = "rejected"
+    type: str = ""
+    reason: str = ""
+    rest: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Record):
+    """Events that were not accepted: a range of `seq` of the subject, both ends included."""
+
+    TYPE: ClassVar[str] = "dropped"
+    first: int = 0
+    last: int = 0
+    count: int = 0
+    reason: str = ""
+    of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seal(Record):
+    """Proof of the lines of one run in one stream since the run's previous seal there, if there is one."""
+
+    TYPE: ClassVar[str] = "seal"
+    of: str = ""
+    stream: str = ""
+    lines: int = 0
+    sha256: str = ""
+    """SHA-256 over the previous seal's digest, if any, and the SHA-256 of each line (newline included), in file order."""
+    previous: str | None = None

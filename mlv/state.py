@@ -1,0 +1,130 @@
+"""What is true after a list of events: the runs of an experiment and what was added to it. A pure fold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from mlv.events import Event
+
+LOST_AFTER = timedelta(minutes=5)
+"""A run that nobody has heard of for so long is lost, until it speaks again."""
+
+STRUCTURAL = (
+    "run_started",
+    "run_ended",
+    "run_paused",
+    "run_resumed",
+    "heartbeat",
+    "params",
+    "tags",
+    "note",
+    "metadata",
+)
+"""The types of which this fold takes more than the time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, as far as its events tell."""
+
+    id: str
+    parent_run: str | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    last_heard: datetime | None = None
+    verdict: str | None = None
+    """The status that `run_ended` gave, None while there is none."""
+    exception: Mapping[str, Any] | None = None
+    """Type, message and traceback of the exception that ended the run."""
+    paused: bool = False
+    exp: str | None = None
+    """The experiment's ID as the run saw it."""
+    process: Mapping[str, Any] | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Params of this run that differ from the experiment's."""
+
+    def status(self, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool] = lambda process: False) -> str:
+        """The run's status at a moment; `is_gone` says whether a process has provably ended."""
+        if self.verdict is not None:
+            return self.verdict
+        if self.process is not None and is_gone(self.process):
+            return "killed"
+        return "lost" if self.last_heard is not None and now - self.last_heard > LOST_AFTER else "running"
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the start to the end, or to what was last heard; None if no start is known."""
+        until = self.ended or self.last_heard
+        return (until - self.started).total_seconds() if self.started and until else None
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An experiment after some of its events."""
+
+    runs: Mapping[str, Run] = field(default_factory=dict)
+    """Every run that a `run_started` names, in the order of their start, also those of children."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """What `params` events added."""
+    tags: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    descriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What `log.describe` said about each metric, by full name."""
+
+    @property
+    def main_runs(self) -> list[Run]:
+        """The runs that no other run started."""
+        return [run for run in self.runs.values() if run.parent_run is None]
+
+
+def fold(events: Iterable[Event], state: State | None = None) -> State:
+    """The state after the events, which come in the order of their times."""
+    result = state or State()
+    for event in events:
+        result = _after(result, event)
+    return result
+
+
+def _after(state: State, event: Event) -> State:
+    data = event.data if isinstance(event.data, Mapping) else {}
+    state = _with_run(state, event, data)
+    if event.type == "params":
+        return replace(state, params={**state.params, **data})
+    if event.type == "tags":
+        new = [str(tag) for tag in data.get("tags", ()) if tag not in state.tags]
+        return replace(state, tags=(*state.tags, *new))
+    if event.type == "note":
+        return replace(state, notes=(*state.notes, str(data.get("text", ""))))
+    if event.type == "metadata":
+        known = state.descriptions.get(event.name, {})
+        return replace(state, descriptions={**state.descriptions, event.name: {**known, **data}})
+    return state
+
+
+def _with_run(state: State, event: Event, data: Mapping[str, Any]) -> State:
+    subject = event.subject
+    run = state.runs.get(subject)
+    if run is None and event.type != "run_started":
+        return state  # a writer's own run, or one whose beginning was lost
+    changed = _run_after(run or Run(subject), event, data)
+    return replace(state, runs={**state.runs, subject: changed})
+
+
+def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
+    heard = max(run.last_heard, event.time) if run.last_heard else event.time
+    run = replace(run, last_heard=heard)
+    if event.type == "run_started":
+        return replace(
+            run, started=event.time, parent_run=data.get("parent_run"), exp=data.get("exp"),
+            process=data.get("process"), params=data.get("params") or {},
+        )  # fmt: skip
+    if event.type == "run_ended":
+        if run.verdict is not None and event.run != run.id:
+            return run  # the run's own word counts, not that of a writer who found it gone
+        return replace(run, ended=event.time, verdict=str(data.get("status", "ok")), exception=data.get("exception"))
+    if event.type in ("run_paused", "run_resumed"):
+        return replace(run, paused=event.type == "run_paused")
+    return run
