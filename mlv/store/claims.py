@@ -1,0 +1,146 @@
+"""Claims: which process may append to a stream. No file ever has two writers."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.store import layout
+from mlv.store.owners import Owner
+
+_LOCK_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A claim as it stands on the disk."""
+
+    owner: Owner
+    run: str
+    """The writer's own run."""
+
+    def to_bytes(self) -> bytes:
+        """The content of the claim's file."""
+        return orjson.dumps({"run": self.run, **self.owner.to_data()})
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claim that was granted."""
+
+    stream: str
+    """The stream to write: the one asked for, or `NAME@WRITER` where that one belongs to somebody else."""
+    was_stale: bool
+    """Whether the stream's last writer died: its runs may want verdicts and seals."""
+
+
+def read(folder: Path, stream: str) -> Claim | None:
+    """The claim on a stream, None if there is none; one that cannot be read counts as nobody's we could judge."""
+    try:
+        data: Mapping[str, Any] = orjson.loads(layout.claim_path(folder, stream).read_bytes())
+        return Claim(Owner.from_data(data), str(data["run"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Claim(Owner("", "", "", 0, ""), "")
+
+
+def claim(folder: Path, stream: str, mine: Claim) -> Granted:
+    """Make the stream ours; where it has a living owner, or one that cannot be judged from here, a stream beside it.
+
+    Raises:
+        OSError: The claim's file cannot be written.
+    """
+    path = layout.claim_path(folder, stream)
+    for made in (path.parent.parent, path.parent):  # not the experiment's own folder: a deleted one stays deleted
+        made.mkdir(exist_ok=True)
+    if _create(path, mine):
+        return Granted(stream, was_stale=False)
+    if read(folder, stream) == mine:
+        return Granted(stream, was_stale=False)
+    if _take_over(folder, stream, mine):
+        return Granted(stream, was_stale=True)
+    beside = f"{stream}@{mine.run}"
+    _create(layout.claim_path(folder, beside), mine)
+    return Granted(beside, was_stale=False)
+
+
+def release(folder: Path, stream: str, mine: Claim) -> None:
+    """Give the stream back; does nothing if it is not ours, or the folder is gone."""
+    with suppress(OSError):
+        if read(folder, stream) == mine:
+            layout.claim_path(folder, stream).unlink()
+
+
+def stale(folder: Path) -> list[str]:
+    """The streams whose claim's owner is provably gone."""
+    try:
+        names = sorted(os.listdir(folder / layout.HOUSEKEEPING / "claims"))
+    except OSError:
+        return []
+    streams = [name[: -len(".json")] for name in names if name.endswith(".json")]
+    return [stream for stream in streams if (held := read(folder, stream)) is not None and held.owner.is_gone()]
+
+
+def _create(path: Path, mine: Claim) -> bool:
+    """Make the claim's file with its content in one step; False if there is one."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    temporary.write_bytes(mine.to_bytes())
+    try:
+        os.link(temporary, path)
+        return True
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here: exclusive creation, with the content a moment later
+        try:
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return False
+        with os.fdopen(fd, "wb") as file:
+            file.write(mine.to_bytes())
+        return True
+    finally:
+        temporary.unlink()
+
+
+def _take_over(folder: Path, stream: str, mine: Claim) -> bool:
+    """Replace the claim of an owner that is provably gone."""
+    from filelock import FileLock
+
+    lock = FileLock(folder / layout.HOUSEKEEPING / "claims" / ".lock")
+    try:
+        lock.acquire(timeout=_LOCK_TIMEOUT_S)
+    except (OSError, NotImplementedError):  # filelock's Timeout is an OSError too
+        pass  # Locks do not work on this file system: renaming below lets only one succeed all the same.
+    try:
+        held = read(folder, stream)
+        if held is None or not held.owner.is_gone():
+            return held is None and _create(layout.claim_path(folder, stream), mine)
+        return _replace(layout.claim_path(folder, stream), held, mine)
+    finally:
+        with suppress(OSError, NotImplementedError):
+            lock.release()
+
+
+def _replace(path: Path, held: Claim, mine: Claim) -> bool:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.stale")
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return False  # somebody else was faster
+    try:
+        if aside.read_bytes() != held.to_bytes():  # in between, somebody made this a claim that lives
+            with suppress(OSError):
+                os.link(aside, path)
+            return False
+        return _create(path, mine)
+    finally:
+        with suppress(OSError):
+            aside.unlink()

@@ -1,0 +1,71 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+
+def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
+    """Write a new file beside its place, fsync it, and move it there in one step.
+
+    Returns:
+        SHA-256 of the content, in hexadecimal.
+
+    Raises:
+        FileExistsError: There is such a file already; it is left as it was.
+        OSError: It could not be written; nothing is left behind.
+    """
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        _move_new(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    sync_folder(path.parent)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _move_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing."""
+    try:
+        os.link(temporary, path)  # unlike rename, link refuses to replace a file
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(f"{path} exists") from None
+        os.rename(temporary, path)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def sha256_file(path: Path) -> tuple[str, int]:
+    """SHA-256 in hexadecimal, and size in bytes, of a file; it is read once, in pieces.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+            size += len(piece)
+    return digest.hexdigest(), size

@@ -1,0 +1,116 @@
+"""Where everything of an experiment lies, and which names are allowed there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from mlv.errors import InvalidName
+
+META = "meta.json"
+FILES = "files"
+DEFAULT_STREAM = "log"
+HOUSEKEEPING = ".mlv"
+"""Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
+
+RESERVED = re.compile(r"(log|files|models|system|console|rank\d+)\Z", re.IGNORECASE)
+
+
+def stream_file(stream: str) -> str:
+    """File name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
+    return "log.jsonl" if stream == DEFAULT_STREAM else f"{stream}.log.jsonl"
+
+
+def stream_of(file_name: str) -> str | None:
+    """The stream that a file holds, None if it is no log."""
+    if file_name == "log.jsonl":
+        return DEFAULT_STREAM
+    return file_name[: -len(".log.jsonl")] if file_name.endswith(".log.jsonl") else None
+
+
+def logical_stream(stream: str) -> str:
+    """`val` for `val@rk3v9x2m`, the file that a second writer made beside `val`."""
+    return stream.partition("@")[0]
+
+
+def streams_in(folder: Path) -> list[str]:
+    """The streams that have a file, the default one first."""
+    names = [stream_of(entry.name) for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    return sorted((name for name in names if name), key=lambda name: (logical_stream(name) != DEFAULT_STREAM, name))
+
+
+def claim_path(folder: Path, stream: str) -> Path:
+    """The file that says which process may append to the stream."""
+    return folder / HOUSEKEEPING / "claims" / f"{stream}.json"
+
+
+def torn_path(folder: Path, stream: str, offset: int) -> Path:
+    """Where a half line is kept that a crash left at `offset` of the stream."""
+    return folder / HOUSEKEEPING / "torn" / f"{stream_file(stream)}.{offset}"
+
+
+def is_experiment(folder: Path) -> bool:
+    """Whether the folder holds an experiment."""
+    return (folder / META).is_file()
+
+
+def enclosing_experiment(path: Path) -> Path | None:
+    """The innermost experiment that holds the path, None if there is none."""
+    return next((folder for folder in path.parents if is_experiment(folder)), None)
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Every experiment at or below the root, parents before their sub-experiments, in order of name."""
+    if is_experiment(root):
+        yield root
+    try:
+        folders = sorted(
+            entry.name
+            for entry in os.scandir(root)
+            if entry.is_dir(follow_symlinks=False) and entry.name != HOUSEKEEPING
+        )
+    except OSError:
+        return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
+    for name in folders:
+        yield from walk(root / name)
+
+
+def check_name(name: object, what: str) -> str:
+    """Accept a name for one folder or file.
+
+    Raises:
+        InvalidName: It is no text, is empty or only dots, or has a separator or a control character.
+    """
+    if not isinstance(name, str):
+        kind = type(name).__name__
+        hint = " (params are the third argument: Exp(savedir, name, params))" if isinstance(name, dict) else ""
+        raise InvalidName(f"{what} {name!r} is of type {kind}: give a text{hint}", name=name)
+    if not name.strip(". "):
+        raise InvalidName(f"{what} {name!r} is empty or only dots: give it at least one other character", name=name)
+    if "/" in name or "\\" in name:
+        raise InvalidName(
+            f"{what} {name!r} holds a path separator: give one name, and the folders in savedir", name=name
+        )
+    if any(ord(character) < 32 or ord(character) == 127 for character in name):
+        raise InvalidName(f"{what} {name!r} holds a control character: leave it out", name=name)
+    if name == HOUSEKEEPING or len(os.fsencode(name)) > 200:
+        raise InvalidName(f"{what} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
+    return name
+
+
+def check_label(name: object, what: str) -> str:
+    """Accept the name of a kind or of a stream.
+
+    Raises:
+        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rank<N>, or holds @).
+    """
+    text = check_name(name, what)
+    if RESERVED.match(text) or "@" in text or text.startswith("."):
+        raise InvalidName(
+            f"{what} {text!r} is reserved: log, files, models, system, console, rank<N>, names with @ and names "
+            f"that begin with a dot are mlv's own; choose another",
+            name=text,
+        )
+    return text

@@ -1,0 +1,112 @@
+"""Which process is meant, and whether it is provably gone."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process, so described that no other one is ever taken for it."""
+
+    machine: str
+    """Machine ID, or the host's name where there is none."""
+    boot: str
+    """ID of the boot; the same for all containers of one kernel."""
+    pidns: str
+    """Process namespace: within it the pid has a meaning."""
+    pid: int
+    start: str
+    """Start time of the process, as its system tells it: pids are used again."""
+
+    def to_data(self) -> dict[str, Any]:
+        """A mapping for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Owner:
+        """Read the mapping back.
+
+        Raises:
+            KeyError, TypeError, ValueError: It does not describe a process.
+        """
+        texts = [str(data[key]) for key in ("machine", "boot", "pidns")]
+        return cls(*texts, int(data["pid"]), str(data["start"]))
+
+    @classmethod
+    def current(cls) -> Owner:
+        """The calling process."""
+        machine, boot, pidns = _host()
+        return cls(machine, boot, pidns, os.getpid(), process_start(os.getpid()) or "")
+
+    def is_gone(self) -> bool:
+        """Whether the process has provably ended: False also means that nothing can be said from here."""
+        machine, boot, pidns = _host()
+        if self.machine == machine and self.boot != boot:
+            return True  # the machine was started again since
+        if (self.machine, self.boot, self.pidns) != (machine, boot, pidns):
+            return False
+        return process_start(self.pid) != self.start
+
+
+def process_is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether the process that a `run_started` describes has provably ended."""
+    try:
+        return Owner.from_data(process).is_gone()
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
+def process_start(pid: int) -> str | None:
+    """Start time of a process that runs, None if there is none or only its remains are waited for."""
+    if sys.platform.startswith("linux"):
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+        except OSError:
+            return None
+        # The command stands in parentheses and may hold any byte, also parentheses.
+        fields = stat[stat.rindex(b")") + 2 :].split()
+        return None if fields[0] in (b"Z", b"X") else fields[19].decode()
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else repr(process.create_time())
+    except psutil.Error:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _host() -> tuple[str, str, str]:
+    return _machine_id(), _boot_id(), _pid_namespace()
+
+
+def _machine_id() -> str:
+    # The host's name goes in too: containers often share the machine ID of their image.
+    try:
+        return f"{Path('/etc/machine-id').read_text().strip()[:12]}-{socket.gethostname()}".lstrip("-")
+    except OSError:
+        return socket.gethostname()
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        import psutil
+
+        return repr(round(psutil.boot_time()))
+
+
+def _pid_namespace() -> str:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""

@@ -1,0 +1,95 @@
+"""Reading what is there: a log that is running, crashed or half copied gives every event that is whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.events import Event
+from mlv.state import STRUCTURAL, Run, State, fold
+from mlv.store import layout
+from mlv.store.streams import Skipped, read_lines
+
+
+@dataclass
+class Lines:
+    """The lines of some streams, and what had to be passed over."""
+
+    folder: Path
+    streams: list[str]
+    types: tuple[str, ...] | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+    """What the reading so far passed over."""
+
+    def __iter__(self) -> Iterator[Event]:
+        for stream in self.streams:
+            yield from self.of_stream(stream)
+
+    def of_stream(self, stream: str, offset: int = 0) -> Iterator[Event]:
+        """Events of one stream, in file order, from an offset on."""
+        for start, line in self.raw(stream, offset):
+            event = self.event(stream, start, line)
+            if event is not None:
+                yield event
+
+    def raw(self, stream: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Offset and bytes of the lines that may be of the types wanted."""
+        wanted = _type_filter(self.types) if self.types is not None else None
+        try:
+            for start, line in read_lines(self.folder / layout.stream_file(stream), offset):
+                if wanted is None or wanted(line):
+                    yield start, line
+        except FileNotFoundError:
+            return  # removed, or merged into another, since the streams were listed
+
+    def event(self, stream: str, start: int, line: bytes) -> Event | None:
+        """The event of a line, None where it is not wanted; one that cannot be read is noted in `skipped`."""
+        try:
+            event = event_from_line(line, layout.logical_stream(stream))
+        except BadLine as error:
+            reason = str(error) if line.endswith(b"\n") else "half a line: it is being written, or was cut off"
+            self.skipped.append(Skipped(stream, start, start + len(line), reason))
+            return None
+        return event if self.types is None or event.type in self.types else None
+
+
+def _type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
+    """Whether a line may be of one of the types, decided without parsing it."""
+    return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
+
+
+def read_state(folder: Path, streams: Iterable[str] | None = None) -> State:
+    """The state of an experiment after all that its streams hold."""
+    names = layout.streams_in(folder) if streams is None else list(streams)
+    lines = Lines(folder, names, STRUCTURAL)
+    wanted = _type_filter(STRUCTURAL)
+    last: dict[bytes, tuple[str, bytes]] = {}
+    events = []
+    for stream in names:
+        for start, line in Lines(folder, [stream]).raw(stream):
+            last[line[8 : line.find(b'"', 8)]] = (stream, line)
+            if wanted(line) and (event := lines.event(stream, start, line)) is not None:
+                events.append(event)
+    state = fold(sorted(events, key=lambda event: event.time))
+    return _heard(state, _times(lines, last.values()))
+
+
+def _times(lines: Lines, last: Iterable[tuple[str, bytes]]) -> dict[str, datetime]:
+    """When each run made the last of its lines."""
+    reader = Lines(lines.folder, [])
+    events = [event for stream, line in last if (event := reader.event(stream, 0, line)) is not None]
+    return {event.run: event.time for event in events}
+
+
+def _heard(state: State, times: Mapping[str, datetime]) -> State:
+    """The state, each run having been heard of at the time of its last line, whatever the line's type."""
+
+    def updated(run: Run) -> Run:
+        moments = [moment for moment in (run.last_heard, times.get(run.id)) if moment is not None]
+        return replace(run, last_heard=max(moments, default=None))
+
+    return replace(state, runs={name: updated(run) for name, run in state.runs.items()})

@@ -1,0 +1,183 @@
+"""Streams: appending whole lines, mending torn tails, and reading what can be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from mlv.protocols import FileLayer
+from mlv.store import layout
+from mlv.store.files import sync_folder
+
+_PIECE = 1 << 20
+
+
+class SystemFiles:
+    """The real system calls."""
+
+    def open(self, path: str, flags: int) -> int:
+        """As `os.open`; new files honour the umask."""
+        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+
+    write = staticmethod(os.write)
+    fsync = staticmethod(os.fsync)
+    truncate = staticmethod(os.ftruncate)
+    close = staticmethod(os.close)
+
+    def size(self, fd: int) -> int:
+        """Size of the open file in bytes."""
+        return os.fstat(fd).st_size
+
+
+class StreamFile:
+    """The end of one stream, for its only writer: whole lines are added, or none."""
+
+    def __init__(self, folder: Path, stream: str, files: FileLayer | None = None) -> None:
+        """Open the stream, mending a torn tail first: a half line left by a crash would swallow the next one.
+
+        Raises:
+            OSError: The file cannot be opened, read or mended.
+        """
+        self._files = files or SystemFiles()
+        self.path = folder / layout.stream_file(stream)
+        mend(folder, stream)
+        is_new = not self.path.exists()
+        self._fd = self._files.open(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        self.size = self._files.size(self._fd)
+        self._torn = False
+        self.is_dirty = is_new
+        if is_new:
+            sync_folder(folder)
+
+    def append(self, lines: bytes) -> None:
+        """Add whole lines.
+
+        Raises:
+            OSError: Not all could be written; those that were are taken back, now or before the next append.
+        """
+        self._take_back()
+        self._torn = True
+        try:
+            self._write(lines)
+        except OSError:
+            with suppress(OSError):
+                self._take_back()
+            raise
+        self._torn = False
+        self.size += len(lines)
+
+    def append_pieces(self, pieces: Iterator[bytes]) -> None:
+        """Add one line that comes in pieces; as `append`."""
+        self._take_back()
+        self._torn = True
+        total = 0
+        try:
+            for piece in pieces:
+                self._write(piece)
+                total += len(piece)
+        except OSError:
+            with suppress(OSError):
+                self._take_back()
+            raise
+        self._torn = False
+        self.size += total
+
+    def _write(self, data: bytes) -> None:
+        self.is_dirty = True
+        written = self._files.write(self._fd, data)
+        while written < len(data):
+            data = data[written:]
+            written = self._files.write(self._fd, data)
+
+    def _take_back(self) -> None:
+        if self._torn:
+            self._files.truncate(self._fd, self.size)
+            self._torn = False
+
+    def sync(self) -> None:
+        """Return when everything appended so far is on the disk."""
+        if self.is_dirty:
+            self._files.fsync(self._fd)
+            self.is_dirty = False
+
+    def close(self) -> None:
+        """Give the descriptor back; does not sync."""
+        self._files.close(self._fd)
+
+
+def mend(folder: Path, stream: str) -> Path | None:
+    """Move a half line at the end of a stream to a file beside it; a line that lacks only its newline gets it.
+
+    Returns:
+        Where the half line lies now, None if there was none.
+    """
+    path = folder / layout.stream_file(stream)
+    try:
+        file = open(path, "rb+")  # noqa: SIM115 - closed below; an absent file is the common case
+    except FileNotFoundError:
+        return None
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        start = _end_of_last_line(file.seek, file.read, size)
+        if start == size:
+            return None
+        file.seek(start)
+        tail = file.read()
+        if _is_complete(tail):
+            file.write(b"\n")
+            return None
+        side = layout.torn_path(folder, stream, start)
+        side.parent.mkdir(parents=True, exist_ok=True)
+        with open(side, "ab") as kept:
+            kept.write(tail)
+            kept.flush()
+            os.fsync(kept.fileno())
+        file.truncate(start)
+        return side
+
+
+def _end_of_last_line(seek: Callable[[int], int], read: Callable[[int], bytes], size: int) -> int:
+    """Offset just behind the last newline."""
+    end = size
+    while end > 0:
+        start = max(0, end - _PIECE)
+        seek(start)
+        newline = read(end - start).rfind(b"\n")
+        if newline >= 0:
+            return start + newline + 1
+        end = start
+    return 0
+
+
+def _is_complete(tail: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(tail), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Bytes of a stream that hold no event: `start` included, `end` not."""
+
+    stream: str
+    start: int
+    end: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{layout.stream_file(self.stream)}, bytes {self.start} to {self.end}: {self.reason}"
+
+
+def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of each line from `offset` on, newline included; the last one may lack it."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        for line in file:
+            yield offset, line
+            offset += len(line)

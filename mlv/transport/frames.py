@@ -1,0 +1,114 @@
+"""The bytes of a ring: a header of words and tables, and frames that are there wholly or not at all.
+
+```
+0       words of 8 bytes (those of the producer and of the writer in cache lines of their own)
+4096    JSON: run, experiment, process
+12288   cursors: one JSON array [stream, head] a line
+65536   frames, each at a multiple of 8
+```
+
+A frame: CRC-32 (4 bytes), then seq, time in ns, step (8 each), code = cursor * 4 + kind, length of the payload (4 each), the
+payload. The CRC covers all behind it and is seeded with the frame's position, which counts on over all laps: a frame of an
+earlier lap, one that is half written, or one whose stores another core sees in a different order does not match. The head is
+published, by one aligned store, after the frame.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+MAGIC = int.from_bytes(b"mlvring1", "little")
+
+# Words, by index.
+W_MAGIC, W_CAPACITY, W_INFO_BYTES = 0, 1, 2
+W_HEAD, W_WANTED_SYNC, W_ENDED, W_CURSOR_BYTES = 8, 9, 10, 11  # stored by the producer
+W_TAIL, W_SYNCED, W_STAMP, W_ERRNO, W_DONE, W_TOUCHED, W_WRITER_PID, W_WRITER_START = range(16, 24)  # by the writer
+
+INFO_OFFSET = 4096
+CURSOR_OFFSET = 12288
+DATA_OFFSET = 65536
+CURSOR_BYTES = DATA_OFFSET - CURSOR_OFFSET
+
+FIELDS = struct.Struct("<QQqII")
+OVERHEAD = 4 + FIELDS.size
+BIG = 3
+"""Kind of a frame whose payload is the name of a spool file, which holds what a TAIL payload would."""
+PAD = 0xFFFFFFFF
+"""Stands in place of a payload's length where the rest of a lap stays empty."""
+
+pack_fields = FIELDS.pack
+
+
+class Frame(NamedTuple):
+    """One event as it travels."""
+
+    seq: int
+    time_ns: int
+    step: int
+    cursor: int
+    kind: int
+    payload: bytes
+
+
+def frame_end(position: int, payload_bytes: int) -> int:
+    """Position just behind a frame, rounded up to a multiple of 8."""
+    return (position + payload_bytes + OVERHEAD + 7) & -8
+
+
+def pad(position: int) -> bytes:
+    """What tells a reader that the rest of the lap is empty (36 bytes)."""
+    body = pack_fields(0, 0, 0, 0, PAD)
+    return struct.pack("<I", zlib.crc32(body, position & 0xFFFFFFFF)) + body
+
+
+class Piece(NamedTuple):
+    """What one look at a stretch of the ring found."""
+
+    frames: list[Frame]
+    end: int
+    """Position behind the last whole frame."""
+
+
+def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
+    """Read the whole frames at the start of a stretch that begins at `position` and does not cross a lap.
+
+    Stops, without complaint, at the first frame that is not (yet) there: torn, partial, stale, or with a `seq` that is
+    not above those before it.
+    """
+    frames: list[Frame] = []
+    offset = 0
+    crc32, unpack_from, from_bytes = zlib.crc32, FIELDS.unpack_from, int.from_bytes
+    view = memoryview(data)
+    size = len(data)
+    while offset + OVERHEAD <= size:
+        here = position + offset
+        seq, time_ns, step, code, length = unpack_from(data, offset + 4)
+        end = offset + OVERHEAD + (0 if length == PAD else length)
+        if end > size or from_bytes(view[offset : offset + 4], "little") != crc32(
+            view[offset + 4 : end], here & 0xFFFFFFFF
+        ):
+            return Piece(frames, here)
+        if length == PAD:
+            return Piece(frames, next_lap(here, capacity))
+        if seq <= last_seq:
+            return Piece(frames, here)
+        frames.append(Frame(seq, time_ns, step, code >> 2, code & 3, data[offset + OVERHEAD : end]))
+        last_seq = seq
+        offset = (end + 7) & -8
+    return Piece(frames, position + offset)
+
+
+def next_lap(position: int, capacity: int) -> int:
+    """Position at which the lap after the one of `position` begins."""
+    return (position // capacity + 1) * capacity
+
+
+def stretches(start: int, end: int, capacity: int, longest: int) -> Iterator[tuple[int, int]]:
+    """Cut positions from `start` to `end` where a lap ends or a stretch gets too long."""
+    while start < end:
+        stop = min(end, next_lap(start, capacity), start + longest)
+        yield start, stop
+        start = stop

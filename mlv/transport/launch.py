@@ -1,0 +1,70 @@
+"""Starting the writer as a process that belongs to nobody."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+_PROGRAM = """
+import os, sys
+if os.fork():
+    os._exit(0)
+sys.path.extend(sys.argv[3:])
+from mlv.transport.writer import main
+main(sys.argv[1], sys.argv[2])
+"""
+_LAUNCH_WITHIN_S = 10.0
+
+
+def can_launch() -> bool:
+    """Whether a writer process can be started at all from here."""
+    return (
+        hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
+    )
+
+
+def launch(folder: Path, place: Path) -> None:
+    """Start the writer of a spool; returns once it runs on its own.
+
+    It is nobody's child, so no `os.wait()` of the user's meets it; it has a session of its own, so Ctrl-C passes it by.
+    Its modules are those of this process: the standard library comes first, and the current folder not at all, so that a
+    `queue.py` lying there is never imported.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *_module_path()]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        cwd="/", start_new_session=True, close_fds=True,
+    )  # fmt: skip
+    try:
+        code = process.wait(_LAUNCH_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_LAUNCH_WITHIN_S)
+        raise OSError(f"starting {sys.executable} took longer than {_LAUNCH_WITHIN_S:g} s") from None
+    if code != 0:
+        raise OSError(f"{sys.executable} ended with status {code}")
+
+
+def _module_path() -> list[str]:
+    """The folders that this process imports from, without the current one and the script's; mlv's own last."""
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    unwanted = {os.getcwd() if _has_cwd() else "", "", os.path.dirname(os.path.abspath(main)) if main else ""}
+    return [*(path for path in sys.path if os.path.abspath(path or ".") not in unwanted and path), package]
+
+
+def _has_cwd() -> bool:
+    try:
+        os.getcwd()
+        return True
+    except OSError:
+        return False
+
+
+def _is_python(executable: str) -> bool:
+    return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()

@@ -1,0 +1,141 @@
+"""Spool folders: private places on this machine, outside any network mount, for rings and large events."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from mlv.store.owners import Owner
+
+LOCK = "writer.lock"
+WAKE = "wake"
+RING_SUFFIX = ".ring"
+BIG_SUFFIX = ".big"
+
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "afs",
+    "9p",
+    "fuse",
+    "glusterfs",
+    "panfs",
+    "wekafs",
+)
+
+
+def bases(environ: Mapping[str, str] = os.environ) -> list[Path]:
+    """Folders that may hold spools, best first: `MLV_SPOOL`, shared memory, the temporary folder; none on a network."""
+    candidates = [environ.get("MLV_SPOOL"), "/dev/shm", tempfile.gettempdir(), "/var/tmp"]  # noqa: S108 - made private below
+    wanted = [Path(candidate) for candidate in dict.fromkeys(candidates) if candidate]
+    explicit = environ.get("MLV_SPOOL")
+    return [base for base in wanted if base.is_dir() and (str(base) == explicit or not _is_on_network(base))]
+
+
+def root_of(base: Path) -> Path:
+    """The user's own folder below a base."""
+    return base / f"mlv-{os.getuid()}"
+
+
+def key_of(folder: Path, here: Owner) -> str:
+    """Name of the spool of an experiment: the same for all processes of one process namespace."""
+    text = "\0".join((here.machine, here.pidns, os.path.realpath(folder)))
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:20]
+
+
+def make(folder: Path, here: Owner) -> list[Path]:
+    """Make the spools of an experiment, one for each base that allows it, best first; the first is where rings are listed.
+
+    Raises:
+        OSError: No base allows it.
+    """
+    made, problem = [], OSError("there is no local folder for a spool: set MLV_SPOOL to one")
+    for base in bases():
+        try:
+            made.append(_private(root_of(base)) and _private(root_of(base) / key_of(folder, here)))
+        except OSError as error:
+            problem = error
+    if not made:
+        raise problem
+    return made
+
+
+def existing(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Every spool of this user that is there."""
+    for base in bases(environ):
+        with suppress(OSError):
+            yield from sorted(path for path in root_of(base).iterdir() if path.is_dir())
+
+
+def find(folder: Path, here: Owner) -> list[Path]:
+    """The spools of one experiment that are there."""
+    places = [root_of(base) / key_of(folder, here) for base in bases()]
+    return [place for place in places if place.is_dir()]
+
+
+def rings_in(spool: Path) -> list[Path]:
+    """Paths of the rings that a spool lists."""
+    try:
+        names = sorted(os.listdir(spool))
+    except OSError:
+        return []
+    return [spool / name for name in names if name.endswith(RING_SUFFIX)]
+
+
+def remove(spool: Path) -> None:
+    """Remove a spool that lists no ring; one that does, or is in use again, stays."""
+    if rings_in(spool):
+        return
+    with suppress(OSError):
+        for name in (WAKE, LOCK, "writer.err"):
+            with suppress(FileNotFoundError):
+                (spool / name).unlink()
+        spool.rmdir()
+    for base in bases():
+        with suppress(OSError):
+            (root_of(base) / spool.name).rmdir()
+
+
+def wake(spool: Path) -> None:
+    """Wake the writer that waits in the spool; nothing happens if none does."""
+    with suppress(OSError):
+        fd = os.open(spool / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            os.write(fd, b"!")
+        finally:
+            os.close(fd)
+
+
+def _private(folder: Path) -> Path:
+    """Make a folder that only this user can enter.
+
+    Raises:
+        PermissionError: It belongs to somebody else, or others may write into it.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{folder} is not a private folder of this user: remove it, or set MLV_SPOOL")
+    return folder
+
+
+def _is_on_network(path: Path) -> bool:
+    """Whether the path lies on a network mount, as far as the system tells."""
+    try:
+        mounts = [line.split(" ")[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return False
+    real = os.path.realpath(path)
+    under = [(point, kind) for point, kind in mounts if real == point or real.startswith(point.rstrip("/") + "/")]
+    return bool(under) and max(under, key=lambda mount: len(mount[0]))[1].startswith(_NETWORK)
