@@ -1,0 +1,60 @@
+"""An append-only experiment store for machine learning, in plain files.
+
+`Exp(savedir, name, params)` begins an experiment, `exp.log({...}, step=3)` logs, `init_sub_exp(checkpoint, kind)` goes on from
+a checkpoint; everything is in `meta.json` and `log.jsonl` of the experiment's folder.
+"""
+
+from mlv.errors import (
+    CheckpointMissing,
+    ExperimentExists,
+    InvalidArgument,
+    InvalidName,
+    InvalidParams,
+    InvalidPattern,
+    InvalidStep,
+    MetaEdited,
+    MissingExtra,
+    MlvError,
+    MlvWarning,
+    NotAnExperiment,
+    ParamsConflict,
+    RedactedWarning,
+    RejectedWarning,
+    SavedirUnusable,
+    TooManyStreams,
+    WritingStalled,
+)
+from mlv.events import Event
+from mlv.experiment.args import add_arguments_to, exp_from_args
+from mlv.experiment.exp import Exp
+from mlv.experiment.logger import Logger
+from mlv.experiment.subexp import init_sub_exp
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointMissing",
+    "Event",
+    "Exp",
+    "ExperimentExists",
+    "InvalidArgument",
+    "InvalidName",
+    "InvalidParams",
+    "InvalidPattern",
+    "InvalidStep",
+    "Logger",
+    "MetaEdited",
+    "MissingExtra",
+    "MlvError",
+    "MlvWarning",
+    "NotAnExperiment",
+    "ParamsConflict",
+    "RedactedWarning",
+    "RejectedWarning",
+    "SavedirUnusable",
+    "TooManyStreams",
+    "WritingStalled",
+    "add_arguments_to",
+    "exp_from_args",
+    "init_sub_exp",
+]

@@ -1,0 +1,1 @@
+"""What a training script holds in its hands: the experiment and its loggers."""

@@ -1,0 +1,66 @@
+"""Experiments from command-line arguments."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mlv.experiment.exp import Exp
+
+_OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")
+
+
+def add_arguments_to(parser: ArgumentParser) -> None:
+    """Add the options that say where an experiment goes: --savedir, --exp-name, --exp-tag, --exp-notes, --on-exists."""
+    group = parser.add_argument_group("experiment")
+    group.add_argument("--savedir", default="runs", metavar="DIR", help="folder for experiments (default: %(default)s)")
+    group.add_argument(
+        "--exp-name", default=None, metavar="NAME", help="name of the experiment (default: the local time)"
+    )
+    group.add_argument(
+        "--exp-tag",
+        action="append",
+        default=[],
+        dest="exp_tags",
+        metavar="TAG",
+        help="a word to find it by; may be repeated",
+    )
+    group.add_argument("--exp-notes", default=None, metavar="TEXT", help="a text for people")
+    group.add_argument(
+        "--on-exists",
+        choices=("suffix", "open", "error"),
+        default="suffix",
+        help="if the name is taken (default: %(default)s)",
+    )
+
+
+def exp_from_args(
+    args: Namespace,
+    kind: str | None = None,
+    args_to_ignore: Collection[str] = (),
+    params: Mapping[str, Any] | None = None,
+) -> Exp:
+    """Make the experiment that the options of `add_arguments_to` describe; all other arguments are its params.
+
+    Args:
+        args: What the parser gave.
+        kind: As in `Exp`.
+        args_to_ignore: Arguments that are no params, such as `verbose`.
+        params: More params; they win over arguments of the same name.
+
+    Raises:
+        MlvError: As `Exp`.
+    """
+    given = vars(args)
+    ignored = {*_OWN, *args_to_ignore}
+    settings = {key: value for key, value in given.items() if key not in ignored}
+    return Exp(
+        given.get("savedir", "runs"),
+        given.get("exp_name"),
+        {**settings, **(params or {})},
+        kind=kind,
+        tags=given.get("exp_tags", ()),
+        notes=given.get("exp_notes"),
+        on_exists=given.get("on_exists", "suffix"),
+    )

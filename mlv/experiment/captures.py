@@ -1,0 +1,119 @@
+"""What is recorded about a process: script, git, environment and machine, with credentials kept from the disk."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlv.capture.redaction import Redactor
+from mlv.errors import InvalidArgument, InvalidPattern, RedactedWarning
+from mlv.notices import warn
+from mlv.store import layout
+from mlv.store.files import publish
+
+CAPTURES = ("script", "git", "env", "machine")
+
+
+def check_captures(names: Collection[str]) -> tuple[str, ...]:
+    """Accept the names of captures.
+
+    Raises:
+        InvalidArgument: One is unknown.
+    """
+    unknown = [name for name in names if name not in CAPTURES] if not isinstance(names, str) else [names]
+    if unknown:
+        raise InvalidArgument(f"capture={names!r}: {unknown[0]!r} is none of {', '.join(CAPTURES)}", capture=names)
+    return tuple(names)
+
+
+def make_redactor(patterns: Iterable[str], exceptions: Iterable[str]) -> Redactor:
+    """A redactor with the user's own patterns and exceptions.
+
+    Raises:
+        InvalidPattern: One is no regular expression.
+    """
+    try:
+        return Redactor(patterns, exceptions)
+    except ValueError as error:
+        raise InvalidPattern(str(error)) from None
+
+
+def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name: str) -> dict[str, Any]:
+    """The captures asked for, by name; the diff of tracked files becomes an attachment `files/<diff_name>` of the folder.
+
+    A capture that fails is recorded as `{"error": ...}`.
+    """
+    makers = {
+        "script": lambda: _script(redactor),
+        "git": lambda: _git(redactor, folder, diff_name),
+        "env": lambda: _env(redactor),
+        "machine": _machine,
+    }
+    return {name: _safely(makers[name]) for name in CAPTURES if name in names}
+
+
+def tell_redacted(redactor: Redactor) -> None:
+    """Say once what was kept from the disk, by its place, never by its value."""
+    if redactor.found:
+        shown = ", ".join(redactor.found[:10]) + (
+            f" and {len(redactor.found) - 10} more" if len(redactor.found) > 10 else ""
+        )
+        warn(
+            f"kept from the disk, because they look like credentials: {shown}. See Exp(redact=, keep=)", RedactedWarning
+        )
+        redactor.found.clear()
+
+
+def _safely(make: Any) -> Mapping[str, Any]:
+    try:
+        result: Mapping[str, Any] = make()
+        return result
+    except Exception as error:  # what cannot be captured must not keep an experiment from starting
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def _script(redactor: Redactor) -> Mapping[str, Any]:
+    from mlv.capture.script import capture_script
+
+    return capture_script(redactor=redactor)
+
+
+def _env(redactor: Redactor) -> Mapping[str, Any]:
+    from mlv.capture.env import capture_env
+
+    return capture_env(os.environ, redactor)
+
+
+def _machine() -> Mapping[str, Any]:
+    from mlv.capture.machine import capture_machine
+
+    return capture_machine()
+
+
+def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
+    from mlv.capture.git import capture_git
+
+    found = capture_git(_script_folder(), redactor=redactor)
+    if found.diff is None:
+        return found.record
+    record = dict(found.record)
+    files = folder / layout.FILES
+    files.mkdir(exist_ok=True)
+    sha256 = publish(files / diff_name, found.diff)
+    reference = {"_mlv": "file", "path": f"{layout.FILES}/{diff_name}", "sha256": sha256, "size": len(found.diff)}
+    record["diff"] = {**(record.get("diff") or {}), "file": reference}
+    return record
+
+
+def _script_folder() -> Path:
+    """The folder of the running script; the current one where there is no script."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if main:
+        return Path(main).absolute().parent
+    with suppress(OSError):
+        return Path.cwd()
+    return Path("/")

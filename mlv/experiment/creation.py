@@ -1,0 +1,82 @@
+"""Making the folder of a new experiment, safely among others who do the same."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from mlv.errors import ExperimentExists, SavedirUnusable
+
+
+def timestamp_name(now: datetime) -> str:
+    """Name of an experiment that was given none: local time, without colons, in order when sorted."""
+    return now.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
+    """Make `<savedir>/<name>`; where that is taken and `suffix` is true, `<name>_1`, `<name>_2` and so on.
+
+    The folder is made by `mkdir`, which succeeds for one process only: no two get the same one.
+
+    Raises:
+        ExperimentExists: The name is taken, and no suffix wanted.
+        SavedirUnusable: The savedir is a file, or nothing can be made in it.
+    """
+    _make_savedir(savedir)
+    for number in count():
+        folder = savedir / (name if number == 0 else f"{name}_{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if not suffix:
+                raise ExperimentExists(
+                    f"{folder} exists: choose another name, or on_exists='suffix' or 'open'", path=str(folder)
+                ) from None
+        except OSError as error:
+            raise _unusable(savedir, error) from error
+    raise AssertionError("count() does not end")
+
+
+def numbered_folder(parent: Path, prefix: str) -> Path:
+    """Make `<prefix>_1`, or the next number that is free.
+
+    Raises:
+        SavedirUnusable: Nothing can be made there.
+    """
+    _make_savedir(parent)
+    taken = [entry.name[len(prefix) + 1 :] for entry in os.scandir(parent) if entry.name.startswith(prefix + "_")]
+    first = max((int(number) for number in taken if number.isdigit()), default=0) + 1
+    for number in count(first):
+        try:
+            (parent / f"{prefix}_{number}").mkdir()
+            return parent / f"{prefix}_{number}"
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unusable(parent, error) from error
+    raise AssertionError("count() does not end")
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether something of that name is there."""
+    return os.path.lexists(folder)
+
+
+def _make_savedir(savedir: Path) -> None:
+    try:
+        savedir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SavedirUnusable(f"savedir {str(savedir)!r} is a file: give a folder", path=str(savedir)) from error
+    except (OSError, ValueError) as error:
+        raise _unusable(savedir, error) from error
+
+
+def _unusable(savedir: Path, error: Exception) -> SavedirUnusable:
+    reason = getattr(error, "strerror", None) or str(error)
+    return SavedirUnusable(
+        f"nothing can be made in savedir {str(savedir)!r}: {reason}. Give a folder that you may write to",
+        path=str(savedir),
+    )

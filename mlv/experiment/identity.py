@@ -1,0 +1,96 @@
+"""meta.json: what an experiment is, written once; its bytes are the experiment's identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.encoding import restored
+from mlv.errors import MetaEdited, NotAnExperiment
+from mlv.frozen import FrozenDict, frozen
+from mlv.store import layout
+from mlv.store.files import publish
+from mlv.store.reading import Lines
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Meta:
+    """A meta.json and its identity."""
+
+    id: str
+    """SHA-256 of the bytes of meta.json."""
+    content: FrozenDict
+    """What it says, read-only all the way down."""
+
+
+def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
+    """Publish meta.json whole, and read-only.
+
+    Raises:
+        FileExistsError: There is one already.
+        OSError: It cannot be written.
+    """
+    text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    identity = publish(folder / layout.META, text, mode=0o444)
+    return Meta(identity, _read(text))
+
+
+def read_meta(folder: Path) -> Meta:
+    """Read an experiment's meta.json.
+
+    Raises:
+        NotAnExperiment: There is none, or it is no meta.json of a format that this version reads.
+    """
+    path = folder / layout.META
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise NotAnExperiment(
+            f"{folder} holds no experiment: {layout.META} cannot be read ({error.strerror}). Give the folder that Exp printed",
+            path=str(folder),
+        ) from None
+    try:
+        content = _read(text)
+    except ValueError as error:
+        raise NotAnExperiment(f"{path} is not a meta.json: {error}. Restore it from a copy", path=str(path)) from None
+    return Meta(hashlib.sha256(text).hexdigest(), content)
+
+
+def _read(text: bytes) -> FrozenDict:
+    content = orjson.loads(text)
+    if not isinstance(content, dict) or not isinstance(content.get("params"), dict):
+        raise ValueError("it is no JSON object with params")
+    if not isinstance(content.get("format"), int) or content["format"] > FORMAT:
+        raise ValueError(f"its format is {content.get('format')!r}, and this version of mlv reads up to {FORMAT}")
+    nonfinite = content.get("nonfinite") or {}
+    whole = {key: value for key, value in content.items() if key != "params"}
+    whole["params"] = restored(content["params"], nonfinite, pointer="/params")
+    result: FrozenDict = frozen(whole)
+    return result
+
+
+def recorded_id(folder: Path) -> str | None:
+    """The ID that the first run wrote into the log, None if there is no run yet."""
+    lines = Lines(folder, layout.streams_in(folder), ("run_started",))
+    return next((event.data["exp"] for event in lines if isinstance(event.data, dict) and event.data.get("exp")), None)
+
+
+def check_identity(folder: Path, meta: Meta) -> MetaEdited | None:
+    """What is wrong where meta.json is not the one that the runs recorded, else None."""
+    recorded = recorded_id(folder)
+    if recorded is None or recorded == meta.id:
+        return None
+    return MetaEdited(
+        f"{folder / layout.META} was edited: its ID is {meta.id}, its runs recorded {recorded}. Restore the file to write into "
+        f"the experiment; reading goes on",
+        path=str(folder),
+        actual=meta.id,
+        recorded=recorded,
+    )

@@ -1,0 +1,112 @@
+"""Params: many kinds of mappings become one plain JSON object."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from argparse import Namespace
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mlv.encoding import Conversion, canonical, restored
+from mlv.errors import InvalidParams, ParamsConflict
+
+
+def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """The JSON form of params, and its non-finite numbers by JSON pointer.
+
+    Takes a mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object; None is no params.
+
+    Raises:
+        InvalidParams: They are none of these, or hold a value without a JSON form, which is named by its path.
+    """
+    mapping = _as_mapping(params)
+    conversion = Conversion()
+    converted = conversion.value(mapping)
+    if conversion.problems:
+        path, reason = conversion.problems[0]
+        others = len(conversion.problems) - 1
+        raise InvalidParams(
+            f"params.{path} {reason}: pass text or numbers that describe it, or leave it out"
+            + (f" (and {others} more)" if others else ""),
+            path=f"params.{path}",
+            problems=conversion.problems,
+        )
+    return converted, conversion.nonfinite
+
+
+def restored_params(plain: Mapping[str, Any], nonfinite: Mapping[str, str]) -> dict[str, Any]:
+    """Params as a reader gets them back."""
+    result: dict[str, Any] = restored(plain, nonfinite)
+    return result
+
+
+def params_id(params: Mapping[str, Any], nonfinite: Mapping[str, str]) -> str:
+    """SHA-256 of the canonical JSON of params: equal for equal settings."""
+    return hashlib.sha256(canonical(params, nonfinite)).hexdigest()
+
+
+def added(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The params given that are not known yet."""
+    return {key: value for key, value in given.items() if key not in known}
+
+
+def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The params given that are known with another value."""
+    return {key: value for key, value in given.items() if key in known and not _equal(known[key], value)}
+
+
+def check_changes(
+    known: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str], name: str
+) -> dict[str, Any]:
+    """The params of this run that differ from the experiment's, all of which may.
+
+    Raises:
+        ParamsConflict: One of them may not.
+    """
+    differing = changed(known, given)
+    refused = [key for key in differing if key not in may_change]
+    if refused:
+        key = refused[0]
+        raise ParamsConflict(
+            f"params.{key} is {given[key]!r}, but experiment {name!r} was made with {known[key]!r}: use that value, another "
+            f"name, or may_change=[{key!r}] to keep it for this run only",
+            keys=refused,
+        )
+    return differing
+
+
+def _as_mapping(params: Any) -> Mapping[Any, Any]:
+    if params is None:
+        return {}
+    if isinstance(params, Mapping):
+        return params
+    if isinstance(params, Namespace):
+        return vars(params)
+    if isinstance(params, type):
+        raise InvalidParams(f"params are the class {params.__name__}: pass an object of it", params=params)
+    if dataclasses.is_dataclass(params):
+        return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
+    if hasattr(type(params), "__attrs_attrs__"):
+        return {field.name: getattr(params, field.name) for field in type(params).__attrs_attrs__}
+    for method in ("model_dump", "dict"):  # pydantic 2 and 1
+        if hasattr(type(params), method) and hasattr(type(params), "__fields__"):
+            found = getattr(params, method)()
+            if isinstance(found, Mapping):
+                return found
+    raise InvalidParams(
+        f"params are {params!r:.100} of type {type(params).__name__}: pass a mapping, an argparse.Namespace, or an object of "
+        f"dataclasses, attrs, pydantic or OmegaConf",
+        params=params,
+    )
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Equality of JSON values, in which NaN equals NaN."""
+    if isinstance(one, float) and isinstance(other, float) and one != one and other != other:
+        return True
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)

@@ -1,0 +1,261 @@
+"""The run of this process in one experiment: begun at the first event, shared by all that log, ended once."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Union
+
+from mlv.encoding import TAIL, Conversion, dumps, head, tail
+from mlv.errors import MlvWarning, WritingStalled
+from mlv.events import Record, RunEnded, RunStarted
+from mlv.notices import warn, warn_once
+from mlv.protocols import Channel, Cursor
+from mlv.store import layout
+from mlv.store.owners import Owner
+from mlv.transport.channels import Cursors, open_channel
+from mlv.transport.journal import new_run_id
+
+CLOSE_TIMEOUT_S = 30.0
+
+ExcInfo = Union[tuple[type[BaseException], BaseException, Union[TracebackType, None]], tuple[None, None, None]]
+
+
+class Session:
+    """The run of this process in one experiment.
+
+    Nothing is on the disk before the first event. Loggers hold the session; when the last of them and of the `Exp` objects
+    is gone, the run ends.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        exp_id: str,
+        *,
+        parent_run: str | None = None,
+        captures: Callable[[], Mapping[str, Any]] = dict,
+        params: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
+        self.folder = folder
+        self.exp_id = exp_id
+        self.parent_run = parent_run
+        self.filtered = 0
+        self.channel: Channel = Unstarted(self)
+        self._captures, self._params = captures, params
+        self._cursors = Cursors()
+        self._cursors.index((layout.DEFAULT_STREAM, b""))
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        _live.add(self)
+
+    @property
+    def run(self) -> str | None:
+        """The run's ID, None before the first event."""
+        return self.channel.run or None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the run takes events at this moment."""
+        return not isinstance(self.channel, (Unstarted, Closed))
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the run has ended."""
+        return isinstance(self.channel, Closed)
+
+    def cursor(self, cursor: Cursor) -> int | None:
+        """The number by which `channel.put` knows a cursor; None where only the bare stream has one.
+
+        Raises:
+            TooManyStreams: There is no room for another stream.
+        """
+        with self._lock:
+            found = self._cursors.index(cursor)
+            if found is None:
+                return None
+            if found[1] and self.is_started:
+                self.channel.add_cursor(found[0], cursor)
+            return found[0]
+
+    def start(self) -> None:
+        """Begin the run, unless it has begun: `run_started` is its first event."""
+        with self._lock:
+            if not isinstance(self.channel, Unstarted):
+                return
+            run = new_run_id()
+            captures = {} if self.parent_run else self._captures()
+            started = RunStarted(
+                self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures
+            )
+            channel = open_channel(self.folder, self.exp_id, run, self.parent_run, self._cursors.all)
+            self._put(channel, started)
+            self.channel = channel
+            _end_with_process()
+
+    def say(self, record: Record, name: str = "") -> None:
+        """Emit an event of a structural type into the default stream."""
+        self.start()
+        self._put(self.channel, record, name)
+
+    def _put(self, channel: Channel, record: Record, name: str = "") -> None:
+        conversion = Conversion()
+        data = dumps(conversion.value(record.to_data()))
+        channel.put(0, TAIL, 0, head(record.TYPE, name) + tail(None, {}, data, conversion.nonfinite))
+
+    def drain(self, timeout_s: float) -> bool:
+        """Wait until what was logged here can be read."""
+        return self.channel.drain(timeout_s) if self.is_started else True
+
+    def flush(self, timeout_s: float) -> bool:
+        """Wait until what was logged here is on the disk; where the time does not do, say so and return False."""
+        if not self.is_started or self.channel.flush(timeout_s):
+            return True
+        warn(
+            f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory",
+            WritingStalled,
+        )
+        return False
+
+    def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
+        with self._lock:
+            channel = self.channel
+            if isinstance(channel, Closed) or os.getpid() != self._pid:
+                return
+            self.channel = Closed(channel.run, self.folder)
+            if isinstance(channel, Unstarted):
+                return
+            ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
+            self._put(channel, ended)
+        if not channel.close(timeout_s) and timeout_s > 0:
+            warn(
+                f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it",
+                WritingStalled,
+            )
+
+    def after_fork(self) -> None:
+        """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
+        self._lock = threading.RLock()
+        self._pid = os.getpid()
+        if isinstance(self.channel, (Unstarted, Closed)):
+            return
+        self.channel.abandon()
+        self.parent_run = self.channel.run
+        self.channel = Unstarted(self)
+
+    def __del__(self) -> None:
+        # Nobody can log into the run any more. Nothing is waited for: this may be the garbage collector's thread.
+        if sys.is_finalizing() or os.getpid() != self._pid:
+            return
+        self.close("ok", timeout_s=0)
+
+
+class Unstarted:
+    """The channel of a run that has not begun: the first event begins it."""
+
+    run = ""
+
+    def __init__(self, session: Session) -> None:
+        self._session = weakref.ref(session)
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Begin the run, and accept the event there."""
+        session = self._session()
+        if session is not None:
+            session.start()
+            session.channel.put(cursor, kind, step, payload)
+
+    def add_cursor(self, index: int, cursor: Cursor) -> None:
+        """Nothing to announce yet: the run gets all cursors when it begins."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Nothing waits."""
+        return True
+
+    flush = close = drain
+
+    def abandon(self) -> None:
+        """Nothing was inherited."""
+
+
+class Closed(Unstarted):
+    """The channel of a run that has ended: what comes now is not stored, and said once."""
+
+    def __init__(self, run: str, folder: Path) -> None:
+        self.run, self._folder = run, folder
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Warn, once for each line of the caller's code."""
+        warn_once(
+            f"logged into {self._folder} after close(): the event is not stored. Log before close(), or open the experiment "
+            f"again with Exp.open({str(self._folder)!r})",
+            MlvWarning,
+        )
+
+
+def described(error: BaseException) -> dict[str, str]:
+    """Type, message and traceback of an exception, as text."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be read)"
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return {"type": type(error).__qualname__, "message": message, "traceback": text}
+
+
+def status_of(error: BaseException | None) -> str:
+    """The status of a run that an exception ended."""
+    if error is None or isinstance(error, SystemExit) and error.code in (None, 0):
+        return "ok"
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+_live: weakref.WeakSet[Session] = weakref.WeakSet()
+_hooked: set[str] = set()
+
+
+def _end_with_process() -> None:
+    """See that the runs of this process end when it does, once per process."""
+    if "atexit" not in _hooked:
+        _hooked.add("atexit")
+        atexit.register(_close_all)
+    process = sys.modules.get("multiprocessing.process")
+    if "multiprocessing" not in _hooked and process is not None and process.parent_process() is not None:
+        # Children of multiprocessing leave by os._exit: atexit does not run there, these finalizers do.
+        _hooked.add("multiprocessing")
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _close_all, exitpriority=100)
+
+
+def _close_all() -> None:
+    error = _uncaught()
+    for session in list(_live):
+        session.close(status_of(error), error if status_of(error) != "ok" else None)
+
+
+def _uncaught() -> BaseException | None:
+    """The exception that ends this process, None if it ends well."""
+    if hasattr(sys, "ps1") or sys.flags.interactive:
+        return None  # a statement or a notebook cell failed, not the process
+    # Within multiprocessing's child the exception is on its way; elsewhere the interpreter has shown it, and kept it.
+    return sys.exc_info()[1] or getattr(sys, "last_value", None)
+
+
+def _after_fork_in_child() -> None:
+    _hooked.discard("multiprocessing")
+    for session in list(_live):
+        session.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,228 @@
+"""Reading one experiment: its events in order, its runs, its status."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+from mlv.encoding import BadLine, parse_time
+from mlv.errors import InvalidPattern
+from mlv.events import Event
+from mlv.state import LOST_AFTER, Run, State
+from mlv.store import layout
+from mlv.store.owners import process_is_gone
+from mlv.store.reading import Lines, read_state
+from mlv.store.seals import run_and_seq
+from mlv.store.streams import Skipped
+
+_FOLLOW_POLL_S = 0.02
+_FOLLOW_LIST_S = 0.5
+
+
+class Events:
+    """The events of an experiment; iterating reads the log, each time anew.
+
+    Runs are interleaved by time; within a run `seq` decides, whatever the clock did. What is no whole event is passed over,
+    and stands in `skipped` with its byte range.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        type: str | Iterable[str] | None = None,
+        name: str | None = None,
+        stream: str | None = None,
+        before: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Choose events by type or types, by a pattern over names (`*` one segment, `**` any number), and by stream.
+
+        Raises:
+            InvalidPattern: The pattern cannot be read.
+        """
+        self._folder = folder
+        self._types = (type,) if isinstance(type, str) else tuple(type) if type is not None else None
+        self._names = name_matcher(name) if name is not None else None
+        self._stream = stream
+        self._before = before
+        self.skipped: list[Skipped] = []
+        """What the last iteration passed over."""
+
+    def __iter__(self) -> Iterator[Event]:
+        self._before()
+        lines = self._lines()
+        self.skipped = lines.skipped
+        found = iter(lines) if len(lines.streams) < 2 else _in_order(lines)
+        return (event for event in found if self._wants(event))
+
+    def follow(self, is_over: Callable[[], bool]) -> Iterator[Event]:
+        """The events that are there, then those to come, in the order in which they arrive, until the runs are over."""
+        self._before()
+        offsets: dict[str, int] = {}
+        idle = 0
+        while True:
+            over = is_over() if idle % round(_FOLLOW_LIST_S / _FOLLOW_POLL_S) == 0 else False
+            if idle % round(_FOLLOW_LIST_S / _FOLLOW_POLL_S) == 0:
+                for stream in self._lines().streams:
+                    offsets.setdefault(stream, 0)
+            news = list(offsets.items())
+            found = False
+            for stream, offset in news:
+                for end, event in self._new(stream, offset):
+                    offsets[stream] = end
+                    found = True
+                    if event is not None and self._wants(event):
+                        yield event
+            if found:
+                idle = 0
+            elif over:
+                return
+            else:
+                idle += 1
+                sleep(_FOLLOW_POLL_S)
+
+    def _new(self, stream: str, offset: int) -> Iterator[tuple[int, Event | None]]:
+        """Offset behind, and event, of the whole lines from an offset on."""
+        path = self._folder / layout.stream_file(stream)
+        try:
+            if os.path.getsize(path) <= offset:
+                return
+        except OSError:
+            return
+        lines = Lines(self._folder, [stream], self._types, self.skipped)
+        every = Lines(self._folder, [stream])
+        for start, line in every.raw(stream, offset):
+            if not line.endswith(b"\n"):
+                return  # being written
+            yield start + len(line), lines.event(stream, start, line)
+
+    def _lines(self) -> Lines:
+        streams = layout.streams_in(self._folder)
+        wanted = [name for name in streams if self._stream is None or layout.logical_stream(name) == self._stream]
+        return Lines(self._folder, wanted, self._types)
+
+    def _wants(self, event: Event) -> bool:
+        return self._names is None or self._names(event.name)
+
+
+def _in_order(lines: Lines) -> Iterator[Event]:
+    """Merge several streams: sort light keys, and parse each line once, when its turn comes."""
+    runs: dict[str, list[tuple[int, str, str, int, bytes]]] = {}
+    for stream in lines.streams:
+        for start, line in lines.raw(stream):
+            who = run_and_seq(line)
+            if who is None:
+                lines.event(stream, start, line)  # notes it as skipped
+                continue
+            runs.setdefault(who[0], []).append((who[1], _time_text(line), stream, start, line))
+    for _, _, _, _, stream, start, line in heapq.merge(*(_of_run(run, rows) for run, rows in runs.items())):
+        event = lines.event(stream, start, line)
+        if event is not None:
+            yield event
+
+
+def _of_run(
+    run: str, rows: list[tuple[int, str, str, int, bytes]]
+) -> Iterator[tuple[str, str, int, int, str, int, bytes]]:
+    """One run in the order of `seq`; a clock that jumps back does not take later events before earlier ones."""
+    latest = ""
+    for number, (seq, time, stream, start, line) in enumerate(sorted(rows, key=lambda row: row[0])):
+        latest = max(latest, time)
+        yield latest, run, seq, number, stream, start, line
+
+
+def _time_text(line: bytes) -> str:
+    found = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
+    return found[1].decode("utf-8", "replace") if found else ""
+
+
+def name_matcher(pattern: str) -> Callable[[str], bool]:
+    """A test for names: `*` is one segment, `**` any number of them; nothing else is special but doubled braces.
+
+    Raises:
+        InvalidPattern: The pattern is no text, or has a brace that is not doubled.
+    """
+    if not isinstance(pattern, str):
+        raise InvalidPattern(f"pattern {pattern!r} is of type {type(pattern).__name__}: give a text", pattern=pattern)
+    literal = pattern.replace("{{", "\0").replace("}}", "\1")
+    if "{" in literal or "}" in literal:
+        raise InvalidPattern(
+            f"pattern {pattern!r} has a single brace: double it, {{{{ or }}}}, to mean the brace", pattern=pattern
+        )
+    segments = literal.replace("\0", "{").replace("\1", "}").split("/")
+    expression = ""
+    for position, segment in enumerate(segments):
+        if segment == "**":
+            # Any number of segments, also none: the slash belongs to the segments.
+            expression += "(?:[^/]+/)*" if position < len(segments) - 1 else "(?:[^/]+(?:/[^/]+)*)?"
+            continue
+        expression += "[^/]*".join(re.escape(part) for part in segment.split("*")) if segment != "*" else "[^/]+"
+        if position < len(segments) - 1:
+            expression += "/"
+    compiled = re.compile(expression.replace("/(?:[^/]+(?:/[^/]+)*)?", "(?:/[^/]+)*"))
+    return lambda name: compiled.fullmatch(name) is not None
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run as it stands at the moment of reading."""
+
+    id: str
+    status: str
+    """running, ok, failed, interrupted, preempted, killed or lost."""
+    started: datetime | None
+    ended: datetime | None
+    duration_s: float | None
+    """Seconds to the end, or to what was last heard."""
+    paused: bool
+    params: Mapping[str, Any]
+    """Params of this run that differ from the experiment's."""
+    exception: Mapping[str, Any] | None
+    """Type, message and traceback of what ended a failed run."""
+    process: Mapping[str, Any] | None
+    parent_run: str | None
+    children: tuple[RunView, ...] = ()
+    """Runs of forked and spawned children."""
+
+
+def views(state: State, now: datetime) -> list[RunView]:
+    """The runs that no other run started, the latest last, each with its children."""
+    children: dict[str, list[Run]] = {}
+    for run in state.runs.values():
+        if run.parent_run is not None:
+            children.setdefault(run.parent_run, []).append(run)
+
+    def view(run: Run) -> RunView:
+        return RunView(
+            run.id, run.status(now, process_is_gone), run.started, run.ended, run.duration_s, run.paused, run.params,
+            run.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
+        )  # fmt: skip
+
+    return [view(run) for run in sorted(state.main_runs, key=_by_start)]
+
+
+def latest_status(state: State, created: str, now: datetime) -> str:
+    """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
+    runs = sorted(state.main_runs, key=_by_start)
+    if runs:
+        return runs[-1].status(now, process_is_gone)
+    try:
+        age = now - parse_time(created)
+    except (BadLine, TypeError, AttributeError):
+        age = timedelta.max
+    return "running" if age < LOST_AFTER else "lost"
+
+
+def status_of(folder: Path, created: str) -> str:
+    """Status of the experiment in a folder."""
+    return latest_status(read_state(folder), created, datetime.now(timezone.utc))
+
+
+def _by_start(run: Run) -> tuple[datetime, str]:
+    return run.started or datetime.min.replace(tzinfo=timezone.utc), run.id

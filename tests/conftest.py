@@ -1,0 +1,53 @@
+"""What all tests share: a spool of their own, and helpers that run real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from mlv import notices
+
+
+@pytest.fixture(autouse=True)
+def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keep the rings of each test apart from those of the machine, and see that none is left behind."""
+    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    with tempfile.TemporaryDirectory(prefix="mlv-test-", dir=base) as folder:
+        monkeypatch.setenv("MLV_SPOOL", folder)
+        yield Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was said once in another test may be said again."""
+    monkeypatch.setattr(notices, "_shown", set())
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script in a fresh interpreter, in a folder of its own, with a deadline."""
+
+    def run(source: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+        script = tmp_path / f"script_{time.monotonic_ns()}.py"
+        script.write_text(textwrap.dedent(source))
+        command = [sys.executable, "-W", "error", str(script), *map(str, arguments)]
+        settings: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(command, **settings)  # type: ignore[call-overload,no-any-return]
+
+    return run
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Return when the condition holds; fail when it does not in time."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {timeout_s:g} s in vain for {condition}"
+        time.sleep(0.005)
