@@ -138,7 +138,7 @@ class Conversion:
                     continue  # an array: `item` is for what has no axis
                 try:
                     plain = getattr(value, method)()
-                except Exception:  # noqa: S112 - not every `item` is that of a scalar (torch on a meta device, xarray ...)
+                except Exception:
                     continue
                 if type(plain) is not type(value):
                     return self.value(plain, path, pointer, depth + 1)
@@ -156,11 +156,7 @@ class Conversion:
             shown = repr(value)[:200]
         except Exception:
             shown = "(its repr failed)"
-        return {
-            TAG: "unstorable",
-            "type": _type_name(value),
-            "repr": shown.encode("utf-8", "backslashreplace").decode(),
-        }
+        return {TAG: "unstorable", "type": _type_name(value), "repr": shown.encode("utf-8", "backslashreplace").decode()}
 
 
 def number(value: Any) -> Any:
@@ -181,7 +177,7 @@ def step_number(step: Any) -> int | float | None:
     Raises:
         InvalidStep: It is not a finite number within 64 bits.
     """
-    if step is None or type(step) is int and _SMALLEST <= step < 2**63:
+    if step is None or (type(step) is int and _SMALLEST <= step < 2**63):
         return step
     plain = step
     if not isinstance(step, (int, float)) and hasattr(step, "item"):
@@ -191,12 +187,7 @@ def step_number(step: Any) -> int | float | None:
             plain = None
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         raise InvalidStep(f"step={step!r} is of type {_type_name(step)}: give a number, or leave it out", step=step)
-    if (
-        isinstance(plain, int)
-        and not _SMALLEST <= plain < 2**63
-        or isinstance(plain, float)
-        and not math.isfinite(plain)
-    ):
+    if (isinstance(plain, int) and not _SMALLEST <= plain < 2**63) or (isinstance(plain, float) and not math.isfinite(plain)):
         raise InvalidStep(f"step={step!r} is not a finite number within 64 bits: give one, or leave it out", step=step)
     return int(plain) if isinstance(plain, int) else float(plain)
 
@@ -325,9 +316,7 @@ def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float
     if TAG in value and nonfinite_as is float:
         return _untagged(value)
     return {
-        (key if nonfinite_as is not float else _unescaped(key)): restored(
-            item, nonfinite, nonfinite_as, _pointer(pointer, key)
-        )
+        (key if nonfinite_as is not float else _unescaped(key)): restored(item, nonfinite, nonfinite_as, _pointer(pointer, key))
         for key, item in value.items()
     }
 

@@ -12,17 +12,7 @@ from mlv.events import Event
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
 
-STRUCTURAL = (
-    "run_started",
-    "run_ended",
-    "run_paused",
-    "run_resumed",
-    "heartbeat",
-    "params",
-    "tags",
-    "note",
-    "metadata",
-)
+STRUCTURAL = ("run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata")
 """The types of which this fold takes more than the time."""
 
 

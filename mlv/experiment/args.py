@@ -15,31 +15,18 @@ def add_arguments_to(parser: ArgumentParser) -> None:
     """Add the options that say where an experiment goes: --savedir, --exp-name, --exp-tag, --exp-notes, --on-exists."""
     group = parser.add_argument_group("experiment")
     group.add_argument("--savedir", default="runs", metavar="DIR", help="folder for experiments (default: %(default)s)")
+    group.add_argument("--exp-name", default=None, metavar="NAME", help="name of the experiment (default: the local time)")
     group.add_argument(
-        "--exp-name", default=None, metavar="NAME", help="name of the experiment (default: the local time)"
-    )
-    group.add_argument(
-        "--exp-tag",
-        action="append",
-        default=[],
-        dest="exp_tags",
-        metavar="TAG",
-        help="a word to find it by; may be repeated",
+        "--exp-tag", action="append", default=[], dest="exp_tags", metavar="TAG", help="a word to find it by; may be repeated"
     )
     group.add_argument("--exp-notes", default=None, metavar="TEXT", help="a text for people")
     group.add_argument(
-        "--on-exists",
-        choices=("suffix", "open", "error"),
-        default="suffix",
-        help="if the name is taken (default: %(default)s)",
+        "--on-exists", choices=("suffix", "open", "error"), default="suffix", help="if the name is taken (default: %(default)s)"
     )
 
 
 def exp_from_args(
-    args: Namespace,
-    kind: str | None = None,
-    args_to_ignore: Collection[str] = (),
-    params: Mapping[str, Any] | None = None,
+    args: Namespace, kind: str | None = None, args_to_ignore: Collection[str] = (), params: Mapping[str, Any] | None = None
 ) -> Exp:
     """Make the experiment that the options of `add_arguments_to` describe; all other arguments are its params.
 

@@ -59,12 +59,8 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
 def tell_redacted(redactor: Redactor) -> None:
     """Say once what was kept from the disk, by its place, never by its value."""
     if redactor.found:
-        shown = ", ".join(redactor.found[:10]) + (
-            f" and {len(redactor.found) - 10} more" if len(redactor.found) > 10 else ""
-        )
-        warn(
-            f"kept from the disk, because they look like credentials: {shown}. See Exp(redact=, keep=)", RedactedWarning
-        )
+        shown = ", ".join(redactor.found[:10]) + (f" and {len(redactor.found) - 10} more" if len(redactor.found) > 10 else "")
+        warn(f"kept from the disk, because they look like credentials: {shown}. See Exp(redact=, keep=)", RedactedWarning)
         redactor.found.clear()
 
 

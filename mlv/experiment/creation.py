@@ -77,6 +77,5 @@ def _make_savedir(savedir: Path) -> None:
 def _unusable(savedir: Path, error: Exception) -> SavedirUnusable:
     reason = getattr(error, "strerror", None) or str(error)
     return SavedirUnusable(
-        f"nothing can be made in savedir {str(savedir)!r}: {reason}. Give a folder that you may write to",
-        path=str(savedir),
+        f"nothing can be made in savedir {str(savedir)!r}: {reason}. Give a folder that you may write to", path=str(savedir)
     )

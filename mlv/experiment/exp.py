@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import os
-import sys
-import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from mlv.capture.redaction import Redactor
-from mlv.encoding import utc_text
-from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
-from mlv.events import STATUSES, Record, RunPaused, RunResumed
-from mlv.experiment import captures, creation, identity, params as params_
-from mlv.experiment.captures import CAPTURES, capture, check_captures, make_redactor, tell_redacted
+from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
+from mlv.events import STATUSES, Event, RunPaused, RunResumed
+from mlv.experiment import creation, identity
+from mlv.experiment import params as params_
+from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, tell_redacted
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
-from mlv.experiment.session import Session, status_of
+from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
 from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
-from mlv.transport import recovery
 
 _READ_OWN_WRITES_S = 10.0
-_META_WITHIN_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
@@ -46,7 +43,15 @@ class Exp:
     forked and spawned children, whose events are those of a run of their own.
     """
 
-    __slots__ = ("__weakref__", "_edited", "_folder", "_log", "_meta", "_params", "_redaction", "_session")
+    __slots__ = ("__weakref__", "_edited", "_folder", "_log", "_meta", "_params", "_redactor", "_session")
+
+    _folder: Path
+    _meta: Meta
+    _session: Session
+    _log: Logger
+    _redactor: Redactor
+    _params: FrozenDict | None
+    _edited: MetaEdited | None
 
     def __init__(
         self,
@@ -96,17 +101,9 @@ class Exp:
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        made = _Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep))
-        folder = Path(os.path.abspath(_path(savedir, "savedir"))) / (name or creation.timestamp_name(datetime.now()))
-        if on_exists == "open" and creation.is_taken(folder):
-            _open_again(self, folder, made, may_change)
-        else:
-            try:
-                made.into(self, creation.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
-            except creation.ExperimentExists:
-                if on_exists != "open":
-                    raise
-                _open_again(self, folder, made, may_change)  # somebody else made it just now
+        making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep))
+        folder = checked_path(savedir, "savedir") / (name or creation.timestamp_name(datetime.now()))
+        self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Exp:
@@ -117,19 +114,23 @@ class Exp:
         Raises:
             NotAnExperiment: The folder holds none.
         """
-        folder = Path(os.path.abspath(_path(path, "path")))
+        folder = checked_path(path, "path")
         meta = identity.read_meta(folder)
-        if recovery.needs_recovery(folder):
-            recovery.recover(folder, _READ_OWN_WRITES_S)
+        recover_if_needed(folder)
         edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
-        session = _session_in_this_process(folder, meta.id)
+        redactor = make_redactor((), ())
+        session = session_in_this_process(folder, meta.id) or Session(
+            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor)
+        )
+        return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> Exp:
+        """Not called by users: an Exp of parts that are there already."""
         exp = cls.__new__(cls)
-        if session is None:
-            redactor = make_redactor((), ())
-            session = _session(folder, meta.id, captures=_later_captures(CAPTURES, redactor, folder))
-        _fill(exp, folder, meta, session, None, make_redactor((), ()), edited)
+        exp._set(parts)
         return exp
 
     # What it is.
@@ -228,9 +229,7 @@ class Exp:
     def sub_exps(self) -> list[Exp]:
         """The experiments below this one that name it as their parent, in order of path."""
         below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
-        found = [
-            folder for folder in below if (identity.read_meta(folder).content.get("parent") or {}).get("id") == self.id
-        ]
+        found = [folder for folder in below if (identity.read_meta(folder).content.get("parent") or {}).get("id") == self.id]
         return [Exp.open(folder) for folder in found]
 
     # What happened.
@@ -246,12 +245,8 @@ class Exp:
         return latest_status(self._state(), self._meta.content.get("created", ""), datetime.now(timezone.utc))
 
     def events(
-        self,
-        type: str | Iterable[str] | None = None,
-        name: str | None = None,
-        stream: str | None = None,
-        follow: bool = False,
-    ) -> Events | Iterator[Any]:
+        self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
+    ) -> Events | Iterator[Event]:
         """The events, as `mlv.Event`, in order; what was logged here is waited for.
 
         A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
@@ -277,8 +272,7 @@ class Exp:
         Raises:
             MetaEdited: meta.json is not the one that the runs recorded: nothing more is written.
         """
-        if self._edited is not None:
-            raise self._edited
+        self._writable()
         return self._log
 
     def logger(self, stream: str = layout.DEFAULT_STREAM, *, filter: str | None = None) -> Logger:
@@ -296,7 +290,7 @@ class Exp:
         """
         if stream != layout.DEFAULT_STREAM:
             layout.check_label(stream, "stream")
-        return Logger(self.log._session, stream, filter=filter)
+        return Logger(self._writable(), stream, filter=filter)
 
     def add_params(self, params: Any) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
@@ -305,16 +299,15 @@ class Exp:
             InvalidParams: As in `Exp`.
             ParamsConflict: One is there already with another value.
         """
-        session = self.log._session
-        plain, nonfinite = params_.plain_params(params)
-        real = params_.restored_params(plain, nonfinite)
-        _refuse_changes(self.params, real, self.name)
-        new = params_.added(self.params, real)
+        session = self._writable()
+        given = params_.restored_params(*params_.plain_params(params))
+        _refuse_changes(self.params, given, self.name)
+        new = params_.added(self.params, given)
         if new:
-            session.say(_Params(_redacted(self._redaction, new)))
+            session.emit("params", self._redactor.params(new))
             if self._params is not None:
                 object.__setattr__(self, "_params", frozen({**self._params, **new}))
-            tell_redacted(self._redaction)
+            tell_redacted(self._redactor)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.
@@ -322,19 +315,19 @@ class Exp:
         Raises:
             InvalidArgument: One is no text.
         """
-        self.log._session.say(_Tags(check_tags(tags)))
+        self._writable().emit("tags", {"tags": checked_tags(tags)})
 
     def add_note(self, text: str) -> None:
         """Add a note: an event of type `note`."""
-        self.log._session.say(_Note(str(text)))
+        self._writable().emit("note", {"text": str(text)})
 
     def pause(self, reason: str | None = None) -> None:
         """Say that work stops for a while: an event of type `run_paused`."""
-        self.log._session.say(RunPaused(reason))
+        self._writable().say(RunPaused(reason))
 
     def resume(self) -> None:
         """Say that work goes on: an event of type `run_resumed`."""
-        self.log._session.say(RunResumed())
+        self._writable().say(RunResumed())
 
     @contextmanager
     def paused(self, reason: str | None = None) -> Iterator[None]:
@@ -344,7 +337,7 @@ class Exp:
         try:
             yield
         finally:
-            self.log._session.say(RunResumed(monotonic() - began))
+            self._writable().say(RunResumed(monotonic() - began))
 
     def flush(self, timeout: float = 30) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False."""
@@ -365,24 +358,44 @@ class Exp:
     def __enter__(self) -> Exp:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         status = status_of(error)
         self._session.close(status, error if status != "ok" else None)
 
     # How it behaves.
 
+    def _set(self, parts: Parts) -> None:
+        """Set the attributes, which cannot be set afterwards."""
+        values = {
+            "_folder": parts.folder,
+            "_meta": parts.meta,
+            "_session": parts.session,
+            "_redactor": parts.redactor,
+            "_params": parts.params,
+            "_edited": parts.edited,
+            "_log": Logger(parts.session, layout.DEFAULT_STREAM),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _writable(self) -> Session:
+        """The run of this process, where anything may be written.
+
+        Raises:
+            MetaEdited: meta.json is not the one that the runs recorded.
+        """
+        if self._edited is not None:
+            raise self._edited
+        return self._session
+
     def _state(self) -> State:
         self._session.drain(_READ_OWN_WRITES_S)
         return read_state(self._folder)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(
-            f"an Exp does not change: {name} stays as it is (add_params, add_tags and add_note add to it)"
-        )
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an Exp does not change: {name} stays as it is (add_params, add_tags and add_note add to it)")
 
-    def __delattr__(self, name: str) -> None:
+    def __delattr__(self, name: str) -> NoReturn:
         self.__setattr__(name, None)
 
     def __repr__(self) -> str:
@@ -395,181 +408,24 @@ class Exp:
         return hash(self.id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return travelled, (str(self._folder), self.id, self._session.run or self._session.parent_run)
+        from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
+
+        return travelled_exp, (str(self._folder), self.id, self._session.run or self._session.parent_run)
 
 
-class _Params(Record):
-    """Params that are added: the data is the mapping itself."""
-
-    TYPE = "params"
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._data = dict(params)
-
-    def to_data(self) -> dict[str, Any]:
-        return self._data
+def _made(making: Making, folder: Path, on_exists: str) -> Parts:
+    """A new experiment in a new folder."""
+    return making.make(creation.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
 
 
-class _Tags(_Params):
-    TYPE = "tags"
-
-    def __init__(self, tags: Sequence[str]) -> None:
-        super().__init__({"tags": list(tags)})
-
-
-class _Note(_Params):
-    TYPE = "note"
-
-    def __init__(self, text: str) -> None:
-        super().__init__({"text": text})
-
-
-class _Making:
-    """What an experiment is to be made of."""
-
-    def __init__(
-        self,
-        params: Any,
-        kind: str | None,
-        tags: Iterable[str],
-        notes: str | None,
-        names: Sequence[str],
-        redactor: Redactor,
-    ) -> None:
-        self.plain, self.nonfinite = params_.plain_params(params)
-        self.real = params_.restored_params(self.plain, self.nonfinite)
-        self.kind, self.tags, self.notes = kind, check_tags(tags), notes
-        self.names, self.redactor = names, redactor
-
-    def into(self, exp: Exp, folder: Path, parent: Mapping[str, Any] | None = None) -> None:
-        """Write meta.json into the new folder, and begin the run."""
-        found = capture(self.names, self.redactor, folder, "git.diff")
-        content: dict[str, Any] = {
-            "format": identity.FORMAT,
-            "name": folder.name,
-            "kind": self.kind,
-            "created": utc_text(datetime.now(timezone.utc)),
-            "params": self.redactor.params(self.plain),
-            "parent": parent,
-            "tags": self.tags,
-            "notes": self.notes,
-            **{name: found.get(name) for name in CAPTURES},
-        }
-        if self.nonfinite:
-            content["nonfinite"] = {f"/params{pointer}": text for pointer, text in self.nonfinite.items()}
-        meta = identity.write_meta(folder, content)
-        session = _session(folder, meta.id)
-        _fill(exp, folder, meta, session, frozen(self.real), self.redactor, None)
-        session.start()
-        tell_redacted(self.redactor)
-        print(f"mlv: {folder}", file=sys.stderr)
-
-
-def _open_again(exp: Exp, folder: Path, made: _Making, may_change: Collection[str]) -> None:
-    """Open exactly this experiment for another run."""
-    meta = _meta_soon(folder)
-    if recovery.needs_recovery(folder):
-        recovery.recover(folder, _READ_OWN_WRITES_S)
-    edited = identity.check_identity(folder, meta)
-    if edited is not None:
-        raise edited
-    known = {**meta.content["params"], **read_state(folder).params}
-    given = made.redactor.params(made.real)
-    differing = params_.check_changes(known, given, may_change, folder.name)
-    session = _session_in_this_process(folder, meta.id) or _session(
-        folder, meta.id, captures=_later_captures(made.names, made.redactor, folder), params=differing
-    )
-    _fill(exp, folder, meta, session, frozen({**known, **made.real}), made.redactor, None)
-    session.start()
-    new = params_.added(known, given)
-    if new:
-        session.say(_Params(new))
-    tell_redacted(made.redactor)
-    print(f"mlv: {folder}", file=sys.stderr)
-
-
-def _meta_soon(folder: Path) -> Meta:
-    """The meta.json of a folder that another process may be making at this moment."""
-    deadline = monotonic() + _META_WITHIN_S
-    while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
-        sleep(0.01)
-    return identity.read_meta(folder)
-
-
-def _later_captures(names: Collection[str], redactor: Redactor, folder: Path) -> Any:
-    def make() -> dict[str, Any]:
-        return capture(names, redactor, folder, f"git-{utc_text(datetime.now(timezone.utc)).replace(':', '')}.diff")
-
-    return make
-
-
-_sessions: weakref.WeakValueDictionary[tuple[int, str, str], Session] = weakref.WeakValueDictionary()
-
-
-def _session(folder: Path, exp_id: str, **options: Any) -> Session:
-    session = Session(folder, exp_id, **options)
-    _sessions[os.getpid(), os.path.realpath(folder), exp_id] = session
-    return session
-
-
-def _session_in_this_process(folder: Path, exp_id: str) -> Session | None:
-    """The run that this process has in the experiment, unless it has ended."""
-    session = _sessions.get((os.getpid(), os.path.realpath(folder), exp_id))
-    return session if session is not None and not session.is_closed else None
-
-
-def _fill(
-    exp: Exp,
-    folder: Path,
-    meta: Meta,
-    session: Session,
-    params: FrozenDict | None,
-    redactor: Redactor,
-    edited: MetaEdited | None,
-) -> None:
-    """Set the attributes of an Exp, which cannot be set afterwards."""
-    values = {
-        "_folder": folder, "_meta": meta, "_session": session, "_params": params, "_redaction": redactor,
-        "_edited": edited, "_log": Logger(session, layout.DEFAULT_STREAM),
-    }  # fmt: skip
-    for name, value in values.items():
-        object.__setattr__(exp, name, value)
-
-
-def travelled(path: str, exp_id: str, run: str | None) -> Exp:
-    """An Exp that was pickled: the same one in its own process, elsewhere one whose run names the run it came from."""
-    folder = Path(path)
-    meta = identity.read_meta(folder)
-    exp = Exp.__new__(Exp)
-    session = _travelled_session(folder, exp_id, run)
-    _fill(exp, folder, meta, session, None, make_redactor((), ()), None)
-    return exp
-
-
-def travelled_logger(
-    path: str, exp_id: str, run: str | None, stream: str, name: str, at: Mapping[str, Any], filter: str | None
-) -> Logger:
-    """A Logger that was pickled; as `travelled`."""
-    return Logger(_travelled_session(Path(path), exp_id, run), stream, name, at, filter)
-
-
-def _travelled_session(folder: Path, exp_id: str, run: str | None) -> Session:
-    return _session_in_this_process(folder, exp_id) or _session(folder, exp_id, parent_run=run)
-
-
-def check_tags(tags: Iterable[str]) -> list[str]:
-    """Accept tags.
-
-    Raises:
-        InvalidArgument: They are one text, or one of them is none.
-    """
-    if isinstance(tags, str):
-        raise InvalidArgument(f"tags={tags!r} is one text: give a list, [{tags!r}]", tags=tags)
-    found = list(tags)
-    wrong = [tag for tag in found if not isinstance(tag, str) or not tag]
-    if wrong:
-        raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=found)
-    return list(dict.fromkeys(found))
+def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
+    """Exactly this experiment, made first where it is missing."""
+    if creation.is_taken(folder):
+        return making.open(folder, may_change)
+    try:
+        return _made(making, folder, "error")
+    except ExperimentExists:
+        return making.open(folder, may_change)  # somebody else made it just now
 
 
 def _refuse_changes(known: Mapping[str, Any], given: Mapping[str, Any], name: str) -> None:
@@ -577,24 +433,7 @@ def _refuse_changes(known: Mapping[str, Any], given: Mapping[str, Any], name: st
     if differing:
         key = next(iter(differing))
         raise ParamsConflict(
-            f"params.{key} of experiment {name!r} is {known[key]!r} and stays so: it cannot become {given[key]!r}. Params are "
-            f"only added to; use another name",
+            f"params.{key} of experiment {name!r} is {known[key]!r} and stays so: it cannot become {given[key]!r}. "
+            f"Params are only added to; use another name",
             keys=list(differing),
         )
-
-
-def _redacted(redactor: Redactor, params: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = redactor.params(dict(params))
-    return result
-
-
-def _path(path: Any, what: str) -> str:
-    try:
-        text = os.fspath(path)
-    except TypeError:
-        raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
-    if isinstance(text, bytes):
-        text = os.fsdecode(text)
-    if "\0" in text:
-        raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
-    return os.path.expanduser(text)

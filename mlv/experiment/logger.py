@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from math import fsum
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import orjson
 
@@ -37,13 +37,16 @@ class Logger:
 
     __slots__ = ("_at", "_cursor", "_filter", "_name", "_session", "_stream", "_stream_cursor")
 
+    _session: Session
+    _stream: str
+    _name: str
+    _at: dict[str, Any]
+    _filter: re.Pattern[str] | None
+    _cursor: int | None
+    _stream_cursor: int
+
     def __init__(
-        self,
-        session: Session,
-        stream: str,
-        name: str = "",
-        at: Mapping[str, Any] | None = None,
-        filter: str | None = None,
+        self, session: Session, stream: str, name: str = "", at: Mapping[str, Any] | None = None, filter: str | None = None
     ) -> None:
         """Not called by users: `exp.log`, `exp.logger(...)`, `log.sub(...)` and `log.at(...)` give loggers."""
         set_ = object.__setattr__
@@ -92,9 +95,7 @@ class Logger:
         and torch scalars, whatever has `.item()`; NaN and infinities are kept; None, text and lists are stored as they are.
         """
         if not isinstance(data, Mapping):
-            self._reject(
-                "metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {data!r:.100}"
-            )
+            self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {data!r:.100}")
             return
         conversion = Conversion()
         try:
@@ -162,15 +163,11 @@ class Logger:
 
     # Messages, as in `logging`.
 
-    def debug(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any
-    ) -> None:
+    def debug(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
         """Log a message for those who look closely; see `info`."""
         self._message("debug", message, args, step, exc_info, data)
 
-    def info(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any
-    ) -> None:
+    def info(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
         """Log a message: a line of type `message` with `level` and `message`.
 
         Args:
@@ -182,21 +179,15 @@ class Logger:
         """
         self._message("info", message, args, step, exc_info, data)
 
-    def warning(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any
-    ) -> None:
+    def warning(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
         """Log a warning; see `info`. Nothing is shown on the terminal."""
         self._message("warning", message, args, step, exc_info, data)
 
-    def error(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any
-    ) -> None:
+    def error(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
         """Log an error; see `info`."""
         self._message("error", message, args, step, exc_info, data)
 
-    def exception(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, **data: Any
-    ) -> None:
+    def exception(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, **data: Any) -> None:
         """Log an error with the exception that is being handled, and let it go on; see `info`."""
         self._message("error", message, args, step, exc_info, data)
 
@@ -245,9 +236,7 @@ class Logger:
         new = {key: conversion.value(value, key, f"/{key}") for key, value in coordinates.items()}
         if conversion.problems or conversion.nonfinite:
             problems = conversion.problems or [(key, "is not finite") for key in conversion.nonfinite]
-            raise InvalidName(
-                f"coordinate {problems[0][0]} {problems[0][1]}: give a number or a text", coordinates=coordinates
-            )
+            raise InvalidName(f"coordinate {problems[0][0]} {problems[0][1]}: give a number or a text", coordinates=coordinates)
         return self._moved(at={**self._at, **new})
 
     def each(self, **coordinate: Iterable[T]) -> Iterator[tuple[T, Logger]]:
@@ -257,9 +246,7 @@ class Logger:
             InvalidName: Not exactly one coordinate was given.
         """
         if len(coordinate) != 1:
-            raise InvalidName(
-                f"each() takes one coordinate, such as epoch=range(10), not {len(coordinate)}", given=coordinate
-            )
+            raise InvalidName(f"each() takes one coordinate, such as epoch=range(10), not {len(coordinate)}", given=coordinate)
         [(name, values)] = coordinate.items()
         return ((value, self.at(**{name: value})) for value in values)
 
@@ -271,12 +258,10 @@ class Logger:
         """
         return Span(lambda found: self._event(name, found, step), data)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(
-            f"a Logger does not change: log.sub(...) and log.at(...) give another one ({name} stays as it is)"
-        )
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Logger does not change: log.sub(...) and log.at(...) give another one ({name} stays as it is)")
 
-    def __delattr__(self, name: str) -> None:
+    def __delattr__(self, name: str) -> NoReturn:
         self.__setattr__(name, None)
 
     def __repr__(self) -> str:
@@ -290,7 +275,7 @@ class Logger:
         return hash((self._stream, self._name, tuple(self._at)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from mlv.experiment.exp import travelled_logger
+        from mlv.experiment.travel import travelled_logger  # travel makes Loggers: it stands above this module
 
         pattern = self._filter.pattern if self._filter else None
         travels = (str(self._session.folder), self._session.exp_id, self._session.run or self._session.parent_run)
@@ -322,9 +307,7 @@ class Logger:
             return
         self._emit(type, full, data, step)
 
-    def _message(
-        self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, extra: Any
-    ) -> None:
+    def _message(self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, extra: Any) -> None:
         data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}
         error = _exception(exc_info)
         if error is not None:
@@ -345,13 +328,9 @@ class Logger:
     def _emit_converted(self, type: str, name: str, data: Any, step: Any, conversion: Conversion) -> None:
         """Emit what is in its JSON form; what had none turns the event into a `rejected` one."""
         if conversion.problems:
-            shown = "; ".join(
-                f"{path or 'the value'} {reason}" for path, reason in conversion.problems[:_REASONS_SHOWN]
-            )
+            shown = "; ".join(f"{path or 'the value'} {reason}" for path, reason in conversion.problems[:_REASONS_SHOWN])
             more = len(conversion.problems) - _REASONS_SHOWN
-            self._reject(
-                type, name, data, step, shown + (f"; and {more} more" if more > 0 else ""), conversion.nonfinite
-            )
+            self._reject(type, name, data, step, shown + (f"; and {more} more" if more > 0 else ""), conversion.nonfinite)
             return
         try:
             number = step_number(step)

@@ -56,9 +56,7 @@ def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return {key: value for key, value in given.items() if key in known and not _equal(known[key], value)}
 
 
-def check_changes(
-    known: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str], name: str
-) -> dict[str, Any]:
+def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str], name: str) -> dict[str, Any]:
     """The params of this run that differ from the experiment's, all of which may.
 
     Raises:

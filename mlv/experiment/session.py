@@ -56,6 +56,7 @@ class Session:
         self._lock = threading.RLock()
         self._pid = os.getpid()
         _live.add(self)
+        _of_place[self._pid, os.path.realpath(folder), exp_id] = self
 
     @property
     def run(self) -> str | None:
@@ -93,23 +94,20 @@ class Session:
                 return
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
-            started = RunStarted(
-                self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures
-            )
+            started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
             channel = open_channel(self.folder, self.exp_id, run, self.parent_run, self._cursors.all)
-            self._put(channel, started)
+            _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
 
-    def say(self, record: Record, name: str = "") -> None:
+    def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
-        self.start()
-        self._put(self.channel, record, name)
+        self.emit(record.TYPE, record.to_data())
 
-    def _put(self, channel: Channel, record: Record, name: str = "") -> None:
-        conversion = Conversion()
-        data = dumps(conversion.value(record.to_data()))
-        channel.put(0, TAIL, 0, head(record.TYPE, name) + tail(None, {}, data, conversion.nonfinite))
+    def emit(self, type: str, data: Mapping[str, Any]) -> None:
+        """Emit an event of the experiment itself, without a name, into the default stream."""
+        self.start()
+        _put(self.channel, type, data)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until what was logged here can be read."""
@@ -119,10 +117,7 @@ class Session:
         """Wait until what was logged here is on the disk; where the time does not do, say so and return False."""
         if not self.is_started or self.channel.flush(timeout_s):
             return True
-        warn(
-            f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory",
-            WritingStalled,
-        )
+        warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -135,17 +130,15 @@ class Session:
             if isinstance(channel, Unstarted):
                 return
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
-            self._put(channel, ended)
+            _put(channel, ended.TYPE, ended.to_data())
         if not channel.close(timeout_s) and timeout_s > 0:
-            warn(
-                f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it",
-                WritingStalled,
-            )
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        _of_place[self._pid, os.path.realpath(self.folder), self.exp_id] = self
         if isinstance(self.channel, (Unstarted, Closed)):
             return
         self.channel.abandon()
@@ -202,6 +195,18 @@ class Closed(Unstarted):
         )
 
 
+def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
+    """The run that this process has in an experiment already, unless it has ended: there is one at a time."""
+    session = _of_place.get((os.getpid(), os.path.realpath(folder), exp_id))
+    return session if session is not None and not session.is_closed else None
+
+
+def _put(channel: Channel, type: str, data: Mapping[str, Any]) -> None:
+    conversion = Conversion()
+    text = dumps(conversion.value(data))
+    channel.put(0, TAIL, 0, head(type, "") + tail(None, {}, text, conversion.nonfinite))
+
+
 def described(error: BaseException) -> dict[str, str]:
     """Type, message and traceback of an exception, as text."""
     try:
@@ -214,12 +219,14 @@ def described(error: BaseException) -> dict[str, str]:
 
 def status_of(error: BaseException | None) -> str:
     """The status of a run that an exception ended."""
-    if error is None or isinstance(error, SystemExit) and error.code in (None, 0):
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "ok"
     return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
 
 
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
+_of_place: weakref.WeakValueDictionary[tuple[int, str, str], Session] = weakref.WeakValueDictionary()
+"""The latest run of each process in each experiment."""
 _hooked: set[str] = set()
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from mlv.errors import CheckpointMissing
 from mlv.experiment import creation, identity
 from mlv.experiment.captures import CAPTURES, make_redactor
-from mlv.experiment.exp import Exp, _Making, _path
+from mlv.experiment.exp import Exp
+from mlv.experiment.making import Making, checked_path
 from mlv.store import layout
 from mlv.store.files import sha256_file
 
@@ -34,7 +35,9 @@ def init_sub_exp(
         checkpoint: A path, or an object with a `path`; a folder counts as one checkpoint.
         kind: Such as `squeeze`: the name of the folder that holds these sub-experiments.
         name: Instead of `subexp_<n>`; a suffix is added where it is taken.
-        params, tags, notes: As in `Exp`.
+        params: As in `Exp`.
+        tags: As in `Exp`.
+        notes: As in `Exp`.
 
     Raises:
         CheckpointMissing: There is no such file.
@@ -43,28 +46,22 @@ def init_sub_exp(
     layout.check_label(kind, "kind")
     if name is not None:
         layout.check_name(name, "experiment name")
-    path = Path(os.path.abspath(_path(getattr(checkpoint, "path", checkpoint), "checkpoint")))
+    path = checked_path(getattr(checkpoint, "path", checkpoint), "checkpoint")
     if not path.exists():
         raise CheckpointMissing(
             f"there is no checkpoint at {str(path)!r}: give the path of the file that was saved", path=str(path)
         )
     parent = layout.enclosing_experiment(path)
-    making = _Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()))
+    making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()))
     digest, size = _content(path)
     parent_id = identity.read_meta(parent).id if parent is not None else None
     savedir = (parent or path.parent) / kind
-    folder = (
-        creation.numbered_folder(savedir, "subexp")
-        if name is None
-        else creation.make_folder(savedir, name, suffix=True)
-    )
-    reference = {"_mlv": "file", "path": os.path.relpath(path, folder), "sha256": digest, "size": size}
-    link = {"checkpoint": reference}
+    folder = creation.numbered_folder(savedir, "subexp") if name is None else creation.make_folder(savedir, name, suffix=True)
+    reference: dict[str, Any] = {"_mlv": "file", "path": os.path.relpath(path, folder), "sha256": digest, "size": size}
+    link: dict[str, Any] = {"checkpoint": reference}
     if parent is not None:
-        link = {"_mlv": "exp", "id": parent_id, "path": os.path.relpath(parent, folder), **link}  # type: ignore[dict-item]
-    exp = Exp.__new__(Exp)
-    making.into(exp, folder, link)
-    return exp
+        link = {"_mlv": "exp", "id": parent_id, "path": os.path.relpath(parent, folder), **link}
+    return Exp.of_parts(making.make(folder, link))
 
 
 def _content(path: Path) -> tuple[str, int]:

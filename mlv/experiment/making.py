@@ -1,0 +1,173 @@
+"""Making an experiment, or opening one again for another run: what must be true on the disk before the first event."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from mlv.capture.redaction import Redactor
+from mlv.encoding import utc_text
+from mlv.errors import InvalidArgument, MetaEdited
+from mlv.experiment import identity
+from mlv.experiment import params as params_
+from mlv.experiment.captures import CAPTURES, capture, tell_redacted
+from mlv.experiment.identity import Meta
+from mlv.experiment.session import Session, session_in_this_process
+from mlv.frozen import FrozenDict, frozen
+from mlv.store import layout
+from mlv.store.reading import read_state
+from mlv.transport import recovery
+
+_META_WITHIN_S = 10.0
+_RECOVER_WITHIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an `Exp` is made of."""
+
+    folder: Path
+    meta: Meta
+    session: Session
+    redactor: Redactor
+    params: FrozenDict | None = None
+    """All params with their real values, in the process that gave them."""
+    edited: MetaEdited | None = None
+    """Why nothing may be written, where meta.json is not the one that the runs recorded."""
+
+
+class Making:
+    """An experiment that is to be made: everything is checked before anything is on the disk."""
+
+    def __init__(
+        self, params: Any, kind: str | None, tags: Iterable[str], notes: str | None, captures: Sequence[str], redactor: Redactor
+    ) -> None:
+        """Check and convert what the user gave.
+
+        Raises:
+            InvalidParams, InvalidArgument: As `Exp`.
+        """
+        self._plain, self._nonfinite = params_.plain_params(params)
+        self._real = params_.restored_params(self._plain, self._nonfinite)
+        self._kind, self._tags, self._notes = kind, checked_tags(tags), notes
+        self._captures, self._redactor = captures, redactor
+
+    def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
+        """Write meta.json into a new folder, begin the run, and say the path on stderr."""
+        meta = identity.write_meta(folder, self._content(folder, parent))
+        session = Session(folder, meta.id)
+        session.start()
+        self._tell(folder)
+        return Parts(folder, meta, session, self._redactor, frozen(self._real))
+
+    def open(self, folder: Path, may_change: Collection[str]) -> Parts:
+        """Begin another run in an experiment that is there, and say the path on stderr.
+
+        Raises:
+            NotAnExperiment: There is none, nor does one appear soon.
+            MetaEdited: meta.json is not the one that the runs recorded.
+            ParamsConflict: A param differs that may not.
+        """
+        meta = _meta_soon(folder)
+        recover_if_needed(folder)
+        edited = identity.check_identity(folder, meta)
+        if edited is not None:
+            raise edited
+        known = {**meta.content["params"], **read_state(folder).params}
+        given = self._redactor.params(self._real)
+        differing = params_.check_changes(known, given, may_change, folder.name)
+        captures = later_captures(folder, self._captures, self._redactor)
+        session = session_in_this_process(folder, meta.id) or Session(folder, meta.id, captures=captures, params=differing)
+        session.start()
+        new = params_.added(known, given)
+        if new:
+            session.emit("params", new)
+        self._tell(folder)
+        return Parts(folder, meta, session, self._redactor, frozen({**known, **self._real}))
+
+    def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
+        found = capture(self._captures, self._redactor, folder, "git.diff")
+        content: dict[str, Any] = {
+            "format": identity.FORMAT,
+            "name": folder.name,
+            "kind": self._kind,
+            "created": utc_text(datetime.now(timezone.utc)),
+            "params": self._redactor.params(self._plain),
+            "parent": parent,
+            "tags": self._tags,
+            "notes": self._notes,
+            **{name: found.get(name) for name in CAPTURES},
+        }
+        if self._nonfinite:
+            content["nonfinite"] = {f"/params{pointer}": text for pointer, text in self._nonfinite.items()}
+        return content
+
+    def _tell(self, folder: Path) -> None:
+        tell_redacted(self._redactor)
+        if sys.stderr is not None:
+            print(f"mlv: {folder}", file=sys.stderr)
+
+
+def recover_if_needed(folder: Path) -> None:
+    """Write what killed processes left waiting for the experiment, if there is something."""
+    if recovery.needs_recovery(folder):
+        recovery.recover(folder, _RECOVER_WITHIN_S)
+
+
+def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> Callable[[], Mapping[str, Any]]:
+    """What captures a later run, when it begins."""
+
+    def make() -> Mapping[str, Any]:
+        moment = utc_text(datetime.now(timezone.utc)).replace(":", "")
+        found = capture(names, redactor, folder, f"git-{moment}.diff")
+        tell_redacted(redactor)
+        return found
+
+    return make
+
+
+def checked_tags(tags: Iterable[str]) -> list[str]:
+    """Accept tags.
+
+    Raises:
+        InvalidArgument: They are one text, or one of them is none.
+    """
+    if isinstance(tags, str):
+        raise InvalidArgument(f"tags={tags!r} is one text: give a list, [{tags!r}]", tags=tags)
+    found = list(tags)
+    wrong = [tag for tag in found if not isinstance(tag, str) or not tag]
+    if wrong:
+        raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=found)
+    return list(dict.fromkeys(found))
+
+
+def checked_path(path: Any, what: str) -> Path:
+    """Accept a path, and make it absolute; `~` is the home folder.
+
+    Raises:
+        InvalidArgument: It is no path.
+    """
+    try:
+        text = os.fsdecode(os.fspath(path))
+    except TypeError:
+        raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
+    if "\0" in text:
+        raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
+    try:
+        return Path(os.path.abspath(os.path.expanduser(text)))
+    except FileNotFoundError:
+        raise InvalidArgument(f"{what}={text!r} is relative to a folder that is gone: give an absolute path") from None
+
+
+def _meta_soon(folder: Path) -> Meta:
+    """The meta.json of a folder that another process may be making at this moment."""
+    deadline = monotonic() + _META_WITHIN_S
+    while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
+        sleep(0.01)
+    return identity.read_meta(folder)
