@@ -1,0 +1,398 @@
+"""The git repository that a script lies in: its commit, and what differs from it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from mlv.capture.redaction import Redactor, printable
+
+
+@dataclass(frozen=True)
+class GitCapture:
+    """What git knows about the folder of a script."""
+
+    record: dict[str, Any]
+    """For `meta["git"]`; `{"repository": False}` outside of any repository. `error` says what is missing, and why."""
+    diff: bytes | None
+    """How tracked files differ from the commit, for `git apply`; None if they do not."""
+
+
+def capture_git(
+    start: Path,
+    *,
+    redactor: Redactor,
+    diff_cap_bytes: int = 10 * 2**20,
+    timeout_s: float = 5.0,
+    max_untracked: int = 1000,
+    environ: Mapping[str, str] | None = None,
+) -> GitCapture:
+    """Describe the repository around a folder, without a lock on its index or a visit to its remotes.
+
+    Of the programs that a repository can name, only its filters are run (such as Git LFS): they belong to the question
+    whether a file has changed. Hooks, monitors, pagers and other viewers of differences are not.
+
+    Args:
+        start: The folder of the script. Variables such as `GIT_DIR`, which may name another repository, do not count.
+        redactor: Takes credentials out of the remotes, the message and the diff, and remembers where.
+        diff_cap_bytes: How much of the diff is kept; it is cut at the end of a line, and a last line says so.
+        timeout_s: How long all git commands together may take; what they did not say until then is missing.
+        max_untracked: How many untracked names are kept; `untracked_truncated` counts the others.
+        environ: The environment for git; that of this process by default.
+    """
+    environ = os.environ if environ is None else environ
+    try:
+        found = _ask(start.resolve(), diff_cap_bytes, timeout_s, environ)
+        if found is None:
+            return GitCapture({"repository": False}, None)
+        diff = _redacted_diff(found.diff, redactor) if found.diff.size_bytes else None
+        return GitCapture(_record(found, diff, redactor, max_untracked), diff)
+    except Exception as error:  # Whatever is strange about a repository, the experiment starts.
+        return GitCapture({"error": redactor.text(f"{type(error).__name__}: {error}", "git.error")}, None)
+
+
+class _Said(NamedTuple):
+    """What one git command printed until it ended or until the deadline."""
+
+    output: bytes = b""
+    """The first part, up to a cap."""
+    size_bytes: int = 0
+    """All of it."""
+    error: str | None = None
+    """Git's own words if it failed, or that the time was over: then the output may not be whole."""
+    is_late: bool = False
+
+
+class _Found(NamedTuple):
+    """The pieces of a record."""
+
+    facts: dict[str, Any]
+    """What GitPython reads from the repository's files."""
+    log: _Said
+    status: _Said
+    diff: _Said
+    trouble: str | None
+    """Why the facts are missing."""
+
+
+# --- Asking ----------------------------------------------------------------------------------------------------------
+
+
+_GIT = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_LOG = (*_GIT, "rev-list", "--max-count=1", "--encoding=UTF-8", "--format=%an%x00%ae%x00%ct%x00%B", "HEAD", "--")
+_STATUS = (
+    *(*_GIT, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal"),
+    # What lies untracked in a submodule is no change of this repository.
+    "--ignore-submodules=untracked",
+)
+_DIFF = (
+    # The user's settings may give a diff forms that `git apply` does not take: here it always has the plain one.
+    *(*_GIT, "-c", "diff.relative=false", "-c", "diff.suppressBlankEmpty=false", "diff", "--no-ext-diff"),
+    *("--no-textconv", "--no-color", "--full-index", "--src-prefix=a/", "--dst-prefix=b/", "--unified=3"),
+    *("--inter-hunk-context=0", "--submodule=short", "--ignore-submodules=untracked", "HEAD", "--"),
+)
+
+
+def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[str, str]) -> _Found | None:
+    """Ask git three questions at once, and meanwhile GitPython; None outside of a repository."""
+    if not start.is_dir():
+        return _found_without_git({}, f"there is no folder {start}", None)
+    with ExitStack() as stack:
+        try:
+            log, status, diff = (
+                stack.enter_context(_Command(words, start, environ, cap_bytes, timeout_s))
+                for words, cap_bytes in ((_LOG, 2**20), (_STATUS, 64 * 2**20), (_DIFF, diff_cap_bytes))
+            )
+        except OSError as error:
+            return _ask_without_git(start, error)
+        # To import GitPython is to run `git version` without a deadline: so see first that git answers at all.
+        logged = log.said()
+        if logged.error and "not a git repository (or any" in logged.error:
+            return None
+        facts, trouble = (None, None) if logged.is_late else _facts(start, git_works=True)
+        return _Found(facts or {}, logged, status.said(), diff.said(), trouble)
+
+
+def _ask_without_git(start: Path, error: OSError) -> _Found | None:
+    facts, trouble = _facts(start, git_works=False)
+    if facts is None and trouble is None:
+        return None
+    is_absent = isinstance(error, FileNotFoundError)
+    reason = "git is not installed: there is no program 'git' on the PATH" if is_absent else f"git cannot run: {error}"
+    return _found_without_git(facts or {}, reason, trouble)
+
+
+def _found_without_git(facts: dict[str, Any], reason: str, trouble: str | None) -> _Found:
+    nothing = _Said(error=reason)
+    return _Found(facts, log=nothing, status=nothing, diff=nothing, trouble=trouble)
+
+
+class _Command:
+    """A git command under way; at the end of the `with` it is gone."""
+
+    def __init__(
+        self, words: Sequence[str], folder: Path, environ: Mapping[str, str], cap_bytes: int, timeout_s: float
+    ) -> None:
+        self._name = next(f"git {word}" for word in words if word in ("rev-list", "status", "diff"))
+        self._timeout_s = timeout_s
+        self._deadline_s = time.monotonic() + timeout_s
+        self._process = subprocess.Popen(
+            # GitPython looks there as well.
+            [environ.get("GIT_PYTHON_GIT_EXECUTABLE") or "git", *words],
+            bufsize=0,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=_environment(environ),
+            # A group of its own: a filter that git has started ends with it. And no terminal to ask for a password on.
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._output = _Reader(self._process.stdout, cap_bytes)
+        self._errors = _Reader(self._process.stderr, 2**14)
+
+    def __enter__(self) -> _Command:
+        self._output.start()
+        self._errors.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        if self._is_running():
+            self._kill()
+        self._wait(until_s=time.monotonic() + 1)
+
+    def said(self) -> _Said:
+        """Wait for the end of the command, or for the deadline and then end it."""
+        is_late = not self._wait(until_s=self._deadline_s)
+        if is_late:
+            self._kill()
+            self._wait(until_s=time.monotonic() + 1)
+        error = f"{self._name} took longer than {self._timeout_s:g} s" if is_late else self._failure()
+        return _Said(bytes(self._output.kept), self._output.size_bytes, error, is_late)
+
+    def _wait(self, *, until_s: float) -> bool:
+        for reader in (self._output, self._errors):
+            reader.join(max(0.0, until_s - time.monotonic()))
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(max(0.0, until_s - time.monotonic()))
+        return not self._is_running()
+
+    def _is_running(self) -> bool:
+        # A program that git started may hold the pipes beyond git's own end.
+        return self._process.poll() is None or self._output.is_alive() or self._errors.is_alive()
+
+    def _kill(self) -> None:
+        with suppress(OSError):
+            if sys.platform == "win32":
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _failure(self) -> str | None:
+        if self._process.returncode == 0:
+            return None
+        words = printable(self._errors.kept.decode(errors="replace")).strip().removeprefix("fatal: ")
+        return f"{self._name}: {words or f'exit status {self._process.returncode}'}"
+
+
+class _Reader(threading.Thread):
+    """Reads a pipe to its end, keeps the first part and only counts the rest."""
+
+    def __init__(self, pipe: IO[bytes], cap_bytes: int) -> None:
+        # Should the pipe never end, this thread must not keep the process alive.
+        super().__init__(name="mlv-git", daemon=True)
+        self._pipe = pipe
+        self._cap_bytes = cap_bytes
+        self.kept = bytearray()
+        self.size_bytes = 0
+
+    def run(self) -> None:
+        with self._pipe:
+            while chunk := self._pipe.read(2**16):
+                self.kept += chunk[: max(0, self._cap_bytes - len(self.kept))]
+                self.size_bytes += len(chunk)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    kept = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_TEST_")
+    return {
+        **{name: value for name, value in environ.items() if not name.startswith("GIT_") or name.startswith(kept)},
+        # English, so that the answer for "no repository" is known; UTF-8, for filters that are Python programs.
+        "LC_ALL": "C.UTF-8",
+        "LANGUAGE": "C",
+        "GIT_OPTIONAL_LOCKS": "0",
+        "GIT_TERMINAL_PROMPT": "0",
+        # A partial clone would fetch what it lacks from its remote, which can take for ever.
+        "GIT_ALLOW_PROTOCOL": "none",
+    }
+
+
+def _facts(start: Path, *, git_works: bool) -> tuple[dict[str, Any] | None, str | None]:
+    """Let GitPython read the repository's files, which needs no git; None outside of a repository, or trouble."""
+    try:
+        with _gitpython(git_works=git_works) as git:
+            try:
+                repo = git.Repo(start, search_parent_directories=True, expand_vars=False)
+            except (git.InvalidGitRepositoryError, git.NoSuchPathError):
+                return None, None
+            with repo:
+                return _facts_of(repo), None
+    except Exception as error:  # A foreign library over foreign files: git itself may still answer.
+        return None, f"GitPython: {type(error).__name__}: {error}"
+
+
+@contextmanager
+def _gitpython(*, git_works: bool) -> Iterator[Any]:
+    if git_works or "git" in sys.modules:
+        import git
+
+        yield git
+        return
+    # GitPython refuses to be imported where there is no git, unless asked to be quiet. That must not change what the
+    # next one to import it gets to see: so all traces go.
+    name = "GIT_PYTHON_REFRESH"
+    before = os.environ.get(name)
+    os.environ[name] = "quiet"
+    try:
+        import git
+
+        yield git
+    finally:
+        os.environ.pop(name)
+        os.environ.update({name: before} if before is not None else {})
+        for module in [module for module in sys.modules if module == "git" or module.startswith("git.")]:
+            del sys.modules[module]
+
+
+def _facts_of(repo: Any) -> dict[str, Any]:
+    try:
+        commit = repo.head.dereference_recursive(repo, "HEAD")
+    except ValueError:  # There is none yet.
+        commit = None
+    return {
+        "root": printable(str(repo.working_tree_dir or repo.git_dir)),
+        **({"bare": True} if repo.bare else {}),
+        **_head(commit, None if repo.head.is_detached else repo.head.reference.name),
+        "remotes": _remotes(repo.config_reader("repository")),
+    }
+
+
+def _remotes(config: Any) -> dict[str, str]:
+    names = [section for section in config.sections() if section.startswith('remote "')]
+    return {name[8:-1]: config.get(name, "url") for name in names if config.has_option(name, "url")}
+
+
+# --- Telling ---------------------------------------------------------------------------------------------------------
+
+
+_ORDER = (
+    *("root", "bare", "commit", "no_commits", "branch", "detached", "author", "date", "message", "remotes"),
+    *("dirty", "untracked", "untracked_truncated", "diff", "error"),
+)
+
+
+def _record(found: _Found, diff: bytes | None, redactor: Redactor, max_untracked: int) -> dict[str, Any]:
+    # Where two have an answer, git's own comes last and counts.
+    record = {**found.facts, **_from_diff(found.diff, diff), **_from_log(found.log)}
+    record.update(_from_status(found.status, max_untracked))
+    if "remotes" in record:
+        record["remotes"] = {name: redactor.url(url, f"git.remotes.{name}") for name, url in record["remotes"].items()}
+    if record.get("commit", "") is None:
+        record["no_commits"] = True
+    if error := _error(found, record):
+        record["error"] = error
+    ordered = {key: record[key] for key in _ORDER if key in record}
+    told: dict[str, Any] = redactor.tree(ordered, "git")
+    return told
+
+
+def _head(commit: str | None, branch: str | None) -> dict[str, Any]:
+    return {"commit": commit, "branch": branch, "detached": branch is None}
+
+
+def _from_log(log: _Said) -> dict[str, Any]:
+    if log.error or not log.output:
+        return {}
+    first, _, rest = log.output.decode(errors="replace").partition("\n")
+    name, email, committed_s, message = rest.split("\0", 3)
+    return {
+        "commit": first.removeprefix("commit "),
+        "author": {"name": name, "email": email},
+        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(committed_s))),
+        "message": message.rstrip("\n"),
+    }
+
+
+def _from_status(status: _Said, max_untracked: int) -> dict[str, Any]:
+    """Read what `git status --porcelain=v2 --branch -z` says."""
+    if status.error or not status.output:
+        return {}
+    headers, changes, untracked = {}, 0, []
+    entries = iter(printable(os.fsdecode(status.output)).split("\0"))
+    for entry in entries:
+        kind, _, rest = entry.partition(" ")
+        if kind == "#":
+            name, _, value = rest.partition(" ")
+            headers[name] = value
+        elif kind == "?":
+            untracked.append(rest)
+        elif kind:
+            changes += 1
+            if kind == "2":  # A renamed file, followed by its old name as an entry without a kind.
+                next(entries, None)
+    commit, branch = headers["branch.oid"], headers["branch.head"]
+    left_out = len(untracked) - max_untracked
+    return {
+        **_head(None if commit == "(initial)" else commit, None if branch == "(detached)" else branch),
+        "dirty": changes > 0,
+        "untracked": untracked[:max_untracked],
+        **({"untracked_truncated": left_out} if left_out > 0 else {}),
+    }
+
+
+def _from_diff(said: _Said, diff: bytes | None) -> dict[str, Any]:
+    if diff is None:
+        return {} if said.error else {"dirty": False}
+    kept = _kept(said)
+    sizes = {"bytes": said.size_bytes, "kept_bytes": len(kept), "truncated": not _is_whole(said)}
+    return {"dirty": True, "diff": {**sizes, "redacted": not diff.startswith(kept)}}
+
+
+def _error(found: _Found, record: Mapping[str, Any]) -> str | None:
+    # A bare repository has no files to compare, and without a commit there is nothing to compare them with.
+    is_expected = {"status": "bare" in record, "diff": "bare" in record, "log": "no_commits" in record}
+    is_expected["diff"] |= "no_commits" in record
+    said = {"log": found.log, "status": found.status, "diff": found.diff}
+    errors = [answer.error for name, answer in said.items() if answer.error and not is_expected[name]]
+    # One trouble is mostly the trouble of all three; the first is enough.
+    return "; ".join(filter(None, [*errors[:1], found.trouble])) or None
+
+
+def _redacted_diff(said: _Said, redactor: Redactor) -> bytes:
+    kept = _kept(said)
+    text = redactor.source(kept.decode("utf-8", "surrogateescape"), "git.diff")
+    diff = text.encode("utf-8", "surrogateescape")
+    if _is_whole(said):
+        return diff
+    at_least = b"at least " if said.error else b""
+    return diff + b"# mlv: cut here, after %d of %s%d bytes\n" % (len(kept), at_least, said.size_bytes)
+
+
+def _kept(said: _Said) -> bytes:
+    return said.output if _is_whole(said) else said.output[: said.output.rfind(b"\n") + 1]
+
+
+def _is_whole(said: _Said) -> bool:
+    return len(said.output) == said.size_bytes and not said.error
