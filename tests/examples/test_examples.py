@@ -1,0 +1,149 @@
+"""The examples do what they show: train on real digits, prune the checkpoint, and leave everything on the disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlv
+from mlv.store.seals import chains_of
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("sklearn")
+pytest.importorskip("rich")
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EPOCHS = 20
+
+
+@dataclass
+class Ran:
+    """A process that has ended, and the experiment that it made."""
+
+    process: subprocess.CompletedProcess[str]
+    exp: mlv.Exp
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run an example as a person would, in a folder of its own."""
+    folder = tmp_path_factory.mktemp("examples")
+    environment = {**os.environ, "MLV_SPOOL": str(tmp_path_factory.mktemp("spool"))}
+
+    def run(name: str, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-W", "error", EXAMPLES / name, *map(str, arguments)]
+        settings = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "timeout": 60, **options}
+        process = subprocess.run(command, cwd=folder, env=environment, text=True, **settings)
+        assert process.returncode == 0, process.stderr
+        return process
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def training(run) -> Ran:
+    process = run("train_digits.py", "--exp-name", "digits", "--epochs", EPOCHS)
+    return Ran(process, mlv.Exp.open(Path(process.stdout.split()[-1]).parent))
+
+
+@pytest.fixture(scope="module")
+def squeezing(run, training) -> Ran:
+    process = run("squeeze.py", training.exp.path / "model.npz", "--rates", 0.5, 0.9)
+    return Ran(process, training.exp)
+
+
+def test_training_says_what_came_of_it(training):
+    """The last line gives the accuracy, which is good, and the checkpoint; a pipe gets nothing else."""
+    words = training.process.stdout.split()
+
+    assert float(words[1]) > 0.95
+    assert Path(words[-1]) == training.exp.path / "model.npz"
+    assert training.process.stdout.count("\n") == 1
+    assert training.process.stderr == f"mlv: {training.exp.path}\n"
+
+
+def test_training_is_logged(training):
+    """Every epoch has its metrics and a timed validation; the arguments are the params."""
+    exp = training.exp
+    series = {name: list(exp.events("metrics", name=name)) for name in ("train", "test")}
+
+    assert [event.step for event in series["train"]] == [event.step for event in series["test"]] == list(range(EPOCHS))
+    assert series["train"][-1].data["loss"] < series["train"][0].data["loss"]
+    assert series["test"][-1].data["acc"] > 0.95
+    assert len([event for event in exp.events("event", name="test/validation") if event.data["duration_s"] > 0]) == EPOCHS
+    assert exp.params == {"epochs": EPOCHS, "hidden": 64, "lr": 0.05, "momentum": 0.9, "batch_size": 32, "seed": 0}
+
+
+def test_training_describes_itself(training):
+    """Metrics have units and modes, and a table tells which digits are taken for which."""
+    described = {event.name: event.data for event in training.exp.events("metadata")}
+    [confusion] = training.exp.events("event", name="test/confusion")
+    counts = np.array(confusion.data["counts"])
+
+    assert described["test/acc"]["mode"] == "max"
+    assert described["train/loss"] == {"unit": "nat", "format": ".4f", "mode": "min"}
+    assert counts.shape == (10, 10)
+    assert counts.sum() == 450
+    assert counts.trace() / 450 == list(training.exp.events("metrics", name="test"))[-1].data["acc"]
+
+
+def test_training_is_complete(training):
+    """The run ended well, and its seal covers every line of it."""
+    [main] = training.exp.runs
+
+    assert training.exp.status == "ok"
+    assert chains_of(training.exp.path / "log.jsonl")[main.id].lines == 0
+
+
+def test_squeezing_makes_sub_experiments(squeezing, training):
+    """Each rate is a sub-experiment, which names its parent and the exact checkpoint."""
+    subs = squeezing.exp.sub_exps
+    checkpoint = training.exp.path / "model.npz"
+
+    assert [sub.path.relative_to(training.exp.path).as_posix() for sub in subs] == ["squeeze/subexp_1", "squeeze/subexp_2"]
+    assert [sub["rate"] for sub in subs] == [0.5, 0.9]
+    assert {sub.parent.id for sub in subs} == {sub.meta["parent"]["id"] for sub in subs} == {training.exp.id}
+    assert {sub.meta["parent"]["checkpoint"]["sha256"] for sub in subs} == {sha256(checkpoint.read_bytes()).hexdigest()}
+    assert {sub.status for sub in subs} == {"ok"}
+
+
+def test_squeezing_is_logged(squeezing, training):
+    """Each sub-experiment says what the pruning cost; the terminal shows the same numbers."""
+    final = list(training.exp.events("metrics", name="test"))[-1].data["acc"]
+    found = [next(iter(sub.events("metrics"))).data for sub in squeezing.exp.sub_exps]
+    _, *rows = squeezing.process.stdout.splitlines()
+
+    assert [metrics["acc/before"] for metrics in found] == [final, final]
+    assert found[0]["acc/after"] > 0.9 > found[1]["acc/after"]
+    assert [metrics["sparsity"] for metrics in found] == pytest.approx([0.5, 0.9], abs=0.01)
+    assert [float(row.split()[3]) for row in rows] == [round(metrics["acc/after"], 4) for metrics in found]
+
+
+def test_squeezing_keeps_what_it_pruned(squeezing):
+    """The pruned network lies in its sub-experiment."""
+    for sub in squeezing.exp.sub_exps:
+        with np.load(sub.path / "model.npz") as weights:
+            assert (weights["w1"] == 0).mean() == pytest.approx(sub["rate"], abs=0.01)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal that can be played")
+def test_terminals_see_progress(run):
+    """On a terminal a bar shows how far the training is."""
+    ours, theirs = os.openpty()
+    try:
+        run("train_digits.py", "--epochs", 2, stderr=theirs)
+        shown = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+    assert "training" in shown
+    assert "100%" in shown
