@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import BadLine, parse_time
@@ -23,11 +23,13 @@ from mlv.store.seals import run_and_seq
 from mlv.store.streams import Skipped
 
 _FOLLOW_POLL_S = 0.02
-_FOLLOW_LIST_S = 0.5
+_FOLLOW_LOOK_S = 0.5
 
 
 class Events:
     """The events of an experiment; iterating reads the log, each time anew.
+
+    A name is that of the event; events of type `metrics` are found by the full names of their metrics as well.
 
     Runs are interleaved by time; within a run `seq` decides, whatever the clock did. What is no whole event is passed over,
     and stands in `skipped` with its byte range.
@@ -58,42 +60,40 @@ class Events:
         self._before()
         lines = self._lines()
         self.skipped = lines.skipped
-        found = iter(lines) if len(lines.streams) < 2 else _in_order(lines)
+        found = iter(lines) if _are_in_order(lines) else _in_order(lines)
         return (event for event in found if self._wants(event))
 
     def follow(self, is_over: Callable[[], bool]) -> Iterator[Event]:
         """The events that are there, then those to come, in the order in which they arrive, until the runs are over."""
         self._before()
+        self.skipped = []
         offsets: dict[str, int] = {}
-        idle = 0
+        next_look = 0.0
+        found = False
         while True:
-            over = is_over() if idle % round(_FOLLOW_LIST_S / _FOLLOW_POLL_S) == 0 else False
-            if idle % round(_FOLLOW_LIST_S / _FOLLOW_POLL_S) == 0:
-                for stream in self._lines().streams:
-                    offsets.setdefault(stream, 0)
-            news = list(offsets.items())
+            over = False
+            if not found and monotonic() >= next_look:
+                over = is_over()
+                next_look = monotonic() + _FOLLOW_LOOK_S
+            for stream in self._lines().streams:
+                offsets.setdefault(stream, 0)
             found = False
-            for stream, offset in news:
+            for stream, offset in list(offsets.items()):
                 for end, event in self._new(stream, offset):
                     offsets[stream] = end
                     found = True
                     if event is not None and self._wants(event):
                         yield event
-            if found:
-                idle = 0
-            elif over:
+            if over and not found:
                 return
-            else:
-                idle += 1
+            if over:
+                next_look = 0.0  # see at once whether these were the last ones
+            elif not found:
                 sleep(_FOLLOW_POLL_S)
 
     def _new(self, stream: str, offset: int) -> Iterator[tuple[int, Event | None]]:
         """Offset behind, and event, of the whole lines from an offset on."""
-        path = self._folder / layout.stream_file(stream)
-        try:
-            if os.path.getsize(path) <= offset:
-                return
-        except OSError:
+        if _size(self._folder / layout.stream_file(stream)) <= offset:
             return
         lines = Lines(self._folder, [stream], self._types, self.skipped)
         every = Lines(self._folder, [stream])
@@ -108,7 +108,36 @@ class Events:
         return Lines(self._folder, wanted, self._types)
 
     def _wants(self, event: Event) -> bool:
-        return self._names is None or self._names(event.name)
+        return self._names is None or is_named(event, self._names)
+
+
+def is_named(event: Event, matches: Callable[[str], bool]) -> bool:
+    """Whether an event's name matches, or the full name of one of its metrics."""
+    if matches(event.name):
+        return True
+    if event.type != "metrics" or not isinstance(event.data, dict):
+        return False
+    prefix = f"{event.name}/" if event.name else ""
+    return any(matches(prefix + key) for key in event.data)
+
+
+def _are_in_order(lines: Lines) -> bool:
+    """Whether there is one stream at most, and it has its events in order already: then none has to be held in memory."""
+    if len(lines.streams) > 1:
+        return False
+    runs: dict[str, tuple[str, int]] = {}
+    before = ("", "", 0)
+    for stream in lines.streams:
+        for _, line in lines.raw(stream):
+            who = run_and_seq(line)
+            if who is None:
+                continue
+            time, last = runs.get(who[0], ("", 0))
+            key = (max(time, _time_text(line)), *who)
+            if who[1] < last or key < before:
+                return False
+            runs[who[0]], before = (key[0], who[1]), key
+    return True
 
 
 def _in_order(lines: Lines) -> Iterator[Event]:
@@ -127,9 +156,7 @@ def _in_order(lines: Lines) -> Iterator[Event]:
             yield event
 
 
-def _of_run(
-    run: str, rows: list[tuple[int, str, str, int, bytes]]
-) -> Iterator[tuple[str, str, int, int, str, int, bytes]]:
+def _of_run(run: str, rows: list[tuple[int, str, str, int, bytes]]) -> Iterator[tuple[str, str, int, int, str, int, bytes]]:
     """One run in the order of `seq`; a clock that jumps back does not take later events before earlier ones."""
     latest = ""
     for number, (seq, time, stream, start, line) in enumerate(sorted(rows, key=lambda row: row[0])):
@@ -219,9 +246,29 @@ def latest_status(state: State, created: str, now: datetime) -> str:
     return "running" if age < LOST_AFTER else "lost"
 
 
+def watched_status(folder: Path, created: str) -> Callable[[], str]:
+    """A function that gives the status, and reads the log again only if it has grown."""
+    known: list[tuple[dict[str, int], State]] = []
+
+    def status() -> str:
+        sizes = {name: _size(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
+        if not known or known[0][0] != sizes:
+            known[:] = [(sizes, read_state(folder))]
+        return latest_status(known[0][1], created, datetime.now(timezone.utc))
+
+    return status
+
+
 def status_of(folder: Path, created: str) -> str:
     """Status of the experiment in a folder."""
     return latest_status(read_state(folder), created, datetime.now(timezone.utc))
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _by_start(run: Run) -> tuple[datetime, str]:

@@ -1,0 +1,15 @@
+"""The command line: `mlv`, or `python -m mlv`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command that `sys.argv` names, and exit: 0 well, 1 when what was looked at is not well, 2 for an error."""
+    try:
+        from mlv.cli.app import app
+
+        app(prog_name="mlv")
+    except KeyboardInterrupt:
+        sys.exit(130)

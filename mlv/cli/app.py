@@ -1,0 +1,153 @@
+"""The commands, their arguments and their help."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mlv.errors import MlvError
+
+_ERROR, _NOT_WELL, _PIPE = 2, 1, 141
+
+
+class _Commands(TyperGroup):
+    """Turns what goes wrong in any command into one line on stderr and an exit status."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:  # `mlv ls | head`: nobody reads any more, also not what Python would flush at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_PIPE) from None
+        except MlvError as error:
+            _complain(str(error))
+        except OSError as error:
+            _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        raise typer.Exit(_ERROR)
+
+
+def _complain(text: str) -> None:
+    sys.stdout.flush()
+    print(f"mlv: {text}", file=sys.stderr)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Experiments in plain files: list them, read them, follow them, prove them.",
+    epilog="EXP is a path, the beginning of an ID (four digits or more), or a name below --root.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to look in, at any depth.", show_default="the current one")]
+_Exp = Annotated[str, typer.Argument(metavar="EXP", help="Path, beginning of an ID, or name below --root.", show_default=False)]
+_Below = Annotated[
+    Path, typer.Option("--root", metavar="DIR", help="Where to look for an ID or a name.", show_default="the current one")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from mlv import __version__
+
+        print(f"mlv {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Experiments in plain files: list them, read them, follow them, prove them."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
+
+
+@app.command("ls")
+def ls(root: _Root = Path("."), as_json: _Json = False) -> None:
+    """List the experiments at and below a folder.
+
+    Status, start and duration are those of the latest run.
+
+    Sub-experiments stand below the experiment that they lie in.
+    """
+    from mlv.cli import choose, ls
+
+    ls.run(choose.checked_root(root), as_json)
+
+
+@app.command("show")
+def show(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Show everything about one experiment."""
+    from mlv.cli import choose, show
+
+    show.run(choose.experiment(exp, root), as_json)
+
+
+@app.command("tail")
+def tail(
+    exp: _Exp,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with the events to come, until no run goes on.")
+    ] = False,
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last events.")] = 20,
+    stream: Annotated[str | None, typer.Option("--stream", "-s", metavar="NAME", help="One stream only, such as val.")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", "-t", metavar="TYPE", help="One type only; may be given several times.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="PATTERN", help="Names only like this: * is one segment, ** any number.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they stand in the log.")] = False,
+    root: _Below = Path("."),
+) -> None:
+    """Print the last events of an experiment.
+
+    Seals and heartbeats are left out unless --type asks for them.
+    """
+    from mlv.cli import choose, tail
+
+    folder = choose.experiment(exp, root)
+    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_json=as_json)
+
+
+@app.command("verify")
+def verify(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Prove that an experiment is what was written, and all of it.
+
+    The verdict is intact, unproven, truncated, missing or edited.
+
+    The exit status is 0 if it is intact, else 1.
+    """
+    from mlv.cli import choose, verify
+
+    if not verify.run(choose.experiment(exp, root), as_json):
+        raise typer.Exit(_NOT_WELL)
+
+
+@app.command("recover")
+def recover(root: _Root = Path("."), as_json: _Json = False) -> None:
+    """Finish what killed processes left.
+
+    Waiting events come into the log; dead runs get their end and their seals.
+
+    The exit status is 1 if something could not be finished.
+    """
+    from mlv.cli import choose, recover
+
+    if not recover.run(choose.checked_root(root), as_json):
+        raise typer.Exit(_NOT_WELL)

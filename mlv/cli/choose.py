@@ -1,0 +1,88 @@
+"""Which experiment a word on the command line means: a path, an ID prefix or a name."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+
+from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.store import layout
+from mlv.store.files import sha256_file
+
+_ID = re.compile(r"[0-9a-f]{4,64}")
+_MOST_NAMED = 8
+
+
+def experiment(word: str, root: Path) -> Path:
+    """The folder of the experiment that a word means.
+
+    It may be a path (of the folder, or of anything in it), the beginning of an ID (four digits or more) or the name of an
+    experiment at or below the root; a name may have the names of folders above it, as in `squeeze/subexp_1`.
+
+    Raises:
+        NotAnExperiment: None is meant; names that are close are told.
+        InvalidArgument: Several are meant; they are listed.
+    """
+    path = Path(word).absolute()
+    if path.exists() and (found := _at(path)) is not None:
+        return Path(os.path.relpath(found)) if not os.path.isabs(word) else found
+    folders = list(layout.walk(checked_root(root)))
+    meant = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        raise InvalidArgument(
+            f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path, or more of the ID", word=word
+        )
+    raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
+
+
+def checked_root(root: Path) -> Path:
+    """Accept a folder to look for experiments in.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise InvalidArgument(f"{str(root)!r} {what}: give a folder that holds experiments", root=str(root))
+    return root
+
+
+def short_id(folder: Path) -> str:
+    """The first eight digits of the experiment's ID."""
+    return sha256_file(folder / layout.META)[0][:8]
+
+
+def _at(path: Path) -> Path | None:
+    """The experiment at a path or around it; a folder with a log counts, though its meta.json be lost."""
+    if layout.is_experiment(path) or (path.is_dir() and layout.streams_in(path)):
+        return path
+    return layout.enclosing_experiment(path)
+
+
+def _is_named(folder: Path, word: str) -> bool:
+    wanted = Path(word).parts
+    return bool(wanted) and folder.absolute().parts[-len(wanted) :] == wanted
+
+
+def _has_id(folder: Path, word: str) -> bool:
+    return _ID.fullmatch(word) is not None and sha256_file(folder / layout.META)[0].startswith(word)
+
+
+def _listed(folders: Iterable[Path]) -> str:
+    texts = [f"{folder} ({short_id(folder)})" for folder in folders]
+    more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
+    return ", ".join(texts[:_MOST_NAMED]) + more
+
+
+def _nearby(word: str, folders: list[Path], root: Path) -> str:
+    where = f"at or below {str(root)!r}"
+    if not folders:
+        return f"{where}, nor any other: give a path, or --root with the folder that holds experiments"
+    close = get_close_matches(word, sorted({folder.name for folder in folders}), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "`mlv ls` lists those that are there"
+    return f"{where}, by path, ID or name: {hint}"

@@ -1,0 +1,168 @@
+"""What a line or a page about an experiment is made of; reading only, and whatever is broken is said, not raised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlv.encoding import parse_time
+from mlv.experiment import identity
+from mlv.query.latest import Latest, latest_metrics
+from mlv.query.one import RunView, latest_status, views
+from mlv.state import State
+from mlv.store import layout
+from mlv.store.reading import read_state
+
+BROKEN = "broken"
+"""Stands for the status where an experiment cannot be read."""
+_NEAR_THE_END = 1 << 18
+
+
+@dataclass(frozen=True)
+class Overview:
+    """An experiment at a glance."""
+
+    path: Path
+    id: str = ""
+    kind: str | None = None
+    status: str = BROKEN
+    created: datetime | None = None
+    state: State = field(default_factory=State)
+    runs: tuple[RunView, ...] = ()
+    """The runs that no other run started, the latest last."""
+    metrics: Mapping[str, Latest] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    """Why it cannot be read."""
+    now: datetime | None = None
+
+    @property
+    def name(self) -> str:
+        """Name it was made with; that of the folder, where it cannot be read."""
+        return str(self.meta.get("name") or self.path.absolute().name)
+
+    @property
+    def started(self) -> datetime | None:
+        """When the latest run began; before there is one, when the experiment was made."""
+        return self.runs[-1].started if self.runs else self.created
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds that the latest run took, until now if it goes on."""
+        return run_duration_s(self.runs[-1], self.now) if self.runs else None
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Tags it was made with, and those added."""
+        given = (*(self.meta.get("tags") or ()), *self.state.tags)
+        return tuple(dict.fromkeys(str(tag) for tag in given))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The note it was made with, and those added."""
+        first = self.meta.get("notes")
+        return (*((str(first),) if first else ()), *self.state.notes)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Params it was made with, and those added."""
+        return {**(self.meta.get("params") or {}), **self.state.params}
+
+    def format_of(self, metric: str) -> str | None:
+        """The format that `log.describe` gave to a metric."""
+        found = self.state.descriptions.get(metric, {}).get("format")
+        return found if isinstance(found, str) else None
+
+    def first_metrics(self, count: int) -> dict[str, Latest]:
+        """The latest values worth showing where there is room for a few: the described ones first."""
+        names = sorted(self.metrics, key=lambda name: name not in self.state.descriptions)
+        return {name: self.metrics[name] for name in names[:count]}
+
+
+def look_at(folder: Path, now: datetime, *, all_metrics: bool = False) -> Overview:
+    """Read what there is to say about an experiment; one that cannot be read has an `error`.
+
+    Metrics are those near the end of each stream, unless all are asked for.
+    """
+    try:
+        meta = identity.read_meta(folder)
+    except Exception as error:  # one broken experiment must not hide the others
+        return Overview(folder, error=str(error), now=now)
+    try:
+        state = read_state(folder)
+        created = parse_time(str(meta.content.get("created")))
+        status = latest_status(state, str(meta.content.get("created")), now)
+        metrics = latest_metrics(folder, None if all_metrics else _NEAR_THE_END)
+    except Exception as error:
+        return Overview(folder, meta.id, _kind(meta.content), meta=meta.content, error=str(error) or repr(error), now=now)
+    return Overview(
+        folder, meta.id, _kind(meta.content), status, created, state, tuple(views(state, now)), metrics, meta.content,
+        _edited(meta, state), now,
+    )  # fmt: skip
+
+
+def _edited(meta: identity.Meta, state: State) -> str | None:
+    recorded = next((run.exp for run in state.runs.values() if run.exp not in (None, meta.id)), None)
+    return f"{layout.META} was edited: its ID is {meta.id}, its runs recorded {recorded}" if recorded else None
+
+
+def _kind(meta: Mapping[str, Any]) -> str | None:
+    kind = meta.get("kind")
+    return str(kind) if kind is not None else None
+
+
+def run_duration_s(run: RunView, now: datetime | None) -> float | None:
+    """Seconds that a run took, until now if it goes on."""
+    if run.status == "running" and run.started is not None and now is not None:
+        return (now - run.started).total_seconds()
+    return run.duration_s
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An experiment in the tree of those that lie within one another."""
+
+    overview: Overview
+    depth: int
+    guide: str
+    """Lines that draw the tree, before the label."""
+    label: str
+
+
+def tree(overviews: Iterable[Overview], root: Path, unicode: bool = True) -> list[Branch]:
+    """The experiments as a tree by their folders; parents come before their sub-experiments."""
+    children: dict[Path | None, list[Overview]] = {}
+    folders: set[Path] = set()
+    for overview in overviews:
+        around = next((folder for folder in overview.path.parents if folder in folders), None)
+        folders.add(overview.path)
+        children.setdefault(around, []).append(overview)
+    return list(_branches(children, None, root, "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
+
+
+def _branches(
+    children: Mapping[Path | None, list[Overview]],
+    around: Path | None,
+    root: Path,
+    guide: str,
+    depth: int,
+    lines: tuple[str, str, str],
+) -> Iterable[Branch]:
+    inner = children.get(around, [])
+    for position, overview in enumerate(inner):
+        is_last = position == len(inner) - 1
+        joint = "" if around is None else lines[1 if is_last else 0]
+        yield Branch(overview, depth, guide + joint, _label(overview, around, root))
+        below = guide if around is None else guide + ("   " if is_last else lines[2])
+        yield from _branches(children, overview.path, root, below, depth + 1, lines)
+
+
+def _label(overview: Overview, around: Path | None, root: Path) -> str:
+    """Where an experiment lies below the one around it; the folder of its kind is left out, as the kind is said beside it."""
+    parts = overview.path.relative_to(around or root).parts
+    if around is not None and len(parts) == 2 and parts[0] == overview.kind:
+        return parts[1]
+    return "/".join(parts) or overview.name

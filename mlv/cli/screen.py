@@ -1,0 +1,80 @@
+"""Where output goes: tables and colours on a terminal, plain lines of full length elsewhere, JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from mlv.encoding import utc_text
+
+_ENDLESS = 100_000
+
+
+class Screen:
+    """Standard output, for people."""
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stdout.isatty()
+        width = None if self.is_terminal else _ENDLESS
+        self._console = Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+        self.speaks_unicode = (self._console.encoding or "").lower().startswith("utf")
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal; elsewhere more than any line needs."""
+        return self._console.width
+
+    def show(self, what: RenderableType, *, wrap: bool = True) -> None:
+        """Print a table or a text; elsewhere than on a terminal nothing is wrapped, cut or padded."""
+        if self.is_terminal:
+            self._console.print(what, soft_wrap=not wrap)
+            return
+        with self._console.capture() as captured:
+            self._console.print(what, soft_wrap=not wrap)
+        sys.stdout.write("".join(line.rstrip(" ") + "\n" for line in captured.get().splitlines()))
+
+
+def say(text: str) -> None:
+    """Print a line on stderr."""
+    print(f"mlv: {text}", file=sys.stderr)
+
+
+def print_json(data: Any) -> None:
+    """Print a line of JSON; times are written in UTC, NaN and infinities as null."""
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json.dumps(_plain(data), ensure_ascii=ascii_only))
+
+
+def styled(text: str, style: str = "") -> Text:
+    """A text in which nothing is taken for markup."""
+    return Text(text, style=style)
+
+
+def joined(parts: Any, separator: str = "  ") -> Text:
+    """Several texts in one line."""
+    return Text(separator).join(parts)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, bytes):
+        return b64encode(value).decode("ascii")
+    return value.isoformat() if isinstance(value, date) else os.fspath(value) if isinstance(value, os.PathLike) else str(value)

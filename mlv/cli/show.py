@@ -1,0 +1,282 @@
+"""`mlv show`: everything about one experiment on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mlv.cli import words
+from mlv.cli.ls import overviews
+from mlv.cli.overview import Overview, look_at, run_duration_s, tree
+from mlv.cli.screen import Screen, print_json, styled
+from mlv.errors import NotAnExperiment
+from mlv.experiment import params as params_
+from mlv.query.one import RunView
+from mlv.store import layout
+from mlv.store.streams import read_lines
+
+_METRICS_SHOWN = 40
+
+
+def run(folder: Path, as_json: bool) -> None:
+    """Print the page, or one JSON object.
+
+    Raises:
+        NotAnExperiment: There is no readable meta.json.
+    """
+    overview = look_at(folder, datetime.now(timezone.utc), all_metrics=True)
+    if not overview.meta:
+        raise NotAnExperiment(overview.error or f"{folder} holds no experiment", path=str(folder))
+    subs = [sub for sub in overviews(folder) if sub.path != folder]
+    if as_json:
+        print_json(to_data(overview, subs))
+    else:
+        screen = Screen()
+        screen.show(page(overview, subs, screen.speaks_unicode))
+
+
+def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Group:
+    """The page for people."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for heading, lines in _sections(overview, subs, unicode):
+        body = list(lines)
+        if body:
+            grid.add_row(heading, Group(*body))
+    status = styled(overview.status, words.STATUS_STYLES.get(overview.status, ""))
+    title = Text.assemble((words.printable(overview.name), "bold"), "  ", status)
+    error = [styled(words.printable(overview.error), "bold red")] if overview.error else []
+    return Group(title, *error, grid)
+
+
+def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
+    yield "path", [_plain(overview.path)]
+    yield "id", [_plain(overview.id)]
+    yield "params_id", [_plain(params_id(overview))]
+    yield "kind", [_plain(overview.kind)] if overview.kind else []
+    yield "created", [_plain(words.full_time(overview.created))]
+    yield "tags", [_plain(", ".join(overview.tags))] if overview.tags else []
+    yield "notes", map(_plain, overview.notes)
+    yield "params", [_pairs(flat(overview.params))] if overview.params else []
+    yield "parent", _parent(overview)
+    yield "script", _script(overview.meta.get("script"))
+    yield "git", _git(overview.meta.get("git"))
+    yield "machine", _machine(overview.meta.get("machine"))
+    yield "runs", _runs(overview.runs, overview.now)
+    yield "streams", [_streams(overview.path)]
+    yield "metrics", _metrics(overview)
+    yield "below", _below(overview, subs, unicode)
+
+
+def _plain(text: object) -> Text:
+    return styled(words.printable(str(text), keep="\n"))
+
+
+def _columns(rows: Iterable[tuple[Any, ...]]) -> Table:
+    """Rows in columns; the last column takes what is long."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*(cell if isinstance(cell, Text) else _plain(cell) for cell in row))
+    return grid
+
+
+def _pairs(values: Mapping[str, Any]) -> Table:
+    return _columns((styled(words.printable(key), "dim"), words.compact(value)) for key, value in values.items())
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, their keys joined with dots."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result.update(flat(value, f"{prefix}{key}."))
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def params_id(overview: Overview) -> str:
+    """SHA-256 of the canonical JSON of the params in meta.json."""
+    plain, nonfinite = params_.plain_params(overview.meta["params"])
+    return params_.params_id(plain, nonfinite)
+
+
+def _parent(overview: Overview) -> Iterator[Text]:
+    parent = overview.meta.get("parent") or {}
+    if parent.get("id"):
+        yield _plain(f"{parent.get('path')}  {str(parent['id'])[:8]}")
+    checkpoint = parent.get("checkpoint") or {}
+    if checkpoint.get("path"):
+        yield _plain(f"checkpoint {checkpoint['path']}  {words.size(checkpoint.get('size') or 0)}")
+
+
+def _script(script: Any) -> Iterator[Text]:
+    if not isinstance(script, Mapping):
+        return
+    if "error" in script:
+        yield styled(words.printable(str(script["error"])), "yellow")
+    if script.get("argv"):
+        yield _plain(" ".join(map(str, script["argv"])))
+    version = (script.get("python") or {}).get("version")
+    if version:
+        yield _plain(f"Python {version}, in {script.get('cwd')}")
+
+
+def _git(git: Any) -> Iterator[Text]:
+    if not isinstance(git, Mapping):
+        return
+    if git.get("repository") is False:
+        yield styled("not in a repository", "dim")
+    if "error" in git:
+        yield styled(words.printable(str(git["error"])), "yellow")
+    if git.get("commit"):
+        branch = f" on {git['branch']}" if git.get("branch") else ", no branch"
+        message = str(git.get("message") or "").partition("\n")[0]
+        yield _plain(f"{git['commit'][:10]}{branch}  {message}")
+    if git.get("dirty"):
+        yield Text.assemble(("uncommitted changes", "yellow"), _plain(_diff(git.get("diff") or {})))
+
+
+def _diff(diff: Mapping[str, Any]) -> str:
+    reference = diff.get("file") or {}
+    if not reference.get("path"):
+        return ""
+    return f" in {reference['path']}  {words.size(reference.get('size') or 0)}{', cut' if diff.get('truncated') else ''}"
+
+
+def _machine(machine: Any) -> Iterator[Text]:
+    if not isinstance(machine, Mapping):
+        return
+    if "error" in machine:
+        yield styled(words.printable(str(machine["error"])), "yellow")
+    cores = (machine.get("cores") or {}).get("usable")
+    memory = machine.get("memory_bytes")
+    parts = [
+        machine.get("host"), machine.get("os"), machine.get("cpu"), words.counted(cores, "core") if cores else None,
+        words.size(memory) if memory else None,
+    ]  # fmt: skip
+    if any(parts):
+        yield _plain(", ".join(str(part) for part in parts if part))
+    for gpu in machine.get("gpus") or ():
+        yield _plain(f"{gpu.get('name')}  {words.size(gpu.get('memory_bytes') or 0)}")
+
+
+def _runs(runs: Iterable[RunView], now: datetime | None) -> Iterator[Any]:
+    every = list(_with_children(runs))
+    if every:
+        yield _columns(_run_row(run, depth, now) for run, depth in every)
+    for run, _ in every:
+        if run.exception:
+            yield from exception_lines(run.exception, f"{run.id}: ")
+
+
+def _with_children(runs: Iterable[RunView], depth: int = 0) -> Iterator[tuple[RunView, int]]:
+    for run in runs:
+        yield run, depth
+        yield from _with_children(run.children, depth + 1)
+
+
+def _run_row(run: RunView, depth: int, now: datetime | None) -> tuple[Any, ...]:
+    status = styled("paused" if run.paused and run.status == "running" else run.status, words.STATUS_STYLES.get(run.status, ""))
+    process = f"pid {run.process.get('pid')}" if run.process else ""
+    differing = words.pairs(run.params) if run.params else ""
+    started = words.full_time(run.started)
+    return "  " * depth + run.id, status, started, words.duration(run_duration_s(run, now)), process, differing
+
+
+def exception_lines(exception: Mapping[str, Any], prefix: str = "") -> Iterator[Text]:
+    """The exception that ended a run: what it is, and below it the traceback."""
+    yield styled(words.printable(f"{prefix}{exception.get('type')}: {exception.get('message')}"), "bold red")
+    for line in str(exception.get("traceback") or "").rstrip().splitlines():
+        yield styled("  " + words.printable(line), "dim")
+
+
+def streams(folder: Path) -> dict[str, dict[str, Any]]:
+    """File, number of lines and of bytes of each stream."""
+    result = {}
+    for stream in layout.streams_in(folder):
+        lines = size = 0
+        for start, line in read_lines(folder / layout.stream_file(stream)):
+            lines += line.endswith(b"\n")
+            size = start + len(line)
+        result[stream] = {"file": layout.stream_file(stream), "lines": lines, "bytes": size}
+    return result
+
+
+def _streams(folder: Path) -> Table:
+    return _columns(
+        (found["file"], words.counted(found["lines"], "line"), words.size(found["bytes"])) for found in streams(folder).values()
+    )
+
+
+def _metrics(overview: Overview) -> Iterator[Any]:
+    shown = overview.first_metrics(_METRICS_SHOWN)
+    if shown:
+        yield _columns(
+            (
+                styled(words.printable(name), "dim"),
+                words.number(latest.value, overview.format_of(name)),
+                words.printable(str(overview.state.descriptions.get(name, {}).get("unit") or "")),
+                f"step {words.compact(latest.step)}" if latest.step is not None else "",
+            )
+            for name, latest in shown.items()
+        )
+    if len(overview.metrics) > len(shown):
+        yield styled(f"and {len(overview.metrics) - len(shown)} more: mlv show --json", "dim")
+
+
+def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Table]:
+    if subs:
+        rows = (
+            (
+                Text.assemble((branch.guide, "dim"), _plain(branch.label)),
+                styled(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, "")),
+                words.duration(branch.overview.duration_s),
+                styled(branch.overview.id[:8], "dim"),
+            )
+            for branch in tree(subs, overview.path, unicode)
+        )
+        yield _columns(rows)
+
+
+def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
+    """The page as a mapping for JSON."""
+    return {
+        "path": overview.path,
+        "name": overview.name,
+        "id": overview.id,
+        "params_id": params_id(overview),
+        "kind": overview.kind,
+        "status": overview.status,
+        "created": overview.meta.get("created"),
+        "tags": overview.tags,
+        "notes": overview.notes,
+        "params": overview.params,
+        "parent": overview.meta.get("parent"),
+        "script": overview.meta.get("script"),
+        "git": overview.meta.get("git"),
+        "machine": overview.meta.get("machine"),
+        "runs": [_run_data(run) for run in overview.runs],
+        "streams": streams(overview.path),
+        "metrics": {
+            name: {"value": latest.value, "step": latest.step, "time": latest.time} for name, latest in overview.metrics.items()
+        },
+        "descriptions": overview.state.descriptions,
+        "sub_exps": [{"path": sub.path, "id": sub.id, "kind": sub.kind, "status": sub.status} for sub in subs],
+        "error": overview.error,
+    }
+
+
+def _run_data(run: RunView) -> dict[str, Any]:
+    return {
+        "id": run.id, "status": run.status, "started": run.started, "ended": run.ended, "duration_s": run.duration_s,
+        "paused": run.paused, "params": run.params, "exception": run.exception, "process": run.process,
+        "children": [_run_data(child) for child in run.children],
+    }  # fmt: skip

@@ -1,0 +1,68 @@
+"""`mlv verify`: whether an experiment is what was written, and all of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from mlv.cli import words
+from mlv.cli.screen import Screen, print_json, styled
+from mlv.query.findings import Finding, Report
+from mlv.query.verify import verify
+
+
+def run(folder: Path, as_json: bool) -> bool:
+    """Print the verdict and what it rests on; whether it is `intact`.
+
+    Raises:
+        NotAnExperiment: The folder holds neither a meta.json nor a log.
+    """
+    report = verify(folder)
+    if as_json:
+        print_json(report.to_data())
+    else:
+        screen = Screen()
+        screen.show(verdict(report))
+        if report.findings:
+            screen.show(findings(report))
+    return report.verdict == "intact"
+
+
+def verdict(report: Report) -> Text:
+    """The verdict, and how much was looked at."""
+    looked_at = ", ".join(
+        [
+            f"{words.counted(report.lines, 'line')} of {words.counted(report.runs, 'run')}"
+            f" in {words.counted(report.streams, 'stream')}",
+            words.size(report.size_bytes),
+            *([words.counted(report.attachments, "attachment")] if report.attachments else []),
+        ]
+    )
+    identity = report.id[:8] if report.id else "no ID"
+    style = words.VERDICT_STYLES[report.verdict]
+    return Text.assemble(
+        (report.verdict, style),
+        "  ",
+        styled(words.printable(str(report.path)), "bold"),
+        f"  {identity}",
+        (f"  {looked_at}", "dim"),
+    )
+
+
+def findings(report: Report) -> Table:
+    """Each finding after its own verdict."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for finding in report.findings:
+        grid.add_row(*_row(finding))
+    return grid
+
+
+def _row(finding: Finding) -> tuple[Text, Text]:
+    text = styled(words.printable(finding.text))
+    if finding.verdict == "intact":
+        return styled("note", "dim"), text
+    return styled(finding.verdict, words.VERDICT_STYLES[finding.verdict]), text

@@ -1,0 +1,107 @@
+"""Values in words for people: durations, moments, numbers, sizes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+STATUS_STYLES = {
+    "running": "cyan",
+    "ok": "green",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "preempted": "yellow",
+    "killed": "bold red",
+    "lost": "magenta",
+    "broken": "bold red",
+}
+VERDICT_STYLES = {
+    "intact": "bold green",
+    "unproven": "bold yellow",
+    "truncated": "bold red",
+    "missing": "bold red",
+    "edited": "bold red",
+}
+LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "bold red"}
+
+_LONGEST = 400
+
+
+def duration(seconds: float | None) -> str:
+    """A duration in its two largest units: `40 ms`, `12.3 s`, `2 min 03 s`, `5 h 07 min`, `3 d 04 h`."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours < 24 else f"{hours // 24} d {hours % 24:02d} h"
+
+
+def moment(time: datetime | None, now: datetime, precision: str = "minute") -> str:
+    """A moment in local time, as short as it can be told from others: `Nov 21 08:24`; of another year `2025-11-21`."""
+    if time is None:
+        return ""
+    local = time.astimezone()
+    if local.year != now.astimezone().year:
+        return local.strftime("%Y-%m-%d")
+    return local.strftime("%b %d %H:%M" if precision == "minute" else "%b %d")
+
+
+def full_time(time: datetime | None) -> str:
+    """A moment in local time to the second: `2026-11-21 08:24:43`."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time is not None else ""
+
+
+def number(value: Any, format: str | None = None) -> str:
+    """A value of a metric, by a format specification where there is one that fits."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return compact(value)
+    try:
+        return printable(f"{value:{format}}") if format else _short(value)
+    except ValueError:
+        return _short(value)
+
+
+def _short(value: float) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.4g}" if abs(value) < 1000 else f"{value:.6g}"
+    return str(value)
+
+
+def compact(value: Any, longest: int = _LONGEST) -> str:
+    """Any value in one line."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def pairs(data: Mapping[str, Any]) -> str:
+    """A mapping in one line: `key=value key=value`."""
+    return "  ".join(f"{printable(key)}={number(value)}" for key, value in data.items())
+
+
+def size(count: int) -> str:
+    """A number of bytes: `312 B`, `3.3 kB`, `1.2 MB`."""
+    if count < 1000:
+        return f"{count} B"
+    power = min(3, max(1, (len(str(count)) - 1) // 3))
+    amount = count / 1000**power
+    return f"{amount:.{0 if amount >= 100 else 1}f} {('kB', 'MB', 'GB')[power - 1]}"
+
+
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """A number and what it counts: `1 line`, `3,200 lines`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Text without control characters, which a terminal would obey: they are shown as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)

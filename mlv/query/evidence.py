@@ -1,0 +1,248 @@
+"""Reading streams as evidence: who wrote which events, and whether every seal is right about the lines before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlv.encoding import BadLine
+from mlv.events import Dropped, RunEnded, RunStarted, Seal
+from mlv.query.findings import Finding
+from mlv.query.format1 import LARGEST_SEQ, checked
+from mlv.query.seqs import Range, Seqs
+from mlv.store import layout
+from mlv.store.seals import Chain, run_and_seq
+from mlv.store.streams import read_lines
+
+_MOST_FINDINGS = 20
+ATTACHING = (RunStarted.TYPE, "file")
+"""Types whose events refer to files of the experiment that have to be there."""
+
+
+@dataclass
+class RunEvidence:
+    """What the streams say about one run."""
+
+    id: str
+    started: RunStarted | None = None
+    """What its `run_started` says; a writer's own run has none."""
+    is_ended: bool = False
+    """Whether a `run_ended` is about it."""
+    is_sealed: bool = False
+    """Whether a seal is about it, in any stream."""
+    last_heard: str = ""
+    """Time of its latest event."""
+    seqs: dict[str, Seqs] = field(default_factory=dict)
+    """Numbers of its events, by stream."""
+    dropped: list[Range] = field(default_factory=list)
+    """Events that were not accepted, as `dropped` events say."""
+
+
+@dataclass
+class Unsealed:
+    """The lines of one run in one stream since its last seal there."""
+
+    chain: Chain = field(default_factory=Chain)
+    start: int = 0
+    end: int = 0
+
+    def add(self, start: int, line: bytes) -> None:
+        """Take the next line."""
+        if not self.chain.lines:
+            self.start = start
+        self.chain.add([line])
+        self.end = start + len(line)
+
+
+@dataclass
+class Evidence:
+    """What the streams say about an experiment."""
+
+    runs: dict[str, RunEvidence] = field(default_factory=dict)
+    attachments: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
+    """The latest reference to each file of the experiment, by path, after the time of its event."""
+    findings: list[Finding] = field(default_factory=list)
+    lines: int = 0
+
+    def run(self, name: str) -> RunEvidence:
+        """What is known about a run, perhaps nothing yet."""
+        found = self.runs.get(name)
+        if found is None:
+            found = self.runs[name] = RunEvidence(name)
+        return found
+
+    def attach(self, time: str, data: Any) -> None:
+        """Take the references to files that an event of that time holds."""
+        for reference in references(data):
+            path = reference["path"]
+            if path not in self.attachments or self.attachments[path][0] <= time:
+                self.attachments[path] = (time, reference)
+
+
+class StreamExamination:
+    """One stream's file, read once, up to a size; what it holds goes into the evidence."""
+
+    def __init__(self, folder: Path, stream: str, size: int, evidence: Evidence) -> None:
+        self.stream, self.size = stream, size
+        self.file = layout.stream_file(stream)
+        self.unsealed: dict[str, Unsealed] = {}
+        """Lines that no seal covers, by run."""
+        self.half_line: tuple[int, bytes] | None = None
+        """Offset and bytes of a line at the end without its newline."""
+        self.is_finished = False
+        """Whether the last line is the seal that a writer leaves over its own lines when it goes."""
+        self._path = folder / self.file
+        self._evidence = evidence
+        self._bad_lines = 0
+
+    def read(self) -> None:
+        """Read the stream.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        for start, line in self._lines():
+            if line.endswith(b"\n"):
+                self._take(start, line)
+            else:
+                self.half_line = (start, line)
+                self.is_finished = False
+        if self._bad_lines > _MOST_FINDINGS:
+            more = self._bad_lines - _MOST_FINDINGS
+            self._find("edited", f"{self.file}: {more} more lines are no events of format 1")
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
+        for start, line in read_lines(self._path):
+            if start >= self.size:
+                return
+            yield start, line[: self.size - start]
+
+    def _take(self, start: int, line: bytes) -> None:
+        self._evidence.lines += 1
+        try:
+            fields = checked(line)
+        except BadLine as error:
+            fields = {}
+            self._bad(start, line, str(error))
+        who = run_and_seq(line)
+        sealed = str(fields["data"]["of"]) if fields.get("type") == Seal.TYPE else None
+        if sealed is not None:
+            self._compare(start, start + len(line), Seal.from_data(fields["data"]))
+        if who is not None:
+            self._count(*who, start, line)
+        if sealed is not None:
+            self._seal(sealed, fields["data"]["sha256"])
+        self.is_finished = sealed is not None and who is not None and who[0] == sealed
+        if fields:
+            self._learn(fields)
+
+    def _count(self, run: str, seq: int, start: int, line: bytes) -> None:
+        # A line that is no event counts as well where it still says whose it is: the seals were made over it.
+        if run not in self.unsealed:
+            self.unsealed[run] = Unsealed()
+        self.unsealed[run].add(start, line)
+        if 1 <= seq <= LARGEST_SEQ:
+            seqs = self._evidence.run(run).seqs
+            if self.stream not in seqs:
+                seqs[self.stream] = Seqs()
+            seqs[self.stream].add(seq)
+
+    def _seal(self, run: str, sha256: str) -> None:
+        self.unsealed[run] = Unsealed(Chain(sha256))
+        self._evidence.run(run).is_sealed = True
+
+    def _learn(self, fields: Mapping[str, Any]) -> None:
+        type_, data = fields["type"], fields.get("data")
+        run = self._evidence.run(fields["run"])
+        if fields["time"] > run.last_heard:
+            run.last_heard = fields["time"]
+        if type_ in ATTACHING:
+            self._evidence.attach(fields["time"], data)
+        if type_ == RunStarted.TYPE:
+            run.started = RunStarted.from_data(fields["data"])
+        elif type_ == RunEnded.TYPE:
+            self._evidence.run(fields["data"].get("of", run.id)).is_ended = True
+        elif type_ == Dropped.TYPE:
+            self._drop(Dropped.from_data(fields["data"]), run.id)
+
+    def _drop(self, dropped: Dropped, run: str) -> None:
+        subject = dropped.of or run
+        self._evidence.run(subject).dropped.append((dropped.first, dropped.last))
+        said = f"events {dropped.first} to {dropped.last}" if dropped.last > dropped.first else f"event {dropped.first}"
+        self._find("intact", f"{said} of run {subject} could not be accepted when logged: {dropped.reason or 'no reason'}")
+
+    def _bad(self, start: int, line: bytes, reason: str) -> None:
+        self._bad_lines += 1
+        if self._bad_lines <= _MOST_FINDINGS:
+            end = start + len(line)
+            text = f"{self.file}, bytes {start} to {end}: the line is no event of format 1, {reason}. Restore it from a copy"
+            self._find("edited", text, start, end)
+
+    # Seals.
+
+    def _compare(self, start: int, end: int, seal: Seal) -> None:
+        """Say what is wrong where a seal does not agree with the lines before it."""
+        before = self.unsealed.get(seal.of, Unsealed())
+        where = f"{self.file}: the seal at byte {start}"
+        if layout.logical_stream(seal.stream) != layout.logical_stream(self.stream):
+            text = f"{where} is one of the stream {seal.stream!r}: put the line back into its file"
+            self._find("edited", text, start, end)
+        elif seal.previous != before.chain.previous:
+            self._earlier_seal(where, start, end, seal, before)
+        elif seal.lines != before.chain.lines:
+            self._other_count(where, start, end, seal, before)
+        elif seal.sha256 != before.chain.hexdigest():
+            text = (
+                f"{where} does not fit the {_lines(seal.lines)} of run {seal.of} in bytes {before.start} to {before.end}: "
+                f"their SHA-256 is {before.chain.hexdigest()}, it recorded {seal.sha256}. A line was changed, or lines "
+                f"changed places; restore the file from a copy"
+            )
+            self._find("edited", text, before.start, before.end)
+
+    def _earlier_seal(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
+        found = before.chain.previous
+        if seal.previous is not None and found is None:
+            text = (
+                f"{where} follows an earlier seal of run {seal.of}, SHA-256 {seal.previous}, which is not in the file. "
+                f"Restore it from a copy"
+            )
+            self._find("missing", text, start, end)
+            return
+        text = (
+            f"{where} follows the seal {seal.previous or 'none'} of run {seal.of}, but the one before it in the file is "
+            f"{found}: a seal was changed. Restore the file from a copy"
+        )
+        self._find("edited", text, start, end)
+
+    def _other_count(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
+        found = before.chain.lines
+        text = f"{where} covers {_lines(seal.lines)} of run {seal.of}, and {found or 'none'} {_are(found)} there"
+        if found < seal.lines:
+            self._find("missing", f"{text}. Restore the file from a copy", before.start if found else start, end)
+        else:
+            self._find("edited", f"{text}: lines were added. Restore the file from a copy", before.start, end)
+
+    def _find(self, verdict: str, text: str, start: int | None = None, end: int | None = None) -> None:
+        self._evidence.findings.append(Finding(verdict, text, self.file, start, end))
+
+
+def references(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every reference to a file that a value holds, at any depth."""
+    if isinstance(value, dict):
+        if value.get("_mlv") == "file" and isinstance(value.get("path"), str):
+            yield value
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def _lines(count: int) -> str:
+    return f"{count} line" if count == 1 else f"{count} lines"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"

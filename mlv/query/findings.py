@@ -1,0 +1,73 @@
+"""What an examination of an experiment says: findings, each with a verdict, and the worst of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+VERDICTS = ("intact", "unproven", "truncated", "missing", "edited")
+"""From the best to the worst.
+
+intact: everything is as it was written. unproven: nothing speaks against it, but nothing proves it, such as a run that goes
+on. truncated: the end of a file is cut off. missing: something that was written is not there. edited: something is not as it
+was written.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that an examination found; those with the verdict `intact` are notes."""
+
+    verdict: str
+    text: str
+    """A sentence: what, where, which value, and what to do."""
+    file: str | None = None
+    """The file it is about, relative to the experiment."""
+    start: int | None = None
+    """The first byte in the file that it is about."""
+    end: int | None = None
+    """The byte behind the last one."""
+
+    def to_data(self) -> dict[str, Any]:
+        """A mapping for JSON; what does not apply is left out."""
+        fields = {"verdict": self.verdict, "file": self.file, "start": self.start, "end": self.end, "text": self.text}
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an examination found, and how much it looked at."""
+
+    verdict: str
+    """The worst verdict of the findings."""
+    id: str | None
+    """SHA-256 of meta.json as it is now, None if it cannot be read."""
+    path: Path
+    findings: tuple[Finding, ...]
+    """The worst first."""
+    runs: int
+    streams: int
+    lines: int
+    size_bytes: int
+    """Of all streams together."""
+    attachments: int
+
+    def to_data(self) -> dict[str, Any]:
+        """A mapping for JSON."""
+        return {
+            "verdict": self.verdict, "id": self.id, "path": str(self.path), "runs": self.runs, "streams": self.streams,
+            "lines": self.lines, "size_bytes": self.size_bytes, "attachments": self.attachments,
+            "findings": [finding.to_data() for finding in self.findings],
+        }  # fmt: skip
+
+
+def worst(findings: Iterable[Finding]) -> str:
+    """The worst verdict, `intact` where there is none."""
+    return max((finding.verdict for finding in findings), key=VERDICTS.index, default="intact")
+
+
+def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings in the order of their verdicts; those of equal verdict stay as they were."""
+    return tuple(sorted(findings, key=lambda finding: -VERDICTS.index(finding.verdict)))

@@ -1,0 +1,121 @@
+"""What a line of format 1 has to hold: a checker small enough to be read beside `schemas/`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from mlv.encoding import TAG, BadLine, parse_time
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+LARGEST_SEQ = 2**63 - 1
+
+
+def checked(line: bytes) -> dict[str, Any]:
+    """The fields of a line, as they stand there; fields and types that are not known are passed over.
+
+    Raises:
+        BadLine: The line is no event of format 1; the text says why.
+    """
+    try:
+        fields = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        raise BadLine(f"it is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise BadLine("it is not a JSON object")
+    _check(fields, _LINE, "")
+    parse_time(fields["time"])
+    required = _DATA.get(fields["type"])
+    if required is not None:
+        if not isinstance(fields.get("data"), dict):
+            raise BadLine(f"data of a {fields['type']} is {_shown(fields.get('data'))}, not an object")
+        _check(fields["data"], required, "data.")
+    return fields
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    test: Callable[[Any], bool]
+    words: str
+    is_required: bool = True
+
+
+def _check(fields: Mapping[str, Any], rules: Mapping[str, _Rule], prefix: str) -> None:
+    for name, rule in rules.items():
+        if name not in fields:
+            if rule.is_required:
+                raise BadLine(f"it has no {prefix}{name}")
+        elif not rule.test(fields[name]):
+            raise BadLine(f"{prefix}{name} is {_shown(fields[name])}, not {rule.words}")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _optional(rule: _Rule) -> _Rule:
+    return _Rule(rule.test, rule.words, is_required=False)
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= LARGEST_SEQ
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, (int, float, str, list)) and not isinstance(value, bool)
+
+
+def _is_text(value: Any) -> bool:
+    """Text, or what stands for one that has no UTF-8 form."""
+    return isinstance(value, str) or (isinstance(value, dict) and value.get(TAG) == "text")
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_text, value))
+
+
+def _is_notes(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+_RUN = _Rule(lambda value: isinstance(value, str) and value.startswith("r"), "a text that begins with r")
+_WORD = _Rule(lambda value: isinstance(value, str), "a text")
+_TEXT = _Rule(_is_text, "a text")
+_INTEGER = _Rule(_is_integer, "an integer from 1")
+_OBJECT = _Rule(lambda value: isinstance(value, dict), "an object")
+_DIGEST = _Rule(lambda value: isinstance(value, str) and _SHA256.fullmatch(value) is not None, "a SHA-256")
+
+_LINE = {
+    "run": _RUN,
+    "seq": _INTEGER,
+    "time": _Rule(lambda value: isinstance(value, str) and _TIME.fullmatch(value) is not None, "a time in UTC with a Z"),
+    "type": _WORD,
+    "name": _optional(_WORD),
+    "step": _Rule(_is_step, "a number, a text or a list", is_required=False),
+    "at": _optional(_OBJECT),
+    "nonfinite": _Rule(_is_notes, "an object of texts", is_required=False),
+}
+
+_DATA = {
+    "run_started": {"exp": _DIGEST, "parent_run": _optional(_RUN), "process": _optional(_OBJECT)},
+    "run_ended": {"status": _WORD, "of": _optional(_RUN)},
+    "run_paused": {"reason": _optional(_TEXT)},
+    "run_resumed": {},
+    "heartbeat": {"of": _RUN},
+    "params": {},
+    "tags": {"tags": _Rule(_is_texts, "a list of texts")},
+    "note": {"text": _TEXT},
+    "metadata": {},
+    "metrics": {},
+    "message": {"level": _WORD, "message": _TEXT},
+    "rejected": {"type": _WORD, "reason": _TEXT},
+    "dropped": {"first": _INTEGER, "last": _INTEGER, "of": _optional(_RUN)},
+    "seal": {"of": _RUN, "stream": _WORD, "lines": _INTEGER, "sha256": _DIGEST, "previous": _optional(_DIGEST)},
+}
+"""What the data of each structural type needs; the data of other types may be anything."""

@@ -1,0 +1,180 @@
+"""The latest of an experiment: streams read from their ends, so that it does not matter how long they are."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.events import Event
+from mlv.query.one import is_named, name_matcher
+from mlv.query.surroundings import stream_size
+from mlv.store import layout
+from mlv.store.streams import read_lines
+
+_PIECE = 64 << 10
+_POLL_S = 0.05
+_LOOK_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An event, and the line that it stands in."""
+
+    event: Event
+    line: bytes
+
+
+class Tail:
+    """The last events of an experiment, and those that follow."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        types: Collection[str] = (),
+        without: Collection[str] = (),
+        name: str | None = None,
+        stream: str | None = None,
+    ) -> None:
+        """Choose events by type (all, if none is given, but those in `without`), by a pattern over names, and by stream.
+
+        Raises:
+            InvalidPattern: The pattern cannot be read.
+        """
+        self._folder, self._types, self._without, self._stream = folder, types, without, stream
+        self._marks = [b'"%s"' % type_.encode() for type_ in types]
+        self._matches = name_matcher(name) if name is not None else lambda name: True
+        self._offsets: dict[str, int] = {}
+
+    def last(self, count: int) -> list[Found]:
+        """The last events, in the order in which they were logged."""
+        self._offsets = {stream: whole_end(self._folder / layout.stream_file(stream)) for stream in self._streams()}
+        newest = heapq.merge(*map(self._from_end, self._offsets), key=_moment, reverse=True)
+        return sorted(islice(newest, count), key=_moment)
+
+    def follow(self, is_over: Callable[[], bool]) -> Iterator[Found]:
+        """The events that come after the last ones, as they arrive; `is_over` is asked while none does."""
+        next_look = monotonic()
+        while True:
+            ending = monotonic() >= next_look and is_over()
+            if monotonic() >= next_look:
+                next_look = monotonic() + _LOOK_EVERY_S
+            news = False
+            for stream in self._streams():
+                for found in self._since(stream):
+                    news = True
+                    yield found
+            if ending and not news:
+                return
+            sleep(_POLL_S)
+
+    def _streams(self) -> list[str]:
+        streams = layout.streams_in(self._folder)
+        return [name for name in streams if self._stream is None or layout.logical_stream(name) == self._stream]
+
+    def _from_end(self, stream: str) -> Iterator[Found]:
+        """Events of one stream, the last one first."""
+        for _, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
+            if (found := self._found(stream, line)) is not None:
+                yield found
+
+    def _since(self, stream: str) -> Iterator[Found]:
+        """Events of one stream that are new."""
+        offset = self._offsets.setdefault(stream, 0)
+        if stream_size(self._folder, stream) <= offset:
+            return
+        for start, line in read_lines(self._folder / layout.stream_file(stream), offset):
+            if not line.endswith(b"\n"):
+                return  # being written
+            self._offsets[stream] = start + len(line)
+            if (found := self._found(stream, line)) is not None:
+                yield found
+
+    def _found(self, stream: str, line: bytes) -> Found | None:
+        if self._marks and not any(mark in line for mark in self._marks):
+            return None
+        try:
+            event = event_from_line(line, layout.logical_stream(stream))
+        except BadLine:
+            return None
+        is_wanted = event.type in self._types if self._types else event.type not in self._without
+        return Found(event, line) if is_wanted and is_named(event, self._matches) else None
+
+
+def _moment(found: Found) -> tuple[datetime, str, int]:
+    return found.event.time, found.event.run, found.event.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """The latest value of a metric."""
+
+    value: Any
+    step: Any
+    time: datetime
+
+
+def latest_metrics(folder: Path, within_bytes: int | None = None) -> dict[str, Latest]:
+    """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream."""
+    found: dict[str, Latest] = {}
+    for stream in layout.streams_in(folder):
+        for event in _metrics_from_end(folder / layout.stream_file(stream), within_bytes):
+            for key, value in event.data.items() if isinstance(event.data, dict) else ():
+                name = f"{event.name}/{key}" if event.name else key
+                if name not in found or found[name].time < event.time:
+                    found[name] = Latest(value, event.step, event.time)
+    return found
+
+
+def _metrics_from_end(path: Path, within_bytes: int | None) -> Iterator[Event]:
+    first = 0 if within_bytes is None else os.path.getsize(path) - within_bytes
+    for start, line in lines_from_end(path):
+        if start < first:
+            return
+        if b'"metrics"' in line:
+            try:
+                event = event_from_line(line, "")
+            except BadLine:
+                continue
+            if event.type == "metrics":
+                yield event
+
+
+def whole_end(path: Path) -> int:
+    """Offset behind the last whole line of a file."""
+    return next((start + len(line) for start, line in lines_from_end(path)), 0)
+
+
+def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the whole lines of a file up to `end`, the last one first; a half line there is passed over."""
+    with open(path, "rb") as file:
+        position = file.seek(0, os.SEEK_END) if end is None else end
+        piece, rest = _PIECE, b""
+        while position > 0:
+            position, block_end = max(0, position - piece), position
+            file.seek(position)
+            block = file.read(block_end - position) + rest
+            begins = block.find(b"\n") + 1 if position > 0 else 0
+            if position > 0 and begins in (0, len(block)):
+                piece *= 2  # a long line: its beginning is still to come
+                rest = block
+                continue
+            yield from _backwards(block[begins:], position + begins)
+            rest = block[:begins]
+
+
+def _backwards(block: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    end = start + len(block)
+    for line in reversed(BytesIO(block).readlines()):
+        end -= len(line)
+        if line.endswith(b"\n"):
+            yield end, line

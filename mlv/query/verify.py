@@ -1,0 +1,310 @@
+"""Verifying an experiment: whether what is on the disk is what was written, and all of it, as far as that can be proven."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.encoding import BadLine, parse_time
+from mlv.errors import NotAnExperiment
+from mlv.query import seqs
+from mlv.query.evidence import Evidence, RunEvidence, StreamExamination, references
+from mlv.query.findings import Finding, Report, worst, worst_first
+from mlv.query.seqs import Range
+from mlv.query.surroundings import stream_size, stream_sizes, surroundings
+from mlv.state import Run
+from mlv.store import claims, layout
+from mlv.store.files import sha256_file
+from mlv.store.owners import process_is_gone
+
+FORMAT = 1
+
+
+def verify(folder: Path) -> Report:
+    """Judge an experiment by what is on the disk. Nothing is changed, and no more than one line is in memory at a time.
+
+    Raises:
+        NotAnExperiment: The folder holds neither a meta.json nor a log.
+        OSError: A log is there, but cannot be read.
+    """
+    if not layout.is_experiment(folder) and not (folder.is_dir() and layout.streams_in(folder)):
+        raise NotAnExperiment(
+            f"{folder} holds no experiment: neither {layout.META} nor a log. Give the folder that Exp printed", path=str(folder)
+        )
+    return _Examination(folder).report()
+
+
+class _Examination:
+    """One look at one experiment."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        # In this order: a writer gives up a claim only after its last line.
+        self._around = surroundings(folder)
+        self._sizes = stream_sizes(folder)
+        self._evidence = Evidence()
+        self._streams = [StreamExamination(folder, name, size, self._evidence) for name, size in self._sizes.items()]
+        self._cut_off: set[str] = set()
+        self._renamed: set[str] = set()
+
+    def report(self) -> Report:
+        """Everything that is found."""
+        for stream in self._streams:
+            stream.read()
+        identity = self._judge_meta()
+        for stream in self._streams:
+            self._judge_end(stream)
+        self._judge_numbers()
+        self._judge_endings()
+        for stream in self._streams:
+            self._judge_unsealed(stream)
+        for path, (_, reference) in self._evidence.attachments.items():
+            self._judge_attachment(path, reference)
+        self._judge_surroundings()
+        findings = self._evidence.findings
+        return Report(
+            worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
+            self._evidence.lines, sum(self._sizes.values()), len(self._evidence.attachments),
+        )  # fmt: skip
+
+    def _find(self, verdict: str, text: str, file: str | None = None, start: int | None = None, end: int | None = None) -> None:
+        self._evidence.findings.append(Finding(verdict, text, file, start, end))
+
+    # The identity.
+
+    def _judge_meta(self) -> str | None:
+        path = self._folder / layout.META
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            self._find("missing", f"{layout.META} cannot be read: {error.strerror}. Restore it from a copy", layout.META)
+            return None
+        identity = hashlib.sha256(text).hexdigest()
+        self._judge_id(identity)
+        self._judge_content(text)
+        return identity
+
+    def _judge_id(self, identity: str) -> None:
+        recorded: dict[str, list[str]] = {}
+        for run in self._evidence.runs.values():
+            if run.started is not None:
+                recorded.setdefault(run.started.exp, []).append(run.id)
+        for other in sorted(recorded.keys() - {identity}):
+            text = (
+                f"{layout.META} was edited: its SHA-256, the experiment's ID, is {identity}, and run "
+                f"{', '.join(recorded[other][:3])} recorded {other}. Restore it from a copy"
+            )
+            self._find("edited", text, layout.META)
+        if not recorded:
+            text = f"no run recorded the ID: nothing proves that {layout.META} is as it was written"
+            self._find("unproven", text, layout.META)
+
+    def _judge_content(self, text: bytes) -> None:
+        try:
+            content = orjson.loads(text)
+        except orjson.JSONDecodeError as error:
+            self._find("edited", f"{layout.META} is not JSON: {error}. Restore it from a copy", layout.META)
+            return
+        if not isinstance(content, dict) or not isinstance(content.get("params"), dict):
+            self._find("edited", f"{layout.META} is no JSON object with params. Restore it from a copy", layout.META)
+            return
+        if content.get("format") != FORMAT:
+            said = f"{layout.META} is of format {content.get('format')!r}, and this version judges format {FORMAT}"
+            self._find("unproven", f"{said}: use the version of mlv that wrote it", layout.META)
+        # What params and notes refer to is the user's own affair.
+        self._evidence.attach("", content.get("git"))
+        self._note_checkpoint(content.get("parent"))
+
+    def _note_checkpoint(self, parent: Any) -> None:
+        """Note what became of the checkpoint that the experiment began from, which is no part of the experiment."""
+        for reference in references(parent):
+            path = Path(os.path.normpath(self._folder / reference["path"]))
+            if not path.exists():
+                self._find("intact", f"the checkpoint that it began from, {path}, is not there any more")
+            elif path.is_file() and sha256_file(path)[0] != reference.get("sha256"):
+                text = f"the checkpoint that it began from, {path}, has other content now: its SHA-256 was"
+                self._find("intact", f"{text} {reference.get('sha256')}")
+
+    # The ends of streams.
+
+    def _judge_end(self, stream: StreamExamination) -> None:
+        """Find out whether the file ends where its writer ended it."""
+        if stream.half_line is not None and stream.stream not in self._around.living:
+            start, line = stream.half_line
+            aside = f", or let `mlv recover {self._folder}` set it aside" if self._around.wants_recovery else ""
+            text = f"{stream.file} ends within a line, which begins at byte {start}, after {len(line)} of its bytes"
+            self._cut(stream, f"{text}: the rest is cut off. Restore it from a copy{aside}", start, start + len(line))
+        elif self._lost_its_end(stream):
+            text = (
+                f"{stream.file} ends at byte {stream.size} without the seal that a writer leaves as its last line, and "
+                f"nobody is writing: its last lines are cut off. Restore it from a copy"
+            )
+            self._cut(stream, text, stream.size, stream.size)
+
+    def _cut(self, stream: StreamExamination, text: str, start: int, end: int) -> None:
+        self._cut_off.add(stream.stream)
+        self._find("truncated", text, stream.file, start, end)
+
+    def _lost_its_end(self, stream: StreamExamination) -> bool:
+        """Whether a seal must have stood at the end of the file, and does not."""
+        if stream.is_finished or self._around.may_change or not self._around.has_housekeeping:
+            return False
+        if claims.read(self._folder, stream.stream) or stream_size(self._folder, stream.stream) != stream.size:
+            return False  # somebody began to write since
+        return any(self._is_over(run) for run, _ in self._unsealed(stream))
+
+    # Numbers.
+
+    def _judge_numbers(self) -> None:
+        """Every run numbers its events from 1, one by one over all streams: look for gaps and doubles."""
+        present: dict[str, list[Range]] = {}
+        for run in self._evidence.runs.values():
+            present[run.id], doubled = seqs.merged(numbers.ranges() for numbers in run.seqs.values())
+            if doubled:
+                text = f"{_events(doubled)} of run {run.id} stand in {_files(run.seqs)} more than once: lines were added"
+                self._find("edited", f"{text}. Restore it from a copy")
+        self._judge_renamed(present)
+        for run in self._evidence.runs.values():
+            lost = self._gaps(run, present[run.id])
+            if lost and run.id not in self._renamed:
+                self._judge_gaps(run, lost)
+
+    def _gaps(self, run: RunEvidence, present: list[Range]) -> list[Range]:
+        accounted, _ = seqs.merged([present, sorted(run.dropped)])
+        return seqs.gaps(accounted)
+
+    def _judge_renamed(self, present: dict[str, list[Range]]) -> None:
+        """Find lines of a run that nothing vouches for, where another run lacks just these: its name was changed."""
+        gaps = {run.id: self._gaps(run, present[run.id]) for run in self._evidence.runs.values()}
+        for run in self._evidence.runs.values():
+            mine = present[run.id]
+            if run.is_sealed or not mine or run.id in self._around.runs() or not self._is_over(run):
+                continue
+            other = next((name for name, lost in gaps.items() if name != run.id and seqs.is_within(mine, lost)), None)
+            if other is not None:
+                self._renamed.add(run.id)
+                present[other], _ = seqs.merged([present[other], mine])
+                text = (
+                    f"{_events(mine)} in {_files(run.seqs)} name the run {run.id}, which nothing vouches for, and run {other}"
+                )
+                self._find("edited", f"{text} lacks just these: the name was changed. Restore it from a copy")
+
+    def _judge_gaps(self, run: RunEvidence, lost: list[Range]) -> None:
+        if not run.is_sealed and self._around.may_change:
+            what = self._recover() if self._around.wants_recovery else "they may come; verify again later"
+            self._find("unproven", f"{_events(lost)} of run {run.id} are in no stream yet: {what}")
+            return
+        cut = [gap for gap in lost if self._may_be_cut_off(run, gap)]
+        gone = [gap for gap in lost if gap not in cut]
+        if cut:
+            text = f"{_events(cut)} of run {run.id} are in no stream: they may have stood in what was cut off"
+            self._find("truncated", text)
+        if gone:
+            text = f"{_events(gone)} of run {run.id} are in no stream: lines, or a stream's whole file, were removed"
+            self._find("missing", f"{text}. Restore them from a copy")
+
+    def _may_be_cut_off(self, run: RunEvidence, gap: Range) -> bool:
+        return any(name not in run.seqs or run.seqs[name].last < gap[0] for name in self._cut_off)
+
+    # Runs.
+
+    def _started(self) -> list[RunEvidence]:
+        return [run for run in self._evidence.runs.values() if run.started is not None]
+
+    def _is_over(self, run: RunEvidence) -> bool:
+        """Whether a run adds no more lines; a writer's own run, which nobody starts, is over when it has no claim."""
+        return run.is_ended or run.started is None or self._status(run) == "killed"
+
+    def _status(self, run: RunEvidence) -> str:
+        process = run.started.process if run.started is not None else None
+        try:
+            heard = parse_time(run.last_heard)
+        except BadLine:
+            heard = None
+        return Run(run.id, process=process, last_heard=heard).status(datetime.now(timezone.utc), process_is_gone)
+
+    def _judge_endings(self) -> None:
+        for run in self._started():
+            if not run.is_ended and run.id not in self._renamed:
+                self._find("unproven", f"run {run.id} has no run_ended: {self._why_unended(run)}")
+
+    def _why_unended(self, run: RunEvidence) -> str:
+        status = self._status(run)
+        if status == "running":
+            return "it is still going on; verify again when it has ended"
+        if status == "lost":
+            return f"it was last heard of at {run.last_heard}; `mlv recover {self._folder}` on its machine finishes it"
+        return f"its process died; {self._recover()}" if self._around.may_change else "its process is gone, and its end lost"
+
+    def _unsealed(self, stream: StreamExamination) -> list[tuple[RunEvidence, Range]]:
+        """Runs with lines that no seal covers, and the bytes between which these lie."""
+        found = [(self._evidence.run(name), lines) for name, lines in stream.unsealed.items() if lines.chain.lines]
+        return [(run, (lines.start, lines.end)) for run, lines in found]
+
+    def _judge_unsealed(self, stream: StreamExamination) -> None:
+        """Say which lines no seal covers, where nothing said so far accounts for that."""
+        if self._around.may_change or stream.stream in self._cut_off:
+            return
+        for run, (start, end) in self._unsealed(stream):
+            if self._is_over(run) and run.id not in self._renamed:
+                text = (
+                    f"{stream.file}, bytes {start} to {end}: no seal covers the lines of run {run.id}, so nothing proves them"
+                )
+                self._find("unproven", text, stream.file, start, end)
+
+    # Attachments.
+
+    def _judge_attachment(self, path: str, reference: Mapping[str, Any]) -> None:
+        if posixpath.isabs(path) or posixpath.normpath(path).startswith("../"):
+            if not (self._folder / path).exists():
+                self._find("intact", f"{path}, outside the experiment, is not there any more")
+            return
+        try:
+            sha256, size = sha256_file(self._folder / path)
+        except OSError as error:
+            self._find("missing", f"{path} cannot be read: {error.strerror}. Restore it from a copy", path)
+            return
+        recorded = reference.get("size")
+        if isinstance(recorded, int) and size < recorded:
+            text = f"{path} has {size} bytes, and {recorded} were recorded: the rest is cut off. Restore it from a copy"
+            self._find("truncated", text, path, size, recorded)
+        elif sha256 != reference.get("sha256"):
+            text = f"{path} was edited: its SHA-256 is {sha256}, and {reference.get('sha256')} was recorded"
+            self._find("edited", f"{text}. Restore it from a copy", path)
+
+    # Who is at work.
+
+    def _judge_surroundings(self) -> None:
+        writers: dict[tuple[int, str], list[str]] = {}
+        for stream, claim in self._around.living.items():
+            writers.setdefault((claim.owner.pid, claim.owner.machine), []).append(stream)
+        for (pid, machine), streams in sorted(writers.items()):
+            text = f"process {pid} on {machine} may still write into {_files(streams)}: verify again when it is done"
+            self._find("unproven", text)
+        if self._around.stale:
+            self._find("unproven", f"the process that wrote {_files(self._around.stale)} died: {self._recover()}")
+        for place in self._around.waiting:
+            self._find("unproven", f"events wait in {place}: {self._recover()}")
+        torn = self._folder / layout.HOUSEKEEPING / "torn"
+        for path in sorted(torn.iterdir()) if torn.is_dir() else []:
+            self._find("intact", f"{path.relative_to(self._folder)} keeps half a line that a crash left, no part of the log")
+
+    def _recover(self) -> str:
+        return f"`mlv recover {self._folder}` finishes it"
+
+
+def _events(ranges: Iterable[Range]) -> str:
+    numbers = list(ranges)
+    is_one = len(numbers) == 1 and numbers[0][0] == numbers[0][1]
+    return f"event{'' if is_one else 's'} {seqs.shown(numbers)}"
+
+
+def _files(streams: Collection[str]) -> str:
+    return ", ".join(layout.stream_file(stream) for stream in streams)
