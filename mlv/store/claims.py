@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mlv.store import layout
 from mlv.store.owners import Owner
 
 _LOCK_TIMEOUT_S = 5.0
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ def release(folder: Path, stream: str, mine: Claim) -> None:
             layout.claim_path(folder, stream).unlink()
 
 
+def surrender(folder: Path, stream: str, mine: Claim) -> None:
+    """Leave the stream to whoever comes, to finish what is unfinished: the claim then reads as that of a dead process."""
+    dead = Claim(replace(mine.owner, start="0" * len(mine.owner.start)), mine.run)
+    with suppress(OSError):
+        if read(folder, stream) == mine:
+            with open(layout.claim_path(folder, stream), "r+b") as file:
+                file.write(dead.to_bytes())  # as long as before: needs no space, which may be what is lacking
+
+
 def stale(folder: Path) -> list[str]:
     """The streams whose claim's owner is provably gone."""
     try:
@@ -92,32 +103,50 @@ def stale(folder: Path) -> list[str]:
 def _create(path: Path, mine: Claim) -> bool:
     """Make the claim's file with its content in one step; False if there is one."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    temporary.write_bytes(mine.to_bytes())
     try:
+        _write_new(temporary, mine)
         os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        return _create_without_links(path, mine)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return True
+
+
+def _create_without_links(path: Path, mine: Claim) -> bool:
+    """Exclusive creation, with the content a moment later: until then the claim reads as one that cannot be judged."""
+    try:
+        _write_new(path, mine)
         return True
     except FileExistsError:
         return False
-    except OSError:  # no hard links here: exclusive creation, with the content a moment later
-        try:
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        except FileExistsError:
-            return False
-        with os.fdopen(fd, "wb") as file:
-            file.write(mine.to_bytes())
-        return True
-    finally:
-        temporary.unlink()
+
+
+def _write_new(path: Path, mine: Claim) -> None:
+    with open(path, "xb") as file:
+        file.write(mine.to_bytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _take_over(folder: Path, stream: str, mine: Claim) -> bool:
     """Replace the claim of an owner that is provably gone."""
-    from filelock import FileLock
+    held = read(folder, stream)
+    if held is not None and not held.owner.is_gone():
+        return False
+    from filelock import FileLock, Timeout
 
     lock = FileLock(folder / layout.HOUSEKEEPING / "claims" / ".lock")
     try:
         lock.acquire(timeout=_LOCK_TIMEOUT_S)
-    except (OSError, NotImplementedError):  # filelock's Timeout is an OSError too
+    except Timeout:
+        return False
+    except (OSError, NotImplementedError):
         pass  # Locks do not work on this file system: renaming below lets only one succeed all the same.
     try:
         held = read(folder, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -52,8 +53,16 @@ def torn_path(folder: Path, stream: str, offset: int) -> Path:
 
 
 def is_experiment(folder: Path) -> bool:
-    """Whether the folder holds an experiment."""
-    return (folder / META).is_file()
+    """Whether the folder holds an experiment; one that may not be entered holds none that can be read."""
+    return os.path.isfile(folder / META)
+
+
+def exp_id(folder: Path) -> str:
+    """ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
+    try:
+        return hashlib.sha256((folder / META).read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def enclosing_experiment(path: Path) -> Path | None:

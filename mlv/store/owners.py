@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -37,8 +36,8 @@ class Owner:
         Raises:
             KeyError, TypeError, ValueError: It does not describe a process.
         """
-        texts = [str(data[key]) for key in ("machine", "boot", "pidns")]
-        return cls(*texts, int(data["pid"]), str(data["start"]))
+        machine, boot, pidns = (str(data[key]) for key in ("machine", "boot", "pidns"))
+        return cls(machine, boot, pidns, int(data["pid"]), str(data["start"]))
 
     @classmethod
     def current(cls) -> Owner:
@@ -91,9 +90,13 @@ def _host() -> tuple[str, str, str]:
 def _machine_id() -> str:
     # The host's name goes in too: containers often share the machine ID of their image.
     try:
-        return f"{Path('/etc/machine-id').read_text().strip()[:12]}-{socket.gethostname()}".lstrip("-")
+        return f"{Path('/etc/machine-id').read_text().strip()[:12]}-{_host_name()}".lstrip("-")
     except OSError:
-        return socket.gethostname()
+        return _host_name()
+
+
+def _host_name() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 
 
 def _boot_id() -> str:

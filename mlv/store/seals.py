@@ -8,7 +8,7 @@ from pathlib import Path
 
 import orjson
 
-from mlv.store.streams import read_lines
+from mlv.store.streams import read_digests
 
 
 class Chain:
@@ -57,8 +57,10 @@ def sealed_by(line: bytes) -> tuple[str, str] | None:
     if b'"type":"seal"' not in line:
         return None
     try:
-        data = orjson.loads(line)["data"]
-        return str(data["of"]), str(data["sha256"])
+        fields = orjson.loads(line)
+        if fields["type"] != "seal":  # the text stood in a user's data
+            return None
+        return str(fields["data"]["of"]), str(fields["data"]["sha256"])
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -67,11 +69,11 @@ def chains_of(path: Path) -> dict[str, Chain]:
     """The chain of every run in a stream's file, as it would go on; empty if there is no file."""
     chains: dict[str, Chain] = {}
     try:
-        for _, line in read_lines(path):
+        for line, sha256 in read_digests(path):
             who = run_and_seq(line)
             if who is None:
                 continue
-            chains.setdefault(who[0], Chain()).add([line])
+            chains.setdefault(who[0], Chain()).add_digest(sha256)
             if (sealed := sealed_by(line)) is not None:
                 chains[sealed[0]] = Chain(previous=sealed[1])
     except FileNotFoundError:

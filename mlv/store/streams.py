@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
@@ -15,6 +19,7 @@ from mlv.store import layout
 from mlv.store.files import sync_folder
 
 _PIECE = 1 << 20
+_BEGINNING = 256
 
 
 class SystemFiles:
@@ -50,7 +55,7 @@ class StreamFile:
         self._fd = self._files.open(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         self.size = self._files.size(self._fd)
         self._torn = False
-        self.is_dirty = is_new
+        self._is_dirty = True  # a writer that died may have left lines here that it had not synced
         if is_new:
             sync_folder(folder)
 
@@ -60,20 +65,20 @@ class StreamFile:
         Raises:
             OSError: Not all could be written; those that were are taken back, now or before the next append.
         """
-        self._take_back()
+        self.take_back()
         self._torn = True
         try:
             self._write(lines)
         except OSError:
             with suppress(OSError):
-                self._take_back()
+                self.take_back()
             raise
         self._torn = False
         self.size += len(lines)
 
     def append_pieces(self, pieces: Iterator[bytes]) -> None:
         """Add one line that comes in pieces; as `append`."""
-        self._take_back()
+        self.take_back()
         self._torn = True
         total = 0
         try:
@@ -82,32 +87,43 @@ class StreamFile:
                 total += len(piece)
         except OSError:
             with suppress(OSError):
-                self._take_back()
+                self.take_back()
             raise
         self._torn = False
         self.size += total
 
     def _write(self, data: bytes) -> None:
-        self.is_dirty = True
+        self._is_dirty = True
         written = self._files.write(self._fd, data)
         while written < len(data):
             data = data[written:]
             written = self._files.write(self._fd, data)
 
-    def _take_back(self) -> None:
+    def take_back(self) -> None:
+        """Remove what an append that failed has left.
+
+        Raises:
+            OSError: It is still there.
+        """
         if self._torn:
             self._files.truncate(self._fd, self.size)
             self._torn = False
 
     def sync(self) -> None:
         """Return when everything appended so far is on the disk."""
-        if self.is_dirty:
+        if self._is_dirty:
             self._files.fsync(self._fd)
-            self.is_dirty = False
+            self._is_dirty = False
 
     def close(self) -> None:
         """Give the descriptor back; does not sync."""
         self._files.close(self._fd)
+
+    def abandon(self) -> None:
+        """In a forked child: let an append that the fork cut in two go on into nothing."""
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, self._fd, inheritable=False)
+        os.close(null)
 
 
 def mend(folder: Path, stream: str) -> Path | None:
@@ -127,18 +143,31 @@ def mend(folder: Path, stream: str) -> Path | None:
         if start == size:
             return None
         file.seek(start)
-        tail = file.read()
-        if _is_complete(tail):
+        # A longer one would not fit into a writer's memory; what a writer left of it is still in the spool.
+        if size - start <= _PIECE and _is_complete(file.read()):
             file.write(b"\n")
             return None
         side = layout.torn_path(folder, stream, start)
         side.parent.mkdir(parents=True, exist_ok=True)
-        with open(side, "ab") as kept:
-            kept.write(tail)
-            kept.flush()
-            os.fsync(kept.fileno())
+        file.seek(start)
+        side = _kept(file, side)
         file.truncate(start)
         return side
+
+
+def _kept(file: BinaryIO, side: Path) -> Path:
+    """Copy the rest of a file into a new one, whole or not at all; gives its path, numbered where that is taken."""
+    path = next(name for n in count() if not (name := side.with_name(f"{side.name}.{n}") if n else side).exists())
+    try:
+        with open(path, "xb") as kept:
+            shutil.copyfileobj(file, kept)
+            kept.flush()
+            os.fsync(kept.fileno())
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    return path
 
 
 def _end_of_last_line(seek: Callable[[int], int], read: Callable[[int], bytes], size: int) -> int:
@@ -181,3 +210,29 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         for line in file:
             yield offset, line
             offset += len(line)
+
+
+def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
+    with open(path, "rb") as file:
+        while line := file.readline(_PIECE):
+            digest, piece = hashlib.sha256(line), line
+            while not piece.endswith(b"\n") and (piece := file.readline(_PIECE)):
+                digest.update(piece)
+            yield line, digest.digest()
+
+
+def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
+    """The first bytes of each line, the last line first: what came last is found without reading all that came before."""
+    with open(path, "rb", buffering=0) as file:
+        end = block_start = file.seek(0, os.SEEK_END)
+        block = b""
+        while end > 0:
+            newline = block.rfind(b"\n", 0, max(0, end - 1 - block_start))
+            if newline < 0 and block_start > 0:
+                block_end, block_start = block_start, max(0, block_start - _PIECE)
+                block = os.pread(file.fileno(), block_end - block_start, block_start)
+                continue
+            start = block_start + newline + 1
+            yield os.pread(file.fileno(), min(_BEGINNING, end - start), start)
+            end = start

@@ -4,40 +4,70 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from mlv.errors import TooManyStreams, WritingStalled
+from mlv.errors import MlvWarning, TooManyStreams, WritingStalled
 from mlv.notices import warn
 from mlv.protocols import Channel, Cursor
 from mlv.store.owners import Owner
 from mlv.transport import frames, spool
 from mlv.transport.inline import Inline
 from mlv.transport.launch import can_launch, launch
-from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, Ring, create
+from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, PATIENCE_S, NoRoom, Ring, create
 
 
-def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None, cursors: Sequence[Cursor]) -> Channel:
+def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None) -> Channel:
     """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning."""
-    channel = _ring(folder, exp_id, run, parent_run) or Inline(folder, run)
-    for index, cursor in enumerate(cursors):
-        channel.add_cursor(index, cursor)
-    return channel
-
-
-def _ring(folder: Path, exp_id: str, run: str, parent_run: str | None) -> Ring | None:
     if not can_launch() or os.environ.get("MLV_INLINE") == "1":
-        return None
+        return Inline(folder, run)
     here = Owner.current()
     info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data()}
     if parent_run is not None:
         info["parent_run"] = parent_run
     try:
-        places = spool.make(folder, here)
-        path = create(places, info, CHILD_CAPACITY if parent_run else CAPACITY)
-        return Ring(path, places[0], lambda: launch(folder, places[0]))
+        return _ring(folder, here, info)
     except OSError as error:
         warn(f"run {run} writes from its own process, which is slower: {error}", WritingStalled)
-        return None
+        return Inline(folder, run)
+
+
+def _ring(folder: Path, here: Owner, info: dict[str, Any]) -> Ring:
+    candidates = spool.candidates(folder, here)
+    path, place = _create(candidates, info)
+    _warn_if_not_chosen(place)
+    try:
+        return Ring(path, place, lambda: launch(folder, place), candidates, _patience_s())
+    except BaseException:
+        for left in (place / path.name, path):  # nobody would drain it, and its run goes on elsewhere
+            with suppress(OSError):
+                left.unlink()
+        raise
+
+
+def _create(candidates: Sequence[Path], info: dict[str, Any]) -> tuple[Path, Path]:
+    """Make a ring; once more where the last writer of the experiment removed the spool in the middle of it."""
+    capacity = CHILD_CAPACITY if "parent_run" in info else CAPACITY
+    with suppress(NoRoom):
+        return create(candidates, info, capacity)
+    return create(candidates, info, capacity)
+
+
+def _warn_if_not_chosen(place: Path) -> None:
+    chosen = spool.chosen()
+    if chosen is not None and place.parent != spool.root_of(chosen):
+        warn(f"MLV_SPOOL={str(chosen)!r} cannot hold a spool: {place.parent} serves. Give a folder that is yours", MlvWarning)
+
+
+def _patience_s() -> float:
+    """How long a full ring makes its callers wait, as the user set it."""
+    text = os.environ.get("MLV_PATIENCE_S", "")
+    try:
+        return float(text) if text else PATIENCE_S
+    except ValueError:
+        warn(f"MLV_PATIENCE_S={text!r} is no number: give seconds. {PATIENCE_S:g} s are used", MlvWarning)
+        return PATIENCE_S
 
 
 class Cursors:
@@ -45,18 +75,20 @@ class Cursors:
 
     def __init__(self) -> None:
         self.all: list[Cursor] = []
+        self._announced = 0
+        self._announced_to: Channel | None = None
         self._index: dict[Cursor, int] = {}
         self._bytes = 0
 
-    def index(self, cursor: Cursor) -> tuple[int, bool] | None:
-        """Number of a cursor, and whether it is new; None where there is no room for heads any more.
+    def index(self, cursor: Cursor) -> int | None:
+        """Number of a cursor; None where there is no room for heads any more.
 
         Raises:
             TooManyStreams: There is no room for another stream.
         """
         known = self._index.get(cursor)
         if known is not None:
-            return known, False
+            return known
         stream, head = cursor
         size = 6 * len(stream) + 6 * len(head) + 16  # JSON writes a character in six bytes at most
         if head and self._bytes + size > frames.CURSOR_BYTES // 2:
@@ -69,4 +101,12 @@ class Cursors:
         self._bytes += size
         self.all.append(cursor)
         self._index[cursor] = len(self.all) - 1
-        return len(self.all) - 1, True
+        return len(self.all) - 1
+
+    def announce(self, channel: Channel) -> None:
+        """Announce to the run's channel what it does not know yet, also after a call that an exception ended."""
+        if self._announced_to is not channel:
+            self._announced_to, self._announced = channel, 0
+        while self._announced < len(self.all):
+            channel.add_cursor(self._announced, self.all[self._announced])
+            self._announced += 1

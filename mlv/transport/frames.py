@@ -3,7 +3,7 @@
 ```
 0       words of 8 bytes (those of the producer and of the writer in cache lines of their own)
 4096    JSON: run, experiment, process
-12288   cursors: one JSON array [stream, head] a line
+12288   cursors: one JSON array [index, stream, head] a line
 65536   frames, each at a multiple of 8
 ```
 
@@ -23,9 +23,11 @@ from typing import NamedTuple
 MAGIC = int.from_bytes(b"mlvring1", "little")
 
 # Words, by index.
-W_MAGIC, W_CAPACITY, W_INFO_BYTES = 0, 1, 2
+W_MAGIC, W_CAPACITY, W_INFO_BYTES = 0, 1, 2  # by the producer, once
 W_HEAD, W_WANTED_SYNC, W_ENDED, W_CURSOR_BYTES = 8, 9, 10, 11  # stored by the producer
+W_DROPPED_FIRST, W_DROPPED_LAST = 12, 13  # by the producer: numbers that no `dropped` event tells of yet, 0 where none
 W_TAIL, W_SYNCED, W_STAMP, W_ERRNO, W_DONE, W_TOUCHED, W_WRITER_PID, W_WRITER_START = range(16, 24)  # by the writer
+W_SAID_END = 24  # by the writer: whether the run's end is in its stream
 
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288
@@ -34,8 +36,12 @@ CURSOR_BYTES = DATA_OFFSET - CURSOR_OFFSET
 
 FIELDS = struct.Struct("<QQqII")
 OVERHEAD = 4 + FIELDS.size
+LONGEST = 256 << 10
+"""Bytes of the longest frame; a reader takes twice as much at a time, so that it always gets a whole one."""
 BIG = 3
 """Kind of a frame whose payload is the name of a spool file, which holds what a TAIL payload would."""
+LAST = 1
+"""Step of a BIG frame that holds the end of its run."""
 PAD = 0xFFFFFFFF
 """Stands in place of a payload's length where the rest of a lap stays empty."""
 
@@ -99,6 +105,11 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
         last_seq = seq
         offset = (end + 7) & -8
     return Piece(frames, position + offset)
+
+
+def lap_start(position: int, capacity: int) -> int:
+    """Position at which the lap of `position` began."""
+    return position - position % capacity
 
 
 def next_lap(position: int, capacity: int) -> int:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
-from time import time_ns
+from time import monotonic, sleep, time_ns
+from typing import NamedTuple
 
 from mlv.encoding import Composer
 from mlv.errors import WritingStalled
@@ -17,9 +19,25 @@ from mlv.notices import warn
 from mlv.protocols import Cursor, FileLayer
 from mlv.transport.journal import Journal
 
+_RETRY_AFTER_S = 0.01
+
+
+class _Event(NamedTuple):
+    """An event that waits for its line to be written."""
+
+    stream: str
+    head: bytes
+    time_ns: int
+    kind: int
+    step: int
+    payload: bytes
+
 
 class Inline:
-    """A `Channel` that appends to the streams before `put` returns, unless the disk refuses; then with a later event."""
+    """A `Channel` that appends to the streams before `put` returns, unless the disk refuses; then with a later event.
+
+    An exception may end a call at any point, such as KeyboardInterrupt: the next one asks the file what was written.
+    """
 
     def __init__(self, folder: Path, run: str, files: FileLayer | None = None, waiting_bytes: int = 8 << 20) -> None:
         self.run = run
@@ -29,10 +47,12 @@ class Inline:
         self._lock = threading.RLock()
         self._busy = False
         self._seq = 0
-        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._waiting: deque[_Event] = deque()
         self._waiting_bytes, self._most_waiting_bytes = 0, waiting_bytes
-        self._dropped: tuple[int, int] | None = None
-        self._warned = False
+        self._appending: tuple[int, _Event] | None = None
+        self._dropped = 0
+        self._is_closed = False
+        self._warned: set[str] = set()
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Announce a cursor; see `Channel`."""
@@ -40,15 +60,16 @@ class Inline:
 
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
         """Accept one event; see `Channel`."""
-        stream, head = self._cursors[cursor]
+        step.to_bytes(8, "little", signed=True)  # raises OverflowError where a ring's frame would have no room either
+        event = _Event(*self._cursors[cursor], time_ns(), kind, step, payload)
         with self._lock:
-            self._seq += 1
-            line = self._composer.line(self._seq, time_ns(), head, kind, step, payload)
-            if self._waiting_bytes + len(line) > self._most_waiting_bytes:
-                self._dropped = (self._dropped[0] if self._dropped else self._seq, self._seq)
+            if self._is_closed:
+                self._warn("closed", f"logged into run {self.run} after it ended: the event is not stored")
+            elif self._dropped or self._waiting_bytes + len(payload) > max(self._most_waiting_bytes, len(payload)):
+                self._dropped += 1
             else:
-                self._waiting.append((stream, line))
-                self._waiting_bytes += len(line)
+                self._waiting.append(event)
+                self._waiting_bytes += len(payload)
             if not self._busy:  # else a call that re-entered: the outer one goes on with it
                 self._append()
 
@@ -56,54 +77,108 @@ class Inline:
         """Append what waits; False if the disk refuses. The lock is held."""
         self._busy = True
         try:
+            self._find_what_is_there()
             while self._waiting:
-                stream, line = self._waiting[0]
-                self._journal.append(self.run, stream, [line])
-                self._waiting.popleft()
-                self._waiting_bytes -= len(line)
-            if self._dropped is not None:
-                first, last = self._dropped
-                self._journal.say(Dropped(first, last, last - first + 1, "the disk refused for too long", of=self.run))
-                self._dropped = None
+                self._append_first(self._waiting[0])
+            self._waiting_bytes = 0
+            if self._dropped:
+                first, last = self._seq + 1, self._seq + self._dropped
+                self._journal.say(Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run))
+                self._seq, self._dropped = last, 0
             return True
         except OSError as error:
-            if not self._warned:
-                self._warned = True
-                warn(
-                    f"the events of run {self.run} wait in memory: {error}. They are written when it is possible",
-                    WritingStalled,
-                )
+            self._warn_of(error)
             return False
         finally:
             self._busy = False
 
+    def _append_first(self, event: _Event) -> None:
+        """Append the first event that waits.
+
+        Raises:
+            OSError: It was not appended.
+        """
+        seq = self._seq + 1
+        self._appending = seq, event
+        line = self._composer.line(seq, event.time_ns, event.head, event.kind, event.step, event.payload)
+        try:
+            self._journal.append(self.run, event.stream, [line])
+        except OSError:
+            self._appending = None
+            raise
+        self._seq = seq
+        self._take(event)
+        self._appending = None
+
+    def _take(self, event: _Event) -> None:
+        if self._waiting and self._waiting[0] is event:  # else a forked child let go of it meanwhile
+            self._waiting.popleft()
+
+    def _find_what_is_there(self) -> None:
+        """After an exception in the middle of an append: go on from what the file holds.
+
+        Raises:
+            OSError: It cannot be read or mended.
+        """
+        if self._appending is None:
+            return
+        seq, event = self._appending
+        self._journal.reopen()
+        is_there = seq in self._journal.resume(self.run, {stream for stream, _ in self._cursors.values()}, seq)
+        self._seq = seq if is_there else seq - 1
+        if is_there:
+            self._take(event)
+        self._appending = None
+
+    def _warn_of(self, error: OSError) -> None:
+        self._warn("error", f"the events of run {self.run} wait in memory: {error}. They are written when it is possible")
+
+    def _warn(self, what: str, message: str) -> None:
+        if what not in self._warned:
+            self._warned.add(what)
+            warn(message, WritingStalled)
+
     def drain(self, timeout_s: float) -> bool:
         """See `Channel`."""
-        with self._lock:
-            return self._busy or self._append()
+        deadline = monotonic() + timeout_s
+        while True:
+            with self._lock:
+                if self._busy:
+                    return False  # called from a signal handler in the middle of `put`, which goes on afterwards
+                if self._append():
+                    return True
+            if monotonic() >= deadline:
+                return False
+            sleep(_RETRY_AFTER_S)
 
     def flush(self, timeout_s: float) -> bool:
         """See `Channel`."""
-        if not self.drain(timeout_s):
-            return False
-        try:
-            self._journal.sync()
-            return True
-        except OSError:
-            return False
+        return self.drain(timeout_s) and self._does(self._journal.sync)
 
     def close(self, timeout_s: float) -> bool:
         """See `Channel`."""
-        if not self.drain(timeout_s):
-            return False
-        try:
-            self._journal.seal(self.run)
-            self._journal.close()
+        if self._is_closed:
             return True
-        except OSError:
-            return False
+        is_written = self.drain(timeout_s)
+        self._is_closed = True
+        return is_written and self._does(self._seal)
+
+    def _seal(self) -> None:
+        self._journal.seal(self.run)
+        self._journal.close()
+
+    def _does(self, task: Callable[[], None]) -> bool:
+        with self._lock:
+            try:
+                task()
+                return True
+            except OSError as error:
+                self._warn_of(error)
+                return False
 
     def abandon(self) -> None:
         """See `Channel`."""
         self._lock = threading.RLock()
+        self._journal.abandon()
         self._waiting.clear()
+        self._is_closed = True

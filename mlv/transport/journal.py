@@ -6,7 +6,8 @@ It is what the writer process and the inline twin share. It has a run of its own
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -17,8 +18,8 @@ from mlv.protocols import FileLayer
 from mlv.store import claims, layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner
-from mlv.store.seals import Chain, chains_of
-from mlv.store.streams import StreamFile, read_lines
+from mlv.store.seals import Chain, chains_of, run_and_seq
+from mlv.store.streams import StreamFile, read_beginnings_from_end
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -42,7 +43,8 @@ class Journal:
         self._seq = 0
         self._streams: dict[str, StreamFile] = {}
         self._actual: dict[str, str] = {}
-        self._chains: dict[tuple[str, str], Chain] = {}
+        self._chains: dict[tuple[str, str], Chain | None] = {}
+        """By run and stream; None where only the file knows the run's earlier lines."""
 
     def append(self, run: str, stream: str, lines: Sequence[bytes]) -> None:
         """Append whole lines of one run.
@@ -51,7 +53,9 @@ class Journal:
             OSError: None of them was appended.
         """
         self._open(stream).append(b"".join(lines))
-        self._chain(run, stream).add(lines)
+        chain = self._chains.setdefault((run, stream), Chain())
+        if chain is not None:
+            chain.add(lines)
 
     def append_large(self, run: str, stream: str, pieces: Iterator[bytes], sha256: Any) -> None:
         """Append one line in pieces; `sha256` is the running digest that has seen every piece by the end.
@@ -60,7 +64,9 @@ class Journal:
             OSError: Nothing was appended.
         """
         self._open(stream).append_pieces(pieces)
-        self._chain(run, stream).add_digest(sha256.digest())
+        chain = self._chains.setdefault((run, stream), Chain())
+        if chain is not None:
+            chain.add_digest(sha256.digest())
 
     def say(self, record: Record, stream: str = layout.DEFAULT_STREAM) -> None:
         """Append an event of the journal's own run.
@@ -79,8 +85,8 @@ class Journal:
         Raises:
             OSError: A seal could not be appended.
         """
-        mine = [(stream, chain) for (owner, stream), chain in self._chains.items() if owner == run]
-        for stream, chain in mine:
+        for stream in [stream for owner, stream in self._chains if owner == run]:
+            chain = self._chain(run, stream)
             if chain.lines:
                 said = Seal(run, self._actual[stream], chain.lines, chain.hexdigest(), chain.previous)
                 self.say(said, stream)
@@ -94,10 +100,38 @@ class Journal:
         """
         self.say(RunEnded(status, of=run))
 
-    def adopt(self, run: str, stream: str, chain: Chain) -> None:
-        """Go on with a chain that an earlier writer left."""
+    def adopt(self, run: str, stream: str) -> None:
+        """Go on with the lines that an earlier writer of the run left in a stream."""
         self._open(stream)
-        self._chains[run, stream] = chain
+        self._chains[run, stream] = None
+
+    def resume(self, run: str, streams: Iterable[str], first: int) -> set[int]:
+        """Go on with a run that another writer began, or this one before it was interrupted.
+
+        Returns:
+            Numbers, from `first` on, of the events of the run that its streams hold, whoever wrote them.
+
+        Raises:
+            OSError: A stream cannot be opened.
+        """
+        found: set[int] = set()
+        there, stale = layout.streams_in(self.folder), claims.stale(self.folder)
+        for stream in streams:
+            files = [name for name in there if layout.logical_stream(name) == stream]
+            # Also what an earlier writer wrote beside a stream that was not its to write.
+            for name in [stream, *(name for name in files if name in stale and name != stream)] if files else []:
+                self.adopt(run, name)  # opening mends: only then it is certain which lines are whole
+                found |= _seqs_from(self.path(name), run, first)
+        return found
+
+    def reopen(self) -> None:
+        """Take nothing for granted about the files, after an append that was interrupted in the middle."""
+        for file in self._streams.values():
+            with suppress(OSError):
+                file.close()
+        mine = list(self._streams)
+        self._streams.clear()
+        self._seq = max(self.resume(self.run, mine, self._seq), default=self._seq)
 
     def path(self, stream: str) -> Path:
         """The file that lines of the stream go to."""
@@ -125,6 +159,19 @@ class Journal:
             claims.release(self.folder, self._actual[stream], self._claim)
         self._streams.clear()
 
+    def abandon(self) -> None:
+        """In a forked child: let nothing that is still written here reach the files."""
+        for file in self._streams.values():
+            file.abandon()
+
+    def surrender(self) -> None:
+        """Leave every stream, and what is unfinished in it, to whoever comes."""
+        for stream, file in self._streams.items():
+            with suppress(OSError):
+                file.close()
+            claims.surrender(self.folder, self._actual[stream], self._claim)
+        self._streams.clear()
+
     def _open(self, stream: str) -> StreamFile:
         file = self._streams.get(stream)
         if file is None:
@@ -136,24 +183,25 @@ class Journal:
         return file
 
     def _chain(self, run: str, stream: str) -> Chain:
-        chain = self._chains.get((run, stream))
-        if chain is None:
-            chain = self._chains[run, stream] = Chain()
-        return chain
+        """The chain of a run; where only the file knows it, that is read, for all runs at once."""
+        chain = self._chains[run, stream]
+        if chain is not None:
+            return chain
+        file = self._open(stream)
+        file.take_back()
+        found = chains_of(file.path)
+        for owner in [owner for (owner, of), known in self._chains.items() if of == stream and known is None]:
+            self._chains[owner, stream] = found.get(owner, Chain())
+        return found.get(run, Chain())
 
 
-def open_chains(folder: Path, streams: Sequence[str]) -> Mapping[str, dict[str, Chain]]:
-    """For each stream, the runs with lines that no seal covers, and their chains."""
-    found = {stream: chains_of(folder / layout.stream_file(stream)) for stream in streams}
-    return {stream: {run: chain for run, chain in chains.items() if chain.lines} for stream, chains in found.items()}
-
-
-def seqs_from(path: Path, run: str, first: int) -> set[int]:
-    """Numbers, from `first` on, of the events of a run that a stream's file holds."""
-    from mlv.store.seals import run_and_seq
-
-    try:
-        found = (run_and_seq(line) for _, line in read_lines(path))
-        return {who[1] for who in found if who is not None and who[0] == run and who[1] >= first}
-    except FileNotFoundError:
-        return set()
+def _seqs_from(path: Path, run: str, first: int) -> set[int]:
+    """Numbers, from `first` on, of the events of a run that a stream's file holds; they ascend within it."""
+    found: set[int] = set()
+    for beginning in read_beginnings_from_end(path):
+        who = run_and_seq(beginning)
+        if who is not None and who[0] == run:
+            if who[1] < first:
+                break
+            found.add(who[1])
+    return found

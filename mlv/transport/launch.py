@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from mlv.transport.spool import ERRORS
 
 _PROGRAM = """
 import os, sys
@@ -35,11 +36,14 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
+    import subprocess  # costs 3 ms, which `import mlv` shall not
+
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *_module_path()]
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        cwd="/", start_new_session=True, close_fds=True,
-    )  # fmt: skip
+    with open(place / ERRORS, "ab") as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+            cwd="/", start_new_session=True, close_fds=True,
+        )  # fmt: skip
     try:
         code = process.wait(_LAUNCH_WITHIN_S)
     except subprocess.TimeoutExpired:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from mlv.store import claims, layout
-from mlv.store.files import sha256_file
 from mlv.store.owners import Owner
 from mlv.transport import spool, writer
 from mlv.transport.journal import Journal
 from mlv.transport.launch import launch
 from mlv.transport.settle import settle
-from mlv.transport.source import Source
+from mlv.transport.source import read_info
+
+_BEGINNING = 1 << 16
+"""Bytes of a log within which its first run says the ID of the experiment."""
 
 
 def needs_recovery(folder: Path) -> bool:
@@ -31,22 +34,26 @@ def recover(folder: Path, timeout_s: float = 30.0) -> bool:
     Returns:
         Whether nothing waits any more; False when the time is over or the folder refuses.
     """
-    here = Owner.current()
-    done = [drain_spool(folder, place, timeout_s) for place in spool.find(folder, here)]
+    deadline = monotonic() + timeout_s
+    places = spool.find(folder, Owner.current())
+    done = [drain_spool(folder, place, max(0.0, deadline - monotonic())) for place in places]
     return settle_stale(folder) and all(done)
 
 
 def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
-    """Drain the rings of one spool; where one of their processes lives, by a writer that stays with it."""
-    if not spool.rings_in(place):
-        spool.remove(place)
-        return True
-    if any(not _owner_is_gone(ring) for ring in spool.rings_in(place)):
-        if any(writer.is_unattended(ring) for ring in spool.rings_in(place)):
+    """Drain the rings of one spool: those of the dead at once, those of the living by a writer that stays with them.
+
+    Returns:
+        Whether every ring has somebody who drains it; False when the time is over or the folder refuses.
+    """
+    deadline = monotonic() + timeout_s
+    rings = spool.rings_in(place)
+    if not rings or any(writer.is_unattended(ring) and _owner_is_gone(ring) for ring in rings):
+        writer.rescue(folder, place, timeout_s)
+    if any(writer.is_unattended(ring) and not _owner_is_gone(ring) for ring in spool.rings_in(place)):
+        with suppress(OSError):
             launch(folder, place)
-        return _wait_until(lambda: not any(map(_is_left_behind, spool.rings_in(place))), timeout_s)
-    served = writer.serve(folder, place, timeout_s)
-    return served or _wait_until(lambda: not any(map(_is_left_behind, spool.rings_in(place))), timeout_s)
+    return _wait_until(lambda: not any(map(_is_left_behind, spool.rings_in(place))), deadline - monotonic())
 
 
 def settle_stale(folder: Path) -> bool:
@@ -61,26 +68,35 @@ def settle_stale(folder: Path) -> bool:
         settle(folder, journal, journal.stale_streams, alive=())
         journal.close()
     except OSError:
+        journal.surrender()
         return False
     return True
 
 
 def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
     """Experiments at or below a folder, and spools with rings of theirs, also of experiments that were moved since."""
-    moved = {}
+    moved: dict[str, list[Path]] = {}
     for place in spool.existing():
-        infos = [info for ring in spool.rings_in(place) if (info := _info(ring)) is not None]
-        if not infos:
+        info = next((info for ring in spool.rings_in(place) if (info := _info(ring)) is not None), None)
+        if info is None:
             continue
-        folder = Path(infos[0]["exp"])
-        if (layout.is_experiment(folder)) and _is_below(folder, root):
+        folder = Path(info["exp"])
+        if not _is_experiment(folder, info["id"]):
+            moved.setdefault(info["id"], []).append(place)
+        elif _is_below(folder, root):
             yield folder, place
-        elif not layout.is_experiment(folder):
-            moved[infos[0]["id"]] = place
-    if moved:
-        for folder in layout.walk(root):
-            if (place := moved.get(sha256_file(folder / layout.META)[0])) is not None:
-                yield folder, place
+    for folder in layout.walk(root) if moved else ():
+        for place in moved.get(layout.exp_id(folder), ()):
+            yield folder, place
+
+
+def _is_experiment(folder: Path, exp_id: str) -> bool:
+    """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
+    if layout.exp_id(folder) == exp_id:
+        return True
+    with suppress(OSError), open(folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
+        return exp_id.encode() in file.read(_BEGINNING)
+    return False
 
 
 def _is_below(folder: Path, root: Path) -> bool:
@@ -90,11 +106,9 @@ def _is_below(folder: Path, root: Path) -> bool:
 
 def _info(ring: Path) -> dict[str, Any] | None:
     try:
-        source = Source(ring)
+        return read_info(ring)
     except (OSError, ValueError):
         return None
-    source.close()
-    return source.info
 
 
 def _owner_is_gone(ring: Path) -> bool:

@@ -8,32 +8,37 @@ import os
 import struct
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from time import monotonic, monotonic_ns, sleep, time_ns
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import orjson
 
-from mlv.encoding import TAIL, as_tail, dumps, head
+from mlv.encoding import DATA, TAIL, as_tail, dumps, head
 from mlv.errors import WritingStalled
-from mlv.events import Dropped
+from mlv.events import Dropped, Rejected
 from mlv.notices import warn
 from mlv.protocols import Cursor
-from mlv.store.owners import Owner, process_start
+from mlv.store.owners import process_start
 from mlv.transport import spool
 from mlv.transport.frames import (
     BIG,
     CURSOR_OFFSET,
     DATA_OFFSET,
     INFO_OFFSET,
+    LAST,
+    LONGEST,
     MAGIC,
     OVERHEAD,
     W_CAPACITY,
     W_CURSOR_BYTES,
     W_DONE,
+    W_DROPPED_FIRST,
+    W_DROPPED_LAST,
     W_ENDED,
     W_ERRNO,
     W_HEAD,
@@ -46,6 +51,7 @@ from mlv.transport.frames import (
     W_WRITER_PID,
     W_WRITER_START,
     frame_end,
+    lap_start,
     next_lap,
     pack_fields,
     pad,
@@ -58,40 +64,53 @@ LARGEST_INLINE = 64 << 10
 """Payloads above this go through a file of the spool."""
 BIG_BUDGET = 512 << 20
 """Bytes of large events that may wait in the spool."""
+PATIENCE_S = 60.0
+"""How long a full ring makes its callers wait, once per outage."""
+_RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
+"""Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
 _LOOK_EVERY_NS = 1_000_000_000
 _STALE_AFTER_S = 2.0
 _ATTACH_WITHIN_S = 10.0
 _MASK = 0xFFFFFFFF
+_END = b'"type":"run_ended"'
 
 
 class NoRoom(OSError):
     """No spool has room for a ring."""
 
 
-def create(places: list[Path], info: dict[str, Any], capacity: int) -> Path:
-    """Make a ring in the first place with room for all of it, and list it in the first place.
+def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> tuple[Path, Path]:
+    """Make a ring in the first spool with room for all of it, and list it in the first that can be used at all.
 
     Space is reserved: a page of shared memory that is missing later would be a signal that kills the process.
+
+    Returns:
+        The ring, and the spool that lists it.
 
     Raises:
         NoRoom: There is room nowhere.
     """
-    name = info["run"] + spool.RING_SUFFIX
-    problem: OSError | None = None
-    for place in places:
+    name: str = info["run"] + spool.RING_SUFFIX
+    listed_in: Path | None = None
+    problems = []
+    for place in candidates:
         temporary = place / (name + ".new")
         try:
+            spool.prepare(place)
+            listed_in = listed_in or place
             _reserve(temporary, info, capacity)
             os.rename(temporary, place / name)
-            if place != places[0]:
-                os.symlink(place / name, places[0] / name)
-            return place / name
+            if place != listed_in:
+                os.symlink(place / name, listed_in / name)
+            return place / name, listed_in
         except OSError as error:
-            problem = error
-            with suppress(OSError):
-                temporary.unlink()
-    raise NoRoom(errno.ENOSPC, f"no room for a ring of {capacity} bytes in {', '.join(map(str, places))}: {problem}")
+            problems.append(f"{place.parent}: {error.strerror or error}")
+            for path in (temporary, place / name):
+                with suppress(OSError):
+                    path.unlink()
+    reasons = "; ".join(problems) or "no local folder is there"
+    raise NoRoom(errno.ENOSPC, f"no room for a ring of {capacity} bytes ({reasons}). Set MLV_SPOOL to a local folder")
 
 
 def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
@@ -107,15 +126,37 @@ def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
         os.close(fd)
 
 
+class _Event(NamedTuple):
+    """An event that waits to be published."""
+
+    cursor: int
+    kind: int
+    step: int
+    payload: bytes
+    time_ns: int
+
+    @property
+    def is_end(self) -> bool:
+        """Whether it ends the run."""
+        return self.payload.startswith(_END) if self.kind == TAIL else self.kind == BIG and self.step == LAST
+
+
 class Ring:
     """A `Channel` through a memory-mapped file, drained by the writer process.
 
     Threads take turns at a lock that nobody holds while waiting. A call that re-enters (from a signal handler or a
-    `__del__`) leaves its event for the outer one, which publishes it before it returns.
+    `__del__`) leaves its event for the outer one, which publishes it before it returns, also if it returns by an exception.
     """
 
-    def __init__(self, path: Path, listed_in: Path, launch: Callable[[], None], patience_s: float = 60.0) -> None:
-        """Map the ring; `launch` starts a writer and returns at once."""
+    def __init__(
+        self,
+        path: Path,
+        listed_in: Path,
+        launch: Callable[[], None],
+        candidates: Sequence[Path] = (),
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        """Map the ring; `launch` starts a writer and returns at once, the candidates may take large events as well."""
         with open(path, "r+b") as file:
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
             self._map = mmap.mmap(file.fileno(), 0, flags=flags)
@@ -123,23 +164,26 @@ class Ring:
         self._crcs = memoryview(self._map).cast("I")
         text = self._map[INFO_OFFSET : INFO_OFFSET + self._words[W_INFO_BYTES]]
         self.run: str = orjson.loads(text)["run"]
-        self._path, self._spool, self._launch, self._patience_s = path, listed_in, launch, patience_s
+        self._spool, self._launch, self._patience_s = listed_in, launch, patience_s
+        self._candidates = dict.fromkeys([path.parent, listed_in, *candidates])
         self._capacity = self._words[W_CAPACITY]
+        self._reserve = min(_RESERVE, self._capacity // 8)
+        self._largest_inline = min(LARGEST_INLINE, self._capacity // 8)
         self._lock = threading.RLock()
         self._busy = False
-        self._left_over: deque[tuple[int, int, int, bytes]] = deque()
+        self._left_over: deque[_Event] = deque()
         self._head = 0
         self._seq = 0
         self._shift = DATA_OFFSET  # file offset = position + shift, in this lap
-        self._limit = self._capacity  # no frame may end beyond this position before another look
+        self._limit = -1  # no frame may end beyond this position before another look; none ends before the first
         self._look_at = time_ns() + _LOOK_EVERY_NS
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
-        self._big_bytes = 0
+        self._spilled: dict[Path, int] = {}
         self._launched_at = monotonic()
         self._launches = 1
         self._warned: set[str] = set()
-        self._is_closed = False
+        self._is_ending = self._is_closed = self._is_abandoned = False
         launch()
 
     # Accepting events: the hot path.
@@ -148,7 +192,7 @@ class Ring:
         """Accept one event; see `Channel`."""
         with self._lock:
             if self._busy:
-                self._left_over.append((cursor, kind, step, payload))
+                self._left_over.append(self._event(cursor, kind, step, payload, 0.0))
                 return
             self._busy = True
             try:
@@ -167,7 +211,7 @@ class Ring:
                 else:
                     accepted = False
             except BaseException:
-                self._agree_with_header()
+                self._after_exception()
                 raise
             finally:
                 self._busy = False
@@ -176,134 +220,226 @@ class Ring:
         if self._left_over:
             self._publish_left_over()
 
-    def _agree_with_header(self) -> None:
-        """After an exception in the middle: what the header says was published counts, and nothing else."""
-        if self._words[W_HEAD] != self._head:
-            self._head = self._words[W_HEAD]
-            self._seq += 1
-
-    def _publish_left_over(self) -> None:
-        while self._left_over:
-            try:
-                event = self._left_over.popleft()
-            except IndexError:
-                return  # another thread was faster
-            self.put(*event)
+    # Accepting events that took no quick way.
 
     def _put_patiently(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Accept an event when the quick way did not do: it is large, a lap ends, or there is no room."""
-        if len(payload) > LARGEST_INLINE:
-            cursor, kind, step, payload = self._spill(cursor, kind, step, payload)
+        """Accept an event when the quick way did not do: it is large, a lap ends, there is no room, or a look is due."""
+        self._left_over.append(self._event(cursor, kind, step, payload, self._patience_s))
+        self._publish_left_over()
+
+    def _event(self, cursor: int, kind: int, step: int, payload: bytes, patience_s: float) -> _Event:
+        """The event as it waits to be published: a large payload goes into a file of the spool at once."""
+        step.to_bytes(8, "little", signed=True)  # raises where a frame would: what waits can be published
+        event = _Event(cursor, kind, step, payload, time_ns())
+        return self._spill(event, patience_s) if len(payload) > self._largest_inline else event
+
+    def _publish_left_over(self, until: float = inf) -> None:
+        """Publish what waits, in order; where there is no room, wait for it, and drop it when the patience is over."""
         pause_s = 0.0002
-        while True:
-            self._look()
+        while self._left_over:
+            if time_ns() >= self._look_at:
+                self._look()
             with self._lock:
                 if self._busy:
-                    self._left_over.append((cursor, kind, step, payload))
-                    return
+                    return  # the outer call goes on with it
                 self._busy = True
                 try:
-                    if self._is_closed:
-                        self._warn_once("closed", f"logged into run {self.run} while it ended: the event is not stored")
-                        return
-                    if self._try(cursor, kind, step, payload):
-                        self._outage_until = None
-                        return
-                    if self._outage_until is None:
-                        self._outage_until = monotonic() + self._patience_s
-                    if monotonic() >= self._outage_until:
-                        self._drop()
-                        return
+                    said = self._publish_or_drop()
                 except BaseException:
                     self._agree_with_header()
                     raise
                 finally:
                     self._busy = False
+            if said:
+                self._warn_once(*said)
+            if not self._left_over or monotonic() >= until:
+                return
+            self._look()
             sleep(pause_s)
             pause_s = min(2 * pause_s, 0.02)
 
-    def _try(self, cursor: int, kind: int, step: int, payload: bytes) -> bool:
-        """Publish what was dropped, if anything, and the event; False if there is no room. The lock is held."""
-        if self._dropped is not None:
-            first, last = self._dropped
-            record = Dropped(
-                first, last, last - first + 1, f"no room for {self._patience_s:g} s: the writer did not write"
-            )
-            said = head("dropped", "") + b'"data":' + dumps(record.to_data()) + b"}"
-            if not self._publish(0, TAIL, 0, said):
-                return False
-            self._dropped = None
-        return self._publish(cursor, kind, step, payload)
+    def _publish_or_drop(self) -> tuple[str, str] | None:
+        """One try; what there is to warn of, kind and message. The lock is held."""
+        if self._is_closed:
+            return self._refuse()
+        if self._pump():
+            self._outage_until = None
+            self._warned.discard("dropping")
+            if self._is_ending:
+                self._end()
+            return None
+        if self._outage_until is None:
+            self._outage_until = monotonic() + self._patience_s
+        if monotonic() < self._outage_until:
+            return None
+        while self._left_over:
+            self._drop_first()
+        return "dropping", (
+            f"the events of run {self.run} are dropped for now: nothing could be written for {self._patience_s:g} s "
+            f"and the queue of {self._capacity >> 20} MiB is full. {self._reason()}"
+        )
 
-    def _publish(self, cursor: int, kind: int, step: int, payload: bytes) -> bool:
-        """Publish one frame, beginning another lap where it is needed; False if there is no room. The lock is held."""
-        position, tail = self._head, self._words[W_TAIL]
-        lap_end = next_lap(position, self._capacity)
-        if frame_end(position, len(payload)) > lap_end:
-            if frame_end(lap_end, len(payload)) > tail + self._capacity:
+    def _pump(self) -> bool:
+        """Publish what waits, in order, as far as there is room; whether that is all. The lock is held."""
+        while self._left_over:
+            event = self._left_over[0]
+            spare = 0 if event.is_end else self._reserve
+            if not self._say_dropped(spare) or not self._publish_first(event, spare):
                 return False
-            if lap_end - position >= OVERHEAD:
-                start = position + self._shift
-                self._map[start : start + OVERHEAD] = pad(position)
-            position, lap_end = lap_end, lap_end + self._capacity
-            self._shift = DATA_OFFSET - position
-        end = frame_end(position, len(payload))
-        self._limit = min(lap_end, tail + self._capacity)
-        if end > self._limit:
+        return True
+
+    def _publish_first(self, event: _Event, spare: int) -> bool:
+        """Publish the first event that waits and take it away: both or neither, also if an exception comes between."""
+        before = self._words[W_HEAD]
+        try:
+            if not self._publish(event, spare):
+                return False
+            self._take(event)
+            return True
+        except BaseException:
+            self._agree_with_header()
+            if self._head != before:
+                self._take(event)
+            raise
+
+    def _take(self, event: _Event) -> None:
+        if self._left_over and self._left_over[0] is event:  # else a forked child let go of it meanwhile
+            self._left_over.popleft()
+
+    def _publish(self, event: _Event, spare: int) -> bool:
+        """Publish one frame, beginning another lap where it is needed; False if there is no room. The lock is held.
+
+        Nothing that the quick way relies on changes before the frame is published.
+        """
+        head, tail = self._head, self._words[W_TAIL]
+        is_wrapping = frame_end(head, len(event.payload)) > next_lap(head, self._capacity)
+        position = next_lap(head, self._capacity) if is_wrapping else head
+        end = frame_end(position, len(event.payload))
+        if end > tail + self._capacity - spare:
             return False
-        body = pack_fields(self._seq + 1, time_ns(), step, cursor << 2 | kind, len(payload)) + payload
-        start = position + self._shift
+        if position - head >= OVERHEAD:
+            start = head + DATA_OFFSET - lap_start(head, self._capacity)
+            self._map[start : start + OVERHEAD] = pad(head)
+        shift = DATA_OFFSET - lap_start(position, self._capacity)
+        start = position + shift
+        code = event.cursor << 2 | event.kind
+        body = pack_fields(self._seq + 1, event.time_ns, event.step, code, len(event.payload)) + event.payload
         self._map[start + 4 : start + 4 + len(body)] = body
         self._crcs[start >> 2] = crc32(body, position & _MASK)
+        limit = min(next_lap(position, self._capacity), tail + self._capacity - self._reserve, end + LONGEST)
         self._words[W_HEAD] = end
         self._head = end
         self._seq += 1
+        self._shift, self._limit = shift, limit
         return True
 
-    def _drop(self) -> None:
-        """Count an event that is not accepted. The lock is held."""
+    def _after_exception(self) -> None:
+        """Leave the ring as if the call that an exception ended had not been, and go on with what re-entered it."""
+        self._agree_with_header()
+        if self._left_over and self._pump() and self._is_ending:
+            self._end()
+
+    def _agree_with_header(self) -> None:
+        """After an exception in the middle: what the header says was published counts, and nothing else."""
+        if self._words[W_HEAD] != self._head:
+            self._head = self._words[W_HEAD]
+            self._seq += 1
+        self._shift = DATA_OFFSET - lap_start(self._head, self._capacity)
+        self._limit = -1
+
+    # Dropping events.
+
+    def _drop_first(self) -> None:
+        """Give up the first event that waits: it is not accepted. The lock is held."""
+        event = next(iter(self._left_over), None)
+        if event is None:
+            return  # this is a forked child, which let go of it meanwhile
+        self._forget(event)
+        self._take(event)
         self._seq += 1
         first = self._dropped[0] if self._dropped else self._seq
         self._dropped = (first, self._seq)
-        self._warn_once(
-            "dropping",
-            f"the events of run {self.run} are dropped for now: nothing could be written for {self._patience_s:g} s "
-            f"and the queue of {self._capacity >> 20} MiB is full. {self._reason()}",
-        )
+        # For the writer, should this process end before it can say so itself.
+        self._words[W_DROPPED_LAST] = self._seq
+        self._words[W_DROPPED_FIRST] = first
 
-    def _spill(self, cursor: int, kind: int, step: int, payload: bytes) -> tuple[int, int, int, bytes]:
+    def _say_dropped(self, spare: int) -> bool:
+        """Publish what was dropped, if anything; False if there is no room. The lock is held."""
+        if self._dropped is None:
+            return True
+        first, last = self._dropped
+        record = Dropped(first, last, last - first + 1, f"no room for {self._patience_s:g} s: the writer did not write")
+        if not self._publish(_Event(0, TAIL, 0, _record_tail(record), time_ns()), spare):
+            return False
+        self._dropped = None
+        self._words[W_DROPPED_FIRST] = self._words[W_DROPPED_LAST] = 0
+        return True
+
+    def _refuse(self) -> tuple[str, str] | None:
+        """Take away what waits, the run having ended. The lock is held."""
+        if self._is_abandoned:
+            self._left_over.clear()
+            return None
+        for event in list(self._left_over):
+            self._forget(event)
+            self._take(event)
+        return "closed", f"logged into run {self.run} while it ended: the event is not stored"
+
+    def _forget(self, event: _Event) -> None:
+        if event.kind == BIG and not self._is_abandoned:
+            with suppress(OSError):
+                os.unlink(os.fsdecode(event.payload))
+
+    # Large events.
+
+    def _spill(self, event: _Event, patience_s: float) -> _Event:
         """Put a large payload into a file of the spool; gives the small event that stands for it."""
-        deadline = monotonic() + self._patience_s
-        while self._waiting_big_bytes() + len(payload) > BIG_BUDGET and monotonic() < deadline:
-            sleep(0.01)
+        content = as_tail(event.kind, event.step, event.payload)
+        step = LAST if event.is_end else 0
+        deadline = monotonic() + patience_s
+        while True:
+            is_within = self._spilled_bytes() + len(content) <= BIG_BUDGET
+            path = self._spill_to_a_place(content) if is_within or monotonic() >= deadline else None
+            if path is not None:
+                return _Event(event.cursor, BIG, step, os.fsencode(path), event.time_ns)
+            if monotonic() >= deadline or self._is_abandoned:
+                break
             self._look()
+            sleep(0.01)
+        # Keep what an event is, without its data, rather than nothing.
+        reason = f"{len(event.payload)} bytes found no room in any spool"
+        self._warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
+        return _Event(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), event.time_ns)
+
+    def _spill_to_a_place(self, content: bytes) -> Path | None:
         name = f"{self.run}.{os.urandom(6).hex()}{spool.BIG_SUFFIX}"
-        for place in dict.fromkeys([self._path.parent, self._spool, *(root / self._spool.name for root in _roots())]):
+        for place in self._candidates:
             path = place / name
             try:
-                place.mkdir(mode=0o700, exist_ok=True)
+                spool.prepare(place)
                 with open(path, "xb", opener=_private_opener) as file:
-                    file.write(as_tail(kind, step, payload))
-                return cursor, BIG, 0, os.fsencode(path)
+                    file.write(content)
+                self._spilled[path] = len(content)
+                return path
             except OSError:
                 with suppress(OSError):
                     path.unlink()
-        # No spool has room for it: keep what an event is, without its data, rather than nothing.
-        reason = f"{len(payload)} bytes found no room in any spool"
-        record = {"type": "unknown", "reason": reason}
-        return 0, TAIL, 0, head("rejected", "") + b'"data":' + dumps(record) + b"}"
+        return None
 
-    def _waiting_big_bytes(self) -> int:
-        total = 0
-        for path in self._path.parent.glob(f"{self.run}.*{spool.BIG_SUFFIX}"):
-            with suppress(OSError):
-                total += path.stat().st_size
-        return total
+    def _spilled_bytes(self) -> int:
+        """Bytes of large events that wait in the spools."""
+        self._spilled = {path: size for path, size in list(self._spilled.items()) if path.exists()}
+        return sum(self._spilled.values())
 
     # Looking after the writer.
 
-    def _look(self) -> None:
-        """See whether the writer lives and writes; start another one, or warn. Called without the lock."""
+    def _look(self, is_waiting: bool = False) -> None:
+        """See whether the writer lives and writes; start another one, or warn. Called without the lock.
+
+        A fresh stamp is taken as a sign of life, unless somebody waits for what the writer does.
+        """
+        if self._is_abandoned:
+            return
         self._look_at = time_ns() + _LOOK_EVERY_NS
         problem = self._words[W_ERRNO]
         if problem:
@@ -313,17 +449,22 @@ class Ring:
                 f"possible; when {self._capacity >> 20} MiB are full, logging waits, at most {self._patience_s:g} s",
             )
         stamp = self._words[W_STAMP]
-        if stamp and (monotonic_ns() - stamp) / 1e9 < _STALE_AFTER_S:
-            self._launches = 0
-            return
-        if self._writer_is_alive():
+        is_fresh = stamp and (monotonic_ns() - stamp) / 1e9 < _STALE_AFTER_S
+        if (is_fresh and not is_waiting) or self._writer_is_alive():
+            self._launches = 0 if is_fresh else self._launches
             return
         # Back off: a writer that cannot start must not be started in a loop.
         wait_s = _ATTACH_WITHIN_S if not stamp else min(60.0, 0.1 * 2**self._launches)
         if monotonic() - self._launched_at > wait_s:
-            self.relaunch()
+            if not stamp:
+                self._warn_once(
+                    "launch",
+                    f"the writer of run {self.run} has not begun within {wait_s:g} s: its events wait in memory. "
+                    f"{self._spool / spool.ERRORS} may say why",
+                )
+            self._relaunch()
 
-    def relaunch(self) -> None:
+    def _relaunch(self) -> None:
         """Start a writer; if one is there already the new one goes away at once."""
         self._launches += 1
         self._launched_at = monotonic()
@@ -353,7 +494,7 @@ class Ring:
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Announce a cursor; see `Channel`."""
-        line = orjson.dumps([cursor[0], cursor[1].decode()]) + b"\n"
+        line = orjson.dumps([index, cursor[0], cursor[1].decode()]) + b"\n"
         with self._lock:
             used = self._words[W_CURSOR_BYTES]
             self._map[CURSOR_OFFSET + used : CURSOR_OFFSET + used + len(line)] = line
@@ -361,21 +502,47 @@ class Ring:
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until all accepted events can be read; see `Channel`."""
-        return self._wait(W_TAIL, self._head, timeout_s)
+        return self._wait_for_published(W_TAIL, timeout_s)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all accepted events are fsynced; see `Channel`."""
-        with self._lock:
-            self._words[W_WANTED_SYNC] = target = self._head
-        return self._wait(W_SYNCED, target, timeout_s)
+        return self._wait_for_published(W_SYNCED, timeout_s)
 
     def close(self, timeout_s: float) -> bool:
         """Accept no more, and wait for the seals; see `Channel`."""
         with self._lock:
-            self._is_closed = True
-            self._limit = -1  # a thread that still logs finds out on the slow path
-            self._words[W_ENDED] = 1
+            if self._busy:  # called from a signal handler in the middle of `put`, which ends the run when it goes on
+                self._is_ending = True
+                return False
+            self._busy = True
+            try:
+                self._end()
+            except BaseException:
+                self._agree_with_header()
+                raise
+            finally:
+                self._busy = False
         return self._wait(W_DONE, 1, timeout_s)
+
+    def _end(self) -> None:
+        """Publish what waits, or drop it, and let the writer know that nothing follows. The lock is held."""
+        while not self._is_closed and not self._pump():
+            self._drop_first()
+        self._is_closed = True
+        self._limit = -1  # a thread that still logs finds out on the slow path
+        self._words[W_ENDED] = 1
+
+    def _wait_for_published(self, word: int, timeout_s: float) -> bool:
+        """Wait until a word of the writer reaches what is accepted now."""
+        deadline = monotonic() + timeout_s
+        self._publish_left_over(deadline)
+        with self._lock:
+            target = self._words[W_HEAD]
+            is_inner = self._busy
+            if word == W_SYNCED:
+                self._words[W_WANTED_SYNC] = target
+        # From a signal handler in the middle of `put`: what was logged in there can be published only after it.
+        return self._wait(word, target, deadline - monotonic()) and not (is_inner and self._left_over)
 
     def _wait(self, word: int, target: int, timeout_s: float) -> bool:
         deadline = monotonic() + timeout_s
@@ -384,35 +551,32 @@ class Ring:
         spool.wake(self._spool)
         while self._words[word] < target:
             now = monotonic()
-            if now >= deadline:
+            if now >= deadline or self._is_abandoned:
                 return False
             if now >= next_look:
-                self._look()
+                self._look(is_waiting=True)
                 spool.wake(self._spool)
                 next_look = now + 0.3
             sleep(min(pause_s, max(0.0, deadline - now)))
             pause_s = min(1.5 * pause_s, 0.005)
-        return True
+        return not self._is_abandoned
 
     def abandon(self) -> None:
         """Let go of the parent's ring in a forked child; see `Channel`."""
         # A call of the parent's that was cut in two by the fork goes on in the child: it must not reach the shared memory.
-        size = DATA_OFFSET + self._capacity
-        mine = mmap.mmap(-1, size)
+        mine = mmap.mmap(-1, DATA_OFFSET + self._capacity)
         self._words = memoryview(mine)[:INFO_OFFSET].cast("Q")
         self._crcs = memoryview(mine).cast("I")
         self._map = mine
         self._lock = threading.RLock()
+        self._left_over.clear()  # they are the parent's, which publishes them
+        self._is_closed = self._is_abandoned = True
+        self._limit = -1
 
 
-def ring_owner(info: dict[str, Any]) -> Owner:
-    """The process that a ring's info names."""
-    return Owner.from_data(info["process"])
+def _record_tail(record: Dropped | Rejected) -> bytes:
+    return head(record.TYPE, "") + as_tail(DATA, 0, dumps(record.to_data()))
 
 
 def _private_opener(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_CLOEXEC, 0o600)
-
-
-def _roots() -> list[Path]:
-    return [spool.root_of(base) for base in spool.bases()]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import replace
+import re
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 
+from mlv.encoding import BadLine, event_from_line
+from mlv.state import Run, fold
+from mlv.store import layout
 from mlv.store.owners import process_is_gone
-from mlv.store.reading import read_state
 from mlv.store.seals import chains_of
+from mlv.store.streams import read_digests
 from mlv.transport.journal import Journal
 
 
@@ -20,7 +24,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
     Raises:
         OSError: Something could not be appended; calling again goes on.
     """
-    runs = read_state(folder).runs
+    runs = dict(_runs(folder))
     for stream in streams:
         for run, chain in chains_of(journal.path(stream)).items():
             if not chain.lines or run in alive or run == journal.run:
@@ -30,6 +34,20 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
                 if known.process is None or not process_is_gone(known.process):
                     continue
                 journal.end(run, "killed")
-                runs = {**runs, run: replace(known, verdict="killed")}
-            journal.adopt(run, stream, chain)
+                del runs[run]
+            journal.adopt(run, stream)
             journal.seal(run)
+
+
+def _runs(folder: Path) -> Mapping[str, Run]:
+    """The runs that the streams tell of, with their verdicts."""
+    events = []
+    for stream in layout.streams_in(folder):
+        for line, _ in read_digests(folder / layout.stream_file(stream)):
+            if _IS_ABOUT_RUNS(line):
+                with suppress(BadLine):
+                    events.append(event_from_line(line, stream))
+    return fold(sorted(events, key=lambda event: event.time)).runs
+
+
+_IS_ABOUT_RUNS = re.compile(rb'"type":"run_(?:started|ended)"').search

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import fcntl
 import mmap
 import os
 import struct
@@ -15,52 +15,73 @@ import orjson
 
 from mlv.store.owners import Owner
 from mlv.transport import frames as f
+from mlv.transport import spool
 from mlv.transport.frames import Frame
 
-_LONGEST = 256 << 10
+_LONGEST = 2 * f.LONGEST
 _GIVE_UP_AFTER_S = 5.0
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """What a ring says about its run, also while another process drains it.
+
+    Raises:
+        OSError, ValueError: It is no ring, or is gone.
+    """
+    with open(path, "rb") as file:
+        return _info(file.read(f.CURSOR_OFFSET), path)
+
+
+def _info(header: bytes, path: Path) -> dict[str, Any]:
+    magic, _, info_bytes = struct.unpack_from("<QQQ", header.ljust(24))
+    if magic != f.MAGIC:
+        raise ValueError(f"{path} is no ring of this version")
+    info: dict[str, Any] = orjson.loads(header[f.INFO_OFFSET : f.INFO_OFFSET + info_bytes])
+    return info
 
 
 class Source:
     """One ring, as its writer sees it. Data are read with `pread`: what is gone is an error then, not a signal."""
 
     def __init__(self, path: Path) -> None:
-        """Open the ring.
+        """Open the ring, and keep all others from draining it.
 
         Raises:
+            BlockingIOError: Another writer has it.
             OSError, ValueError: It is none, or is gone.
         """
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            header = os.pread(self._fd, f.DATA_OFFSET, 0)
-            magic, self.capacity, info_bytes = struct.unpack_from("<QQQ", header)
-            if magic != f.MAGIC or os.fstat(self._fd).st_size != f.DATA_OFFSET + self.capacity:
-                raise ValueError(f"{path} is no ring of this version")
-            self.info: dict[str, Any] = orjson.loads(header[f.INFO_OFFSET : f.INFO_OFFSET + info_bytes])
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.info = _info(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
             self.owner = Owner.from_data(self.info["process"])
+            self.run: str = self.info["run"]
+            self.capacity = os.fstat(self._fd).st_size - f.DATA_OFFSET
             self._map = mmap.mmap(self._fd, f.INFO_OFFSET)
         except BaseException:
             os.close(self._fd)
             raise
         self._words = memoryview(self._map).cast("Q")
-        self.run: str = self.info["run"]
         self.last_seq = 0
-        self.said_end = False
-        """Whether the run's own `run_ended` has passed."""
+        self.is_new = True
+        """Whether no writer before this one has drained it; where one has, the streams know more than the ring."""
+        self.said_end = bool(self._words[f.W_SAID_END])
+        """Whether the end of the run is said, by itself or by a writer."""
+        self.said_dropped = False
+        """Whether this writer has said what `dropped` tells."""
         self.already: set[int] = set()
         """Numbers of events from the tail on that are in their streams: appended before a crash or an error."""
-        self._cursors: list[tuple[str, bytes]] = []
+        self._cursors: dict[int, tuple[str, bytes]] = {}
         self._cursor_bytes = 0
         self._stuck_since: float | None = None
 
-    def attach(self, owner: Owner) -> bool:
-        """Sign as the writer of the ring; whether another one had begun to write its events."""
-        was_touched = bool(self._words[f.W_TOUCHED])
+    def attach(self, owner: Owner) -> None:
+        """Sign as the writer of the ring."""
+        self.is_new = not self._words[f.W_TOUCHED]
         self._words[f.W_TOUCHED] = 1
         self._words[f.W_WRITER_START] = int(owner.start) if owner.start.isdigit() else 0
         self._words[f.W_WRITER_PID] = owner.pid
-        return was_touched
 
     def stamp(self, problem: int) -> None:
         """Show that the writer is at work, and the `errno` of what keeps it from writing, or 0."""
@@ -81,6 +102,12 @@ class Source:
     def is_empty(self) -> bool:
         """Whether all that was published is in the streams."""
         return self._words[f.W_TAIL] >= self._words[f.W_HEAD]
+
+    @property
+    def dropped(self) -> tuple[int, int] | None:
+        """First and last number of events that were not accepted, where no event of the run says so."""
+        first, last = self._words[f.W_DROPPED_FIRST], self._words[f.W_DROPPED_LAST]
+        return (first, last) if first else None
 
     @property
     def wants_sync(self) -> bool:
@@ -127,6 +154,7 @@ class Source:
     def advance(self, position: int) -> None:
         """Give the space up to a position back to the producer."""
         self._stuck_since = None
+        self._words[f.W_SAID_END] = self.said_end
         self._words[f.W_TAIL] = position
 
     def synced(self, position: int) -> None:
@@ -137,23 +165,36 @@ class Source:
         """Stream and head of a cursor.
 
         Raises:
-            IndexError: It was not announced.
+            KeyError: It was not announced.
         """
-        if index >= len(self._cursors):
-            end = self._words[f.W_CURSOR_BYTES]
-            start = f.CURSOR_OFFSET + self._cursor_bytes
-            for line in os.pread(self._fd, end - self._cursor_bytes, start).splitlines():
-                stream, head = orjson.loads(line)
-                self._cursors.append((stream, head.encode()))
-            self._cursor_bytes = end
+        if index not in self._cursors:
+            self._read_cursors()
         return self._cursors[index]
 
+    def streams(self) -> list[str]:
+        """The streams that the run may have written."""
+        self._read_cursors()
+        return list(dict.fromkeys(stream for stream, _ in self._cursors.values()))
+
+    def _read_cursors(self) -> None:
+        end = self._words[f.W_CURSOR_BYTES]
+        start = f.CURSOR_OFFSET + self._cursor_bytes
+        for line in os.pread(self._fd, end - self._cursor_bytes, start).split(b"\n")[:-1]:
+            index, stream, head = orjson.loads(line)
+            self._cursors[index] = (stream, head.encode())
+        self._cursor_bytes = end
+
+    def say_end(self) -> None:
+        """Note, for later writers too, that the end of the run is said."""
+        self.said_end = True
+        self._words[f.W_SAID_END] = 1
+
     def finish(self) -> None:
-        """Remove the ring, and tell the producer that its run is sealed."""
-        with suppress(OSError):
-            target = os.path.realpath(self.path)
-            self.path.unlink()
-            os.unlink(target)
+        """Remove the ring with all that belongs to it, and tell the producer that its run is sealed."""
+        target = Path(os.path.realpath(self.path))
+        for path in (self.path, target, *spool.big_files(self.run, self.path.parent.name)):
+            with suppress(OSError):
+                os.unlink(path)
         self._words[f.W_SYNCED] = self._words[f.W_HEAD]
         self._words[f.W_DONE] = 1
 
@@ -162,8 +203,3 @@ class Source:
         self._words.release()
         self._map.close()
         os.close(self._fd)
-
-
-def is_gone_error(error: OSError) -> bool:
-    """Whether the error says that the experiment's folder is not there any more."""
-    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.store import layout
 from mlv.store.owners import Owner
 
 LOCK = "writer.lock"
 WAKE = "wake"
+ERRORS = "writer.err"
+"""What went wrong in a writer, for people."""
 RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
 
@@ -36,10 +38,17 @@ _NETWORK = (
 
 def bases(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Folders that may hold spools, best first: `MLV_SPOOL`, shared memory, the temporary folder; none on a network."""
-    candidates = [environ.get("MLV_SPOOL"), "/dev/shm", tempfile.gettempdir(), "/var/tmp"]  # noqa: S108 - made private below
-    wanted = [Path(candidate) for candidate in dict.fromkeys(candidates) if candidate]
-    explicit = environ.get("MLV_SPOOL")
-    return [base for base in wanted if base.is_dir() and (str(base) == explicit or not _is_on_network(base))]
+    import tempfile  # costs 2 ms, which `import mlv` shall not
+
+    explicit = chosen(environ)
+    others = [Path(base) for base in ("/dev/shm", tempfile.gettempdir(), "/var/tmp")]  # noqa: S108 - made private below
+    local = [base for base in others if not _is_on_network(base)]
+    return [base for base in dict.fromkeys([*([explicit] if explicit else []), *local]) if base.is_dir()]
+
+
+def chosen(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The folder that `MLV_SPOOL` names, which the user answers for; None if it names none."""
+    return Path(os.path.abspath(environ["MLV_SPOOL"])) if environ.get("MLV_SPOOL") else None
 
 
 def root_of(base: Path) -> Path:
@@ -48,26 +57,31 @@ def root_of(base: Path) -> Path:
 
 
 def key_of(folder: Path, here: Owner) -> str:
-    """Name of the spool of an experiment: the same for all processes of one process namespace."""
-    text = "\0".join((here.machine, here.pidns, os.path.realpath(folder)))
+    """Name of the spool of an experiment: the same for all processes of one process namespace.
+
+    The ID goes in too: what waits for an experiment that was removed is not for one that is made in its place.
+    """
+    text = "\0".join((here.machine, here.pidns, os.path.realpath(folder), layout.exp_id(folder)))
     return hashlib.sha256(os.fsencode(text)).hexdigest()[:20]
 
 
-def make(folder: Path, here: Owner) -> list[Path]:
-    """Make the spools of an experiment, one for each base that allows it, best first; the first is where rings are listed.
+def candidates(folder: Path, here: Owner) -> list[Path]:
+    """Where a spool of an experiment may be, best first; nothing is made but the folder that `MLV_SPOOL` names."""
+    if (base := chosen()) is not None:
+        with suppress(OSError):
+            base.mkdir(parents=True, exist_ok=True)
+    key = key_of(folder, here)
+    return [root_of(base) / key for base in bases()]
+
+
+def prepare(place: Path) -> None:
+    """Make a spool that only this user can enter, unless it is there.
 
     Raises:
-        OSError: No base allows it.
+        OSError: It cannot be made, or is somebody else's.
     """
-    made, problem = [], OSError("there is no local folder for a spool: set MLV_SPOOL to one")
-    for base in bases():
-        try:
-            made.append(_private(root_of(base)) and _private(root_of(base) / key_of(folder, here)))
-        except OSError as error:
-            problem = error
-    if not made:
-        raise problem
-    return made
+    _private(place.parent)
+    _private(place)
 
 
 def existing(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
@@ -92,12 +106,17 @@ def rings_in(spool: Path) -> list[Path]:
     return [spool / name for name in names if name.endswith(RING_SUFFIX)]
 
 
+def big_files(run: str, key: str) -> list[Path]:
+    """The large events of a run that wait in any spool of that key."""
+    return [path for base in bases() for path in (root_of(base) / key).glob(f"{run}.*{BIG_SUFFIX}")]
+
+
 def remove(spool: Path) -> None:
-    """Remove a spool that lists no ring; one that does, or is in use again, stays."""
+    """Remove a spool that lists no ring; one that does, or is in use again, stays. Only for who holds its lock."""
     if rings_in(spool):
         return
     with suppress(OSError):
-        for name in (WAKE, LOCK, "writer.err"):
+        for name in (WAKE, LOCK, ERRORS):
             with suppress(FileNotFoundError):
                 (spool / name).unlink()
         spool.rmdir()
@@ -116,18 +135,12 @@ def wake(spool: Path) -> None:
             os.close(fd)
 
 
-def _private(folder: Path) -> Path:
-    """Make a folder that only this user can enter.
-
-    Raises:
-        PermissionError: It belongs to somebody else, or others may write into it.
-    """
+def _private(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(f"{folder} is not a private folder of this user: remove it, or set MLV_SPOOL")
-    return folder
 
 
 def _is_on_network(path: Path) -> bool:

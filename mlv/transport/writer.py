@@ -1,6 +1,6 @@
 """The writer: the background process that drains the rings of one experiment into its streams.
 
-Started as `python -I -S -c ...` by `launch.py`; also called in place by `mlv recover`.
+Started as `python -I -S -c ...` by `launch.py`. `recovery.py` calls `rescue` in place, for the rings of the dead alone.
 """
 
 from __future__ import annotations
@@ -12,22 +12,23 @@ import os
 import select
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from math import inf
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 from mlv.encoding import Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
 from mlv.store import claims
-from mlv.store.owners import Owner
-from mlv.store.seals import chains_of
+from mlv.store.owners import Owner, process_start
+from mlv.transport import frames as f
 from mlv.transport import spool
-from mlv.transport.frames import BIG, Frame
-from mlv.transport.journal import Journal, seqs_from
+from mlv.transport.frames import BIG, LAST, Frame
+from mlv.transport.journal import Journal
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
 
@@ -38,26 +39,47 @@ _SCAN_EVERY_S = 0.05
 _CHECK_OWNERS_EVERY_S = 0.25
 _RETRY_AFTER_S = 0.1
 _LOCK_WAIT_S = 10.0
+_ATTEND_WITHIN_S = 0.2
+_LINGER_S = 3600.0
+"""How long a writer goes on trying when nothing can be written and all whose events it holds are gone."""
+_LINGER_WITHOUT_FOLDER_S = 10.0
 _PIECE = 1 << 18
+_END = b'"type":"run_ended"'
 
 
 class Writer:
-    """Drains the rings that a spool lists until there are none left."""
+    """Drains the rings that a spool lists until there are none left.
 
-    def __init__(self, folder: Path, place: Path, files: FileLayer | None = None) -> None:
-        self._folder, self._place = folder, place
+    What it leaves undone, the rings and the claims, tells the next writer what to do: it may be killed at any moment.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        place: Path,
+        files: FileLayer | None = None,
+        serves: Callable[[Owner], bool] = lambda owner: True,
+    ) -> None:
+        """Prepare to drain the rings of the processes that `serves` accepts."""
+        self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
         self._journal = Journal(folder, files)
         self._sources: dict[Path, Source] = {}
         self._composers: dict[str, Composer] = {}
         self._heard: dict[str, float] = {}
         self._problem = 0
+        self._problem_since = 0.0
+        self._is_done = False
         self._next_try = self._next_scan = self._next_check = 0.0
         self._next_sync = monotonic() + SYNC_EVERY_S
         self._settled: set[str] = set()
 
-    def serve(self, wait: Callable[[float], None]) -> None:
-        """Drain until every run has ended or its process is gone, then seal and leave."""
+    def serve(self, wait: Callable[[float], None], until: float = inf) -> bool:
+        """Drain until every run has ended or its process is gone, then seal and leave.
+
+        Returns:
+            Whether all is done; False when the time is over, or what keeps it from writing lasts too long.
+        """
         while True:
             now = monotonic()
             if now >= self._next_scan:
@@ -66,31 +88,53 @@ class Writer:
             moved = self._turn(now)
             for source in self._sources.values():
                 source.stamp(self._problem)
-            if not self._sources and not self._problem and self._leave():
-                return
+            if self._is_done:
+                return True
+            if now >= until or self._is_in_vain(now):
+                self._give_up()
+                return False
             if not moved:
                 wait(POLL_S)
-                if self._sources and not self._problem:
-                    self._next_scan = min(self._next_scan, now + _SCAN_EVERY_S)
 
     def _turn(self, now: float) -> bool:
         """Everything that is due; whether events were moved. A file that cannot be written is tried again later."""
         if self._problem and now < self._next_try:
             return False
-        try:
-            moved = [self._drain(source) for source in self._sources.values()]
-            self._settle_stale()
-            self._sync_if_due(now)
-            if now >= self._next_check or any(source.is_ended for source in self._sources.values()):
-                self._verdicts()
-                self._heartbeats(now)
-                self._next_check = now + _CHECK_OWNERS_EVERY_S
+        problems: list[OSError] = []
+        moved = [_tried(partial(self._drain, source), problems) for source in self._sources.values()]
+        if not any(moved):
+            _tried(self._settle_stale, problems)  # reads much: not while events wait
+        _tried(partial(self._sync_if_due, now), problems)
+        _tried(partial(self._verdicts_if_due, now), problems)
+        if not self._sources:
+            self._is_done = _tried(self._leave, problems)
+        if problems:
+            self._hold(problems[0])
+        else:
             self._problem = 0
-            return any(moved)
-        except OSError as error:
-            self._problem = error.errno or errno.EIO
-            self._next_try = now + _RETRY_AFTER_S
+        return any(moved) and not problems
+
+    def _hold(self, error: OSError) -> None:
+        """Wait before the next try, and let the producers know why."""
+        now = monotonic()
+        if not self._problem:
+            self._problem_since = now
+        self._problem = error.errno or errno.EIO
+        self._next_try = now + _RETRY_AFTER_S
+
+    def _is_in_vain(self, now: float) -> bool:
+        """Whether nothing could be written for long, and nobody is left who would write more."""
+        if not self._problem or now - self._problem_since < _LINGER_WITHOUT_FOLDER_S:
             return False
+        linger_s = _LINGER_S if self._folder.exists() else _LINGER_WITHOUT_FOLDER_S
+        is_over = all(source.is_ended or source.owner.is_gone() for source in self._sources.values())
+        return is_over and now - self._problem_since >= linger_s
+
+    def _give_up(self) -> None:
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
+        self._journal.surrender()
 
     # Draining.
 
@@ -102,33 +146,35 @@ class Writer:
             try:
                 source = Source(path)
             except ValueError:
-                path.rename(path.with_suffix(".unreadable"))
+                with suppress(OSError):
+                    path.rename(path.with_suffix(".unreadable"))
             except OSError:
                 if not path.exists():  # the link of a ring that is gone
                     with suppress(OSError):
                         path.unlink()
             else:
-                self._sources[path] = source
-                self._composers[source.run] = Composer(source.run)
-                self._heard[source.run] = monotonic()
-                if source.attach(self._me):
-                    self._find_what_is_there(source)
+                self._take(path, source)
 
-    def _find_what_is_there(self, source: Source) -> None:
-        """After a writer that died: go on with the run's chains, and do not append what it had appended."""
+    def _take(self, path: Path, source: Source) -> None:
+        if not self._serves(source.owner):
+            source.close()
+            return
+        source.attach(self._me)
+        self._sources[path] = source
+        self._composers[source.run] = Composer(source.run)
+        self._heard[source.run] = monotonic()
+
+    def _catch_up(self, source: Source) -> None:
+        """After a writer that died: go on with the run's chains, and do not append what it had appended.
+
+        Raises:
+            OSError: A stream cannot be opened: what it holds is not known yet.
+        """
         waiting, _ = source.next_piece()
         source.rewind(0)
         first = waiting[0].seq if waiting else sys.maxsize
-        stream = ""
-        with suppress(IndexError, OSError):
-            for index in range(sys.maxsize):
-                stream, _ = source.cursor(index)
-                path = self._journal.path(stream)
-                chain = chains_of(path).get(source.run)
-                if chain is not None:
-                    self._journal.adopt(source.run, stream, chain)
-                source.already |= seqs_from(path, source.run, first)
-                source.said_end |= _says_end(path, source.run)
+        source.already = self._journal.resume(source.run, source.streams(), first)
+        source.is_new = True
 
     def _drain(self, source: Source) -> bool:
         """Move one stretch of a ring into the streams.
@@ -136,6 +182,8 @@ class Writer:
         Raises:
             OSError: Not all could be appended; what was is remembered, so that nothing is doubled.
         """
+        if not source.is_new:
+            self._catch_up(source)
         before = source.last_seq
         frames, end = source.next_piece()
         if end == source.tail:
@@ -154,20 +202,20 @@ class Writer:
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
-            if seq in source.already:
-                continue
             stream, head = source.cursor(index)
             if kind == BIG:
                 self._flush_batches(source, batches)
                 self._append_big(source, frame, stream, head)
+                continue
+            if not head and payload.startswith(_END):
+                source.said_end = True
+            if seq in source.already:
                 continue
             if stream not in batches:
                 batches[stream] = ([], [])
             lines, seqs = batches[stream]
             lines.append(compose(seq, time_ns, head, kind, step, payload))
             seqs.append(seq)
-            if not head and payload.startswith(b'"type":"run_ended"'):
-                source.said_end = True
         self._flush_batches(source, batches)
         if frames:
             self._heard[source.run] = monotonic()
@@ -179,23 +227,31 @@ class Writer:
         batches.clear()
 
     def _append_big(self, source: Source, frame: Frame, stream: str, head: bytes) -> None:
-        """Copy a large event from its spool file into the stream, in pieces."""
+        """Copy a large event from its spool file into the stream, in pieces, unless it is there."""
         path = os.fsdecode(frame.payload)
-        opening = self._composers[source.run].opening(frame.seq, frame.time_ns) + head
-        try:
-            file = open(path, "rb")  # noqa: SIM115 - closed below
-        except FileNotFoundError:
-            said = Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run)
-            self._journal.say(said)
-        else:
-            with file:
-                digest = hashlib.sha256()
-                self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
-        source.already.add(frame.seq)
+        if frame.seq not in source.already:
+            opening = self._composers[source.run].opening(frame.seq, frame.time_ns) + head
+            try:
+                file = open(path, "rb")  # noqa: SIM115 - closed below
+            except FileNotFoundError:
+                self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+            else:
+                with file:
+                    digest = hashlib.sha256()
+                    self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
+            source.already.add(frame.seq)
+        if not head and frame.step == LAST:
+            source.said_end = True
         with suppress(OSError):
             os.unlink(path)
 
     # Verdicts, heartbeats, seals.
+
+    def _verdicts_if_due(self, now: float) -> None:
+        if now >= self._next_check or any(source.is_ended for source in self._sources.values()):
+            self._verdicts()
+            self._heartbeats(now)
+            self._next_check = now + _CHECK_OWNERS_EVERY_S
 
     def _verdicts(self) -> None:
         for path, source in list(self._sources.items()):
@@ -209,7 +265,11 @@ class Writer:
     def _end(self, path: Path, source: Source) -> None:
         if not source.said_end:
             self._journal.end(source.run, "killed")
-            source.said_end = True
+            source.say_end()
+        if source.dropped is not None and not source.said_dropped:
+            first, last = source.dropped
+            self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run))
+            source.said_dropped = True
         self._journal.seal(source.run)
         self._sync()
         del self._sources[path]
@@ -244,18 +304,19 @@ class Writer:
             source.synced(position)
 
     def _leave(self) -> bool:
-        """Settle what is left, seal the writer's own lines, go; False if a new ring has come or something failed."""
-        try:
-            for stream in claims.stale(self._folder):
-                self._journal.path(stream)
-            self._settle_stale()
-            if spool.rings_in(self._place):
-                return False
-            self._journal.close()
-            return True
-        except OSError as error:
-            self._problem = error.errno or errno.EIO
-            return not self._folder.exists()
+        """Settle what is left, and seal the writer's own lines; False if a new ring has come.
+
+        Raises:
+            OSError: Something is left to do.
+        """
+        for stream in claims.stale(self._folder):
+            self._journal.path(stream)
+        self._settle_stale()
+        self._scan()
+        if self._sources:
+            return False
+        self._journal.close()
+        return True
 
 
 class Wait:
@@ -263,11 +324,17 @@ class Wait:
 
     def __init__(self, place: Path) -> None:
         path = place / spool.WAKE
-        with suppress(FileExistsError):
-            os.mkfifo(path, 0o600)
-        self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd: int | None = None
+        with suppress(OSError):  # a file system without pipes: it sleeps all the time, then
+            if not path.exists():
+                os.mkfifo(path, 0o600)
+            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def __call__(self, timeout_s: float) -> None:
+        """Sleep."""
+        if self._fd is None:
+            sleep(timeout_s)
+            return
         ready, _, _ = select.select([self._fd], [], [], timeout_s)
         if ready:
             with suppress(BlockingIOError):
@@ -275,36 +342,45 @@ class Wait:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        os.close(self._fd)
+        if self._fd is not None:
+            os.close(self._fd)
 
 
-def serve(folder: Path, place: Path, lock_wait_s: float = _LOCK_WAIT_S) -> bool:
-    """Be the writer of a spool, unless there is one: then see that it takes the rings that are there, and leave.
+def serve(folder: Path, place: Path) -> None:
+    """Be the writer of a spool, unless there is one: then see that it takes the rings that are there, and leave."""
+    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place).serve(wait)):
+        # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
+        if not any(is_unattended(ring) for ring in spool.rings_in(place)):
+            return
 
-    Returns:
-        Whether this process was the writer.
-    """
+
+def rescue(folder: Path, place: Path, timeout_s: float) -> None:
+    """Drain the rings of processes that are gone, from within the calling process; those of the living are not touched."""
+    until = monotonic() + timeout_s
+    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=Owner.is_gone).serve(wait, until))
+
+
+def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
+    """Do the writer's work under the lock of the spool; whether it was there to be had and all was done."""
     fd = lock(place, lock_wait_s)
     if fd is None:
         return False
     wait = Wait(place)
     try:
-        Writer(folder, place).serve(wait)
+        return serve(wait)
     finally:
         wait.close()
         spool.remove(place)
         os.close(fd)
-    return True
 
 
 def lock(place: Path, wait_s: float) -> int | None:
     """Take the lock that makes a process the writer of a spool; None if another one has it and is at work."""
-    deadline = monotonic() + wait_s
-    pause = select.select
+    began = monotonic()
     while True:
         try:
             fd = os.open(place / spool.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
+        except OSError:
             return None  # the spool was removed: nothing is left to write
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -313,18 +389,15 @@ def lock(place: Path, wait_s: float) -> int | None:
         except OSError:
             pass  # held, or removed by the one who had it
         os.close(fd)
-        if monotonic() >= deadline:
+        waited_s = monotonic() - began
+        is_needed = any(is_unattended(path) for path in spool.rings_in(place))
+        if waited_s >= wait_s or (waited_s >= _ATTEND_WITHIN_S and not is_needed):
             return None
-        if not any(is_unattended(path) for path in spool.rings_in(place)) and monotonic() >= deadline - wait_s + 0.2:
-            return None
-        pause([], [], [], 0.01)
+        sleep(0.01)
 
 
 def is_unattended(path: Path) -> bool:
     """Whether a ring has no writer that lives."""
-    from mlv.store.owners import process_start
-    from mlv.transport import frames as f
-
     try:
         with open(path, "rb") as file:
             header = file.read(f.W_WRITER_START * 8 + 8)
@@ -333,6 +406,15 @@ def is_unattended(path: Path) -> bool:
     words = [int.from_bytes(header[i : i + 8], "little") for i in range(0, len(header), 8)]
     pid, start = words[f.W_WRITER_PID], words[f.W_WRITER_START]
     return pid == 0 or process_start(pid) != str(start)
+
+
+def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
+    """Do a task; whether it gave a true value. An error of the system is added to the problems."""
+    try:
+        return bool(task())
+    except OSError as error:
+        problems.append(error)
+        return False
 
 
 def _pieces(opening: bytes, file: BinaryIO) -> Iterator[bytes]:
@@ -348,23 +430,9 @@ def _hashed(pieces: Iterator[bytes], digest: Any) -> Iterator[bytes]:
         yield piece
 
 
-def _says_end(path: Path, run: str) -> bool:
-    from mlv.store.streams import read_lines
-
-    wanted = b'{"run":"%s"' % run.encode()
-    with suppress(FileNotFoundError):
-        return any(b'"type":"run_ended"' in line and line.startswith(wanted) for _, line in read_lines(path))
-    return False
-
-
 def main(folder: str, place: str) -> None:
     """Run as the writer process."""
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
         # It goes when the rings are empty and their processes gone: a batch system's SIGTERM must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
-    try:
-        serve(Path(folder), Path(place))
-    except Exception:
-        with suppress(OSError), open(Path(place) / "writer.err", "a") as file:
-            file.write(traceback.format_exc())
-        raise
+    serve(Path(folder), Path(place))

@@ -1,0 +1,511 @@
+"""The contract of a `Channel`: what the ring with its writer and the inline twin both promise, and both are held to."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlv
+from contracts.evidence import assert_complete, events, lines, payloads
+from mlv.encoding import DATA, STEP, TAIL, head
+from mlv.errors import WritingStalled
+from mlv.protocols import Channel
+
+RUN = "rproducer1"
+LOG, VAL, LOSS, ENDING = range(4)
+CURSORS = [("log", b""), ("val", head("metrics", "")), ("log", head("metrics", "train")), ("log", b"")]
+
+
+def data(i: object, **more: object) -> bytes:
+    """A payload of kind DATA."""
+    import json
+
+    return json.dumps({"i": i, **more}).encode()
+
+
+class Interruption(BaseException):
+    """What a test lets a signal handler raise; like KeyboardInterrupt, no `except Exception` catches it."""
+
+
+class Injected:
+    """Does something at the n-th point of a call where Python may run a signal handler: at calls and their returns.
+
+    A signal comes at a random one of these points; this comes at each of them, one after the other.
+    """
+
+    def __init__(self, point: int, action: Callable[[], None]) -> None:
+        self.point, self.action = point, action
+        self.seen = 0
+        self.is_done = False
+
+    def _profile(self, frame: Any, event: str, argument: object) -> None:
+        if not _is_within_mlv(frame):
+            return
+        self.seen += 1
+        if self.seen > self.point and not self.is_done:
+            self.is_done = True
+            sys.setprofile(None)
+            self.action()
+
+    def __enter__(self) -> Injected:
+        sys.setprofile(self._profile)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+def _is_within_mlv(frame: Any) -> bool:
+    """Whether the frame, or one that called it, is of the package: elsewhere an exception would prove nothing."""
+    while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return frame is not None
+
+
+_PACKAGE = os.path.dirname(mlv.__file__) + os.sep
+
+
+def interrupt() -> None:
+    """What Ctrl-C does."""
+    raise Interruption
+
+
+class ChannelContract:
+    """Inherit, and give a fixture `open_channel`: a function from a folder to a channel for the run `RUN`."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        made = tmp_path / "exp"
+        made.mkdir()
+        return made
+
+    @pytest.fixture
+    def open_channel(self) -> Callable[[Path], Channel]:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def channel(self, folder: Path, open_channel: Callable[[Path], Channel]) -> Iterator[Channel]:
+        made = self.announced(open_channel(folder))
+        yield made
+        made.close(20)
+
+    def announced(self, channel: Channel) -> Channel:
+        for index, cursor in enumerate(CURSORS):
+            channel.add_cursor(index, cursor)
+        return channel
+
+    def end(self, channel: Channel) -> bool:
+        """End a run as a session does."""
+        channel.put(LOG, TAIL, 0, head("run_ended", "") + b'"data":{"status":"ok"}}')
+        return channel.close(20)
+
+    # Order, once, streams, forms.
+
+    def test_in_order_and_once(self, folder, channel):
+        """Events arrive in the order of the calls, each once, numbered from 1."""
+        for i in range(3000):
+            channel.put(LOSS, DATA, 0, data(i))
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN) == list(range(3000))
+        assert [event["seq"] for event in lines(folder, "log", RUN)] == list(range(1, 3002))
+        assert_complete(folder)
+
+    def test_several_streams(self, folder, channel):
+        """Each event goes into the stream of its cursor; the numbers count over all streams."""
+        for i in range(1000):
+            channel.put((LOSS, VAL)[i % 3 == 0], DATA, 0, data(i))
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN, stream="val") == list(range(0, 1000, 3))
+        assert payloads(folder, RUN, stream="log") == [i for i in range(1000) if i % 3]
+        assert_complete(folder)
+
+    def test_kinds(self, folder, channel):
+        """TAIL holds all behind the head, DATA the data alone, STEP the data beside a step of 64 bits."""
+        channel.put(LOG, TAIL, 7, head("event", "a/b") + b'"step":0.5,"at":{"epoch":1},"data":{"x":[1]}}')
+        channel.put(LOSS, DATA, 7, b'{"x":1}')
+        channel.put(LOSS, STEP, -(2**63), b'{"x":2}')
+        channel.put(LOSS, STEP, 2**63 - 1, b'{"x":3}')
+
+        assert self.end(channel)
+
+        expected = [
+            {"type": "event", "name": "a/b", "step": 0.5, "at": {"epoch": 1}, "data": {"x": [1]}},
+            {"type": "metrics", "name": "train", "data": {"x": 1}},
+            {"type": "metrics", "name": "train", "step": -(2**63), "data": {"x": 2}},
+            {"type": "metrics", "name": "train", "step": 2**63 - 1, "data": {"x": 3}},
+        ]
+        found = [{key: event[key] for key in event if key not in ("run", "seq", "time")} for event in lines(folder, run=RUN)]
+        assert found[:-1] == expected
+
+    def test_cursors_that_come_later(self, folder, channel):
+        """A cursor may be announced between events."""
+        channel.put(LOG, TAIL, 0, head("event", "x") + b'"data":{"i":0}}')
+        channel.add_cursor(len(CURSORS), ("late", head("metrics", "é\n\u2028\x00")))
+        channel.put(len(CURSORS), DATA, 0, data(1))
+
+        assert self.end(channel)
+
+        [late] = lines(folder, "late", RUN)
+        assert (late["name"], late["data"], late["seq"]) == ("é\n\u2028\x00", {"i": 1}, 2)
+
+    @pytest.mark.parametrize("step", [2**63, -(2**63) - 1])
+    def test_a_step_beyond_64_bits(self, folder, channel, step):
+        """It is refused by an error that the logger expects, and leaves no trace."""
+        import struct
+
+        channel.put(LOSS, STEP, 1, data(0))
+        with pytest.raises((OverflowError, struct.error)):
+            channel.put(LOSS, STEP, step, data(1))
+        channel.put(LOSS, STEP, 2, data(2))
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN) == [0, 2]
+        assert_complete(folder)
+
+    @pytest.mark.parametrize("around", [65536, 131072, 196608, 262144 - 40, 524288, 5_000_000])
+    def test_large_payloads(self, folder, channel, around):
+        """Payloads of any size arrive whole and in order, also around the sizes from which on they travel otherwise."""
+        sizes = [around + d for d in (-9, -1, 0, 1, 8)]
+        for i, size in enumerate(sizes):
+            channel.put(LOSS, DATA, 0, data(i))
+            channel.put(LOSS, STEP, i, b'{"x":"%s"}' % (b"x" * (size - 8)))
+
+        assert self.end(channel)
+
+        found = lines(folder, run=RUN)[:-1]
+        assert [event["data"].get("i") for event in found] == [i for n in range(5) for i in (n, None)]
+        assert [len(event["data"].get("x", "")) + 8 for event in found[1::2]] == sizes
+        assert [event.get("step") for event in found[1::2]] == list(range(5))
+        assert_complete(folder)
+
+    # Threads and calls within calls.
+
+    def test_threads(self, folder, channel):
+        """Of events from several threads none is lost, and those of each thread stay in order."""
+
+        def produce(thread: int) -> None:
+            for i in range(2000):
+                channel.put((LOSS, VAL)[i % 2], DATA, 0, data([thread, i]))
+
+        threads = [threading.Thread(target=produce, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert self.end(channel)
+
+        found = payloads(folder, RUN)
+        for thread in range(8):
+            assert [i for t, i in found if t == thread] == list(range(2000))
+        assert_complete(folder)
+
+    def test_calls_from_signal_handlers(self, folder, channel):
+        """An event logged in a signal handler, in the middle of another call, is there, once and in its order."""
+        from_handler: list[int] = []
+
+        def handle(*_: object) -> None:
+            from_handler.append(len(from_handler))
+            channel.put(VAL, DATA, 0, data(from_handler[-1]))
+
+        with storm(handle, 0.0005):
+            for i in range(5000):
+                channel.put(LOSS, DATA, 0, data(i))
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN, stream="log") == list(range(5000))
+        assert payloads(folder, RUN, stream="val") == from_handler
+        assert_complete(folder)
+
+    def test_calls_from_destructors(self, folder, channel):
+        """An event logged by an object that the garbage collector removes, in the middle of another call, is there."""
+        count = 0
+
+        class Cyclic:
+            def __init__(self) -> None:
+                self.me = self
+
+            def __del__(self) -> None:
+                nonlocal count
+                channel.put(VAL, DATA, 0, data(count))
+                count += 1
+
+        threshold = gc.get_threshold()
+        gc.set_threshold(5)
+        try:
+            for i in range(2000):
+                Cyclic()
+                channel.put(LOSS, DATA, 0, data(i))
+        finally:
+            gc.set_threshold(*threshold)
+        gc.collect()
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN, stream="log") == list(range(2000))
+        assert payloads(folder, RUN, stream="val") == list(range(2000))
+        assert_complete(folder)
+
+    def test_a_call_within_a_call_at_every_point(self, folder, channel):
+        """Wherever one call is interrupted by another, both events arrive, once."""
+        counter = iter(range(10**6))
+        logged, point = [], 0
+        while True:
+
+            def action() -> None:
+                logged.append(next(counter))
+                channel.put(VAL, DATA, 0, data(logged[-1]))
+
+            outer = next(counter)
+            with Injected(point, action) as injected:
+                channel.put(LOSS, DATA, 0, data(outer))
+            logged.append(outer)
+            point += 1
+            if not injected.is_done:
+                break
+
+        assert self.end(channel)
+
+        assert point > 5
+        assert sorted(payloads(folder, RUN)) == sorted(logged)
+        assert_complete(folder)
+
+    def test_an_exception_at_every_point(self, folder, channel):
+        """Wherever Ctrl-C ends a call: calls that returned are there, once and in order, and the numbers have no gap."""
+        returned, interrupted, point, misses = [], [], 0, 0
+        while misses < 3:
+            i = 2 * point
+            with Injected(point, interrupt) as injected:
+                try:
+                    channel.put(LOSS, DATA, 0, data(i))
+                    returned.append(i)
+                except Interruption:
+                    interrupted.append(i)
+            channel.put(VAL, DATA, 0, data(i + 1))
+            returned.append(i + 1)
+            misses += not injected.is_done
+            point += 1
+
+        assert self.end(channel)
+
+        found = payloads(folder, RUN)
+        assert interrupted
+        assert [i for i in found if i not in interrupted] == sorted(returned)
+        assert len(found) == len(set(found))
+        assert_complete(folder)
+
+    def test_a_handler_that_logs_and_raises(self, folder, channel):
+        """What a signal handler logs before it raises is there, wherever it interrupted a call, with no call after it."""
+        said, point, misses = [], 0, 0
+        while misses < 3:
+
+            def action(i: int = point) -> None:
+                channel.put(VAL, DATA, 0, data(i))
+                said.append(i)
+                raise Interruption
+
+            with Injected(point, action) as injected:
+                try:
+                    channel.put(LOSS, DATA, 0, data(-1))
+                except Interruption:
+                    assert channel.flush(20)
+                    assert payloads(folder, RUN, stream="val") == said
+            misses += not injected.is_done
+            point += 1
+
+        assert self.end(channel)
+        assert_complete(folder)
+
+    def test_ctrl_c_all_the_time(self, folder, channel):
+        """A storm of signals whose handler raises costs no event whose call had returned, and doubles none."""
+        returned = []
+
+        def handle(*_: object) -> None:
+            raise Interruption
+
+        with storm(handle, 0.0007):
+            for i in range(4000):
+                try:
+                    channel.put((LOSS, VAL)[i % 2], DATA, 0, data(i))
+                    returned.append(i)
+                except Interruption:
+                    pass
+
+        assert self.end(channel)
+
+        found = payloads(folder, RUN)
+        assert found == sorted(set(found))
+        assert set(returned) <= set(found)
+        assert_complete(folder)
+
+    def test_closing_within_a_call_at_every_point(self, tmp_path, open_channel):
+        """A signal handler may end the run in the middle of a call: what it said is there, and the run is sealed."""
+        point = 0
+        while True:
+            folder = tmp_path / f"exp{point}"
+            folder.mkdir()
+            channel = self.announced(open_channel(folder))
+            channel.put(LOSS, DATA, 0, data(0))
+            with Injected(point, lambda channel=channel: self.end(channel)) as injected:
+                channel.put(LOSS, DATA, 0, data(1))
+            if not injected.is_done:
+                self.end(channel)
+            channel.close(20)
+
+            assert [e["data"]["status"] for e in lines(folder) if e["type"] == "run_ended"] == ["ok"], point
+            assert payloads(folder, RUN) in ([0], [0, 1])
+            assert_complete(folder)
+            point += 1
+            if not injected.is_done:
+                break
+
+    # Waiting and ending.
+
+    def test_drain(self, folder, channel):
+        """After `drain` every event accepted so far can be read."""
+        for i in range(500):
+            channel.put(LOSS, DATA, 0, data(i))
+            if i % 100 == 0:
+                assert channel.drain(10)
+                assert payloads(folder, RUN) == list(range(i + 1))
+
+    def test_flush(self, folder, channel):
+        """After `flush` every event accepted so far can be read, and flushing again does no harm."""
+        for i in range(10):
+            channel.put((LOSS, VAL)[i % 2], DATA, 0, data(i))
+            assert channel.flush(10)
+            assert channel.flush(10)
+            assert payloads(folder, RUN) == list(range(i + 1))
+
+    def test_close_seals(self, folder, channel):
+        """After `close` every stream of the run is sealed."""
+        channel.put(LOSS, DATA, 0, data(0))
+        channel.put(VAL, DATA, 0, data(1))
+
+        assert self.end(channel)
+
+        seals = [event["data"] for event in events(folder) if event["type"] == "seal" and event["data"]["of"] == RUN]
+        assert sorted((seal["stream"], seal["lines"]) for seal in seals) == [("log", 2), ("val", 1)]
+
+    def test_closing_twice(self, folder, channel):
+        """Closing again does nothing."""
+        channel.put(LOSS, DATA, 0, data(0))
+        assert self.end(channel)
+        before = [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))]
+
+        assert channel.close(5)
+
+        assert [path.read_bytes() for path in sorted(folder.glob("*.jsonl"))] == before
+
+    def test_logging_after_close(self, folder, channel):
+        """An event that comes after the end is not stored, which is said once."""
+        channel.put(LOSS, DATA, 0, data(0))
+        assert self.end(channel)
+
+        with pytest.warns(WritingStalled, match="not stored") as warnings:
+            channel.put(LOSS, DATA, 0, data(1))
+            channel.put(LOSS, DATA, 0, data(2) + b" " * 100_000)
+
+        assert len(warnings) == 1
+        assert payloads(folder, RUN) == [0]
+
+    def test_closing_while_threads_log(self, folder, channel):
+        """Threads that log while the run is closed do no harm: their events are there, or it is said that they are not."""
+        last: dict[int, int] = {}
+        begun = threading.Barrier(5)
+
+        def produce(thread: int) -> None:
+            begun.wait()
+            for i in range(100_000):
+                channel.put(LOSS, DATA, 0, data([thread, i]))
+                last[thread] = i
+                if stop.is_set():
+                    return
+
+        stop = threading.Event()
+        threads = [threading.Thread(target=produce, args=(n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        begun.wait()
+        with pytest.warns(WritingStalled, match="not stored"):
+            assert self.end(channel)
+            channel.put(LOSS, DATA, 0, data([9, 9]))
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+        found = payloads(folder, RUN)
+        for thread in range(4):
+            numbers = [i for t, i in found if t == thread]
+            assert numbers == list(range(len(numbers)))
+        assert_complete(folder)
+
+    def test_nothing_logged(self, folder, channel):
+        """A run without events can be closed."""
+        assert channel.drain(5)
+        assert channel.flush(5)
+        assert channel.close(20)
+
+    # Forks.
+
+    def test_a_fork_within_a_call_at_every_point(self, folder, channel):
+        """A fork in a signal handler cuts a call in two: its event is there once, written by the parent alone."""
+        point, misses, expected = 0, 0, []
+        while misses < 2:
+            children: list[int] = []
+
+            def action(children: list[int] = children) -> None:
+                pid = os.fork()
+                if pid == 0:
+                    channel.abandon()
+                children.append(pid)
+
+            with Injected(point, action) as injected:
+                channel.put(LOSS, DATA, 0, data(point))
+                if children == [0]:
+                    os._exit(0)
+            for pid in children:
+                assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+            expected.append(point)
+            misses += not injected.is_done
+            point += 1
+
+        assert self.end(channel)
+
+        assert payloads(folder, RUN) == expected
+        assert_complete(folder)
+
+
+class storm:
+    """Signals every few hundred microseconds."""
+
+    def __init__(self, handler: Callable[..., None], interval_s: float) -> None:
+        self.handler, self.interval_s = handler, interval_s
+
+    def __enter__(self) -> None:
+        self.before = signal.signal(signal.SIGALRM, self._guarded)
+        self.is_on = True
+        signal.setitimer(signal.ITIMER_REAL, self.interval_s, self.interval_s)
+
+    def _guarded(self, *arguments: object) -> None:
+        if self.is_on and _is_within_mlv(arguments[1]):
+            self.handler()
+
+    def __exit__(self, *_: object) -> None:
+        self.is_on = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)

@@ -1,0 +1,31 @@
+"""Ring with writer, and the inline twin, keep the same contract."""
+
+from __future__ import annotations
+
+import pytest
+from contracts.channel import RUN, ChannelContract
+
+from mlv.transport import channels
+from mlv.transport.inline import Inline
+from mlv.transport.ring import Ring
+
+
+class TestRing(ChannelContract):
+    """The ring, drained by a writer process."""
+
+    @pytest.fixture
+    def open_channel(self):
+        def open_(folder):
+            channel = channels.open_channel(folder, "id", RUN, None)
+            assert isinstance(channel, Ring)
+            return channel
+
+        return open_
+
+
+class TestInline(ChannelContract):
+    """The twin that appends in the caller's own process."""
+
+    @pytest.fixture
+    def open_channel(self):
+        return lambda folder: Inline(folder, RUN)
