@@ -22,6 +22,7 @@ from mlv.errors import (
     RejectedWarning,
     SavedirUnusable,
     TooManyStreams,
+    UnknownParam,
     WritingStalled,
 )
 from mlv.events import Event
@@ -53,6 +54,7 @@ __all__ = [
     "RejectedWarning",
     "SavedirUnusable",
     "TooManyStreams",
+    "UnknownParam",
     "WritingStalled",
     "add_arguments_to",
     "exp_from_args",

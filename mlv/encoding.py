@@ -8,13 +8,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import math
+import os
+import sys
 import uuid
-from collections.abc import Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
-from datetime import date, datetime, time, timezone
+from collections import UserString
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
+from contextlib import suppress
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from pathlib import PurePath
+from numbers import Integral, Real
+from reprlib import Repr
 from typing import Any
 
 import orjson
@@ -37,11 +42,21 @@ TAIL, DATA, STEP = 0, 1, 2
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
 
+_NONFINITE = ("nan", "inf", "-inf")
+_MOST_DIGITS_BITS = 14_000
+"""Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
+
+_LONGEST_REPR = 300
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+_SHORT.maxlevel = 2
+
 
 class Conversion:
     """One walk over a value: gives its JSON form, and notes what JSON cannot hold.
 
-    The walk never raises. What has no form becomes a tagged text of its type and `repr`, and a row in `problems`.
+    The walk never raises, whatever the methods of a value do. What has no form becomes a tagged text of its type and `repr`,
+    and a row in `problems`.
     """
 
     def __init__(self) -> None:
@@ -53,37 +68,50 @@ class Conversion:
 
     def value(self, value: Any, path: str = "", pointer: str = "", depth: int = 0) -> Any:
         """The JSON form of any value."""
-        if value is None or value is True or value is False:
+        kind = type(value)
+        if value is None or kind is bool:
             return value
+        if kind is str:
+            return _text(value)
+        if kind is int:
+            return _integer(value)
+        if kind is float:
+            return self._number(value, pointer)
+        if depth >= DEEPEST or id(value) in self._around:
+            return self._problem(value, path, f"contains itself, or is nested deeper than {DEEPEST} levels")
+        self._around.add(id(value))
+        try:
+            return self._form(value, path, pointer, depth)
+        except Exception as error:  # a value's own methods may raise anything; training goes on
+            return self._problem(value, path, f"raised {shown(error)} when it was read")
+        finally:
+            self._around.discard(id(value))
+
+    def _form(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         if isinstance(value, Enum):  # before int and str: members of mixed-in enums are both
             return self.value(value.value, path, pointer, depth + 1)
         if isinstance(value, str):
             return _text(str.__str__(value))
         if isinstance(value, int):
-            return _integer(int(value))
+            return _integer(int.__int__(value))
         if isinstance(value, float):
-            return self._number(float(value), pointer)
-        if depth >= DEEPEST or id(value) in self._around:
-            return self._problem(value, path, f"contains itself, or is nested deeper than {DEEPEST} levels")
-        self._around.add(id(value))
-        try:
-            return self._container(value, path, pointer, depth)
-        finally:
-            self._around.discard(id(value))
-
-    def _container(self, value: Any, path: str, pointer: str, depth: int) -> Any:
-        if isinstance(value, Mapping):
-            return self._mapping(value, path, pointer, depth)
-        if isinstance(value, tuple) and hasattr(value, "_asdict"):
-            return self._mapping(value._asdict(), path, pointer, depth)
-        if isinstance(value, (list, tuple)):
+            return self._number(float.__float__(value), pointer)
+        if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return self._list(value, path, pointer, depth)
+        mapping = as_mapping(value)
+        if mapping is not None:
+            return self._mapping(mapping, path, pointer, depth)
         return self._other(value, path, pointer, depth)
 
-    def metrics(self, data: Mapping[Any, Any]) -> dict[str, Any]:
-        """The flat JSON form of metrics: nested mappings join with `/`, whatever holds one number becomes that number."""
+    def metrics(self, data: Mapping[Any, Any], is_wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
+        """The flat JSON form of metrics: nested mappings join with `/`, whatever holds one number becomes that number.
+
+        Names that are not wanted are left out, and their values not looked at.
+        """
         flat: dict[str, Any] = {}
         for name, value in self._flattened(data, "", 0):
+            if not is_wanted(name):
+                continue
             key = _escaped(name)
             if key in flat:
                 self.problems.append((name, "is a metric's name twice, once its keys are text"))
@@ -92,56 +120,69 @@ class Conversion:
         return flat
 
     def _flattened(self, data: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-        for key, value in data.items():
-            name = prefix + _key(key)
-            if isinstance(value, Mapping) and value and depth < DEEPEST:
-                yield from self._flattened(value, name + "/", depth + 1)
+        self._around.add(id(data))
+        for key, value in self._items(data, prefix):
+            if _is_filled_mapping(value) and id(value) not in self._around and depth < DEEPEST:
+                yield from self._flattened(value, f"{prefix}{key}/", depth + 1)
             else:
-                yield name, value
+                yield prefix + key, value
+        self._around.discard(id(data))
 
     def _mapping(self, value: Mapping[Any, Any], path: str, pointer: str, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key, item in value.items():
-            text = _escaped(_key(key))
+        base = f"{path}." if path else ""
+        for key, item in self._items(value, base):
+            text = _escaped(key)
             if text in result:
-                self.problems.append((_join(path, text), "stands for two keys that are equal as text"))
+                self.problems.append((base + key, "stands for two keys that are equal as text"))
                 continue
-            result[text] = self.value(item, _join(path, text), _pointer(pointer, text), depth + 1)
+            result[text] = self.value(item, base + key, _pointer(pointer, text), depth + 1)
         return result
+
+    def _items(self, value: Mapping[Any, Any], base: str) -> Iterator[tuple[str, Any]]:
+        """Keys as text, and what they stand for; an item that cannot be read is noted, and the others go on."""
+        try:
+            keys = list(value)  # a copy: another thread may be adding to it
+        except Exception as error:
+            self.problems.append((base.rstrip("./"), f"raised {shown(error)} when its keys were read"))
+            return
+        for key in keys:
+            try:
+                pair = _key(key), value[key]
+            except Exception as error:
+                self.problems.append((base + _readable(key), f"raised {shown(error)} when it was read"))
+                continue
+            yield pair
 
     def _list(self, value: Iterable[Any], path: str, pointer: str, depth: int) -> list[Any]:
         return [self.value(item, f"{path}[{i}]", f"{pointer}/{i}", depth + 1) for i, item in enumerate(value)]
 
     def _other(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         if isinstance(value, datetime):
-            return utc_text(value) if value == value else None  # pandas' NaT is a datetime that equals nothing
+            return _moment(value)
+        if isinstance(value, timedelta):
+            return self._number(value.total_seconds(), pointer)
         if isinstance(value, (date, time)):
             return value.isoformat()
-        if isinstance(value, (PurePath, uuid.UUID, Decimal, Fraction)):
+        if isinstance(value, (uuid.UUID, Decimal, Fraction, UserString)):
             return _text(str(value))
+        if isinstance(value, os.PathLike):
+            return _text(os.fsdecode(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return {TAG: "bytes", "base64": base64.b64encode(bytes(value)).decode("ascii")}
-        if isinstance(value, (Set, KeysView)):
+        if isinstance(value, (KeysView, ItemsView, ValuesView)):
+            return self._list(value, path, pointer, depth)
+        if isinstance(value, Set):
             return self._list(_sorted(value), path, pointer, depth)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [field.name for field in dataclasses.fields(value)]
-            return self._mapping({name: getattr(value, name) for name in names}, path, pointer, depth)
-        if isinstance(value, (Sequence, ValuesView)):
+        if isinstance(value, Sequence):
             return self._list(value, path, pointer, depth)
         return self._foreign(value, path, pointer, depth)
 
     def _foreign(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         """Objects of libraries, known by what they can do, so that none has to be imported."""
-        if not isinstance(value, type):
-            for method in ("item", "tolist"):
-                if method == "item" and getattr(value, "shape", ()) != ():
-                    continue  # an array: `item` is for what has no axis
-                try:
-                    plain = getattr(value, method)()
-                except Exception:
-                    continue
-                if type(plain) is not type(value):
-                    return self.value(plain, path, pointer, depth + 1)
+        for plain in _plain_forms(value):
+            if type(plain) is not type(value):
+                return self.value(plain, path, pointer, depth + 1)
         return self._problem(value, path, f"is of type {_type_name(value)}, which has no JSON form")
 
     def _number(self, value: float, pointer: str) -> float | None:
@@ -152,23 +193,57 @@ class Conversion:
 
     def _problem(self, value: Any, path: str, reason: str) -> dict[str, str]:
         self.problems.append((path, reason))
-        try:
-            shown = repr(value)[:200]
-        except Exception:
-            shown = "(its repr failed)"
-        return {TAG: "unstorable", "type": _type_name(value), "repr": shown.encode("utf-8", "backslashreplace").decode()}
+        return {TAG: "unstorable", "type": _type_name(value), "repr": shown(value)}
+
+
+def shown(value: object) -> str:
+    """A `repr` for people: short, text that UTF-8 can hold, and never an exception."""
+    try:
+        return _text_only(_SHORT.repr(value)[:_LONGEST_REPR])
+    except Exception:
+        return f"<{_type_name(value)}, whose repr failed>"
+
+
+def as_mapping(value: Any) -> Mapping[Any, Any] | None:
+    """A mapping, named tuple, `argparse.Namespace`, dataclass, attrs or pydantic object as a mapping; None for the rest."""
+    kind = type(value)
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, type):
+        return None
+    if isinstance(value, tuple) and hasattr(kind, "_asdict"):
+        return dict(kind._asdict(value))
+    argparse = sys.modules.get("argparse")  # who has a Namespace has imported it
+    if argparse is not None and isinstance(value, argparse.Namespace):
+        return dict(vars(value))
+    if dataclasses.is_dataclass(kind):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+    if hasattr(kind, "__attrs_attrs__"):
+        return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
+    return _of_pydantic(value)
+
+
+def _of_pydantic(value: Any) -> Mapping[Any, Any] | None:
+    kind = type(value)
+    if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_dump"):
+        found = value.model_dump(warnings=False)
+    elif hasattr(kind, "__validators__") and hasattr(kind, "dict"):  # pydantic 1
+        found = value.dict()
+    else:
+        return None
+    return found if isinstance(found, Mapping) else None
 
 
 def number(value: Any) -> Any:
-    """A scalar of numpy, torch and the like as a Python number: orjson's `default` on the fast path of metrics.
+    """A finite scalar of numpy, torch and the like as a Python number: orjson's `default` on the fast path of metrics.
 
     Raises:
         TypeError: It is none.
     """
-    plain = value.item() if hasattr(value, "item") else None
-    if type(plain) not in (int, float, bool):
-        raise TypeError("not a number")
-    return plain
+    plain: Any = value.item() if getattr(value, "shape", None) == () else None
+    if type(plain) in (int, float, bool) and plain - plain == 0:
+        return plain
+    raise TypeError("not a finite number")
 
 
 def step_number(step: Any) -> int | float | None:
@@ -179,17 +254,15 @@ def step_number(step: Any) -> int | float | None:
     """
     if step is None or (type(step) is int and _SMALLEST <= step < 2**63):
         return step
-    plain = step
-    if not isinstance(step, (int, float)) and hasattr(step, "item"):
-        try:
-            plain = step.item()
-        except Exception:
-            plain = None
-    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
-        raise InvalidStep(f"step={step!r} is of type {_type_name(step)}: give a number, or leave it out", step=step)
-    if (isinstance(plain, int) and not _SMALLEST <= plain < 2**63) or (isinstance(plain, float) and not math.isfinite(plain)):
-        raise InvalidStep(f"step={step!r} is not a finite number within 64 bits: give one, or leave it out", step=step)
-    return int(plain) if isinstance(plain, int) else float(plain)
+    plain = _single(step)
+    if type(plain) is bool or not issubclass(type(plain), (int, float)):  # of its real type: an object may lie about its class
+        text = f"step={shown(step)} is of type {_type_name(step)}: give a number, or leave it out"
+        raise InvalidStep(text, step=step)
+    exact = int.__int__(plain) if isinstance(plain, int) else float.__float__(plain)
+    if not (_SMALLEST <= exact < 2**63 if isinstance(exact, int) else math.isfinite(exact)):
+        text = f"step={shown(step)} is not a finite number within 64 bits: give one, or leave it out"
+        raise InvalidStep(text, step=step)
+    return exact
 
 
 def dumps(value: Any) -> bytes:
@@ -267,8 +340,14 @@ def event_from_line(line: bytes, stream: str) -> Event:
     """
     try:
         fields = orjson.loads(line)
+        return _event(fields, line, stream)
     except orjson.JSONDecodeError as error:
         raise BadLine(f"not JSON: {error}") from None
+    except RecursionError:
+        raise BadLine("is nested too deeply") from None
+
+
+def _event(fields: Any, line: bytes, stream: str) -> Event:
     if not isinstance(fields, dict):
         raise BadLine("not a JSON object")
     try:
@@ -280,10 +359,10 @@ def event_from_line(line: bytes, stream: str) -> Event:
     data, nonfinite = fields.pop("data", None), fields.pop("nonfinite", None) or {}
     if nonfinite or b'"_mlv' in line:
         data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
-    at = fields.pop("at", None)
+    name, step, at = fields.pop("name", None), fields.pop("step", None), fields.pop("at", None)
     return Event(
-        run, seq, parse_time(when), type_, str(fields.pop("name", "")), fields.pop("step", None),
-        at if isinstance(at, dict) else {}, data, stream, fields,
+        run, seq, parse_time(when), type_, name if isinstance(name, str) else "", step,
+        restored(at, {}) if isinstance(at, dict) else {}, data, stream, fields,
     )  # fmt: skip
 
 
@@ -302,13 +381,15 @@ def parse_time(text: str) -> datetime:
 
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC with a Z and microseconds; a naive moment is local time, as in `datetime`."""
+    if type(moment) is not datetime:  # that of pandas refuses what is naive
+        moment = datetime.combine(moment.date(), moment.timetz())
     return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float, pointer: str = "") -> Any:
     """Undo what the conversion did where it can be undone: NaN, infinities, large integers, bytes, escaped keys."""
     if value is None:
-        return nonfinite_as(nonfinite[pointer]) if pointer in nonfinite else None
+        return nonfinite_as(nonfinite[pointer]) if nonfinite.get(pointer) in _NONFINITE else None
     if isinstance(value, list):
         return [restored(item, nonfinite, nonfinite_as, f"{pointer}/{i}") for i, item in enumerate(value)]
     if not isinstance(value, dict):
@@ -349,24 +430,57 @@ def _text_only(value: str) -> str:
 
 
 def _integer(value: int) -> Any:
-    return value if _SMALLEST <= value <= _LARGEST else {TAG: "int", "value": _decimal_digits(value)}
+    return value if _SMALLEST <= value <= _LARGEST else {TAG: "int", "value": _digits(value)}
 
 
-def _decimal_digits(value: int) -> str:
+def _digits(value: int) -> str:
     try:
-        return str(value)
-    except ValueError:  # Python refuses to print more than 4,300 digits; hexadecimal is not limited
+        return str(value) if value.bit_length() < _MOST_DIGITS_BITS else hex(value)
+    except ValueError:
         return hex(value)
+
+
+def _moment(value: datetime) -> str | None:
+    if value != value:  # pandas' NaT is a datetime that equals nothing
+        return None
+    try:
+        return utc_text(value)
+    except (OverflowError, ValueError):  # in UTC it would lie before the year 1, or after 9999
+        return value.isoformat()
 
 
 def _single(value: Any) -> Any:
     """The number inside an array or tensor with one element; anything else as it is."""
-    if isinstance(value, (int, float, str, list, tuple, type(None))) or not hasattr(value, "item"):
-        return value
     try:
-        return value.item()
+        is_known = isinstance(value, (int, float, str, list, tuple, Mapping, type(None)))
+        return value if is_known or not hasattr(value, "item") else value.item()
     except Exception:
         return value
+
+
+def _is_filled_mapping(value: Any) -> bool:
+    try:
+        return isinstance(value, Mapping) and len(value) > 0
+    except Exception:
+        return False
+
+
+def _plain_forms(value: Any) -> Iterator[Any]:
+    """What an object of a library says it is in plain Python."""
+    if isinstance(value, type):
+        return
+    if type(value).__module__ == "numpy" and value.dtype.str.endswith(("ns]", "ps]", "fs]", "as]")):
+        # What is finer than microseconds has no Python form but a bare integer; coarser dates stay dates.
+        value = value.astype(value.dtype.kind + "8[us]")
+    for method in ("item", "tolist"):
+        if method == "item" and getattr(value, "shape", ()) != ():
+            continue  # an array: `item` is for what has no axis
+        with suppress(Exception):  # not every `item` is that of a scalar (torch on a meta device, xarray ...)
+            yield getattr(value, method)()
+    if isinstance(value, Integral):
+        yield int(value)
+    elif isinstance(value, Real):
+        yield float(value)
 
 
 def _key(key: Any) -> str:
@@ -377,11 +491,22 @@ def _key(key: Any) -> str:
         return _text_only(str.__str__(key))
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
+    if isinstance(key, int):
+        return _digits(int.__int__(key))
     if isinstance(key, datetime):
-        return utc_text(key)
+        return _moment(key) or "null"
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
+    if type(key).__module__ == "numpy" and not isinstance(key, float):
+        return _key(key.item())
     return _text_only(str(key))
+
+
+def _readable(key: Any) -> str:
+    try:
+        return _key(key)
+    except Exception:
+        return shown(key)
 
 
 def _escaped(key: str) -> str:
@@ -396,19 +521,25 @@ def _pointer(base: str, key: str) -> str:
     return f"{base}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
-def _join(path: str, key: str) -> str:
-    return f"{path}.{key}" if path else key
-
-
 def _sorted(values: Iterable[Any]) -> list[Any]:
     """A set in an order that does not change from run to run."""
     items = list(values)
     try:
-        return sorted(items)
+        if not any(isinstance(item, Set) for item in items):  # sets compare by what they hold, which is no order
+            return sorted(items)
     except TypeError:
-        return sorted(items, key=lambda item: (type(item).__name__, repr(item)))
+        pass
+    return sorted(items, key=_by_text)
+
+
+def _by_text(item: Any) -> tuple[str, str]:
+    return type(item).__name__, repr(_sorted(item) if isinstance(item, Set) else item)
 
 
 def _type_name(value: Any) -> str:
     kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        return _text_only(name)
+    except Exception:
+        return "object"

@@ -8,13 +8,13 @@ MlvError
 ├── InvalidParams        (TypeError)          params are not mapping-like, or hold a value without a JSON form
 ├── InvalidPattern       (ValueError)         a regular expression or a pattern over names cannot be read
 ├── ParamsConflict       (ValueError)         params differ from those the experiment was made with
+├── UnknownParam         (KeyError)           the experiment has no param of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no file where the checkpoint should be
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
-├── RunClosed            (RuntimeError)       the run has ended: it takes no more events
 └── MissingExtra         (ImportError)        an optional package is needed
 
 MlvWarning               (UserWarning)
@@ -28,7 +28,7 @@ Every error carries what it is about as attributes and survives pickling.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class MlvError(Exception):
@@ -37,15 +37,29 @@ class MlvError(Exception):
     def __init__(self, message: str, **fields: Any) -> None:
         super().__init__(message)
         self.fields = fields
+        for name, value in fields.items():
+            setattr(self, name, value)
 
-    def __getattr__(self, name: str) -> Any:
-        fields = self.__dict__.get("fields", {})
-        if name in fields:
-            return fields[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the repr
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), str(self), self.fields)
+        return _rebuild, (type(self), str(self), {name: _travelling(value) for name, value in self.fields.items()})
+
+
+def _travelling(value: Any) -> Any:
+    """The value, or its `repr` where it cannot be pickled: the values that errors are about are often of that kind."""
+    import pickle  # most errors stay at home
+
+    try:
+        pickle.dumps(value)
+        return value
+    except Exception:
+        return object.__repr__(value)
 
 
 def _rebuild(kind: type[MlvError], message: str, fields: dict[str, Any]) -> MlvError:
@@ -76,6 +90,10 @@ class ParamsConflict(MlvError, ValueError):
     """Params differ from those that the experiment was made with."""
 
 
+class UnknownParam(MlvError, KeyError):
+    """The experiment has no param of that name."""
+
+
 class SavedirUnusable(MlvError, OSError):
     """Nothing can be created in the folder given."""
 
@@ -98,10 +116,6 @@ class MetaEdited(MlvError, ValueError):
 
 class TooManyStreams(MlvError, ValueError):
     """One run may not write into so many streams."""
-
-
-class RunClosed(MlvError, RuntimeError):
-    """The run has ended: it takes no more events."""
 
 
 class MissingExtra(MlvError, ImportError):

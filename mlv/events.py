@@ -46,6 +46,9 @@ class Event:
         of = self.data.get("of") if isinstance(self.data, dict) else None
         return of if isinstance(of, str) else self.run
 
+    def __hash__(self) -> int:
+        return hash((self.run, self.seq))
+
     def __repr__(self) -> str:
         where = f" step={self.step!r}" if self.step is not None else ""
         return f"<Event {self.run}:{self.seq} {self.type} {self.name!r}{where} {self.data!r}>"

@@ -1,43 +1,56 @@
-"""Warnings that can never end a training run, each shown once, at the line of the caller's code that it is about."""
+"""What is said to people, on stderr: it can never end a training run, whatever became of stderr."""
 
 from __future__ import annotations
 
 import os
 import sys
 import warnings
-from types import FrameType
+from contextlib import suppress
+from types import CodeType, FrameType
+from typing import Union
 
 from mlv.errors import MlvWarning
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_shown: set[tuple[str, int, type[MlvWarning]]] = set()
+_Place = tuple[str, int, Union[CodeType, None]]
+_shown: set[tuple[_Place, type[MlvWarning]]] = set()
+
+
+def say(text: str) -> None:
+    """Print a line on stderr, where there is one."""
+    with suppress(Exception):  # closed, replaced by something that raises, or a pipe that nobody reads
+        if sys.stderr is not None:
+            print(text, file=sys.stderr)
 
 
 def warn_once(message: str, category: type[MlvWarning]) -> None:
     """Show a warning, the first time that this line of the caller's code gives one of this category."""
-    file, line = _caller()
-    if (file, line, category) not in _shown:
-        _shown.add((file, line, category))
-        _warn_at(message, category, file, line)
+    place = _caller()
+    if (place, category) not in _shown:
+        _shown.add((place, category))
+        _warn_at(message, category, place)
 
 
 def warn(message: str, category: type[MlvWarning]) -> None:
-    """Show a warning; where warnings are turned into errors it goes to stderr instead."""
-    _warn_at(message, category, *_caller())
+    """Show a warning at the line of the caller's code; where warnings are turned into errors it goes to stderr instead."""
+    _warn_at(message, category, _caller())
 
 
-def _warn_at(message: str, category: type[MlvWarning], file: str, line: int) -> None:
+def _warn_at(message: str, category: type[MlvWarning], place: _Place) -> None:
+    file, line, _ = place
     try:
         # A registry of its own: whether something was said before is decided above, not by the text of the message.
         warnings.warn_explicit(message, category, file, line, registry={})
-    except MlvWarning:
-        if sys.stderr is not None:
-            print(f"{file}:{line}: {category.__name__}: {message}", file=sys.stderr)
+    except Exception:  # warnings are errors here, or what shows them fails
+        say(f"{file}:{line}: {category.__name__}: {message}")
 
 
-def _caller() -> tuple[str, int]:
-    """File and line of the innermost frame outside mlv."""
+def _caller() -> _Place:
+    """File and line of the innermost frame outside mlv; the code too, where files and lines do not tell statements apart."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
-    return (frame.f_code.co_filename, frame.f_lineno) if frame else ("<mlv>", 0)
+    if frame is None:
+        return "<mlv>", 0, None
+    code = frame.f_code
+    return code.co_filename, frame.f_lineno, code if code.co_filename == "<stdin>" else None

@@ -84,8 +84,9 @@ def _after(state: State, event: Event) -> State:
     if event.type == "params":
         return replace(state, params={**state.params, **data})
     if event.type == "tags":
-        new = [str(tag) for tag in data.get("tags", ()) if tag not in state.tags]
-        return replace(state, tags=(*state.tags, *new))
+        given = data.get("tags")
+        new = [tag for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
+        return replace(state, tags=tuple(dict.fromkeys((*state.tags, *new))))
     if event.type == "note":
         return replace(state, notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
@@ -108,13 +109,22 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
     run = replace(run, last_heard=heard)
     if event.type == "run_started":
         return replace(
-            run, started=event.time, parent_run=data.get("parent_run"), exp=data.get("exp"),
-            process=data.get("process"), params=data.get("params") or {},
+            run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
+            process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
         )  # fmt: skip
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:
             return run  # the run's own word counts, not that of a writer who found it gone
-        return replace(run, ended=event.time, verdict=str(data.get("status", "ok")), exception=data.get("exception"))
+        exception = _mapping(data.get("exception"))
+        return replace(run, ended=event.time, verdict=str(data.get("status", "ok")), exception=exception)
     if event.type in ("run_paused", "run_resumed"):
         return replace(run, paused=event.type == "run_paused")
     return run
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _mapping(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) else None

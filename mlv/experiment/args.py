@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv.experiment.exp import Exp
+
+if TYPE_CHECKING:  # who has a parser has imported it
+    from argparse import ArgumentParser, Namespace
 
 _OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")
 

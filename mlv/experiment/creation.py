@@ -48,7 +48,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
     """
     _make_savedir(parent)
     taken = [entry.name[len(prefix) + 1 :] for entry in os.scandir(parent) if entry.name.startswith(prefix + "_")]
-    first = max((int(number) for number in taken if number.isdigit()), default=0) + 1
+    first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
     for number in count(first):
         try:
             (parent / f"{prefix}_{number}").mkdir()

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from mlv.capture.redaction import Redactor
-from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
+from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, Event, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
@@ -23,7 +23,7 @@ from mlv.experiment.making import Making, Parts, checked_path, checked_tags, lat
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
-from mlv.query.one import Events, RunView, latest_status, views
+from mlv.query.one import Events, RunView, latest_status, views, watched_status
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
@@ -181,16 +181,19 @@ class Exp:
         result: FrozenDict = frozen({**self._meta.content["params"], **self._state().params})
         return result
 
+    def __contains__(self, key: object) -> bool:
+        return key in self.params
+
     def __getitem__(self, key: str) -> Any:
         """One of the params.
 
         Raises:
-            KeyError: There is none of that name.
+            UnknownParam: There is none of that name.
         """
         params = self.params
         if key not in params:
             known = ", ".join(sorted(params)) or "none"
-            raise KeyError(f"experiment {self.name!r} has no param {key!r}; it has: {known}")
+            raise UnknownParam(f"experiment {self.name!r} has no param {key!r}; it has: {known}", key=key)
         return params[key]
 
     @property
@@ -261,7 +264,10 @@ class Exp:
             InvalidPattern: The pattern cannot be read.
         """
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
-        return events.follow(lambda: self.status != "running") if follow else events
+        if not follow:
+            return events
+        status = watched_status(self._folder, self._meta.content.get("created", ""))
+        return events.follow(lambda: status() != "running")
 
     # Logging.
 

@@ -37,9 +37,25 @@ def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
         FileExistsError: There is one already.
         OSError: It cannot be written.
     """
-    text = orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    text = _dumps(content)
     identity = publish(folder / layout.META, text, mode=0o444)
     return Meta(identity, _read(text))
+
+
+def _dumps(content: Any) -> bytes:
+    option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    try:
+        return orjson.dumps(content, option=option)
+    except TypeError:  # what a process is given, such as argv and variables, need not be UTF-8
+        return orjson.dumps(_utf8(content), option=option)
+
+
+def _utf8(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_utf8(key): _utf8(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_utf8(item) for item in value]
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def read_meta(folder: Path) -> Meta:
@@ -58,7 +74,7 @@ def read_meta(folder: Path) -> Meta:
         ) from None
     try:
         content = _read(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAnExperiment(f"{path} is not a meta.json: {error}. Restore it from a copy", path=str(path)) from None
     return Meta(hashlib.sha256(text).hexdigest(), content)
 
@@ -69,9 +85,9 @@ def _read(text: bytes) -> FrozenDict:
         raise ValueError("it is no JSON object with params")
     if not isinstance(content.get("format"), int) or content["format"] > FORMAT:
         raise ValueError(f"its format is {content.get('format')!r}, and this version of mlv reads up to {FORMAT}")
-    nonfinite = content.get("nonfinite") or {}
+    nonfinite = content.get("nonfinite")
     whole = {key: value for key, value in content.items() if key != "params"}
-    whole["params"] = restored(content["params"], nonfinite, pointer="/params")
+    whole["params"] = restored(content["params"], nonfinite if isinstance(nonfinite, dict) else {}, pointer="/params")
     result: FrozenDict = frozen(whole)
     return result
 

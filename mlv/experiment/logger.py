@@ -6,15 +6,14 @@ import re
 import struct
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from math import fsum
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
 import orjson
 
 from mlv import encoding
-from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, step_number
-from mlv.errors import InvalidName, InvalidPattern, InvalidStep, MlvError, RejectedWarning
+from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, number, shown, step_number
+from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, RejectedWarning
 from mlv.events import Rejected
 from mlv.experiment.session import Session, described
 from mlv.experiment.span import Span
@@ -35,12 +34,13 @@ class Logger:
     process; it is in the stream's file normally within 100 ms, and on the disk within a second or after `exp.flush()`.
     """
 
-    __slots__ = ("_at", "_cursor", "_filter", "_name", "_session", "_stream", "_stream_cursor")
+    __slots__ = ("_at", "_cursor", "_filter", "_name", "_session", "_step", "_stream", "_stream_cursor")
 
     _session: Session
     _stream: str
     _name: str
     _at: dict[str, Any]
+    _step: float | None
     _filter: re.Pattern[str] | None
     _cursor: int | None
     _stream_cursor: int
@@ -53,7 +53,8 @@ class Logger:
         set_(self, "_session", session)
         set_(self, "_stream", stream)
         set_(self, "_name", name)
-        set_(self, "_at", dict(at or {}))
+        set_(self, "_at", {key: value for key, value in (at or {}).items() if key != "step"})
+        set_(self, "_step", (at or {}).get("step"))
         set_(self, "_filter", compiled(filter) if filter is not None else None)
         set_(self, "_stream_cursor", session.cursor((stream, b"")))
         # Where metrics need no coordinates and no filter, type and name travel as a number.
@@ -68,9 +69,9 @@ class Logger:
         Leaves one line of type `metrics` (as `metrics()` does) or of type `event`, with the second argument as its `data`.
         """
         if type(data) is dict and value is None and self._cursor is not None:
-            # The quick way, for exact floats and integers, all finite: a sum tells, without a loop in Python.
+            # The quick way, for numbers that are all finite: a sum tells, without a loop in Python.
             try:
-                payload = _encode(data, None, PLAIN)
+                payload = _encode(data, number, PLAIN)
                 total = fsum(data.values())
                 if total - total == 0.0 and payload.find(b"_mlv") < 0 and "" not in data:
                     if type(step) is int:
@@ -81,12 +82,13 @@ class Logger:
                         return
             except (TypeError, ValueError, OverflowError, struct.error):
                 pass  # anything else is looked at closely below
-        if isinstance(data, str):
+        if _is_text(data):
             self._event(data, value, step)
         elif value is not None:
-            self._reject("event", self._name, {"name": data, "data": value}, step, "the name of an event must be text")
+            reason = 'a second argument belongs to an event, log("name", data); a step is given as step=3'
+            self._reject("event", self._name, {"name": data, "data": value}, step, reason)
         else:
-            self.metrics(data, step=step)
+            self.metrics(cast("Mapping[str, Any]", data), step=step)
 
     def metrics(self, data: Mapping[str, Any], *, step: float | None = None) -> None:
         """Log numbers measured together: one line of type `metrics`.
@@ -94,32 +96,24 @@ class Logger:
         The full name of each is the logger's name, `/`, its key; nested mappings join with `/`. Values: Python numbers, numpy
         and torch scalars, whatever has `.item()`; NaN and infinities are kept; None, text and lists are stored as they are.
         """
-        if not isinstance(data, Mapping):
-            self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {data!r:.100}")
+        if not _is_mapping(data):
+            self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {shown(data)}")
             return
         conversion = Conversion()
-        try:
-            flat = conversion.metrics(data)
-        except Exception as error:  # a mapping of the user's own may raise anything
-            self._reject("metrics", self._name, None, step, f"reading the mapping raised {error!r}")
-            return
+        flat = conversion.metrics(data) if self._filter is None else conversion.metrics(data, self._is_wanted)
         if "" in flat:
-            self._reject("metrics", self._name, flat, step, 'a metric has the empty name "": give it a name')
-            return
-        if self._filter is not None:
-            kept = {key: number for key, number in flat.items() if self._filter.search(join(self._name, key))}
-            self._session.filtered += len(flat) - len(kept)
-            if not kept:
-                return
-            conversion.nonfinite = {
-                pointer: text for pointer, text in conversion.nonfinite.items() if _first_key(pointer) in kept
-            }
-            flat = kept
-        self._emit_converted("metrics", self._name, flat, step, conversion)
+            conversion.problems.append(("a metric", 'has the empty name "": give it a name'))
+        if flat or conversion.problems or self._filter is None:
+            self._emit_converted("metrics", self._name, flat, step, conversion)
 
     def metric(self, name: str, value: Any, *, step: float | None = None) -> None:
         """Log one number: a line of type `metrics`, the same as `log({name: value})`."""
-        self({name: value}, step=step)
+        try:
+            data = {name: value}
+        except TypeError:
+            self._reject("metrics", self._name, {"value": value}, step, f"the name of a metric must be text, not {shown(name)}")
+            return
+        self(data, step=step)
 
     def value(self, name: str, value: Any, *, step: float | None = None) -> None:
         """Log anything under a name; its type on disk follows from the value.
@@ -127,9 +121,9 @@ class Logger:
         A number becomes a metric, text an event of type `text`, everything else an event of type `event`: a mapping as it is,
         other values as `{"value": ...}`.
         """
-        if isinstance(value, str):
+        if _is_text(value):
             self._named("text", name, {"text": value}, step)
-        elif isinstance(value, Mapping):
+        elif _is_mapping(value):
             self._event(name, value, step)
         elif _is_number(value):
             self.metric(name, value, step=step)
@@ -156,10 +150,10 @@ class Logger:
         """
         given = {"unit": unit, "format": format, "mode": mode, "description": description}
         data = {key: item for key, item in given.items() if item is not None}
-        if mode not in (None, "min", "max"):
-            self._reject("metadata", join(self._name, name), data, None, f'mode={mode!r} is neither "min" nor "max"')
-        else:
+        if mode is None or (type(mode) is str and mode in ("min", "max")):
             self._named("metadata", name, data, None)
+        else:
+            self._reject("metadata", self._name, {"name": name, **data}, None, f'mode={shown(mode)} is neither "min" nor "max"')
 
     # Messages, as in `logging`.
 
@@ -224,33 +218,45 @@ class Logger:
     @property
     def coordinates(self) -> dict[str, Any]:
         """What `at()` and `each()` gave."""
-        return dict(self._at)
+        found: dict[str, Any] = encoding.restored(self._coordinates(), {})
+        return found
 
-    def at(self, **coordinates: Any) -> Logger:
+    def at(self, /, **coordinates: Any) -> Logger:
         """A logger whose lines carry these coordinates in `at`, beside those it has. Writes nothing.
 
-        Raises:
-            InvalidName: A coordinate has no JSON form.
-        """
-        conversion = Conversion()
-        new = {key: conversion.value(value, key, f"/{key}") for key, value in coordinates.items()}
-        if conversion.problems or conversion.nonfinite:
-            problems = conversion.problems or [(key, "is not finite") for key in conversion.nonfinite]
-            raise InvalidName(f"coordinate {problems[0][0]} {problems[0][1]}: give a number or a text", coordinates=coordinates)
-        return self._moved(at={**self._at, **new})
+        The coordinate `step` stands in the lines' own `step`, where a call does not give another one.
 
-    def each(self, **coordinate: Iterable[T]) -> Iterator[tuple[T, Logger]]:
+        Raises:
+            InvalidArgument: A coordinate has no JSON form, or is not finite.
+            InvalidStep: The step is not a number.
+        """
+        step = {"step": step_number(coordinates.pop("step"))} if "step" in coordinates else {}
+        conversion = Conversion()
+        new = conversion.value(coordinates)
+        problems = conversion.problems or [(pointer[1:], "is not finite") for pointer in conversion.nonfinite]
+        if problems:
+            text = f"coordinate {problems[0][0]} {problems[0][1]}: give a number or a text"
+            raise InvalidArgument(text, coordinates=coordinates)
+        return self._moved(at={**self._coordinates(), **new, **step})
+
+    def each(self, /, **coordinate: Iterable[T]) -> Iterator[tuple[T, Logger]]:
         """Go through values of one coordinate: `for epoch, here in log.each(epoch=range(10)): here({"loss": 0.3})`.
 
         Raises:
-            InvalidName: Not exactly one coordinate was given.
+            InvalidArgument: Not exactly one coordinate was given, or there is nothing to go through; or as `at`.
         """
         if len(coordinate) != 1:
-            raise InvalidName(f"each() takes one coordinate, such as epoch=range(10), not {len(coordinate)}", given=coordinate)
+            text = f"each() takes one coordinate, such as epoch=range(10), not {len(coordinate)}"
+            raise InvalidArgument(text, given=coordinate)
         [(name, values)] = coordinate.items()
-        return ((value, self.at(**{name: value})) for value in values)
+        try:
+            found = iter(values)
+        except TypeError:
+            text = f"each({name}={shown(values)}) has nothing to go through: give values, such as {name}=range(10)"
+            raise InvalidArgument(text, given=coordinate) from None
+        return ((value, self.at(**{name: value})) for value in found)
 
-    def span(self, name: str, *, step: float | None = None, **data: Any) -> Span:
+    def span(self, name: str, /, *, step: float | None = None, **data: Any) -> Span:
         """Time a stretch of work: one line of type `event` at its end, with `duration_s` and what `span.add()` gave.
 
         `with log.span("validation") as span: span.add(acc=0.9)`, or `span = log.span("validation")` and `span.end()`. An
@@ -265,30 +271,39 @@ class Logger:
         self.__setattr__(name, None)
 
     def __repr__(self) -> str:
-        at = "".join(f" {key}={value!r}" for key, value in self._at.items())
+        at = "".join(f" {key}={value!r}" for key, value in self._coordinates().items())
         return f"<Logger {self._session.folder.name}/{layout.stream_file(self._stream)} {self._name!r}{at}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Logger) and self._state() == other._state()
 
     def __hash__(self) -> int:
-        return hash((self._stream, self._name, tuple(self._at)))
+        return hash((self._stream, self._name, self._step, tuple(self._at)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         from mlv.experiment.travel import travelled_logger  # travel makes Loggers: it stands above this module
 
         pattern = self._filter.pattern if self._filter else None
         travels = (str(self._session.folder), self._session.exp_id, self._session.run or self._session.parent_run)
-        return travelled_logger, (*travels, self._stream, self._name, self._at, pattern)
+        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern)
 
     def _state(self) -> tuple[Any, ...]:
-        return self._session, self._stream, self._name, self._at, self._filter
+        return self._session, self._stream, self._name, self._coordinates(), self._filter
+
+    def _coordinates(self) -> dict[str, Any]:
+        return self._at if self._step is None else {**self._at, "step": self._step}
 
     def _moved(self, name: str | None = None, at: Mapping[str, Any] | None = None) -> Logger:
         pattern = self._filter.pattern if self._filter else None
-        return Logger(
-            self._session, self._stream, self._name if name is None else name, self._at if at is None else at, pattern
-        )
+        where = self._name if name is None else name
+        return Logger(self._session, self._stream, where, self._coordinates() if at is None else at, pattern)
+
+    def _is_wanted(self, name: str) -> bool:
+        """Whether the filter lets a name below this logger pass; one that it does not is counted."""
+        if self._filter is None or self._filter.search(join(self._name, name)):
+            return True
+        self._session.filtered += 1
+        return False
 
     # Writing.
 
@@ -298,14 +313,12 @@ class Logger:
     def _named(self, type: str, name: str, data: Any, step: Any) -> None:
         """Emit an event with a name of its own below this logger, unless the filter keeps it out."""
         try:
-            full = join(self._name, checked_event_name(name))
+            name = checked_event_name(name)
         except InvalidName as error:
             self._reject(type, self._name, data, step, str(error))
             return
-        if self._filter is not None and type != "metadata" and not self._filter.search(full):
-            self._session.filtered += 1
-            return
-        self._emit(type, full, data, step)
+        if type == "metadata" or self._is_wanted(name):
+            self._emit(type, join(self._name, name), data, step)
 
     def _message(self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, extra: Any) -> None:
         data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}
@@ -318,42 +331,36 @@ class Logger:
 
     def _emit(self, type: str, name: str, data: Any, step: Any) -> None:
         conversion = Conversion()
-        try:
-            converted = conversion.value(data)
-        except Exception as error:  # a value's own methods may raise anything; training goes on
-            self._reject(type, name, None, step, f"reading the value raised {error!r}")
-            return
-        self._emit_converted(type, name, converted, step, conversion)
+        self._emit_converted(type, name, conversion.value(data), step, conversion)
 
     def _emit_converted(self, type: str, name: str, data: Any, step: Any, conversion: Conversion) -> None:
         """Emit what is in its JSON form; what had none turns the event into a `rejected` one."""
-        if conversion.problems:
-            shown = "; ".join(f"{path or 'the value'} {reason}" for path, reason in conversion.problems[:_REASONS_SHOWN])
-            more = len(conversion.problems) - _REASONS_SHOWN
-            self._reject(type, name, data, step, shown + (f"; and {more} more" if more > 0 else ""), conversion.nonfinite)
-            return
-        try:
-            number = step_number(step)
-        except InvalidStep as error:
-            self._reject(type, name, data, None, str(error), conversion.nonfinite)
-            return
-        self._put(type, name, number, dumps(data), conversion.nonfinite)
+        reasons = [f"{path or 'the value'} {reason}" for path, reason in conversion.problems]
+        number, problem = self._checked_step(step)
+        if reasons or problem:
+            more = [f"and {len(reasons) - _REASONS_SHOWN} more"] if len(reasons) > _REASONS_SHOWN else []
+            reason = "; ".join([*reasons[:_REASONS_SHOWN], *more, *([problem] if problem else [])])
+            self._put_rejected(type, name, number, reason, data, conversion.nonfinite)
+        else:
+            self._put(type, name, number, dumps(data), conversion.nonfinite)
 
-    def _reject(
-        self, type: str, name: str, data: Any, step: Any, reason: str, nonfinite: Mapping[str, str] | None = None
-    ) -> None:
-        """Write the event as `rejected` with what can be read of it, and warn once for the caller's line."""
+    def _reject(self, type: str, name: str, data: Any, step: Any, reason: str) -> None:
+        """Write an event as `rejected`, with what can be read of it."""
         conversion = Conversion()
+        self._put_rejected(type, name, self._checked_step(step)[0], reason, conversion.value(data), conversion.nonfinite)
+
+    def _checked_step(self, step: Any) -> tuple[float | None, str]:
+        """The step as it is stored, and what is wrong with the one given."""
         try:
-            rest = conversion.value(data) if nonfinite is None else data
-        except Exception:
-            rest = None
-        found = conversion.nonfinite if nonfinite is None else nonfinite
-        number = None
-        with suppress(MlvError):
-            number = step_number(step)
+            return self._step if step is None else step_number(step), ""
+        except InvalidStep as error:
+            return self._step, str(error)
+
+    def _put_rejected(
+        self, type: str, name: str, step: float | None, reason: str, rest: Any, nonfinite: Mapping[str, str]
+    ) -> None:
         record = Rejected(type, reason, rest).to_data()
-        self._put("rejected", name, number, dumps(record), {f"/rest{pointer}": text for pointer, text in found.items()})
+        self._put("rejected", name, step, dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()})
         where = f"{type} {name!r}" if name else type
         warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
@@ -373,11 +380,12 @@ def checked_event_name(name: object) -> str:
     Raises:
         InvalidName: It is no text, or empty.
     """
-    if not isinstance(name, str):
-        raise InvalidName(f"event name {name!r:.100} is of type {type(name).__name__}: give a text", name=name)
-    if not name:
+    if not _is_text(name):
+        raise InvalidName(f"event name {shown(name)} is of type {type(name).__name__}: give a text", name=name)
+    text = str.__str__(name)
+    if not text:
         raise InvalidName('event name "" is empty: give it a name, such as "checkpointed"', name=name)
-    return name
+    return text
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
@@ -386,21 +394,36 @@ def compiled(pattern: str) -> re.Pattern[str]:
     Raises:
         InvalidPattern: It is none.
     """
+    if not isinstance(pattern, str):
+        raise InvalidPattern(f"filter={shown(pattern)} is of type {type(pattern).__name__}: give a text", pattern=pattern)
     try:
         return re.compile(pattern)
-    except (re.error, TypeError) as error:
+    except re.error as error:
         raise InvalidPattern(f"filter={pattern!r} is no regular expression: {error}", pattern=pattern) from None
 
 
+def _is_text(value: object) -> TypeGuard[str]:
+    try:
+        return isinstance(value, str)
+    except Exception:  # an object may lie about its class, even by raising
+        return False
+
+
+def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
+    try:
+        return isinstance(value, Mapping)
+    except Exception:
+        return False
+
+
 def _is_number(value: Any) -> bool:
-    if isinstance(value, (int, float)):
-        return True
-    shape = getattr(value, "shape", None)
-    return hasattr(value, "item") and (shape is None or all(size == 1 for size in shape))
-
-
-def _first_key(pointer: str) -> str:
-    return pointer[1:].partition("/")[0].replace("~1", "/").replace("~0", "~")
+    try:
+        if isinstance(value, (int, float)):
+            return True
+        shape = getattr(value, "shape", None)
+        return hasattr(value, "item") and (shape is None or all(size == 1 for size in shape))
+    except Exception:
+        return False
 
 
 def _formatted(message: object, args: tuple[Any, ...]) -> str:
@@ -411,11 +434,13 @@ def _formatted(message: object, args: tuple[Any, ...]) -> str:
             return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
         return text
     except Exception:
-        return f"{message!r} {args!r}"
+        return " ".join([message if type(message) is str else shown(message), *map(shown, args)])
 
 
 def _exception(exc_info: Any) -> BaseException | None:
-    if isinstance(exc_info, BaseException):
-        return exc_info
-    found = exc_info if isinstance(exc_info, tuple) else sys.exc_info() if exc_info else (None, None, None)
-    return found[1] if len(found) == 3 and isinstance(found[1], BaseException) else None
+    if type(exc_info) is tuple:
+        return exc_info[1] if len(exc_info) == 3 and isinstance(exc_info[1], BaseException) else None
+    try:
+        return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
+    except Exception:  # what was given has no truth value
+        return None

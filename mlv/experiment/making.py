@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ from mlv.experiment.captures import CAPTURES, capture, tell_redacted
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
+from mlv.notices import say
 from mlv.store import layout
 from mlv.store.reading import read_state
 from mlv.transport import recovery
@@ -110,8 +110,7 @@ class Making:
 
     def _tell(self, folder: Path) -> None:
         tell_redacted(self._redactor)
-        if sys.stderr is not None:
-            print(f"mlv: {folder}", file=sys.stderr)
+        say(f"mlv: {folder}")
 
 
 def recover_if_needed(folder: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-from argparse import Namespace
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mlv.encoding import Conversion, canonical, restored
-from mlv.errors import InvalidParams, ParamsConflict
+from mlv.encoding import Conversion, as_mapping, canonical, restored, shown
+from mlv.errors import InvalidArgument, InvalidParams, ParamsConflict
 
 
 def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
@@ -25,13 +23,10 @@ def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
     converted = conversion.value(mapping)
     if conversion.problems:
         path, reason = conversion.problems[0]
-        others = len(conversion.problems) - 1
-        raise InvalidParams(
-            f"params.{path} {reason}: pass text or numbers that describe it, or leave it out"
-            + (f" (and {others} more)" if others else ""),
-            path=f"params.{path}",
-            problems=conversion.problems,
-        )
+        place = f"params.{path}" if path else "params"
+        others = f" (and {len(conversion.problems) - 1} more)" if len(conversion.problems) > 1 else ""
+        text = f"{place} {reason}: pass text or numbers that describe it, or leave it out{others}"
+        raise InvalidParams(text, path=place, problems=conversion.problems)
     return converted, conversion.nonfinite
 
 
@@ -61,7 +56,10 @@ def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change
 
     Raises:
         ParamsConflict: One of them may not.
+        InvalidArgument: `may_change` is one text.
     """
+    if isinstance(may_change, str):
+        raise InvalidArgument(f"may_change={may_change!r} is one text: give a list, [{may_change!r}]", may_change=may_change)
     differing = changed(known, given)
     refused = [key for key in differing if key not in may_change]
     if refused:
@@ -77,26 +75,20 @@ def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change
 def _as_mapping(params: Any) -> Mapping[Any, Any]:
     if params is None:
         return {}
-    if isinstance(params, Mapping):
-        return params
-    if isinstance(params, Namespace):
-        return vars(params)
     if isinstance(params, type):
         raise InvalidParams(f"params are the class {params.__name__}: pass an object of it", params=params)
-    if dataclasses.is_dataclass(params):
-        return {field.name: getattr(params, field.name) for field in dataclasses.fields(params)}
-    if hasattr(type(params), "__attrs_attrs__"):
-        return {field.name: getattr(params, field.name) for field in type(params).__attrs_attrs__}
-    for method in ("model_dump", "dict"):  # pydantic 2 and 1
-        if hasattr(type(params), method) and hasattr(type(params), "__fields__"):
-            found = getattr(params, method)()
-            if isinstance(found, Mapping):
-                return found
-    raise InvalidParams(
-        f"params are {params!r:.100} of type {type(params).__name__}: pass a mapping, an argparse.Namespace, or an object of "
-        f"dataclasses, attrs, pydantic or OmegaConf",
-        params=params,
-    )
+    try:
+        found = as_mapping(params)
+    except Exception as error:
+        text = f"params are {shown(params)}, which raised {shown(error)} when they were read: pass a mapping of plain values"
+        raise InvalidParams(text, params=params) from error
+    if found is None:
+        text = (
+            f"params are {shown(params)} of type {type(params).__name__}: pass a mapping, an argparse.Namespace, or an object "
+            f"of dataclasses, attrs, pydantic or OmegaConf"
+        )
+        raise InvalidParams(text, params=params)
+    return found
 
 
 def _equal(one: Any, other: Any) -> bool:

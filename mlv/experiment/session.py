@@ -81,11 +81,9 @@ class Session:
         """
         with self._lock:
             found = self._cursors.index(cursor)
-            if found is None:
-                return None
-            if found[1] and self.is_started:
-                self.channel.add_cursor(found[0], cursor)
-            return found[0]
+            if self.is_started:
+                self._cursors.announce(self.channel)
+            return found
 
     def start(self) -> None:
         """Begin the run, unless it has begun: `run_started` is its first event."""
@@ -95,7 +93,8 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = open_channel(self.folder, self.exp_id, run, self.parent_run, self._cursors.all)
+            channel = open_channel(self.folder, self.exp_id, run, self.parent_run)
+            self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()

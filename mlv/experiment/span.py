@@ -19,7 +19,7 @@ class Span:
         self._began = time.perf_counter()
         self._is_over = False
 
-    def add(self, **data: Any) -> None:
+    def add(self, /, **data: Any) -> None:
         """Add to the data of the line to come; an equal key is replaced."""
         self._data.update(data)
 

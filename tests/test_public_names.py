@@ -1,0 +1,121 @@
+"""The names that are promised are there, documented, and cheap to import."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlv
+
+PROMISED = {
+    mlv.Exp: "id short_id params_id path name kind params meta parent sub_exps runs status tags notes add_params add_tags add_note "
+    "pause resume paused flush close open log logger events __enter__ __exit__ __getitem__",
+    mlv.Logger: "metrics metric value describe debug info warning error exception sub parent root name at each span __call__",
+    mlv.Event: "run seq time type name step at data",
+}
+SIGNATURES = {
+    mlv.Exp: "savedir name params kind tags notes on_exists may_change",
+    mlv.Exp.open: "path",
+    mlv.init_sub_exp: "checkpoint kind name params tags notes",
+    mlv.add_arguments_to: "parser",
+    mlv.exp_from_args: "args kind args_to_ignore params",
+    mlv.Exp.events: "type name stream follow",
+    mlv.Exp.logger: "stream filter",
+    mlv.Exp.flush: "timeout",
+    mlv.Exp.close: "status",
+    mlv.Logger.describe: "name unit format mode description",
+    mlv.Logger.info: "message args step exc_info data",
+}
+
+
+def public() -> list[object]:
+    return [getattr(mlv, name) for name in mlv.__all__]
+
+
+def test_all_is_all():
+    """`mlv.__all__` names what `mlv` offers, in order, and nothing else is there."""
+    offered = {name for name, value in vars(mlv).items() if not name.startswith("_") and not inspect.ismodule(value)}
+
+    assert mlv.__all__ == sorted(mlv.__all__)
+    assert offered == set(mlv.__all__)
+
+
+@pytest.mark.parametrize("owner", PROMISED, ids=lambda owner: owner.__name__)
+def test_promised_names(owner):
+    """Every name that the design promises is there."""
+    assert [name for name in PROMISED[owner].split() if not hasattr(owner, name)] == []
+
+
+@pytest.mark.parametrize("function", SIGNATURES, ids=lambda function: function.__qualname__)
+def test_promised_arguments(function):
+    """Every argument that the design promises is there, in that order."""
+    arguments = [name for name in inspect.signature(function).parameters if name != "self"]
+    promised = SIGNATURES[function].split()
+
+    assert [name for name in arguments if name in promised] == promised
+
+
+@pytest.mark.parametrize("thing", public(), ids=lambda thing: thing.__name__)
+def test_docstrings(thing):
+    """Every public name, and every public method and property of it, has a docstring that is a sentence."""
+    members = [value for name, value in vars(thing).items() if not name.startswith("_")] if inspect.isclass(thing) else []
+    documented = [thing, *(member for member in members if callable(member) or isinstance(member, (property, classmethod)))]
+
+    wrong = [member for member in documented if not re.match(r"\S.*[.:]", (inspect.getdoc(member) or "").replace("\n", " "))]
+
+    assert wrong == []
+
+
+@pytest.mark.parametrize("thing", public(), ids=lambda thing: thing.__name__)
+def test_errors_and_warnings_are_public(thing):
+    """What can be raised can be caught by a public name."""
+    if inspect.isclass(thing) and issubclass(thing, (Exception, Warning)):
+        assert thing.__module__ == "mlv.errors"
+
+
+def test_every_error_is_public():
+    """Nobody has to import from `mlv.errors`."""
+    from mlv import errors
+
+    kinds = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
+
+    assert kinds <= set(mlv.__all__)
+
+
+def test_version():
+    """The version is one."""
+    assert re.fullmatch(r"\d+\.\d+\.\d+", mlv.__version__)
+
+
+def test_typed():
+    """Type checkers are told that the package has types."""
+    assert (Path(mlv.__file__).parent / "py.typed").exists()
+
+
+def test_import_is_light():
+    """`import mlv` imports nothing that costs: neither optional packages, nor those used only now and then."""
+    heavy = "git psutil filelock typer numpy torch pandas hypothesis asyncio multiprocessing concurrent.futures argparse unittest".split()
+    code = f"import sys, mlv; print([name for name in {heavy!r} if name in sys.modules])"
+
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert found.stdout.strip() == "[]"
+
+
+def test_import_says_nothing_and_starts_nothing():
+    """`import mlv` prints nothing, starts no thread and no process, and leaves signals alone."""
+    code = "import mlv, threading, os, signal; assert threading.active_count() == 1; assert not os.path.exists('runs')"
+
+    found = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert found.stdout + found.stderr == ""
+
+
+def test_import_without_assertions_and_docstrings():
+    """`python -OO` runs as well."""
+    subprocess.run([sys.executable, "-OO", "-c", "import mlv"], capture_output=True, timeout=60, check=True)

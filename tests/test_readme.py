@@ -1,0 +1,185 @@
+"""The front page is true: its code runs in the order it stands there, and prints what it says there.
+
+The two commands that set up a fresh machine need the network, and are what `.ci/run` does: here they are only held against it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+SET_UP = ".venv/bin/python"
+"""What a block of `sh` that sets up the machine runs."""
+OPTIONAL = {"jq": shutil.which("jq"), "pandas": find_spec("pandas"), "duckdb": find_spec("duckdb")}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of code, or what it printed."""
+
+    kind: str
+    text: str
+    line: int
+
+    @property
+    def tool(self) -> str | None:
+        """What has to be installed to run it, besides mlv."""
+        return next((tool for tool in OPTIONAL if re.search(rf"(import|\$) {tool}\b", self.text)), None)
+
+
+def blocks() -> list[Block]:
+    text = README.read_text()
+    fences = re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return [Block(fence[1], fence[2], text.count("\n", 0, fence.start()) + 1) for fence in fences]
+
+
+def set_up_commands() -> list[str]:
+    """The commands that set up a machine, without the place of the environment."""
+    found = [block.text.strip().split(" && ") for block in blocks() if SET_UP in block.text]
+    return [command.replace(".venv/bin/", "").replace("python3", "python") for commands in found for command in commands]
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, where `mlv` and `python` are the ones under test."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, command in (("python", sys.executable), ("mlv", f"{sys.executable} -m mlv")):
+        (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+        (programs / name).chmod(0o755)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    for name, value in (("COLUMNS", "120"), ("LC_ALL", "C.UTF-8"), ("NO_COLOR", "1"), ("TERM", "dumb")):
+        monkeypatch.setenv(name, value)
+    # The page's script lies in no repository.
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(folder / "train.py"), raising=False)
+    return folder
+
+
+@pytest.mark.parametrize("tool", [None, *OPTIONAL])
+def test_every_block_runs(tool, shell):
+    """All code runs, and prints what stands below it: what needs mlv alone, and what needs one tool more."""
+    if tool is not None and not OPTIONAL[tool]:
+        pytest.skip(f"{tool} is not installed")
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    for block, following in zip_longest(blocks(), blocks()[1:]):
+        if block.tool not in (None, tool) or SET_UP in block.text:
+            continue
+        if block.kind == "python":
+            printed = run_python(block, namespace)
+            if following is not None and following.kind == "text":
+                assert_alike(printed, following.text, following.line)
+        elif block.kind in ("console", "sh"):
+            for command, expected in commands(block):
+                assert_alike(run_shell(command), expected, block.line)
+
+
+def run_python(block: Block, namespace: dict[str, Any]) -> str:
+    code = compile("\n" * block.line + block.text, str(README), "exec", dont_inherit=True)
+    printed = io.StringIO()
+    with redirect_stdout(printed):
+        exec(code, namespace)
+    return printed.getvalue()
+
+
+def run_shell(command: str) -> str:
+    process = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert process.returncode == 0, f"{command}\n{process.stderr}"
+    return process.stdout
+
+
+def commands(block: Block) -> Iterator[tuple[str, str | None]]:
+    """The commands of a block; in a console, with what they printed."""
+    if block.kind == "sh":
+        yield block.text, None
+        return
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        command, _, expected = part.partition("\n")
+        yield command, expected
+
+
+TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+Z)?|[A-Z][a-z]{2} \d\d \d\d:\d\d"
+QUANTITY = r"\bpid \d+|\b\d+(?:\.\d+)? (?:m?s|[kM]?B)\b"
+LIKENESS = {
+    "run": (r"\br(?=[a-z]*[0-9])[0-9a-z]{9}\b", r"r[0-9a-z]{9}"),
+    "digest": (r"\b(?=[a-f]*[0-9])[0-9a-f]{8,64}\b", r"[0-9a-f]{8,64}"),
+    "time": (TIME, f"(?:{TIME})"),
+    "quantity": (QUANTITY, f"(?:{QUANTITY})"),
+}
+"""What is another one each time: how to find it on the page, and what it may be when printed."""
+VARYING = re.compile("|".join(f"(?P<{name}>{on_page})" for name, (on_page, _) in LIKENESS.items()))
+
+
+def assert_alike(printed: str, expected: str | None, line: int) -> None:
+    """Compare, leaving aside what varies, and any number of lines where the page has `...` for them."""
+    if expected is None:
+        return
+    wanted = "".join(rf"{pattern(text)}\n" if text != "..." else r"(?:.*\n)*?" for text in stripped(expected))
+    found = "".join(f"{text}\n" for text in stripped(printed))
+    assert re.fullmatch(wanted, found), f"line {line} of the page says:\n{expected}\nbut what was printed is:\n{printed}"
+
+
+def stripped(text: str) -> list[str]:
+    """Lines with white space as it reads: how wide a column is depends on what is in it."""
+    return [re.sub(r"(?<=\S) {2,}", "  ", line.rstrip()) for line in text.splitlines()]
+
+
+def pattern(line: str) -> str:
+    wanted, end = "", 0
+    for found in VARYING.finditer(line):
+        wanted += re.escape(line[end : found.start()]) + LIKENESS[str(found.lastgroup)][1]
+        end = found.end()
+    return wanted + re.escape(line[end:])
+
+
+def test_set_up_is_what_ci_does():
+    """Two commands set everything up; they install and run what is there, and the second is what CI runs."""
+    ci = re.sub(r" --(quiet|disable-pip-version-check)\b", "", (ROOT / ".ci" / "run").read_text())
+    extras = re.findall(r"\[(\w+)\]", " ".join(set_up_commands()))
+    first, second = (block for block in blocks() if SET_UP in block.text)
+
+    assert [block.kind for block in (first, second)] == ["sh", "sh"]
+    assert all(f"\n{command}\n" in ci for command in set_up_commands()[-2:])
+    assert all(f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text() for extra in extras)
+    assert (ROOT / set_up_commands()[2].removeprefix("python ")).is_file()
+    assert second.text.count(" && ") == 1
+
+
+def test_map_is_complete():
+    """The map names every module and folder that the package has, and none that it does not have."""
+    [drawn] = [block.text for block in blocks() if block.text.startswith("mlv/\n")]
+    inside = re.findall(r"^  (\S+)", drawn, re.MULTILINE)
+    top = re.findall(r"^(\S+)/ ", drawn, re.MULTILINE)
+    there = {path.name + "/" * path.is_dir() for path in (ROOT / "mlv").iterdir() if path.name[0] not in "_."} - {"py.typed"}
+
+    assert set(inside) == there
+    assert all((ROOT / name).is_dir() for name in top)
+
+
+def test_links_lead_somewhere():
+    """Every link to a file of the repository finds it."""
+    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_nothing_is_left_to_fill_in():
+    """Every figure has been measured."""
+    assert re.findall(r"\{\{\w+\}\}", README.read_text()) == []

@@ -1,0 +1,177 @@
+"""The state of an experiment is a fold over its events, and over nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from mlv.events import Event
+from mlv.state import LOST_AFTER, Run, State, fold
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def event(type: str, run: str = "ra", second: float = 0, seq: int = 1, name: str = "", **data: object) -> Event:
+    return Event(run, seq, START + timedelta(seconds=second), type, name, data=data)
+
+
+def run_after(*events: Event) -> Run:
+    return fold(events).runs["ra"]
+
+
+def always(process: object) -> bool:
+    return True
+
+
+STARTED = event("run_started", exp="id", process={"pid": 3}, params={"lr": 1})
+
+
+class TestRuns:
+    def test_started(self):
+        """A run is known from its `run_started`."""
+        run = run_after(STARTED)
+
+        assert (run.id, run.started, run.exp, run.process, run.params) == ("ra", START, "id", {"pid": 3}, {"lr": 1})
+        assert run.status(START) == "running"
+
+    @pytest.mark.parametrize("status", ["ok", "failed", "interrupted", "preempted", "killed"])
+    def test_ended(self, status):
+        """A run is what its `run_ended` says."""
+        run = run_after(STARTED, event("run_ended", second=5, status=status, exception={"type": "E"}))
+
+        assert run.status(START + timedelta(days=9), always) == status
+        assert (run.duration_s, run.exception) == (5, {"type": "E"})
+
+    @pytest.mark.parametrize("own_first", [True, False])
+    def test_its_own_word_counts(self, own_first):
+        """What a run says of its end counts more than what a writer said who found it gone."""
+        own, writers = event("run_ended", second=5, status="ok"), event("run_ended", "rw", 5, of="ra", status="killed")
+
+        run = run_after(STARTED, *((own, writers) if own_first else (writers, own)))
+
+        assert run.verdict == "ok"
+
+    def test_killed(self):
+        """A run without a word is killed once its process is provably gone, and running until then."""
+        run = run_after(STARTED)
+
+        assert run.status(START, always) == "killed"
+        assert run.status(START + timedelta(seconds=1)) == "running"
+
+    def test_lost_and_found(self):
+        """A run that nobody heard of for five minutes is lost, until it speaks again."""
+        late = LOST_AFTER.total_seconds() + 1
+
+        assert run_after(STARTED).status(START + timedelta(seconds=late)) == "lost"
+        assert run_after(STARTED, event("metrics", second=late)).status(START + timedelta(seconds=late)) == "running"
+        assert run_after(STARTED, event("heartbeat", "rw", late, of="ra")).status(START + timedelta(seconds=late)) == "running"
+
+    def test_a_clock_that_jumps_back(self):
+        """The time last heard does not go back."""
+        assert run_after(STARTED, event("metrics", second=60), event("metrics", second=5)).last_heard == START + timedelta(
+            seconds=60
+        )
+
+    def test_paused(self):
+        """A run is paused between `run_paused` and `run_resumed`."""
+        pause, resume = event("run_paused"), event("run_resumed")
+
+        assert run_after(STARTED, pause).paused
+        assert not run_after(STARTED, pause, resume).paused
+
+    def test_children(self):
+        """A run that names its parent is none of the main ones."""
+        state = fold([STARTED, event("run_started", "rb", 1, parent_run="ra"), event("run_started", "rc", 2)])
+
+        assert [run.id for run in state.main_runs] == ["ra", "rc"]
+        assert state.runs["rb"].parent_run == "ra"
+
+    def test_writers_are_no_runs(self):
+        """Who only says something about others is no run of the experiment."""
+        assert fold([event("seal", "rw", of="ra"), event("heartbeat", "rw", of="rb")]).runs == {}
+
+
+class TestAdditions:
+    def test_params(self):
+        """Params add up; the later of two values stands."""
+        assert fold([event("params", a=1, b=1), event("params", b=2)]).params == {"a": 1, "b": 2}
+
+    def test_tags(self):
+        """Each tag counts once, in the order in which they came."""
+        assert fold([event("tags", tags=["b", "a"]), event("tags", tags=["a", "c", "c"])]).tags == ("b", "a", "c")
+
+    def test_notes(self):
+        """Every note stays."""
+        assert fold([event("note", text="one"), event("note", text="one")]).notes == ("one", "one")
+
+    def test_descriptions(self):
+        """What was said about a metric adds up."""
+        state = fold([event("metadata", name="loss", unit="nat"), event("metadata", name="loss", mode="min")])
+
+        assert state.descriptions == {"loss": {"unit": "nat", "mode": "min"}}
+
+    @pytest.mark.parametrize("tags", [None, 3, "abc", {"a": 1}, [1, None, ["x"], "good"]])
+    def test_strange_tags(self, tags):
+        """Tags of another writer that are none are passed over."""
+        assert set(fold([event("tags", tags=tags)]).tags) <= {"good"}
+
+
+class TestProperties:
+    @pytest.fixture(autouse=True)
+    def _hypothesis(self):
+        pytest.importorskip("hypothesis")
+
+    def test_a_fold_goes_on(self):
+        """Folding the rest onto the state of the beginning is folding everything."""
+        from hypothesis import given
+        from hypothesis import strategies as st
+        from strategies import histories
+
+        @given(histories(), st.integers(0, 12))
+        def check(history, cut):
+            assert fold(history[cut:], fold(history[:cut])) == fold(history)
+
+        check()
+
+    def test_events_of_tomorrow_change_nothing_but_when_a_run_was_heard(self):
+        """Types that this version does not know are passed over."""
+        from dataclasses import replace
+
+        from hypothesis import given
+        from strategies import histories
+
+        def without_times(state: State) -> State:
+            return replace(state, runs={name: replace(run, last_heard=None) for name, run in state.runs.items()})
+
+        @given(histories())
+        def check(history):
+            known = [event for event in history if event.type != "of_tomorrow"]
+            assert without_times(fold(history)) == without_times(fold(known))
+
+        check()
+
+    def test_any_data_has_a_state(self):
+        """Whatever stands in the events, there is a state, and every run in it has a status and a duration."""
+        from hypothesis import given
+        from strategies import histories
+
+        @given(histories())
+        def check(history):
+            for run in fold(history).runs.values():
+                assert isinstance(run.status(START + timedelta(days=1)), str)
+                assert run.duration_s is None or run.duration_s >= 0
+
+        check()
+
+    def test_runs_do_not_depend_on_each_other(self):
+        """A run is the same whether the events of others stand between its own or not."""
+        from hypothesis import given
+        from strategies import histories
+
+        @given(histories())
+        def check(history):
+            alone = [event for event in history if event.subject == "ra"]
+            assert fold(history).runs.get("ra") == fold(alone).runs.get("ra")
+
+        check()
