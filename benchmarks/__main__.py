@@ -1,0 +1,99 @@
+"""The command line of the benchmarks. It judges nothing: the exit code is 0 unless something crashed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import mlv
+from benchmarks import calls, rates, starting, writer
+from benchmarks.figures import Figure, as_markdown, as_text
+
+ROWS: dict[str, Callable[[bool], list[Figure]]] = {
+    "call": calls.call,
+    "busy-thread": rates.busy_thread,
+    "throughput": rates.throughput,
+    "loop": calls.loop,
+    "stopped-writer": writer.stopped_writer,
+    "import": starting.imports,
+    "exp": starting.experiments,
+    "memory": writer.memory,
+    "others": calls.others,
+}
+_ROW_TIMEOUT_S = 600
+
+
+def main() -> int:
+    options = _options()
+    if options.row:
+        print(json.dumps([figure.__dict__ for figure in ROWS[options.row](options.quick)]))
+        return 0
+    figures, crashed = [], 0
+    for name in options.only or ROWS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        try:
+            figures += _in_fresh_interpreter(name, options.quick)
+        except (subprocess.SubprocessError, ValueError) as error:
+            crashed += 1
+            print(f"{name} crashed: {error}\n{getattr(error, 'stderr', '') or ''}", file=sys.stderr)
+    machine = _machine()
+    print(f"{', '.join(str(value) for value in machine.values())}\n")
+    print(as_markdown(figures) if options.markdown else as_text(figures))
+    if options.json:
+        result = {"machine": machine, "quick": options.quick, "figures": [figure.to_data() for figure in figures]}
+        options.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 1 if crashed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=mlv.__doc__)
+    parser.description = "What mlv costs, beside W: the same dict by hand, orjson.dumps and os.write."
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
+    parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--markdown", action="store_true", help="print the table as it stands in the README")
+    parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def _in_fresh_interpreter(name: str, quick: bool) -> list[Figure]:
+    """Measure one row in a process and a spool of its own, so that rows do not disturb each other."""
+    command = [sys.executable, "-m", "benchmarks", "--row", name, *(["--quick"] if quick else [])]
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
+    path = os.pathsep.join([str(Path(package.__file__ or "").parents[1]) for package in (mlv, sys.modules["benchmarks"])])
+    with TemporaryDirectory(prefix="mlv-bench-", dir=in_memory, ignore_cleanup_errors=True) as spool:
+        environment = {**os.environ, "MLV_SPOOL": spool, "PYTHONPATH": path}
+        done = subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True, timeout=_ROW_TIMEOUT_S
+        )
+    return [Figure(**data) for data in json.loads(done.stdout)]
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "mlv": f"mlv {mlv.__version__}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": platform.platform(terse=True),
+        "cpu": f"{os.cpu_count()} x {_cpu()}",
+        "load": "load {:.1f}".format(os.getloadavg()[0]),
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
