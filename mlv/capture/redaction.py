@@ -271,12 +271,16 @@ def _has_random_run(text: str) -> bool:
     return any(len(run) >= 12 and _holds_digit(run) and not run.isdigit() for run in runs)
 
 
+def _is_github_like(text: str) -> bool:
+    return len(text) >= 20 or _holds_digit(text)
+
+
 def _is_openai_like(text: str) -> bool:
-    return _has_random_run(text) or bool(re.match(r"sk-(?:proj|ant|svcacct|admin|or)-\S{16}", text))
+    return _has_random_run(text) or bool(re.search(r"sk-(?:proj|ant|svcacct|admin|or)-\S{16}|[A-Za-z0-9]{20}", text))
 
 
 def _is_hugging_face_like(text: str) -> bool:
-    return len(text) >= 33 or _holds_digit(text) or _is_mixed(text)
+    return len(text) >= 23 or _holds_digit(text) or _is_mixed(text)
 
 
 def _is_web_token(text: str) -> bool:
@@ -285,7 +289,7 @@ def _is_web_token(text: str) -> bool:
 
 
 def _is_bearer(text: str) -> bool:
-    return _holds_digit(text) or len(text) >= 24
+    return _holds_digit(text) or len(text) >= 20
 
 
 def _is_basic(text: str) -> bool:
@@ -317,7 +321,7 @@ def _prefixed(prefixes: str, rest: str, is_secret: Callable[[str], bool] = bool)
 
 
 _SHAPES = (
-    *_prefixed("ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9]{16,}"),
+    *_prefixed("ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9]{10,}", _is_github_like),
     *_prefixed("github_pat_", r"[A-Za-z0-9_]{16,}"),
     *_prefixed("hf_ api_org_", r"[A-Za-z0-9]{16,}", _is_hugging_face_like),
     *_prefixed("sk-", r"[A-Za-z0-9_\-]{16,}", _is_openai_like),
@@ -326,7 +330,7 @@ _SHAPES = (
     *_prefixed("AIza", r"[A-Za-z0-9_\-]{30,}"),
     *_prefixed("ya29. GOCSPX-", r"[A-Za-z0-9_\-]{20,}"),
     *_prefixed("xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", r"[A-Za-z0-9\-]{10,}", _holds_digit),
-    *_prefixed("eyJ", r"[A-Za-z0-9_\-]{4,}(?:\.[A-Za-z0-9_\-]*){0,4}", _is_web_token),
+    *_prefixed("eyJ", r"[A-Za-z0-9_\-]{2,}(?:\.[A-Za-z0-9_\-]*){0,4}", _is_web_token),
     *_prefixed("glpat- gldt- glrt- pypi-AgE", r"[A-Za-z0-9_\-]{16,}"),
     *_prefixed("npm_ dckr_pat_ nvapi- gsk_ r8_ dop_v1_ wandb_v1_ dapi", r"[A-Za-z0-9_\-]{20,}", _has_random_run),
     *_prefixed("Authorization authorization", r"""["']?: *["']?[A-Z]?[a-z]{4,9} +(?P<secret>[^\s"'<>{}$%]{4,})"""),

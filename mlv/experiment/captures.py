@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.capture.redaction import Redactor
+from mlv.encoding import Reference
 from mlv.errors import InvalidArgument, InvalidPattern, RedactedWarning
 from mlv.notices import warn
 from mlv.store import layout
@@ -93,14 +94,17 @@ def _machine() -> Mapping[str, Any]:
 def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
     from mlv.capture.git import capture_git
 
-    found = capture_git(_script_folder(), redactor=redactor)
+    here, script = _current_folder(), _script_folder()
+    found = capture_git(script, redactor=redactor)
+    if found.record.get("repository") is False and here != script:
+        found = capture_git(here, redactor=redactor)  # a console script lies in a `bin` folder, far from the code it runs
     if found.diff is None:
         return found.record
     record = dict(found.record)
     files = folder / layout.FILES
     files.mkdir(exist_ok=True)
     sha256 = publish(files / diff_name, found.diff)
-    reference = {"_mlv": "file", "path": f"{layout.FILES}/{diff_name}", "sha256": sha256, "size": len(found.diff)}
+    reference = Reference(_mlv="file", path=f"{layout.FILES}/{diff_name}", sha256=sha256, size=len(found.diff))
     record["diff"] = {**(record.get("diff") or {}), "file": reference}
     return record
 
@@ -108,8 +112,10 @@ def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
 def _script_folder() -> Path:
     """The folder of the running script; the current one where there is no script."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    if main:
-        return Path(main).absolute().parent
+    return Path(main).absolute().parent if main else _current_folder()
+
+
+def _current_folder() -> Path:
     with suppress(OSError):
         return Path.cwd()
     return Path("/")

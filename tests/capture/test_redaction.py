@@ -18,6 +18,7 @@ SHAPES = {
     "GitHub fine-grained": "github" + "_pat_11ABCDEFG0abcdefghijkl_mnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQ",
     "Hugging Face": "hf" + "_AbCdEfGhIjKlMnOpQrStUvWxYzAbCdEfGh",
     "OpenAI": "sk" + "-AbCdEfGhIjKl0123MnOpT3BlbkFJQrStUvWxYz012345",
+    "OpenAI in letters": "sk" + "-abcdefghijklmnopqrstuvwxyz",
     "OpenAI project": "sk" + "-proj-aB3_dE-fGhIjKlMnOpQrStUvWxYz0123456789_abc",
     "Anthropic": "sk" + "-ant-api03-aB3dEfGhIjKlMnOpQrStUvWxYz0123456789-_AA",
     "Stripe": "sk" + "_live_4eC39HqLyjWDarjtT1zdp7dc",
