@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import orjson
 from mlv.store import layout
 from mlv.store.owners import Owner
 
-_LOCK_TIMEOUT_S = 5.0
+_LOCK_TIMEOUT_S = 1.0
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 
 
@@ -45,8 +46,12 @@ class Granted:
 
 def read(folder: Path, stream: str) -> Claim | None:
     """The claim on a stream, None if there is none; one that cannot be read counts as nobody's we could judge."""
+    return _read(layout.claim_path(folder, stream))
+
+
+def _read(path: Path) -> Claim | None:
     try:
-        data: Mapping[str, Any] = orjson.loads(layout.claim_path(folder, stream).read_bytes())
+        data: Mapping[str, Any] = orjson.loads(path.read_bytes())
         return Claim(Owner.from_data(data), str(data["run"]))
     except FileNotFoundError:
         return None
@@ -63,14 +68,13 @@ def claim(folder: Path, stream: str, mine: Claim) -> Granted:
     path = layout.claim_path(folder, stream)
     for made in (path.parent.parent, path.parent):  # not the experiment's own folder: a deleted one stays deleted
         made.mkdir(exist_ok=True)
-    if _create(path, mine):
+    if read(folder, stream) == mine or _create(path, mine):
         return Granted(stream, was_stale=False)
-    if read(folder, stream) == mine:
-        return Granted(stream, was_stale=False)
-    if _take_over(folder, stream, mine):
+    if _take_over(path, mine):
         return Granted(stream, was_stale=True)
     beside = f"{stream}@{mine.run}"
-    _create(layout.claim_path(folder, beside), mine)
+    if read(folder, beside) != mine:
+        _create(layout.claim_path(folder, beside), mine)
     return Granted(beside, was_stale=False)
 
 
@@ -101,8 +105,8 @@ def stale(folder: Path) -> list[str]:
 
 
 def _create(path: Path, mine: Claim) -> bool:
-    """Make the claim's file with its content in one step; False if there is one."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    """Make the claim's file with its content in one step; False if there is one of somebody else."""
+    temporary = _beside(path)
     try:
         _write_new(temporary, mine)
         os.link(temporary, path)
@@ -134,42 +138,44 @@ def _write_new(path: Path, mine: Claim) -> None:
         os.fsync(file.fileno())
 
 
-def _take_over(folder: Path, stream: str, mine: Claim) -> bool:
-    """Replace the claim of an owner that is provably gone."""
-    held = read(folder, stream)
-    if held is not None and not held.owner.is_gone():
-        return False
-    from filelock import FileLock, Timeout
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
 
-    lock = FileLock(folder / layout.HOUSEKEEPING / "claims" / ".lock")
-    try:
-        lock.acquire(timeout=_LOCK_TIMEOUT_S)
-    except Timeout:
+
+def _take_over(path: Path, mine: Claim) -> bool:
+    """Replace the claim of an owner that is provably gone; False if there is none such."""
+    held = _read(path)
+    if held is None or not held.owner.is_gone():
         return False
-    except (OSError, NotImplementedError):
-        pass  # Locks do not work on this file system: renaming below lets only one succeed all the same.
+    from filelock import FileLock
+
+    lock = FileLock(path.parent / ".lock")
+    # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
+    with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
+        lock.acquire(timeout=_LOCK_TIMEOUT_S)
     try:
-        held = read(folder, stream)
-        if held is None or not held.owner.is_gone():
-            return held is None and _create(layout.claim_path(folder, stream), mine)
-        return _replace(layout.claim_path(folder, stream), held, mine)
+        return _succeed(path, held, mine)
     finally:
         with suppress(OSError, NotImplementedError):
             lock.release()
 
 
-def _replace(path: Path, held: Claim, mine: Claim) -> bool:
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(6)}.stale")
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return False  # somebody else was faster
-    try:
-        if aside.read_bytes() != held.to_bytes():  # in between, somebody made this a claim that lives
-            with suppress(OSError):
-                os.link(aside, path)
+def _succeed(path: Path, held: Claim, mine: Claim) -> bool:
+    """Replace a claim of the dead; only who has made the file that names it as succeeded may do so.
+
+    That file is a claim as well: should its maker die in the middle, another one succeeds to it in the same way.
+    """
+    marker = path.with_name(f".{hashlib.sha256(held.to_bytes()).hexdigest()[:16]}.successor")
+    if not _create(marker, mine):
+        other = _read(marker)
+        if other is None or (other != mine and not (other.owner.is_gone() and _succeed(marker, other, mine))):
             return False
-        return _create(path, mine)
+    try:
+        if _read(path) != held:
+            return False  # somebody else was faster
+        temporary = _beside(path)
+        _write_new(temporary, mine)
+        os.replace(temporary, path)
+        return True
     finally:
-        with suppress(OSError):
-            aside.unlink()
+        marker.unlink()

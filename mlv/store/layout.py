@@ -104,7 +104,9 @@ def check_name(name: object, what: str) -> str:
         )
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise InvalidName(f"{what} {name!r} holds a control character: leave it out", name=name)
-    if name == HOUSEKEEPING or len(os.fsencode(name)) > 200:
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise InvalidName(f"{what} {name!r} is no text that UTF-8 can hold: choose another", name=name)
+    if name == HOUSEKEEPING or len(name.encode()) > 200:
         raise InvalidName(f"{what} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
     return name
 

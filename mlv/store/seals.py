@@ -54,7 +54,7 @@ def run_and_seq(line: bytes) -> tuple[str, int] | None:
 
 def sealed_by(line: bytes) -> tuple[str, str] | None:
     """Run and digest that a seal names, None if the line is no seal."""
-    if b'"type":"seal"' not in line:
+    if b'"seal"' not in line:
         return None
     try:
         fields = orjson.loads(line)

@@ -51,7 +51,7 @@ class Inline:
         self._waiting_bytes, self._most_waiting_bytes = 0, waiting_bytes
         self._appending: tuple[int, _Event] | None = None
         self._dropped = 0
-        self._is_closed = False
+        self._is_ending = self._is_closed = self._is_abandoned = False
         self._warned: set[str] = set()
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
@@ -63,19 +63,39 @@ class Inline:
         step.to_bytes(8, "little", signed=True)  # raises OverflowError where a ring's frame would have no room either
         event = _Event(*self._cursors[cursor], time_ns(), kind, step, payload)
         with self._lock:
-            if self._is_closed:
-                self._warn("closed", f"logged into run {self.run} after it ended: the event is not stored")
-            elif self._dropped or self._waiting_bytes + len(payload) > max(self._most_waiting_bytes, len(payload)):
-                self._dropped += 1
+            if self._busy:
+                self._accept(event)  # a call that re-entered: the outer one goes on with it
             else:
-                self._waiting.append(event)
-                self._waiting_bytes += len(payload)
-            if not self._busy:  # else a call that re-entered: the outer one goes on with it
-                self._append()
+                self._go_on(event)
+
+    def _accept(self, event: _Event) -> None:
+        size = len(event.payload)
+        if self._is_abandoned:
+            return  # it is the parent's, which writes it
+        if self._is_closed:
+            self._warn("closed", f"logged into run {self.run} after it ended: the event is not stored")
+        elif self._dropped or self._waiting_bytes + size > max(self._most_waiting_bytes, size):
+            self._dropped += 1
+        else:
+            self._waiting.append(event)
+            self._waiting_bytes += size
+
+    def _go_on(self, event: _Event | None = None) -> bool:
+        """Accept an event and append what waits; False if the disk refuses. The lock is held."""
+        self._busy = True
+        try:
+            if event is not None:
+                self._accept(event)
+            return self._append()
+        except BaseException:
+            self._append()  # what a signal handler logged before it raised
+            raise
+        finally:
+            self._busy = False
+            if self._is_ending and not self._is_closed:
+                self._end()
 
     def _append(self) -> bool:
-        """Append what waits; False if the disk refuses. The lock is held."""
-        self._busy = True
         try:
             self._find_what_is_there()
             while self._waiting:
@@ -89,8 +109,6 @@ class Inline:
         except OSError as error:
             self._warn_of(error)
             return False
-        finally:
-            self._busy = False
 
     def _append_first(self, event: _Event) -> None:
         """Append the first event that waits.
@@ -111,7 +129,7 @@ class Inline:
         self._appending = None
 
     def _take(self, event: _Event) -> None:
-        if self._waiting and self._waiting[0] is event:  # else a forked child let go of it meanwhile
+        if self._waiting and self._waiting[0] is event:
             self._waiting.popleft()
 
     def _find_what_is_there(self) -> None:
@@ -145,7 +163,7 @@ class Inline:
             with self._lock:
                 if self._busy:
                     return False  # called from a signal handler in the middle of `put`, which goes on afterwards
-                if self._append():
+                if self._go_on():
                     return True
             if monotonic() >= deadline:
                 return False
@@ -157,11 +175,17 @@ class Inline:
 
     def close(self, timeout_s: float) -> bool:
         """See `Channel`."""
-        if self._is_closed:
-            return True
-        is_written = self.drain(timeout_s)
+        with self._lock:
+            if self._busy:
+                self._is_ending = True  # called from a signal handler in the middle of `put`, which goes on with it
+                return False
+        self.drain(timeout_s)
+        return self._end()
+
+    def _end(self) -> bool:
+        """Accept no more, and seal what is written; whether that is all."""
         self._is_closed = True
-        return is_written and self._does(self._seal)
+        return not self._waiting and self._does(self._seal)
 
     def _seal(self) -> None:
         self._journal.seal(self.run)
@@ -180,5 +204,5 @@ class Inline:
         """See `Channel`."""
         self._lock = threading.RLock()
         self._journal.abandon()
-        self._waiting.clear()
-        self._is_closed = True
+        self._waiting = deque()  # another one: a call that was cut in two by the fork may be taking from the old one
+        self._is_closed = self._is_abandoned = True

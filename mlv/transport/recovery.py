@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -47,13 +47,22 @@ def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
         Whether every ring has somebody who drains it; False when the time is over or the folder refuses.
     """
     deadline = monotonic() + timeout_s
-    rings = spool.rings_in(place)
-    if not rings or any(writer.is_unattended(ring) and _owner_is_gone(ring) for ring in rings):
-        writer.rescue(folder, place, timeout_s)
-    if any(writer.is_unattended(ring) and not _owner_is_gone(ring) for ring in spool.rings_in(place)):
-        with suppress(OSError):
-            launch(folder, place)
-    return _wait_until(lambda: not any(map(_is_left_behind, spool.rings_in(place))), deadline - monotonic())
+    is_launched = False
+    while True:
+        # Looked at anew each time: a process that was killed a moment ago may still count as alive.
+        rings = spool.rings_in(place)
+        alone = [ring for ring in rings if writer.is_unattended(ring)]
+        if not rings or any(map(_owner_is_gone, alone)):
+            writer.rescue(folder, place, max(0.0, deadline - monotonic()))
+        elif alone and not is_launched:
+            with suppress(OSError):
+                launch(folder, place)
+            is_launched = True
+        if not any(map(_is_left_behind, spool.rings_in(place))):
+            return True
+        if monotonic() >= deadline:
+            return False
+        sleep(0.01)
 
 
 def settle_stale(folder: Path) -> bool:
@@ -118,12 +127,3 @@ def _owner_is_gone(ring: Path) -> bool:
 
 def _is_left_behind(ring: Path) -> bool:
     return writer.is_unattended(ring) or _owner_is_gone(ring)
-
-
-def _wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    deadline = monotonic() + timeout_s
-    while not condition():
-        if monotonic() >= deadline:
-            return False
-        sleep(0.01)
-    return True

@@ -71,7 +71,7 @@ _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 
 _LOOK_EVERY_NS = 1_000_000_000
 _STALE_AFTER_S = 2.0
-_ATTACH_WITHIN_S = 10.0
+_LAUNCHES_BEFORE_WARNING = 3
 _MASK = 0xFFFFFFFF
 _END = b'"type":"run_ended"'
 
@@ -303,7 +303,7 @@ class Ring:
             raise
 
     def _take(self, event: _Event) -> None:
-        if self._left_over and self._left_over[0] is event:  # else a forked child let go of it meanwhile
+        if self._left_over and self._left_over[0] is event:
             self._left_over.popleft()
 
     def _publish(self, event: _Event, spare: int) -> bool:
@@ -378,7 +378,7 @@ class Ring:
     def _refuse(self) -> tuple[str, str] | None:
         """Take away what waits, the run having ended. The lock is held."""
         if self._is_abandoned:
-            self._left_over.clear()
+            self._left_over.clear()  # they are the parent's, which publishes them
             return None
         for event in list(self._left_over):
             self._forget(event)
@@ -454,12 +454,13 @@ class Ring:
             self._launches = 0 if is_fresh else self._launches
             return
         # Back off: a writer that cannot start must not be started in a loop.
-        wait_s = _ATTACH_WITHIN_S if not stamp else min(60.0, 0.1 * 2**self._launches)
+        has_begun = self._words[W_WRITER_PID] != 0
+        wait_s = min(60.0, (0.1 if has_begun else 1.0) * 2**self._launches)
         if monotonic() - self._launched_at > wait_s:
-            if not stamp:
+            if not has_begun and self._launches >= _LAUNCHES_BEFORE_WARNING:
                 self._warn_once(
                     "launch",
-                    f"the writer of run {self.run} has not begun within {wait_s:g} s: its events wait in memory. "
+                    f"the writer of run {self.run} does not begin: its events wait in memory. "
                     f"{self._spool / spool.ERRORS} may say why",
                 )
             self._relaunch()
@@ -569,7 +570,7 @@ class Ring:
         self._crcs = memoryview(mine).cast("I")
         self._map = mine
         self._lock = threading.RLock()
-        self._left_over.clear()  # they are the parent's, which publishes them
+        self._left_over = deque()  # another one: a call that was cut in two may be taking from the old one
         self._is_closed = self._is_abandoned = True
         self._limit = -1
 

@@ -82,6 +82,7 @@ class Source:
         self._words[f.W_TOUCHED] = 1
         self._words[f.W_WRITER_START] = int(owner.start) if owner.start.isdigit() else 0
         self._words[f.W_WRITER_PID] = owner.pid
+        self.stamp(0)
 
     def stamp(self, problem: int) -> None:
         """Show that the writer is at work, and the `errno` of what keeps it from writing, or 0."""

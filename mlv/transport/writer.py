@@ -63,6 +63,7 @@ class Writer:
         """Prepare to drain the rings of the processes that `serves` accepts."""
         self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
+        self._files = files
         self._journal = Journal(folder, files)
         self._sources: dict[Path, Source] = {}
         self._composers: dict[str, Composer] = {}
@@ -271,7 +272,10 @@ class Writer:
             self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run))
             source.said_dropped = True
         self._journal.seal(source.run)
-        self._sync()
+        if spool.rings_in(self._place) == [path]:
+            self._close_journal()  # before the producer hears that all is done: then nothing is left to happen
+        else:
+            self._sync()
         del self._sources[path]
         del self._composers[source.run]
         del self._heard[source.run]
@@ -304,7 +308,17 @@ class Writer:
             source.synced(position)
 
     def _leave(self) -> bool:
-        """Settle what is left, and seal the writer's own lines; False if a new ring has come.
+        """Finish what is left to do; False if a new ring has come.
+
+        Raises:
+            OSError: Something is left to do.
+        """
+        self._close_journal()
+        self._scan()
+        return not self._sources
+
+    def _close_journal(self) -> None:
+        """Settle what the dead have left, seal the writer's own lines, and give the streams back.
 
         Raises:
             OSError: Something is left to do.
@@ -312,11 +326,9 @@ class Writer:
         for stream in claims.stale(self._folder):
             self._journal.path(stream)
         self._settle_stale()
-        self._scan()
-        if self._sources:
-            return False
         self._journal.close()
-        return True
+        self._journal = Journal(self._folder, self._files)
+        self._settled.clear()
 
 
 class Wait:
