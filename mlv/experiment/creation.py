@@ -47,7 +47,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         SavedirUnusable: Nothing can be made there.
     """
     _make_savedir(parent)
-    taken = [entry.name[len(prefix) + 1 :] for entry in os.scandir(parent) if entry.name.startswith(prefix + "_")]
+    taken = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
     first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
     for number in count(first):
         try:

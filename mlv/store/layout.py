@@ -38,7 +38,7 @@ def logical_stream(stream: str) -> str:
 
 def streams_in(folder: Path) -> list[str]:
     """The streams that have a file, the default one first."""
-    names = [stream_of(entry.name) for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    names = [stream_of(name) for name in os.listdir(folder) if not name.startswith(".")]
     return sorted((name for name in names if name), key=lambda name: (logical_stream(name) != DEFAULT_STREAM, name))
 
 
@@ -75,11 +75,10 @@ def walk(root: Path) -> Iterator[Path]:
     if is_experiment(root):
         yield root
     try:
-        folders = sorted(
-            entry.name
-            for entry in os.scandir(root)
-            if entry.is_dir(follow_symlinks=False) and entry.name != HOUSEKEEPING
-        )
+        with os.scandir(root) as entries:
+            folders = sorted(
+                entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != HOUSEKEEPING
+            )
     except OSError:
         return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
     for name in folders:
@@ -99,9 +98,7 @@ def check_name(name: object, what: str) -> str:
     if not name.strip(". "):
         raise InvalidName(f"{what} {name!r} is empty or only dots: give it at least one other character", name=name)
     if "/" in name or "\\" in name:
-        raise InvalidName(
-            f"{what} {name!r} holds a path separator: give one name, and the folders in savedir", name=name
-        )
+        raise InvalidName(f"{what} {name!r} holds a path separator: give one name, and the folders in savedir", name=name)
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
         raise InvalidName(f"{what} {name!r} holds a control character: leave it out", name=name)
     if any("\ud800" <= character <= "\udfff" for character in name):

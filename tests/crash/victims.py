@@ -1,0 +1,165 @@
+"""Training processes that are killed while they log, and what must be there afterwards."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from conftest import wait_until
+from contracts.evidence import assert_complete, payloads
+
+from mlv import Exp
+from mlv.query.verify import verify
+from mlv.store.owners import Owner
+from mlv.transport import recovery, spool
+from mlv.transport.frames import W_WRITER_PID
+
+AT_ONCE = 4
+"""Trials that run beside each other: most of the time of each is waiting."""
+
+TRAINING = """
+import mmap, os, random, sys, time
+from mlv import Exp
+
+savedir, counters, seed = sys.argv[1:4]
+words = memoryview(mmap.mmap(os.open(counters, os.O_RDWR), 16)).cast("Q")
+chance = random.Random(int(seed))
+exp = Exp(savedir, "exp", {"lr": 0.1}, capture=())
+val = exp.logger("val")
+i = 0
+while words[1] == 0:
+    if chance.random() < 0.002:
+        exp.log("large", {"i": i, "x": "y" * chance.randrange(60_000, 700_000)})
+    elif i % 2:
+        val({"i": i}, step=i)
+    else:
+        exp.log.sub("train")({"i": i}, step=i)
+    i += 1
+    words[0] = i  # so many calls have returned
+    if chance.random() < 0.02:
+        time.sleep(0.001)
+exp.close()
+"""
+
+
+class Victim:
+    """A training process that logs into two streams until it is told to stop, or killed."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        folder.mkdir(parents=True)
+        self.exp = folder / "exp"
+        counters = folder / "counters"
+        counters.write_bytes(bytes(16))
+        self._file = os.open(counters, os.O_RDWR)
+        self._words = memoryview(mmap.mmap(self._file, 16)).cast("Q")
+        command = [sys.executable, "-W", "error", "-c", TRAINING, str(folder), str(counters), str(seed)]
+        self._errors = open(folder / "stderr", "wb")  # noqa: SIM115 - closed when it has ended
+        self.process = subprocess.Popen(command, stderr=self._errors, cwd=folder)
+        wait_until(lambda: self.returned or self.process.poll() is not None)
+        assert self.returned, (folder / "stderr").read_text()
+
+    @property
+    def returned(self) -> int:
+        """How many calls have returned."""
+        return int(self._words[0])
+
+    def writer(self) -> int:
+        """Process ID of the writer, once it is at work."""
+        wait_until(lambda: self._writer() and _is_there(self._writer()))
+        return self._writer()
+
+    def _writer(self) -> int:
+        rings = [ring for place in spool.find(self.exp, Owner.current()) for ring in spool.rings_in(place)]
+        for ring in rings:
+            with open(ring, "rb") as file:
+                file.seek(8 * W_WRITER_PID)
+                return int.from_bytes(file.read(8), "little")
+        return 0
+
+    def stop(self) -> int:
+        """Let the process close the experiment and end; gives its exit status."""
+        self._words[1] = 1
+        return self.process.wait(60)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+
+    def clear(self) -> None:
+        """Give all back."""
+        self.process.wait(60)
+        self._errors.close()
+        os.close(self._file)
+
+    def assert_nothing_lost(self, status: str) -> None:
+        """Every event whose call had returned is there, once and in order, and the verification is content."""
+        returned = self.returned
+        (run,) = {event.run for event in Exp.open(self.exp).events("run_started")}
+        found = payloads(self.exp, run)
+        assert found in (list(range(returned)), list(range(returned + 1))), f"{len(found)} events, {returned} returned"
+        assert_complete(self.exp)
+        report = verify(self.exp)
+        assert report.verdict == "intact", [str(finding) for finding in report.findings]
+        assert Exp.open(self.exp).status == status
+        for place in spool.find(self.exp, Owner.current()):
+            wait_until(lambda place=place: not place.exists())
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
+
+
+def kill(pid: int) -> None:
+    """Kill a process, if it is there."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def finish(folder: Path, chance: random.Random) -> None:
+    """Do what the next person would: recover, open the experiment, or use the command line."""
+    way = chance.randrange(20)
+    if way == 0:
+        subprocess.run(
+            [sys.executable, "-m", "mlv", "recover", str(folder.parent)], check=True, capture_output=True, timeout=60
+        )
+    elif way < 10:
+        assert recovery.recover(folder)
+    else:
+        Exp.open(folder)
+
+
+def trials(folder: Path, count: int, trial: Callable[[Victim, random.Random], None]) -> None:
+    """Do a trial so many times, several at once; the seed is printed, and can be given as MLV_CRASH_SEED."""
+    seed = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6)))
+    print(f"MLV_CRASH_SEED={seed}")
+
+    def one(number: int) -> None:
+        chance = random.Random(f"{seed} {number}")
+        victim = Victim(folder / str(number), chance.randrange(10**6))
+        try:
+            trial(victim, chance)
+        finally:
+            victim.kill()
+            victim.clear()
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for _ in pool.map(one, range(count)):
+            pass
+
+
+def moment(chance: random.Random, longest_s: float = 0.15) -> None:
+    """Wait for a random moment."""
+    time.sleep(chance.random() * longest_s)
