@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 from typer.core import TyperGroup
 
 from mlv.errors import MlvError
 
-_ERROR, _NOT_WELL, _PIPE = 2, 1, 141
+_NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
 class _Commands(TyperGroup):
@@ -27,6 +27,8 @@ class _Commands(TyperGroup):
         except BrokenPipeError:  # `mlv ls | head`: nobody reads any more, also not what Python would flush at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_PIPE) from None
+        except KeyboardInterrupt:
+            raise typer.Exit(_INTERRUPTED) from None
         except MlvError as error:
             _complain(str(error))
         except OSError as error:
@@ -55,6 +57,21 @@ _Below = Annotated[
     Path, typer.Option("--root", metavar="DIR", help="Where to look for an ID or a name.", show_default="the current one")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+# Not `str | None`: the oldest typer that is allowed cannot read it.
+_Stream = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--stream", "-s", metavar="NAME", help="One stream only, such as val.", show_default=False),
+]
+_Types = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--type", "-t", metavar="TYPE", help="One type only; may be given several times.", show_default=False),
+]
+_Name = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(
+        "--name", metavar="PATTERN", help="Only names like this: * is one segment, ** any number.", show_default=False
+    ),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -105,13 +122,9 @@ def tail(
         bool, typer.Option("--follow", "-f", help="Go on with the events to come, until no run goes on.")
     ] = False,
     count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last events.")] = 20,
-    stream: Annotated[str | None, typer.Option("--stream", "-s", metavar="NAME", help="One stream only, such as val.")] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", "-t", metavar="TYPE", help="One type only; may be given several times.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="PATTERN", help="Names only like this: * is one segment, ** any number.")
-    ] = None,
+    stream: _Stream = None,
+    types: _Types = None,
+    name: _Name = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they stand in the log.")] = False,
     root: _Below = Path("."),
 ) -> None:
@@ -140,7 +153,11 @@ def verify(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
 
 
 @app.command("recover")
-def recover(root: _Root = Path("."), as_json: _Json = False) -> None:
+def recover(
+    root: _Root = Path("."),
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to try, for each experiment.")] = 30,
+    as_json: _Json = False,
+) -> None:
     """Finish what killed processes left.
 
     Waiting events come into the log; dead runs get their end and their seals.
@@ -149,5 +166,5 @@ def recover(root: _Root = Path("."), as_json: _Json = False) -> None:
     """
     from mlv.cli import choose, recover
 
-    if not recover.run(choose.checked_root(root), as_json):
+    if not recover.run(choose.checked_root(root), timeout, as_json):
         raise typer.Exit(_NOT_WELL)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.store import layout
-from mlv.store.files import sha256_file
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _MOST_NAMED = 8
@@ -52,11 +51,6 @@ def checked_root(root: Path) -> Path:
     return root
 
 
-def short_id(folder: Path) -> str:
-    """The first eight digits of the experiment's ID."""
-    return sha256_file(folder / layout.META)[0][:8]
-
-
 def _at(path: Path) -> Path | None:
     """The experiment at a path or around it; a folder with a log counts, though its meta.json be lost."""
     if layout.is_experiment(path) or (path.is_dir() and layout.streams_in(path)):
@@ -70,11 +64,11 @@ def _is_named(folder: Path, word: str) -> bool:
 
 
 def _has_id(folder: Path, word: str) -> bool:
-    return _ID.fullmatch(word) is not None and sha256_file(folder / layout.META)[0].startswith(word)
+    return _ID.fullmatch(word) is not None and layout.exp_id(folder).startswith(word)
 
 
 def _listed(folders: Iterable[Path]) -> str:
-    texts = [f"{folder} ({short_id(folder)})" for folder in folders]
+    texts = [f"{folder} ({layout.exp_id(folder)[:8]})" for folder in folders]
     more = f" and {len(texts) - _MOST_NAMED} more" if len(texts) > _MOST_NAMED else ""
     return ", ".join(texts[:_MOST_NAMED]) + more
 
@@ -83,6 +77,12 @@ def _nearby(word: str, folders: list[Path], root: Path) -> str:
     where = f"at or below {str(root)!r}"
     if not folders:
         return f"{where}, nor any other: give a path, or --root with the folder that holds experiments"
-    close = get_close_matches(word, sorted({folder.name for folder in folders}), n=3, cutoff=0.5)
+    close = _close(word, sorted({folder.name for folder in folders}))
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "`mlv ls` lists those that are there"
     return f"{where}, by path, ID or name: {hint}"
+
+
+def _close(word: str, names: list[str]) -> list[str]:
+    """Names that hold the word, then those that look like it."""
+    holding = [name for name in names if word.lower() in name.lower()]
+    return list(dict.fromkeys([*holding, *get_close_matches(word, names, cutoff=0.5)]))[:3]

@@ -142,7 +142,7 @@ def to_data(overview: Overview) -> dict[str, Any]:
         "started": overview.started,
         "duration_s": overview.duration_s,
         "tags": overview.tags,
-        "parent": (overview.meta.get("parent") or {}).get("id"),
+        "parent": overview.parent.get("id"),
         "metrics": {name: latest.value for name, latest in overview.metrics.items()},
         "error": overview.error,
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlv.encoding import parse_time
+from mlv.encoding import BadLine, parse_time
 from mlv.experiment import identity
 from mlv.query.latest import Latest, latest_metrics
 from mlv.query.one import RunView, latest_status, views
@@ -57,7 +57,8 @@ class Overview:
     @property
     def tags(self) -> tuple[str, ...]:
         """Tags it was made with, and those added."""
-        given = (*(self.meta.get("tags") or ()), *self.state.tags)
+        first = self.meta.get("tags")
+        given = (*(first if isinstance(first, list) else ()), *self.state.tags)
         return tuple(dict.fromkeys(str(tag) for tag in given))
 
     @property
@@ -65,6 +66,12 @@ class Overview:
         """The note it was made with, and those added."""
         first = self.meta.get("notes")
         return (*((str(first),) if first else ()), *self.state.notes)
+
+    @property
+    def parent(self) -> Mapping[str, Any]:
+        """The experiment and the checkpoint that it began from; empty if there are none."""
+        found = self.meta.get("parent")
+        return found if isinstance(found, Mapping) else {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -91,17 +98,24 @@ def look_at(folder: Path, now: datetime, *, all_metrics: bool = False) -> Overvi
         meta = identity.read_meta(folder)
     except Exception as error:  # one broken experiment must not hide the others
         return Overview(folder, error=str(error), now=now)
+    content, created = meta.content, str(meta.content.get("created"))
     try:
         state = read_state(folder)
-        created = parse_time(str(meta.content.get("created")))
-        status = latest_status(state, str(meta.content.get("created")), now)
         metrics = latest_metrics(folder, None if all_metrics else _NEAR_THE_END)
+        status = latest_status(state, created, now)
     except Exception as error:
-        return Overview(folder, meta.id, _kind(meta.content), meta=meta.content, error=str(error) or repr(error), now=now)
+        return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)
     return Overview(
-        folder, meta.id, _kind(meta.content), status, created, state, tuple(views(state, now)), metrics, meta.content,
+        folder, meta.id, _kind(content), status, _time(created), state, tuple(views(state, now)), metrics, content,
         _edited(meta, state), now,
     )  # fmt: skip
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return parse_time(text)
+    except BadLine:
+        return None
 
 
 def _edited(meta: identity.Meta, state: State) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,11 +33,11 @@ class Finished:
     error: str | None = None
 
 
-def run(root: Path, as_json: bool) -> bool:
+def run(root: Path, timeout_s: float, as_json: bool) -> bool:
     """Finish what can be finished, and say what was done; whether nothing waits any more."""
     screen = None if as_json else Screen()
     every = []
-    for done in recovered(root):
+    for done in recovered(root, timeout_s):
         every.append(done)
         if screen is None:
             print_json(to_data(done))
@@ -47,30 +48,31 @@ def run(root: Path, as_json: bool) -> bool:
     return all(done.is_done for done in every)
 
 
-def recovered(root: Path) -> Iterator[Finished]:
+def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
     """Finish one experiment after the other; those that a living writer looks after are left to it."""
+    top = os.path.realpath(root)
     waiting: dict[Path, list[Path]] = {}
     for folder, place in recovery.spools_below(root):
         if any(map(writer.is_unattended, spool.rings_in(place))):
-            waiting.setdefault(folder, []).append(place)
+            waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(place)
     for folder in layout.walk(root):
         if claims.stale(folder):
             waiting.setdefault(folder, [])
     for folder, places in waiting.items():
-        yield finish(folder, places)
+        yield finish(folder, places, timeout_s)
 
 
-def finish(folder: Path, places: list[Path]) -> Finished:
+def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
     """Bring what waits in the spools into the streams, then give verdicts and seals to what is over."""
-    before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
     done = Finished(folder)
     try:
-        drained = [recovery.drain_spool(folder, place) for place in places]
+        before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
+        drained = [recovery.drain_spool(folder, place, timeout_s) for place in places]
         done.is_done = recovery.settle_stale(folder) and all(drained)
+        for stream in layout.streams_in(folder):
+            _count_news(done, folder, stream, before.get(stream, 0))
     except OSError as error:
-        done.is_done, done.error = False, f"{error.strerror or error}"
-    for stream in layout.streams_in(folder):
-        _count_news(done, folder, stream, before.get(stream, 0))
+        done.is_done, done.error = False, error.strerror or str(error)
     return done
 
 
@@ -97,12 +99,12 @@ def sentence(done: Finished) -> str:
         f"wrote {words.counted(done.seals, 'seal')}" if done.seals else "",
         *(f"ended run {run} as {status}" for run, status in done.verdicts.items()),
     ]
-    text = f"{done.path}: {', '.join(filter(None, parts)) or 'nothing was missing'}"
+    said = ", ".join(filter(None, parts))
     if not done.is_done:
-        text += (
-            f"; not finished{f': {done.error}' if done.error else ''}. Make room or make the folder writable, then run it again"
-        )
-    return words.printable(text)
+        reason = f": {done.error}" if done.error else ""
+        unfinished = f"not finished{reason}. Make room, or the folder writable, and run it again"
+        said = f"{said}; {unfinished}" if said else unfinished
+    return words.printable(f"{done.path}: {said or 'nothing was missing'}")
 
 
 def to_data(done: Finished) -> dict[str, Any]:

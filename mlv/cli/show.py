@@ -47,7 +47,7 @@ def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Grou
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for heading, lines in _sections(overview, subs, unicode):
-        body = list(lines)
+        body = _readable(lines)
         if body:
             grid.add_row(heading, Group(*body))
     status = styled(overview.status, words.STATUS_STYLES.get(overview.status, ""))
@@ -73,6 +73,13 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "streams", [_streams(overview.path)]
     yield "metrics", _metrics(overview)
     yield "below", _below(overview, subs, unicode)
+
+
+def _readable(lines: Iterable[Any]) -> list[Any]:
+    try:
+        return list(lines)
+    except (AttributeError, KeyError, TypeError, ValueError):  # of another version, perhaps
+        return [styled("recorded in a form that this version does not know: mlv show --json", "yellow")]
 
 
 def _plain(text: object) -> Text:
@@ -109,7 +116,7 @@ def params_id(overview: Overview) -> str:
 
 
 def _parent(overview: Overview) -> Iterator[Text]:
-    parent = overview.meta.get("parent") or {}
+    parent = overview.parent
     if parent.get("id"):
         yield _plain(f"{parent.get('path')}  {str(parent['id'])[:8]}")
     checkpoint = parent.get("checkpoint") or {}

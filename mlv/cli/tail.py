@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, timezone
 from pathlib import Path
 from time import monotonic
@@ -126,7 +127,8 @@ def _step(event: Event) -> dict[str, Any]:
 def _content(event: Event) -> list[Text]:
     make = _CONTENTS.get(event.type)
     if make is not None and isinstance(event.data, dict):
-        return make(event, event.data)
+        with suppress(AttributeError, TypeError, ValueError):  # of a form that this version does not write
+            return make(event, event.data)
     name = [_name(event)] if event.name else []
     return [*name, *([] if event.type == "event" else [styled(event.type, "magenta")]), _data(event.data)]
 

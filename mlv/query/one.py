@@ -24,6 +24,7 @@ from mlv.store.streams import Skipped
 
 _FOLLOW_POLL_S = 0.02
 _FOLLOW_LOOK_S = 0.5
+_BEGIN = re.compile(rb'\{"run":"([^"\\]*)","seq":(\d{1,18}),"time":"([^"\\]*)"')
 
 
 class Events:
@@ -125,48 +126,57 @@ def _are_in_order(lines: Lines) -> bool:
     """Whether there is one stream at most, and it has its events in order already: then none has to be held in memory."""
     if len(lines.streams) > 1:
         return False
-    runs: dict[str, tuple[str, int]] = {}
-    before = ("", "", 0)
+    runs: dict[bytes, tuple[bytes, int]] = {}
+    before = (b"", b"", 0)
     for stream in lines.streams:
         for _, line in lines.raw(stream):
-            who = run_and_seq(line)
-            if who is None:
+            found = _who_and_when(line)
+            if found is None:
                 continue
-            time, last = runs.get(who[0], ("", 0))
-            key = (max(time, _time_text(line)), *who)
-            if who[1] < last or key < before:
+            run, seq, time = found
+            latest, last = runs.get(run, (b"", 0))
+            time = max(latest, time)
+            if seq < last or (time, run, seq) < before:
                 return False
-            runs[who[0]], before = (key[0], who[1]), key
+            runs[run], before = (time, seq), (time, run, seq)
     return True
 
 
 def _in_order(lines: Lines) -> Iterator[Event]:
-    """Merge several streams: sort light keys, and parse each line once, when its turn comes."""
-    runs: dict[str, list[tuple[int, str, str, int, bytes]]] = {}
+    """Sort light keys, and parse each line once, when its turn comes."""
+    runs: dict[bytes, list[tuple[int, bytes, str, int, bytes]]] = {}
     for stream in lines.streams:
         for start, line in lines.raw(stream):
-            who = run_and_seq(line)
-            if who is None:
+            found = _who_and_when(line)
+            if found is None:
                 lines.event(stream, start, line)  # notes it as skipped
                 continue
-            runs.setdefault(who[0], []).append((who[1], _time_text(line), stream, start, line))
+            run, seq, time = found
+            runs.setdefault(run, []).append((seq, time, stream, start, line))
     for _, _, _, _, stream, start, line in heapq.merge(*(_of_run(run, rows) for run, rows in runs.items())):
         event = lines.event(stream, start, line)
         if event is not None:
             yield event
 
 
-def _of_run(run: str, rows: list[tuple[int, str, str, int, bytes]]) -> Iterator[tuple[str, str, int, int, str, int, bytes]]:
+def _of_run(
+    run: bytes, rows: list[tuple[int, bytes, str, int, bytes]]
+) -> Iterator[tuple[bytes, bytes, int, int, str, int, bytes]]:
     """One run in the order of `seq`; a clock that jumps back does not take later events before earlier ones."""
-    latest = ""
+    latest = b""
     for number, (seq, time, stream, start, line) in enumerate(sorted(rows, key=lambda row: row[0])):
         latest = max(latest, time)
         yield latest, run, seq, number, stream, start, line
 
 
-def _time_text(line: bytes) -> str:
-    found = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
-    return found[1].decode("utf-8", "replace") if found else ""
+def _who_and_when(line: bytes) -> tuple[bytes, int, bytes] | None:
+    """Run, seq and time of a line, without reading it whole where mlv wrote it; None if it is no event."""
+    found = _BEGIN.match(line)
+    if found is not None:
+        return found[1], int(found[2]), found[3]
+    who = run_and_seq(line)
+    time = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
+    return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
 
 
 def name_matcher(pattern: str) -> Callable[[str], bool]:
@@ -177,12 +187,11 @@ def name_matcher(pattern: str) -> Callable[[str], bool]:
     """
     if not isinstance(pattern, str):
         raise InvalidPattern(f"pattern {pattern!r} is of type {type(pattern).__name__}: give a text", pattern=pattern)
-    literal = pattern.replace("{{", "\0").replace("}}", "\1")
-    if "{" in literal or "}" in literal:
+    if re.search("[{}]", re.sub(r"\{\{|\}\}", "", pattern)):
         raise InvalidPattern(
             f"pattern {pattern!r} has a single brace: double it, {{{{ or }}}}, to mean the brace", pattern=pattern
         )
-    segments = literal.replace("\0", "{").replace("\1", "}").split("/")
+    segments = pattern.replace("{{", "{").replace("}}", "}").split("/")
     expression = ""
     for position, segment in enumerate(segments):
         if segment == "**":
@@ -246,17 +255,17 @@ def latest_status(state: State, created: str, now: datetime) -> str:
     return "running" if age < LOST_AFTER else "lost"
 
 
-def watched_status(folder: Path, created: str) -> Callable[[], str]:
-    """A function that gives the status, and reads the log again only if it has grown."""
+def watched_state(folder: Path) -> Callable[[], State]:
+    """A function that gives the state of an experiment, and reads the log again only if it has grown."""
     known: list[tuple[dict[str, int], State]] = []
 
-    def status() -> str:
+    def state() -> State:
         sizes = {name: _size(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
         if not known or known[0][0] != sizes:
             known[:] = [(sizes, read_state(folder))]
-        return latest_status(known[0][1], created, datetime.now(timezone.utc))
+        return known[0][1]
 
-    return status
+    return state
 
 
 def status_of(folder: Path, created: str) -> str:

@@ -44,6 +44,15 @@ class Surroundings:
         """The writers' own runs."""
         return {claim.run for claim in self.claims.values()}
 
+    def and_later(self, later: Surroundings) -> Surroundings:
+        """What was at work at either of two moments."""
+        return Surroundings(
+            {**later.claims, **self.claims},
+            {*self.stale, *(stream for stream in later.stale if stream not in self.claims)},
+            list(dict.fromkeys([*self.waiting, *later.waiting])),
+            self.has_housekeeping,
+        )
+
 
 def surroundings(folder: Path) -> Surroundings:
     """Look around an experiment; nothing is changed."""

@@ -18,9 +18,9 @@ from mlv.query import seqs
 from mlv.query.evidence import Evidence, RunEvidence, StreamExamination, references
 from mlv.query.findings import Finding, Report, worst, worst_first
 from mlv.query.seqs import Range
-from mlv.query.surroundings import stream_size, stream_sizes, surroundings
+from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
-from mlv.store import claims, layout
+from mlv.store import layout
 from mlv.store.files import sha256_file
 from mlv.store.owners import process_is_gone
 
@@ -46,9 +46,9 @@ class _Examination:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        # In this order: a writer gives up a claim only after its last line.
         self._around = surroundings(folder)
         self._sizes = stream_sizes(folder)
+        self._has_grown = False
         self._evidence = Evidence()
         self._streams = [StreamExamination(folder, name, size, self._evidence) for name, size in self._sizes.items()]
         self._cut_off: set[str] = set()
@@ -58,6 +58,9 @@ class _Examination:
         """Everything that is found."""
         for stream in self._streams:
             stream.read()
+        # Looked at twice: a writer gives up its claims after its last line, and takes them before its first.
+        self._around = self._around.and_later(surroundings(self._folder))
+        self._has_grown = stream_sizes(self._folder) != self._sizes
         identity = self._judge_meta()
         for stream in self._streams:
             self._judge_end(stream)
@@ -76,6 +79,11 @@ class _Examination:
 
     def _find(self, verdict: str, text: str, file: str | None = None, start: int | None = None, end: int | None = None) -> None:
         self._evidence.findings.append(Finding(verdict, text, file, start, end))
+
+    @property
+    def _may_change(self) -> bool:
+        """Whether lines may still come, or came while the streams were read."""
+        return self._around.may_change or self._has_grown
 
     # The identity.
 
@@ -154,10 +162,8 @@ class _Examination:
 
     def _lost_its_end(self, stream: StreamExamination) -> bool:
         """Whether a seal must have stood at the end of the file, and does not."""
-        if stream.is_finished or self._around.may_change or not self._around.has_housekeeping:
+        if stream.is_finished or self._may_change or not self._around.has_housekeeping:
             return False
-        if claims.read(self._folder, stream.stream) or stream_size(self._folder, stream.stream) != stream.size:
-            return False  # somebody began to write since
         return any(self._is_over(run) for run, _ in self._unsealed(stream))
 
     # Numbers.
@@ -168,7 +174,7 @@ class _Examination:
         for run in self._evidence.runs.values():
             present[run.id], doubled = seqs.merged(numbers.ranges() for numbers in run.seqs.values())
             if doubled:
-                text = f"{_events(doubled)} of run {run.id} stand in {_files(run.seqs)} more than once: lines were added"
+                text = f"{_files(run.seqs)}: {_events(doubled)} of run {run.id} more than once, so lines were added"
                 self._find("edited", f"{text}. Restore it from a copy")
         self._judge_renamed(present)
         for run in self._evidence.runs.values():
@@ -191,23 +197,20 @@ class _Examination:
             if other is not None:
                 self._renamed.add(run.id)
                 present[other], _ = seqs.merged([present[other], mine])
-                text = (
-                    f"{_events(mine)} in {_files(run.seqs)} name the run {run.id}, which nothing vouches for, and run {other}"
-                )
-                self._find("edited", f"{text} lacks just these: the name was changed. Restore it from a copy")
+                text = f"{_files(run.seqs)}: {_events(mine)} of run {run.id}, which nothing vouches for and run {other} lacks"
+                self._find("edited", f"{text}, so the name of the run was changed. Restore it from a copy")
 
     def _judge_gaps(self, run: RunEvidence, lost: list[Range]) -> None:
-        if not run.is_sealed and self._around.may_change:
+        if not run.is_sealed and self._may_change:
             what = self._recover() if self._around.wants_recovery else "they may come; verify again later"
-            self._find("unproven", f"{_events(lost)} of run {run.id} are in no stream yet: {what}")
+            self._find("unproven", f"no stream holds {_events(lost)} of run {run.id} yet: {what}")
             return
         cut = [gap for gap in lost if self._may_be_cut_off(run, gap)]
         gone = [gap for gap in lost if gap not in cut]
         if cut:
-            text = f"{_events(cut)} of run {run.id} are in no stream: they may have stood in what was cut off"
-            self._find("truncated", text)
+            self._find("truncated", f"no stream holds {_events(cut)} of run {run.id}: what was cut off may have held them")
         if gone:
-            text = f"{_events(gone)} of run {run.id} are in no stream: lines, or a stream's whole file, were removed"
+            text = f"no stream holds {_events(gone)} of run {run.id}: lines, or a stream's whole file, were removed"
             self._find("missing", f"{text}. Restore them from a copy")
 
     def _may_be_cut_off(self, run: RunEvidence, gap: Range) -> bool:
@@ -219,8 +222,8 @@ class _Examination:
         return [run for run in self._evidence.runs.values() if run.started is not None]
 
     def _is_over(self, run: RunEvidence) -> bool:
-        """Whether a run adds no more lines; a writer's own run, which nobody starts, is over when it has no claim."""
-        return run.is_ended or run.started is None or self._status(run) == "killed"
+        """Whether a run adds no more lines: it said so, was sealed, or nobody is there to write them."""
+        return run.is_ended or run.is_sealed or not self._may_change or self._status(run) == "killed"
 
     def _status(self, run: RunEvidence) -> str:
         process = run.started.process if run.started is not None else None
@@ -236,12 +239,14 @@ class _Examination:
                 self._find("unproven", f"run {run.id} has no run_ended: {self._why_unended(run)}")
 
     def _why_unended(self, run: RunEvidence) -> str:
+        if self._is_over(run) and not self._around.wants_recovery:
+            return "its end was lost, or the log was copied while it went on"
         status = self._status(run)
         if status == "running":
             return "it is still going on; verify again when it has ended"
         if status == "lost":
             return f"it was last heard of at {run.last_heard}; `mlv recover {self._folder}` on its machine finishes it"
-        return f"its process died; {self._recover()}" if self._around.may_change else "its process is gone, and its end lost"
+        return f"its process died; {self._recover()}"
 
     def _unsealed(self, stream: StreamExamination) -> list[tuple[RunEvidence, Range]]:
         """Runs with lines that no seal covers, and the bytes between which these lie."""
@@ -250,7 +255,7 @@ class _Examination:
 
     def _judge_unsealed(self, stream: StreamExamination) -> None:
         """Say which lines no seal covers, where nothing said so far accounts for that."""
-        if self._around.may_change or stream.stream in self._cut_off:
+        if self._may_change or stream.stream in self._cut_off:
             return
         for run, (start, end) in self._unsealed(stream):
             if self._is_over(run) and run.id not in self._renamed:
@@ -271,13 +276,15 @@ class _Examination:
         except OSError as error:
             self._find("missing", f"{path} cannot be read: {error.strerror}. Restore it from a copy", path)
             return
-        recorded = reference.get("size")
-        if isinstance(recorded, int) and size < recorded:
-            text = f"{path} has {size} bytes, and {recorded} were recorded: the rest is cut off. Restore it from a copy"
-            self._find("truncated", text, path, size, recorded)
-        elif sha256 != reference.get("sha256"):
-            text = f"{path} was edited: its SHA-256 is {sha256}, and {reference.get('sha256')} was recorded"
-            self._find("edited", f"{text}. Restore it from a copy", path)
+        recorded, recorded_size = reference.get("sha256"), reference.get("size")
+        if isinstance(recorded_size, int) and size < recorded_size:
+            text = f"{path} has {size} bytes, and {recorded_size} were recorded: the rest is cut off. Restore it from a copy"
+            self._find("truncated", text, path, size, recorded_size)
+        elif not isinstance(recorded, str):
+            self._find("unproven", f"no SHA-256 of {path} was recorded: nothing proves that it is as it was", path)
+        elif sha256 != recorded:
+            text = f"{path} was edited: its SHA-256 is {sha256}, and {recorded} was recorded. Restore it from a copy"
+            self._find("edited", text, path)
 
     # Who is at work.
 
@@ -288,6 +295,8 @@ class _Examination:
         for (pid, machine), streams in sorted(writers.items()):
             text = f"process {pid} on {machine} may still write into {_files(streams)}: verify again when it is done"
             self._find("unproven", text)
+        if self._has_grown:
+            self._find("unproven", "the streams changed while they were read: verify again")
         if self._around.stale:
             self._find("unproven", f"the process that wrote {_files(self._around.stale)} died: {self._recover()}")
         for place in self._around.waiting:

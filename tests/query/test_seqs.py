@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_merged_ranges_are_apart_and_in_order(parts):
     """Between two merged ranges at least one number is missing."""
     whole, _ = merged(taken(part).ranges() for part in parts)
 
-    assert all(last + 1 < first for (_, last), (first, _) in zip(whole, whole[1:], strict=False))
+    assert all(last + 1 < first for (_, last), (first, _) in pairwise(whole))
 
 
 @hypothesis.given(parts)

@@ -1,0 +1,151 @@
+"""What all commands share: help, version, errors, pipes, and how an experiment is named."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlv
+from mlv.cli import choose
+from mlv.errors import InvalidArgument, NotAnExperiment
+
+COMMANDS = ["ls", "show", "tail", "verify", "recover"]
+
+
+def test_help_names_every_command(command):
+    """`mlv --help` says in a line what each command does."""
+    shown = command("--help")
+
+    assert shown.returncode == 0
+    assert all(name in shown.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command(command, name):
+    """Each command has its own help."""
+    assert "Usage: mlv " + name in command(name, "-h").stdout
+
+
+def test_version(command):
+    """`mlv --version` prints the version of the package."""
+    assert command("--version").stdout == f"mlv {mlv.__version__}\n"
+
+
+def test_help_is_light(tmp_path):
+    """What only some commands need is not imported for the help."""
+    source = (
+        "import sys; sys.argv = ['mlv', '--help']\n"
+        "import atexit; atexit.register(lambda: print(sorted({'git', 'psutil', 'filelock', 'numpy'} & sys.modules.keys())))\n"
+        "from mlv.cli import main; main()"
+    )
+    shown = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert shown.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["ls", "nowhere"], "mlv: 'nowhere' does not exist: give a folder that holds experiments\n"),
+        (["ls", "runs/digits/meta.json"], "mlv: 'runs/digits/meta.json' is a file: give a folder that holds experiments\n"),
+        (
+            ["show", "digit"],
+            "mlv: there is no experiment 'digit' at or below '.', by path, ID or name: did you mean 'digits'?\n",
+        ),
+        (["tail", "runs/digits", "--name", "{"], "mlv: pattern '{' has a single brace: double it"),
+        (["recover", "nowhere"], "mlv: 'nowhere' does not exist"),
+    ],
+)
+def test_errors_are_one_line(command, runs, arguments, said):
+    """What goes wrong is said in one line on stderr, without a traceback, and the status is 2."""
+    failed = command(*arguments)
+
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr.startswith(said)
+    assert failed.stderr.count("\n") == 1
+
+
+def test_a_reader_that_goes_away(runs, tmp_path):
+    """Nothing is said when the other end of a pipe is closed, as by `head`."""
+    shown = subprocess.run(
+        f"{sys.executable} -m mlv tail --json -n 100 runs/digits | true",
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, shell=True,
+    )  # fmt: skip
+
+    assert shown.stderr == ""
+
+
+def test_interrupted(runs, tmp_path):
+    """Ctrl-C ends a command without a word."""
+    exp = mlv.Exp.open(runs / "digits")
+    exp.log({"loss": 1})
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "mlv", "tail", "-f", "-n", "1", "runs/digits"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    exp.close()
+
+    assert (process.returncode, errors) == (130, "")
+
+
+class TestChoosing:
+    @pytest.mark.parametrize("path", ["", "meta.json", "model.npz", "squeeze"])
+    def test_by_path(self, runs, path):
+        """A folder means the experiment that it holds or lies in, and a file the one that it belongs to."""
+        assert choose.experiment(str(runs / "digits" / path), Path()) == runs / "digits"
+
+    def test_the_innermost(self, runs):
+        """A path within a sub-experiment means that one."""
+        inner = runs / "digits" / "squeeze" / "subexp_1"
+
+        assert choose.experiment(str(inner / "log.jsonl"), Path()) == inner
+
+    def test_by_id(self, runs):
+        """Four digits of an ID do, in any case."""
+        exp = mlv.Exp.open(runs / "digits")
+
+        assert choose.experiment(exp.id[:4].upper(), runs) == runs / "digits"
+        assert choose.experiment(exp.id, runs) == runs / "digits"
+
+    @pytest.mark.parametrize("name", ["subexp_1", "squeeze/subexp_1", "digits/squeeze/subexp_1"])
+    def test_by_name(self, runs, name):
+        """A name does if no other experiment has it; folders above make it plain."""
+        assert choose.experiment(name, runs) == runs / "digits" / "squeeze" / "subexp_1"
+
+    def test_several(self, runs, tmp_path):
+        """A name of several experiments is refused, and all of them are listed."""
+        shutil.copytree(runs / "digits", runs / "copies" / "digits")
+
+        with pytest.raises(InvalidArgument, match="'digits' means 2 experiments") as caught:
+            choose.experiment("digits", runs)
+
+        assert str(runs / "digits") in str(caught.value)
+        assert str(runs / "copies" / "digits") in str(caught.value)
+
+    @pytest.mark.parametrize("word", ["dig", "DIGIT", "digti"])
+    def test_close_names(self, runs, word):
+        """Names that hold the word, or look like it, are told."""
+        with pytest.raises(NotAnExperiment, match="did you mean 'digits'"):
+            choose.experiment(word, runs)
+
+    def test_none_at_all(self, tmp_path):
+        """Where there are no experiments at all, it is said where they were looked for."""
+        with pytest.raises(NotAnExperiment, match=f"at or below '{tmp_path}', nor any other"):
+            choose.experiment("digits", tmp_path)
+
+    def test_unreadable_ids_are_passed_over(self, runs):
+        """An experiment whose meta.json cannot be read does not keep others from being found."""
+        broken = runs / "broken"
+        broken.mkdir()
+        (broken / "meta.json").symlink_to("/proc/self/mem")
+
+        assert choose.experiment(mlv.Exp.open(runs / "digits").id[:6], runs) == runs / "digits"

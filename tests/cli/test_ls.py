@@ -1,0 +1,229 @@
+"""What `mlv ls` prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import mlv
+from mlv.cli import ls, words
+from mlv.cli.overview import Overview, look_at, tree
+from mlv.query.latest import Latest
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The lines of a table, cut at the gaps between columns."""
+    return [re.split(" {2,}", line.strip()) for line in text.splitlines()]
+
+
+def test_table(command, runs):
+    """A row tells name, kind, status, start, duration, metrics and ID; sub-experiments stand below their experiment."""
+    shown = command("ls", "runs")
+
+    assert shown.returncode == 0
+    heading, first, second = rows(shown.stdout)
+    assert heading == ["name", "kind", "status", "started", "duration", "metrics", "id"]
+    assert first[:2] == ["digits", "ok"]
+    assert first[4:] == ["train/loss=0.2000", "train/acc=0.2", "q=1", mlv.Exp.open(runs / "digits").short_id]
+    assert second[:3] == ["└─ subexp_1", "squeeze", "failed"]
+
+
+def test_nothing_is_cut_where_there_is_no_terminal(command, tmp_path):
+    """In a pipe names and metrics stand in full, on one line, without colours and without blanks at its end."""
+    name = "a_name_that_is_rather_long" * 5
+    exp = mlv.Exp(tmp_path / "runs", name, capture=())
+    exp.log({f"a/metric/with/a/long/name/{letter}": 0.5 for letter in "abcd"})
+    exp.close()
+
+    lines = command("ls", "runs", env={**os.environ, "COLUMNS": "40"}).stdout.splitlines()
+
+    assert len(lines) == 2
+    assert lines[1].startswith(name)
+    assert all(f"a/metric/with/a/long/name/{letter}=0.5" in lines[1] for letter in "abcd")
+    assert "\x1b" not in lines[1]
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_json(command, runs):
+    """Every experiment is one JSON object on a line of its own, NaN being null."""
+    exp = mlv.Exp.open(runs / "digits")
+    exp.log({"nan": float("nan")})
+    exp.close()
+
+    first, second = map(json.loads, command("ls", "runs", "--json").stdout.splitlines())
+
+    assert first["name"] == "digits"
+    assert (first["id"], first["status"], first["tags"], first["error"]) == (exp.id, "ok", ["paper"], None)
+    assert first["metrics"] == {"nan": None, "train/loss": 0.2, "train/acc": 0.2, "q": 1}
+    assert first["started"].endswith("Z")
+    assert (second["kind"], second["parent"], second["path"]) == ("squeeze", exp.id, "runs/digits/squeeze/subexp_1")
+
+
+def test_the_current_folder(command, runs):
+    """Without a folder the current one is listed."""
+    assert "runs/digits" in command("ls").stdout
+
+
+def test_none(command, tmp_path):
+    """Where there are no experiments it is said, on stderr."""
+    shown = command("ls")
+
+    assert (shown.returncode, shown.stdout) == (0, "")
+    assert shown.stderr == "mlv: no experiments at or below '.'\n"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 99, "params": {}}', "\udcff"])
+def test_a_broken_one_among_others(command, runs, content):
+    """An experiment that cannot be read is shown with its error, and hides no other one."""
+    broken = runs / "broken"
+    broken.mkdir()
+    (broken / "meta.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+
+    shown = command("ls", "runs")
+
+    assert shown.returncode == 0
+    assert "digits" in shown.stdout
+    assert [cells[1] for cells in rows(shown.stdout) if cells[0] == "broken"] == ["broken"]
+    assert "\nbroken: " in shown.stdout
+
+
+def test_an_edited_one(command, runs):
+    """An experiment whose meta.json was edited is marked."""
+    path = runs / "digits" / "meta.json"
+    path.chmod(0o644)
+    path.write_text(path.read_text().replace("0.1", "0.2"))
+
+    assert "digits: meta.json was edited: its ID is" in command("ls", "runs").stdout
+
+
+def test_a_running_one(command, tmp_path):
+    """An experiment that is being written is running, and its duration goes on."""
+    exp = mlv.Exp(tmp_path, "exp", capture=())
+    exp.flush()
+
+    shown = json.loads(command("ls", "--json").stdout)
+    exp.close()
+
+    assert shown["status"] == "running"
+    assert shown["duration_s"] > 0
+
+
+def test_listing_changes_nothing(command, runs):
+    """Listing only reads."""
+    before = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+
+    command("ls", "runs")
+
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
+
+
+def overview(path: str, **fields: object) -> Overview:
+    described = {"id": "0123456789abcdef", "status": "interrupted", "created": NOW - timedelta(days=1), "now": NOW, **fields}
+    return Overview(Path(path), **described)  # type: ignore[arg-type]
+
+
+def printed(overviews: list[Overview], width: int) -> list[str]:
+    console = Console(width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(ls.table(tree(overviews, Path("runs")), width))
+    return captured.get().splitlines()
+
+
+METRICS = {name: Latest(0.123456, 1, NOW) for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")}
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
+def test_it_fits(width):
+    """Whatever the width, no line is longer, and every ID can be read."""
+    lines = printed([overview("runs/a_rather_long_name_of_an_experiment", kind="squeeze", metrics=METRICS)], width)
+
+    assert all(len(line) <= width for line in lines)
+    assert lines[0].split()[0] == "name"
+    assert lines[1].rstrip().endswith("01234567")
+    assert "interrupted" in lines[1]
+
+
+def test_a_tree_of_folders():
+    """Experiments within others are drawn as a tree; the folder of the kind is left out, others are not."""
+    paths = ["a", "a/squeeze/one", "a/squeeze/one/tune/deep", "a/other/two", "group/b"]
+    overviews = [overview(f"runs/{path}", kind=path.split("/")[-2] if "/" in path else None) for path in paths]
+    overviews[3] = overview("runs/a/other/two", kind="squeeze")
+
+    drawn = [branch.guide + branch.label for branch in tree(overviews, Path("runs"))]
+
+    assert drawn == ["a", "├─ one", "│  └─ deep", "└─ other/two", "group/b"]
+
+
+def test_a_tree_without_unicode():
+    """Where the terminal knows no lines, the tree is drawn with letters."""
+    overviews = [overview("runs/a"), overview("runs/a/k/b"), overview("runs/a/k/c")]
+
+    drawn = [branch.guide + branch.label for branch in tree(overviews, Path("runs"), unicode=False)]
+
+    assert drawn == ["a", "|- k/b", "`- k/c"]
+
+
+def test_names_cannot_command_the_terminal():
+    """Control characters in a name are shown, not obeyed, and brackets are no markup."""
+    lines = printed([overview("runs/[red]a\x1b[31m", kind="x\x07")], 120)
+
+    assert "[red]a\\x1b[31m" in lines[1]
+    assert "x\\x07" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""), (0.0042, "4 ms"), (3.21, "3.2 s"), (59.9, "59.9 s"), (63, "1 min 03 s"), (3599.9, "1 h 00 min"),
+        (18420, "5 h 07 min"), (100 * 3600, "4 d 04 h"),
+    ],
+)  # fmt: skip
+def test_durations(seconds, text):
+    """A duration is told in units that suit it."""
+    assert words.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "format", "text"),
+    [
+        (0.123456, None, "0.1235"), (0.123456, ".2f", "0.12"), (0.5, ".1%", "50.0%"), (12345.678, None, "12345.7"),
+        (7, None, "7"), (True, None, "true"), (None, None, "null"), (float("nan"), None, "nan"), (float("-inf"), None, "-inf"),
+        (0.5, "no format", "0.5"), ("text", ".3f", "text"), (123456789, None, "123456789"), (3, ".2f", "3.00"),
+    ],
+)  # fmt: skip
+def test_numbers(value, format, text):
+    """A value is told by the format that describes it, else in a few digits."""
+    assert words.number(value, format) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (123_456, "123 kB"), (25e9, "25.0 GB"), (3e13, "30000 GB")],
+)
+def test_sizes(count, text):
+    """A size is told in units that suit it."""
+    assert words.size(int(count)) == text
+
+
+def test_moments():
+    """A moment is told as briefly as it is plain."""
+    assert words.moment(NOW, NOW).startswith("Nov 2")
+    assert words.moment(NOW.replace(year=2024), NOW) == "2024-11-21"
+    assert words.moment(None, NOW) == ""
+
+
+def test_described_metrics_come_first(runs):
+    """Where there is room for a few metrics, those that were described are shown first."""
+    exp = mlv.Exp.open(runs / "digits")
+    exp.log({"zzz": 1})
+    exp.close()
+
+    assert list(look_at(runs / "digits", NOW).first_metrics(2)) == ["train/loss", "zzz"]
