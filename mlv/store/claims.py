@@ -70,12 +70,35 @@ def claim(folder: Path, stream: str, mine: Claim) -> Granted:
         made.mkdir(exist_ok=True)
     if read(folder, stream) == mine or _create(path, mine):
         return Granted(stream, was_stale=False)
-    if _take_over(path, mine):
+    if take_over(folder, stream, mine):
         return Granted(stream, was_stale=True)
     beside = f"{stream}@{mine.run}"
     if read(folder, beside) != mine:
         _create(layout.claim_path(folder, beside), mine)
     return Granted(beside, was_stale=False)
+
+
+def take_over(folder: Path, stream: str, mine: Claim) -> bool:
+    """Replace the claim of an owner that is provably gone; False if there is none such, or somebody else was faster.
+
+    Raises:
+        OSError: The claim's file cannot be written.
+    """
+    path = layout.claim_path(folder, stream)
+    held = _read(path)
+    if held is None or not held.owner.is_gone():
+        return False
+    from filelock import FileLock
+
+    lock = FileLock(path.parent / ".lock")
+    # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
+    with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
+        lock.acquire(timeout=_LOCK_TIMEOUT_S)
+    try:
+        return _succeed(path, held, mine)
+    finally:
+        with suppress(OSError, NotImplementedError):
+            lock.release()
 
 
 def release(folder: Path, stream: str, mine: Claim) -> None:
@@ -140,24 +163,6 @@ def _write_new(path: Path, mine: Claim) -> None:
 
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-
-
-def _take_over(path: Path, mine: Claim) -> bool:
-    """Replace the claim of an owner that is provably gone; False if there is none such."""
-    held = _read(path)
-    if held is None or not held.owner.is_gone():
-        return False
-    from filelock import FileLock
-
-    lock = FileLock(path.parent / ".lock")
-    # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
-    with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
-        lock.acquire(timeout=_LOCK_TIMEOUT_S)
-    try:
-        return _succeed(path, held, mine)
-    finally:
-        with suppress(OSError, NotImplementedError):
-            lock.release()
 
 
 def _succeed(path: Path, held: Claim, mine: Claim) -> bool:

@@ -20,7 +20,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
         OSError: It could not be written; nothing is left behind.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)

@@ -27,7 +27,7 @@ class SystemFiles:
 
     def open(self, path: str, flags: int) -> int:
         """As `os.open`; new files honour the umask."""
-        return os.open(path, flags | os.O_CLOEXEC, 0o666)
+        return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
 
     write = staticmethod(os.write)
     fsync = staticmethod(os.fsync)

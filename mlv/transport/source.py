@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import mmap
 import os
 import struct
@@ -50,6 +49,8 @@ class Source:
             BlockingIOError: Another writer has it.
             OSError, ValueError: It is none, or is gone.
         """
+        import fcntl  # not everywhere; where it is missing there are no rings
+
         self.path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:

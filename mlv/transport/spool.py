@@ -19,27 +19,15 @@ ERRORS = "writer.err"
 RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
 
-_NETWORK = (
-    "nfs",
-    "cifs",
-    "smb",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "ceph",
-    "afs",
-    "9p",
-    "fuse",
-    "glusterfs",
-    "panfs",
-    "wekafs",
-)
+_NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse", "glusterfs", "panfs", "wekafs")
 
 
 def bases(environ: Mapping[str, str] = os.environ) -> list[Path]:
     """Folders that may hold spools, best first: `MLV_SPOOL`, shared memory, the temporary folder; none on a network."""
     import tempfile  # costs 2 ms, which `import mlv` shall not
 
+    if not hasattr(os, "getuid"):
+        return []  # a system whose processes cannot share a ring as these do: the inline twin serves
     explicit = chosen(environ)
     others = [Path(base) for base in ("/dev/shm", tempfile.gettempdir(), "/var/tmp")]  # noqa: S108 - made private below
     local = [base for base in others if not _is_on_network(base)]

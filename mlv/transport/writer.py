@@ -6,13 +6,12 @@ Started as `python -I -S -c ...` by `launch.py`. `recovery.py` calls `rescue` in
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -54,11 +53,7 @@ class Writer:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        place: Path,
-        files: FileLayer | None = None,
-        serves: Callable[[Owner], bool] = lambda owner: True,
+        self, folder: Path, place: Path, files: FileLayer | None = None, serves: Callable[[Owner], bool] = lambda owner: True
     ) -> None:
         """Prepare to drain the rings of the processes that `serves` accepts."""
         self._folder, self._place, self._serves = folder, place, serves
@@ -324,7 +319,7 @@ class Writer:
             OSError: Something is left to do.
         """
         for stream in claims.stale(self._folder):
-            self._journal.path(stream)
+            self._journal.take_over(stream)
         self._settle_stale()
         self._journal.close()
         self._journal = Journal(self._folder, self._files)
@@ -388,6 +383,8 @@ def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) 
 
 def lock(place: Path, wait_s: float) -> int | None:
     """Take the lock that makes a process the writer of a spool; None if another one has it and is at work."""
+    import fcntl  # not everywhere; where it is missing there are no spools, and the inline twin serves
+
     began = monotonic()
     while True:
         try:
@@ -410,14 +407,30 @@ def lock(place: Path, wait_s: float) -> int | None:
 
 def is_unattended(path: Path) -> bool:
     """Whether a ring has no writer that lives."""
+    words = _words(path)
+    return bool(words) and not _is_attended(words)
+
+
+def is_held_up(path: Path) -> bool:
+    """Whether a ring has a writer that lives, but cannot write."""
+    words = _words(path)
+    return bool(words) and _is_attended(words) and words[f.W_ERRNO] != 0
+
+
+def _is_attended(words: Sequence[int]) -> bool:
+    pid = words[f.W_WRITER_PID]
+    return pid != 0 and process_start(pid) == str(words[f.W_WRITER_START])
+
+
+def _words(path: Path) -> Sequence[int]:
+    """The first words of a ring's header; empty if the ring is gone, or is none."""
+    size = f.W_WRITER_START * 8 + 8
     try:
         with open(path, "rb") as file:
-            header = file.read(f.W_WRITER_START * 8 + 8)
+            header = file.read(size)
     except OSError:
-        return False
-    words = [int.from_bytes(header[i : i + 8], "little") for i in range(0, len(header), 8)]
-    pid, start = words[f.W_WRITER_PID], words[f.W_WRITER_START]
-    return pid == 0 or process_start(pid) != str(start)
+        return ()
+    return () if len(header) < size else [int.from_bytes(header[i : i + 8], "little") for i in range(0, len(header), 8)]
 
 
 def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
