@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,7 +35,7 @@ _ROW_TIMEOUT_S = 600
 def main() -> int:
     options = _options()
     if options.row:
-        print(json.dumps([figure.__dict__ for figure in ROWS[options.row](options.quick)]))
+        print(json.dumps([asdict(figure) for figure in ROWS[options.row](options.quick)]))
         return 0
     figures, crashed = [], 0
     for name in options.only or ROWS:
@@ -54,8 +55,8 @@ def main() -> int:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=mlv.__doc__)
-    parser.description = "What mlv costs, beside W: the same dict by hand, orjson.dumps and os.write."
+    about = "What mlv costs, beside W, the same by hand: a dict with the time, orjson.dumps, os.write to an O_APPEND file."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
@@ -68,12 +69,10 @@ def _in_fresh_interpreter(name: str, quick: bool) -> list[Figure]:
     """Measure one row in a process and a spool of its own, so that rows do not disturb each other."""
     command = [sys.executable, "-m", "benchmarks", "--row", name, *(["--quick"] if quick else [])]
     in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    path = os.pathsep.join([str(Path(package.__file__ or "").parents[1]) for package in (mlv, sys.modules["benchmarks"])])
+    path = os.pathsep.join(filter(None, sys.path))  # the current folder, too: scripts that rows start lie elsewhere
     with TemporaryDirectory(prefix="mlv-bench-", dir=in_memory, ignore_cleanup_errors=True) as spool:
         environment = {**os.environ, "MLV_SPOOL": spool, "PYTHONPATH": path}
-        done = subprocess.run(
-            command, env=environment, check=True, capture_output=True, text=True, timeout=_ROW_TIMEOUT_S
-        )
+        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=_ROW_TIMEOUT_S)
     return [Figure(**data) for data in json.loads(done.stdout)]
 
 
@@ -83,7 +82,7 @@ def _machine() -> dict[str, Any]:
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": platform.platform(terse=True),
         "cpu": f"{os.cpu_count()} x {_cpu()}",
-        "load": "load {:.1f}".format(os.getloadavg()[0]),
+        "load": f"load {os.getloadavg()[0]:.1f}",
     }
 
 

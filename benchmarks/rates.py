@@ -19,7 +19,7 @@ write = os.write
 
 def busy_thread(quick: bool) -> list[Figure]:
     """Calls a second while another thread runs pure Python all the time."""
-    length_s, repetitions = (0.5, 2) if quick else (1.5, 5)
+    length_s, repetitions = (0.5, 3) if quick else (1.5, 7)
     loss, acc, lr = LOSS, ACC, LR
     with folder() as place, file_by_hand(place) as fd, experiment(place) as exp:
         log = exp.log
@@ -47,7 +47,7 @@ def busy_thread(quick: bool) -> list[Figure]:
 
 def throughput(quick: bool) -> list[Figure]:
     """100,000 calls back to back, until every line is in the file."""
-    count, repetitions = (20_000, 3) if quick else (100_000, 9)
+    count, repetitions = 100_000, 3 if quick else 15
     loss, acc, lr = LOSS, ACC, LR
     with folder() as place:
 

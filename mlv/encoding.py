@@ -52,6 +52,12 @@ _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2
 
 
+class Reference(dict[str, Any]):
+    """A pointer to a file or to another experiment, in its JSON form: its `_mlv` is the format's own, not a user's key."""
+
+    __slots__ = ()
+
+
 class Conversion:
     """One walk over a value: gives its JSON form, and notes what JSON cannot hold.
 
@@ -98,6 +104,8 @@ class Conversion:
             return self._number(float.__float__(value), pointer)
         if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return self._list(value, path, pointer, depth)
+        if isinstance(value, Reference):
+            return dict(value)
         mapping = as_mapping(value)
         if mapping is not None:
             return self._mapping(mapping, path, pointer, depth)
@@ -460,7 +468,7 @@ def _single(value: Any) -> Any:
 
 def _is_filled_mapping(value: Any) -> bool:
     try:
-        return isinstance(value, Mapping) and len(value) > 0
+        return isinstance(value, Mapping) and len(value) > 0 and not isinstance(value, Reference)
     except Exception:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,10 +20,10 @@ from mlv import notices
 @pytest.fixture(autouse=True)
 def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep the rings of each test apart from those of the machine, and see that none is left behind."""
-    base = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    with tempfile.TemporaryDirectory(prefix="mlv-test-", dir=base) as folder:
-        monkeypatch.setenv("MLV_SPOOL", folder)
-        yield Path(folder)
+    folder = tempfile.mkdtemp(prefix="mlv-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    monkeypatch.setenv("MLV_SPOOL", folder)
+    yield Path(folder)
+    wait_until(lambda: _is_removed(folder))
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +44,12 @@ def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, **settings)  # type: ignore[call-overload,no-any-return]
 
     return run
+
+
+def _is_removed(folder: str) -> bool:
+    """Remove a folder in which a writer may be busy still, after a run that nobody waited for."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return not os.path.exists(folder)
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mlv.errors import InvalidArgument
 from mlv.experiment.exp import Exp
 
 if TYPE_CHECKING:  # who has a parser has imported it
@@ -39,8 +40,12 @@ def exp_from_args(
         params: More params; they win over arguments of the same name.
 
     Raises:
+        InvalidArgument: `args_to_ignore` is one text.
         MlvError: As `Exp`.
     """
+    if isinstance(args_to_ignore, str):
+        text = f"args_to_ignore={args_to_ignore!r} is one text: give a list, [{args_to_ignore!r}]"
+        raise InvalidArgument(text, args_to_ignore=args_to_ignore)
     given = vars(args)
     ignored = {*_OWN, *args_to_ignore}
     settings = {key: value for key, value in given.items() if key not in ignored}

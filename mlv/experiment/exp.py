@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,10 +23,9 @@ from mlv.experiment.making import Making, Parts, checked_path, checked_tags, lat
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
-from mlv.query.one import Events, RunView, latest_status, views, watched_status
+from mlv.query.one import Events, RunView, latest_status, views, watched_state
 from mlv.state import State
 from mlv.store import layout
-from mlv.store.reading import read_state
 
 _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
@@ -43,7 +42,7 @@ class Exp:
     forked and spawned children, whose events are those of a run of their own.
     """
 
-    __slots__ = ("__weakref__", "_edited", "_folder", "_log", "_meta", "_params", "_redactor", "_session")
+    __slots__ = ("__weakref__", "_edited", "_folder", "_log", "_meta", "_params", "_read_state", "_redactor", "_session")
 
     _folder: Path
     _meta: Meta
@@ -52,6 +51,7 @@ class Exp:
     _redactor: Redactor
     _params: FrozenDict | None
     _edited: MetaEdited | None
+    _read_state: Callable[[], State]
 
     def __init__(
         self,
@@ -230,10 +230,9 @@ class Exp:
 
     @property
     def sub_exps(self) -> list[Exp]:
-        """The experiments below this one that name it as their parent, in order of path."""
+        """The experiments below this one that name it as their parent, in order of path; one that cannot be read warns."""
         below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
-        found = [folder for folder in below if (identity.read_meta(folder).content.get("parent") or {}).get("id") == self.id]
-        return [Exp.open(folder) for folder in found]
+        return [Exp.open(folder) for folder in below if _parent_id(folder) == self.id]
 
     # What happened.
 
@@ -266,8 +265,7 @@ class Exp:
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
         if not follow:
             return events
-        status = watched_status(self._folder, self._meta.content.get("created", ""))
-        return events.follow(lambda: status() != "running")
+        return events.follow(lambda: self.status != "running")
 
     # Logging.
 
@@ -380,6 +378,7 @@ class Exp:
             "_params": parts.params,
             "_edited": parts.edited,
             "_log": Logger(parts.session, layout.DEFAULT_STREAM),
+            "_read_state": watched_state(parts.folder),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -396,7 +395,7 @@ class Exp:
 
     def _state(self) -> State:
         self._session.drain(_READ_OWN_WRITES_S)
-        return read_state(self._folder)
+        return self._read_state()
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Exp does not change: {name} stays as it is (add_params, add_tags and add_note add to it)")
@@ -432,6 +431,15 @@ def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
         return _made(making, folder, "error")
     except ExperimentExists:
         return making.open(folder, may_change)  # somebody else made it just now
+
+
+def _parent_id(folder: Path) -> str | None:
+    try:
+        parent = identity.read_meta(folder).content.get("parent")
+    except NotAnExperiment as error:
+        warn(str(error), MlvWarning)
+        return None
+    return parent.get("id") if isinstance(parent, dict) else None
 
 
 def _refuse_changes(known: Mapping[str, Any], given: Mapping[str, Any], name: str) -> None:

@@ -55,7 +55,7 @@ class Making:
         """
         self._plain, self._nonfinite = params_.plain_params(params)
         self._real = params_.restored_params(self._plain, self._nonfinite)
-        self._kind, self._tags, self._notes = kind, checked_tags(tags), notes
+        self._kind, self._tags, self._notes = kind, checked_tags(tags), _checked_notes(notes)
         self._captures, self._redactor = captures, redactor
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
@@ -139,11 +139,19 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     """
     if isinstance(tags, str):
         raise InvalidArgument(f"tags={tags!r} is one text: give a list, [{tags!r}]", tags=tags)
+    if not isinstance(tags, Iterable):
+        raise InvalidArgument(f"tags={tags!r} is of type {type(tags).__name__}: give a list of words", tags=tags)
     found = list(tags)
     wrong = [tag for tag in found if not isinstance(tag, str) or not tag]
     if wrong:
         raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=found)
     return list(dict.fromkeys(found))
+
+
+def _checked_notes(notes: object) -> str | None:
+    if notes is None or isinstance(notes, str):
+        return notes
+    raise InvalidArgument(f"notes={notes!r:.100} is of type {type(notes).__name__}: give a text", notes=notes)
 
 
 def checked_path(path: Any, what: str) -> Path:

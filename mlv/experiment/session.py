@@ -88,7 +88,7 @@ class Session:
     def start(self) -> None:
         """Begin the run, unless it has begun: `run_started` is its first event."""
         with self._lock:
-            if not isinstance(self.channel, Unstarted):
+            if self.is_started or self.is_closed:
                 return
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
@@ -241,6 +241,9 @@ def _end_with_process() -> None:
         from multiprocessing.util import Finalize
 
         Finalize(None, _close_all, exitpriority=100)
+        if sys.version_info >= (3, 13) and "print_exc" not in _hooked:
+            _hooked.add("print_exc")
+            _keep_what_ends_a_child()
 
 
 def _close_all() -> None:
@@ -253,12 +256,29 @@ def _uncaught() -> BaseException | None:
     """The exception that ends this process, None if it ends well."""
     if hasattr(sys, "ps1") or sys.flags.interactive:
         return None  # a statement or a notebook cell failed, not the process
-    # Within multiprocessing's child the exception is on its way; elsewhere the interpreter has shown it, and kept it.
-    return sys.exc_info()[1] or getattr(sys, "last_value", None)
+    # Within multiprocessing's child the exception is on its way, or was shown; elsewhere the interpreter has kept it.
+    return sys.exc_info()[1] or next(iter(_ended_a_child), None) or getattr(sys, "last_value", None)
+
+
+_ended_a_child: list[BaseException] = []
+
+
+def _keep_what_ends_a_child() -> None:
+    """Keep the exception that ends a child of multiprocessing: since Python 3.13 finalizers run after it was forgotten."""
+    print_exc = traceback.print_exc
+
+    def keeping(*args: Any, **kwargs: Any) -> None:
+        error = sys.exc_info()[1]
+        if error is not None and sys._getframe(1).f_code.co_name == "_bootstrap":
+            _ended_a_child.append(error)
+        print_exc(*args, **kwargs)
+
+    traceback.print_exc = keeping
 
 
 def _after_fork_in_child() -> None:
     _hooked.discard("multiprocessing")
+    _ended_a_child.clear()
     for session in list(_live):
         session.after_fork()
 

@@ -6,25 +6,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlv.errors import MlvWarning
 from mlv.experiment import identity
 from mlv.experiment.captures import make_redactor
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Parts
 from mlv.experiment.session import Session, session_in_this_process
+from mlv.notices import warn
 
 
 def travelled_exp(path: str, exp_id: str, run: str | None) -> Exp:
     """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
     folder = Path(path)
-    session = _session(folder, exp_id, run)
-    return Exp.of_parts(Parts(folder, identity.read_meta(folder), session, make_redactor((), ())))
+    meta = identity.read_meta(folder)
+    edited = identity.check_identity(folder, meta)
+    if edited is not None:
+        warn(str(edited), MlvWarning)
+    return Exp.of_parts(Parts(folder, meta, _session(folder, exp_id, run), make_redactor((), ()), edited=edited))
 
 
 def travelled_logger(
     path: str, exp_id: str, run: str | None, stream: str, name: str, at: Mapping[str, Any], filter: str | None
 ) -> Logger:
-    """A Logger that was pickled; as `travelled_exp`."""
+    """A Logger that was pickled; as `travelled_exp`.
+
+    Raises:
+        MetaEdited: meta.json is not the one that the runs recorded: a Logger could do nothing.
+    """
+    edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
+    if edited is not None:
+        raise edited
     return Logger(_session(Path(path), exp_id, run), stream, name, at, filter)
 
 

@@ -93,9 +93,7 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
         here = position + offset
         seq, time_ns, step, code, length = unpack_from(data, offset + 4)
         end = offset + OVERHEAD + (0 if length == PAD else length)
-        if end > size or from_bytes(view[offset : offset + 4], "little") != crc32(
-            view[offset + 4 : end], here & 0xFFFFFFFF
-        ):
+        if end > size or from_bytes(view[offset : offset + 4], "little") != crc32(view[offset + 4 : end], here & 0xFFFFFFFF):
             return Piece(frames, here)
         if length == PAD:
             return Piece(frames, next_lap(here, capacity))

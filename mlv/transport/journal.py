@@ -16,7 +16,7 @@ from mlv.encoding import TAIL, Composer, dumps, head
 from mlv.events import Record, RunEnded, Seal
 from mlv.protocols import FileLayer
 from mlv.store import claims, layout
-from mlv.store.claims import Claim
+from mlv.store.claims import Claim, Granted
 from mlv.store.owners import Owner
 from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
@@ -100,6 +100,15 @@ class Journal:
         """
         self.say(RunEnded(status, of=run))
 
+    def take_over(self, stream: str) -> None:
+        """Make a stream ours whose writer died, unless somebody else is faster.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if stream not in self._streams and claims.take_over(self.folder, stream, self._claim):
+            self._open_as(stream, Granted(stream, was_stale=True))
+
     def adopt(self, run: str, stream: str) -> None:
         """Go on with the lines that an earlier writer of the run left in a stream."""
         self._open(stream)
@@ -115,11 +124,12 @@ class Journal:
             OSError: A stream cannot be opened.
         """
         found: set[int] = set()
-        there, stale = layout.streams_in(self.folder), claims.stale(self.folder)
+        there = layout.streams_in(self.folder)
+        ours = {*claims.stale(self.folder), *self._streams}
         for stream in streams:
             files = [name for name in there if layout.logical_stream(name) == stream]
             # Also what an earlier writer wrote beside a stream that was not its to write.
-            for name in [stream, *(name for name in files if name in stale and name != stream)] if files else []:
+            for name in [stream, *(name for name in files if name in ours and name != stream)] if files else []:
                 self.adopt(run, name)  # opening mends: only then it is certain which lines are whole
                 found |= _seqs_from(self.path(name), run, first)
         return found
@@ -174,12 +184,13 @@ class Journal:
 
     def _open(self, stream: str) -> StreamFile:
         file = self._streams.get(stream)
-        if file is None:
-            granted = claims.claim(self.folder, stream, self._claim)
-            if granted.was_stale:
-                self.stale_streams.append(stream)
-            self._actual[stream] = granted.stream
-            file = self._streams[stream] = StreamFile(self.folder, granted.stream, self._files)
+        return file or self._open_as(stream, claims.claim(self.folder, stream, self._claim))
+
+    def _open_as(self, stream: str, granted: Granted) -> StreamFile:
+        if granted.was_stale:
+            self.stale_streams.append(stream)
+        self._actual[stream] = granted.stream
+        file = self._streams[stream] = StreamFile(self.folder, granted.stream, self._files)
         return file
 
     def _chain(self, run: str, stream: str) -> Chain:

@@ -21,9 +21,7 @@ _LAUNCH_WITHIN_S = 10.0
 
 def can_launch() -> bool:
     """Whether a writer process can be started at all from here."""
-    return (
-        hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
-    )
+    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
 
 
 def launch(folder: Path, place: Path) -> None:

@@ -22,10 +22,9 @@ _BEGINNING = 1 << 16
 
 
 def needs_recovery(folder: Path) -> bool:
-    """Whether something of the experiment waits that no living process looks after."""
-    here = Owner.current()
-    rings = [ring for place in spool.find(folder, here) for ring in spool.rings_in(place)]
-    return any(writer.is_unattended(ring) for ring in rings) or bool(claims.stale(folder))
+    """Whether something of the experiment is unfinished that somebody who died has left; finishing it may be under way."""
+    rings = [ring for place in spool.find(folder, Owner.current()) for ring in spool.rings_in(place)]
+    return any(_is_left_behind(ring) and not writer.is_held_up(ring) for ring in rings) or bool(claims.stale(folder))
 
 
 def recover(folder: Path, timeout_s: float = 30.0) -> bool:
@@ -73,7 +72,7 @@ def settle_stale(folder: Path) -> bool:
     journal = Journal(folder)
     try:
         for stream in streams:
-            journal.path(stream)
+            journal.take_over(stream)
         settle(folder, journal, journal.stale_streams, alive=())
         journal.close()
     except OSError:

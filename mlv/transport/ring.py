@@ -472,9 +472,7 @@ class Ring:
         try:
             self._launch()
         except OSError as error:
-            self._warn_once(
-                "launch", f"the writer of run {self.run} cannot be started: {error}. Its events wait in memory"
-            )
+            self._warn_once("launch", f"the writer of run {self.run} cannot be started: {error}. Its events wait in memory")
 
     def _writer_is_alive(self) -> bool:
         pid, start = self._words[W_WRITER_PID], self._words[W_WRITER_START]

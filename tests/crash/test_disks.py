@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 import mlv
 from mlv.query.verify import verify
 from mlv.transport.ring import Ring
-from tests.conftest import wait_until
 
 EVENTS = 6000
 FILLER = "x" * 100

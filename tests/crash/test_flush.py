@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 import mlv
-from tests.conftest import wait_until
-from tests.crash.test_kills import writer_of
+from crash.victims import writer_of
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -38,7 +38,7 @@ def test_lines_are_fsynced_when_flush_returns(tmp_path):
     assert synced[0] < returned_at
 
 
-def traced(pid: int | None, trace: Path) -> subprocess.Popen[bytes]:
+def traced(pid: int, trace: Path) -> subprocess.Popen[bytes]:
     """strace on the writer, once it is attached."""
     what = "trace=write,fsync,fdatasync"
     command = ["strace", "-f", "-y", "-s", "4096", "-ttt", "-e", what, "-p", str(pid), "-o", str(trace)]

@@ -18,7 +18,7 @@ from contracts.evidence import assert_complete, payloads
 
 from mlv import Exp
 from mlv.query.verify import verify
-from mlv.store.owners import Owner
+from mlv.store.owners import Owner, process_start
 from mlv.transport import recovery, spool
 from mlv.transport.frames import W_WRITER_PID
 
@@ -46,6 +46,8 @@ while words[1] == 0:
     words[0] = i  # so many calls have returned
     if chance.random() < 0.02:
         time.sleep(0.001)
+    if chance.random() < 0.0003:
+        exp.flush()
 exp.close()
 """
 
@@ -73,16 +75,8 @@ class Victim:
 
     def writer(self) -> int:
         """Process ID of the writer, once it is at work."""
-        wait_until(lambda: self._writer() and _is_there(self._writer()))
-        return self._writer()
-
-    def _writer(self) -> int:
-        rings = [ring for place in spool.find(self.exp, Owner.current()) for ring in spool.rings_in(place)]
-        for ring in rings:
-            with open(ring, "rb") as file:
-                file.seek(8 * W_WRITER_PID)
-                return int.from_bytes(file.read(8), "little")
-        return 0
+        wait_until(lambda: is_there(writer_of(self.exp)))
+        return writer_of(self.exp)
 
     def stop(self) -> int:
         """Let the process close the experiment and end; gives its exit status."""
@@ -112,12 +106,19 @@ class Victim:
             wait_until(lambda place=place: not place.exists())
 
 
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-        return True
-    except ProcessLookupError:
-        return False
+def writer_of(folder: Path) -> int:
+    """Process ID of the writer of an experiment, as a ring's header has it; 0 if there is none."""
+    rings = [ring for place in spool.find(folder, Owner.current()) for ring in spool.rings_in(place)]
+    for ring in rings:
+        with open(ring, "rb") as file:
+            file.seek(8 * W_WRITER_PID)
+            return int.from_bytes(file.read(8), "little")
+    return 0
+
+
+def is_there(pid: int) -> bool:
+    """Whether there is such a process."""
+    return pid != 0 and process_start(pid) is not None
 
 
 def kill(pid: int) -> None:

@@ -11,6 +11,12 @@ import mlv
 
 
 @pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write without a writer process: the same lines, sooner."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+
+
+@pytest.fixture
 def exp(tmp_path: Path) -> Iterator[mlv.Exp]:
     """An experiment that is being written, without the captures that take time."""
     made = mlv.Exp(tmp_path / "runs", "exp", {"lr": 0.1}, capture=())

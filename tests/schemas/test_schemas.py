@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,7 @@ RECOVERING = """
 def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Folders of real experiments, in which everything happened that a script and its death can bring about."""
     folder = tmp_path_factory.mktemp("experiments")
+    make_repository(folder)
     environment = {**os.environ, "MLV_SPOOL": str(tmp_path_factory.mktemp("spool"))}
     for name, source, status in (("failing", FAILING, 1), ("killed", KILLED, -9), ("recovering", RECOVERING, 0)):
         (folder / f"{name}.py").write_text(textwrap.dedent(source))
@@ -113,6 +116,16 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     journal.say(Dropped(5, 9, 5, "no room", of="rsomebody"))
     journal.close()
     return [path.parent for path in sorted(folder.rglob("meta.json"))]
+
+
+def make_repository(folder: Path) -> None:
+    """Put the scripts into a repository with an uncommitted change, so that there is a diff to refer to."""
+    if shutil.which("git"):
+        (folder / "notes.txt").write_text("before\n")
+        user = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        for words in (["init", "-q"], ["add", "notes.txt"], [*user, "commit", "-q", "-m", "Begin"]):
+            subprocess.run(["git", *words], cwd=folder, check=True)
+        (folder / "notes.txt").write_text("after\n")
 
 
 def errors(schema: dict[str, Any], instance: Any) -> list[str]:
@@ -146,6 +159,21 @@ def test_every_meta_fits(experiments):
         ["_mlv", "checkpoint", "id", "path"],
         None,
     ]
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_diffs_are_references(experiments):
+    """The diff of the creator and that of a later run are attachments, and referred to as the format says."""
+    [folder] = [folder for folder in experiments if folder.name == "everything"]
+    gits = [line["data"].get("git") for line in lines_of([folder]) if line["type"] == "run_started"]
+    references = [git["diff"]["file"] for git in [json.loads((folder / "meta.json").read_text())["git"], *filter(None, gits)]]
+
+    assert len(references) == 2
+    for reference in references:
+        diff = (folder / reference["path"]).read_bytes()
+        assert reference["_mlv"] == "file"
+        assert reference["sha256"] == sha256(diff).hexdigest()
+        assert b"+after" in diff
 
 
 @pytest.mark.parametrize("schema", [EVENT, META], ids=["event", "meta"])

@@ -26,6 +26,8 @@ class TestRing(ChannelContract):
 class TestInline(ChannelContract):
     """The twin that appends in the caller's own process."""
 
+    signals_every_s = 0.005
+
     @pytest.fixture
     def open_channel(self):
         return lambda folder: Inline(folder, RUN)
