@@ -21,10 +21,9 @@ class Chain:
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Take whole lines, newline included."""
-        update, sha256 = self._digest.update, hashlib.sha256
-        for line in lines:
-            update(sha256(line).digest())
-            self.lines += 1
+        digests = [hashlib.sha256(line).digest() for line in lines]
+        self._digest.update(b"".join(digests))
+        self.lines += len(digests)
 
     def add_digest(self, line_sha256: bytes) -> None:
         """Take a line by the SHA-256 of its bytes, newline included."""

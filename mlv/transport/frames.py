@@ -46,6 +46,7 @@ PAD = 0xFFFFFFFF
 """Stands in place of a payload's length where the rest of a lap stays empty."""
 
 pack_fields = FIELDS.pack
+_WHOLE = struct.Struct("<IQQqII")
 
 
 class Frame(NamedTuple):
@@ -85,21 +86,19 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
     not above those before it.
     """
     frames: list[Frame] = []
-    offset = 0
-    crc32, unpack_from, from_bytes = zlib.crc32, FIELDS.unpack_from, int.from_bytes
-    view = memoryview(data)
-    size = len(data)
+    offset, size = 0, len(data)
+    unpack, crc32, make = _WHOLE.unpack_from, zlib.crc32, tuple.__new__
     while offset + OVERHEAD <= size:
-        here = position + offset
-        seq, time_ns, step, code, length = unpack_from(data, offset + 4)
+        crc, seq, time_ns, step, code, length = unpack(data, offset)
         end = offset + OVERHEAD + (0 if length == PAD else length)
-        if end > size or from_bytes(view[offset : offset + 4], "little") != crc32(view[offset + 4 : end], here & 0xFFFFFFFF):
-            return Piece(frames, here)
+        body = data[offset + 4 : end]
+        if end > size or crc != crc32(body, position + offset & 0xFFFFFFFF):
+            break
         if length == PAD:
-            return Piece(frames, next_lap(here, capacity))
+            return Piece(frames, next_lap(position + offset, capacity))
         if seq <= last_seq:
-            return Piece(frames, here)
-        frames.append(Frame(seq, time_ns, step, code >> 2, code & 3, data[offset + OVERHEAD : end]))
+            break
+        frames.append(make(Frame, (seq, time_ns, step, code >> 2, code & 3, body[FIELDS.size :])))
         last_seq = seq
         offset = (end + 7) & -8
     return Piece(frames, position + offset)

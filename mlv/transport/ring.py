@@ -198,11 +198,12 @@ class Ring:
             try:
                 now = time_ns()
                 position = self._head
-                end = (position + len(payload) + 43) & -8  # frame_end, without the call
+                size = len(payload)
+                end = (position + size + 43) & -8  # frame_end, without the call
                 if end <= self._limit and now < self._look_at:
-                    body = pack_fields(self._seq + 1, now, step, cursor << 2 | kind, len(payload)) + payload
+                    body = pack_fields(self._seq + 1, now, step, cursor << 2 | kind, size) + payload
                     start = position + self._shift
-                    self._map[start + 4 : start + 4 + len(body)] = body
+                    self._map[start + 4 : start + size + 36] = body  # 36 is OVERHEAD
                     self._crcs[start >> 2] = crc32(body, position & 0xFFFFFFFF)
                     self._words[W_HEAD] = end  # publishes the frame
                     self._head = end
