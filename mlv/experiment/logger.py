@@ -34,7 +34,18 @@ class Logger:
     process; it is in the stream's file normally within 100 ms, and on the disk within a second or after `exp.flush()`.
     """
 
-    __slots__ = ("_at", "_cursor", "_filter", "_name", "_session", "_step", "_stream", "_stream_cursor")
+    __slots__ = (
+        "_at",
+        "_before_data",
+        "_cursor",
+        "_filter",
+        "_head",
+        "_name",
+        "_session",
+        "_step",
+        "_stream",
+        "_stream_cursor",
+    )
 
     _session: Session
     _stream: str
@@ -44,6 +55,8 @@ class Logger:
     _filter: re.Pattern[str] | None
     _cursor: int | None
     _stream_cursor: int
+    _head: bytes
+    _before_data: bytes
 
     def __init__(
         self, session: Session, stream: str, name: str = "", at: Mapping[str, Any] | None = None, filter: str | None = None
@@ -59,7 +72,9 @@ class Logger:
         set_(self, "_stream_cursor", session.cursor((stream, b"")))
         # Where metrics need no coordinates and no filter, type and name travel as a number.
         is_plain = not at and filter is None
-        set_(self, "_cursor", session.cursor((stream, encoding.head("metrics", name))) if is_plain else None)
+        set_(self, "_head", encoding.head("metrics", name))
+        set_(self, "_before_data", (b'"at":%s,"data":' % dumps(self._at)) if self._at else b'"data":')
+        set_(self, "_cursor", session.cursor((stream, self._head)) if is_plain else None)
 
     # Metrics and events.
 
@@ -84,6 +99,8 @@ class Logger:
                         return
             except (TypeError, ValueError, OverflowError, struct.error):
                 pass  # anything else is looked at closely below
+        elif type(data) is dict and value is None and self._filter is None and self._put_quickly(data, step):
+            return
         if _is_text(data):
             self._event(data, value, step)
         elif value is not None:
@@ -308,6 +325,21 @@ class Logger:
         return False
 
     # Writing.
+
+    def _put_quickly(self, data: dict[str, Any], step: float | None) -> bool:
+        """Write metrics with coordinates; False, and nothing written, where they are to be looked at closely."""
+        try:
+            payload = _encode(data, number, PLAIN)
+            total = fsum(data.values())
+            given = self._step if step is None else step_number(step)
+        except (TypeError, ValueError, OverflowError):  # InvalidStep is a TypeError
+            return False
+        if total - total != 0.0 or b"_mlv" in payload or "" in data:
+            return False
+        when = b'"step":%s,' % dumps(given) if given is not None else b""
+        rest = b"%s%s%s%s}" % (self._head, when, self._before_data, payload)
+        self._session.channel.put(self._stream_cursor, TAIL, 0, rest)
+        return True
 
     def _event(self, name: str, data: Any, step: Any) -> None:
         self._named("event", name, {} if data is None else data, step)

@@ -166,6 +166,8 @@ def checked_path(path: Any, what: str) -> Path:
         raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
     if "\0" in text:
         raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidArgument(f"{what}={text!r} is no text that UTF-8 can hold: give a folder of another name", path=path)
     try:
         return Path(os.path.abspath(os.path.expanduser(text)))
     except FileNotFoundError:

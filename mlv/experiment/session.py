@@ -212,7 +212,10 @@ def described(error: BaseException) -> dict[str, str]:
         message = str(error)
     except Exception:
         message = "(its message cannot be read)"
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception:
+        text = "".join(traceback.format_tb(error.__traceback__))
     return {"type": type(error).__qualname__, "message": message, "traceback": text}
 
 

@@ -119,6 +119,10 @@ class StreamFile:
         """Give the descriptor back; does not sync."""
         self._files.close(self._fd)
 
+    def is_deleted(self) -> bool:
+        """Whether the file has no name any more."""
+        return os.fstat(self._fd).st_nlink == 0
+
     def abandon(self) -> None:
         """In a forked child: let an append that the fork cut in two go on into nothing."""
         null = os.open(os.devnull, os.O_RDWR)

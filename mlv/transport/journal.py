@@ -169,6 +169,10 @@ class Journal:
             claims.release(self.folder, self._actual[stream], self._claim)
         self._streams.clear()
 
+    def is_deleted(self) -> bool:
+        """Whether the experiment was deleted, not moved, as far as an open stream tells."""
+        return not self.folder.exists() and any(file.is_deleted() for file in self._streams.values())
+
     def abandon(self) -> None:
         """In a forked child: let nothing that is still written here reach the files."""
         for file in self._streams.values():

@@ -7,15 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from mlv.store import claims, layout
 from mlv.store.owners import Owner
 from mlv.transport import spool, writer
+from mlv.transport.header import Header, look
 from mlv.transport.journal import Journal
 from mlv.transport.launch import launch
 from mlv.transport.settle import settle
-from mlv.transport.source import read_info
 
 _BEGINNING = 1 << 16
 """Bytes of a log within which its first run says the ID of the experiment."""
@@ -23,8 +22,8 @@ _BEGINNING = 1 << 16
 
 def needs_recovery(folder: Path) -> bool:
     """Whether something of the experiment is unfinished that somebody who died has left; finishing it may be under way."""
-    rings = [ring for place in spool.find(folder, Owner.current()) for ring in spool.rings_in(place)]
-    return any(_is_left_behind(ring) and not writer.is_held_up(ring) for ring in rings) or bool(claims.stale(folder))
+    headers = [header for place in spool.find(folder, Owner.current()) for header in _headers(place)]
+    return any(_is_left_behind(header) and not header.is_held_up for header in headers) or bool(claims.stale(folder))
 
 
 def recover(folder: Path, timeout_s: float = 30.0) -> bool:
@@ -49,15 +48,14 @@ def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
     is_launched = False
     while True:
         # Looked at anew each time: a process that was killed a moment ago may still count as alive.
-        rings = spool.rings_in(place)
-        alone = [ring for ring in rings if writer.is_unattended(ring)]
-        if not rings or any(map(_owner_is_gone, alone)):
+        alone = [header for header in _headers(place) if not header.is_attended]
+        if any(header.is_over for header in alone) or not spool.rings_in(place):
             writer.rescue(folder, place, max(0.0, deadline - monotonic()))
         elif alone and not is_launched:
             with suppress(OSError):
                 launch(folder, place)
             is_launched = True
-        if not any(map(_is_left_behind, spool.rings_in(place))):
+        if not any(map(_is_left_behind, _headers(place))):
             return True
         if monotonic() >= deadline:
             return False
@@ -85,9 +83,10 @@ def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
     """Experiments at or below a folder, and spools with rings of theirs, also of experiments that were moved since."""
     moved: dict[str, list[Path]] = {}
     for place in spool.existing():
-        info = next((info for ring in spool.rings_in(place) if (info := _info(ring)) is not None), None)
-        if info is None:
+        headers = _headers(place)
+        if not headers:
             continue
+        info = headers[0].info
         folder = Path(info["exp"])
         if not _is_experiment(folder, info["id"]):
             moved.setdefault(info["id"], []).append(place)
@@ -112,17 +111,11 @@ def _is_below(folder: Path, root: Path) -> bool:
     return real == top or real.startswith(top.rstrip("/") + "/")
 
 
-def _info(ring: Path) -> dict[str, Any] | None:
-    try:
-        return read_info(ring)
-    except (OSError, ValueError):
-        return None
+def _headers(place: Path) -> list[Header]:
+    """The headers of the rings that a spool lists."""
+    return [header for ring in spool.rings_in(place) if (header := look(ring)) is not None]
 
 
-def _owner_is_gone(ring: Path) -> bool:
-    info = _info(ring)
-    return info is None or Owner.from_data(info["process"]).is_gone()
-
-
-def _is_left_behind(ring: Path) -> bool:
-    return writer.is_unattended(ring) or _owner_is_gone(ring)
+def _is_left_behind(header: Header) -> bool:
+    """Whether a ring waits for somebody who drains it, or to be finished."""
+    return header.is_over or not header.is_attended

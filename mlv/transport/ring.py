@@ -71,8 +71,10 @@ _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 
 _LOOK_EVERY_NS = 1_000_000_000
 _STALE_AFTER_S = 2.0
-_LAUNCHES_BEFORE_WARNING = 3
+_LAUNCHES_BEFORE_WARNING = 2
 _MASK = 0xFFFFFFFF
+_DROPPED_BYTES = 512
+"""No `dropped` event is longer."""
 _END = b'"type":"run_ended"'
 
 
@@ -285,7 +287,7 @@ class Ring:
         while self._left_over:
             event = self._left_over[0]
             spare = 0 if event.is_end else self._reserve
-            if not self._say_dropped(spare) or not self._publish_first(event, spare):
+            if not self._say_dropped(event, spare) or not self._publish_first(event, spare):
                 return False
         return True
 
@@ -364,10 +366,13 @@ class Ring:
         self._words[W_DROPPED_LAST] = self._seq
         self._words[W_DROPPED_FIRST] = first
 
-    def _say_dropped(self, spare: int) -> bool:
-        """Publish what was dropped, if anything; False if there is no room. The lock is held."""
+    def _say_dropped(self, event: _Event, spare: int) -> bool:
+        """Publish what was dropped, if anything, before an event; False if there is no room for both. The lock is held."""
         if self._dropped is None:
             return True
+        free = self._words[W_TAIL] + self._capacity - spare - self._head
+        if not event.is_end and free < 2 * frame_end(_DROPPED_BYTES, len(event.payload)):  # twice: a lap may end
+            return False
         first, last = self._dropped
         record = Dropped(first, last, last - first + 1, f"no room for {self._patience_s:g} s: the writer did not write")
         if not self._publish(_Event(0, TAIL, 0, _record_tail(record), time_ns()), spare):

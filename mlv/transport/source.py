@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, monotonic_ns
-from typing import Any
 
 import orjson
 
@@ -16,27 +14,10 @@ from mlv.store.owners import Owner
 from mlv.transport import frames as f
 from mlv.transport import spool
 from mlv.transport.frames import Frame
+from mlv.transport.header import parse_header
 
 _LONGEST = 2 * f.LONGEST
 _GIVE_UP_AFTER_S = 5.0
-
-
-def read_info(path: Path) -> dict[str, Any]:
-    """What a ring says about its run, also while another process drains it.
-
-    Raises:
-        OSError, ValueError: It is no ring, or is gone.
-    """
-    with open(path, "rb") as file:
-        return _info(file.read(f.CURSOR_OFFSET), path)
-
-
-def _info(header: bytes, path: Path) -> dict[str, Any]:
-    magic, _, info_bytes = struct.unpack_from("<QQQ", header.ljust(24))
-    if magic != f.MAGIC:
-        raise ValueError(f"{path} is no ring of this version")
-    info: dict[str, Any] = orjson.loads(header[f.INFO_OFFSET : f.INFO_OFFSET + info_bytes])
-    return info
 
 
 class Source:
@@ -55,8 +36,8 @@ class Source:
         self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.info = _info(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
-            self.owner = Owner.from_data(self.info["process"])
+            header = parse_header(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
+            self.info, self.owner = header.info, header.owner
             self.run: str = self.info["run"]
             self.capacity = os.fstat(self._fd).st_size - f.DATA_OFFSET
             self._map = mmap.mmap(self._fd, f.INFO_OFFSET)
@@ -84,6 +65,10 @@ class Source:
         self._words[f.W_WRITER_START] = int(owner.start) if owner.start.isdigit() else 0
         self._words[f.W_WRITER_PID] = owner.pid
         self.stamp(0)
+
+    def detach(self) -> None:
+        """Take the signature back: the process may live on, and is the writer no more."""
+        self._words[f.W_WRITER_PID] = 0
 
     def stamp(self, problem: int) -> None:
         """Show that the writer is at work, and the `errno` of what keeps it from writing, or 0."""

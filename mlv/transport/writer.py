@@ -11,7 +11,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -23,10 +23,10 @@ from mlv.encoding import Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
 from mlv.store import claims
-from mlv.store.owners import Owner, process_start
-from mlv.transport import frames as f
+from mlv.store.owners import Owner
 from mlv.transport import spool
 from mlv.transport.frames import BIG, LAST, Frame
+from mlv.transport.header import look
 from mlv.transport.journal import Journal
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
@@ -41,7 +41,7 @@ _LOCK_WAIT_S = 10.0
 _ATTEND_WITHIN_S = 0.2
 _LINGER_S = 3600.0
 """How long a writer goes on trying when nothing can be written and all whose events it holds are gone."""
-_LINGER_WITHOUT_FOLDER_S = 10.0
+_LINGER_WITHOUT_FOLDER_S = 5.0
 _PIECE = 1 << 18
 _END = b'"type":"run_ended"'
 
@@ -53,9 +53,9 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, place: Path, files: FileLayer | None = None, serves: Callable[[Owner], bool] = lambda owner: True
+        self, folder: Path, place: Path, files: FileLayer | None = None, serves: Callable[[Source], bool] = lambda source: True
     ) -> None:
-        """Prepare to drain the rings of the processes that `serves` accepts."""
+        """Prepare to drain the rings that `serves` accepts."""
         self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
         self._files = files
@@ -127,7 +127,11 @@ class Writer:
         return is_over and now - self._problem_since >= linger_s
 
     def _give_up(self) -> None:
+        is_deleted = self._journal.is_deleted()
         for source in self._sources.values():
+            if is_deleted:
+                source.finish()  # there is no place any more where its events could go
+            source.detach()
             source.close()
         self._sources.clear()
         self._journal.surrender()
@@ -152,7 +156,7 @@ class Writer:
                 self._take(path, source)
 
     def _take(self, path: Path, source: Source) -> None:
-        if not self._serves(source.owner):
+        if not self._serves(source):
             source.close()
             return
         source.attach(self._me)
@@ -336,14 +340,16 @@ class Wait:
             if not path.exists():
                 os.mkfifo(path, 0o600)
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()  # unlike select, it takes descriptors above 1,023: `rescue` runs in the user's process
+        if self._fd is not None:
+            self._poll.register(self._fd, select.POLLIN)
 
     def __call__(self, timeout_s: float) -> None:
         """Sleep."""
         if self._fd is None:
             sleep(timeout_s)
             return
-        ready, _, _ = select.select([self._fd], [], [], timeout_s)
-        if ready:
+        if self._poll.poll(timeout_s * 1000):
             with suppress(BlockingIOError):
                 os.read(self._fd, 4096)
 
@@ -362,9 +368,13 @@ def serve(folder: Path, place: Path) -> None:
 
 
 def rescue(folder: Path, place: Path, timeout_s: float) -> None:
-    """Drain the rings of processes that are gone, from within the calling process; those of the living are not touched."""
+    """Drain the rings to which nothing comes any more, from within the calling process; the others are not touched."""
     until = monotonic() + timeout_s
-    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=Owner.is_gone).serve(wait, until))
+    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=_is_over).serve(wait, until))
+
+
+def _is_over(source: Source) -> bool:
+    return source.is_ended or source.owner.is_gone()
 
 
 def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
@@ -407,30 +417,8 @@ def lock(place: Path, wait_s: float) -> int | None:
 
 def is_unattended(path: Path) -> bool:
     """Whether a ring has no writer that lives."""
-    words = _words(path)
-    return bool(words) and not _is_attended(words)
-
-
-def is_held_up(path: Path) -> bool:
-    """Whether a ring has a writer that lives, but cannot write."""
-    words = _words(path)
-    return bool(words) and _is_attended(words) and words[f.W_ERRNO] != 0
-
-
-def _is_attended(words: Sequence[int]) -> bool:
-    pid = words[f.W_WRITER_PID]
-    return pid != 0 and process_start(pid) == str(words[f.W_WRITER_START])
-
-
-def _words(path: Path) -> Sequence[int]:
-    """The first words of a ring's header; empty if the ring is gone, or is none."""
-    size = f.W_WRITER_START * 8 + 8
-    try:
-        with open(path, "rb") as file:
-            header = file.read(size)
-    except OSError:
-        return ()
-    return () if len(header) < size else [int.from_bytes(header[i : i + 8], "little") for i in range(0, len(header), 8)]
+    header = look(path)
+    return header is not None and not header.is_attended
 
 
 def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:

@@ -6,9 +6,11 @@ import os
 import re
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 import mlv
 from crash.victims import writer_of
@@ -30,6 +32,76 @@ def test_stopped_writer_loses_nothing(tmp_path):
     exp.close()
 
     assert [event.data["number"] for event in exp.events("metrics")] == list(range(20_000))
+    assert verify(exp.path).verdict == "intact"
+
+
+def test_patience_with_a_stopped_writer(tmp_path, monkeypatch):
+    """A full ring is waited at for a time that can be set; then events are dropped with one warning, and told by number."""
+    monkeypatch.setenv("MLV_PATIENCE_S", "0.5")
+    exp = mlv.Exp(tmp_path, "dropped", capture=())
+    exp.flush()
+    writer = writer_of(exp.path)
+
+    os.kill(writer, signal.SIGSTOP)
+    with pytest.warns(mlv.WritingStalled, match="dropped for now") as warned:
+        number, longest_s = log_until_it_is_dropped(exp)
+    os.kill(writer, signal.SIGCONT)
+    assert exp.flush()
+    exp.log({"number": number}, step=number)
+    exp.close()
+
+    assert len(warned) == 1
+    assert longest_s < 5
+    found = [event.data["number"] for event in exp.events("metrics")]
+    assert found == [*range(len(found) - 1), number]
+    [dropped] = exp.events("dropped")
+    assert dropped.data["count"] == number - (len(found) - 1)
+    assert (dropped.data["first"], dropped.data["last"]) == (dropped.seq - dropped.data["count"], dropped.seq - 1)
+    assert verify(exp.path).verdict == "intact"
+    assert exp.status == "ok"
+
+
+def log_until_it_is_dropped(exp):
+    """Log until the ring is full, and on; gives the number of events, and the longest time that a call took."""
+    longest_s, number = 0.0, 0
+    while longest_s < 0.4 or number % 1000:
+        began = time.monotonic()
+        exp.log({"number": number, "filler": "x" * 1000}, step=number)
+        longest_s = max(longest_s, time.monotonic() - began)
+        number += 1
+    return number, longest_s
+
+
+def test_a_patience_that_is_no_number(tmp_path, monkeypatch):
+    """A setting that cannot be read is said, and the usual one taken."""
+    monkeypatch.setenv("MLV_PATIENCE_S", "long")
+    with pytest.warns(mlv.MlvWarning, match="MLV_PATIENCE_S='long' is no number"):
+        exp = mlv.Exp(tmp_path, "exp", capture=())
+    exp.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_after_a_killed_writer(tmp_path):
+    """A writer that takes over in the middle of a line of 100 MB needs no more memory."""
+    exp = mlv.Exp(tmp_path, "large", capture=())
+    for number in range(1000):
+        exp.log({"number": number})
+    exp.flush()
+    first = writer_of(exp.path)
+    os.kill(first, signal.SIGSTOP)
+    exp.log("large", {"number": 1000, "text": "x" * 100_000_000})
+    os.kill(first, signal.SIGCONT)
+    wait_until(lambda: (exp.path / "log.jsonl").stat().st_size > 20_000_000)
+    os.kill(first, signal.SIGKILL)
+
+    assert exp.flush(60)
+
+    second = writer_of(exp.path)
+    status = Path(f"/proc/{second}/status").read_text()
+    exp.close()
+    assert second != first
+    assert int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 < MOST_MEMORY_BYTES
+    assert [event.data["number"] for event in exp.events(["metrics", "event"])] == list(range(1001))
     assert verify(exp.path).verdict == "intact"
 
 

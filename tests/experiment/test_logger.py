@@ -252,9 +252,17 @@ class TestMessages:
             def __str__(self) -> str:
                 raise RuntimeError
 
-        log.error("x", exc_info=Mute())
+            @property
+            def __cause__(self) -> None:  # type: ignore[override]
+                raise RuntimeError
+
+        try:
+            raise Mute
+        except Mute:
+            log.exception("x")
 
         assert last(exp).data["exception"]["type"].endswith("Mute")
+        assert "test_an_exception_that_cannot_be_read" in last(exp).data["exception"]["traceback"]
 
 
 class TestMoving:
@@ -443,9 +451,11 @@ class TestFastPath:
         log.metrics(data, step=step)
         quick, plain, by_name = ({**line, "seq": 0, "time": 0} for line in read_end(exp, 3))
         assert quick == plain == by_name
+        assert list(quick) == list(plain)
 
-    def test_any_dict(self, either_log):
-        """Any dict, and any step."""
+    @pytest.mark.parametrize("place", [{}, {"epoch": 3, "_mlv": [2**70]}, {"step": 7}, {"step": 0.5, "epoch": "a"}], ids=str)
+    def test_any_dict(self, either_log, place):
+        """Any dict, any step, at any place."""
         pytest.importorskip("hypothesis")
         from hypothesis import given
         from strategies import metrics, steps
@@ -454,7 +464,7 @@ class TestFastPath:
 
         @given(metrics, steps)
         def check(data, step):
-            self.check(either_log, exp, data, step)
+            self.check(either_log.sub("a").at(**place), exp, data, step)
 
         check()
 

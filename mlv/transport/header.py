@@ -1,0 +1,67 @@
+"""What the header of a ring says, to who only looks: also while another process drains it."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.store.owners import Owner, process_start
+from mlv.transport import frames as f
+
+_WORDS = struct.Struct("<32Q")
+
+
+@dataclass(frozen=True)
+class Header:
+    """A ring's header at one moment."""
+
+    info: dict[str, Any]
+    """Run, experiment and process."""
+    words: tuple[int, ...]
+
+    @property
+    def owner(self) -> Owner:
+        """The process that logs."""
+        return Owner.from_data(self.info["process"])
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no more events can come."""
+        return self.words[f.W_ENDED] != 0 or self.owner.is_gone()
+
+    @property
+    def is_attended(self) -> bool:
+        """Whether the ring has a writer that lives."""
+        pid = self.words[f.W_WRITER_PID]
+        return pid != 0 and process_start(pid) == str(self.words[f.W_WRITER_START])
+
+    @property
+    def is_held_up(self) -> bool:
+        """Whether the ring has a writer that lives, and cannot write."""
+        return self.words[f.W_ERRNO] != 0 and self.is_attended
+
+
+def parse_header(data: bytes, path: Path) -> Header:
+    """Read the first bytes of a ring.
+
+    Raises:
+        ValueError: It is no ring.
+    """
+    if len(data) < f.CURSOR_OFFSET or int.from_bytes(data[:8], "little") != f.MAGIC:
+        raise ValueError(f"{path} is no ring of this version")
+    words = _WORDS.unpack_from(data)
+    info = orjson.loads(data[f.INFO_OFFSET : f.INFO_OFFSET + words[f.W_INFO_BYTES]])
+    return Header(info, words)
+
+
+def look(path: Path) -> Header | None:
+    """The header of a ring; None if it is gone, or is none."""
+    try:
+        with open(path, "rb") as file:
+            return parse_header(file.read(f.CURSOR_OFFSET), path)
+    except (OSError, ValueError):
+        return None
