@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -164,7 +163,8 @@ def _kept(file: BinaryIO, side: Path) -> Path:
     path = next(name for n in count() if not (name := side.with_name(f"{side.name}.{n}") if n else side).exists())
     try:
         with open(path, "xb") as kept:
-            shutil.copyfileobj(file, kept)
+            while piece := file.read(_PIECE):
+                kept.write(piece)
             kept.flush()
             os.fsync(kept.fileno())
     except OSError:

@@ -362,6 +362,7 @@ class Ring:
         self._seq += 1
         first = self._dropped[0] if self._dropped else self._seq
         self._dropped = (first, self._seq)
+        self._limit = -1  # before the next event, that has to be said
         # For the writer, should this process end before it can say so itself.
         self._words[W_DROPPED_LAST] = self._seq
         self._words[W_DROPPED_FIRST] = first

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,33 @@ class TestOpen:
             with Exp(tmp_path, "exp", on_exists="open", capture=()) as exp:
                 assert exp.id == other.id
             timer.join()
+
+    def test_while_another_process_writes(self, tmp_path):
+        """Two processes may write into one experiment at once: each has its run, and nothing is lost or mixed."""
+        script = (
+            "import mlv, sys\n"
+            "exp = mlv.Exp('runs', 'exp', on_exists='open', capture=())\n"
+            "for i in range(500): exp.log({'i': i})\n"
+            "print('half', flush=True)\n"
+            "sys.stdin.readline()\n"
+            "for i in range(500, 1000): exp.log({'i': i})\n"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        other = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, text=True, **pipes)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "half\n"
+        with Exp.open(tmp_path / "runs" / "exp") as exp:
+            assert exp.status == "running"
+            for number in range(500):
+                exp.log({"j": number})
+            other.communicate("go on\n", timeout=60)
+            assert [run.status for run in exp.runs] == ["ok", "running"]
+
+        first, second = exp.runs
+        found = {run.id: [event for event in exp.events("metrics") if event.run == run.id] for run in (first, second)}
+        assert [event.data["i"] for event in found[first.id]] == list(range(1000))
+        assert [event.data["j"] for event in found[second.id]] == list(range(500))
+        assert exp.status == "ok"
 
 
 class TestNotAnExperiment:
