@@ -6,10 +6,11 @@ import json
 import string
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mlv.capture.redaction import REDACTED, Redactor, is_credential_name, printable
+
+hypothesis = pytest.importorskip("hypothesis", reason="property tests need hypothesis")
+given, st = hypothesis.given, hypothesis.strategies
 
 # Put together from pieces: no scanner of repositories should take these for real.
 SHAPES = {
