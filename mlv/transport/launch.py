@@ -34,7 +34,12 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
-    import subprocess  # costs 3 ms, which `import mlv` shall not
+    try:
+        import subprocess  # costs 3 ms, which `import mlv` shall not
+    except Exception as error:  # a `selectors.py` of the user's own beside the script, say, may raise anything
+        raise OSError(
+            f"subprocess cannot be imported ({error!r}): does a file beside the script have a module's name?"
+        ) from error
 
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *_module_path()]
     with open(place / ERRORS, "ab") as errors:

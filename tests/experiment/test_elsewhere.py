@@ -22,3 +22,20 @@ def test_without_posix(python, tmp_path):
     )
 
     assert result.stdout == "ok ['run_started', 'metrics', 'run_ended', 'seal', 'seal']\n", result.stderr
+
+
+def test_module_names_taken(python, tmp_path):
+    """A `selectors.py` beside the script keeps no experiment from starting: the process writes by itself, and says why."""
+    (tmp_path / "selectors.py").write_text("")
+
+    result = python(
+        """
+        import mlv
+        with mlv.Exp("runs", "taken", capture=()) as exp:
+            exp.log({"loss": 0.5}, step=1)
+        print(exp.status, [event.data for event in exp.events("metrics")])
+        """
+    )
+
+    assert result.stdout == "ok [{'loss': 0.5}]\n", result.stderr
+    assert "subprocess cannot be imported" in result.stderr
