@@ -227,8 +227,15 @@ class Ring:
 
     def _put_patiently(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
         """Accept an event when the quick way did not do: it is large, a lap ends, there is no room, or a look is due."""
-        self._left_over.append(self._event(cursor, kind, step, payload, self._patience_s))
-        self._publish_left_over()
+        event = self._event(cursor, kind, step, payload, self._patience_s)
+        try:
+            self._left_over.append(event)
+            self._publish_left_over()
+        except BaseException:
+            with suppress(ValueError):  # unless it is published, it shall not come after what is logged next
+                self._left_over.remove(event)
+                self._forget(event)
+            raise
 
     def _event(self, cursor: int, kind: int, step: int, payload: bytes, patience_s: float) -> _Event:
         """The event as it waits to be published: a large payload goes into a file of the spool at once."""
@@ -249,7 +256,7 @@ class Ring:
                 try:
                     said = self._publish_or_drop()
                 except BaseException:
-                    self._agree_with_header()
+                    self._after_exception()
                     raise
                 finally:
                     self._busy = False
@@ -405,7 +412,7 @@ class Ring:
         step = LAST if event.is_end else 0
         deadline = monotonic() + patience_s
         while True:
-            is_within = self._spilled_bytes() + len(content) <= BIG_BUDGET
+            is_within = self._is_within_budget(len(content))
             path = self._spill_to_a_place(content) if is_within or monotonic() >= deadline else None
             if path is not None:
                 return _Event(event.cursor, BIG, step, os.fsencode(path), event.time_ns)
@@ -424,19 +431,20 @@ class Ring:
             path = place / name
             try:
                 spool.prepare(place)
-                with open(path, "xb", opener=_private_opener) as file:
-                    file.write(content)
+                _write_new(path, content)
                 self._spilled[path] = len(content)
                 return path
             except OSError:
-                with suppress(OSError):
-                    path.unlink()
+                if not self._is_abandoned:
+                    with suppress(OSError):
+                        path.unlink()
         return None
 
-    def _spilled_bytes(self) -> int:
-        """Bytes of large events that wait in the spools."""
-        self._spilled = {path: size for path, size in list(self._spilled.items()) if path.exists()}
-        return sum(self._spilled.values())
+    def _is_within_budget(self, size_bytes: int) -> bool:
+        """Whether so many bytes more may wait in the spools."""
+        if sum(self._spilled.values()) + size_bytes > BIG_BUDGET:
+            self._spilled = {path: size for path, size in list(self._spilled.items()) if path.exists()}
+        return sum(self._spilled.values()) + size_bytes <= BIG_BUDGET
 
     # Looking after the writer.
 
@@ -524,7 +532,7 @@ class Ring:
             try:
                 self._end()
             except BaseException:
-                self._agree_with_header()
+                self._after_exception()
                 raise
             finally:
                 self._busy = False
@@ -584,5 +592,15 @@ def _record_tail(record: Dropped | Rejected) -> bytes:
     return head(record.TYPE, "") + as_tail(DATA, 0, dumps(record.to_data()))
 
 
-def _private_opener(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that only this user can read.
+
+    Should a fork in a signal handler cut this in two, both sides write the same bytes to the same places of one file.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        written = 0
+        while written < len(content):
+            written += os.pwrite(fd, memoryview(content)[written:], written)
+    finally:
+        os.close(fd)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 import time
 import warnings
+from contextlib import nullcontext
 
 import pytest
 from conftest import wait_until
+from contracts.channel import Injected, Interruption, interrupt
 from contracts.evidence import lines, payloads
 
 from mlv.encoding import DATA
@@ -16,6 +19,7 @@ from mlv.errors import WritingStalled
 from mlv.transport import channels, ring, spool
 from mlv.transport.inline import Inline
 from mlv.transport.ring import Ring
+from mlv.transport.source import Source
 from transport.rig import GONE, HERE, LATE, Rig
 
 
@@ -150,6 +154,38 @@ def test_closing_a_full_ring(rig, recwarn, patience_s):
     assert found == list(range(len(found)))
     [dropped] = [event for event in lines(rig.folder) if event["type"] == "dropped"]
     assert dropped["data"]["first"] == len(found) + 1
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("seed", range(20))
+def test_interrupted_at_the_ends_of_laps(tmp_path, seed):
+    """Exceptions at random points of calls, also where a lap ends, leave a ring from which all that was logged is read."""
+    chance = random.Random(seed)
+    rig = Rig(tmp_path / "exp")
+    channel = rig.ring("rtorn12345", capacity=4096 + 8 * chance.randrange(30))
+    source = Source(rig.place / "rtorn12345.ring")
+    logged, interrupted, found = [], set(), []
+    for i in range(600):
+        payload = b"%d " % i + b"x" * chance.randrange(300)
+        try:
+            with Injected(chance.randrange(30), interrupt) if chance.random() < 0.5 else nullcontext():
+                channel.put(LATE, DATA, 0, payload)
+        except Interruption:
+            interrupted.add(payload)
+        logged.append(payload)
+        while not source.is_empty:
+            frames, end = source.next_piece()
+            assert end > source.tail
+            source.advance(end)
+            found += frames
+    channel.close(0)
+    found += source.next_piece()[0]
+
+    assert [frame.seq for frame in found] == list(range(1, len(found) + 1))
+    seen = [frame.payload for frame in found]
+    assert [payload for payload in seen if payload not in interrupted] == [p for p in logged if p not in interrupted]
+    assert [payload for payload in logged if payload in seen] == seen
+    assert interrupted
 
 
 # Large events.
@@ -309,8 +345,6 @@ def test_a_ring_in_the_second_place(tmp_path, monkeypatch):
 
 def test_one_ring_has_one_writer(tmp_path):
     """A ring that two spools list is drained by one writer, whoever else sees it."""
-    from mlv.transport.source import Source
-
     rig = Rig(tmp_path / "exp")
     rig.ring("rtwice1234")
     first = Source(rig.place / "rtwice1234.ring")
