@@ -17,6 +17,7 @@ FLOORS = [
     {"mlv.events"},
     {"mlv.encoding", "mlv.state", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
+    {"mlv.media"},
     {"mlv.transport"},
     {"mlv.query"},
     {"mlv.experiment"},

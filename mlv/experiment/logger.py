@@ -15,6 +15,7 @@ from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, number, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, RejectedWarning
 from mlv.events import Rejected
+from mlv.experiment.media import MediaCalls
 from mlv.experiment.session import Session, described
 from mlv.experiment.span import Span
 from mlv.notices import warn_once
@@ -26,7 +27,7 @@ _encode = orjson.dumps
 _REASONS_SHOWN = 5
 
 
-class Logger:
+class Logger(MediaCalls):
     """A name prefix and coordinates, into one stream of an experiment; moving it gives another one.
 
     Calling it never raises: an event that cannot be stored as given is written as `rejected`, with the reason and what could

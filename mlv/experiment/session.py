@@ -49,6 +49,8 @@ class Session:
         self.exp_id = exp_id
         self.parent_run = parent_run
         self.filtered = 0
+        self.memory: dict[str, Any] = {}
+        """What other parts of the experiment remember for as long as the run lasts, by their name."""
         self.channel: Channel = Unstarted(self)
         self._captures, self._params = captures, params
         self._cursors = Cursors()

@@ -1,0 +1,143 @@
+"""A job: an event that the training process hands over with raw bytes, and whose data a worker completes."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any, Protocol, Union
+
+import orjson
+
+from mlv import encoding
+from mlv.encoding import Conversion, Reference, dumps, shown
+from mlv.events import Rejected
+
+Buffer = Union[bytes, bytearray, memoryview]
+
+ENCODERS = {
+    "array": "mlv.media.array",
+    "audio": "mlv.media.audio",
+    "document": "mlv.media.document",
+    "histogram": "mlv.media.histogram",
+    "image": "mlv.media.image",
+    "pr_curve": "mlv.media.pr_curve",
+    "references": "mlv.media.references",
+    "table": "mlv.media.table",
+    "video": "mlv.media.video",
+}
+"""The module whose `encode(options, parts, target)` completes a job, by what the job is to do."""
+
+_LENGTH = struct.Struct("<Q")
+
+
+class Target(Protocol):
+    """Where the files of one media event go."""
+
+    def file(self, suffix: str, content: Buffer | Callable[[str], object], label: str = "") -> Reference:
+        """Publish one file of the event, whole and fsynced, and give the reference to it.
+
+        Args:
+            suffix: Such as `.png`; it decides the media type.
+            content: The bytes, or a function that writes them to the path that it is given (which has the suffix).
+            label: Tells several files of one event apart: a number, or the name of a mask.
+        """
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What the training process makes of a value: small and checked, or raw bytes for a worker.
+
+    Where `do` is None, `options` is the event's data as it stands.
+    """
+
+    type: str
+    """Type of the event."""
+    do: str | None
+    """Key of `ENCODERS`."""
+    options: Mapping[str, Any]
+    """For the encoder; anything that has a JSON form."""
+    parts: Sequence[Buffer] = ()
+    """Contiguous bytes, not copied: they are written before the call returns."""
+
+
+class Unusable(ValueError):
+    """A value that cannot be logged as what it was said to be; the text says why, and what can."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A `Prepared` value with the rest of its line, as it lies in a spool file."""
+
+    type: str
+    name: str
+    do: str
+    options: Any
+    step: int | float | None = None
+    at: Mapping[str, Any] = field(default_factory=dict)
+    nonfinite: Mapping[str, str] = field(default_factory=dict)
+    """JSON pointers into the options, as in a line."""
+    parts: Sequence[Buffer] = ()
+
+    def pack(self) -> list[Buffer]:
+        """The bytes of the spool file: length of the header, header, parts."""
+        parts = [memoryview(part).cast("B") for part in self.parts]
+        header = dumps({
+            "type": self.type, "name": self.name, "do": self.do, "options": self.options, "step": self.step,
+            "at": self.at, "nonfinite": self.nonfinite, "sizes": [len(part) for part in parts],
+        })  # fmt: skip
+        return [_LENGTH.pack(len(header)), header, *(part for part in parts if len(part))]
+
+    @classmethod
+    def unpack(cls, content: Buffer) -> Job:
+        """Read the bytes back; the parts are views of them.
+
+        Raises:
+            ValueError: They are no job, or not all of one.
+        """
+        view = memoryview(content)
+        try:
+            start = _LENGTH.size + _LENGTH.unpack_from(view)[0]
+            fields = orjson.loads(view[_LENGTH.size : start])
+            parts = []
+            for size in fields.pop("sizes"):
+                parts.append(view[start : start + size])
+                start += size
+            if start != len(view):
+                raise ValueError(f"has {len(view)} bytes instead of {start}")
+            return cls(**fields, parts=parts)
+        except (struct.error, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"is no job: {error!r}") from None
+
+
+def perform(job: Job, target: Target) -> bytes:
+    """Do a job: the line's text from its type on. What cannot be done becomes a `rejected` event; never raises for a value.
+
+    Raises:
+        OSError: The disk refuses; the job can be done again.
+    """
+    options = encoding.restored(job.options, job.nonfinite)
+    conversion = Conversion()
+    try:
+        data = conversion.value(import_module(ENCODERS[job.do]).encode(options, job.parts, target))
+    except OSError:
+        raise
+    except Exception as error:  # an encoder meets whatever bytes the user had
+        reason = str(error) if isinstance(error, Unusable) else f"cannot be encoded: {shown(error)}"
+        return rejected(job, reason)
+    return line_rest(job.type, job.name, job.step, job.at, data, conversion.nonfinite)
+
+
+def rejected(job: Job, reason: str) -> bytes:
+    """The line's text from its type on, where the job could not be done."""
+    conversion = Conversion()
+    data = conversion.value(Rejected(job.type, reason, encoding.restored(job.options, job.nonfinite)).to_data())
+    return line_rest(Rejected.TYPE, job.name, job.step, job.at, data, conversion.nonfinite)
+
+
+def line_rest(
+    type: str, name: str, step: float | None, at: Mapping[str, Any], data: Any, nonfinite: Mapping[str, str]
+) -> bytes:
+    """A line's text from its type on."""
+    return encoding.head(type, name) + encoding.tail(step, at, dumps(data), nonfinite)
