@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, Union
 
 Cursor = tuple[str, bytes]
 """A stream, and the head (type and name, `encoding.head`) that the lines written through the cursor share."""
+
+
+Buffer = Union[bytes, bytearray, memoryview]
+"""Contiguous bytes."""
 
 
 class Channel(Protocol):
@@ -24,6 +29,13 @@ class Channel(Protocol):
         """Accept one event: `kind` and `payload` as in `encoding` (TAIL, DATA, STEP).
 
         When the call returns, the event outlives the process. Never raises for the state of a disk or a writer.
+        """
+
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Accept one event whose line a worker completes: a `media.jobs.Job`, packed; the cursor is one without a head.
+
+        The parts are taken before the call returns. Its line may come later than its number, and before the run's seal.
+        Otherwise as `put`.
         """
 
     def drain(self, timeout_s: float) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from math import fsum
 from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
@@ -15,9 +15,10 @@ from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, number, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, RejectedWarning
 from mlv.events import Rejected
-from mlv.experiment.media import MediaCalls
+from mlv.experiment.media import KINDS, MediaCalls
 from mlv.experiment.session import Session, described
 from mlv.experiment.span import Span
+from mlv.media.jobs import Job, Prepared, Unusable
 from mlv.notices import warn_once
 from mlv.store import layout
 
@@ -134,21 +135,6 @@ class Logger(MediaCalls):
             self._reject("metrics", self._name, {"value": value}, step, f"the name of a metric must be text, not {shown(name)}")
             return
         self(data, step=step)
-
-    def value(self, name: str, value: Any, *, step: float | None = None) -> None:
-        """Log anything under a name; its type on disk follows from the value.
-
-        A number becomes a metric, text an event of type `text`, everything else an event of type `event`: a mapping as it is,
-        other values as `{"value": ...}`.
-        """
-        if _is_text(value):
-            self._named("text", name, {"text": value}, step)
-        elif _is_mapping(value):
-            self._event(name, value, step)
-        elif _is_number(value):
-            self.metric(name, value, step=step)
-        else:
-            self._event(name, {"value": value}, step)
 
     def describe(
         self,
@@ -354,6 +340,45 @@ class Logger(MediaCalls):
             return
         if type == "metadata" or self._is_wanted(name):
             self._emit(type, join(self._name, name), data, step)
+
+    def _media(self, type: str, name: str, step: Any, prepare: Callable[[], Prepared]) -> None:
+        """Emit what `prepare` makes of a value, or the reason why it cannot, below this logger."""
+        try:
+            name = join(self._name, checked_event_name(name))
+            if not self._is_wanted(name[len(self._name) :].lstrip("/")):
+                return
+            prepared = prepare()
+        except (InvalidName, Unusable) as error:
+            self._reject(type, name if _is_text(name) else self._name, None, step, str(error))
+        except Exception as error:  # the methods of a value may raise anything; training goes on
+            self._reject(type, name, None, step, f"cannot be read: {shown(error)}")
+        else:
+            if prepared.do is None:
+                self._emit(prepared.type, name, prepared.options, step)
+            else:
+                self._hand_over(prepared, name, step)
+
+    def _hand_over(self, prepared: Prepared, name: str, step: Any) -> None:
+        """Give raw bytes to the writer, whose worker makes files of them."""
+        conversion = Conversion()
+        options = conversion.value(prepared.options)
+        number, problem = self._checked_step(step)
+        reasons = [f"{path} {reason}" for path, reason in conversion.problems] + ([problem] if problem else [])
+        if reasons:
+            self._put_rejected(prepared.type, name, number, "; ".join(reasons[:_REASONS_SHOWN]), options, conversion.nonfinite)
+            return
+        job = Job(prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts)
+        self._session.channel.hand_over(self._stream_cursor, job.pack())
+
+    def _plain_value(self, kind: str, name: str, value: Any, step: Any) -> None:
+        """What `value` does where no media are concerned."""
+        if kind == "metric":
+            self.metric(name, value, step=step)
+        elif kind == "event":
+            self._event(name, value if _is_mapping(value) else {"value": value}, step)
+        else:
+            known = ", ".join(sorted((*KINDS, "event", "metric")))
+            self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {known}")
 
     def _message(self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, extra: Any) -> None:
         data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}

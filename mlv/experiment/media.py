@@ -1,9 +1,227 @@
-"""The calls of a Logger that log media."""
+"""The calls of a Logger that log media: each leaves one event, and a file where the content is large."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mlv.media.jobs import Prepared
+
+KINDS = frozenset({"image", "images", "figure", "audio", "video", "text", "table", "histogram", "array"})
+"""The calls that `value` may stand for; `pr_curve` and `graph` need more than a value."""
+
+
+def _of(kind: str) -> Any:
+    """The module of a kind, imported when it is first used: `import mlv` stays light."""
+    return import_module(f"mlv.media.{kind}")
+
 
 class MediaCalls:
-    """The part of `Logger` that logs media; each call leaves one event, and a file where the content is large."""
+    """The part of `Logger` that logs media.
+
+    The files lie below `files/media/<name>/` of the experiment; each event's `data` refers to them with path, size and
+    SHA-256. Encoding, hashing and moving happen beside the writer. What cannot be logged as it was said becomes a `rejected`
+    event with the reason, and one warning.
+    """
 
     __slots__ = ()
+
+    def image(
+        self,
+        name: str,
+        value: Any,
+        *,
+        step: float | None = None,
+        caption: str | None = None,
+        boxes: Any = None,
+        masks: Mapping[str, Any] | None = None,
+        layout: str | None = None,
+    ) -> None:
+        """Log an image: a line of type `image` and a PNG.
+
+        Args:
+            name: Below this logger.
+            value: An array or tensor of shape HW, HWC or CHW with 1, 3 or 4 channels, of uint8, or float in 0..1; a PIL image;
+                the path or the bytes of an image file, which is kept as it is.
+            step: When it was.
+            caption: A text for people.
+            boxes: A list of `{"box": [x0, y0, x1, y1], "label": ..., "score": ...}`, in pixels.
+            masks: Arrays of class numbers, of shape HW, by name; each becomes a PNG of its own.
+            layout: Of an array, such as `CHW`, where its shape alone would be read otherwise.
+        """
+        self._media(
+            "image", name, step, lambda: _of("image").prepare(value, caption=caption, boxes=boxes, masks=masks, layout=layout)
+        )
+
+    def images(
+        self,
+        name: str,
+        values: Any,
+        *,
+        step: float | None = None,
+        captions: Sequence[str] | None = None,
+        layout: str | None = None,
+    ) -> None:
+        """Log images together: one line of type `image` with `files`, and a PNG each.
+
+        Args:
+            name: Below this logger.
+            values: An array of shape NHW, NHWC or NCHW, or a list of what `image` takes.
+            step: When it was.
+            captions: One for each.
+            layout: Of an array, such as `NCHW`.
+        """
+        self._media("image", name, step, lambda: _of("image").prepare_many(values, captions=captions, layout=layout))
+
+    def figure(
+        self,
+        name: str,
+        value: Any,
+        *,
+        step: float | None = None,
+        format: str = "png",
+        dpi: float | None = None,
+        close: bool = False,
+    ) -> None:
+        """Log a figure: a line of type `figure` and a file of that format; a plotly figure becomes a page.
+
+        Args:
+            name: Below this logger.
+            value: Anything with `savefig`, a plotly figure, or a list of them. It is drawn before the call returns.
+            step: When it was.
+            format: `png`, `svg` or `pdf`.
+            dpi: Dots per inch.
+            close: Close it afterwards.
+        """
+        self._media("figure", name, step, lambda: _of("figure").prepare(value, format=format, dpi=dpi, close=close))
+
+    def audio(
+        self, name: str, value: Any, rate: float | None = None, *, step: float | None = None, caption: str | None = None
+    ) -> None:
+        """Log sound: a line of type `audio` and a WAV file.
+
+        Args:
+            name: Below this logger.
+            value: Samples, of shape (samples,) or (samples, channels), of float in -1..1 or integers; or the path or the
+                bytes of a sound file, which is kept as it is.
+            rate: Samples a second.
+            step: When it was.
+            caption: A text for people.
+        """
+        self._media("audio", name, step, lambda: _of("audio").prepare(value, rate, caption=caption))
+
+    def video(
+        self,
+        name: str,
+        value: Any,
+        *,
+        step: float | None = None,
+        fps: float = 24,
+        format: str = "mp4",
+        caption: str | None = None,
+    ) -> None:
+        """Log a video: a line of type `video` and a file of that format (needs the extra `media`).
+
+        Args:
+            name: Below this logger.
+            value: Frames of shape THW, THWC or TCHW, of uint8, or float in 0..1, or a list of frames; or the path or the bytes
+                of a video file, which is kept as it is.
+            step: When it was.
+            fps: Frames a second.
+            format: `mp4` or `gif`.
+            caption: A text for people.
+        """
+        self._media("video", name, step, lambda: _of("video").prepare(value, fps=fps, format=format, caption=caption))
+
+    def text(self, name: str, value: str, *, step: float | None = None, markdown: bool = False) -> None:
+        """Log a text: a line of type `text`; above 64 KiB it stands in a file."""
+        self._media("text", name, step, lambda: _of("text").prepare(value, markdown=markdown))
+
+    def table(self, name: str, value: Any, *, step: float | None = None, columns: Sequence[str] | None = None) -> None:
+        """Log a table: a line of type `table`; a large one stands in a Parquet file, or in a CSV file without pyarrow.
+
+        Args:
+            name: Below this logger.
+            value: Rows (mappings, or sequences with `columns`), a mapping of columns, a data frame of pandas or polars, an
+                Arrow table.
+            step: When it was.
+            columns: Names of the columns.
+        """
+        self._media("table", name, step, lambda: _of("table").prepare(value, columns=columns))
+
+    def histogram(
+        self,
+        name: str,
+        value: Any = None,
+        *,
+        step: float | None = None,
+        bins: int | Sequence[float] = 64,
+        counts: Any = None,
+        edges: Any = None,
+    ) -> None:
+        """Log a distribution: a line of type `histogram` with counts, edges, minimum, maximum, mean and deviation.
+
+        Args:
+            name: Below this logger.
+            value: Numbers of any shape.
+            step: When it was.
+            bins: How many, or their edges.
+            counts: Of a histogram that is made already, instead of a value.
+            edges: Its edges, one more than counts.
+        """
+        self._media("histogram", name, step, lambda: _of("histogram").prepare(value, bins=bins, counts=counts, edges=edges))
+
+    def array(self, name: str, value: Any, *, step: float | None = None) -> None:
+        """Log an array of any shape: a line of type `array` and an `.npy` file."""
+        self._media("array", name, step, lambda: _of("array").prepare(value))
+
+    def pr_curve(
+        self, name: str, labels: Any, predictions: Any, *, step: float | None = None, thresholds: int | Sequence[float] = 127
+    ) -> None:
+        """Log precision and recall over thresholds: a line of type `pr_curve`.
+
+        Args:
+            name: Below this logger.
+            labels: 0 or 1 for each example.
+            predictions: The score of each example, from 0 to 1.
+            step: When it was.
+            thresholds: How many, spread evenly over 0 to 1, or the ascending thresholds themselves.
+        """
+        self._media("pr_curve", name, step, lambda: _of("pr_curve").prepare(labels, predictions, thresholds=thresholds))
+
+    def graph(self, name: str, module: Any, example: Any, *, step: float | None = None) -> None:
+        """Log the graph of a torch module: a line of type `graph` and a JSON file with its operations.
+
+        Args:
+            name: Below this logger.
+            module: It is traced before the call returns, and left as it was.
+            example: What it is called with.
+            step: When it was.
+        """
+        self._media("graph", name, step, lambda: _of("graph").prepare(module, example))
+
+    def value(self, name: str, value: Any, *, step: float | None = None, kind: str | None = None) -> None:
+        """Log anything under a name; what it becomes follows from the value.
+
+        A number becomes a metric, a text a `text`, one axis of numbers a `histogram`, two or three axes with the shape of an
+        image an `image`, any other array an `array`, a figure a `figure`, a data frame a `table`; everything else an event: a
+        mapping as it is, other values as `{"value": ...}`.
+
+        Args:
+            name: Below this logger.
+            value: Anything.
+            step: When it was.
+            kind: Overrides what would be inferred: the name of the call, such as `array`.
+        """
+        found = _of("infer").kind_of(value) if kind is None else kind
+        if found in KINDS:
+            getattr(self, found)(name, value, step=step)
+        else:
+            self._plain_value(found, name, value, step)
+
+    if TYPE_CHECKING:  # what the Logger brings
+
+        def _media(self, type: str, name: str, step: Any, prepare: Callable[[], Prepared]) -> None: ...
+
+        def _plain_value(self, kind: str, name: str, value: Any, step: Any) -> None: ...

@@ -8,7 +8,7 @@ import sys
 import threading
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Union
@@ -17,7 +17,7 @@ from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.notices import warn, warn_once
-from mlv.protocols import Channel, Cursor
+from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
@@ -168,6 +168,13 @@ class Unstarted:
             session.start()
             session.channel.put(cursor, kind, step, payload)
 
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Begin the run, and accept the event there."""
+        session = self._session()
+        if session is not None:
+            session.start()
+            session.channel.hand_over(cursor, parts)
+
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Nothing to announce yet: the run gets all cursors when it begins."""
 
@@ -194,6 +201,10 @@ class Closed(Unstarted):
             f"again with Exp.open({str(self._folder)!r})",
             MlvWarning,
         )
+
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Warn, as `put`."""
+        self.put(cursor, TAIL, 0, b"")
 
 
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 import orjson
 
 from mlv import encoding
 from mlv.encoding import Conversion, Reference, dumps, shown
 from mlv.events import Rejected
-
-Buffer = Union[bytes, bytearray, memoryview]
+from mlv.protocols import Buffer
 
 ENCODERS = {
     "array": "mlv.media.array",
@@ -29,6 +29,10 @@ ENCODERS = {
 }
 """The module whose `encode(options, parts, target)` completes a job, by what the job is to do."""
 
+REJECTED_HEAD = b'"type":"rejected"'
+"""How the text of a job that could not be done begins."""
+_LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
+"""What a disk says that may take the file later."""
 _LENGTH = struct.Struct("<Q")
 
 
@@ -121,9 +125,9 @@ def perform(job: Job, target: Target) -> bytes:
     conversion = Conversion()
     try:
         data = conversion.value(import_module(ENCODERS[job.do]).encode(options, job.parts, target))
-    except OSError:
-        raise
     except Exception as error:  # an encoder meets whatever bytes the user had
+        if isinstance(error, OSError) and error.errno in _LATER:
+            raise
         reason = str(error) if isinstance(error, Unusable) else f"cannot be encoded: {shown(error)}"
         return rejected(job, reason)
     return line_rest(job.type, job.name, job.step, job.at, data, conversion.nonfinite)
@@ -134,6 +138,14 @@ def rejected(job: Job, reason: str) -> bytes:
     conversion = Conversion()
     data = conversion.value(Rejected(job.type, reason, encoding.restored(job.options, job.nonfinite)).to_data())
     return line_rest(Rejected.TYPE, job.name, job.step, job.at, data, conversion.nonfinite)
+
+
+def rejected_text(run: str) -> str:
+    """What is said, once, where a job could not be done."""
+    return (
+        f"what was handed over in run {run} could not be encoded and is stored as rejected: the events of type "
+        f"'rejected' in its log say why"
+    )
 
 
 def line_rest(

@@ -28,6 +28,8 @@ W_HEAD, W_WANTED_SYNC, W_ENDED, W_CURSOR_BYTES = 8, 9, 10, 11  # stored by the p
 W_DROPPED_FIRST, W_DROPPED_LAST = 12, 13  # by the producer: numbers that no `dropped` event tells of yet, 0 where none
 W_TAIL, W_SYNCED, W_STAMP, W_ERRNO, W_DONE, W_TOUCHED, W_WRITER_PID, W_WRITER_START = range(16, 24)  # by the writer
 W_SAID_END = 24  # by the writer: whether the run's end is in its stream
+W_COMPLETE = 25  # by the writer: as the tail, but held back by jobs that are not done
+W_REJECTED = 26  # by the writer: how many jobs became `rejected` events
 
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288
@@ -39,7 +41,7 @@ OVERHEAD = 4 + FIELDS.size
 LONGEST = 256 << 10
 """Bytes of the longest frame; a reader takes twice as much at a time, so that it always gets a whole one."""
 BIG = 3
-"""Kind of a frame whose payload is the name of a spool file, which holds what a TAIL payload would."""
+"""Kind of a frame whose payload is the name of a spool file: it holds what a TAIL payload would, or a job."""
 LAST = 1
 """Step of a BIG frame that holds the end of its run."""
 PAD = 0xFFFFFFFF

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import NamedTuple
 
-from mlv.encoding import Composer
-from mlv.errors import WritingStalled
+from mlv.encoding import TAIL, Composer
+from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
+from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
+from mlv.media.target import FolderTarget
 from mlv.notices import warn
-from mlv.protocols import Cursor, FileLayer
+from mlv.protocols import Buffer, Cursor, FileLayer
 from mlv.transport.journal import Journal
 
 _RETRY_AFTER_S = 0.01
@@ -53,6 +55,7 @@ class Inline:
         self._dropped = 0
         self._is_ending = self._is_closed = self._is_abandoned = False
         self._warned: set[str] = set()
+        self._jobs = 0
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Announce a cursor; see `Channel`."""
@@ -67,6 +70,23 @@ class Inline:
                 self._accept(event)  # a call that re-entered: the outer one goes on with it
             else:
                 self._go_on(event)
+
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Complete an event and accept it; see `Channel`."""
+        job = Job.unpack(b"".join(parts))
+        with self._lock:
+            self._jobs += 1
+            key = f"{self.run}-m{self._jobs}"
+        if self._is_abandoned:
+            return
+        target = FolderTarget(self._journal.folder, job.name, job.step, key)
+        try:
+            rest = perform(job, target)
+        except OSError as error:
+            rest = rejected(job, f"its file could not be written: {error}")
+        if rest.startswith(REJECTED_HEAD):
+            self._warn("rejected", rejected_text(self.run), RejectedWarning)
+        self.put(cursor, TAIL, 0, rest)
 
     def _accept(self, event: _Event) -> None:
         size = len(event.payload)
@@ -151,10 +171,10 @@ class Inline:
     def _warn_of(self, error: OSError) -> None:
         self._warn("error", f"the events of run {self.run} wait in memory: {error}. They are written when it is possible")
 
-    def _warn(self, what: str, message: str) -> None:
+    def _warn(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            warn(message, WritingStalled)
+            warn(message, category)
 
     def drain(self, timeout_s: float) -> bool:
         """See `Channel`."""

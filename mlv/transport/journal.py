@@ -134,6 +134,11 @@ class Journal:
                 found |= _seqs_from(self.path(name), run, first)
         return found
 
+    def last_seqs(self, run: str) -> set[int]:
+        """Number of the last line of a run in each stream that it was resumed in."""
+        names = [stream for owner, stream in self._chains if owner == run]
+        return {seq for name in names if (seq := _last_seq(self.path(name), run)) is not None}
+
     def reopen(self) -> None:
         """Take nothing for granted about the files, after an append that was interrupted in the middle."""
         for file in self._streams.values():
@@ -210,8 +215,18 @@ class Journal:
         return found.get(run, Chain())
 
 
+def _last_seq(path: Path, run: str) -> int | None:
+    """Number of the last line of a run in a stream's file."""
+    lines = (run_and_seq(beginning) for beginning in read_beginnings_from_end(path))
+    return next((who[1] for who in lines if who is not None and who[0] == run), None)
+
+
 def _seqs_from(path: Path, run: str, first: int) -> set[int]:
-    """Numbers, from `first` on, of the events of a run that a stream's file holds; they ascend within it."""
+    """Numbers, from `first` on, of the events of a run that a stream's file holds.
+
+    They ascend at its end: a line that comes later than its number, from a worker, is only appended when all that was read
+    from the ring is appended and the ring knows it.
+    """
     found: set[int] = set()
     for beginning in read_beginnings_from_end(path):
         who = run_and_seq(beginning)

@@ -19,10 +19,11 @@ from zlib import crc32
 import orjson
 
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
-from mlv.errors import WritingStalled
+from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
+from mlv.media.jobs import rejected_text
 from mlv.notices import warn
-from mlv.protocols import Cursor
+from mlv.protocols import Buffer, Cursor
 from mlv.store.owners import process_start
 from mlv.transport import spool
 from mlv.transport.frames import (
@@ -35,6 +36,7 @@ from mlv.transport.frames import (
     MAGIC,
     OVERHEAD,
     W_CAPACITY,
+    W_COMPLETE,
     W_CURSOR_BYTES,
     W_DONE,
     W_DROPPED_FIRST,
@@ -44,6 +46,7 @@ from mlv.transport.frames import (
     W_HEAD,
     W_INFO_BYTES,
     W_MAGIC,
+    W_REJECTED,
     W_STAMP,
     W_SYNCED,
     W_TAIL,
@@ -223,11 +226,21 @@ class Ring:
         if self._left_over:
             self._publish_left_over()
 
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Accept one event that a worker completes; see `Channel`."""
+        with self._lock:
+            if self._busy:
+                self._left_over.append(self._spilled_event(cursor, 0, parts, time_ns(), 0.0, spool.JOB_SUFFIX))
+                return
+        self._accept(self._spilled_event(cursor, 0, parts, time_ns(), self._patience_s, spool.JOB_SUFFIX))
+
     # Accepting events that took no quick way.
 
     def _put_patiently(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
         """Accept an event when the quick way did not do: it is large, a lap ends, there is no room, or a look is due."""
-        event = self._event(cursor, kind, step, payload, self._patience_s)
+        self._accept(self._event(cursor, kind, step, payload, self._patience_s))
+
+    def _accept(self, event: _Event) -> None:
         try:
             self._left_over.append(event)
             self._publish_left_over()
@@ -394,10 +407,12 @@ class Ring:
         if self._is_abandoned:
             self._left_over.clear()  # they are the parent's, which publishes them
             return None
-        for event in list(self._left_over):
+        waiting = list(self._left_over)
+        for event in waiting:
             self._forget(event)
             self._take(event)
-        return "closed", f"logged into run {self.run} while it ended: the event is not stored"
+        # None where the end of the run, said in a signal handler, has published them meanwhile.
+        return ("closed", f"logged into run {self.run} while it ended: the event is not stored") if waiting else None
 
     def _forget(self, event: _Event) -> None:
         if event.kind == BIG and not self._is_abandoned:
@@ -407,32 +422,38 @@ class Ring:
     # Large events.
 
     def _spill(self, event: _Event, patience_s: float) -> _Event:
-        """Put a large payload into a file of the spool; gives the small event that stands for it."""
         content = as_tail(event.kind, event.step, event.payload)
         step = LAST if event.is_end else 0
+        return self._spilled_event(event.cursor, step, [content], event.time_ns, patience_s, spool.BIG_SUFFIX)
+
+    def _spilled_event(
+        self, cursor: int, step: int, parts: Sequence[Buffer], moment_ns: int, patience_s: float, suffix: str
+    ) -> _Event:
+        """Put a large payload into a file of the spool; gives the small event that stands for it."""
+        size = sum(map(len, parts))
         deadline = monotonic() + patience_s
         while True:
-            is_within = self._is_within_budget(len(content))
-            path = self._spill_to_a_place(content) if is_within or monotonic() >= deadline else None
+            is_within = self._is_within_budget(size)
+            path = self._spill_to_a_place(parts, size, suffix) if is_within or monotonic() >= deadline else None
             if path is not None:
-                return _Event(event.cursor, BIG, step, os.fsencode(path), event.time_ns)
+                return _Event(cursor, BIG, step, os.fsencode(path), moment_ns)
             if monotonic() >= deadline or self._is_abandoned:
                 break
             self._look()
             sleep(0.01)
         # Keep what an event is, without its data, rather than nothing.
-        reason = f"{len(event.payload)} bytes found no room in any spool"
+        reason = f"{size} bytes found no room in any spool"
         self._warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
-        return _Event(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), event.time_ns)
+        return _Event(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), moment_ns)
 
-    def _spill_to_a_place(self, content: bytes) -> Path | None:
-        name = f"{self.run}.{os.urandom(6).hex()}{spool.BIG_SUFFIX}"
+    def _spill_to_a_place(self, parts: Sequence[Buffer], size: int, suffix: str) -> Path | None:
+        name = f"{self.run}.{os.urandom(6).hex()}{suffix}"
         for place in self._candidates:
             path = place / name
             try:
                 spool.prepare(place)
-                _write_new(path, content)
-                self._spilled[path] = len(content)
+                _write_new(path, parts)
+                self._spilled[path] = size
                 return path
             except OSError:
                 if not self._is_abandoned:
@@ -463,6 +484,7 @@ class Ring:
                 f"the events of run {self.run} wait in memory: {os.strerror(problem)}. They are written as soon as that is "
                 f"possible; when {self._capacity >> 20} MiB are full, logging waits, at most {self._patience_s:g} s",
             )
+        self._warn_of_rejected()
         stamp = self._words[W_STAMP]
         is_fresh = stamp and (monotonic_ns() - stamp) / 1e9 < _STALE_AFTER_S
         if (is_fresh and not is_waiting) or self._writer_is_alive():
@@ -499,10 +521,15 @@ class Ring:
             return f"The writer says: {os.strerror(problem)}. Make room, or look at the disk"
         return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
 
-    def _warn_once(self, what: str, message: str) -> None:
+    def _warn_of_rejected(self) -> None:
+        """Say that a worker could not complete an event: what it says is in the log."""
+        if self._words[W_REJECTED]:
+            self._warn_once("rejected", rejected_text(self.run), RejectedWarning)
+
+    def _warn_once(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
         if what not in self._warned:
             self._warned.add(what)
-            warn(message, WritingStalled)
+            warn(message, category)
 
     # Waiting for the writer.
 
@@ -516,7 +543,7 @@ class Ring:
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until all accepted events can be read; see `Channel`."""
-        return self._wait_for_published(W_TAIL, timeout_s)
+        return self._wait_for_published(W_COMPLETE, timeout_s)
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all accepted events are fsynced; see `Channel`."""
@@ -536,7 +563,9 @@ class Ring:
                 raise
             finally:
                 self._busy = False
-        return self._wait(W_DONE, 1, timeout_s)
+        is_done = self._wait(W_DONE, 1, timeout_s)
+        self._warn_of_rejected()
+        return is_done
 
     def _end(self) -> None:
         """Publish what waits, or drop it, and let the writer know that nothing follows. The lock is held."""
@@ -592,15 +621,19 @@ def _record_tail(record: Dropped | Rejected) -> bytes:
     return head(record.TYPE, "") + as_tail(DATA, 0, dumps(record.to_data()))
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _write_new(path: Path, parts: Sequence[Buffer]) -> None:
     """Write a file that only this user can read.
 
     Should a fork in a signal handler cut this in two, both sides write the same bytes to the same places of one file.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        written = 0
-        while written < len(content):
-            written += os.pwrite(fd, memoryview(content)[written:], written)
+        offset = 0
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                written = os.pwrite(fd, rest, offset)
+                offset += written
+                rest = rest[written:]
     finally:
         os.close(fd)

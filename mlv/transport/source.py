@@ -54,6 +54,8 @@ class Source:
         """Whether this writer has said what `dropped` tells."""
         self.already: set[int] = set()
         """Numbers of events from the tail on that are in their streams: appended before a crash or an error."""
+        self._jobs: dict[int, int] = {}
+        """Number, and a position before its frame, of each event that a worker completes."""
         self._cursors: dict[int, tuple[str, bytes]] = {}
         self._cursor_bytes = 0
         self._stuck_since: float | None = None
@@ -99,7 +101,38 @@ class Source:
     @property
     def wants_sync(self) -> bool:
         """Whether somebody waits in `flush()` for what is in the streams already."""
-        return self._words[f.W_SYNCED] < min(self._words[f.W_WANTED_SYNC], self._words[f.W_TAIL])
+        return self._words[f.W_SYNCED] < min(self._words[f.W_WANTED_SYNC], self._words[f.W_COMPLETE])
+
+    @property
+    def complete(self) -> int:
+        """Position up to which all is in the streams, also what a worker completes."""
+        return self._words[f.W_COMPLETE]
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether a worker is to complete events of the ring."""
+        return bool(self._jobs)
+
+    def has_job(self, seq: int) -> bool:
+        """Whether a worker is to complete that event."""
+        return seq in self._jobs
+
+    def begin_job(self, seq: int) -> None:
+        """Note that the line of an event comes later: until then the ring is not complete beyond this position."""
+        self._jobs[seq] = self.tail
+
+    def end_job(self, seq: int, is_rejected: bool) -> None:
+        """Note that the line of such an event is in its stream."""
+        del self._jobs[seq]
+        self._words[f.W_REJECTED] += is_rejected
+        self._update_complete()
+
+    def adopt_job(self, seq: int) -> None:
+        """Note a job of an earlier writer: nobody knows where its frame was."""
+        self._jobs[seq] = self._words[f.W_COMPLETE]
+
+    def _update_complete(self) -> None:
+        self._words[f.W_COMPLETE] = min(self._jobs.values(), default=self._words[f.W_TAIL])
 
     def next_piece(self) -> tuple[list[Frame], int]:
         """Frames that follow the tail, and the position behind them; ([], tail) when nothing whole is there.
@@ -143,6 +176,7 @@ class Source:
         self._stuck_since = None
         self._words[f.W_SAID_END] = self.said_end
         self._words[f.W_TAIL] = position
+        self._update_complete()
 
     def synced(self, position: int) -> None:
         """Tell that everything up to a position is on the disk."""
@@ -182,7 +216,7 @@ class Source:
         for path in (self.path, target, *spool.big_files(self.run, self.path.parent.name)):
             with suppress(OSError):
                 os.unlink(path)
-        self._words[f.W_SYNCED] = self._words[f.W_HEAD]
+        self._words[f.W_SYNCED] = self._words[f.W_COMPLETE] = self._words[f.W_HEAD]
         self._words[f.W_DONE] = 1
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from mlv.store import layout
 from mlv.store.owners import Owner
@@ -18,6 +19,7 @@ ERRORS = "writer.err"
 """What went wrong in a writer, for people."""
 RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
+JOB_SUFFIX = ".job"
 
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse", "glusterfs", "panfs", "wekafs")
 
@@ -95,8 +97,50 @@ def rings_in(spool: Path) -> list[Path]:
 
 
 def big_files(run: str, key: str) -> list[Path]:
-    """The large events of a run that wait in any spool of that key."""
-    return [path for base in bases() for path in (root_of(base) / key).glob(f"{run}.*{BIG_SUFFIX}")]
+    """The large events and the jobs of a run that wait in any spool of that key."""
+    found = (path for base in bases() for path in (root_of(base) / key).glob(f"{run}.*"))
+    return [path for path in found if path.suffix in (BIG_SUFFIX, JOB_SUFFIX)]
+
+
+class Queued(NamedTuple):
+    """A job that the writer has taken from its ring: its file's name says all that the frame said."""
+
+    run: str
+    seq: int
+    time_ns: int
+    cursor: int
+    path: Path
+
+    @classmethod
+    def of_path(cls, path: Path) -> Queued | None:
+        """What the name says; None if the job still has the name that the ring knows."""
+        run, *numbers = path.name.removesuffix(JOB_SUFFIX).split(".")
+        if len(numbers) != 3:
+            return None
+        seq, time_ns, cursor = map(int, numbers)
+        return cls(run, seq, time_ns, cursor, path)
+
+
+def enqueue(path: Path, run: str, seq: int, time_ns: int, cursor: int) -> Queued:
+    """Let a job's file say what its frame says, so that the ring can go on without it; done again, it changes nothing.
+
+    Raises:
+        FileNotFoundError: It is gone.
+        OSError: It cannot be renamed.
+    """
+    queued = Queued(run, seq, time_ns, cursor, path.with_name(f"{run}.{seq}.{time_ns}.{cursor}{JOB_SUFFIX}"))
+    try:
+        path.rename(queued.path)
+    except FileNotFoundError:
+        if not queued.path.exists():
+            raise
+    return queued
+
+
+def queued_jobs(run: str, key: str) -> list[Queued]:
+    """The jobs of a run that a writer has taken and that are not done, in order."""
+    jobs = (Queued.of_path(path) for path in big_files(run, key) if path.suffix == JOB_SUFFIX)
+    return sorted(job for job in jobs if job is not None)
 
 
 def remove(spool: Path) -> None:

@@ -25,11 +25,13 @@ from mlv.protocols import FileLayer
 from mlv.store import claims
 from mlv.store.owners import Owner
 from mlv.transport import spool
+from mlv.transport.backlog import Backlog
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
+from mlv.transport.worker import complete
 
 POLL_S = 0.02
 SYNC_EVERY_S = 1.0
@@ -44,6 +46,7 @@ _LINGER_S = 3600.0
 _LINGER_WITHOUT_FOLDER_S = 5.0
 _PIECE = 1 << 18
 _END = b'"type":"run_ended"'
+_JOB = spool.JOB_SUFFIX.encode()
 
 
 class Writer:
@@ -53,13 +56,19 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, place: Path, files: FileLayer | None = None, serves: Callable[[Source], bool] = lambda source: True
+        self,
+        folder: Path,
+        place: Path,
+        files: FileLayer | None = None,
+        serves: Callable[[Source], bool] = lambda source: True,
+        backlog: Backlog | None = None,
     ) -> None:
         """Prepare to drain the rings that `serves` accepts."""
         self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
         self._files = files
         self._journal = Journal(folder, files)
+        self._backlog = backlog or Backlog(folder)
         self._sources: dict[Path, Source] = {}
         self._composers: dict[str, Composer] = {}
         self._heard: dict[str, float] = {}
@@ -76,6 +85,12 @@ class Writer:
         Returns:
             Whether all is done; False when the time is over, or what keeps it from writing lasts too long.
         """
+        try:
+            return self._serve(wait, until)
+        finally:
+            self._backlog.close()
+
+    def _serve(self, wait: Callable[[float], None], until: float) -> bool:
         while True:
             now = monotonic()
             if now >= self._next_scan:
@@ -98,6 +113,7 @@ class Writer:
             return False
         problems: list[OSError] = []
         moved = [_tried(partial(self._drain, source), problems) for source in self._sources.values()]
+        moved.append(_tried(self._work, problems))
         if not any(moved):
             _tried(self._settle_stale, problems)  # reads much: not while events wait
         _tried(partial(self._sync_if_due, now), problems)
@@ -174,6 +190,7 @@ class Writer:
         source.rewind(0)
         first = waiting[0].seq if waiting else sys.maxsize
         source.already = self._journal.resume(source.run, source.streams(), first)
+        self._backlog.adopt(source, self._journal.last_seqs(source.run))
         source.is_new = True
 
     def _drain(self, source: Source) -> bool:
@@ -205,7 +222,10 @@ class Writer:
             stream, head = source.cursor(index)
             if kind == BIG:
                 self._flush_batches(source, batches)
-                self._append_big(source, frame, stream, head)
+                if payload.endswith(_JOB):
+                    self._take_job(source, frame)
+                else:
+                    self._append_big(source, frame, stream, head)
                 continue
             if not head and payload.startswith(_END):
                 source.said_end = True
@@ -245,6 +265,18 @@ class Writer:
         with suppress(OSError):
             os.unlink(path)
 
+    def _take_job(self, source: Source, frame: Frame) -> None:
+        if frame.seq in source.already:
+            return
+        try:
+            self._backlog.take(source, Path(os.fsdecode(frame.payload)), frame.seq, frame.time_ns, frame.cursor)
+        except FileNotFoundError:
+            self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+            source.already.add(frame.seq)
+
+    def _work(self) -> bool:
+        return self._backlog.work(self._journal, self._composers)
+
     # Verdicts, heartbeats, seals.
 
     def _verdicts_if_due(self, now: float) -> None:
@@ -255,7 +287,7 @@ class Writer:
 
     def _verdicts(self) -> None:
         for path, source in list(self._sources.items()):
-            if not source.is_empty:
+            if not source.is_empty or source.has_jobs:
                 continue
             if source.is_ended or source.owner.is_gone():
                 if not source.is_empty:
@@ -301,7 +333,7 @@ class Writer:
             self._next_sync = monotonic() + SYNC_EVERY_S
 
     def _sync(self) -> None:
-        positions = [(source, source.tail) for source in self._sources.values()]
+        positions = [(source, source.complete) for source in self._sources.values()]
         self._journal.sync()
         for source, position in positions:
             source.synced(position)
@@ -370,7 +402,8 @@ def serve(folder: Path, place: Path) -> None:
 def rescue(folder: Path, place: Path, timeout_s: float) -> None:
     """Drain the rings to which nothing comes any more, from within the calling process; the others are not touched."""
     until = monotonic() + timeout_s
-    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=_is_over).serve(wait, until))
+    backlog = Backlog(folder, complete=partial(complete, folder))  # in this process: it may not have children of ours
+    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=_is_over, backlog=backlog).serve(wait, until))
 
 
 def _is_over(source: Source) -> bool:

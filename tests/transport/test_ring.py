@@ -207,7 +207,7 @@ def test_large_events_wait_for_their_budget(rig, monkeypatch):
 def test_large_events_without_room(rig, monkeypatch):
     """Where no spool takes it, what can be kept of a large event is stored, with one warning."""
     channel = rig.ring("rlarge1234", patience_s=0.1)
-    monkeypatch.setattr(Ring, "_spill_to_a_place", lambda self, content: None)
+    monkeypatch.setattr(Ring, "_spill_to_a_place", lambda self, *content: None)
     with pytest.warns(WritingStalled, match="no room in any spool") as warned:
         put(channel, 2, size=100_000)
     rig.end(channel)

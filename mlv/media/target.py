@@ -1,0 +1,64 @@
+"""Where the files of a media event go: `files/media/<name of the event>/<step>-<run>-<seq>.png`."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from mlv.encoding import Reference
+from mlv.protocols import Buffer
+from mlv.store import blobs, layout
+
+MEDIA = "media"
+_LONGEST_SEGMENT = 80
+_UNSAFE = re.compile(r"[^\w.+=@,() -]|^\.|^ | $")
+
+
+class FolderTarget:
+    """Publishes the files of one event below the folder of an experiment.
+
+    Their names follow from the event alone, so that a job that is done twice, after a kill, leaves the same files once.
+    """
+
+    def __init__(self, folder: Path, name: str, step: float | None, key: str) -> None:
+        """`key` is a text that no other event of the experiment has, such as its run and number."""
+        self._folder = folder
+        self._place = folder.joinpath(layout.FILES, MEDIA, *safe_segments(name))
+        self._stem = key if step is None else f"{step}-{key}"
+
+    def file(self, suffix: str, content: Buffer | Callable[[str], object], label: str = "") -> Reference:
+        """Publish one file of the event; see `Target`.
+
+        Raises:
+            OSError: The disk refuses; nothing is left behind.
+        """
+        name = f"{self._stem}-{safe_segment(label)}" if label else self._stem
+        path = self._place / f"{name}{suffix}"
+        if not self._folder.is_dir():  # and shall not be made again
+            raise FileNotFoundError(errno.ENOENT, "the experiment is gone", str(self._folder))
+        temporary = blobs.temporary_beside(path)
+        try:
+            if callable(content):
+                content(str(temporary))
+                found = blobs.content_of(temporary)
+            else:
+                temporary.write_bytes(content)
+                found = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
+            blobs.settle(temporary, path)
+        except BaseException:
+            blobs.remove(temporary)
+            raise
+        return blobs.reference(self._folder, path, found)
+
+
+def safe_segments(name: str) -> list[str]:
+    """Names of folders for the segments of an event's name; different names may share one."""
+    return [safe_segment(segment) for segment in name.split("/")] if name else []
+
+
+def safe_segment(text: str) -> str:
+    """A name for one file or folder on any system."""
+    return _UNSAFE.sub("_", text)[:_LONGEST_SEGMENT] or "_"

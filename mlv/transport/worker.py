@@ -1,0 +1,201 @@
+"""The worker: a process of the writer's own that completes jobs, so that no encoder can hold it up or bring it down."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import deque
+from contextlib import suppress
+from errno import EIO
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from subprocess import PIPE, Popen
+from time import monotonic
+from typing import Any, NamedTuple
+
+import orjson
+
+from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
+from mlv.media.target import FolderTarget
+from mlv.transport.spool import Queued
+
+AHEAD = 8
+"""Jobs that are given to the worker before it has answered the first."""
+DEADLINE_S = 900.0
+"""How long one job may take."""
+_NICENESS = 5
+"""Training goes first where there are fewer processors than work."""
+_PROGRAM = """
+import sys
+sys.path.extend(sys.argv[1:])
+from mlv.transport.worker import main
+main()
+"""
+_HEAD = struct.Struct("<iQ")
+"""Of an answer: 0, REJECTED, or the negative `errno` of what kept the job from being done; the bytes of the line's text."""
+_DONE, _REJECTED = 0, 1
+
+
+class Answer(NamedTuple):
+    """What became of a job."""
+
+    job: Queued
+    rest: bytes
+    """The line's text from its type on."""
+    is_rejected: bool
+    problem: int
+    """`errno` of what kept it from being done now; then `rest` is empty, and the job is as it was."""
+
+
+def complete(folder: Path, queued: Queued) -> Answer:
+    """Complete a job in this process."""
+    try:
+        job = read_job(queued.path)
+    except FileNotFoundError as error:
+        return _lost(queued, f"its spool file is gone: {error.filename}")
+    except ValueError as error:
+        return _lost(queued, f"its spool file {error}")
+    try:
+        rest = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
+    except OSError as error:
+        return Answer(queued, b"", False, error.errno or EIO)
+    return Answer(queued, rest, rest.startswith(REJECTED_HEAD), 0)
+
+
+def read_job(path: Path) -> Job:
+    """The job in a spool file; its parts are views of the file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no job.
+    """
+    with open(path, "rb") as file:
+        return Job.unpack(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)))
+
+
+def _lost(queued: Queued, reason: str) -> Answer:
+    return Answer(queued, rejected(Job("unknown", "", "", {}), reason), True, 0)
+
+
+class Worker:
+    """A worker process, started with the first job, and again after one that killed it; what killed it is rejected."""
+
+    def __init__(self, folder: Path) -> None:
+        """Prepare for jobs of the experiment in a folder."""
+        self._folder = folder
+        self._process: Popen[bytes] | None = None
+        self._given: deque[Queued] = deque()
+        self._received = bytearray()
+        self._began = 0.0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another job may be given."""
+        return len(self._given) < AHEAD
+
+    def give(self, job: Queued) -> None:
+        """Give a job; its answer comes after those of the jobs before it."""
+        if not self._given:
+            self._began = monotonic()
+        self._given.append(job)
+        self._send(job)
+
+    def answers(self) -> list[Answer]:
+        """The answers that are there now, in the order of the jobs."""
+        if not self._given:
+            return []
+        if self._process is None:
+            return [complete(self._folder, self._given.popleft())]
+        is_gone = not self._receive()
+        found = []
+        while (answer := self._next()) is not None:
+            found.append(answer)
+            self._began = monotonic()
+        if self._given and (is_gone or monotonic() - self._began > DEADLINE_S):
+            found.append(self._after_death())
+        return found
+
+    def close(self) -> None:
+        """Let the worker go; what it has in hand stays in the spool."""
+        process, self._process = self._process, None
+        self._given.clear()
+        self._received.clear()
+        if process is not None and process.stdin is not None and process.stdout is not None:
+            process.stdin.close()
+            process.stdout.close()
+            process.kill()
+            process.wait()
+
+    def _send(self, job: Queued) -> None:
+        process = self._process or self._start()
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):  # gone: found out when its answer is looked for
+                process.stdin.write(orjson.dumps([str(self._folder), job.run, job.seq, str(job.path)]) + b"\n")
+                process.stdin.flush()
+
+    def _start(self) -> Popen[bytes] | None:
+        """Start the process; where that is impossible, the jobs are done in this one."""
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path]
+        try:
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, cwd="/", close_fds=True)
+        except OSError:
+            return None
+        if self._process.stdout is not None:
+            os.set_blocking(self._process.stdout.fileno(), False)
+        return self._process
+
+    def _receive(self) -> bool:
+        """Read what there is; whether the worker is still there."""
+        if self._process is None or self._process.stdout is None:
+            return False
+        try:
+            while piece := os.read(self._process.stdout.fileno(), 1 << 20):
+                self._received += piece
+        except BlockingIOError:
+            return True
+        return False
+
+    def _next(self) -> Answer | None:
+        if len(self._received) < _HEAD.size:
+            return None
+        code, size = _HEAD.unpack_from(self._received)
+        if len(self._received) < _HEAD.size + size:
+            return None
+        rest = bytes(self._received[_HEAD.size : _HEAD.size + size])
+        del self._received[: _HEAD.size + size]
+        return Answer(self._given.popleft(), rest, code == _REJECTED, -min(code, 0))
+
+    def _after_death(self) -> Answer:
+        """Reject the job that the worker died of, or was too long at, and give the others to another one."""
+        queued, *others = self._given
+        code = self._process.poll() if self._process is not None else None
+        reason = f"the process that encoded it ended with status {code}" if code is not None else "encoding it took too long"
+        self.close()
+        for job in others:
+            self.give(job)
+        try:
+            return Answer(queued, rejected(read_job(queued.path), reason), True, 0)
+        except (OSError, ValueError):
+            return _lost(queued, reason)
+
+
+def main() -> None:
+    """Run as the worker process: a line of JSON for each job comes in, an answer goes out."""
+    with suppress(OSError):
+        os.nice(_NICENESS)
+    # What a library prints must not get between the answers.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    for line in sys.stdin.buffer:
+        folder, run, seq, path = orjson.loads(line)
+        answer = complete(Path(folder), Queued(run, seq, 0, 0, Path(path)))
+        code = -answer.problem or (_REJECTED if answer.is_rejected else _DONE)
+        with suppress(BrokenPipeError):  # the writer is gone; the next one gives the job again
+            _write(answers, code, answer.rest)
+
+
+def _write(answers: Any, code: int, rest: bytes) -> None:
+    answers.write(_HEAD.pack(code, len(rest)))
+    answers.write(rest)
+    answers.flush()
