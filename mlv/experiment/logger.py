@@ -333,30 +333,34 @@ class Logger(MediaCalls):
 
     def _named(self, type: str, name: str, data: Any, step: Any) -> None:
         """Emit an event with a name of its own below this logger, unless the filter keeps it out."""
+        full = self._full_name(type, name, data, step)
+        if full is not None:
+            self._emit(type, full, data, step)
+
+    def _full_name(self, type: str, name: str, data: Any, step: Any) -> str | None:
+        """Name of an event below this logger; None where it is no name, which is said, or the filter keeps it out."""
         try:
             name = checked_event_name(name)
         except InvalidName as error:
             self._reject(type, self._name, data, step, str(error))
-            return
-        if type == "metadata" or self._is_wanted(name):
-            self._emit(type, join(self._name, name), data, step)
+            return None
+        return join(self._name, name) if type == "metadata" or self._is_wanted(name) else None
 
     def _media(self, type: str, name: str, step: Any, prepare: Callable[[], Prepared]) -> None:
         """Emit what `prepare` makes of a value, or the reason why it cannot, below this logger."""
+        full = self._full_name(type, name, None, step)
+        if full is None:
+            return
         try:
-            name = join(self._name, checked_event_name(name))
-            if not self._is_wanted(name[len(self._name) :].lstrip("/")):
-                return
             prepared = prepare()
-        except (InvalidName, Unusable) as error:
-            self._reject(type, name if _is_text(name) else self._name, None, step, str(error))
         except Exception as error:  # the methods of a value may raise anything; training goes on
-            self._reject(type, name, None, step, f"cannot be read: {shown(error)}")
+            reason = str(error) if isinstance(error, Unusable) else f"cannot be read: {shown(error)}"
+            self._reject(type, full, None, step, reason)
         else:
             if prepared.do is None:
-                self._emit(prepared.type, name, prepared.options, step)
+                self._emit(prepared.type, full, prepared.options, step)
             else:
-                self._hand_over(prepared, name, step)
+                self._hand_over(prepared, full, step)
 
     def _hand_over(self, prepared: Prepared, name: str, step: Any) -> None:
         """Give raw bytes to the writer, whose worker makes files of them."""
@@ -472,16 +476,6 @@ def _is_text(value: object) -> TypeGuard[str]:
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     try:
         return isinstance(value, Mapping)
-    except Exception:
-        return False
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        if isinstance(value, (int, float)):
-            return True
-        shape = getattr(value, "shape", None)
-        return hasattr(value, "item") and (shape is None or all(size == 1 for size in shape))
     except Exception:
         return False
 

@@ -10,15 +10,17 @@ from contextlib import suppress
 from errno import EIO
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from subprocess import PIPE, Popen
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport.spool import Queued
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 AHEAD = 8
 """Jobs that are given to the worker before it has answered the first."""
@@ -136,6 +138,8 @@ class Worker:
 
     def _start(self) -> Popen[bytes] | None:
         """Start the process; where that is impossible, the jobs are done in this one."""
+        from subprocess import PIPE, Popen  # only where there is a job
+
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path]
         try:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, cwd="/", close_fds=True)
