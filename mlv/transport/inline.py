@@ -73,20 +73,26 @@ class Inline:
 
     def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
         """Complete an event and accept it; see `Channel`."""
-        job = Job.unpack(b"".join(parts))
+        if self._is_closed:
+            self.put(cursor, TAIL, 0, b"")  # says that it is not stored
+            return
         with self._lock:
             self._jobs += 1
             key = f"{self.run}-m{self._jobs}"
-        if self._is_abandoned:
-            return
-        target = FolderTarget(self._journal.folder, job.name, job.step, key)
-        try:
-            rest = perform(job, target)
-        except OSError as error:
-            rest = rejected(job, f"its file could not be written: {error}")
+        rest = self._completed(b"".join(parts), key)
         if rest.startswith(REJECTED_HEAD):
             self._warn("rejected", rejected_text(self.run), RejectedWarning)
         self.put(cursor, TAIL, 0, rest)
+
+    def _completed(self, content: bytes, key: str) -> bytes:
+        try:
+            job = Job.unpack(content)
+        except ValueError as error:
+            return rejected(Job("unknown", "", "", {}), f"what was handed over {error}")
+        try:
+            return perform(job, FolderTarget(self._journal.folder, job.name, job.step, key))
+        except OSError as error:
+            return rejected(job, f"its file could not be written: {error}")
 
     def _accept(self, event: _Event) -> None:
         size = len(event.payload)

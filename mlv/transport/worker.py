@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from errno import EIO
 from mmap import ACCESS_READ, mmap
@@ -26,6 +26,8 @@ AHEAD = 8
 """Jobs that are given to the worker before it has answered the first."""
 DEADLINE_S = 900.0
 """How long one job may take."""
+_MOST_DEATHS = 3
+"""Workers may be killed for reasons of their own, such as too little memory; a job that three died of is given up."""
 _NICENESS = 5
 """Training goes first where there are fewer processors than work."""
 _PROGRAM = """
@@ -81,7 +83,7 @@ def _lost(queued: Queued, reason: str) -> Answer:
 
 
 class Worker:
-    """A worker process, started with the first job, and again after one that killed it; what killed it is rejected."""
+    """A worker process, started with the first job, and again when it is gone; a job that three died of is rejected."""
 
     def __init__(self, folder: Path) -> None:
         """Prepare for jobs of the experiment in a folder."""
@@ -90,6 +92,8 @@ class Worker:
         self._given: deque[Queued] = deque()
         self._received = bytearray()
         self._began = 0.0
+        self._deaths: Counter[Queued] = Counter()
+        """How many workers ended while they had a job in hand."""
 
     @property
     def has_room(self) -> bool:
@@ -115,7 +119,7 @@ class Worker:
             found.append(answer)
             self._began = monotonic()
         if self._given and (is_gone or monotonic() - self._began > DEADLINE_S):
-            found.append(self._after_death())
+            found += self._after_death()
         return found
 
     def close(self) -> None:
@@ -124,17 +128,17 @@ class Worker:
         self._given.clear()
         self._received.clear()
         if process is not None and process.stdin is not None and process.stdout is not None:
-            process.stdin.close()
-            process.stdout.close()
             process.kill()
             process.wait()
+            for pipe in (process.stdin, process.stdout):
+                with suppress(OSError):
+                    pipe.close()
 
     def _send(self, job: Queued) -> None:
         process = self._process or self._start()
         if process is not None and process.stdin is not None:
             with suppress(OSError):  # gone: found out when its answer is looked for
                 process.stdin.write(orjson.dumps([str(self._folder), job.run, job.seq, str(job.path)]) + b"\n")
-                process.stdin.flush()
 
     def _start(self) -> Popen[bytes] | None:
         """Start the process; where that is impossible, the jobs are done in this one."""
@@ -142,7 +146,7 @@ class Worker:
 
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path]
         try:
-            self._process = Popen(command, stdin=PIPE, stdout=PIPE, cwd="/", close_fds=True)
+            self._process = Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0, cwd="/", close_fds=True)
         except OSError:
             return None
         if self._process.stdout is not None:
@@ -170,18 +174,26 @@ class Worker:
         del self._received[: _HEAD.size + size]
         return Answer(self._given.popleft(), rest, code == _REJECTED, -min(code, 0))
 
-    def _after_death(self) -> Answer:
-        """Reject the job that the worker died of, or was too long at, and give the others to another one."""
-        queued, *others = self._given
-        code = self._process.poll() if self._process is not None else None
-        reason = f"the process that encoded it ended with status {code}" if code is not None else "encoding it took too long"
+    def _after_death(self) -> list[Answer]:
+        """Give everything to another worker, but what seems to be the reason."""
+        given, reason = list(self._given), self._why_gone()
         self.close()
-        for job in others:
+        self._deaths[given[0]] += 1
+        is_guilty = self._deaths[given[0]] >= _MOST_DEATHS
+        for job in given[is_guilty:]:
             self.give(job)
-        try:
-            return Answer(queued, rejected(read_job(queued.path), reason), True, 0)
-        except (OSError, ValueError):
-            return _lost(queued, reason)
+        return [_rejected(given[0], reason)] if is_guilty else []
+
+    def _why_gone(self) -> str:
+        code = self._process.poll() if self._process is not None else None
+        return f"the process that encoded it ended with status {code}" if code is not None else "encoding it took too long"
+
+
+def _rejected(queued: Queued, reason: str) -> Answer:
+    try:
+        return Answer(queued, rejected(read_job(queued.path), reason), True, 0)
+    except (OSError, ValueError):
+        return _lost(queued, reason)
 
 
 def main() -> None:

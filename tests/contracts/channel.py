@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from contracts.evidence import assert_complete, events, lines, payloads
+from contracts.evidence import arrays, assert_complete, events, lines, payloads
 from mlv.encoding import DATA, STEP, TAIL, head
-from mlv.errors import WritingStalled
+from mlv.errors import RejectedWarning, WritingStalled
+from mlv.media.jobs import Job
 from mlv.protocols import Channel
 
 RUN = "rproducer1"
@@ -78,6 +80,15 @@ _PACKAGE = os.path.dirname(mlv.__file__) + os.sep
 def interrupt() -> None:
     """What Ctrl-C does."""
     raise Interruption
+
+
+def job(i: int, size: int = 3) -> list[Any]:
+    """A job, packed: an array of bytes, whose step is `i`."""
+    options = {"shape": [size], "dtype": "uint8", "descr": "|u1"}
+    return Job("array", "maps", "array", options, step=i, parts=[bytes([i % 256]) * size]).pack()
+
+
+NO_OPTIONS = Job("array", "maps", "array", {}, parts=[b"abc"]).pack()
 
 
 both_ways = pytest.mark.parametrize("size", [0, 300_000], ids=["small", "large"])
@@ -399,6 +410,68 @@ class ChannelContract:
             point += 7 if size and injected.seen > 100 else 1
             if not injected.is_done:
                 break
+
+    # What a worker completes.
+
+    def test_handed_over(self, folder, channel):
+        """What is handed over raw becomes a file, and an event that refers to it; events beside it arrive in their order."""
+        for i in range(300):
+            if i % 3 == 0:
+                channel.hand_over(LOG, job(i))
+            else:
+                channel.put(LOSS, DATA, 0, data(i))
+
+        assert self.end(channel)
+
+        assert arrays(folder, RUN) == list(range(0, 300, 3))
+        assert payloads(folder, RUN) == [i for i in range(300) if i % 3]
+        assert_complete(folder)
+
+    def test_draining_waits_for_what_is_handed_over(self, folder, channel):
+        """After `drain` or `flush` an event that was handed over can be read, and its file is there."""
+        for i in range(10):
+            channel.hand_over(LOG, job(i, size=200_000))
+            assert (channel.drain if i % 2 else channel.flush)(20)
+            assert arrays(folder, RUN) == list(range(i + 1))
+
+    @pytest.mark.parametrize("parts", [NO_OPTIONS, [b"no job at all"]], ids=["options", "bytes"])
+    def test_what_cannot_be_encoded(self, folder, channel, parts):
+        """What cannot be encoded is stored as rejected, said once, and its neighbours are as they should be."""
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            for i in (0, 2):
+                channel.hand_over(LOG, job(i))
+                channel.hand_over(LOG, parts)
+            assert self.end(channel)
+
+        assert [warning.category for warning in warned] == [RejectedWarning]
+        assert arrays(folder, RUN) == [0, 2]
+        assert len([event for event in events(folder, RUN) if event["type"] == "rejected" and event["data"]["reason"]]) == 2
+        assert_complete(folder)
+
+    def test_handing_over_after_close(self, folder, channel):
+        """What is handed over after the end is not stored, which is said."""
+        assert self.end(channel)
+
+        with pytest.warns(WritingStalled, match="not stored"):
+            channel.hand_over(LOG, job(1))
+
+        assert arrays(folder, RUN) == []
+
+    def test_handing_over_within_a_call_at_every_point(self, folder, channel):
+        """A signal handler may hand over in the middle of any call; both events arrive, once."""
+        handed, point, misses = [], 0, 0
+        while misses < 1:
+            with Injected(point, lambda point=point: channel.hand_over(LOG, job(2 * point))) as injected:
+                channel.hand_over(LOG, job(2 * point + 1))
+            handed += [2 * point, 2 * point + 1] if injected.is_done else [2 * point + 1]
+            misses += not injected.is_done
+            point += 1
+
+        assert self.end(channel)
+
+        assert sorted(arrays(folder, RUN)) == sorted(handed)
+        assert_complete(folder)
 
     # Waiting and ending.
 

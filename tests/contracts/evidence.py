@@ -46,6 +46,20 @@ def payloads(folder: Path, run: str, key: str = "i", stream: str | None = None) 
     return [event["data"][key] for event in found if isinstance(event.get("data"), dict) and key in event["data"]]
 
 
+def arrays(folder: Path, run: str) -> list[int]:
+    """Steps of the arrays of a run, in the order of their numbers; each has its file, with the content that its line says."""
+    found = [event for event in events(folder, run) if event["type"] == "array"]
+    for event in found:
+        reference = event["data"]["file"]
+        content = (folder / reference["path"]).read_bytes()
+        assert (hashlib.sha256(content).hexdigest(), len(content)) == (reference["sha256"], reference["size"]), event
+    stored = {event["data"]["file"]["path"] for event in found}
+    there = {path.relative_to(folder).as_posix() for path in folder.glob("files/**/*.npy")}
+    assert len(stored) == len(found)
+    assert there == stored
+    return [event["step"] for event in found]
+
+
 def assert_complete(folder: Path, but_runs: tuple[str, ...] = ()) -> None:
     """Numbers have neither gaps nor doubles, lines are in their order, and a seal proves every line of every run."""
     for path in files(folder):
@@ -63,10 +77,12 @@ def assert_complete(folder: Path, but_runs: tuple[str, ...] = ()) -> None:
 
 
 def assert_in_order(path: Path) -> None:
-    """Within a file, the numbers of each run ascend."""
+    """Within a file, the numbers of each run ascend, apart from lines that a worker completed."""
     last: dict[str, int] = {}
     for line in raw_lines(path):
         event = json.loads(line)
+        if event["type"] in ("array", "rejected"):
+            continue
         assert event["seq"] > last.get(event["run"], 0), f"{path}: {event['run']} {event['seq']}"
         last[event["run"]] = event["seq"]
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 from conftest import wait_until
-from contracts.evidence import assert_complete, payloads
+from contracts.evidence import arrays, assert_complete, payloads
 
 from mlv import Exp
 from mlv.query.verify import verify
@@ -26,10 +27,11 @@ AT_ONCE = 4
 """Trials that run beside each other: most of the time of each is waiting."""
 
 TRAINING = """
-import mmap, os, random, sys, time
+import array, mmap, os, random, sys, time
 from mlv import Exp
 
 savedir, counters, seed = sys.argv[1:4]
+media = float(sys.argv[4])
 words = memoryview(mmap.mmap(os.open(counters, os.O_RDWR), 16)).cast("Q")
 chance = random.Random(int(seed))
 exp = Exp(savedir, "exp", {"lr": 0.1}, capture=())
@@ -38,6 +40,8 @@ i = 0
 while words[1] == 0:
     if chance.random() < 0.002:
         exp.log("large", {"i": i, "x": "y" * chance.randrange(60_000, 700_000)})
+    elif chance.random() < media:
+        exp.log.array("maps", array.array("d", [i] * 1000), step=i)
     elif i % 2:
         val({"i": i}, step=i)
     else:
@@ -55,14 +59,15 @@ exp.close()
 class Victim:
     """A training process that logs into two streams until it is told to stop, or killed."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, media: float = 0.0) -> None:
+        """`media` is the part of its calls that hand over arrays."""
         folder.mkdir(parents=True)
         self.exp = folder / "exp"
         counters = folder / "counters"
         counters.write_bytes(bytes(16))
         self._file = os.open(counters, os.O_RDWR)
         self._words = memoryview(mmap.mmap(self._file, 16)).cast("Q")
-        command = [sys.executable, "-W", "error", "-c", TRAINING, str(folder), str(counters), str(seed)]
+        command = [sys.executable, "-W", "error", "-c", TRAINING, str(folder), str(counters), str(seed), str(media)]
         self._errors = open(folder / "stderr", "wb")  # noqa: SIM115 - closed when it has ended
         self.process = subprocess.Popen(command, stderr=self._errors, cwd=folder)
         wait_until(lambda: self.returned or self.process.poll() is not None)
@@ -96,7 +101,7 @@ class Victim:
         """Every event whose call had returned is there, once and in order, and the verification is content."""
         returned = self.returned
         (run,) = {event.run for event in Exp.open(self.exp).events("run_started")}
-        found = payloads(self.exp, run)
+        found = sorted([*payloads(self.exp, run), *arrays(self.exp, run)])
         assert found in (list(range(returned)), list(range(returned + 1))), f"{len(found)} events, {returned} returned"
         assert_complete(self.exp)
         report = verify(self.exp)
@@ -123,6 +128,8 @@ def is_there(pid: int) -> bool:
 
 def kill(pid: int) -> None:
     """Kill a process, if it is there."""
+    if pid == 0:
+        return  # for the system that is everybody
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -142,14 +149,23 @@ def finish(folder: Path, chance: random.Random) -> None:
         Exp.open(folder)
 
 
-def trials(folder: Path, count: int, trial: Callable[[Victim, random.Random], None]) -> None:
+def worker_of(folder: Path) -> int:
+    """Process ID of the worker of an experiment's writer; 0 if there is none."""
+    try:
+        children = psutil.Process(writer_of(folder)).children()
+    except psutil.Error:
+        return 0
+    return children[0].pid if children else 0
+
+
+def trials(folder: Path, count: int, trial: Callable[[Victim, random.Random], None], media: float = 0.0) -> None:
     """Do a trial so many times, several at once; the seed is printed, and can be given as MLV_CRASH_SEED."""
     seed = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6)))
     print(f"MLV_CRASH_SEED={seed}")
 
     def one(number: int) -> None:
         chance = random.Random(f"{seed} {number}")
-        victim = Victim(folder / str(number), chance.randrange(10**6))
+        victim = Victim(folder / str(number), chance.randrange(10**6), media)
         try:
             trial(victim, chance)
         finally:
