@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import calls, rates, starting, writer
+from benchmarks import calls, media, rates, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -24,6 +24,8 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "throughput": rates.throughput,
     "loop": calls.loop,
     "stopped-writer": writer.stopped_writer,
+    "image": media.image,
+    "images": media.images,
     "import": starting.imports,
     "exp": starting.experiments,
     "memory": writer.memory,

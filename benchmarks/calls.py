@@ -60,20 +60,20 @@ def loop(quick: bool) -> list[Figure]:
     """1 ms of pure Python per step, with and without logging each step."""
     steps, repetitions = 50, 40 if quick else 250
     loss, acc, lr = LOSS, ACC, LR
-    amount = _amount_of_work(0.001)
+    amount = amount_of_work(0.001)
     with folder() as place, experiment(place) as exp:
         log = exp.log
 
         def without() -> float:
             began = perf_counter()
             for _ in range(steps):
-                _work(amount)
+                work(amount)
             return perf_counter() - began
 
         def with_logging() -> float:
             began = perf_counter()
             for i in range(steps):
-                _work(amount)
+                work(amount)
                 log({"loss": loss, "acc": acc, "lr": lr}, step=i)
             return perf_counter() - began
 
@@ -162,14 +162,14 @@ def _flush(quick: bool) -> list[Figure]:
     return [ratio("flush() after an event; W: fsync", "ms", median(a), median(b))]
 
 
-def _amount_of_work(wanted_s: float) -> int:
+def amount_of_work(wanted_s: float) -> int:
     """Iterations that take so long here; counted once, so that both loops do the same."""
     trial = 10_000
-    spent_ms = [timed_ms(lambda: _work(trial)) for _ in range(1000)]  # long enough for the processor to wake up
+    spent_ms = [timed_ms(lambda: work(trial)) for _ in range(1000)]  # long enough for the processor to wake up
     return round(trial * wanted_s * 1000 / median(spent_ms))
 
 
-def _work(iterations: int) -> int:
+def work(iterations: int) -> int:
     total = 0
     for i in range(iterations):
         total += i * i % 7
