@@ -54,21 +54,30 @@ def image(quick: bool) -> list[Figure]:
 
 
 def images(quick: bool) -> list[Figure]:
-    """1 ms of pure Python per step, with and without 100 images a second; and metrics beside these."""
-    repetitions = 6 if quick else 120  # of half a second with images each
+    """Steps of 1 ms with and without 100 images a second, and metrics beside these."""
     amount = amount_of_work(0.001)
+    return [
+        _slower("a step of 1 ms of matrix products, 100 images a second", _products(0.001), quick, 3),
+        # Much of what this shows is where the allocator puts the integers: PYTHONMALLOC=malloc makes most of it go away.
+        _slower("the same in pure Python", lambda: work(amount), quick, None),
+        *_metrics_beside(quick, amount),
+    ]
+
+
+def _slower(what: str, one_step: Callable[[], object], quick: bool, bar: float | None) -> Figure:
+    repetitions = 6 if quick else 120  # of half a second with images each
     with folder() as place, experiment(place) as exp:
         picture = _picture()
 
         def bare() -> float:
             exp.flush()
-            return _timed(lambda i: work(amount))
+            return _timed(lambda i: one_step())
 
         def with_images() -> float:
             exp.flush()
 
             def step(i: int) -> None:
-                work(amount)
+                one_step()
                 if i % EVERY == 0:
                     exp.log.image("sample", picture, step=i)
 
@@ -77,8 +86,25 @@ def images(quick: bool) -> list[Figure]:
         without, beside = in_turn(bare, with_images, repetitions)
     longer = median(b / a for a, b in zip(without, beside, strict=True)) - 1
     before = median(without) / STEPS * 1000
-    what = "a step of 1 ms of pure Python, 100 images a second"
-    return [Figure(what, "ms", before, before * (1 + longer), 100 * longer, "%", 3), *_metrics_beside(quick, amount)]
+    return Figure(what, "ms", before, before * (1 + longer), 100 * longer, "%", bar)
+
+
+def _products(wanted_s: float) -> Callable[[], object]:
+    """So many small matrix products that they take so long here, in one thread, as a step of training on a CPU does."""
+    import numpy as np
+
+    a, b = np.random.default_rng(0).random((2, 64, 64))
+    result = np.empty((64, 64))
+    began = perf_counter()
+    for _ in range(2000):
+        np.dot(a, b, out=result)
+    count = max(1, round(wanted_s * 2000 / (perf_counter() - began)))
+
+    def step() -> None:
+        for _ in range(count):
+            np.dot(a, b, out=result)
+
+    return step
 
 
 def _metrics_beside(quick: bool, amount: int) -> list[Figure]:

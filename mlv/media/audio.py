@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 from mlv.encoding import shown
 from mlv.media import pixels
 from mlv.media.given import Formats, formats, given_file, received
-from mlv.media.jobs import Buffer, Prepared, Target, Unusable
+from mlv.media.jobs import Prepared, Target, Unusable
+from mlv.protocols import Buffer
 
 FORMATS: Formats = formats(wav=rb"RIFF....WAVE", flac=rb"fLaC", ogg=rb"OggS", mp3=rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
 

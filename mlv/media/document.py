@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlv.media.jobs import Buffer, Prepared, Target
+from mlv.media.jobs import Prepared, Target
+from mlv.protocols import Buffer
 
 
 def prepared(type: str, files: Sequence[tuple[str, Buffer]], data: Mapping[str, Any], *, several: bool = False) -> Prepared:

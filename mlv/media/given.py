@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from mlv.encoding import shown
-from mlv.media.jobs import Buffer, Unusable
+from mlv.media.jobs import Unusable
+from mlv.protocols import Buffer
 
 READ_AT_ONCE = 8 << 20
 """Bytes. What is smaller is read when it is given, so that it may be overwritten afterwards; the rest is copied by a worker."""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from mlv.encoding import shown
 from mlv.media import npy, pixels
 from mlv.media.given import Formats, formats, given_file, received
-from mlv.media.jobs import Buffer, Prepared, Target, Unusable
+from mlv.media.jobs import Prepared, Target, Unusable
+from mlv.protocols import Buffer
 
 FORMATS: Formats = formats(
     png=rb"\x89PNG\r\n\x1a\n", jpg=rb"\xff\xd8\xff", gif=rb"GIF8[79]a", webp=rb"RIFF....WEBP", bmp=rb"BM....\0\0\0\0"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from mlv.encoding import shown
-from mlv.media.jobs import Buffer, Unusable
+from mlv.media.jobs import Unusable
+from mlv.protocols import Buffer
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's word for pixels with so many channels: grey, grey and alpha, and colours without and with it."""

@@ -17,7 +17,8 @@ from mlv.encoding import shown
 from mlv.media import npy, pixels
 from mlv.media.given import Formats, Received, formats, given_file, received
 from mlv.media.image import pillow_if_installed
-from mlv.media.jobs import Buffer, Prepared, Target, Unusable
+from mlv.media.jobs import Prepared, Target, Unusable
+from mlv.protocols import Buffer
 
 FORMATS: Formats = formats(
     mov=rb"....ftypqt", mp4=rb"....ftyp", webm=rb"\x1a\x45\xdf\xa3.*webm", mkv=rb"\x1a\x45\xdf\xa3", avi=rb"RIFF....AVI ",
