@@ -13,11 +13,12 @@ import orjson
 
 from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, number, shown, step_number
-from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, RejectedWarning
+from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
-from mlv.experiment.media import KINDS, MediaCalls
+from mlv.experiment.media import KINDS, NEED_EXTRAS, MediaCalls
 from mlv.experiment.session import Session, described
 from mlv.experiment.span import Span
+from mlv.media.extras import missing_extra
 from mlv.media.jobs import Job, Prepared, Unusable
 from mlv.notices import warn_once
 from mlv.store import layout
@@ -371,6 +372,8 @@ class Logger(MediaCalls):
         if reasons:
             self._put_rejected(prepared.type, name, number, "; ".join(reasons[:_REASONS_SHOWN]), options, conversion.nonfinite)
             return
+        if prepared.do in NEED_EXTRAS and (missing := missing_extra(prepared.type, prepared.options)):
+            warn_once(missing, MlvWarning)
         job = Job(prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts)
         self._session.channel.hand_over(self._stream_cursor, job.pack())
 

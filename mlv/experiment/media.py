@@ -11,6 +11,9 @@ from mlv.media.jobs import Prepared
 KINDS = frozenset({"image", "images", "figure", "audio", "video", "text", "table", "histogram", "array"})
 """The calls that `value` may stand for; `pr_curve` and `graph` need more than a value."""
 
+NEED_EXTRAS = frozenset({"image", "video"})
+"""What the worker encodes with packages that may be missing."""
+
 
 def _of(kind: str) -> Any:
     """The module of a kind, imported when it is first used: `import mlv` stays light."""
