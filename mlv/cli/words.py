@@ -75,10 +75,18 @@ def _short(value: float) -> str:
 
 
 def compact(value: Any, longest: int = _LONGEST) -> str:
-    """Any value in one line."""
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    """Any value in one line; a reference is the path that it points to."""
+    plain = _pointed(value)
+    text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, default=str)
     text = printable(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _pointed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        path = value.get("path") if value.get("_mlv") in ("file", "exp") else None
+        return path if isinstance(path, str) else {key: _pointed(item) for key, item in value.items()}
+    return [_pointed(item) for item in value] if isinstance(value, list) else value
 
 
 def pairs(data: Mapping[str, Any]) -> str:

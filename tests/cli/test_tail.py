@@ -161,6 +161,11 @@ def test_a_log_that_is_large(tmp_path, command):
         ("event", [1, 2], "name  [1, 2]"),
         ("event", None, "name  "),
         ("text", {"text": "hello"}, "name  text  text=hello"),
+        (
+            "image",
+            {"file": {"_mlv": "file", "path": "files/a.png", "size": 3}, "width": 2},
+            "name  image  file=files/a.png  width=2",
+        ),
         ("of the future", {"a": {"b": 1}}, 'name  of the future  a={"b": 1}'),
         ("metrics", "no mapping", "name  metrics  no mapping"),
         ("run_ended", {}, "run r1 ended  None"),
