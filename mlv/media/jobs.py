@@ -25,6 +25,7 @@ ENCODERS = {
     "pr_curve": "mlv.media.pr_curve",
     "references": "mlv.media.references",
     "table": "mlv.media.table",
+    "text": "mlv.media.text",
     "video": "mlv.media.video",
 }
 """The module whose `encode(options, parts, target)` completes a job, by what the job is to do."""
