@@ -20,6 +20,7 @@ ENCODERS = {
     "array": "mlv.media.array",
     "audio": "mlv.media.audio",
     "document": "mlv.media.document",
+    "graph": "mlv.media.graph",
     "histogram": "mlv.media.histogram",
     "image": "mlv.media.image",
     "pr_curve": "mlv.media.pr_curve",
