@@ -20,11 +20,13 @@ ENCODERS = {
     "array": "mlv.media.array",
     "audio": "mlv.media.audio",
     "document": "mlv.media.document",
+    "graph": "mlv.media.graph",
     "histogram": "mlv.media.histogram",
     "image": "mlv.media.image",
     "pr_curve": "mlv.media.pr_curve",
     "references": "mlv.media.references",
     "table": "mlv.media.table",
+    "text": "mlv.media.text",
     "video": "mlv.media.video",
 }
 """The module whose `encode(options, parts, target)` completes a job, by what the job is to do."""
