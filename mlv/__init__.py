@@ -32,6 +32,7 @@ from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.subexp import init_sub_exp
+from mlv.query.whence import whence
 from mlv.store.references import ExpRef, FileRef
 
 __version__ = "0.1.0"
@@ -66,4 +67,5 @@ __all__ = [
     "add_arguments_to",
     "exp_from_args",
     "init_sub_exp",
+    "whence",
 ]
