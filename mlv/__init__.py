@@ -7,6 +7,7 @@ a checkpoint; everything is in `meta.json` and `log.jsonl` of the experiment's f
 from mlv.errors import (
     CheckpointMissing,
     ExperimentExists,
+    FileUnusable,
     InvalidArgument,
     InvalidName,
     InvalidParams,
@@ -19,6 +20,7 @@ from mlv.errors import (
     NotAnExperiment,
     ParamsConflict,
     RedactedWarning,
+    ReferenceBroken,
     RejectedWarning,
     SavedirUnusable,
     TooManyStreams,
@@ -30,6 +32,8 @@ from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.subexp import init_sub_exp
+from mlv.query.whence import whence
+from mlv.store.references import ExpRef, FileRef
 
 __version__ = "0.1.0"
 
@@ -37,7 +41,10 @@ __all__ = [
     "CheckpointMissing",
     "Event",
     "Exp",
+    "ExpRef",
     "ExperimentExists",
+    "FileRef",
+    "FileUnusable",
     "InvalidArgument",
     "InvalidName",
     "InvalidParams",
@@ -51,6 +58,7 @@ __all__ = [
     "NotAnExperiment",
     "ParamsConflict",
     "RedactedWarning",
+    "ReferenceBroken",
     "RejectedWarning",
     "SavedirUnusable",
     "TooManyStreams",
@@ -59,4 +67,5 @@ __all__ = [
     "add_arguments_to",
     "exp_from_args",
     "init_sub_exp",
+    "whence",
 ]

@@ -57,6 +57,20 @@ class Reference(dict[str, Any]):
 
     __slots__ = ()
 
+    def __mlv_reference__(self) -> dict[str, Any]:
+        return self
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it names a file that nobody has hashed or tried to hash yet."""
+        return self.get(TAG) == "file" and self.get("sha256") is None and "problem" not in self
+
+
+def as_reference(value: Any) -> Reference | None:
+    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest."""
+    method = getattr(type(value), "__mlv_reference__", None)
+    return Reference(method(value)) if method is not None else None
+
 
 class Conversion:
     """One walk over a value: gives its JSON form, and notes what JSON cannot hold.
@@ -70,6 +84,8 @@ class Conversion:
         """JSON pointer of each NaN or infinity, written as null: `nan`, `inf` or `-inf`."""
         self.problems: list[tuple[str, str]] = []
         """Path (`optimizer.fn`, `layers[2]`) and reason of each value that has no form."""
+        self.pending = False
+        """Whether a file that is referred to has yet to be hashed."""
         self._around: set[int] = set()
 
     def value(self, value: Any, path: str = "", pointer: str = "", depth: int = 0) -> Any:
@@ -104,8 +120,10 @@ class Conversion:
             return self._number(float.__float__(value), pointer)
         if isinstance(value, (list, tuple)) and not hasattr(value, "_asdict"):
             return self._list(value, path, pointer, depth)
-        if isinstance(value, Reference):
-            return dict(value)
+        reference = as_reference(value)
+        if reference is not None:
+            self.pending = self.pending or reference.is_pending
+            return reference
         mapping = as_mapping(value)
         if mapping is not None:
             return self._mapping(mapping, path, pointer, depth)
@@ -395,7 +413,10 @@ def utc_text(moment: datetime) -> str:
 
 
 def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float, pointer: str = "") -> Any:
-    """Undo what the conversion did where it can be undone: NaN, infinities, large integers, bytes, escaped keys."""
+    """Undo what the conversion did where it can be undone: NaN, infinities, large integers, bytes, escaped keys.
+
+    References stay references, so that they are not taken for a user's own keys when they are written again.
+    """
     if value is None:
         return nonfinite_as(nonfinite[pointer]) if nonfinite.get(pointer) in _NONFINITE else None
     if isinstance(value, list):
@@ -418,6 +439,8 @@ def _untagged(value: dict[str, Any]) -> Any:
             return base64.b64decode(value["base64"])
         if value[TAG] == "text":
             return base64.b64decode(value["base64"]).decode("utf-8", "surrogatepass")
+        if value[TAG] in ("file", "exp"):
+            return Reference(value)
     except (KeyError, TypeError, ValueError):
         pass
     return value
@@ -468,7 +491,7 @@ def _single(value: Any) -> Any:
 
 def _is_filled_mapping(value: Any) -> bool:
     try:
-        return isinstance(value, Mapping) and len(value) > 0 and not isinstance(value, Reference)
+        return isinstance(value, Mapping) and len(value) > 0 and not hasattr(type(value), "__mlv_reference__")
     except Exception:
         return False
 

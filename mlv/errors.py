@@ -13,6 +13,8 @@ MlvError
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no file where the checkpoint should be
+├── FileUnusable         (OSError)            a file or folder that is to be referred to cannot be read
+├── ReferenceBroken      (FileNotFoundError)  what a reference points at was changed, or is gone
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 └── MissingExtra         (ImportError)        an optional package is needed
@@ -108,6 +110,14 @@ class NotAnExperiment(MlvError, FileNotFoundError):
 
 class CheckpointMissing(MlvError, FileNotFoundError):
     """There is no file where the checkpoint should be."""
+
+
+class FileUnusable(MlvError, OSError):
+    """A file or folder that is to be referred to cannot be read."""
+
+
+class ReferenceBroken(MlvError, FileNotFoundError):
+    """What a reference points at was changed, or is gone."""
 
 
 class MetaEdited(MlvError, ValueError):

@@ -22,6 +22,21 @@ class FrozenDict(dict[str, Any]):
         return {key: thawed(value) for key, value in self.items()}
 
 
+class FrozenReference(FrozenDict):
+    """A pointer to a file or to an experiment that refuses to be changed; logged or passed on, it still is one."""
+
+    __slots__ = ()
+
+    def __mlv_reference__(self) -> dict[str, Any]:
+        return dict(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FrozenReference, (dict(self),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> FrozenReference:
+        return self  # a plain dict would not be known as a reference any more
+
+
 class FrozenList(list[Any]):
     """A list that refuses to be changed; a copy of it is an ordinary list."""
 
@@ -39,14 +54,17 @@ class FrozenList(list[Any]):
 def frozen(value: Any) -> Any:
     """The same value, read-only all the way down."""
     if isinstance(value, dict):
-        return FrozenDict({key: frozen(item) for key, item in value.items()})
+        kind = FrozenReference if hasattr(type(value), "__mlv_reference__") else FrozenDict
+        return kind({key: frozen(item) for key, item in value.items()})
     if isinstance(value, list):
         return FrozenList([frozen(item) for item in value])
     return value
 
 
 def thawed(value: Any) -> Any:
-    """A copy that may be changed."""
+    """A copy that may be changed, but for the references in it."""
+    if isinstance(value, FrozenReference):
+        return value
     if isinstance(value, dict):
         return {key: thawed(item) for key, item in value.items()}
     if isinstance(value, list):

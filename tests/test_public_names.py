@@ -14,13 +14,20 @@ import mlv
 
 PROMISED = {
     mlv.Exp: "id short_id params_id path name kind params meta parent sub_exps runs status tags notes "
-    "add_params add_tags add_note pause resume paused flush close open log logger events __enter__ __exit__ __getitem__",
+    "add_params add_tags add_note pause resume paused flush close open log logger events __enter__ __exit__ __getitem__ "
+    "resolve",
     mlv.Logger: "metrics metric value describe debug info warning error exception sub parent root name at each span __call__",
     mlv.Event: "run seq time type name step at data",
+    mlv.FileRef: "host path size modified sha256",
+    mlv.ExpRef: "id path name",
 }
 SIGNATURES = {
     mlv.Exp: "savedir name params kind tags notes on_exists may_change",
     mlv.Exp.open: "path",
+    mlv.Exp.resolve: "ref",
+    mlv.FileRef: "path",
+    mlv.ExpRef: "exp",
+    mlv.whence: "path root",
     mlv.init_sub_exp: "checkpoint kind name params tags notes",
     mlv.add_arguments_to: "parser",
     mlv.exp_from_args: "args kind args_to_ignore params",

@@ -103,6 +103,8 @@ class Redactor:
     def _copy(self, value: Any, where: str, *, by_name: bool) -> Any:
         if isinstance(value, str):
             return self.text(value, where)
+        if hasattr(type(value), "__mlv_reference__"):
+            return value  # a part of it alone would point nowhere
         if isinstance(value, Mapping):
             return self._copied_mapping(value, where, by_name=by_name)
         if isinstance(value, (list, tuple)):

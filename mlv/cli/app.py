@@ -152,6 +152,30 @@ def verify(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
         raise typer.Exit(_NOT_WELL)
 
 
+@app.command("whence")
+def whence(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file or a folder, whatever its name is now.")],
+    root: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="ROOT", help="Folder with experiments, at any depth.", show_default="see above"),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Say which experiment, run, event and step produced a file, and through which parents.
+
+    The file is known by its SHA-256. Those that refer to it are listed as well.
+
+    Without ROOT the search begins beside the outermost experiment around the file; for a file in no experiment, in the folder
+    runs of the current one, else in the current one.
+
+    The exit status is 1 if nothing names the file.
+    """
+    from mlv.cli import whence
+
+    if not whence.run(file, root, as_json):
+        raise typer.Exit(_NOT_WELL)
+
+
 @app.command("recover")
 def recover(
     root: _Root = Path("."),

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from mlv.encoding import Conversion, as_mapping, canonical, restored, shown
+from mlv.encoding import TAG, Conversion, Reference, as_mapping, as_reference, canonical, restored, shown
 from mlv.errors import InvalidArgument, InvalidParams, ParamsConflict
+from mlv.store.references import all_completed
 
 
 def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """The JSON form of params, and its non-finite numbers by JSON pointer.
 
-    Takes a mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object; None is no params.
+    Takes a mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object; None is no params. Files that they
+    refer to are hashed now.
 
     Raises:
-        InvalidParams: They are none of these, or hold a value without a JSON form, which is named by its path.
+        InvalidParams: They are none of these, or hold a value without a JSON form, or a reference to a file that was changed
+            since, which is named by its path.
     """
     mapping = _as_mapping(params)
     conversion = Conversion()
@@ -27,7 +30,27 @@ def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
         others = f" (and {len(conversion.problems) - 1} more)" if len(conversion.problems) > 1 else ""
         text = f"{place} {reason}: pass text or numbers that describe it, or leave it out{others}"
         raise InvalidParams(text, path=place, problems=conversion.problems)
-    return converted, conversion.nonfinite
+    return (_completed(converted) if conversion.pending else converted), conversion.nonfinite
+
+
+def _completed(converted: dict[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = all_completed(converted)
+    for place, reference in _references(result, "params"):
+        if "problem" in reference:
+            text = f"{place} refers to {reference['path']}, which was {reference['problem']}: refer to it when it is finished"
+            raise InvalidParams(text, path=place)
+    return result
+
+
+def _references(value: Any, place: str) -> Iterator[tuple[str, Reference]]:
+    if isinstance(value, Reference):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _references(item, f"{place}.{key}")
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _references(item, f"{place}[{position}]")
 
 
 def restored_params(plain: Mapping[str, Any], nonfinite: Mapping[str, str]) -> dict[str, Any]:
@@ -92,7 +115,10 @@ def _as_mapping(params: Any) -> Mapping[Any, Any]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Equality of JSON values, in which NaN equals NaN."""
+    """Equality of JSON values, in which NaN equals NaN, and references are equal that point to the same content."""
+    references = as_reference(one), as_reference(other)
+    if references[0] is not None and references[1] is not None:
+        return _content(references[0]) == _content(references[1])
     if isinstance(one, float) and isinstance(other, float) and one != one and other != other:
         return True
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -100,3 +126,8 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_equal, one, other))
     return bool(one == other)
+
+
+def _content(reference: Reference) -> tuple[Any, ...]:
+    """What a reference points to, wherever that lies."""
+    return reference.get(TAG), reference.get("sha256"), reference.get("id")

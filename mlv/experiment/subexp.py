@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from mlv.errors import CheckpointMissing
@@ -14,7 +12,7 @@ from mlv.experiment.captures import CAPTURES, make_redactor
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import Making, checked_path
 from mlv.store import layout
-from mlv.store.files import sha256_file
+from mlv.store.blobs import content_of
 
 
 def init_sub_exp(
@@ -53,24 +51,15 @@ def init_sub_exp(
         )
     parent = layout.enclosing_experiment(path)
     making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()))
-    digest, size = _content(path)
+    content = content_of(path)
     parent_id = identity.read_meta(parent).id if parent is not None else None
     savedir = (parent or path.parent) / kind
     folder = creation.numbered_folder(savedir, "subexp") if name is None else creation.make_folder(savedir, name, suffix=True)
-    reference: dict[str, Any] = {"_mlv": "file", "path": os.path.relpath(path, folder), "sha256": digest, "size": size}
+    where = os.path.relpath(path, folder)
+    reference: dict[str, Any] = {"_mlv": "file", "path": where, "sha256": content.sha256, "size": content.size}
+    if content.is_folder:
+        reference["media_type"] = "inode/directory"
     link: dict[str, Any] = {"checkpoint": reference}
     if parent is not None:
         link = {"_mlv": "exp", "id": parent_id, "path": os.path.relpath(parent, folder), **link}
     return Exp.of_parts(making.make(folder, link))
-
-
-def _content(path: Path) -> tuple[str, int]:
-    """SHA-256 and size of a file; of a folder, the SHA-256 of the list of its files with theirs, in order of path."""
-    if path.is_file():
-        return sha256_file(path)
-    manifest, total = hashlib.sha256(), 0
-    for file in sorted(found for found in path.rglob("*") if found.is_file()):
-        digest, size = sha256_file(file)
-        manifest.update(f"{digest}  {file.relative_to(path).as_posix()}\n".encode())
-        total += size
-    return manifest.hexdigest(), total

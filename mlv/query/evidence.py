@@ -11,14 +11,13 @@ from mlv.encoding import BadLine
 from mlv.events import Dropped, RunEnded, RunStarted, Seal
 from mlv.query.findings import Finding
 from mlv.query.format1 import LARGEST_SEQ, checked
+from mlv.query.published import ATTACHING, Claim, claims_of
 from mlv.query.seqs import Range, Seqs
 from mlv.store import layout
 from mlv.store.seals import Chain, run_and_seq
 from mlv.store.streams import read_lines
 
 _MOST_FINDINGS = 20
-ATTACHING = (RunStarted.TYPE, "file")
-"""Types whose events refer to files of the experiment that have to be there."""
 
 
 @dataclass
@@ -61,8 +60,10 @@ class Evidence:
     """What the streams say about an experiment."""
 
     runs: dict[str, RunEvidence] = field(default_factory=dict)
-    attachments: dict[str, tuple[str, Mapping[str, Any]]] = field(default_factory=dict)
-    """The latest reference to each file of the experiment, by path, after the time of its event."""
+    claims: list[Claim] = field(default_factory=list)
+    """What events say about files of the experiment."""
+    saved: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
+    """The files of checkpoints, by folder and number."""
     findings: list[Finding] = field(default_factory=list)
     lines: int = 0
 
@@ -72,13 +73,6 @@ class Evidence:
         if found is None:
             found = self.runs[name] = RunEvidence(name)
         return found
-
-    def attach(self, time: str, data: Any) -> None:
-        """Take the references to files that an event of that time holds."""
-        for reference in references(data):
-            path = reference["path"]
-            if path not in self.attachments or self.attachments[path][0] <= time:
-                self.attachments[path] = (time, reference)
 
 
 class StreamExamination:
@@ -137,6 +131,9 @@ class StreamExamination:
         self.is_finished = sealed is not None and who is not None and who[0] == sealed
         if fields:
             self._learn(fields)
+            # A look at the bytes: a large table need not be walked through.
+            if fields["type"] == "checkpoint" or (fields["type"] in ATTACHING and b'"_mlv"' in line):
+                self._attach(fields)
 
     def _count(self, run: str, seq: int, start: int, line: bytes) -> None:
         # A line that is no event counts as well where it still says whose it is: the seals were made over it.
@@ -154,18 +151,20 @@ class StreamExamination:
         self._evidence.run(run).is_sealed = True
 
     def _learn(self, fields: Mapping[str, Any]) -> None:
-        type_, data = fields["type"], fields.get("data")
+        type_ = fields["type"]
         run = self._evidence.run(fields["run"])
         if fields["time"] > run.last_heard:
             run.last_heard = fields["time"]
-        if type_ in ATTACHING:
-            self._evidence.attach(fields["time"], data)
         if type_ == RunStarted.TYPE:
             run.started = RunStarted.from_data(fields["data"])
         elif type_ == RunEnded.TYPE:
             self._evidence.run(fields["data"].get("of", run.id)).is_ended = True
         elif type_ == Dropped.TYPE:
             self._drop(Dropped.from_data(fields["data"]), run.id)
+
+    def _attach(self, fields: Mapping[str, Any]) -> None:
+        where = fields["time"], fields["run"], fields["seq"]
+        self._evidence.claims += claims_of(fields["type"], fields.get("data"), *where, self._evidence.saved)
 
     def _drop(self, dropped: Dropped, run: str) -> None:
         subject = dropped.of or run
@@ -226,18 +225,6 @@ class StreamExamination:
 
     def _find(self, verdict: str, text: str, start: int | None = None, end: int | None = None) -> None:
         self._evidence.findings.append(Finding(verdict, text, self.file, start, end))
-
-
-def references(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every reference to a file that a value holds, at any depth."""
-    if isinstance(value, dict):
-        if value.get("_mlv") == "file" and isinstance(value.get("path"), str):
-            yield value
-        for item in value.values():
-            yield from references(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
 
 
 def _lines(count: int) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
-from collections.abc import Collection, Iterable, Mapping
+import stat
+from collections.abc import Collection, Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,16 @@ import orjson
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import NotAnExperiment
 from mlv.query import seqs
-from mlv.query.evidence import Evidence, RunEvidence, StreamExamination, references
+from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
 from mlv.query.findings import Finding, Report, worst, worst_first
+from mlv.query.published import Claim, History, histories, outside, references
 from mlv.query.seqs import Range
 from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
 from mlv.store import layout
-from mlv.store.files import sha256_file
+from mlv.store.blobs import Content, content_of
 from mlv.store.owners import process_is_gone
+from mlv.store.references import holds
 
 FORMAT = 1
 
@@ -53,6 +55,7 @@ class _Examination:
         self._streams = [StreamExamination(folder, name, size, self._evidence) for name, size in self._sizes.items()]
         self._cut_off: set[str] = set()
         self._renamed: set[str] = set()
+        self._contents: dict[tuple[int, ...], Content] = {}
 
     def report(self) -> Report:
         """Everything that is found."""
@@ -68,13 +71,14 @@ class _Examination:
         self._judge_endings()
         for stream in self._streams:
             self._judge_unsealed(stream)
-        for path, (_, reference) in self._evidence.attachments.items():
-            self._judge_attachment(path, reference)
+        files = histories(self._evidence.claims)
+        for path, history in files.items():
+            self._judge_file(path, history)
         self._judge_surroundings()
         findings = self._evidence.findings
         return Report(
             worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
-            self._evidence.lines, sum(self._sizes.values()), len(self._evidence.attachments),
+            self._evidence.lines, sum(self._sizes.values()), sum(not history.is_let_go for history in files.values()),
         )  # fmt: skip
 
     def _find(self, verdict: str, text: str, file: str | None = None, start: int | None = None, end: int | None = None) -> None:
@@ -96,7 +100,7 @@ class _Examination:
             return None
         identity = hashlib.sha256(text).hexdigest()
         self._judge_id(identity)
-        self._judge_content(text)
+        self._judge_meta_content(text)
         return identity
 
     def _judge_id(self, identity: str) -> None:
@@ -114,7 +118,7 @@ class _Examination:
             text = f"no run recorded the ID: nothing proves that {layout.META} is as it was written"
             self._find("unproven", text, layout.META)
 
-    def _judge_content(self, text: bytes) -> None:
+    def _judge_meta_content(self, text: bytes) -> None:
         try:
             content = orjson.loads(text)
         except orjson.JSONDecodeError as error:
@@ -127,7 +131,7 @@ class _Examination:
             said = f"{layout.META} is of format {content.get('format')!r}, and this version judges format {FORMAT}"
             self._find("unproven", f"{said}: use the version of mlv that wrote it", layout.META)
         # What params and notes refer to is the user's own affair.
-        self._evidence.attach("", content.get("git"))
+        self._evidence.claims += [Claim(reference["path"], reference) for reference in references(content.get("git"))]
         self._note_checkpoint(content.get("parent"))
 
     def _note_checkpoint(self, parent: Any) -> None:
@@ -136,7 +140,7 @@ class _Examination:
             path = Path(os.path.normpath(self._folder / reference["path"]))
             if not path.exists():
                 self._find("intact", f"the checkpoint that it began from, {path}, is not there any more")
-            elif path.is_file() and sha256_file(path)[0] != reference.get("sha256"):
+            elif not holds(path, reference):
                 text = f"the checkpoint that it began from, {path}, has other content now: its SHA-256 was"
                 self._find("intact", f"{text} {reference.get('sha256')}")
 
@@ -264,27 +268,72 @@ class _Examination:
                 )
                 self._find("unproven", text, stream.file, start, end)
 
-    # Attachments.
+    # Files.
 
-    def _judge_attachment(self, path: str, reference: Mapping[str, Any]) -> None:
-        if posixpath.isabs(path) or posixpath.normpath(path).startswith("../"):
-            if not (self._folder / path).exists():
+    def _judge_file(self, path: str, history: History) -> None:
+        """Compare a file, or a folder as a whole, with what was published last under its name."""
+        place, latest = self._folder / path, history.latest
+        if outside({**(latest.reference or {}), "path": path}):
+            if not place.exists():
                 self._find("intact", f"{path}, outside the experiment, is not there any more")
-            return
+        elif history.is_let_go:
+            if place.exists():
+                self._find("intact", f"{path} is still there, although the log says that it was removed")
+        else:
+            self._judge_content(path, history, latest)
+
+    def _judge_content(self, path: str, history: History, latest: Claim) -> None:
         try:
-            sha256, size = sha256_file(self._folder / path)
+            content = self._content(self._folder / path)
         except OSError as error:
-            self._find("missing", f"{path} cannot be read: {error.strerror}. Restore it from a copy", path)
+            self._fault("missing", f"{path} cannot be read: {error.strerror}", path)
             return
-        recorded, recorded_size = reference.get("sha256"), reference.get("size")
-        if isinstance(recorded_size, int) and size < recorded_size:
-            text = f"{path} has {size} bytes, and {recorded_size} were recorded: the rest is cut off. Restore it from a copy"
-            self._find("truncated", text, path, size, recorded_size)
-        elif not isinstance(recorded, str):
+        if latest.sha256 is None:
             self._find("unproven", f"no SHA-256 of {path} was recorded: nothing proves that it is as it was", path)
-        elif sha256 != recorded:
-            text = f"{path} was edited: its SHA-256 is {sha256}, and {recorded} was recorded. Restore it from a copy"
-            self._find("edited", text, path)
+        elif content.sha256 != latest.sha256:
+            self._judge_other_content(path, history, content)
+        elif len(history.published) > 1:
+            self._find("intact", f"{path} was published {len(history.published)} times; the latest is there", path)
+
+    def _judge_other_content(self, path: str, history: History, content: Content) -> None:
+        recorded = (history.latest.reference or {}).get("size")
+        earlier = history.superseded(content.sha256)
+        if earlier is not None:
+            text = f"{path} holds the content published {earlier}, which the one published {history.latest} superseded"
+            self._fault("edited", text, path)
+        elif content.is_folder:
+            text = (
+                f"the folder {path} was edited: the SHA-256 of the list of its files is {content.sha256}, and "
+                f"{history.latest.sha256} was recorded ({content.size} bytes, and {recorded} were recorded)"
+            )
+            self._fault("edited", text, path)
+        elif isinstance(recorded, int) and content.size < recorded:
+            text = f"{path} has {content.size} bytes, and {recorded} were recorded: the rest is cut off"
+            self._fault("truncated", text, path, content.size, recorded)
+        else:
+            text = f"{path} was edited: its SHA-256 is {content.sha256}, and {history.latest.sha256} was recorded"
+            self._fault("edited", text, path)
+
+    def _fault(self, verdict: str, text: str, file: str, start: int | None = None, end: int | None = None) -> None:
+        """Say what is wrong with a file; while lines may come, the one that says why may be on its way."""
+        if self._may_change:
+            self._find("unproven", f"{text}. It may have been published or removed just now; verify again later", file)
+        else:
+            self._find(verdict, f"{text}. Restore it from a copy", file, start, end)
+
+    def _content(self, path: Path) -> Content:
+        """What a file or folder holds; one that has several names is read once.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        found = path.stat()
+        key = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+        if not stat.S_ISREG(found.st_mode):
+            return content_of(path)
+        if key not in self._contents:
+            self._contents[key] = content_of(path)
+        return self._contents[key]
 
     # Who is at work.
 

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from queue import Queue
 from typing import Any, NamedTuple
 
 from mlv.encoding import Reference
@@ -173,6 +172,8 @@ def _shares_blocks(source: int, target: int) -> bool:
 
 def _copy_bytes(reading: Any, writing: Any) -> Content:
     """Copy, and hash in a thread beside it: both let go of the interpreter, so the slower one sets the pace."""
+    from queue import Queue  # here, since a `queue.py` beside the script may hide it
+
     digest = hashlib.sha256()
     free: Queue[bytearray] = Queue()
     read: Queue[tuple[bytearray, int] | None] = Queue()

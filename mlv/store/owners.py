@@ -90,12 +90,13 @@ def _host() -> tuple[str, str, str]:
 def _machine_id() -> str:
     # The host's name goes in too: containers often share the machine ID of their image.
     try:
-        return f"{Path('/etc/machine-id').read_text().strip()[:12]}-{_host_name()}".lstrip("-")
+        return f"{Path('/etc/machine-id').read_text().strip()[:12]}-{host_name()}".lstrip("-")
     except OSError:
-        return _host_name()
+        return host_name()
 
 
-def _host_name() -> str:
+def host_name() -> str:
+    """The name of this machine in the network."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 
 

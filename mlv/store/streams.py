@@ -216,6 +216,15 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
             offset += len(line)
 
 
+def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
+    """The lines that hold a text; those that do not cost little more than reading them from the disk."""
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            piece += file.readline()  # pieces end with whole lines
+            if text in piece:
+                yield from (line for line in piece.splitlines(keepends=True) if text in line)
+
+
 def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
     with open(path, "rb") as file:

@@ -12,16 +12,18 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import wait_until
 
 import mlv
-from mlv.encoding import DATA, Composer, dumps, head
+from mlv.encoding import DATA, Composer, Reference, dumps, head
 from mlv.errors import NotAnExperiment
 from mlv.events import Dropped, RunEnded, RunStarted
 from mlv.query.findings import VERDICTS, Finding, Report
 from mlv.query.verify import verify
+from mlv.store import blobs
 from mlv.store.owners import Owner
 from mlv.transport import recovery
 from mlv.transport.journal import Journal
@@ -477,24 +479,6 @@ class TestUnproven:
 
 
 class TestAttachments:
-    @pytest.fixture
-    def attached(self, tmp_path: Path) -> Path:
-        """An experiment whose meta.json and log refer to files of it, as captures and attachments do."""
-        journal, line = by_hand(tmp_path)
-        (tmp_path / "files").mkdir()
-        (tmp_path / "files" / "git.diff").write_bytes(b"the diff")
-        (tmp_path / "files" / "a.bin").write_bytes(b"content")
-        meta = {"format": 1, "name": "exp", "params": {}, "git": {"diff": {"file": reference(tmp_path, "files/git.diff")}}}
-        (tmp_path / "meta.json").write_text(json.dumps(meta))
-        compose = Composer("r1").line
-        said = [head("file", "a"), DATA, 0, dumps(reference(tmp_path, "files/a.bin"))]
-        journal.append(
-            "r1", "log", [line(1, RunStarted(meta_of(tmp_path))), compose(2, 10**18, *said), line(3, RunEnded("ok"))]
-        )
-        journal.seal("r1")
-        journal.close()
-        return tmp_path
-
     def test_all_there(self, attached):
         """Files that are as they were recorded are counted."""
         report = verify(attached)
@@ -521,18 +505,96 @@ class TestAttachments:
         assert report.verdict == verdict
         assert [finding.file for finding in faults(report)] == [name]
 
-    def test_the_latest_reference_counts(self, attached):
-        """A file that was written again is compared with what was recorded last."""
-        (attached / "files" / "a.bin").write_bytes(b"again")
-        journal, line = Journal(attached), Composer("r2").line
-        started = [head("run_started", ""), DATA, 0, dumps(RunStarted(meta_of(attached)).to_data())]
-        ended = [head("run_ended", ""), DATA, 0, dumps(RunEnded("ok").to_data())]
-        said = [head("file", "a"), DATA, 0, dumps(reference(attached, "files/a.bin"))]
-        journal.append("r2", "log", [line(n, 2 * 10**18, *rest) for n, rest in enumerate([started, said, ended], 1)])
-        journal.seal("r2")
-        journal.close()
+    def test_superseded(self, logged):
+        """A file that was published again is compared with what was published last; that it was is a note."""
+        logged("file", "files/a.bin", b"again")
 
-        assert verify(attached).findings == ()
+        report = verify(logged.folder)
+
+        assert (report.verdict, report.attachments) == ("intact", 2)
+        assert said(report, "intact") == "files/a.bin was published 2 times; the latest is there"
+
+    def test_an_earlier_content(self, logged):
+        """A file that holds what was superseded was put back: the report says when each was published."""
+        logged("file", "files/a.bin", b"again")
+        (logged.folder / "files" / "a.bin").write_bytes(b"content")
+
+        report = verify(logged.folder)
+
+        assert report.verdict == "edited"
+        [text] = [finding.text for finding in faults(report)]
+        assert text.startswith(
+            "files/a.bin holds the content published at 2001-09-09T01:46:40.000000Z (event 2 of run r1), which"
+        )
+        assert "(event 2 of run r2) superseded" in text
+
+    @pytest.mark.parametrize("type", ["image", "figure", "table", "array", "video"])
+    @pytest.mark.parametrize("place", [lambda r: {"file": r}, lambda r: {"files": [r]}, lambda r: {"masks": {"cat": r}}])
+    def test_media(self, logged, type, place):
+        """Files of media events have to be there, wherever in the data they stand."""
+        logged(type, "files/m.bin", b"media", place)
+        assert faults(verify(logged.folder)) == []
+
+        (logged.folder / "files" / "m.bin").unlink()
+
+        assert said(verify(logged.folder), "missing").startswith("files/m.bin cannot be read: No such file")
+
+    def test_what_a_user_refers_to(self, logged):
+        """What events of the user's own refer to is no part of the experiment; outside, it is noted where media refer to it."""
+        outside = logged.folder.parent / "outside.bin"
+        outside.write_bytes(b"x")
+        ref = mlv.FileRef(outside)
+        logged("event", "files/e.bin", b"event")
+        logged(
+            "image", "files/m.bin", b"media", lambda found: {"file": found, "source": dict(ref.__mlv_reference__())}, run="r3"
+        )
+        outside.unlink()
+        (logged.folder / "files" / "e.bin").unlink()
+
+        report = verify(logged.folder)
+
+        assert (report.verdict, report.attachments) == ("intact", 4)
+        assert said(report, "intact") == f"{outside}, outside the experiment, is not there any more"
+
+    @pytest.mark.parametrize("change", ["added", "removed", "edited"])
+    def test_a_folder(self, logged, change):
+        """A folder is proven by its manifest; the report names the folder."""
+        folder = logged.folder / "files" / "table"
+        (folder / "inner").mkdir(parents=True)
+        (folder / "inner" / "a.csv").write_bytes(b"1,2")
+        logged("file", "files/table")
+        assert faults(verify(logged.folder)) == []
+
+        if change == "added":
+            (folder / "b.csv").write_bytes(b"")
+        elif change == "removed":
+            (folder / "inner" / "a.csv").unlink()
+        else:
+            (folder / "inner" / "a.csv").write_bytes(b"2,1")
+
+        [finding] = faults(verify(logged.folder))
+        assert (finding.verdict, finding.file) == ("edited", "files/table")
+        assert finding.text.startswith("the folder files/table was edited: the SHA-256 of the list of its files is ")
+
+    def test_a_pending_hash(self, logged):
+        """A file whose hash nobody recorded is not proven."""
+        logged("file", "files/m.bin", b"media", lambda found: {**found, "sha256": None})
+
+        assert said(verify(logged.folder), "unproven").startswith("no SHA-256 of files/m.bin was recorded")
+
+    @pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"newer")], ids=["removed", "newer"])
+    def test_while_lines_may_come(self, exp, change):
+        """A file that was published or removed just now is no fault: the line that says so may be on its way."""
+        with mlv.Exp.open(exp) as again:
+            (exp / "a.bin").write_bytes(b"content")
+            again.log._emit("file", "a.bin", Reference(reference(exp, "a.bin")), None)
+            again.flush()
+            change(exp / "a.bin")
+
+            assert "verify again later" in said(verify(exp), "unproven")
+            assert verify(exp).verdict == "unproven"
+
+        assert verify(exp).verdict in ("missing", "truncated")
 
     @pytest.mark.parametrize("change", ["removed", "changed"])
     def test_the_checkpoint_it_began_from(self, tmp_path, change):
@@ -550,6 +612,120 @@ class TestAttachments:
         report = verify(sub.path)
         assert (report.verdict, len(report.findings)) == ("intact", 1)
         assert str(tmp_path / "model.npz") in report.findings[0].text
+
+
+class TestCheckpoints:
+    PLACES = ("models/latest/1.npz", "models/top_k/1.npz")
+
+    @pytest.fixture
+    def saved(self, logged: Any) -> Any:
+        """A checkpoint that was saved in two places, as links to one file."""
+        first, second = (logged.folder / place for place in self.PLACES)
+        first.parent.mkdir(parents=True)
+        second.parent.mkdir(parents=True)
+        first.write_bytes(b"weights")
+        os.link(first, second)
+        data = {"action": "saved", "save": 1, "folder": "models", "places": list(self.PLACES)}
+        logged("checkpoint", self.PLACES[0], None, lambda file: {**data, "file": file})
+        return logged
+
+    def let_go(self, saved: Any, *places: str) -> None:
+        data = {"action": "removed", "save": 1, "folder": "models", "places": list(places)}
+        saved("checkpoint", self.PLACES[0], None, lambda _: data, run="r3")
+
+    def test_every_place_is_there(self, saved):
+        """What is kept has to be there, in every place."""
+        assert (verify(saved.folder).findings, verify(saved.folder).attachments) == ((), 4)
+
+        (saved.folder / self.PLACES[1]).unlink()
+
+        assert said(verify(saved.folder), "missing").startswith("models/top_k/1.npz cannot be read")
+
+    def test_one_that_was_let_go(self, saved):
+        """What was removed by the policy is no damage."""
+        self.let_go(saved, *self.PLACES)
+        for place in self.PLACES:
+            (saved.folder / place).unlink()
+
+        assert (verify(saved.folder).findings, verify(saved.folder).attachments) == ((), 2)
+
+    def test_one_place_that_was_let_go(self, saved):
+        """The other places still have to be there."""
+        self.let_go(saved, self.PLACES[0])
+        for place in self.PLACES:
+            (saved.folder / place).unlink()
+
+        [finding] = faults(verify(saved.folder))
+        assert (finding.verdict, finding.file) == ("missing", self.PLACES[1])
+
+    def test_one_that_is_still_there(self, saved):
+        """A file that outlived the event of its removal, as after a crash, is a note."""
+        self.let_go(saved, *self.PLACES)
+        (saved.folder / self.PLACES[1]).unlink()
+
+        report = verify(saved.folder)
+
+        assert report.verdict == "intact"
+        assert said(report, "intact") == "models/latest/1.npz is still there, although the log says that it was removed"
+
+    def test_an_edited_one(self, saved):
+        """Links to one file are edited together."""
+        (saved.folder / self.PLACES[0]).write_bytes(b"WEIGHTS")
+
+        assert [finding.file for finding in faults(verify(saved.folder))] == list(self.PLACES)
+
+
+class Logged:
+    """Adds runs to the attached experiment, each with one event about a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(
+        self,
+        type: str,
+        path: str,
+        content: bytes | None = None,
+        data: Callable[[Any], Any] = lambda found: found,
+        run: str = "r2",
+    ) -> None:
+        if content is not None:
+            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / path).write_bytes(content)
+        place = self.folder / path
+        found = dict(blobs.reference(self.folder, place, blobs.content_of(place)))
+        started, ended = RunStarted(meta_of(self.folder)), RunEnded("ok")
+        said = [(started.TYPE, started.to_data()), (type, data(found)), (ended.TYPE, ended.to_data())]
+        journal, line, second = Journal(self.folder), Composer(run).line, int(run[1:])
+        lines = [line(n, second * 10**18, head(type_, ""), DATA, 0, dumps(data_)) for n, (type_, data_) in enumerate(said, 1)]
+        journal.append(run, "log", lines)
+        journal.seal(run)
+        journal.close()
+
+
+@pytest.fixture
+def attached(tmp_path: Path) -> Path:
+    """An experiment whose meta.json and log refer to files of it, as captures and attachments do."""
+    folder = tmp_path / "attached"
+    folder.mkdir()
+    journal, line = by_hand(folder)
+    (folder / "files").mkdir()
+    (folder / "files" / "git.diff").write_bytes(b"the diff")
+    (folder / "files" / "a.bin").write_bytes(b"content")
+    meta = {"format": 1, "name": "exp", "params": {}, "git": {"diff": {"file": reference(folder, "files/git.diff")}}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    compose = Composer("r1").line
+    said = [head("file", "a"), DATA, 0, dumps(reference(folder, "files/a.bin"))]
+    journal.append("r1", "log", [line(1, RunStarted(meta_of(folder))), compose(2, 10**18, *said), line(3, RunEnded("ok"))])
+    journal.seal("r1")
+    journal.close()
+    return folder
+
+
+@pytest.fixture
+def logged(attached: Path) -> Logged:
+    """What adds another run, with an event about a file, to the attached experiment."""
+    return Logged(attached)
 
 
 def reference(folder: Path, path: str) -> dict[str, object]:

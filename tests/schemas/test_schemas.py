@@ -31,6 +31,7 @@ DESCRIBED = {branch["if"]["properties"]["type"]["const"] for branch in EVENT["al
 FAILING = """
     import datetime, multiprocessing, sys, warnings
     import mlv
+    from mlv.store import blobs
 
     def child(log):
         log.sub("child")({"loss": 1})
@@ -72,6 +73,10 @@ FAILING = """
         with open("checkpoint.bin", "wb") as file:
             file.write(b"weights")
         (exp.path / "model.bin").write_bytes(b"weights")
+        model = blobs.reference(exp.path, exp.path / "model.bin", blobs.content_of(exp.path / "model.bin"))
+        exp.log._emit("file", "model.bin", model, None)
+        log("began from", {"file": mlv.FileRef("checkpoint.bin"), "within": [mlv.FileRef(exp.path / "model.bin")], "exp": exp})
+        exp.add_params({"data": mlv.FileRef("checkpoint.bin"), "self": mlv.ExpRef(exp)})
         mlv.init_sub_exp(exp.path / "model.bin", "squeeze", params={"rate": 0.5}).close()
         mlv.init_sub_exp("checkpoint.bin", "elsewhere", "without_parent").close("preempted")
         mlv.Exp("runs", "quiet", capture=()).close()
@@ -273,6 +278,10 @@ def test_what_is_unknown_is_allowed(good):
         line("event", {"deep": [{"_mlv": "file", "sha256": DIGEST}]}),
         line("event", {"_mlv": "file", "path": "x", "sha256": "short"}),
         line("event", {"_mlv": "file", "path": "x", "size": -1}),
+        line("event", {"_mlv": "file", "path": "x", "sha256": DIGEST, "within": {"_mlv": "exp", "path": ".."}}),
+        line("event", {"_mlv": "file", "path": "x", "sha256": None, "problem": 3}),
+        line("file", {"path": "x", "sha256": DIGEST, "size": 3}),
+        line("file", {"_mlv": "file", "path": "x", "size": 3}),
         line("event", {"_mlv": "int", "value": 3}),
         line("event", {"_mlv": "bytes", "base64": "?"}),
         line("event", {"_mlv": "text", "text": "x"}),

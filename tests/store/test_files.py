@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from mlv.store import files
-from mlv.store.files import publish, sha256_file
+from mlv.store.files import publish
 
 
 def test_publish(tmp_path):
@@ -82,11 +82,3 @@ def test_many_at_once(tmp_path):
         [winner] = [number for number in pool.map(attempt, range(8)) if number is not None]
 
     assert (tmp_path / "a").read_bytes() == b"%d" % winner * 100_000
-
-
-def test_sha256_of_a_file(tmp_path):
-    """Digest and size are those of all bytes."""
-    content = os.urandom(3_000_001)
-    (tmp_path / "a").write_bytes(content)
-
-    assert sha256_file(tmp_path / "a") == (hashlib.sha256(content).hexdigest(), len(content))

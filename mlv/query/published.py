@@ -1,0 +1,136 @@
+"""What a log says about the files of its experiment: which were published, superseded, and let go. A pure fold."""
+
+from __future__ import annotations
+
+import heapq
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlv.encoding import TAG
+
+MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
+ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
+"""Types whose events refer to files of the experiment that have to be there."""
+
+SAVED, REMOVED = "saved", "removed"
+"""What a `checkpoint` event can say of a checkpoint's places; with any other action they are new ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one event says about one file: it has this content now, or is let go."""
+
+    path: str
+    """As recorded: relative to the experiment, where the file is a part of it."""
+    reference: Mapping[str, Any] | None
+    """None where the file was let go."""
+    time: str = ""
+    run: str = ""
+    seq: int = 0
+
+    @property
+    def sha256(self) -> Any:
+        """The content that the file has, None if that is not known."""
+        return self.reference.get("sha256") if self.reference is not None else None
+
+    def __str__(self) -> str:
+        return f"at {self.time} (event {self.seq} of run {self.run})" if self.run else "when the experiment was made"
+
+
+@dataclass
+class History:
+    """The contents that one file had, one after the other."""
+
+    published: list[Claim] = field(default_factory=list)
+    """The same content twice in a row counts once, with the latest that was said of it."""
+    is_let_go: bool = False
+
+    def take(self, claim: Claim) -> None:
+        """Add what came next."""
+        self.is_let_go = claim.reference is None
+        if claim.reference is not None:
+            if self.published and self.published[-1].sha256 == claim.sha256:
+                self.published.pop()
+            self.published.append(claim)
+
+    @property
+    def latest(self) -> Claim:
+        """What was published last."""
+        return self.published[-1]
+
+    def superseded(self, sha256: str) -> Claim | None:
+        """The latest of the earlier publications that had this content."""
+        return next((claim for claim in reversed(self.published[:-1]) if claim.sha256 == sha256), None)
+
+
+def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[Any, Mapping[str, Any]]) -> list[Claim]:
+    """What the data of an event, in its JSON form, says about files.
+
+    Args:
+        type: The event's type.
+        data: Its data.
+        time: When it was.
+        run: Who said it.
+        seq: The number of the event.
+        saved: The files of checkpoints by folder and number, which this adds to: later events name only these.
+    """
+    if type != "checkpoint" or not isinstance(data, dict):
+        return [Claim(found["path"], found, time, run, seq) for found in references(data)]
+    places = [place for place in data.get("places") or () if isinstance(place, str)]
+    if data.get("action") == REMOVED:
+        return [Claim(place, None, time, run, seq) for place in places]
+    checkpoint = data.get("folder"), data.get("save")
+    file = next(references(data.get("file")), saved.get(checkpoint))
+    if file is None:
+        return []
+    saved[checkpoint] = file
+    # Without a list of places the file itself is one; with an empty list, it is kept nowhere.
+    return [Claim(place, file, time, run, seq) for place in (places if "places" in data else [file["path"]])]
+
+
+def histories(claims: Iterable[Claim]) -> dict[str, History]:
+    """The history of each file that was ever published, by its path."""
+    found: dict[str, History] = {}
+    for claim in _in_order(claims):
+        found.setdefault(claim.path, History()).take(claim)
+    return {path: history for path, history in found.items() if history.published}
+
+
+def _in_order(claims: Iterable[Claim]) -> Iterator[Claim]:
+    """Within a run `seq` decides, whatever the clock did; runs are interleaved by time."""
+    runs: dict[str, list[Claim]] = {}
+    for claim in claims:
+        runs.setdefault(claim.run, []).append(claim)
+    return (claim for _, _, _, claim in heapq.merge(*map(_of_run, runs.values()), key=lambda row: row[:3]))
+
+
+def _of_run(claims: list[Claim]) -> Iterator[tuple[str, str, int, Claim]]:
+    latest = ""
+    for claim in sorted(claims, key=lambda claim: claim.seq):
+        latest = max(latest, claim.time)
+        yield latest, claim.run, claim.seq, claim
+
+
+def references(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every reference to a file that a value in its JSON form holds, at any depth."""
+    if isinstance(value, dict):
+        if value.get(TAG) == "file" and isinstance(value.get("path"), str):
+            yield value
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def outside(reference: Mapping[str, Any], exp_id: str | None = None) -> bool:
+    """Whether a reference points to a file that is no part of the experiment that holds it, the one of this ID.
+
+    A file at an absolute path is a part of it where the reference names the same experiment.
+    """
+    path, within = str(reference.get("path", "")), reference.get("within")
+    if posixpath.isabs(path) or "host" in reference:
+        return exp_id is None or not (isinstance(within, dict) and within.get("id") == exp_id)
+    return posixpath.normpath(path).startswith("../")
