@@ -408,6 +408,10 @@ class Logger(MediaCalls):
             more = [f"and {len(reasons) - _REASONS_SHOWN} more"] if len(reasons) > _REASONS_SHOWN else []
             reason = "; ".join([*reasons[:_REASONS_SHOWN], *more, *([problem] if problem else [])])
             self._put_rejected(type, name, number, reason, data, conversion.nonfinite)
+        elif conversion.pending:
+            nonfinite = {f"/data{pointer}": text for pointer, text in conversion.nonfinite.items()}
+            job = Job(type, name, "references", {"data": data}, number, self._at, nonfinite)
+            self._session.channel.hand_over(self._stream_cursor, job.pack())
         else:
             self._put(type, name, number, dumps(data), conversion.nonfinite)
 
