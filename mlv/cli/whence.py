@@ -10,7 +10,7 @@ from rich.text import Text
 
 from mlv.cli import words
 from mlv.cli.screen import Screen, print_json, say, styled
-from mlv.encoding import parse_time
+from mlv.encoding import BadLine, parse_time
 from mlv.events import Event
 from mlv.query.whence import PRODUCED, Origin, Parent, content_at, default_root, origins
 
@@ -56,9 +56,16 @@ def _lines(origin: Origin) -> Iterator[Text]:
     yield Text.assemble((words.printable(str(origin.exp)), "bold"), (f"  {origin.exp_id[:8]}", "dim"))
     made = _event(origin.event) if origin.event is not None else f"meta.json, {origin.where}"
     named = words.printable(str(origin.reference.get("path")))
-    yield Text.assemble(f"  {named}  {made}", (f"  {words.full_time(parse_time(origin.time))}", "dim"))
+    yield Text.assemble(f"  {named}  {made}", (f"  {_moment(origin.time)}", "dim"))
     if origin.role == PRODUCED:
         yield from map(_from, origin.parents)
+
+
+def _moment(time: str) -> str:
+    try:
+        return words.full_time(parse_time(time))
+    except BadLine:  # what made the meta.json was not mlv
+        return words.printable(time)
 
 
 def _from(parent: Parent) -> Text:

@@ -166,7 +166,8 @@ class _Known:
 
 def _is_moving(event: Event) -> bool:
     """Whether an event tells where a checkpoint is kept, not that it was made."""
-    return event.type == "checkpoint" and event.data.get("action", SAVED) != SAVED
+    action = event.data.get("action", SAVED) if isinstance(event.data, dict) else SAVED
+    return event.type == "checkpoint" and action != SAVED
 
 
 class _Search:
@@ -200,18 +201,19 @@ class _Search:
                 return
             checkpoint = parent.get("checkpoint")
             checkpoint = checkpoint if isinstance(checkpoint, dict) else {}
-            above, event = self._above(parent.get("id"), checkpoint)
+            wanted = parent.get("id") if isinstance(parent.get("id"), str) else None
+            above, event = self._above(wanted, checkpoint)
             if above is None:
-                yield Parent(parent.get("id"), None, checkpoint, event)
+                yield Parent(wanted, None, checkpoint, event)
                 return
             yield Parent(above.id, above.folder, checkpoint, event)
             current = above if above.id not in seen else None
             seen.add(above.id)
 
-    def _above(self, wanted: Any, checkpoint: Mapping[str, Any]) -> tuple[_Known | None, Event | None]:
+    def _above(self, wanted: str | None, checkpoint: Mapping[str, Any]) -> tuple[_Known | None, Event | None]:
         """The experiment that a checkpoint came from, by its ID, else by the checkpoint's hash; and the event there."""
         sha256 = checkpoint.get("sha256")
-        known = self._by_id.get(wanted)
+        known = self._by_id.get(wanted) if wanted is not None else None
         if not isinstance(sha256, str) or (wanted is not None and known is None):
             return known, None
         found = list(known.origins(sha256)) if known is not None else self._found(sha256)

@@ -86,7 +86,8 @@ class ExpRef(_Pointer):
 class FileRef(_Pointer):
     """A pointer to a file or a folder anywhere, as it is now. It can stand anywhere in an event's data or in params.
 
-    The content is hashed when it is needed: in params at once, in events by the writer, not by the training process.
+    The content is hashed when it is needed: in params at once, in events by the writer, not by the training process. Where
+    the same one stands in many events, ask for its `sha256` first: then the writer does not read the file for each of them.
     """
 
     __slots__ = ("_sha256", "host", "modified", "path", "size", "within")
@@ -158,6 +159,12 @@ class FileRef(_Pointer):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (FileRef, {name: getattr(self, name) for name in self.__slots__})
+
+
+def portable(folder: Path, reference: Mapping[str, Any]) -> Reference:
+    """The reference of the experiment in a folder to a file of its own, in a form that can stand in any experiment."""
+    within = dict(ExpRef(folder).__mlv_reference__())
+    return Reference({**reference, "host": host_name(), "path": str(folder / reference["path"]), "within": within})
 
 
 def _rebuilt(kind: type[_Pointer], values: dict[str, Any]) -> _Pointer:

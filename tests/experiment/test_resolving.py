@@ -12,8 +12,8 @@ import pytest
 
 from mlv import Exp, ExpRef, FileRef, InvalidArgument, InvalidParams, ParamsConflict, ReferenceBroken, init_sub_exp
 from mlv.encoding import Reference
-from mlv.experiment.portfolio import Portfolios
 from mlv.store.blobs import content_of, reference
+from mlv.store.references import portable
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -258,10 +258,15 @@ class TestParams:
 
 
 def test_what_has_a_reference(exp, checkpoint):
-    """Any object that has the method gives a reference, as checkpoints do."""
+    """An object that gives a reference, as checkpoints do, can stand in another experiment, and is found when both moved."""
 
-    class Checkpoint(Portfolios):
+    class Checkpoint:
         def __mlv_reference__(self) -> Reference:
-            return reference(exp.path, checkpoint, content_of(checkpoint))
+            return portable(exp.path, reference(exp.path, checkpoint, content_of(checkpoint)))
 
-    assert exp.resolve(Checkpoint()) == checkpoint
+    with Exp(exp.path.parent, "next", {"start": Checkpoint()}, capture=()) as following:
+        assert following.resolve(Checkpoint()) == checkpoint
+    moved = exp.path.parents[1] / "moved"
+    exp.path.parent.rename(moved)
+
+    assert Exp.open(moved / "next").resolve(following.params["start"]) == moved / "digits" / "models" / "1.npz"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from logs import line
 
 import mlv
 from mlv import Exp, FileRef, FileUnusable, InvalidArgument, init_sub_exp, whence
@@ -262,7 +263,12 @@ class TestBadInput:
         (runs / "broken" / "meta.json").write_text(f'{{"{digest}"')
         (runs / "broken" / "log.jsonl").write_text(f'{{"file": "{digest}"\n["{digest}"]\n')
 
-        assert [origin.exp for origin in whence(exp.path / "models" / "1.npz")] == [exp.path]
+        (runs / "strange").mkdir()
+        found = {"_mlv": "file", "path": "x", "sha256": digest}
+        (runs / "strange" / "meta.json").write_text(json.dumps({"parent": {"id": [], "checkpoint": found}, "created": 3}))
+        (runs / "strange" / "log.jsonl").write_bytes(line("ra", 1, "checkpoint", data=[found]))
+
+        assert [origin.exp.name for origin in whence(exp.path / "models" / "1.npz")] == ["strange", "digits", "strange"]
 
 
 def test_only_lines_with_the_hash_are_parsed(tmp_path, monkeypatch):
