@@ -6,6 +6,8 @@ a checkpoint; everything is in `meta.json` and `log.jsonl` of the experiment's f
 
 from mlv.errors import (
     CheckpointMissing,
+    CheckpointNotLoaded,
+    CheckpointNotSaved,
     ExperimentExists,
     FileUnusable,
     InvalidArgument,
@@ -29,6 +31,7 @@ from mlv.errors import (
 )
 from mlv.events import Event
 from mlv.experiment.args import add_arguments_to, exp_from_args
+from mlv.experiment.checkpoint import Checkpoint
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.subexp import init_sub_exp
@@ -38,7 +41,10 @@ from mlv.store.references import ExpRef, FileRef
 __version__ = "0.1.0"
 
 __all__ = [
+    "Checkpoint",
     "CheckpointMissing",
+    "CheckpointNotLoaded",
+    "CheckpointNotSaved",
     "Event",
     "Exp",
     "ExpRef",

@@ -12,7 +12,9 @@ MlvError
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
-├── CheckpointMissing    (FileNotFoundError)  there is no file where the checkpoint should be
+├── CheckpointMissing    (FileNotFoundError)  there is no checkpoint, or no file where it should be
+├── CheckpointNotSaved   (OSError)            a checkpoint could not be saved; those before are as they were
+├── CheckpointNotLoaded  (ValueError)         the file was changed, or cannot be read without trusting it
 ├── FileUnusable         (OSError)            a file or folder that is to be referred to cannot be read
 ├── ReferenceBroken      (FileNotFoundError)  what a reference points at was changed, or is gone
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
@@ -109,7 +111,15 @@ class NotAnExperiment(MlvError, FileNotFoundError):
 
 
 class CheckpointMissing(MlvError, FileNotFoundError):
-    """There is no file where the checkpoint should be."""
+    """There is no checkpoint, or no file where it should be."""
+
+
+class CheckpointNotSaved(MlvError, OSError):
+    """A checkpoint could not be saved; those before are as they were."""
+
+
+class CheckpointNotLoaded(MlvError, ValueError):
+    """The file of a checkpoint was changed since, or cannot be read without trusting it."""
 
 
 class FileUnusable(MlvError, OSError):

@@ -15,7 +15,7 @@ FLOORS = [
     {"mlv.errors"},
     {"mlv.frozen", "mlv.notices"},
     {"mlv.events"},
-    {"mlv.encoding", "mlv.state", "mlv.protocols"},
+    {"mlv.encoding", "mlv.state", "mlv.portfolio", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
     {"mlv.media"},
     {"mlv.transport"},

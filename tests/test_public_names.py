@@ -15,7 +15,8 @@ import mlv
 PROMISED = {
     mlv.Exp: "id short_id params_id path name kind params meta parent sub_exps runs status tags notes "
     "add_params add_tags add_note pause resume paused flush close open log logger events __enter__ __exit__ __getitem__ "
-    "resolve",
+    "resolve checkpoints best latest",
+    mlv.Checkpoint: "path step metrics sha256 size save load reference",
     mlv.Logger: "metrics metric value describe debug info warning error exception sub parent root name at each span __call__",
     mlv.Event: "run seq time type name step at data",
     mlv.FileRef: "host path size modified sha256",
@@ -34,6 +35,8 @@ SIGNATURES = {
     mlv.Exp.events: "type name stream follow",
     mlv.Exp.logger: "stream filter",
     mlv.Exp.flush: "timeout",
+    mlv.Exp.checkpoints: "every top metric mode latest folder",
+    mlv.Checkpoint.load: "trust",
     mlv.Exp.close: "status",
     mlv.Logger.describe: "name unit format mode description",
     mlv.Logger.info: "message args step exc_info data",

@@ -1,9 +1,261 @@
-"""The checkpoint portfolio: saving, keeping what a policy keeps, and finding the best and the latest."""
+"""The checkpoint portfolio as a script uses it: a policy, saving, and finding the best, the latest, and all that is kept."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlv.encoding import Conversion, restored, shown, step_number
+from mlv.errors import CheckpointMissing, InvalidArgument, InvalidName, MlvWarning
+from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
+from mlv.experiment.savers import saver_of
+from mlv.experiment.session import Session
+from mlv.experiment.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
+from mlv.notices import warn_once
+from mlv.portfolio import SECTIONS, Policy, Saved, checked_policy
+from mlv.state import State
+from mlv.store import layout
+from mlv.store.blobs import checked_inside
 
 
 class Portfolios:
     """The part of `Exp` that is about checkpoints."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+        _folder: Path
+        _session: Session
+
+        def _writable(self) -> Session: ...
+
+        def _state(self) -> State: ...
+
+    def checkpoints(
+        self,
+        *,
+        every: int | None = None,
+        top: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        latest: int | None = None,
+        folder: str = DEFAULT_FOLDER,
+    ) -> Portfolio:
+        """The portfolio in a folder, with a policy: what stays of the checkpoints that are saved there.
+
+        The policy is an event, so that without arguments the one before goes on, also in a later run; where there is none, the
+        latest checkpoint is kept. Another policy replaces it as a whole: from the next save on, everything but what stands in
+        `every_k` is decided anew. What a killed process left unfinished is put in order.
+
+        Args:
+            every: Saves number k, 2k, 3k ... stay for ever, in `<folder>/every_k`; all runs count together.
+            top: So many of the best stay, in `<folder>/top_k`; of two that are equal, the earlier one.
+            metric: Which number decides; NaN is never among the best, nor is a save without it.
+            mode: Whether `min` or `max` is the best; what `log.describe(metric, mode=...)` said where it is left out.
+            latest: So many of the latest stay, in `<folder>/latest`; 1 where nothing is said.
+            folder: One name; each folder is a portfolio of its own.
+
+        Raises:
+            InvalidArgument: The policy is none: `top` without a metric, a metric without a mode, a number below 1.
+            InvalidName: The folder has a name that cannot be used, or leads out of the experiment.
+            MetaEdited: As `log`.
+        """
+        session = self._writable()
+        name = _checked_folder(self._folder, folder)
+        policy = None
+        if any(given is not None for given in (every, top, metric, mode, latest)):
+            if isinstance(metric, str) and mode is None:
+                mode = self._state().descriptions.get(metric, {}).get("mode")
+            policy = checked_policy(every, top, metric, mode, latest)
+        with shelf_of(session, name) as shelf:
+            shelf.set_policy(session, policy or shelf.policy)
+        return Portfolio(session, name)
+
+    @property
+    def best(self) -> Checkpoint:
+        """The best checkpoint that is kept: of the portfolio in `models`, or else of the only one.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        return _best(self._only_shelf())
+
+    @property
+    def latest(self) -> Checkpoint:
+        """The latest checkpoint that is kept: of the portfolio in `models`, or else of the only one.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        return _latest(self._only_shelf())
+
+    def _only_shelf(self) -> Shelf:
+        shelves = shelves_of(self._session)
+        if DEFAULT_FOLDER in shelves or len(shelves) == 1:
+            return shelves.get(DEFAULT_FOLDER) or next(iter(shelves.values()))
+        if not shelves:
+            raise CheckpointMissing(f"{self._folder} has no checkpoints: exp.checkpoints(...).save(what, step=...) saves one")
+        names = ", ".join(map(repr, sorted(shelves)))
+        text = f"{self._folder} has portfolios in {names}: say which, as in exp.checkpoints(folder=...).latest"
+        raise CheckpointMissing(text)
+
+
+class Portfolio:
+    """The checkpoints that a policy keeps in one folder of an experiment.
+
+    Each is stored once: its names in `latest`, `every_k` and `top_k` are links to one file, where the file system has links.
+    Threads may save at the same time, one after the other. A forked child goes on, in a run of its own, from what was kept at
+    the fork; two runs that go on side by side do not let go what the other one has saved since.
+    """
+
+    __slots__ = ("_folder", "_session")
+
+    def __init__(self, session: Session, folder: str) -> None:
+        """Not called by users: `exp.checkpoints(...)` gives portfolios."""
+        self._session, self._folder = session, folder
+
+    def save(
+        self, what: Any, *, step: float | None = None, metrics: Mapping[str, Any] | None = None, suffix: str = ""
+    ) -> Checkpoint | None:
+        """Save a checkpoint where the policy keeps it, and remove what it keeps no longer: events of type `checkpoint`.
+
+        When the call returns, the file is on the disk whole, and so is the line that knows it. What is killed, or fails, in the
+        middle leaves the checkpoints before as they were.
+
+        Args:
+            what: A module of torch (its state dict is saved) or mappings and lists of tensors, trees of arrays of numpy or
+                JAX, an estimator of scikit-learn, a model of Keras; or a function that writes one file or folder to the
+                path that it is given.
+            step: When it was.
+            metrics: Numbers, as in `log(...)`, among them the one that the policy ranks by.
+            suffix: Of the path that a function gets, such as `.pt`; a library that adds one of its own may do so.
+
+        Returns:
+            The checkpoint, or None if the policy keeps it nowhere: then only the log knows of it.
+
+        Raises:
+            CheckpointNotSaved: It could not be written.
+            InvalidArgument: Nobody knows how to save it, or a metric has no JSON form.
+            InvalidStep: The step is not a number.
+        """
+        saver = saver_of(what, suffix)
+        number, numbers = step_number(step), _checked_metrics(metrics)
+        with shelf_of(self._session, self._folder) as shelf:
+            _warn_if_unranked(shelf.policy, numbers)
+            saved = shelf.save(self._session, saver, number, numbers)
+            return None if saved is None else _checkpoint(shelf, saved)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return shelf_of(self._session, self._folder).policy
+
+    @property
+    def kept(self) -> list[Checkpoint]:
+        """Every checkpoint that is kept, in the order in which they were saved."""
+        with shelf_of(self._session, self._folder) as shelf:
+            return [_checkpoint(shelf, saved) for saved in shelf.kept]
+
+    @property
+    def best(self) -> Checkpoint:
+        """The best one that is kept.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        return _best(shelf_of(self._session, self._folder))
+
+    @property
+    def latest(self) -> Checkpoint:
+        """The latest one that is kept.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        return _latest(shelf_of(self._session, self._folder))
+
+    def __repr__(self) -> str:
+        said = ", ".join(f"{name}={value!r}" for name, value in self.policy.to_data().items())
+        return f"<Portfolio {self._session.folder.name}/{self._folder}: {said}>"
+
+
+def _best(shelf: Shelf) -> Checkpoint:
+    with shelf:
+        found, policy = shelf.kept.best, shelf.policy
+        if found is None:
+            raise CheckpointMissing(_none_is_kept(shelf) or _none_is_best(policy, shelf))
+        return _checkpoint(shelf, found)
+
+
+def _latest(shelf: Shelf) -> Checkpoint:
+    with shelf:
+        found = shelf.kept.latest
+        if found is None:
+            raise CheckpointMissing(_none_is_kept(shelf))
+        return _checkpoint(shelf, found)
+
+
+def _none_is_kept(shelf: Shelf) -> str:
+    """Why there is none at all; empty if there is one."""
+    saves, where = shelf.kept.saves, f"{shelf.name!r} of {shelf.exp_folder}"
+    if not saves:
+        return f"there are no checkpoints in {where} yet: .save(what, step=...) saves one"
+    return f"none of the {saves} checkpoints in {where} is kept: its policy is {shelf.policy}" if not shelf.kept.latest else ""
+
+
+def _none_is_best(policy: Policy, shelf: Shelf) -> str:
+    where = f"{shelf.name!r} of {shelf.exp_folder}"
+    if policy.top is None:
+        wanted = "exp.checkpoints(top=1, metric='test_loss', mode='min')"
+        return f"no checkpoint in {where} is the best: its policy ranks by no metric. Say it before saving: {wanted}"
+    return f"no checkpoint in {where} is the best: none that is kept as such has a number as {policy.metric!r}"
+
+
+def _checkpoint(shelf: Shelf, saved: Saved) -> Checkpoint:
+    return checkpoint_of(shelf.exp_folder, shelf.name, shelf.kept, saved)
+
+
+def _checked_folder(exp_folder: Path, name: Any) -> str:
+    """Accept the name of a portfolio's folder.
+
+    Raises:
+        InvalidName: It is reserved or no name, is that of a log, or leads out of the experiment.
+    """
+    if name != DEFAULT_FOLDER:
+        layout.check_label(name, "portfolio folder")
+    if layout.stream_of(name) is not None or (exp_folder / name).is_file():
+        raise InvalidName(f"portfolio folder {name!r} is the name of a log or of a file: choose another", name=name)
+    for section in SECTIONS:
+        checked_inside(exp_folder, f"{name}/{section}/x")
+    return str(name)
+
+
+def _checked_metrics(metrics: Any) -> dict[str, Any]:
+    """The metrics as flat names and Python numbers.
+
+    Raises:
+        InvalidArgument: They are no mapping, or hold what has no JSON form.
+    """
+    if metrics is None:
+        return {}
+    if not isinstance(metrics, Mapping):
+        raise InvalidArgument(
+            f"metrics={shown(metrics)} is no mapping: give names and numbers, {{'loss': 0.3}}", metrics=metrics
+        )
+    conversion = Conversion()
+    flat = conversion.metrics(metrics)
+    if conversion.problems:
+        raise InvalidArgument(f"metric {conversion.problems[0][0]} {conversion.problems[0][1]}", metrics=metrics)
+    numbers: dict[str, Any] = restored(flat, conversion.nonfinite)
+    return numbers
+
+
+def _warn_if_unranked(policy: Policy, metrics: Mapping[str, Any]) -> None:
+    if policy.metric is not None and not isinstance(metrics.get(policy.metric), (int, float)):
+        given = ", ".join(metrics) or "none"
+        warn_once(
+            f"a checkpoint is saved without a number as {policy.metric!r}, by which the policy ranks: it is never among the "
+            f"best. Its metrics: {given}",
+            MlvWarning,
+        )

@@ -63,6 +63,10 @@ FAILING = """
         exp.add_params({"added": 1})
         exp.add_tags("late")
         exp.add_note("A later note.")
+        portfolio = exp.checkpoints(every=2, top=1, metric="loss", mode="min")
+        for step, loss in enumerate([0.5, float("nan"), 0.25]):
+            portfolio.save(lambda path: open(path, "w").close(), step=step, metrics={"loss": loss})
+        exp.checkpoints(latest=0).save(lambda path: None)
         exp.pause()
         exp.resume()
         with exp.paused("waiting for data"):
@@ -306,6 +310,11 @@ def test_what_is_unknown_is_allowed(good):
         line("metadata", {"mode": "best"}),
         line("message", {"message": "no level"}),
         line("text", {"text": 3}),
+        line("checkpoint", {"folder": "models"}),
+        line("checkpoint", {"action": "saved", "folder": "models"}),
+        line("checkpoint", {"action": "saved", "folder": "models", "save": 1, "file": {"size": 3}}),
+        line("checkpoint", {"action": "removed", "folder": "models", "save": 1}),
+        line("checkpoint", {"action": "policy", "folder": "models", "top": 0}),
         line("rejected", {"type": "event"}),
         line("dropped", {"first": 1, "last": 2}),
         line("seal", {"of": "ra", "stream": "log", "lines": 0, "sha256": DIGEST}),

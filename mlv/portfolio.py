@@ -1,0 +1,250 @@
+"""Which checkpoints are kept: the policy, the decision at each save, and the fold over events. All of it is pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from operator import index
+from typing import Any
+
+from mlv.errors import InvalidArgument
+from mlv.events import Event
+
+EVERY, TOP, LATEST = "every_k", "top_k", "latest"
+SECTIONS = (EVERY, TOP, LATEST)
+"""The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is kept: the latest ones, every k-th save for good, and the best ones by a metric."""
+
+    every: int | None = None
+    """Saves number k, 2k, 3k ... of all runs stay for ever."""
+    top: int | None = None
+    """How many of the best stay; the earlier of two that are equal."""
+    metric: str | None = None
+    mode: str | None = None
+    """Whether the best is the `min` or the `max`."""
+    latest: int = 1
+
+    def to_data(self) -> dict[str, Any]:
+        """What an event says of it."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Policy:
+        """Read it back; what is missing is what is left out.
+
+        Raises:
+            InvalidArgument: It is no policy.
+        """
+        return checked_policy(*(data.get(name) for name in ("every", "top", "metric", "mode", "latest")))
+
+    def rank(self, saved: Saved) -> tuple[float, int] | None:
+        """A key by which the best come first, and the earlier of equals; None for what is never among the best."""
+        value = saved.metrics.get(self.metric) if self.metric is not None else None
+        if not isinstance(value, (int, float)) or value != value:
+            return None
+        return (value if self.mode == "min" else -value), saved.save
+
+    def ranked(self, saves: Iterable[Saved]) -> list[Saved]:
+        """Those that may be among the best, the best first."""
+        keyed = [(rank, saved) for saved in saves if (rank := self.rank(saved)) is not None]
+        return [saved for _, saved in sorted(keyed, key=lambda pair: pair[0])]
+
+
+def checked_policy(every: Any = None, top: Any = None, metric: Any = None, mode: Any = None, latest: Any = None) -> Policy:
+    """Accept what was asked for; None is what was not said.
+
+    Raises:
+        InvalidArgument: A number is none or too small, or `top`, `metric` and `mode` do not fit together.
+    """
+    if metric is not None and (not isinstance(metric, str) or not metric):
+        raise InvalidArgument(f"metric={metric!r:.100} is no name: give that of a metric, such as 'test_loss'", metric=metric)
+    if top is not None and metric is None:
+        raise InvalidArgument(f"top={top!r:.100} of what? Give the metric, such as metric='test_loss', mode='min'", top=top)
+    if metric is not None and top is None:
+        raise InvalidArgument(
+            f"metric={metric!r} ranks nothing: say how many of the best to keep, such as top=1", metric=metric
+        )
+    if metric is not None and mode is None:
+        raise InvalidArgument(
+            f"metric={metric!r} has no mode: give mode='min' or mode='max', here or in log.describe({metric!r}, mode=...)",
+            metric=metric,
+        )
+    if mode is not None and (metric is None or mode not in ("min", "max")):
+        wanted = "give 'min' or 'max'" if metric is not None else "it belongs to a metric"
+        raise InvalidArgument(f"mode={mode!r:.100}: {wanted}", mode=mode)
+    return Policy(
+        _count("every", every, 1),
+        _count("top", top, 1),
+        metric,
+        mode,
+        1 if latest is None else _count("latest", latest, 0) or 0,
+    )
+
+
+def _count(name: str, value: Any, least: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = index(value)
+    except TypeError:
+        number = least - 1
+    if number < least or isinstance(value, bool):
+        raise InvalidArgument(f"{name}={value!r:.100}: give a whole number from {least} on", **{name: value})
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint as it was saved."""
+
+    save: int
+    """Its number among the saves of all runs, from 1."""
+    step: Any = None
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    name: str = ""
+    """Of its file, in every folder that has it; no two that are there have the same."""
+    file: Mapping[str, Any] = field(default_factory=dict)
+    """The reference to the first of its places."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """A checkpoint that leaves some of its places."""
+
+    saved: Saved
+    sections: tuple[str, ...]
+    is_gone: bool
+    """Whether no place is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What becomes of a new checkpoint, and of those before it."""
+
+    sections: tuple[str, ...]
+    """The folders where it is kept; none if the policy keeps it nowhere."""
+    let_go: tuple[LetGo, ...] = ()
+
+
+class Kept:
+    """What a portfolio keeps after some of its events; taking another event takes constant time."""
+
+    def __init__(self) -> None:
+        self.policy: Policy | None = None
+        self.saves = 0
+        """Number of the latest save."""
+        self.sections: dict[str, dict[str, Saved]] = {section: {} for section in SECTIONS}
+        """The checkpoints of each folder by the names of their files."""
+
+    def take(self, data: Mapping[str, Any], step: Any = None) -> None:
+        """Go on by an event: its data and its step. What cannot be read is passed over."""
+        action, save = data.get("action"), data.get("save")
+        if action == "policy":
+            try:
+                self.policy = Policy.from_data(data)
+            except InvalidArgument:
+                return  # of a version to come
+        elif action == "saved" and isinstance(save, int):
+            self.saves = max(self.saves, save)
+            for section, name in places_of(data):
+                saved = Saved(save, step, _mapping(data.get("metrics")), name, _mapping(data.get("file")))
+                self.sections[section][name] = saved
+        elif action == "removed":
+            for section, name in places_of(data):
+                self.sections[section].pop(name, None)
+
+    def __iter__(self) -> Iterator[Saved]:
+        """Each checkpoint that is kept, in the order of the saves."""
+        found = {name: saved for section in self.sections.values() for name, saved in section.items()}
+        return iter(sorted(found.values(), key=lambda saved: (saved.save, saved.name)))
+
+    def sections_of(self, saved: Saved) -> tuple[str, ...]:
+        """The folders that have it."""
+        return tuple(section for section in SECTIONS if saved.name in self.sections[section])
+
+    @property
+    def latest(self) -> Saved | None:
+        """The latest that is kept anywhere."""
+        # What is kept for good is in the order of the saves: it grows, and is not looked through.
+        of_every = [self.sections[EVERY][name] for name in islice(reversed(self.sections[EVERY]), 1)]
+        candidates = [*self.sections[LATEST].values(), *self.sections[TOP].values(), *of_every]
+        return max(candidates, key=lambda saved: saved.save, default=None)
+
+    @property
+    def best(self) -> Saved | None:
+        """The best by the policy's metric."""
+        ranked = self.policy.ranked(self.sections[TOP].values()) if self.policy is not None else []
+        return ranked[0] if ranked else None
+
+
+def choose(kept: Kept, new: Saved, policy: Policy) -> Decision:
+    """Decide where a new checkpoint is kept, and what is let go for it; in constant time, however many are kept for good.
+
+    Everything but what is kept for good is decided anew, so that a changed policy holds from the next save on.
+    """
+    recent = sorted(kept.sections[LATEST].values(), key=lambda saved: saved.save)
+    recent = [*recent, new][-policy.latest :] if policy.latest else []
+    best = policy.ranked([*kept.sections[TOP].values(), new])[: policy.top or 0]
+    is_kept = {
+        EVERY: policy.every is not None and new.save % policy.every == 0,
+        TOP: any(saved is new for saved in best),
+        LATEST: any(saved is new for saved in recent),
+    }
+    leaving: dict[str, list[str]] = {}
+    for section, staying in ((TOP, best), (LATEST, recent)):
+        names = {saved.name for saved in staying if saved is not new}
+        for name in kept.sections[section]:
+            if name not in names:
+                leaving.setdefault(name, []).append(section)
+    return Decision(
+        tuple(section for section in SECTIONS if is_kept[section]),
+        tuple(_let_go(kept, name, tuple(sections)) for name, sections in leaving.items()),
+    )
+
+
+def _let_go(kept: Kept, name: str, sections: tuple[str, ...]) -> LetGo:
+    saved = kept.sections[sections[0]][name]
+    return LetGo(saved, sections, is_gone=kept.sections_of(saved) == sections)
+
+
+def told(folder: str, new: Saved, decision: Decision) -> list[dict[str, Any]]:
+    """The data of the events that a decision leaves: what was saved, then what is let go."""
+    saved: dict[str, Any] = {"action": "saved", "folder": folder, "save": new.save}
+    if decision.sections:
+        saved.update(file=new.file, places=[f"{folder}/{section}/{new.name}" for section in decision.sections])
+    if new.metrics:
+        saved["metrics"] = dict(new.metrics)
+    return [saved, *(_removal(folder, gone) for gone in decision.let_go)]
+
+
+def _removal(folder: str, gone: LetGo) -> dict[str, Any]:
+    left = [f"{folder}/{section}/{gone.saved.name}" for section in gone.sections]
+    data = {"action": "removed", "folder": folder, "save": gone.saved.save, "places": left}
+    return {**data, "is_gone": True} if gone.is_gone else data
+
+
+def fold(events: Iterable[Event]) -> dict[str, Kept]:
+    """What each portfolio keeps, by the name of its folder, after the events in their order."""
+    result: dict[str, Kept] = {}
+    for event in events:
+        data = _mapping(event.data)
+        if event.type == "checkpoint" and isinstance(data.get("folder"), str):
+            result.setdefault(data["folder"], Kept()).take(data, event.step)
+    return result
+
+
+def places_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Folder and file name of each place that an event names."""
+    given = data.get("places")
+    texts = [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
+    parts = [text.split("/") for text in texts]
+    return [(part[-2], part[-1]) for part in parts if len(part) == 3 and part[-2] in SECTIONS and part[0] == data.get("folder")]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
