@@ -13,6 +13,11 @@ MlvError
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no file where the checkpoint should be
+├── FileUnusable         (OSError)            a file cannot be read, or cannot be published
+├── FileExists           (FileExistsError)    a file of that name is published already, and mode "x" asked for a new one
+├── ExtraMissing         (FileNotFoundError)  the experiment has no extra of that name
+├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
+├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 └── MissingExtra         (ImportError)        an optional package is needed
@@ -108,6 +113,26 @@ class NotAnExperiment(MlvError, FileNotFoundError):
 
 class CheckpointMissing(MlvError, FileNotFoundError):
     """There is no file where the checkpoint should be."""
+
+
+class FileUnusable(MlvError, OSError):
+    """A file cannot be read, or cannot be published."""
+
+
+class FileExists(MlvError, FileExistsError):
+    """A file of that name is published already, and mode "x" asked for a new one."""
+
+
+class ExtraMissing(MlvError, FileNotFoundError):
+    """The experiment has no extra of that name."""
+
+
+class ExtraUnusable(MlvError, ValueError):
+    """An extra is damaged, or would have to be unpickled without trust."""
+
+
+class NotStorable(MlvError, TypeError):
+    """An object has no form that it could be saved in."""
 
 
 class MetaEdited(MlvError, ValueError):
