@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import calls, rates, starting, writer
+from benchmarks import attach, calls, rates, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -27,6 +27,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "import": starting.imports,
     "exp": starting.experiments,
     "memory": writer.memory,
+    "attach": attach.attach,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600

@@ -30,6 +30,7 @@ _PIECES_WAITING = 8
 _FICLONE = 0x40049409
 _EXCHANGE, _HERE = 2, -100
 _HASH_WITHIN_S = 60.0
+_SMALL_FOLDER = 64
 TEMPORARY = layout.TEMPORARY
 
 _MEDIA_TYPES = {
@@ -135,7 +136,7 @@ def _remove_left_over(folder: Path) -> None:
         _next_look[str(folder)] = wait - 1
         return
     names = os.listdir(folder)
-    _next_look[str(folder)] = len(names) // 8
+    _next_look[str(folder)] = len(names) // _SMALL_FOLDER
     for name in names:
         if name.startswith(TEMPORARY) and _is_left_over(name):
             remove(folder / name)

@@ -482,14 +482,14 @@ class TestTemporaries:
         assert entries(tmp_path) == []
 
     def test_a_full_folder_is_seldom_looked_through(self, tmp_path, monkeypatch):
-        """Of a folder of n files about n/8 are published between two looks: the time for each does not grow."""
+        """Of a folder of n files about n/64 are published between two looks: the time for each does not grow."""
         for number in range(800):
             (tmp_path / str(number)).touch()
         looked = []
         listdir = os.listdir
         monkeypatch.setattr(blobs.os, "listdir", lambda folder: looked.append(folder) or listdir(folder))
 
-        for _ in range(202):
+        for _ in range(26):
             temporary_beside(tmp_path / "a")
 
         assert len(looked) == 2
