@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle as pickles
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +119,10 @@ def _flattened(name: str, obj: Any) -> tuple[dict[str, Any], Any]:
 
 
 def _pickle(name: str, obj: Any, file: Any) -> None:
+    import pickle
+
     try:
-        pickles.dump(obj, file)
+        pickle.dump(obj, file)
     except (OSError, MlvError):
         raise
     except Exception as error:  # whatever the object's own methods raise
@@ -131,8 +132,11 @@ def _pickle(name: str, obj: Any, file: Any) -> None:
 def _loaded(path: Path) -> Any:
     if path.suffix == ".npz":
         return trees.load_npz(path)
-    content = path.read_bytes()
-    return pickles.loads(content) if path.suffix == ".pkl" else trees.unflatten({}, orjson.loads(content))  # noqa: S301
+    if path.suffix == ".json":
+        return trees.unflatten({}, orjson.loads(path.read_bytes()))
+    import pickle
+
+    return pickle.loads(path.read_bytes())  # noqa: S301 - only where the caller trusts it
 
 
 def _known(folder: Path) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import stat
 import sys
 from collections import deque
@@ -14,16 +13,14 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from threading import Semaphore, Thread
+from typing import Any, NamedTuple
 
 from mlv.encoding import Reference
 from mlv.errors import InvalidName
 from mlv.store import layout
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import Owner
-
-if TYPE_CHECKING:
-    from concurrent.futures import Future
 
 _PIECE = 1 << 20
 _PIECES_WAITING = 8
@@ -115,7 +112,7 @@ def temporary_beside(path: Path) -> Path:
     _make_folders(path.parent)
     _remove_left_over(path.parent)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 30 else ""
-    return path.parent / f"{TEMPORARY}{_owner_text(Owner.current())}-{secrets.token_hex(6)}{suffix}"
+    return path.parent / f"{TEMPORARY}{_owner_text(Owner.current())}-{os.urandom(6).hex()}{suffix}"
 
 
 def _make_folders(folder: Path) -> None:
@@ -343,34 +340,67 @@ def _shares_blocks(source: int, target: int) -> bool:
 
 def _copy_bytes(reading: Any, writing: Any, size: int) -> Content:
     """Copy, and hash in a thread beside it: both let go of the interpreter, so the slower one sets the pace."""
-    from concurrent.futures import ThreadPoolExecutor  # as much to import as all of this
-
-    digest = hashlib.sha256()
     length = min(_PIECE, size + 1)
     buffers = [memoryview(bytearray(length)) for _ in range(min(_PIECES_WAITING, size // length + 1))]
-    hashing: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(1, "mlv-hash") as hasher:
+    with _Hasher(len(buffers)) as hasher:
         for buffer in cycle(buffers):
-            _wait_for(hashing, len(buffers) - 1)
+            hasher.wait_for_room()
             count = reading.readinto(buffer)
             if not count:
                 break
             written = 0
             while written < count:
                 written += writing.write(buffer[written:count])
-            try:
-                hashing.append(hasher.submit(digest.update, buffer[:count]))
-            except RuntimeError:  # the interpreter ends: no thread begins any more
-                _wait_for(hashing, 0)
-                digest.update(buffer[:count])
-        _wait_for(hashing, 0)
-    return Content(digest.hexdigest(), reading.tell(), is_folder=False)
+            hasher.update(buffer[:count])
+    return Content(hasher.hexdigest(), reading.tell(), is_folder=False)
 
 
-def _wait_for(hashing: deque[Future[None]], waiting: int) -> None:
-    """Return when no more than so many pieces wait for being hashed."""
-    while len(hashing) > waiting:
-        hashing.popleft().result(_HASH_WITHIN_S)
+class _Hasher:
+    """Hashes pieces in a thread of its own, in order; in the caller's where the interpreter ends, and no thread begins."""
+
+    def __init__(self, most_waiting: int) -> None:
+        self._digest = hashlib.sha256()
+        self._pieces: deque[memoryview | None] = deque()
+        self._waiting, self._room = Semaphore(0), Semaphore(most_waiting)
+        self._thread = Thread(target=self._hash_all, name="mlv-hash", daemon=True)
+
+    def __enter__(self) -> _Hasher:
+        with suppress(RuntimeError):
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.ident is not None:
+            self._put(None)
+            self._thread.join(_HASH_WITHIN_S)
+
+    def wait_for_room(self) -> None:
+        """Return when another piece may wait; it is hashed from where it lies."""
+        if not self._room.acquire(timeout=_HASH_WITHIN_S):
+            raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
+
+    def update(self, piece: memoryview) -> None:
+        """Take the next piece."""
+        if self._thread.ident is not None:
+            self._put(piece)
+        else:
+            self._digest.update(piece)
+            self._room.release()
+
+    def hexdigest(self) -> str:
+        """The hash of all pieces."""
+        if self._thread.is_alive():
+            raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
+        return self._digest.hexdigest()
+
+    def _put(self, piece: memoryview | None) -> None:
+        self._pieces.append(piece)
+        self._waiting.release()
+
+    def _hash_all(self) -> None:
+        while self._waiting.acquire() and (piece := self._pieces.popleft()) is not None:
+            self._digest.update(piece)
+            self._room.release()
 
 
 def link_or_copy(source: Path, target: Path, *, reflink: bool = False) -> bool:

@@ -245,7 +245,6 @@ class TestCopying:
             from pathlib import Path
             from mlv.store.blobs import content_of, copy_hashed
             a = Path(sys.argv[1])
-            import concurrent.futures.thread
             atexit.register(lambda: print(copy_hashed(a, a.with_name("b")) == content_of(a)))
             """
 
