@@ -15,8 +15,12 @@ MlvError
 ├── CheckpointMissing    (FileNotFoundError)  there is no checkpoint, or no file where it should be
 ├── CheckpointNotSaved   (OSError)            a checkpoint could not be saved; those before are as they were
 ├── CheckpointNotLoaded  (ValueError)         the file was changed, or cannot be read without trusting it
-├── FileUnusable         (OSError)            a file or folder that is to be referred to cannot be read
+├── FileUnusable         (OSError)            a file or folder cannot be read, or cannot be published
 ├── ReferenceBroken      (FileNotFoundError)  what a reference points at was changed, or is gone
+├── FileExists           (FileExistsError)    a file of that name is published already, and mode "x" asked for a new one
+├── ExtraNotFound         (FileNotFoundError)  the experiment has no extra of that name
+├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
+├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 └── MissingExtra         (ImportError)        an optional package is needed
@@ -123,11 +127,27 @@ class CheckpointNotLoaded(MlvError, ValueError):
 
 
 class FileUnusable(MlvError, OSError):
-    """A file or folder that is to be referred to cannot be read."""
+    """A file or folder cannot be read, or cannot be published."""
 
 
 class ReferenceBroken(MlvError, FileNotFoundError):
     """What a reference points at was changed, or is gone."""
+
+
+class FileExists(MlvError, FileExistsError):
+    """A file of that name is published already, and mode "x" asked for a new one."""
+
+
+class ExtraNotFound(MlvError, FileNotFoundError):
+    """The experiment has no extra of that name."""
+
+
+class ExtraUnusable(MlvError, ValueError):
+    """An extra is damaged, or would have to be unpickled without trust."""
+
+
+class NotStorable(MlvError, TypeError):
+    """An object has no form that it could be saved in."""
 
 
 class MetaEdited(MlvError, ValueError):

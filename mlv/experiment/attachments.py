@@ -1,9 +1,367 @@
-"""What an experiment can do with files: publish them, bring them in, and find them again."""
+"""What an experiment can do with files: publish them, and bring them in."""
 
 from __future__ import annotations
 
+import errno
+import os
+import threading
+from collections.abc import Callable, Container, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
+
+from mlv.encoding import step_number
+from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
+from mlv.experiment.contents import Contents
+from mlv.experiment.making import checked_path
+from mlv.experiment.session import Session
+from mlv.notices import warn, warn_once
+from mlv.store import blobs, layout
+from mlv.store.blobs import Content
+
+T = TypeVar("T")
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_MODES = ("w", "wb", "w+", "w+b", "x", "xb", "x+", "x+b")
+_ELSEWHERE = (errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class Attachments:
-    """The part of `Exp` that is about files."""
+    """The part of `Exp` that is about files.
+
+    They appear under `files/` whole, fsynced and read-only, or not at all; a `file` event with path, size, SHA-256 and media
+    type follows. A name that is published again gets its new content in one step. Content that the experiment holds already
+    under another name is stored once.
+    """
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+        _folder: Path
+
+        def _writable(self) -> Session: ...
+
+    def file(
+        self, name: str, mode: str, *, encoding: str | None = None, newline: str | None = None, step: float | None = None
+    ) -> Block[IO[Any]]:
+        """Write a file: `with exp.file("model.npz", "wb") as f: ...` leaves `files/model.npz`.
+
+        After an exception within the block there is no such file, or the earlier one.
+
+        Args:
+            name: Below `files`; folders are made.
+            mode: `w` or `wb`, or `x` or `xb` for a name that must be new; with `+` what was written can be read.
+            encoding: Of text; UTF-8 by default.
+            newline: As in `open`.
+            step: When it was, for the event.
+
+        Raises:
+            InvalidName: The name is empty, absolute, or leads out of `files`.
+            InvalidArgument: The mode, encoding or newline is none that can be used.
+            FileExists: There is such a file, in mode `x`.
+            FileUnusable: It cannot be written; what was there before still is.
+        """
+        options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
+        place = self._place(name, step, is_new="x" in mode)
+        return Block(f"exp.file({place.name!r}, {mode!r})", _written(place, options))
+
+    def filepath(self, name: str, *, step: float | None = None) -> Block[Path]:
+        """Let a library write a file, or a folder: `with exp.filepath("weights.pt") as path: torch.save(state, path)`.
+
+        The path lies in a private folder. What is there at the end of the block is published; a suffix that the library
+        added is kept. After an exception within the block there is no such file, or the earlier one.
+
+        Raises:
+            InvalidName: As `file`.
+            FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
+        """
+        place = self._place(name, step)
+        return Block(f"exp.filepath({place.name!r})", _made(place))
+
+    def attach(
+        self, path: str | os.PathLike[str], name: str | None = None, how: str = "copy", *, step: float | None = None
+    ) -> Path:
+        """Bring in a file or a folder: it is then `files/<name>`.
+
+        Symbolic links within a folder become what they point at; empty folders are left out. The SHA-256 of a folder is that
+        of its manifest, a line `<sha256>  <path>` for each file, as sha256sum prints it.
+
+        Args:
+            path: Of the file or folder.
+            name: Below `files`; its own by default.
+            how: `copy`, which shares blocks where the file system can; `link`, which shares blocks, else is another name of
+                the file (which must not be written into any more), else a copy, with a warning; `move`, after which it is at
+                `path` no more.
+            step: When it was, for the event.
+
+        Returns:
+            The path of the attachment.
+
+        Raises:
+            InvalidName: As `file`.
+            InvalidArgument: `how` has an unknown value, or the path holds the experiment, or is a part of it to be moved.
+            FileUnusable: It cannot be read, or changed meanwhile, or cannot be written; what was there before still is.
+        """
+        if how not in _WAYS:
+            raise InvalidArgument(f"how={how!r}: give 'copy', 'link' or 'move'", how=how)
+        source = checked_path(path, "path")
+        place = self._place(source.name if name is None else name, step)
+        _refuse_own(source, self._folder, how)
+        with _explained(f"{str(source)!r} cannot be attached as {place.name!r}"):
+            return _WAYS[how](place, source)
+
+    def _place(self, name: Any, step: float | None, is_new: bool = False) -> _Place:
+        session = self._writable()
+        files = session.folder / layout.FILES
+        path = blobs.checked_inside(files, name)
+        place = _Place(session, path, path.relative_to(files).as_posix(), step_number(step), is_new)
+        if session.is_closed:
+            text = (
+                f"{place.name!r} is not published: the run in {self._folder} has ended. Do it before close(), or open the "
+                f"experiment again with Exp.open({str(self._folder)!r})"
+            )
+            raise FileUnusable(text, path=str(path))
+        if is_new and os.path.lexists(path):
+            raise _exists(place)
+        return place
+
+
+class Block(AbstractContextManager[T], Generic[T]):
+    """A file that is being made, for the time of a `with` block."""
+
+    __slots__ = ("_call", "_context")
+
+    def __init__(self, call: str, context: AbstractContextManager[T]) -> None:
+        self._call, self._context = call, context
+
+    def __enter__(self) -> T:
+        return self._context.__enter__()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._context.__exit__(kind, error, trace)
+
+    def __fspath__(self) -> str:
+        raise InvalidArgument(self._hint())
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(self._hint())
+
+    def __repr__(self) -> str:
+        return f"<{self._hint()}>"
+
+    def _hint(self) -> str:
+        return f"{self._call} is for a with block, at whose end the file is published: with {self._call} as it: ..."
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a file goes, and what its event says besides."""
+
+    session: Session
+    path: Path
+    name: str
+    step: float | None
+    is_new: bool = False
+    """Whether nothing may be there yet."""
+
+
+def _checked_mode(mode: Any) -> str:
+    letters = set(mode) if isinstance(mode, str) else set()
+    is_known = letters <= set("wxbt+") and len(letters & set("wx")) == 1 and not letters >= set("bt")
+    if is_known and len(letters) == len(mode):
+        return str(mode)
+    hint = ""
+    if "a" in letters:
+        hint = "; nothing is appended to a file that was published: write it whole, or log what comes bit by bit"
+    if "r" in letters:
+        hint = "; a file that was published is read with open(exp.path / 'files' / name)"
+    raise InvalidArgument(f"mode={mode!r}: give one of {', '.join(_MODES)}{hint}", mode=mode)
+
+
+@contextmanager
+def _written(place: _Place, options: dict[str, Any]) -> Iterator[IO[Any]]:
+    """A file to write into, published at the end."""
+    with _temporary(place) as temporary:
+        with _explained(_not_published(place)):
+            file = _open_new(temporary, **options)
+        with _explained(_not_published(place), _FULL), file:
+            yield file
+        with _explained(_not_published(place)):
+            _publish(place, temporary)
+
+
+def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) -> IO[Any]:
+    if "b" not in mode and encoding is None:
+        encoding = "utf-8"
+    try:
+        return open(path, mode.replace("w", "x"), encoding=encoding, newline=newline)
+    except (ValueError, LookupError, TypeError) as error:
+        text = f"mode={mode!r}, encoding={encoding!r}, newline={newline!r}: {error}"
+        raise InvalidArgument(text, mode=mode, encoding=encoding, newline=newline) from error
+
+
+@contextmanager
+def _made(place: _Place) -> Iterator[Path]:
+    """A path for a library to write to, published at the end."""
+    with _temporary(place) as private:
+        with _explained(_not_published(place)):
+            private.mkdir()
+        with _explained(_not_published(place), _FULL):
+            yield private / place.path.name
+        with _explained(_not_published(place)):
+            made = _only_one(private, place)
+            place = replace(place, path=place.path.with_name(made.name))
+            if blobs.has_links(made):
+                resolved = private / blobs.TEMPORARY
+                blobs.copy_hashed(made, resolved)
+                made = resolved
+            _publish(place, made)
+
+
+def _only_one(private: Path, place: _Place) -> Path:
+    """What a library made of the path that it was given: that, or the same with a suffix."""
+    given = place.path.name
+    names = sorted(os.listdir(private))
+    if not names:
+        text = f"{place.name!r} is not published: nothing was written to the path that exp.filepath({place.name!r}) gave"
+        raise FileUnusable(text, path=str(place.path))
+    if len(names) > 1 or not names[0].startswith((given, f"{place.path.stem}.")):
+        text = (
+            f"{place.name!r} is not published: beside the path that exp.filepath({place.name!r}) gave there is "
+            f"{', '.join(name for name in names if name != given)}. For several files make a folder: path.mkdir()"
+        )
+        raise FileUnusable(text, path=str(place.path), names=names)
+    return private / names[0]
+
+
+def _copied(place: _Place, source: Path) -> Path:
+    with _temporary(place) as temporary:
+        content = blobs.copy_hashed(source, temporary)
+        return _publish(place, temporary, content)
+
+
+def _linked(place: _Place, source: Path) -> Path:
+    with _temporary(place) as temporary:
+        if not blobs.link_or_copy(source, temporary, reflink=True):
+            text = f"{source} is copied, not linked: there are no links from there to {place.path.parent}"
+            warn_once(text, MlvWarning)
+        return _publish(place, temporary)
+
+
+def _moved(place: _Place, source: Path) -> Path:
+    path = _renamed(place, source) or _copied(place, source)
+    blobs.remove(source)  # of a copy, or of content that was there already
+    if os.path.lexists(source):
+        warn(f"{source} is attached, but could not be removed from there: {path} is a copy", MlvWarning)
+    return path
+
+
+def _renamed(place: _Place, source: Path) -> Path | None:
+    """Move in one step; None, and nothing done, where that is impossible."""
+    if blobs.has_links(source):
+        return None
+    try:
+        return _publish(place, source)
+    except OSError as error:
+        if error.errno not in _ELSEWHERE:
+            raise
+        return None
+
+
+_WAYS: dict[str, Callable[[_Place, Path], Path]] = {"copy": _copied, "link": _linked, "move": _moved}
+
+
+def _refuse_own(source: Path, folder: Path, how: str) -> None:
+    """Keep an experiment from being attached to itself, and from losing what is its own."""
+    real, real_folder = Path(os.path.realpath(source)), Path(os.path.realpath(folder))
+    if real == real_folder or real in real_folder.parents:
+        text = f"{str(source)!r} holds the experiment {folder} that it would be attached to: give a folder beside it"
+        raise InvalidArgument(text, path=str(source))
+    owner = layout.enclosing_experiment(real)
+    if how == "move" and owner is not None and layout.is_own(owner, real):
+        text = f"{str(source)!r} is a part of the experiment {owner}, and stays there: attach it with how='copy'"
+        raise InvalidArgument(text, path=str(source), how=how)
+
+
+_publishing = threading.RLock()
+"""Held while a file gets its place and its event, so that threads which publish the same name do both in the same order."""
+
+
+def _after_fork_in_child() -> None:
+    global _publishing
+    _publishing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _publish(place: _Place, temporary: Path, content: Content | None = None) -> Path:
+    """Give a finished file or folder its place, and say so in the log; one whose content is stored already is left over."""
+    blobs.make_durable(temporary, read_only=False)
+    content = content or blobs.content_of(temporary)
+    with _publishing:
+        contents = Contents.of(place.session)
+        if place.is_new or not contents.holds(place.path, content):
+            _move(temporary, place, contents.path_of(content))
+            blobs.make_durable(place.path)
+            contents.add(place.path, content)
+        data = blobs.reference(place.session.folder, place.path, content)
+        place.session.emit("file", data, name=place.name, step=place.step)
+    return place.path
+
+
+def _move(temporary: Path, place: _Place, twin: Path | None) -> None:
+    """Move a file to its place; rather another name of its twin, where it has one."""
+    with _temporary(place) as link:
+        is_linked = twin is not None and _is_linked(twin, link)
+        try:
+            blobs.move_into_place(link if is_linked else temporary, place.path, is_new=place.is_new)
+        except FileExistsError as error:
+            raise (_exists(place) if place.is_new else error) from error
+
+
+def _is_linked(twin: Path, link: Path) -> bool:
+    try:
+        return blobs.link_or_copy(twin, link)
+    except OSError:
+        return False
+
+
+@contextmanager
+def _temporary(place: _Place) -> Iterator[Path]:
+    """A path beside the place, at which nothing is left at the end."""
+    with _explained(_not_published(place)):
+        temporary = blobs.temporary_beside(place.path)
+    pid = os.getpid()
+    try:
+        yield temporary
+    finally:
+        if os.getpid() == pid:  # a forked child that leaves the block does not own the file
+            blobs.remove(temporary)
+
+
+def _not_published(place: _Place) -> str:
+    return f"{place.name!r} is not published in {place.session.folder}"
+
+
+@contextmanager
+def _explained(what: str, errnos: Container[int] | None = None) -> Iterator[None]:
+    """Translate what the system refuses, or only some of that: the rest is the caller's own."""
+    try:
+        yield
+    except MlvError:
+        raise
+    except OSError as error:
+        if errnos is not None and error.errno not in errnos:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        text = f"{what}: {error.strerror or error}{where}. What was there before still is; mend that, and do it again"
+        raise FileUnusable(text, errno=error.errno, path=error.filename) from error
+
+
+def _exists(place: _Place) -> FileExists:
+    text = f"{place.name!r} is published already, and mode 'x' asks for a new file: choose another name, or mode 'w'"
+    return FileExists(text, path=str(place.path))

@@ -16,8 +16,8 @@ from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning
 from mlv.events import STATUSES, Event, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
-from mlv.experiment.attachments import Attachments
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, tell_redacted
+from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
@@ -34,7 +34,7 @@ _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Attachments, Portfolios, References):
+class Exp(Extras, Portfolios, References):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import mimetypes
 import os
-import secrets
-import shutil
 import stat
-import threading
+import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
+from itertools import cycle
 from pathlib import Path
+from threading import Semaphore, Thread
 from typing import Any, NamedTuple
 
 from mlv.encoding import Reference
 from mlv.errors import InvalidName
-from mlv.store.files import sync_folder
+from mlv.store import layout
+from mlv.store.files import move_new, sync_folder
+from mlv.store.owners import Owner
 
 _PIECE = 1 << 20
 _PIECES_WAITING = 8
 _FICLONE = 0x40049409
-TEMPORARY = ".tmp-"
-"""Beginning of the names of what is not finished; a killed process leaves it behind."""
+_EXCHANGE, _HERE = 2, -100
+_HASH_WITHIN_S = 60.0
+_SMALL_FOLDER = 64
+TEMPORARY = layout.TEMPORARY
 
 _MEDIA_TYPES = {
-    ".npy": "application/x-npy", ".npz": "application/x-npz", ".pt": "application/x-pytorch", ".md": "text/markdown",
-    ".parquet": "application/vnd.apache.parquet", ".safetensors": "application/x-safetensors", ".jsonl": "application/x-ndjson",
-    ".keras": "application/x-keras", ".joblib": "application/x-joblib", ".pkl": "application/x-pickle", ".wav": "audio/wav",
+    ".npy": "application/x-npy", ".npz": "application/x-npz", ".pt": "application/x-pytorch", ".pth": "application/x-pytorch",
+    ".parquet": "application/vnd.apache.parquet", ".safetensors": "application/x-safetensors", ".onnx": "application/x-onnx",
+    ".keras": "application/x-keras", ".joblib": "application/x-joblib", ".pkl": "application/x-pickle",
+    ".jsonl": "application/x-ndjson", ".yaml": "application/yaml", ".yml": "application/yaml", ".md": "text/markdown",
+    ".wav": "audio/wav", ".flac": "audio/flac", ".webp": "image/webp", ".gz": "application/gzip", ".bz2": "application/x-bzip2",
+    ".xz": "application/x-xz", ".zst": "application/zstd",
 }  # fmt: skip
 
 
@@ -46,81 +54,206 @@ def content_of(path: Path) -> Content:
     """Hash a file or a folder; nothing is larger in memory than a piece.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, or changed meanwhile.
     """
     if path.is_dir():
-        rows = [(name, content_of(path / name)) for name in files_in(path)]
-        return folder_content([(name, found.sha256, found.size) for name, found in rows])
-    digest, size = hashlib.sha256(), 0
-    buffer = memoryview(bytearray(_PIECE))
-    with open(path, "rb", buffering=0) as file:
+        found = [(name, content_of(path / name)) for name in files_in(path)]
+        return folder_content([(name, content.sha256, content.size) for name, content in found])
+    digest = hashlib.sha256()
+    with _opened(path) as file:
+        before = os.fstat(file.fileno())
+        buffer = memoryview(bytearray(min(_PIECE, before.st_size + 1)))
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
-            size += count
+        size = file.tell()
+        _refuse_changed(path, before, os.fstat(file.fileno()), size)
     return Content(digest.hexdigest(), size, is_folder=False)
 
 
 def folder_content(rows: list[tuple[str, str, int]]) -> Content:
     """The content of a folder whose files, in order of path, have these paths, hashes and sizes."""
-    manifest = "".join(f"{sha256}  {name}\n" for name, sha256, _ in rows)
+    manifest = "".join(_manifest_line(name, sha256) for name, sha256, _ in rows)
     return Content(hashlib.sha256(os.fsencode(manifest)).hexdigest(), sum(size for _, _, size in rows), is_folder=True)
 
 
+def _manifest_line(name: str, sha256: str) -> str:
+    """A line as sha256sum writes it: of a name with a line break there is one reading only."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "" if escaped == name else "\\"
+    return f"{mark}{sha256}  {escaped}\n"
+
+
 def files_in(folder: Path) -> list[str]:
-    """Relative paths, with `/`, of the files below a folder, in order."""
-    return sorted(_files_in(folder, ""))
+    """Relative paths, with `/`, of the files below a folder, in order of their bytes; symbolic links are followed.
+
+    Raises:
+        OSError: A folder cannot be read, or symbolic links lead in a circle.
+    """
+    return sorted(_files_in(folder, "", (os.path.realpath(folder),)), key=os.fsencode)
 
 
-def _files_in(folder: Path, prefix: str) -> Iterator[str]:
+def _files_in(folder: Path, prefix: str, around: tuple[str, ...]) -> Iterator[str]:
     with os.scandir(folder) as entries:
         for entry in list(entries):
-            if entry.is_dir():
-                yield from _files_in(Path(entry.path), f"{prefix}{entry.name}/")
-            else:
+            if not entry.is_dir():
                 yield prefix + entry.name
+                continue
+            real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(around[-1], entry.name)
+            if real in around:
+                raise OSError(errno.ELOOP, "is a symbolic link to a folder around it", entry.path)
+            yield from _files_in(Path(entry.path), f"{prefix}{entry.name}/", (*around, real))
 
 
 def temporary_beside(path: Path) -> Path:
-    """A path in the same folder (made if it is missing) that is not taken, with the same suffix."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}{path.suffix}"
+    """A path in the same folder (made if it is missing) that is not taken, with the same suffix.
+
+    Its name says which process it belongs to; what processes that are gone left in the folder is removed.
+    """
+    _make_folders(path.parent)
+    _remove_left_over(path.parent)
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 30 else ""
+    return path.parent / f"{TEMPORARY}{_owner_text(Owner.current())}-{os.urandom(6).hex()}{suffix}"
+
+
+def _make_folders(folder: Path) -> None:
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in missing:
+        sync_folder(place.parent)
+
+
+_next_look: dict[str, int] = {}
+"""For how many more files a folder is not looked through: the more are in it, the longer, so each costs a constant time."""
+
+
+def _remove_left_over(folder: Path) -> None:
+    """Remove what processes of this host that have provably ended left unfinished in a folder."""
+    wait = _next_look.get(str(folder), 0)
+    if wait > 0:
+        _next_look[str(folder)] = wait - 1
+        return
+    names = os.listdir(folder)
+    _next_look[str(folder)] = len(names) // _SMALL_FOLDER
+    for name in names:
+        if name.startswith(TEMPORARY) and _is_left_over(name):
+            remove(folder / name)
+
+
+def _is_left_over(name: str) -> bool:
+    parts = name.removeprefix(TEMPORARY).split("-")
+    if len(parts) < 6 or not parts[3].isdigit() or not parts[4]:
+        return False
+    here = Owner.current()
+    known = (here.machine, here.boot, here.pidns)
+    machine, boot, pidns = (mine if part == _digest(mine) else part for part, mine in zip(parts, known, strict=False))
+    return Owner(machine, boot, pidns, int(parts[3]), parts[4]).is_gone()
+
+
+def _owner_text(owner: Owner) -> str:
+    """The process, short enough for a file name."""
+    return "-".join((_digest(owner.machine), _digest(owner.boot), _digest(owner.pidns), str(owner.pid), owner.start))
+
+
+@lru_cache(maxsize=16)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def settle(temporary: Path, path: Path) -> None:
-    """Make a finished file or folder durable and read-only, and move it to its place in one step, replacing a file there.
+    """Make a finished file or folder durable and read-only, and move it to its place, replacing what is there.
+
+    A file replaces a file in one step. So does a folder where the system can exchange names (Linux, on local disks);
+    elsewhere there is a moment in which there is neither the old nor the new one.
 
     Raises:
         OSError: It could not be done; what was at the place is still there.
     """
     make_durable(temporary)
-    if temporary.is_dir() and path.is_dir():
-        old = temporary_beside(path)
-        os.rename(path, old)  # a folder cannot be replaced in one step: the old one steps aside for a moment
-        os.rename(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
+    move_into_place(temporary, path)
+
+
+def move_into_place(temporary: Path, path: Path, *, is_new: bool = False) -> None:
+    """The second half of `settle`: move what is durable. With `is_new`, only where nothing is yet.
+
+    Raises:
+        FileExistsError: Something is there, and `is_new` is asked for.
+        OSError: As `settle`.
+    """
+    if is_new and not temporary.is_dir():
+        move_new(temporary, path)
+    elif temporary.is_dir() or (path.is_dir() and not path.is_symlink()):
+        _replace_folder(temporary, path)
     else:
         os.replace(temporary, path)
     sync_folder(path.parent)
 
 
-def make_durable(path: Path) -> None:
-    """Fsync a file, or every file of a folder, and make it read-only."""
-    files = [path / name for name in files_in(path)] if path.is_dir() else [path]
-    for file in files:
-        fd = os.open(file, os.O_RDONLY)
+def _replace_folder(temporary: Path, path: Path) -> None:
+    """Move where one of both is a folder, which `os.replace` does not do."""
+    if not os.path.lexists(path):
+        os.rename(temporary, path)
+    elif _exchange(temporary, path):
+        remove(temporary)
+    else:
+        old = temporary_beside(path)
+        os.rename(path, old)
         try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+            os.rename(temporary, path)
+        except BaseException:
+            os.rename(old, path)
+            raise
+        remove(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Exchange two names in one step; False, and nothing done, where the system cannot."""
+    import ctypes  # seldom needed: folders are seldom published again
+
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(call(_HERE, os.fsencode(a), _HERE, os.fsencode(b), _EXCHANGE) == 0)
+
+
+def make_durable(path: Path, *, read_only: bool = True) -> None:
+    """Fsync a file, or all that a folder holds, and make it read-only; a file with other names keeps its mode.
+
+    Raises:
+        OSError: The disk refuses.
+    """
+    if not path.is_dir():
+        _make_file_durable(path, read_only)
+        return
+    for place, _, names in os.walk(path, topdown=False):
+        for file in (Path(place, name) for name in names):
+            if not file.is_symlink():
+                _make_file_durable(file, read_only)
+        sync_folder(Path(place))
+
+
+def _make_file_durable(path: Path, read_only: bool) -> None:
+    with _opened(path) as file:
+        os.fsync(file.fileno())
+        status = os.fstat(file.fileno())
+    if read_only and status.st_nlink == 1 and status.st_mode & 0o222:
         with suppress(OSError):  # file systems without modes
-            os.chmod(file, stat.S_IMODE(file.stat().st_mode) & ~0o222)
-    if path.is_dir():
-        sync_folder(path)
+            os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o222)
+
+
+def has_links(path: Path) -> bool:
+    """Whether a path is a symbolic link, or a folder that holds one."""
+    if path.is_symlink():
+        return True
+    below = (Path(place, name) for place, folders, names in os.walk(path) for name in (*folders, *names))
+    return any(found.is_symlink() for found in below)
 
 
 def remove(path: Path) -> None:
     """Remove a file or a folder, whatever is left of it."""
     if path.is_dir() and not path.is_symlink():
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):
@@ -130,108 +263,198 @@ def remove(path: Path) -> None:
 def copy_hashed(source: Path, target: Path) -> Content:
     """Copy a file or folder to a new place and hash it on the way; sharing its blocks where the file system can.
 
+    Symbolic links within a folder become what they point at; empty folders are left out.
+
     Raises:
         OSError: It cannot be read or written, or changed meanwhile; nothing is left at the target.
     """
+    _refuse_taken(target)
     try:
-        if not source.is_dir():
-            return _copy_file(source, target)
-        target.mkdir()
-        rows = []
-        for name in files_in(source):
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            found = _copy_file(source / name, target / name)
-            rows.append((name, found.sha256, found.size))
-        return folder_content(rows)
+        return _copy_folder(source, target) if source.is_dir() else _copy_file(source, target)
     except BaseException:
         remove(target)
         raise
 
 
+def _copy_folder(source: Path, target: Path) -> Content:
+    target.mkdir()
+    rows = []
+    for name in files_in(source):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        found = _copy_file(source / name, target / name)
+        rows.append((name, found.sha256, found.size))
+    return folder_content(rows)
+
+
 def _copy_file(source: Path, target: Path) -> Content:
-    with open(source, "rb", buffering=0) as reading, open(target, "xb", buffering=0) as writing:
+    with _opened(source) as reading, open(target, "xb", buffering=0) as writing:
         before = os.fstat(reading.fileno())
-        is_shared = _shares_blocks(reading.fileno(), writing.fileno())
-        content = content_of(target) if is_shared else _copy_bytes(reading, writing)
-        after = os.fstat(reading.fileno())
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or content.size != after.st_size:
-        raise OSError(errno.EBUSY, "it changed while it was copied: attach it when it is finished", str(source))
+        if _shares_blocks(reading.fileno(), writing.fileno()):
+            content = content_of(target)
+        else:
+            content = _copy_bytes(reading, writing, before.st_size)
+        _refuse_changed(source, before, os.fstat(reading.fileno()), content.size)
+    _take_mode(before, target)
     return content
 
 
-def _shares_blocks(source: int, target: int) -> bool:
-    """Make the target a reflink of the source, if the file system has them."""
-    try:
-        import fcntl
+def _take_mode(source: os.stat_result, target: Path) -> None:
+    with suppress(OSError):  # file systems without modes
+        os.chmod(target, 0o600 | source.st_mode & 0o777)
 
+
+def _opened(path: Path) -> Any:
+    """A file opened for reading, without a buffer.
+
+    Raises:
+        OSError: It cannot be read, or is no regular file: of a pipe nothing may ever come.
+    """
+    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "is no regular file", str(path))
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _refuse_changed(path: Path, before: os.stat_result, after: os.stat_result, size: int) -> None:
+    is_whole = size == after.st_size or after.st_size == 0  # files of the system say that they are empty
+    if not is_whole or (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise OSError(errno.EBUSY, "changed while it was read: do this when it is finished", str(path))
+
+
+def _shares_blocks(source: int, target: int) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
         fcntl.ioctl(target, _FICLONE, source)
         return True
-    except (ImportError, OSError):
+    except OSError:
         return False
 
 
-def _copy_bytes(reading: Any, writing: Any) -> Content:
+def _copy_bytes(reading: Any, writing: Any, size: int) -> Content:
     """Copy, and hash in a thread beside it: both let go of the interpreter, so the slower one sets the pace."""
-    from queue import Queue  # here, since a `queue.py` beside the script may hide it
-
-    digest = hashlib.sha256()
-    free: Queue[bytearray] = Queue()
-    read: Queue[tuple[bytearray, int] | None] = Queue()
-    for _ in range(_PIECES_WAITING):
-        free.put(bytearray(_PIECE))
-
-    def hash_all() -> None:
-        while (piece := read.get()) is not None:
-            whole, count = piece
-            digest.update(memoryview(whole)[:count])
-            free.put(whole)
-
-    thread = threading.Thread(target=hash_all, daemon=True)
-    thread.start()
-    size = 0
-    try:
-        while True:
-            buffer = free.get(timeout=60)
+    length = min(_PIECE, size + 1)
+    buffers = [memoryview(bytearray(length)) for _ in range(min(_PIECES_WAITING, size // length + 1))]
+    with _Hasher(len(buffers)) as hasher:
+        for buffer in cycle(buffers):
+            hasher.wait_for_room()
             count = reading.readinto(buffer)
             if not count:
                 break
             written = 0
             while written < count:
-                written += writing.write(memoryview(buffer)[written:count])
-            size += count
-            read.put((buffer, count))
-    finally:
-        read.put(None)
-        thread.join(60)
-    return Content(digest.hexdigest(), size, is_folder=False)
+                written += writing.write(buffer[written:count])
+            hasher.update(buffer[:count])
+    return Content(hasher.hexdigest(), reading.tell(), is_folder=False)
 
 
-def link_or_copy(source: Path, target: Path) -> bool:
+class _Hasher:
+    """Hashes pieces in a thread of its own, in order; in the caller's where the interpreter ends, and no thread begins."""
+
+    def __init__(self, most_waiting: int) -> None:
+        self._digest = hashlib.sha256()
+        self._pieces: deque[memoryview | None] = deque()
+        self._waiting, self._room = Semaphore(0), Semaphore(most_waiting)
+        self._thread = Thread(target=self._hash_all, name="mlv-hash", daemon=True)
+
+    def __enter__(self) -> _Hasher:
+        with suppress(RuntimeError):
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread.ident is not None:
+            self._put(None)
+            self._thread.join(_HASH_WITHIN_S)
+
+    def wait_for_room(self) -> None:
+        """Return when another piece may wait; it is hashed from where it lies."""
+        if not self._room.acquire(timeout=_HASH_WITHIN_S):
+            raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
+
+    def update(self, piece: memoryview) -> None:
+        """Take the next piece."""
+        if self._thread.ident is not None:
+            self._put(piece)
+        else:
+            self._digest.update(piece)
+            self._room.release()
+
+    def hexdigest(self) -> str:
+        """The hash of all pieces."""
+        if self._thread.is_alive():
+            raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
+        return self._digest.hexdigest()
+
+    def _put(self, piece: memoryview | None) -> None:
+        self._pieces.append(piece)
+        self._waiting.release()
+
+    def _hash_all(self) -> None:
+        while self._waiting.acquire() and (piece := self._pieces.popleft()) is not None:
+            self._digest.update(piece)
+            self._room.release()
+
+
+def link_or_copy(source: Path, target: Path, *, reflink: bool = False) -> bool:
     """Make another name for a file, or for every file of a folder; a copy where links are impossible. Whether it is a link.
 
+    With `reflink`, where the file system can, it is a file of its own that shares the blocks: also a link in this sense.
+
     Raises:
-        FileExistsError: The target is there.
-        OSError: Neither could be made; nothing is left at the target.
+        OSError: The target is there, or neither could be made; nothing is left at the target.
     """
-    if source.is_dir():
-        target.mkdir()
-        try:
-            linked = []
-            for name in files_in(source):
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                linked.append(link_or_copy(source / name, target / name))
-            return all(linked)
-        except BaseException:
-            remove(target)
-            raise
+    _refuse_taken(target)
     try:
-        os.link(source, target)
+        return _link_folder(source, target, reflink) if source.is_dir() else _link_file(source, target, reflink)
+    except BaseException:
+        remove(target)
+        raise
+
+
+def _link_folder(source: Path, target: Path, reflink: bool) -> bool:
+    target.mkdir()
+    are_links = []
+    for name in files_in(source):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        are_links.append(_link_file(source / name, target / name, reflink))
+    return all(are_links)
+
+
+def _link_file(source: Path, target: Path, reflink: bool) -> bool:
+    if reflink and _reflink(source, target):
+        return True
+    try:
+        os.link(os.path.realpath(source), target)  # of a symbolic link, some systems would link the link
         return True
     except FileExistsError:
         raise
     except OSError:
-        copy_hashed(source, target)
+        _copy_file(source, target)
         return False
+
+
+def _reflink(source: Path, target: Path) -> bool:
+    with _opened(source) as reading, open(target, "xb", buffering=0) as writing:
+        is_shared = _shares_blocks(reading.fileno(), writing.fileno())
+        status = os.fstat(reading.fileno())
+    if is_shared:
+        _take_mode(status, target)
+    else:
+        target.unlink()
+    return is_shared
+
+
+def _refuse_taken(target: Path) -> None:
+    if os.path.lexists(target):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
 
 
 def checked_inside(folder: Path, name: Any) -> Path:
@@ -245,25 +468,40 @@ def checked_inside(folder: Path, name: Any) -> Path:
     except TypeError:
         raise InvalidName(f"file name {name!r:.100} is of type {type(name).__name__}: give a text", name=name) from None
     parts = text.replace("\\", "/").split("/")
-    if not text or os.path.isabs(text) or any(part in ("", ".", "..") for part in parts):
+    if any(part in ("", ".", "..") for part in parts) or os.path.isabs(text) or os.path.splitdrive(text)[0]:
         raise InvalidName(
-            f"file name {text!r} is empty, absolute or leads out of {folder}: give a path below it, such as 'model.npz'",
+            f"file name {text!r} is empty, absolute, or leads out of {folder}: give a path below it, such as 'model.npz'",
             name=text,
         )
-    if any(ord(character) < 32 or "\ud800" <= character <= "\udfff" for character in text):
+    if any(ord(character) < 32 or ord(character) == 127 or "\ud800" <= character <= "\udfff" for character in text):
         raise InvalidName(f"file name {text!r} holds a control character, or is no text that UTF-8 can hold", name=text)
-    if any(part.startswith(TEMPORARY) or len(os.fsencode(part)) > 200 for part in parts):
-        raise InvalidName(f"file name {text!r} is reserved, or a part of it is longer than 200 bytes", name=text)
+    if any(part.startswith(TEMPORARY) or len(part.encode()) > 200 for part in parts):
+        raise InvalidName(
+            f"file name {text!r} has a part that begins with {TEMPORARY!r} or is longer than 200 bytes: choose another",
+            name=text,
+        )
     path = folder.joinpath(*parts)
-    real, top = os.path.realpath(path.parent), os.path.realpath(folder)
+    real, top = os.path.realpath(path.parent), os.path.join(os.path.realpath(folder.parent), folder.name)
     if real != top and not real.startswith(top + os.sep):
-        raise InvalidName(f"file name {text!r} leads out of {folder} through a symbolic link: {real}", name=text)
+        raise InvalidName(
+            f"file name {text!r} leads out of {folder} through a symbolic link, to {real}: files of an experiment lie in its "
+            f"own folder",
+            name=text,
+        )
     return path
 
 
 def media_type(name: str) -> str:
-    """Guess the media type of a file by its suffix."""
-    return _MEDIA_TYPES.get(Path(name).suffix.lower()) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    """The media type of a file by its suffix; the same on every machine."""
+    suffix = os.path.splitext(name)[1].lower()
+    return _MEDIA_TYPES.get(suffix) or _standard_types().get(suffix, "application/octet-stream")
+
+
+@lru_cache(maxsize=1)
+def _standard_types() -> dict[str, str]:
+    import mimetypes
+
+    return mimetypes.MimeTypes(filenames=()).types_map[True]
 
 
 def reference(folder: Path, path: Path, content: Content) -> Reference:

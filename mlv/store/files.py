@@ -26,7 +26,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        _move_new(temporary, path)
+        move_new(temporary, path)
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
@@ -34,10 +34,15 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _move_new(temporary: Path, path: Path) -> None:
-    """Rename without replacing."""
+def move_new(temporary: Path, path: Path) -> None:
+    """Rename without replacing.
+
+    Raises:
+        FileExistsError: There is such a file already; both are left as they were.
+    """
     try:
         os.link(temporary, path)  # unlike rename, link refuses to replace a file
+        temporary.unlink()
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links

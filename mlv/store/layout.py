@@ -12,6 +12,9 @@ from mlv.errors import InvalidName
 
 META = "meta.json"
 FILES = "files"
+MODELS = "models"
+TEMPORARY = ".tmp-"
+"""Beginning of the names of files that are not finished; a killed process leaves them behind."""
 DEFAULT_STREAM = "log"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
@@ -70,14 +73,29 @@ def enclosing_experiment(path: Path) -> Path | None:
     return next((folder for folder in path.parents if is_experiment(folder)), None)
 
 
+def is_own(folder: Path, path: Path) -> bool:
+    """Whether a path within an experiment is one that mlv gives a meaning to."""
+    first = path.relative_to(folder).parts[0]
+    return first in (META, FILES, MODELS, HOUSEKEEPING) or stream_of(first) is not None
+
+
 def walk(root: Path) -> Iterator[Path]:
-    """Every experiment at or below the root, parents before their sub-experiments, in order of name."""
+    """Every experiment at or below the root, parents before their sub-experiments, in order of name.
+
+    A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished.
+    """
+    passed_over = {HOUSEKEEPING}
     if is_experiment(root):
         yield root
+        passed_over |= {FILES, MODELS}
     try:
         with os.scandir(root) as entries:
             folders = sorted(
-                entry.name for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != HOUSEKEEPING
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+                and entry.name not in passed_over
+                and not entry.name.startswith(TEMPORARY)
             )
     except OSError:
         return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read

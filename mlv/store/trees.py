@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import zipfile
 from collections import namedtuple
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -35,11 +34,17 @@ def save_npz(path: Path, tree: Any) -> None:
         TypeError: A leaf is neither an array nor a JSON scalar; the text names its place and type.
         OSError: The file is there, or cannot be written.
     """
-    arrays, structure = flatten(tree)
+    write_npz(path, *flatten(tree))
+
+
+def write_npz(path: Path, arrays: Mapping[str, Any], structure: Any) -> None:
+    """Write a new `.npz` of what `flatten` gave."""
+    import zipfile
+
     numpy = _numpy()
-    arrays[STRUCTURE] = numpy.frombuffer(orjson.dumps(structure), numpy.uint8)
+    members = {**arrays, STRUCTURE: numpy.frombuffer(orjson.dumps(structure), numpy.uint8)}
     with zipfile.ZipFile(path, "x") as file:
-        for name, array in arrays.items():
+        for name, array in members.items():
             with file.open(f"{name}.npy", "w", force_zip64=True) as member:
                 numpy.lib.format.write_array(member, array, allow_pickle=False)
 
@@ -51,6 +56,8 @@ def load_npz(path: Path) -> Any:
         ValueError: It is no such file, is damaged, or holds what would have to be unpickled.
         OSError: It cannot be read.
     """
+    import zipfile
+
     read_array = _numpy().lib.format.read_array
     arrays = {}
     try:

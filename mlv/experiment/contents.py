@@ -1,0 +1,107 @@
+"""Which file of an experiment holds which content, so that equal content is stored once."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Union
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.events import Event
+from mlv.experiment.session import Session
+from mlv.query.one import Events
+from mlv.store import layout
+from mlv.store.blobs import Content, content_of, files_in
+
+_State = Union[tuple[Any, ...], None]
+
+
+class Contents:
+    """What the attachments of an experiment hold, as far as this run knows."""
+
+    def __init__(self) -> None:
+        self._path_of: dict[Content, Path] = {}
+        self._known: dict[Path, tuple[Content, _State]] = {}
+
+    @classmethod
+    def of(cls, session: Session) -> Contents:
+        """Those of the experiment that a run writes into; what earlier runs attached is looked up once, in the log."""
+        found: Contents | None = session.memory.get("contents")
+        if found is None:
+            found = session.memory["contents"] = cls()
+            if not _is_first(session):
+                found._learn(Events(session.folder, "file"), session.folder)
+        return found
+
+    def add(self, path: Path, content: Content) -> None:
+        """Remember what was published just now."""
+        self._forget(path)
+        self._path_of[content] = path
+        self._known[path] = (content, _state(path))
+
+    def holds(self, path: Path, content: Content) -> bool:
+        """Whether a file, as it is now, is known to hold a content."""
+        if path not in self._known or self._known[path][0] != content:
+            return False
+        before, now = self._known[path][1], _state(path)
+        if now is None or (now != before and not _has(path, content)):
+            self._forget(path)
+            return False
+        self._known[path] = (content, now)
+        return True
+
+    def path_of(self, content: Content) -> Path | None:
+        """A file that holds a content; None if none is known."""
+        path = self._path_of.get(content)
+        return path if path is not None and self.holds(path, content) else None
+
+    def _learn(self, events: Iterable[Event], folder: Path) -> None:
+        """Take what `file` events say; it is believed when the files were looked at."""
+        for event in events:
+            try:
+                content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == "inode/directory")
+                path = folder / event.data["path"]
+            except (KeyError, TypeError):
+                continue  # written by somebody else
+            self._forget(path)
+            self._path_of[content] = path
+            self._known[path] = (content, None)
+
+    def _forget(self, path: Path) -> None:
+        content, _ = self._known.pop(path, (None, None))
+        if content is not None and self._path_of.get(content) == path:
+            del self._path_of[content]
+
+
+def _is_first(session: Session) -> bool:
+    """Whether nobody wrote into the experiment before this run."""
+    session.start()
+    try:
+        with open(session.folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
+            line = file.readline()
+        return event_from_line(line, layout.DEFAULT_STREAM).run == session.run
+    except FileNotFoundError:
+        return True
+    except BadLine:
+        return not line
+
+
+def _state(path: Path) -> _State:
+    """What changes when a file, or one of a folder, is written into; None where anybody may do that, or it is not there."""
+    try:
+        files = [path / name for name in files_in(path)] if path.is_dir() else [path]
+        found = [(str(file), os.lstat(file)) for file in files]
+    except OSError:
+        return None
+    if any(not stat.S_ISREG(status.st_mode) or status.st_mode & 0o222 for _, status in found):
+        return None
+    return tuple((name, status.st_ino, status.st_size, status.st_mtime_ns) for name, status in found)
+
+
+def _has(path: Path, content: Content) -> bool:
+    try:
+        return content_of(path) == content
+    except OSError:
+        return False
