@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlv.encoding import Reference
@@ -13,6 +13,7 @@ from mlv.experiment import savers
 from mlv.frozen import FrozenDict
 from mlv.portfolio import Kept, Saved
 from mlv.store.blobs import content_of
+from mlv.store.references import portable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,11 @@ class Checkpoint:
     save: int
     """Its number among all saves of the portfolio, from 1."""
     reference: Reference = field(repr=False, hash=False)
-    """The same file for an event: `log("evaluated", {"model": checkpoint.reference})`."""
+    """The same file, as events of its own experiment refer to it."""
+
+    def __mlv_reference__(self) -> Reference:
+        # What stands in `log("evaluated", {"model": checkpoint})`, in whatever experiment that is.
+        return portable(self.path.parents[len(PurePosixPath(self.reference["path"]).parts) - 1], self.reference)
 
     def load(self, *, trust: bool = False) -> Any:
         """Read it back: a state dict, a tree of arrays, a model, an estimator; tensors come to the CPU.

@@ -8,11 +8,24 @@ from pathlib import Path
 
 from mlv.transport.spool import ERRORS
 
-_PROGRAM = """
+OUR_MLV = """
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+sys.path.extend(PATH)
+spec = spec_from_file_location("mlv", PATH[-1] + "/mlv/__init__.py", submodule_search_locations=[PATH[-1] + "/mlv"])
+sys.modules["mlv"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["mlv"])
+"""
+"""Imports the mlv of the process that starts this one, with the modules that it found: `PATH` is its `module_path()`.
+
+By its file: the folder that it lies in may hold other modules, and comes last; another mlv may be installed as well.
+"""
+_PROGRAM = f"""
 import os, sys
 if os.fork():
     os._exit(0)
-sys.path.extend(sys.argv[3:])
+PATH = sys.argv[3:]
+{OUR_MLV}
 from mlv.transport.writer import main
 main(sys.argv[1], sys.argv[2])
 """
@@ -41,7 +54,7 @@ def launch(folder: Path, place: Path) -> None:
             f"subprocess cannot be imported ({error!r}): does a file beside the script have a module's name?"
         ) from error
 
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *_module_path()]
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *module_path()]
     with open(place / ERRORS, "ab") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
@@ -57,7 +70,7 @@ def launch(folder: Path, place: Path) -> None:
         raise OSError(f"{sys.executable} ended with status {code}")
 
 
-def _module_path() -> list[str]:
+def module_path() -> list[str]:
     """The folders that this process imports from, without the current one and the script's; mlv's own last."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main = getattr(sys.modules.get("__main__"), "__file__", None)

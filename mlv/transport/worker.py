@@ -17,6 +17,7 @@ import orjson
 
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
 from mlv.media.target import FolderTarget
+from mlv.transport.launch import OUR_MLV, module_path
 from mlv.transport.spool import Queued
 
 if TYPE_CHECKING:
@@ -30,9 +31,10 @@ _MOST_DEATHS = 3
 """Workers may be killed for reasons of their own, such as too little memory; a job that three died of is given up."""
 _NICENESS = 5
 """Training goes first where there are fewer processors than work."""
-_PROGRAM = """
+_PROGRAM = f"""
 import sys
-sys.path.extend(sys.argv[1:])
+PATH = sys.argv[1:]
+{OUR_MLV}
 from mlv.transport.worker import main
 main()
 """
@@ -144,7 +146,7 @@ class Worker:
         """Start the process; where that is impossible, the jobs are done in this one."""
         from subprocess import PIPE, Popen  # only where there is a job
 
-        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path]
+        command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()]
         try:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0, cwd="/", close_fds=True)
         except OSError:

@@ -132,7 +132,7 @@ class TestNamedEvents:
             (True, "metrics", "", {"x": True}),
             ("hello", "text", "x", {"text": "hello"}),
             ({"a": 1}, "event", "x", {"a": 1}),
-            ([1, 2], "event", "x", {"value": [1, 2]}),
+            (("a", 1), "event", "x", {"value": ["a", 1]}),
             (None, "event", "x", {"value": None}),
         ],
     )
@@ -143,13 +143,15 @@ class TestNamedEvents:
         assert (last(exp).type, last(exp).name, last(exp).data, last(exp).step) == (type, name, data, 3)
 
     def test_value_of_numpy(self, exp, log):
-        """A numpy scalar is a metric, an array an event."""
+        """A numpy scalar is a metric, one axis of numbers a distribution."""
         np = pytest.importorskip("numpy")
 
         log.value("x", np.float32(1))
         log.value("y", np.arange(3))
 
-        assert [(event.type, event.data) for event in logged(exp)] == [("metrics", {"x": 1.0}), ("event", {"value": [0, 1, 2]})]
+        metric, distribution = logged(exp)
+        assert (metric.type, metric.data) == ("metrics", {"x": 1.0})
+        assert (distribution.type, distribution.data["count"], distribution.data["mean"]) == ("histogram", 3, 1.0)
 
     def test_describe(self, exp, log):
         """`describe` says what a metric is, under its full name; what is not said is left out."""
