@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import orjson
+
 from mlv.errors import InvalidName
 
 META = "meta.json"
@@ -18,6 +20,9 @@ TEMPORARY = ".tmp-"
 DEFAULT_STREAM = "log"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
+
+_KEEPING = (FILES, MODELS, HOUSEKEEPING)
+"""Folders of an experiment in which there are no other experiments."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rank\d+)\Z", re.IGNORECASE)
 
@@ -69,14 +74,32 @@ def exp_id(folder: Path) -> str:
 
 
 def enclosing_experiment(path: Path) -> Path | None:
-    """The innermost experiment that holds the path, None if there is none."""
-    return next((folder for folder in path.parents if is_experiment(folder)), None)
+    """The innermost experiment that holds the path, None if there is none.
+
+    A copy of an experiment among the files or checkpoints of another is none, as in `walk`.
+    """
+    found = None
+    for folder in reversed(path.parents):
+        if is_experiment(folder):
+            found = folder
+            if path.relative_to(folder).parts[0] in _KEEPING and _has_params(folder):
+                break
+    return found
+
+
+def _has_params(folder: Path) -> bool:
+    """Whether a meta.json is mlv's: a project may have one of its own, and keep its experiments in `models`."""
+    try:
+        content = orjson.loads((folder / META).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "params"} <= content.keys()
 
 
 def is_own(folder: Path, path: Path) -> bool:
     """Whether a path within an experiment is one that mlv gives a meaning to."""
     first = path.relative_to(folder).parts[0]
-    return first in (META, FILES, MODELS, HOUSEKEEPING) or stream_of(first) is not None
+    return first in (META, *_KEEPING) or stream_of(first) is not None
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -84,10 +107,10 @@ def walk(root: Path) -> Iterator[Path]:
 
     A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished.
     """
-    passed_over = {HOUSEKEEPING}
+    passed_over: tuple[str, ...] = (HOUSEKEEPING,)
     if is_experiment(root):
         yield root
-        passed_over |= {FILES, MODELS}
+        passed_over = _KEEPING
     try:
         with os.scandir(root) as entries:
             folders = sorted(

@@ -229,3 +229,21 @@ class TestBadInput:
             init_sub_exp(checkpoint, "squeeze", params={"fn": len})
 
         assert not (parent.path / "squeeze").exists()
+
+
+def test_checkpoint_in_an_attached_experiment(parent, tmp_path):
+    """A file of a copy that was attached belongs to the experiment that holds the copy: the copy stays as it is."""
+    with Exp(tmp_path / "runs", "study", capture=()) as study:
+        copy = study.attach(parent.path, "digits")
+    with init_sub_exp(copy / "models" / "best.npz", "squeeze") as sub:
+        assert sub.path.parent == study.path / "squeeze"
+    assert sub.parent.id == study.id
+
+
+def test_file_of_an_experiment_beside_an_attached_meta(parent, tmp_path):
+    """A meta.json that was attached makes no experiment of the folder of the attachments: they are not moved away."""
+    with Exp(tmp_path / "runs", "study", capture=()) as study:
+        study.attach(parent.path / "meta.json")
+        mine = study.attach(parent.path / "model.npz")
+        with pytest.raises(InvalidArgument, match="stays there"):
+            study.attach(mine, "moved.npz", how="move")

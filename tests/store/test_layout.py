@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlv.store.layout import is_own, walk
+from mlv.store.layout import enclosing_experiment, is_own, walk
 
 
 def experiment(folder):
@@ -52,3 +52,22 @@ def test_experiments_of_these_names(tmp_path, name):
 def test_what_is_its_own(tmp_path, path, expected):
     """An experiment's own are its meta, logs, files and models; the rest is the user's."""
     assert is_own(tmp_path, tmp_path / path) is expected
+
+
+@pytest.mark.parametrize("inside", ["files/copy", "files", "models/latest/copy", ".mlv/copy"])
+def test_a_copy_holds_nothing_of_its_own(tmp_path, inside):
+    """A file in a copy of an experiment belongs to the experiment that keeps the copy."""
+    exp = experiment(tmp_path / "exp")
+    (exp / "meta.json").write_text('{"format": 1, "params": {}}')
+    copy = experiment(exp / inside)
+
+    assert enclosing_experiment(copy / "files" / "model.npz") == exp
+
+
+@pytest.mark.parametrize("inside", ["squeeze/subexp_1", "files/x", "models/digits"])
+def test_the_innermost_experiment(tmp_path, inside):
+    """A file belongs to the innermost experiment around it; any project may have a meta.json, and a folder `models`."""
+    experiment(tmp_path / "project")
+    exp = experiment(tmp_path / "project" / inside)
+
+    assert enclosing_experiment(exp / "files" / "model.npz") == exp
