@@ -20,6 +20,7 @@ from mlv.experiment.session import Session
 from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
 from mlv.store.blobs import Content
+from mlv.store.locks import alone_in
 
 T = TypeVar("T")
 
@@ -286,7 +287,10 @@ def _refuse_own(source: Path, folder: Path, how: str) -> None:
 
 
 _publishing = threading.RLock()
-"""Held while a file gets its place and its event, so that threads which publish the same name do both in the same order."""
+"""Held while a file gets its place and its event, so that threads which publish the same name do both in the same order.
+
+Between processes, a lock on the folder sees to that.
+"""
 
 
 def _after_fork_in_child() -> None:
@@ -302,7 +306,7 @@ def _publish(place: _Place, temporary: Path, content: Content | None = None) -> 
     """Give a finished file or folder its place, and say so in the log; one whose content is stored already is left over."""
     blobs.make_durable(temporary, read_only=False)
     content = content or blobs.content_of(temporary)
-    with _publishing:
+    with _publishing, alone_in(place.session.folder / layout.FILES):
         contents = Contents.of(place.session)
         if place.is_new or not contents.holds(place.path, content):
             _move(temporary, place, contents.path_of(content))

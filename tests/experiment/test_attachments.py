@@ -7,6 +7,8 @@ import hashlib
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +19,7 @@ from logs import of_type, read
 import mlv
 from mlv import Exp, MlvWarning
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, InvalidStep
+from mlv.query.verify import verify
 from mlv.store import blobs
 from mlv.store.blobs import TEMPORARY, content_of, files_in
 
@@ -800,3 +803,36 @@ def test_what_a_dead_process_left(exp, source, python):
     exp.attach(source)
 
     assert os.listdir(exp.path / "files") == ["data.csv"]
+
+
+PUBLISHING = """
+import random, sys, time
+import mlv
+from mlv.experiment.contents import Contents
+add = Contents.add
+
+def add_late(*arguments):
+    time.sleep(random.random() / 50)  # the file has its place, and no event yet
+    add(*arguments)
+
+Contents.add = add_late
+exp, mine = mlv.Exp.open(sys.argv[1]), sys.argv[2]
+exp.log("ready")
+while len(list(exp.events("event"))) < 4:
+    time.sleep(0.001)
+for number in range(20):
+    with exp.file(f"{number}.txt", "w") as file:
+        file.write(mine)
+exp.close()
+"""
+
+
+def test_runs_that_publish_one_name_at_once(exp):
+    """Where processes publish the same name at once, the one that came last on the disk is the last one in the log."""
+    exp.close()
+
+    commands = [[sys.executable, "-c", PUBLISHING, str(exp.path), str(number)] for number in range(4)]
+    processes = [subprocess.Popen(command) for command in commands]
+
+    assert [process.wait(60) for process in processes] == [0] * 4
+    assert verify(exp.path).verdict == "intact"
