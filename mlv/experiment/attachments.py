@@ -213,6 +213,7 @@ def _made(place: _Place) -> Iterator[Path]:
             yield private / place.path.name
         with _explained(_not_published(place)):
             made = _only_one(private, place)
+            blobs.unlock_folders(made)
             place = replace(place, path=place.path.with_name(made.name))
             if blobs.has_links(made):
                 resolved = private / blobs.TEMPORARY

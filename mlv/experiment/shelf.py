@@ -21,7 +21,7 @@ from mlv.experiment.session import Session
 from mlv.notices import warn
 from mlv.portfolio import Decision, Kept, Policy, Saved, choose, fold, places_of, told
 from mlv.query.one import Events
-from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove
+from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
 from mlv.store.files import sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state
@@ -116,6 +116,7 @@ class Shelf:
         self._folder.mkdir(exist_ok=True)
         private.mkdir()
         made = _written(saver, private)
+        unlock_folders(made)
         make_durable(made)
         content = content_of(made)
         suffix = made.name[len(_MADE) :] if made.name.startswith(_MADE) else made.suffix

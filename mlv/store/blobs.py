@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from threading import Semaphore, Thread
 from typing import Any, NamedTuple
@@ -241,6 +241,16 @@ def _make_file_durable(path: Path, read_only: bool) -> None:
             os.chmod(path, stat.S_IMODE(status.st_mode) & ~0o222)
 
 
+def unlock_folders(path: Path) -> None:
+    """Let the owner change a folder and those below it: one that is read-only can be neither moved nor removed."""
+    below = (Path(place, name) for place, names, _ in os.walk(path) for name in names)
+    for place in chain([path], below) if not path.is_symlink() else ():
+        with suppress(OSError):  # of another owner: what has to be done there says so
+            status = place.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
+                os.chmod(place, stat.S_IMODE(status.st_mode) | 0o700)
+
+
 def has_links(path: Path) -> bool:
     """Whether a path is a symbolic link, or a folder that holds one."""
     if path.is_symlink():
@@ -254,6 +264,7 @@ def remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         import shutil
 
+        unlock_folders(path)
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

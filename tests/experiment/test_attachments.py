@@ -353,6 +353,18 @@ class TestFilepath:
         assert_vouched_for(exp)
         assert files(exp) == ["a.csv", "folder/b.csv"]
 
+    def test_read_only_folder(self, exp):
+        """A folder that a library made read-only is published, and later superseded, all the same."""
+        for text in ("first", "second"):
+            with exp.filepath("saved_model") as path:
+                path.mkdir()
+                (path / "weights").write_text(text)
+                path.chmod(0o555)
+
+        assert (exp.path / "files" / "saved_model").stat().st_mode & 0o700 == 0o700
+        assert files(exp) == ["saved_model/weights"]
+        assert_vouched_for(exp)
+
 
 class TestAttach:
     @pytest.mark.parametrize("how", ["copy", "link", "move"])

@@ -232,6 +232,18 @@ class TestSaving:
         assert [path.name for path in (exp.path / "models").iterdir() if path.name.startswith(".")] == []
         assert found.path.exists()
 
+    def test_read_only_folders(self, exp):
+        """A folder that its maker left read-only is moved, and removed when the policy lets it go."""
+        portfolio = exp.checkpoints()
+
+        def save(path: str) -> None:
+            folder_of(a="x")(path)
+            os.chmod(path, 0o555)
+
+        for _ in range(2):
+            assert portfolio.save(save).path.stat().st_mode & 0o700 == 0o700
+        assert files(exp) == ["latest/000002/a"]
+
     def test_inline(self, inline, tmp_path):
         """Without a writer process it is all the same."""
         with mlv.Exp(tmp_path, "inline", capture=()) as exp:

@@ -405,6 +405,22 @@ class TestSettling:
 
         assert (tmp_path / "mine").stat().st_mode == mode
 
+    def test_remove_what_is_read_only(self, tmp_path):
+        """A folder in which nothing may be changed is removed as well; what a link in it points at stays as it is."""
+        outside = tmp_path / "outside"
+        outside.mkdir(0o555)
+        folder = tmp_path / "folder"
+        (folder / "sub").mkdir(parents=True)
+        (folder / "sub" / "file").touch()
+        (folder / "link").symlink_to(outside)
+        (folder / "sub").chmod(0o555)
+
+        blobs.unlock_folders(folder)
+
+        assert [path.stat().st_mode & 0o777 for path in (folder / "sub", outside)] == [0o755, 0o555]
+        blobs.remove(folder)
+        assert not folder.exists()
+
     def test_remove(self, tmp_path):
         """Files, folders and links go; what a link leads to stays; what is not there is no error."""
         write_tree(tmp_path / "folder")
