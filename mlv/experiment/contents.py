@@ -13,7 +13,7 @@ from mlv.events import Event
 from mlv.experiment.session import Session
 from mlv.query.one import Events
 from mlv.store import layout
-from mlv.store.blobs import Content, content_of, files_in
+from mlv.store.blobs import FOLDER, Content, content_of, files_in
 
 _State = Union[tuple[Any, ...], None]
 
@@ -61,7 +61,7 @@ class Contents:
         """Take what `file` events say; it is believed when the files were looked at."""
         for event in events:
             try:
-                content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == "inode/directory")
+                content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == FOLDER)
                 path = folder / event.data["path"]
             except (KeyError, TypeError):
                 continue  # written by somebody else

@@ -12,7 +12,7 @@ from mlv.experiment.captures import CAPTURES, make_redactor
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import Making, checked_path
 from mlv.store import layout
-from mlv.store.blobs import content_of
+from mlv.store.blobs import FOLDER, content_of
 
 
 def init_sub_exp(
@@ -58,7 +58,7 @@ def init_sub_exp(
     where = os.path.relpath(path, folder)
     reference: dict[str, Any] = {"_mlv": "file", "path": where, "sha256": content.sha256, "size": content.size}
     if content.is_folder:
-        reference["media_type"] = "inode/directory"
+        reference["media_type"] = FOLDER
     link: dict[str, Any] = {"checkpoint": reference}
     if parent is not None:
         link = {"_mlv": "exp", "id": parent_id, "path": os.path.relpath(parent, folder), **link}

@@ -22,7 +22,7 @@ from mlv.query.seqs import Range
 from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
 from mlv.store import layout
-from mlv.store.blobs import Content, content_of
+from mlv.store.blobs import FOLDER, Content, content_of
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds
 
@@ -296,19 +296,23 @@ class _Examination:
             self._find("intact", f"{path} was published {len(history.published)} times; the latest is there", path)
 
     def _judge_other_content(self, path: str, history: History, content: Content) -> None:
-        recorded = (history.latest.reference or {}).get("size")
+        reference = history.latest.reference or {}
+        recorded, kind = reference.get("size"), reference.get("media_type")
         earlier = history.superseded(content.sha256)
         if earlier is not None:
             text = f"{path} holds the content published {earlier}, which the one published {history.latest} superseded"
             self._fault("edited", text, path)
+        elif kind is not None and content.is_folder != (kind == FOLDER):
+            now, before = ("folder", "file") if content.is_folder else ("file", "folder")
+            self._fault("edited", f"{path} is a {now}, and a {before} was recorded", path)
         elif content.is_folder:
             text = (
                 f"the folder {path} was edited: the SHA-256 of the list of its files is {content.sha256}, and "
-                f"{history.latest.sha256} was recorded ({content.size} bytes, and {recorded} were recorded)"
+                f"{history.latest.sha256} was recorded (size {content.size}, and {recorded} was recorded)"
             )
             self._fault("edited", text, path)
         elif isinstance(recorded, int) and content.size < recorded:
-            text = f"{path} has {content.size} bytes, and {recorded} were recorded: the rest is cut off"
+            text = f"{path} is of size {content.size}, and {recorded} was recorded: the rest is cut off"
             self._fault("truncated", text, path, content.size, recorded)
         else:
             text = f"{path} was edited: its SHA-256 is {content.sha256}, and {history.latest.sha256} was recorded"

@@ -29,6 +29,8 @@ _EXCHANGE, _HERE = 2, -100
 _HASH_WITHIN_S = 60.0
 _SMALL_FOLDER = 64
 TEMPORARY = layout.TEMPORARY
+FOLDER = "inode/directory"
+"""The media type of a folder."""
 
 _MEDIA_TYPES = {
     ".npy": "application/x-npy", ".npz": "application/x-npz", ".pt": "application/x-pytorch", ".pth": "application/x-pytorch",
@@ -517,7 +519,7 @@ def _standard_types() -> dict[str, str]:
 
 def reference(folder: Path, path: Path, content: Content) -> Reference:
     """What an event says about a file of the experiment in a folder."""
-    kind = "inode/directory" if content.is_folder else media_type(path.name)
+    kind = FOLDER if content.is_folder else media_type(path.name)
     return Reference({
         "_mlv": "file", "path": path.relative_to(folder).as_posix(), "size": content.size, "sha256": content.sha256,
         "media_type": kind,

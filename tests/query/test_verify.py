@@ -576,6 +576,23 @@ class TestAttachments:
         assert (finding.verdict, finding.file) == ("edited", "files/table")
         assert finding.text.startswith("the folder files/table was edited: the SHA-256 of the list of its files is ")
 
+    @pytest.mark.parametrize(("now", "before"), [("file", "folder"), ("folder", "file")])
+    def test_another_kind(self, logged, now, before):
+        """A file in the place of a folder is no part of it that is left, and a folder is no file that was edited."""
+        place = logged.folder / "files" / "model"
+        make = {"file": lambda: place.write_bytes(b""), "folder": lambda: (place.mkdir(), (place / "w").write_bytes(b"w"))}
+        media_type = "inode/directory" if before == "folder" else "application/octet-stream"
+        make[before]()
+        logged("file", "files/model", None, lambda found: {**found, "media_type": media_type})
+        blobs.remove(place)
+        make[now]()
+
+        [finding] = faults(verify(logged.folder))
+
+        assert (finding.verdict, finding.text) == (
+            "edited", f"files/model is a {now}, and a {before} was recorded. Restore it from a copy",
+        )  # fmt: skip
+
     def test_a_pending_hash(self, logged):
         """A file whose hash nobody recorded is not proven."""
         logged("file", "files/m.bin", b"media", lambda found: {**found, "sha256": None})
