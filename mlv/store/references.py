@@ -163,8 +163,10 @@ class FileRef(_Pointer):
 
 def portable(folder: Path, reference: Mapping[str, Any]) -> Reference:
     """The reference of the experiment in a folder to a file of its own, in a form that can stand in any experiment."""
-    within = dict(ExpRef(folder).__mlv_reference__())
-    return Reference({**reference, "host": host_name(), "path": str(folder / reference["path"]), "within": within})
+    within = {}
+    with suppress(NotAnExperiment):  # it was moved meanwhile: the hash finds the file all the same
+        within = {"within": dict(ExpRef(folder).__mlv_reference__())}
+    return Reference({**reference, "host": host_name(), "path": str(folder / reference["path"]), **within})
 
 
 def _rebuilt(kind: type[_Pointer], values: dict[str, Any]) -> _Pointer:

@@ -92,6 +92,14 @@ class TestFiles:
         assert sub.resolve(sub.meta["parent"]["checkpoint"]) == tmp_path / "moved" / "models" / "1.npz"
         assert sub.resolve(sub.meta["parent"]).path == tmp_path / "moved"
 
+    def test_a_checkpoint_of_a_tree_that_was_moved(self, tmp_path):
+        """A checkpoint that a script still holds is found again after the experiment was moved."""
+        with Exp(tmp_path / "runs", "exp", capture=()) as exp:
+            best = exp.checkpoints().save(lambda path: Path(path).write_text("weights"))
+        shutil.move(exp.path, tmp_path / "moved")
+
+        assert Exp.open(tmp_path / "moved").resolve(best) == tmp_path / "moved" / "models" / "latest" / "000001"
+
     def test_another_place_of_the_same_content(self, exp, checkpoint):
         """A checkpoint that was let go in one place is found in the others that the log names."""
         (exp.path / "best").mkdir()
