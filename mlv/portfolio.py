@@ -33,6 +33,9 @@ class Policy:
         """What an event says of it."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.to_data().items())
+
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Policy:
         """Read it back; what is missing is what is left out.

@@ -176,8 +176,7 @@ class Portfolio:
         return _latest(shelf_of(self._session, self._folder))
 
     def __repr__(self) -> str:
-        said = ", ".join(f"{name}={value!r}" for name, value in self.policy.to_data().items())
-        return f"<Portfolio {self._session.folder.name}/{self._folder}: {said}>"
+        return f"<Portfolio {self._session.folder.name}/{self._folder}: {self.policy}>"
 
 
 def _best(shelf: Shelf) -> Checkpoint:
@@ -253,7 +252,7 @@ def _checked_metrics(metrics: Any) -> dict[str, Any]:
 
 def _warn_if_unranked(policy: Policy, metrics: Mapping[str, Any]) -> None:
     if policy.metric is not None and not isinstance(metrics.get(policy.metric), (int, float)):
-        given = ", ".join(metrics) or "none"
+        given = ", ".join(f"{name}={shown(value)}" for name, value in metrics.items()) or "none"
         warn_once(
             f"a checkpoint is saved without a number as {policy.metric!r}, by which the policy ranks: it is never among the "
             f"best. Its metrics: {given}",

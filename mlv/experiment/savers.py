@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from importlib import import_module
@@ -154,7 +155,17 @@ class _Loader(NamedTuple):
 
 
 def _read_torch(path: Path, trust: bool) -> Any:
-    return _library("torch").load(path, map_location="cpu", weights_only=not trust)
+    try:
+        return _library("torch").load(path, map_location="cpu", weights_only=not trust)
+    except Exception as error:
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found is None:
+            raise
+        raise CheckpointNotLoaded(
+            f"{path} holds more than tensors and plain values, {found[1]}: load(trust=True) unpickles it if you trust it. With "
+            f"numbers of Python and tensors in place of numpy's, nobody has to",
+            path=str(path),
+        ) from error
 
 
 def _read_keras(path: Path, trust: bool) -> Any:

@@ -213,7 +213,7 @@ def _written(saver: Saver, private: Path) -> Path:
     saver.write(path)
     made = _entries(private)
     if len(made) != 1 or made[0].is_symlink():
-        found = ", ".join(entry.name for entry in made) or "nothing"
+        found = ", ".join(f"{entry.name}{' (a symbolic link)' if entry.is_symlink() else ''}" for entry in made) or "nothing"
         raise InvalidArgument(
             f"saving to {path.name} made {found}: write one file, or make a folder, at the path that is given",
             made=[entry.name for entry in made],
