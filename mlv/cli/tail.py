@@ -138,7 +138,7 @@ def _name(event: Event) -> Text:
 
 
 def _data(data: Any) -> Text:
-    if isinstance(data, dict):
+    if isinstance(data, dict) and not words.is_reference(data):
         return styled(words.compact(words.pairs(data)))
     return styled(words.compact(data) if data is not None else "")
 
