@@ -160,9 +160,9 @@ def test_kept_checkpoints(tmp_path, reader):
     assert {event["data"]["save"] for place, event in found.items() if "/top_k/" in place} == {4, 6}
 
 
-def write(path: str) -> None:
+def write(path: Path) -> None:
     """A checkpoint of its own."""
-    Path(path).write_text(path)
+    path.write_text(str(path))
 
 
 @pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
