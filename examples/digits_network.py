@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,25 +48,19 @@ class Network:
             }
         )
 
-    @classmethod
-    def load(cls, path: Path) -> Network:
-        """The network that `save` wrote."""
-        with np.load(path) as file:
-            return cls(dict(file))
-
-    def save(self, path: Path) -> None:
-        """Write the weights as an npz file."""
-        np.savez(path, **self.weights)
-
     def guess(self, images: Array) -> Labels:
         """The most likely digit of each image."""
         return self._forward(images)[1].argmax(axis=1)
 
+    def confidence(self, split: Split) -> Array:
+        """The probability that the true digit of each image gets."""
+        _, odds = self._forward(split.images)
+        return odds[np.arange(len(odds)), split.digits]
+
     def score(self, split: Split) -> tuple[float, float]:
         """Mean cross-entropy in nats, and the fraction of digits that are guessed right."""
-        _, odds = self._forward(split.images)
-        of_truth = odds[np.arange(len(odds)), split.digits]
-        return float(-np.log(of_truth + 1e-12).mean()), float((odds.argmax(axis=1) == split.digits).mean())
+        loss = -np.log(self.confidence(split) + 1e-12).mean()
+        return float(loss), float((self.guess(split.images) == split.digits).mean())
 
     def train(self, split: Split, lr: float, momentum: float, batch_size: int, rng: np.random.Generator) -> None:
         """Go once through all images in a random order, by stochastic gradient descent with momentum."""

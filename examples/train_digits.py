@@ -1,4 +1,4 @@
-"""Train a small network on real handwritten digits, and log everything that happens.
+"""Train a small network on real handwritten digits, log everything that happens, and keep the best three checkpoints.
 
 python examples/train_digits.py --epochs 20 --lr 0.05
 """
@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+import matplotlib.pyplot as plt
 import numpy as np
-from digits_network import Network, load_splits
+from digits_network import Network, Split, load_splits
 from rich.console import Console
 from rich.progress import track
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
 
 import mlv
+
+HARDEST = 10
+"""How many test images are logged."""
+DETAILS_EVERY = 5
+"""Epochs from one set of them to the next."""
 
 
 def parse_arguments() -> Namespace:
@@ -29,8 +35,30 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
+def log_details(log: mlv.Logger, network: Network, split: Split, step: int) -> None:
+    """Log the images that the network finds hardest, with what it takes them for, and how its weights are spread."""
+    hardest = network.confidence(split).argsort()[:HARDEST]
+    images, digits = split.images[hardest], split.digits[hardest]
+    pictures = images.reshape(-1, 8, 8).repeat(8, axis=1).repeat(8, axis=2)
+    captions = [f"{digit}, said {guess}" for digit, guess in zip(digits, network.guess(images), strict=True)]
+    log.images("test/hardest", pictures, captions=captions, step=step)
+    for name in ("w1", "w2"):
+        log.histogram(f"weights/{name}", network.weights[name], step=step)
+
+
+def log_confusion(log: mlv.Logger, network: Network, split: Split) -> None:
+    """Log which digits are taken for which: the counts, and a figure of them."""
+    counts = confusion_matrix(split.digits, network.guess(split.images))
+    log("test/confusion", {"rows": "digit shown", "columns": "digit guessed", "counts": counts})
+    figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
+    # On a linear scale, few mistakes look like none.
+    ConfusionMatrixDisplay(counts).plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"norm": "symlog"})
+    axes.set(xlabel="digit guessed", ylabel="digit shown", title=f"{counts.trace()} of {counts.sum()} right")
+    log.figure("test/confusion", figure, close=True)
+
+
 def main() -> None:
-    """Train, test after every epoch, and keep the network that comes out."""
+    """Train, test and save a checkpoint after every epoch; say which one is the best."""
     args = parse_arguments()
     train_split, test_split = load_splits()
     rng = np.random.default_rng(args.seed)
@@ -41,6 +69,7 @@ def main() -> None:
         for log in (train, test):
             log.describe("loss", unit="nat", format=".4f", mode="min")
             log.describe("acc", format=".2%", mode="max")
+        checkpoints = exp.checkpoints(top=3, metric="test/loss", mode="min", latest=1)
 
         terminal = Console(stderr=True)
         for epoch in track(range(args.epochs), "training", console=terminal, disable=not terminal.is_terminal):
@@ -51,14 +80,13 @@ def main() -> None:
                 loss, acc = network.score(test_split)
                 span.add(images=len(test_split.digits))
             test({"loss": loss, "acc": acc}, step=epoch)
+            checkpoints.save(network.weights, step=epoch, metrics={"test/loss": loss, "test/acc": acc})
+            if epoch % DETAILS_EVERY == 0 or epoch == args.epochs - 1:
+                log_details(exp.log, network, test_split, epoch)
+        best = checkpoints.best
+        log_confusion(exp.log, Network(best.load()), test_split)
 
-        table = confusion_matrix(test_split.digits, network.guess(test_split.images))
-        test("confusion", {"rows": "digit shown", "columns": "digit guessed", "counts": table})
-        checkpoint = exp.path / "model.npz"
-        network.save(checkpoint)
-        exp.log("checkpointed", {"path": checkpoint.name, "acc": acc})
-
-    print(f"accuracy {acc:.4f} on {len(test_split.digits)} test images; checkpoint: {checkpoint}")
+    print(f"accuracy {best.metrics['test/acc']:.4f} on {len(test_split.digits)} test images; best checkpoint: {best.path}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,12 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
-OPTIONAL = {"jq": shutil.which("jq"), "pandas": find_spec("pandas"), "duckdb": find_spec("duckdb")}
+OPTIONAL = {
+    "jq": shutil.which("jq"),
+    "pandas": find_spec("pandas"),
+    "duckdb": find_spec("duckdb"),
+    "numpy": find_spec("numpy") and find_spec("PIL"),
+}
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,22 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from mlv import portfolio
 from mlv.cli import words
 from mlv.cli.ls import overviews
 from mlv.cli.overview import Overview, look_at, run_duration_s, tree
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.errors import NotAnExperiment
+from mlv.events import Event
 from mlv.experiment import params as params_
-from mlv.query.one import RunView
+from mlv.portfolio import Kept
+from mlv.query.one import Events, RunView
 from mlv.store import layout
 from mlv.store.streams import read_lines
 
 _METRICS_SHOWN = 40
+_CHECKPOINTS_SHOWN = 12
+_FILES_SHOWN = 12
 
 
 def run(folder: Path, as_json: bool) -> None:
@@ -72,6 +77,8 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "runs", _runs(overview.runs, overview.now)
     yield "streams", [_streams(overview.path)]
     yield "metrics", _metrics(overview)
+    yield "checkpoints", _checkpoints(overview)
+    yield "files", _files(overview.path)
     yield "below", _below(overview, subs, unicode)
 
 
@@ -239,6 +246,45 @@ def _metrics(overview: Overview) -> Iterator[Any]:
         yield styled(f"and {len(overview.metrics) - len(shown)} more: mlv show --json", "dim")
 
 
+def checkpoints(folder: Path) -> dict[str, Kept]:
+    """What is kept in each folder of checkpoints, as the log tells."""
+    return portfolio.fold(Events(folder, "checkpoint"))
+
+
+def _checkpoints(overview: Overview) -> Iterator[Table]:
+    rows = [
+        (
+            f"{name}/{section}/{saved.name}",
+            "best" if saved is kept.best else "",
+            f"step {words.compact(saved.step)}" if saved.step is not None else "",
+            "  ".join(f"{key}={words.number(value, overview.format_of(key))}" for key, value in saved.metrics.items()),
+        )
+        for name, kept in checkpoints(overview.path).items()
+        for saved in kept
+        for section in kept.sections_of(saved)[:1]
+    ]
+    if rows:
+        yield _columns(rows[-_CHECKPOINTS_SHOWN:])
+
+
+def files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Path and size of the latest content of each file that was published, by name."""
+    events = Events(folder, "file")
+    return {event.name: {"path": event.data.get("path"), "size": event.data.get("size")} for event in events if _is_data(event)}
+
+
+def _is_data(event: Event) -> bool:
+    return isinstance(event.data, Mapping)
+
+
+def _files(folder: Path) -> Iterator[Any]:
+    found = list(files(folder).values())
+    if found:
+        yield _columns((file["path"], words.size(int(file["size"] or 0))) for file in found[:_FILES_SHOWN])
+    if len(found) > _FILES_SHOWN:
+        yield styled(f"and {len(found) - _FILES_SHOWN} more: mlv show --json", "dim")
+
+
 def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Table]:
     if subs:
         rows = (
@@ -276,6 +322,22 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
             name: {"value": latest.value, "step": latest.step, "time": latest.time} for name, latest in overview.metrics.items()
         },
         "descriptions": overview.state.descriptions,
+        "checkpoints": {
+            name: [
+                {
+                    "save": saved.save,
+                    "step": saved.step,
+                    "metrics": saved.metrics,
+                    "file": saved.file,
+                    "places": [f"{name}/{section}/{saved.name}" for section in kept.sections_of(saved)],
+                    "is_best": saved is kept.best,
+                    "is_latest": saved is kept.latest,
+                }
+                for saved in kept
+            ]
+            for name, kept in checkpoints(overview.path).items()
+        },
+        "files": files(overview.path),
         "sub_exps": [{"path": sub.path, "id": sub.id, "kind": sub.kind, "status": sub.status} for sub in subs],
         "error": overview.error,
     }

@@ -127,7 +127,7 @@ def _step(event: Event) -> dict[str, Any]:
 def _content(event: Event) -> list[Text]:
     make = _CONTENTS.get(event.type)
     if make is not None and isinstance(event.data, dict):
-        with suppress(AttributeError, TypeError, ValueError):  # of a form that this version does not write
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # of a form that this version does not write
             return make(event, event.data)
     name = [_name(event)] if event.name else []
     return [*name, *([] if event.type == "event" else [styled(event.type, "magenta")]), _data(event.data)]
@@ -138,7 +138,7 @@ def _name(event: Event) -> Text:
 
 
 def _data(data: Any) -> Text:
-    if isinstance(data, dict):
+    if isinstance(data, dict) and not words.is_reference(data):
         return styled(words.compact(words.pairs(data)))
     return styled(words.compact(data) if data is not None else "")
 
@@ -154,6 +154,33 @@ def _message(event: Event, data: Mapping[str, Any]) -> list[Text]:
     extra = [_data(data["extra"])] if data.get("extra") else []
     text = styled(words.printable(str(data.get("message")), keep="\n"), "bold red" if level == "error" else "")
     return [styled(words.printable(level.upper()), words.LEVEL_STYLES.get(level, "")), *name, text, *extra]
+
+
+def _media(event: Event, data: Mapping[str, Any]) -> list[Text]:
+    """Where the files are, and what can be said in few words."""
+    paths = data["files"] if "files" in data else [data["file"]] if "file" in data else []
+    rest = {key: value for key, value in data.items() if key not in _LONG}
+    first = [styled(words.compact(paths[0]), "dim")] if paths else []
+    more = [styled(f"and {words.counted(len(paths) - 1, 'more', 'more')}", "dim")] if len(paths) > 1 else []
+    return [_name(event), styled(event.type, "magenta"), *first, *more, *([_data(rest)] if rest else [])]
+
+
+_LONG = frozenset({
+    "file", "files", "sizes", "captions", "boxes", "masks", "counts", "edges", "rows", "beginning",
+    "thresholds", "precision", "recall", "tp", "fp", "tn", "fn",
+})  # fmt: skip
+"""What a line of a terminal has no room for: --json gives all of it."""
+
+
+def _checkpoint(_: Event, data: Mapping[str, Any]) -> list[Text]:
+    what = styled("checkpoint", "magenta")
+    if data["action"] == "policy":
+        policy = {key: value for key, value in data.items() if key not in ("action", "folder")}
+        return [what, styled(words.printable(f"policy of {data['folder']}")), _data(policy)]
+    places = ", ".join(data.get("places", [])) or "nowhere"
+    said = f"{data['action']}{' for good' if data.get('is_gone') else ''}"
+    metrics = [_data(data["metrics"])] if data.get("metrics") else []
+    return [what, styled(words.printable(f"{said}: {places}")), *metrics]
 
 
 def _rejected(event: Event, data: Mapping[str, Any]) -> list[Text]:
@@ -193,6 +220,8 @@ def _seal(event: Event, data: Mapping[str, Any]) -> list[Text]:
 _CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Text]]] = {
     "metrics": _metrics,
     "message": _message,
+    **dict.fromkeys(("image", "figure", "audio", "video", "table", "histogram", "array", "pr_curve", "graph"), _media),
+    "checkpoint": _checkpoint,
     "rejected": _rejected,
     "dropped": _dropped,
     "run_started": _run_started,

@@ -82,10 +82,14 @@ def compact(value: Any, longest: int = _LONGEST) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def is_reference(value: Any) -> bool:
+    """Whether a value points to a file or an experiment."""
+    return isinstance(value, Mapping) and value.get("_mlv") in ("file", "exp") and isinstance(value.get("path"), str)
+
+
 def _pointed(value: Any) -> Any:
     if isinstance(value, Mapping):
-        path = value.get("path") if value.get("_mlv") in ("file", "exp") else None
-        return path if isinstance(path, str) else {key: _pointed(item) for key, item in value.items()}
+        return value["path"] if is_reference(value) else {key: _pointed(item) for key, item in value.items()}
     return [_pointed(item) for item in value] if isinstance(value, list) else value
 
 

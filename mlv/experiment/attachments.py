@@ -253,11 +253,21 @@ def _linked(place: _Place, source: Path) -> Path:
 
 
 def _moved(place: _Place, source: Path) -> Path:
+    before = os.lstat(source)
     path = _renamed(place, source) or _copied(place, source)
-    blobs.remove(source)  # of a copy, or of content that was there already
-    if os.path.lexists(source):
+    if _is_at(source, before):  # it was copied, or its content was there already
+        blobs.remove(source)
+    if _is_at(source, before):
         warn(f"{source} is attached, but could not be removed from there: {path} is a copy", MlvWarning)
     return path
+
+
+def _is_at(path: Path, file: os.stat_result) -> bool:
+    """Whether this very file is there: somebody may have made a new one of that name by now."""
+    try:
+        return os.path.samestat(os.lstat(path), file)
+    except OSError:
+        return False
 
 
 def _renamed(place: _Place, source: Path) -> Path | None:

@@ -45,7 +45,7 @@ def saver_of(what: Any, suffix: str = "") -> Saver:
             )
         return known
     if callable(what) and not isinstance(what, type):
-        return Saver(lambda path: what(str(path)), _checked_suffix(suffix))
+        return Saver(what, _checked_suffix(suffix))
     raise InvalidArgument(
         f"nobody knows how to save a {_type_name(what)}: give a function that takes a path, {_CALLABLE}", type=_type_name(what)
     )

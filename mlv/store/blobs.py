@@ -158,7 +158,7 @@ def _owner_text(owner: Owner) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def settle(temporary: Path, path: Path) -> None:
@@ -181,7 +181,7 @@ def move_into_place(temporary: Path, path: Path, *, is_new: bool = False) -> Non
         FileExistsError: Something is there, and `is_new` is asked for.
         OSError: As `settle`.
     """
-    if is_new and not temporary.is_dir():
+    if is_new:
         move_new(temporary, path)
     elif temporary.is_dir() or (path.is_dir() and not path.is_symlink()):
         _replace_folder(temporary, path)

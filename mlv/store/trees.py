@@ -19,6 +19,7 @@ from mlv.errors import MissingExtra
 STRUCTURE = "_mlv_tree"
 """Member of the `.npz` that holds the structure: its JSON as an array of bytes, which every reader of the format can read."""
 
+_OF_AN_EXTENSION = 2
 _SCALARS = (bool, int, float, str, bytes)
 _KEYS = (str, int, float, bool, bytes, type(None))
 
@@ -27,8 +28,8 @@ def save_npz(path: Path, tree: Any) -> None:
     """Write a new `.npz`: an array for each leaf that is one, named by its place, and the structure around them.
 
     What comes back is equal, with these exceptions: arrays of torch and JAX are then numpy's; numbers that numpy does not
-    have (bfloat16, the 8-bit floats) are float32, with the same values; a mapping is a dict; a named tuple is one of a new
-    class of the same name.
+    have (bfloat16, the 8-bit floats, the 4-bit integers) are float32 or int8, with the same values; a mapping is a dict; a
+    named tuple is one of a new class of the same name.
 
     Raises:
         TypeError: A leaf is neither an array nor a JSON scalar; the text names its place and type.
@@ -199,7 +200,7 @@ def _of_torch(tensor: Any) -> Any:
 
 def _storable(array: Any) -> Any:
     """The array in a type of numpy's own: `.npy` knows those of extensions as bytes without a meaning only."""
-    if array.dtype.kind != "V" or array.dtype.names is not None or array.dtype.name.startswith("void"):
+    if array.dtype.isbuiltin != _OF_AN_EXTENSION:
         return array
     return array.astype("float32" if "float" in array.dtype.name else "int8")
 

@@ -40,6 +40,30 @@ def test_page(command, runs):
     assert "squeeze/subexp_1" in page["below"]
 
 
+def test_checkpoints_and_files(command, tmp_path):
+    """The page tells which checkpoints are kept, which of them is the best, and which files there are."""
+    with mlv.Exp(tmp_path / "runs", "kept", capture=()) as exp:
+        exp.log.describe("loss", format=".2f")
+        portfolio = exp.checkpoints(top=1, metric="loss", mode="min")
+        for step, loss in enumerate([0.5, 0.25, 0.75]):
+            portfolio.save(lambda path: path.write_text(path.name), step=step, metrics={"loss": loss}, suffix=".txt")
+        with exp.file("notes.txt", "w") as file:
+            file.write("fine")
+
+    page = sections(command("show", "runs/kept").stdout)
+    told = json.loads(command("show", "--json", "runs/kept").stdout)
+
+    assert [line.split() for line in page["checkpoints"].splitlines()] == [
+        ["models/top_k/000002-step1.txt", "best", "step", "1", "loss=0.25"],
+        ["models/latest/000003-step2.txt", "step", "2", "loss=0.75"],
+    ]
+    assert page["files"] == "files/notes.txt  4 B\n"
+    assert [(kept["step"], kept["is_best"], kept["is_latest"]) for kept in told["checkpoints"]["models"]] == [
+        (1, True, False), (2, False, True),
+    ]  # fmt: skip
+    assert told["files"] == {"notes.txt": {"path": "files/notes.txt", "size": 4}}
+
+
 def test_a_failed_run(command, runs):
     """A run that failed shows its exception with the traceback; text of the user is no markup."""
     shown = command("show", "subexp_1", "--root", "runs").stdout

@@ -16,7 +16,6 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from crash.test_disks import small_disk  # noqa: F401 - a fixture
 from mlv.query.verify import verify
 from mlv.store.blobs import content_of
 
@@ -209,7 +208,7 @@ exp.close()
     assert [checkpoint.path.read_text() for checkpoint in found] == ["mine", "whole"]
 
 
-def test_full_disk(small_disk):  # noqa: F811
+def test_full_disk(small_disk):
     """A disk that is full during a save costs that save, said by an error; the checkpoint before stays, and saving goes on."""
     with mlv.Exp(small_disk, "exp", capture=()) as exp:
         portfolio = exp.checkpoints()

@@ -476,6 +476,24 @@ class TestAttach:
 
         assert (folder / "b.txt").exists()
 
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_move_while_a_new_one_is_made(self, exp, source, monkeypatch, is_known):
+        """A file that was made anew under the name in the meantime is not taken for the one that was moved."""
+        if is_known:
+            exp.attach(source, "known")
+        move = blobs.move_into_place
+
+        def moved(temporary, path, **options):
+            move(temporary, path, **options)
+            source.with_name("next").write_text("next")
+            source.with_name("next").replace(source)
+
+        monkeypatch.setattr(blobs, "move_into_place", moved)
+
+        exp.attach(source, how="move")
+
+        assert source.read_text() == "next"
+
     def test_move_of_links(self, exp, folder, source):
         """What links point at is copied, and stays where it is."""
         (folder / "link.csv").symlink_to(source)

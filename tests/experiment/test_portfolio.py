@@ -524,7 +524,7 @@ class TestFailures:
         ("make", "text"),
         [
             (lambda path: None, "made nothing: write one file, or make a folder, at the path"),
-            (lambda path: [Path(path + end).write_text("") for end in (".a", ".b")], r"made checkpoint\.a, checkpoint\.b"),
+            (lambda path: [Path(f"{path}{end}").write_text("") for end in (".a", ".b")], r"made checkpoint\.a, checkpoint\.b"),
             (lambda path: Path(path).symlink_to("/etc/hostname"), r"made checkpoint \(a symbolic link\): write one file"),
         ],
     )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,15 +15,16 @@ import pytest
 import mlv
 
 PAGE = (Path(__file__).parents[2] / "schemas" / "format.md").read_text()
+CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NAN, INF = float("nan"), float("inf")
 
 
 @pytest.fixture(scope="module")
 def reader() -> Any:
     """The functions of the page."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     found: dict[str, Any] = {}
-    exec(code, found)
+    for code in CODE:
+        exec(code, found)
     return SimpleNamespace(**found)
 
 
@@ -40,10 +44,11 @@ def exp(tmp_path: Path) -> mlv.Exp:
 
 def test_reader_is_short():
     """A whole reader is a matter of some thirty lines, and needs nothing but JSON and SHA-256."""
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    reader, of_checkpoints = CODE
 
-    assert len([line for line in code.splitlines() if line.strip()]) < 40
-    assert re.findall(r"^(?:import|from) .*", code, re.MULTILINE) == ["import hashlib", "import json"]
+    assert len([line for line in reader.splitlines() if line.strip()]) < 40
+    assert re.findall(r"^(?:import|from) .*", reader, re.MULTILINE) == ["import hashlib", "import json"]
+    assert re.findall(r"^(?:import|from) .*", of_checkpoints, re.MULTILINE) == ["from heapq import merge"]
 
 
 def test_identity(exp, reader):
@@ -131,3 +136,63 @@ def test_merged_copies(exp, reader):
     path.write_bytes(b"".join(rest + sealing))
 
     assert all(holds for _, holds in reader.seals(path))
+
+
+def test_kept_checkpoints(tmp_path, reader):
+    """From the log alone it finds every checkpoint that is kept, at each of its places, over several runs."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        portfolio = exp.checkpoints(every=3, top=2, metric="loss", mode="min", latest=2)
+        for step, loss in enumerate([0.5, 0.25, NAN, 0.125, 0.75]):
+            portfolio.save(write, step=step, metrics={"loss": loss})
+    with mlv.Exp.open(exp.path) as again:
+        portfolio = again.checkpoints()
+        portfolio.save(write, step=5, metrics={"loss": 0.0})
+        again.checkpoints(folder="others").save(write)
+
+    found = reader.kept(exp.path)
+
+    on_disk = {path.relative_to(exp.path).as_posix() for path in exp.path.glob("models/*/*")}
+    of_mlv = {saved.save: saved for saved in portfolio.kept}
+    assert set(found) == on_disk
+    assert {event["data"]["save"]: event["data"]["file"]["sha256"] for event in found.values()} == {
+        save: saved.sha256 for save, saved in of_mlv.items()
+    }
+    assert {event["data"]["save"] for place, event in found.items() if "/top_k/" in place} == {4, 6}
+
+
+def write(path: Path) -> None:
+    """A checkpoint of its own."""
+    path.write_text(str(path))
+
+
+@pytest.mark.skipif(not shutil.which("sha256sum"), reason="sha256sum is not installed")
+def test_manifest(tmp_path):
+    """The SHA-256 of a folder is that of what `sha256sum` prints of its files, in order of path."""
+    names = ["a/b", "a.txt", "with \\ and\nline"]
+    for name in names:
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_text(name)
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        exp.attach(tmp_path / "folder")
+
+    [event] = exp.events("file")
+
+    printed = subprocess.run(["sha256sum", *sorted(names)], cwd=tmp_path / "folder", capture_output=True, check=True).stdout
+    assert event.data["sha256"] == sha256(printed).hexdigest()
+
+
+def test_files_lie_where_the_page_says(tmp_path):
+    """Each line refers to a file by a path below the folder of its kind."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        with exp.file("a/model.bin", "wb") as file:
+            file.write(b"weights")
+        exp.save_extra("best", {"acc": 0.9})
+        exp.log.sub("test").array("weights", [1, 2], step=3)
+        exp.checkpoints().save(write, step=4, suffix=".bin")
+
+    model, extra, array, policy, saved = exp.events(["file", "array", "checkpoint"])
+    assert model.data["path"] == "files/a/model.bin"
+    assert extra.data["path"] == "files/extra/best.json"
+    assert array.data["file"]["path"] == f"files/media/test/weights/3-{array.run}-{array.seq}.npy"
+    assert policy.data["action"] == "policy"
+    assert saved.data["places"] == ["models/latest/000001-step4.bin"]

@@ -16,6 +16,7 @@ import pytest
 import mlv
 
 PAGE = (Path(__file__).parents[2] / "schemas" / "values.md").read_text()
+FILE = re.compile(r'\{"_mlv":"file","path":"files/media/x/[^"]*?(\.\w+)",[^}]*\}')
 LIBRARIES = {"np": "numpy", "pd": "pandas", "torch": "torch"}
 
 
@@ -121,6 +122,19 @@ def test_steps(row, stored):
     assert repr(event.step) == read_back
 
 
+@pytest.mark.parametrize("row", rows("Media"))
+def test_media(row, stored):
+    """A call of a logger leaves an event of the type and with the data that the page says."""
+    [call], [type_], [on_disk] = row
+    if ".png" in on_disk:
+        pytest.importorskip("PIL")
+
+    line, event = stored(lambda log: eval(call, {**NAMES, "log": log}))
+
+    assert event.type == type_
+    assert FILE.sub(r"FILE\1", line).endswith(f'"data":{on_disk}}}')
+
+
 @pytest.mark.filterwarnings("ignore::mlv.errors.RejectedWarning")
 @pytest.mark.parametrize("row", rows("What cannot be stored"))
 def test_rejected(row, stored):
@@ -147,5 +161,5 @@ def test_long_integers(digits, stored):
 
 def test_every_row_is_read():
     """No table is passed over because its form has changed."""
-    headings = ("Values", "Keys", "Metrics", "Steps", "What cannot be stored")
+    headings = ("Values", "Keys", "Metrics", "Steps", "Media", "What cannot be stored")
     assert sum(len(rows(heading)) for heading in headings) == len(re.findall(r"^\| `", PAGE, re.MULTILINE))

@@ -474,8 +474,8 @@ class TestTemporaries:
         parent = str(os.getppid()), str(process_start(os.getppid()))
         for parts in [
             (host, boot, pidns, *parent, token),
-            ("0" * 6, boot, pidns, pid, "1", token),
-            (host, boot, "0" * 6, pid, "1", token),
+            ("0" * 10, boot, pidns, pid, "1", token),
+            (host, boot, "0" * 10, pid, "1", token),
             (host, boot, pidns, pid, "", token),
         ]:
             (tmp_path / f"{TEMPORARY}{'-'.join(parts)}").write_text("")

@@ -175,6 +175,19 @@ def test_torch_without_numbers(tmp_path):
         flatten({"w": torch.empty(2, device="meta")})
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "float8_e4m3fn", "float8_e5m2", "int4"])
+def test_types_of_extensions(tmp_path, kind):
+    """Numbers that numpy does not have come back as ones that it has, with the same values; their type is noted."""
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = np.array([0, 1, -2, 3]).astype(getattr(ml_dtypes, kind))
+
+    found = round_trip(tmp_path, [array, array[2]])
+
+    plain = np.int8 if kind == "int4" else np.float32
+    assert same(found, [np.array([0, 1, -2, 3], plain), plain(-2)])
+    assert flatten(array)[1]["dtype"] == kind
+
+
 def test_jax(tmp_path):
     """A pytree of JAX comes back as numpy's arrays."""
     jax = pytest.importorskip("jax")
