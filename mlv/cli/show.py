@@ -106,10 +106,10 @@ def _pairs(values: Mapping[str, Any]) -> Table:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, their keys joined with dots."""
+    """Nested mappings as one, their keys joined with dots; a reference stays one value."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and value and not words.is_reference(value):
             result.update(flat(value, f"{prefix}{key}."))
         else:
             result[f"{prefix}{key}"] = value

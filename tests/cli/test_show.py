@@ -136,6 +136,17 @@ def test_params_that_json_does_not_know(command, tmp_path):
     assert json.loads(command("show", "exp", "--json").stdout)["params"] == {"big": 2**100, "raw": "AAE=", "nan": None}
 
 
+def test_params_that_refer_to_a_file(command, tmp_path):
+    """A reference among the params is shown by its path, as in events."""
+    data = tmp_path / "data.csv"
+    data.write_text("1,2")
+    mlv.Exp(tmp_path, "exp", {"data": mlv.FileRef(data), "deep": {"data": mlv.FileRef(data)}}, capture=()).close()
+
+    page = sections(command("show", "exp").stdout)
+
+    assert page["params"].split() == ["data", str(data), "deep.data", str(data)]
+
+
 def test_what_was_added(command, runs):
     """Tags, notes and params that were added later belong to the page."""
     exp = mlv.Exp.open(runs / "digits")
