@@ -22,7 +22,7 @@ from mlv.notices import warn
 from mlv.portfolio import Decision, Kept, Policy, Saved, choose, fold, places_of, told
 from mlv.query.one import Events
 from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
-from mlv.store.files import sync_folder
+from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state
 
@@ -252,22 +252,12 @@ def _put(made: Path, place: Path) -> None:
         if staged.is_dir():
             os.rename(staged, place)
         else:
-            _move_new(staged, place)
+            move_new(staged, place)
     except OSError:
         if os.path.lexists(place):
             raise FileExistsError(f"{place} exists") from None
         raise
     sync_folder(place.parent)
-
-
-def _move_new(staged: Path, place: Path) -> None:
-    with suppress(OSError):
-        os.link(staged, place)  # unlike rename, link refuses to replace a file
-        staged.unlink()
-        return
-    if os.path.lexists(place):
-        raise FileExistsError(f"{place} exists")
-    os.rename(staged, place)
 
 
 def _remove_all(paths: list[Path]) -> None:
