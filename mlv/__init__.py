@@ -4,6 +4,10 @@
 a checkpoint; everything is in `meta.json` and `log.jsonl` of the experiment's folder.
 """
 
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
 from mlv.errors import (
     CheckpointMissing,
     CheckpointNotLoaded,
@@ -35,12 +39,29 @@ from mlv.errors import (
 )
 from mlv.events import Event
 from mlv.experiment.args import add_arguments_to, exp_from_args
-from mlv.experiment.checkpoint import Checkpoint
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.subexp import init_sub_exp
-from mlv.query.whence import whence
 from mlv.store.references import ExpRef, FileRef
+
+if _TYPE_CHECKING:
+    from mlv.experiment.checkpoint import Checkpoint
+    from mlv.query.whence import whence
+
+_LATER = {"Checkpoint": "mlv.experiment.checkpoint", "whence": "mlv.query.whence"}
+"""What is imported when it is first used: `import mlv` stays light."""
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(_import_module(_LATER[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
 
 __version__ = "0.1.0"
 

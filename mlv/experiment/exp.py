@@ -17,11 +17,11 @@ from mlv.events import STATUSES, Event, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, tell_redacted
+from mlv.experiment.checkpoints import Checkpoints
 from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
-from mlv.experiment.portfolio import Portfolios
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
@@ -34,7 +34,7 @@ _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Extras, Portfolios, References):
+class Exp(Extras, Checkpoints, References):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlv.encoding import Conversion, restored, shown, step_number
 from mlv.errors import CheckpointMissing, InvalidArgument, InvalidName, MlvWarning
@@ -14,91 +14,59 @@ from mlv.experiment.session import Session
 from mlv.experiment.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
 from mlv.notices import warn_once
 from mlv.portfolio import SECTIONS, Policy, Saved, checked_policy
-from mlv.state import State
 from mlv.store import layout
 from mlv.store.blobs import checked_inside
 
 
-class Portfolios:
-    """The part of `Exp` that is about checkpoints."""
+def portfolio_of(
+    session: Session, folder: str, given: Mapping[str, Any], modes: Callable[[], Mapping[str, Mapping[str, Any]]]
+) -> Portfolio:
+    """The portfolio in a folder of an experiment, under the policy given, or under the one before where nothing is.
 
-    __slots__ = ()
+    `modes` gives what was said about metrics, by name.
 
-    if TYPE_CHECKING:
-        _folder: Path
-        _session: Session
+    Raises:
+        InvalidArgument, InvalidName: As `Exp.checkpoints`.
+    """
+    name = _checked_folder(session.folder, folder)
+    policy = None
+    if any(value is not None for value in given.values()):
+        metric, mode = given["metric"], given["mode"]
+        if isinstance(metric, str) and mode is None:
+            mode = modes().get(metric, {}).get("mode")
+        policy = checked_policy(**{**given, "mode": mode})
+    with shelf_of(session, name) as shelf:
+        shelf.set_policy(session, policy or shelf.policy)
+    return Portfolio(session, name)
 
-        def _writable(self) -> Session: ...
 
-        def _state(self) -> State: ...
+def best_of(session: Session) -> Checkpoint:
+    """The best checkpoint of the experiment.
 
-    def checkpoints(
-        self,
-        *,
-        every: int | None = None,
-        top: int | None = None,
-        metric: str | None = None,
-        mode: str | None = None,
-        latest: int | None = None,
-        folder: str = DEFAULT_FOLDER,
-    ) -> Portfolio:
-        """The portfolio in a folder, with a policy: what stays of the checkpoints that are saved there.
+    Raises:
+        CheckpointMissing: There is none; the text says why.
+    """
+    return _best(_only_shelf(session))
 
-        The policy is an event, so that without arguments the one before goes on, also in a later run; where there is none, the
-        latest checkpoint is kept. Another policy replaces it as a whole: from the next save on, everything but what stands in
-        `every_k` is decided anew. What a killed process left unfinished is put in order.
 
-        Args:
-            every: Saves number k, 2k, 3k ... stay for ever, in `<folder>/every_k`; all runs count together.
-            top: So many of the best stay, in `<folder>/top_k`; of two that are equal, the earlier one.
-            metric: Which number decides; NaN is never among the best, nor is a save without it.
-            mode: Whether `min` or `max` is the best; what `log.describe(metric, mode=...)` said where it is left out.
-            latest: So many of the latest stay, in `<folder>/latest`; 1 where nothing is said.
-            folder: One name; each folder is a portfolio of its own.
+def latest_of(session: Session) -> Checkpoint:
+    """The latest checkpoint of the experiment.
 
-        Raises:
-            InvalidArgument: The policy is none: `top` without a metric, a metric without a mode, a number below 1.
-            InvalidName: The folder has a name that cannot be used, or leads out of the experiment.
-            MetaEdited: As `log`.
-        """
-        session = self._writable()
-        name = _checked_folder(self._folder, folder)
-        policy = None
-        if any(given is not None for given in (every, top, metric, mode, latest)):
-            if isinstance(metric, str) and mode is None:
-                mode = self._state().descriptions.get(metric, {}).get("mode")
-            policy = checked_policy(every, top, metric, mode, latest)
-        with shelf_of(session, name) as shelf:
-            shelf.set_policy(session, policy or shelf.policy)
-        return Portfolio(session, name)
+    Raises:
+        CheckpointMissing: There is none; the text says why.
+    """
+    return _latest(_only_shelf(session))
 
-    @property
-    def best(self) -> Checkpoint:
-        """The best checkpoint that is kept: of the portfolio in `models`, or else of the only one.
 
-        Raises:
-            CheckpointMissing: There is none; the text says why.
-        """
-        return _best(self._only_shelf())
-
-    @property
-    def latest(self) -> Checkpoint:
-        """The latest checkpoint that is kept: of the portfolio in `models`, or else of the only one.
-
-        Raises:
-            CheckpointMissing: There is none; the text says why.
-        """
-        return _latest(self._only_shelf())
-
-    def _only_shelf(self) -> Shelf:
-        shelves = shelves_of(self._session)
-        if DEFAULT_FOLDER in shelves or len(shelves) == 1:
-            return shelves.get(DEFAULT_FOLDER) or next(iter(shelves.values()))
-        if not shelves:
-            raise CheckpointMissing(f"{self._folder} has no checkpoints: exp.checkpoints(...).save(what, step=...) saves one")
-        names = ", ".join(map(repr, sorted(shelves)))
-        text = f"{self._folder} has portfolios in {names}: say which, as in exp.checkpoints(folder=...).latest"
-        raise CheckpointMissing(text)
+def _only_shelf(session: Session) -> Shelf:
+    shelves = shelves_of(session)
+    if DEFAULT_FOLDER in shelves or len(shelves) == 1:
+        return shelves.get(DEFAULT_FOLDER) or next(iter(shelves.values()))
+    if not shelves:
+        raise CheckpointMissing(f"{session.folder} has no checkpoints: exp.checkpoints(...).save(what, step=...) saves one")
+    names = ", ".join(map(repr, sorted(shelves)))
+    text = f"{session.folder} has portfolios in {names}: say which, as in exp.checkpoints(folder=...).latest"
+    raise CheckpointMissing(text)
 
 
 class Portfolio:

@@ -1,0 +1,85 @@
+"""The calls of an Exp that are about checkpoints."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlv.experiment.checkpoint import Checkpoint
+    from mlv.experiment.portfolio import Portfolio
+    from mlv.experiment.session import Session
+    from mlv.state import State
+
+
+def _portfolio() -> Any:
+    """What the calls need, imported when one is first used: `import mlv` stays light."""
+    return import_module("mlv.experiment.portfolio")
+
+
+class Checkpoints:
+    """The part of `Exp` that is about checkpoints."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _folder: Path
+        _session: Session
+
+        def _writable(self) -> Session: ...
+
+        def _state(self) -> State: ...
+
+    def checkpoints(
+        self,
+        *,
+        every: int | None = None,
+        top: int | None = None,
+        metric: str | None = None,
+        mode: str | None = None,
+        latest: int | None = None,
+        folder: str = "models",
+    ) -> Portfolio:
+        """The portfolio in a folder, with a policy: what stays of the checkpoints that are saved there.
+
+        The policy is an event, so that without arguments the one before goes on, also in a later run; where there is none, the
+        latest checkpoint is kept. Another policy replaces it as a whole: from the next save on, everything but what stands in
+        `every_k` is decided anew. What a killed process left unfinished is put in order.
+
+        Args:
+            every: Saves number k, 2k, 3k ... stay for ever, in `<folder>/every_k`; all runs count together.
+            top: So many of the best stay, in `<folder>/top_k`; of two that are equal, the earlier one.
+            metric: Which number decides; NaN is never among the best, nor is a save without it.
+            mode: Whether `min` or `max` is the best; what `log.describe(metric, mode=...)` said where it is left out.
+            latest: So many of the latest stay, in `<folder>/latest`; 1 where nothing is said.
+            folder: One name; each folder is a portfolio of its own.
+
+        Raises:
+            InvalidArgument: The policy is none: `top` without a metric, a metric without a mode, a number below 1.
+            InvalidName: The folder has a name that cannot be used, or leads out of the experiment.
+            MetaEdited: As `log`.
+        """
+        given = {"every": every, "top": top, "metric": metric, "mode": mode, "latest": latest}
+        found: Portfolio = _portfolio().portfolio_of(self._writable(), folder, given, lambda: self._state().descriptions)
+        return found
+
+    @property
+    def best(self) -> Checkpoint:
+        """The best checkpoint that is kept: of the portfolio in `models`, or else of the only one.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        found: Checkpoint = _portfolio().best_of(self._session)
+        return found
+
+    @property
+    def latest(self) -> Checkpoint:
+        """The latest checkpoint that is kept: of the portfolio in `models`, or else of the only one.
+
+        Raises:
+            CheckpointMissing: There is none; the text says why.
+        """
+        found: Checkpoint = _portfolio().latest_of(self._session)
+        return found
