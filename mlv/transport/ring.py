@@ -184,7 +184,9 @@ class Ring:
         self._look_at = time_ns() + _LOOK_EVERY_NS
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
-        self._spilled: dict[Path, int] = {}
+        self._spilled_bytes = 0
+        """That were put into the spools since those that wait there were counted."""
+        self._crowded_until: float | None = None
         self._launched_at = monotonic()
         self._launches = 1
         self._warned: set[str] = set()
@@ -433,11 +435,13 @@ class Ring:
         size = sum(map(len, parts))
         deadline = monotonic() + patience_s
         while True:
-            is_within = self._is_within_budget(size)
-            path = self._spill_to_a_place(parts, size, suffix) if is_within or monotonic() >= deadline else None
+            path = self._spill_to_a_place(parts, size, suffix) if self._is_within_budget(size) else None
             if path is not None:
+                self._crowded_until = None
                 return _Event(cursor, BIG, step, os.fsencode(path), moment_ns)
-            if monotonic() >= deadline or self._is_abandoned:
+            if self._crowded_until is None and patience_s:
+                self._crowded_until = deadline  # it is waited once per outage, not for each event
+            if monotonic() >= min(deadline, self._crowded_until or deadline) or self._is_abandoned:
                 break
             self._look()
             sleep(0.01)
@@ -453,7 +457,7 @@ class Ring:
             try:
                 spool.prepare(place)
                 _write_new(path, parts)
-                self._spilled[path] = size
+                self._spilled_bytes += size
                 return path
             except OSError:
                 if not self._is_abandoned:
@@ -462,10 +466,10 @@ class Ring:
         return None
 
     def _is_within_budget(self, size_bytes: int) -> bool:
-        """Whether so many bytes more may wait in the spools."""
-        if sum(self._spilled.values()) + size_bytes > BIG_BUDGET:
-            self._spilled = {path: size for path, size in list(self._spilled.items()) if path.exists()}
-        return sum(self._spilled.values()) + size_bytes <= BIG_BUDGET
+        """Whether so many bytes more may wait in the spools: any number, where nothing else does."""
+        if self._spilled_bytes + size_bytes > BIG_BUDGET:
+            self._spilled_bytes = spool.waiting_bytes(self.run, self._candidates)  # a writer renames the jobs that it takes
+        return not self._spilled_bytes or self._spilled_bytes + size_bytes <= BIG_BUDGET
 
     # Looking after the writer.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -100,6 +100,18 @@ def big_files(run: str, key: str) -> list[Path]:
     """The large events and the jobs of a run that wait in any spool of that key."""
     found = (path for base in bases() for path in (root_of(base) / key).glob(f"{run}.*"))
     return [path for path in found if path.suffix in (BIG_SUFFIX, JOB_SUFFIX)]
+
+
+def waiting_bytes(run: str, places: Iterable[Path]) -> int:
+    """Bytes of the large events and the jobs of a run that wait in some spools."""
+    total = 0
+    for place in places:
+        with suppress(OSError), os.scandir(place) as entries:
+            for entry in entries:
+                if entry.name.startswith(run + ".") and entry.name.endswith((BIG_SUFFIX, JOB_SUFFIX)):
+                    with suppress(OSError):  # it is done meanwhile
+                        total += entry.stat().st_size
+    return total
 
 
 class Queued(NamedTuple):

@@ -204,6 +204,38 @@ def test_large_events_wait_for_their_budget(rig, monkeypatch):
     assert payloads(rig.folder, "rlarge1234") == list(range(20))
 
 
+def test_jobs_wait_for_their_budget(rig, monkeypatch):
+    """What a writer has taken from the ring waits in the spool all the same; the patience is used up once, not for each."""
+    monkeypatch.setattr(ring, "BIG_BUDGET", 250_000)
+    channel = rig.ring("rlarge1234", patience_s=0.1)
+    for seq in (1, 2):
+        channel.hand_over(0, [bytes(100_000)])
+        [path] = [path for path in rig.place.glob("*.job") if spool.Queued.of_path(path) is None]
+        spool.enqueue(path, "rlarge1234", seq, 0, 0)
+    slept = []
+    monkeypatch.setattr(ring, "sleep", lambda seconds: slept.append(seconds) or time.sleep(seconds))
+    with pytest.warns(WritingStalled, match="no room in any spool"):
+        channel.hand_over(0, [bytes(100_000)])
+    assert slept
+    slept.clear()
+
+    channel.hand_over(0, [bytes(100_000)])
+
+    assert len(list(rig.place.glob("*.job"))) == 2
+    assert not slept
+
+
+def test_a_large_event_above_the_budget(rig, monkeypatch):
+    """One that is larger than all that may wait is taken where nothing else waits, at once."""
+    monkeypatch.setattr(ring, "BIG_BUDGET", 250_000)
+    monkeypatch.setattr(ring, "sleep", None)
+    channel = rig.ring("rlarge1234")
+
+    channel.hand_over(0, [bytes(300_000)])
+
+    assert len(list(rig.place.glob("*.job"))) == 1
+
+
 def test_large_events_without_room(rig, monkeypatch):
     """Where no spool takes it, what can be kept of a large event is stored, with one warning."""
     channel = rig.ring("rlarge1234", patience_s=0.1)
