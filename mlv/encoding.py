@@ -225,7 +225,7 @@ class Conversion:
 def shown(value: object) -> str:
     """A `repr` for people: short, text that UTF-8 can hold, and never an exception."""
     try:
-        return _text_only(_SHORT.repr(value)[:_LONGEST_REPR])
+        return text_only(_SHORT.repr(value)[:_LONGEST_REPR])
     except Exception:
         return f"<{_type_name(value)}, whose repr failed>"
 
@@ -304,7 +304,7 @@ def canonical(value: Any, nonfinite: Mapping[str, str]) -> bytes:
 
 def head(type: str, name: str) -> bytes:
     """The part of a line that events of one type and name share."""
-    return b'"type":%s,' % dumps(type) + (b'"name":%s,' % dumps(_text_only(name)) if name else b"")
+    return b'"type":%s,' % dumps(type) + (b'"name":%s,' % dumps(text_only(name)) if name else b"")
 
 
 def tail(step: int | float | None, at: Mapping[str, Any], data: bytes, nonfinite: Mapping[str, str]) -> bytes:
@@ -453,10 +453,11 @@ def _text(value: str) -> Any:
         return value
     except UnicodeEncodeError:
         raw = value.encode("utf-8", "surrogatepass")
-        return {TAG: "text", "text": _text_only(value), "base64": base64.b64encode(raw).decode("ascii")}
+        return {TAG: "text", "text": text_only(value), "base64": base64.b64encode(raw).decode("ascii")}
 
 
-def _text_only(value: str) -> str:
+def text_only(value: str) -> str:
+    """A text that UTF-8 can hold: the same, but for half surrogate pairs, which are spelled out."""
     return value.encode("utf-8", "backslashreplace").decode()
 
 
@@ -519,7 +520,7 @@ def _key(key: Any) -> str:
     if isinstance(key, Enum):
         return _key(key.value)
     if isinstance(key, str):
-        return _text_only(str.__str__(key))
+        return text_only(str.__str__(key))
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
     if isinstance(key, int):
@@ -530,7 +531,7 @@ def _key(key: Any) -> str:
         return key.decode("utf-8", "backslashreplace")
     if type(key).__module__ == "numpy" and not isinstance(key, float):
         return _key(key.item())
-    return _text_only(str(key))
+    return text_only(str(key))
 
 
 def _readable(key: Any) -> str:
@@ -571,6 +572,6 @@ def _type_name(value: Any) -> str:
     kind = type(value)
     try:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-        return _text_only(name)
+        return text_only(name)
     except Exception:
         return "object"

@@ -68,6 +68,10 @@ class Prepared:
     """Contiguous bytes, not copied: they are written before the call returns."""
 
 
+class NoPlace(OSError):
+    """The experiment is not where it was, or nothing may be written there: that may change, unlike a value."""
+
+
 class Unusable(ValueError):
     """A value that cannot be logged as what it was said to be; the text says why, and what can."""
 
@@ -90,7 +94,7 @@ class Job:
         """The bytes of the spool file: length of the header, header, parts."""
         parts = [memoryview(part).cast("B") for part in self.parts]
         header = dumps({
-            "type": self.type, "name": self.name, "do": self.do, "options": self.options, "step": self.step,
+            "type": self.type, "name": encoding.text_only(self.name), "do": self.do, "options": self.options, "step": self.step,
             "at": self.at, "nonfinite": self.nonfinite, "sizes": [len(part) for part in parts],
         })  # fmt: skip
         return [_LENGTH.pack(len(header)), header, *(part for part in parts if len(part))]
@@ -128,7 +132,7 @@ def perform(job: Job, target: Target) -> bytes:
     try:
         data = conversion.value(import_module(ENCODERS[job.do]).encode(options, job.parts, target))
     except Exception as error:  # an encoder meets whatever bytes the user had
-        if isinstance(error, OSError) and error.errno in _LATER:
+        if isinstance(error, NoPlace) or (isinstance(error, OSError) and error.errno in _LATER):
             raise
         reason = str(error) if isinstance(error, Unusable) else f"cannot be encoded: {shown(error)}"
         return rejected(job, reason)

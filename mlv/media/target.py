@@ -9,11 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlv.encoding import Reference
+from mlv.media.jobs import NoPlace
 from mlv.protocols import Buffer
 from mlv.store import blobs, layout
 
 MEDIA = "media"
 _LONGEST_SEGMENT = 80
+_SEGMENT_BYTES, _NAME_BYTES = 180, 800
+"""A file system takes 255 bytes for a name, which has more than this segment in it, and 4,096 for a path."""
 _UNSAFE = re.compile(r"[^\w.+=@,() -]|^\.|^ | $")
 
 
@@ -37,9 +40,7 @@ class FolderTarget:
         """
         name = f"{self._stem}-{safe_segment(label)}" if label else self._stem
         path = self._place / f"{name}{suffix}"
-        if not self._folder.is_dir():  # and shall not be made again
-            raise FileNotFoundError(errno.ENOENT, "the experiment is gone", str(self._folder))
-        temporary = blobs.temporary_beside(path)
+        temporary = self._temporary(path)
         try:
             if callable(content):
                 content(str(temporary))
@@ -53,12 +54,26 @@ class FolderTarget:
             raise
         return blobs.reference(self._folder, path, found)
 
+    def _temporary(self, path: Path) -> Path:
+        if not self._folder.is_dir():  # and shall not be made again
+            raise NoPlace(errno.ENOENT, "the experiment is gone", str(self._folder))
+        try:
+            temporary = blobs.temporary_beside(path)
+            temporary.touch()
+        except (PermissionError, NotADirectoryError) as error:
+            raise NoPlace(error.errno, error.strerror, error.filename) from error
+        return temporary
+
 
 def safe_segments(name: str) -> list[str]:
     """Names of folders for the segments of an event's name; different names may share one."""
-    return [safe_segment(segment) for segment in name.split("/")] if name else []
+    return _cut("/".join(map(safe_segment, name.split("/"))), _NAME_BYTES).rstrip("/").split("/") if name else []
 
 
 def safe_segment(text: str) -> str:
     """A name for one file or folder on any system."""
-    return _UNSAFE.sub("_", text)[:_LONGEST_SEGMENT] or "_"
+    return _cut(_UNSAFE.sub("_", text)[:_LONGEST_SEGMENT], _SEGMENT_BYTES) or "_"
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
