@@ -131,13 +131,20 @@ class Journal:
             # Also what an earlier writer wrote beside a stream that was not its to write.
             for name in [stream, *(name for name in files if name in ours and name != stream)] if files else []:
                 self.adopt(run, name)  # opening mends: only then it is certain which lines are whole
-                found |= _seqs_from(self.path(name), run, first)
+                for path in self._paths(name):
+                    found |= _seqs_from(path, run, first)
         return found
 
     def last_seqs(self, run: str) -> set[int]:
         """Number of the last line of a run in each stream that it was resumed in."""
         names = [stream for owner, stream in self._chains if owner == run]
-        return {seq for name in names if (seq := _last_seq(self.path(name), run)) is not None}
+        last = (_last_seq(path, run) for name in names for path in self._paths(name))
+        return {seq for seq in last if seq is not None}
+
+    def _paths(self, stream: str) -> list[Path]:
+        """The file that lines of the stream go to, and the stream's own where that was taken over by somebody who lives."""
+        path, own = self.path(stream), self.folder / layout.stream_file(stream)
+        return [path, own] if path != own and own.exists() else [path]
 
     def reopen(self) -> None:
         """Take nothing for granted about the files, after an append that was interrupted in the middle."""
@@ -185,10 +192,11 @@ class Journal:
 
     def surrender(self) -> None:
         """Leave every stream, and what is unfinished in it, to whoever comes."""
-        for stream, file in self._streams.items():
+        for file in self._streams.values():
             with suppress(OSError):
                 file.close()
-            claims.surrender(self.folder, self._actual[stream], self._claim)
+        for actual in self._actual.values():  # also where the claim was granted and the file not opened
+            claims.surrender(self.folder, actual, self._claim)
         self._streams.clear()
 
     def _open(self, stream: str) -> StreamFile:

@@ -15,6 +15,7 @@ from store.faults import Faulty, error
 from mlv.store import claims, layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner
+from mlv.store.streams import mend
 from mlv.transport import frames as f
 from transport.rig import GONE, HERE, LOG, Rig
 
@@ -211,6 +212,20 @@ def test_killed_when_the_other_gives_the_stream_back(tmp_path):
         assert rig.serve() == 0
 
         rig.assert_all_there(STATUSES)
+
+
+def test_killed_and_somebody_else_takes_the_stream_over(tmp_path):
+    """What a dead writer appended is not doubled beside its stream, should a living process have that by now."""
+    for at in range(4, 14):
+        rig = two_runs(tmp_path / str(at))
+        assert rig.serve(Faulty(killer(at, half=False))) == -signal.SIGKILL
+        claimed(rig, "log", HERE)
+        mend(rig.folder, "log")  # as whoever takes a stream over does
+
+        assert rig.serve() == 0
+
+        for run, logged in rig.logged.items():
+            assert payloads(rig.folder, run) == logged
 
 
 def test_the_dead_writer_was_on_another_machine(tmp_path):
