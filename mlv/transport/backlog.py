@@ -6,12 +6,16 @@ from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 from mlv.encoding import TAIL, Composer
 from mlv.transport.journal import Journal
 from mlv.transport.source import Source
 from mlv.transport.spool import Queued, enqueue, queued_jobs
 from mlv.transport.worker import Answer, Worker
+
+_RETRY_AFTER_S = 0.5
+"""A file that is refused may fill the disk each time it is tried."""
 
 
 class Backlog:
@@ -27,6 +31,9 @@ class Backlog:
         self._waiting: deque[Queued] = deque()
         self._answers: deque[Answer] = deque()
         self._sources: dict[str, Source] = {}
+        self._refusal: OSError | None = None
+        """What the disk said to the last file."""
+        self._next_try = 0.0
 
     def take(self, source: Source, path: Path, seq: int, time_ns: int, cursor: int) -> None:
         """Take over a job from its ring, which may go on without it.
@@ -40,14 +47,19 @@ class Backlog:
             source.begin_job(seq)
             self._add(source, queued)
 
-    def adopt(self, source: Source, last_seqs: Collection[int]) -> None:
-        """Go on with the jobs that an earlier writer took; the one whose line was the last that it appended is done."""
-        for queued in queued_jobs(source.run, source.path.parent.name):
+    def adopt(self, source: Source, first: int, last_seqs: Collection[int]) -> None:
+        """Go on with the jobs that an earlier writer took; the one whose line was the last that it appended is done.
+
+        Those from `first` on, the ring will bring once more: they were taken, but not yet let go of.
+        """
+        jobs = [queued for queued in queued_jobs(source.run, source.path.parent.name) if queued.seq < first]
+        for queued in jobs:
             if queued.seq in last_seqs:
                 _discard(queued)
-            elif not source.has_job(queued.seq):
-                source.adopt_job(queued.seq)
-                self._add(source, queued)
+        waiting = [queued for queued in jobs if queued.seq not in last_seqs]
+        source.adopt_jobs([queued.seq for queued in waiting])
+        for queued in waiting:
+            self._add(source, queued)
 
     def _add(self, source: Source, queued: Queued) -> None:
         self._sources[queued.run] = source
@@ -59,24 +71,34 @@ class Backlog:
         Raises:
             OSError: A line could not be appended, or the disk refuses a file; the jobs are done again later.
         """
-        while self._waiting and self._worker.has_room and self._complete is None:
-            self._worker.give(self._waiting.popleft())
-        if self._complete is None:
-            self._answers.extend(self._worker.answers())
-        elif self._waiting and not self._answers:
-            self._answers.append(self._complete(self._waiting.popleft()))
+        if not self._answers:  # what cannot be appended is not to pile up
+            self._go_on()
         moved = False
         while self._answers and not self._sources[self._answers[0].job.run].already:
             self._finish(self._answers[0], journal, composers)
             moved = True
+        if self._refusal is not None:
+            raise self._refusal  # as long as it is not known to be over
         return moved
+
+    def _go_on(self) -> None:
+        """Have jobs done, after a refusal not at once, and look for answers."""
+        is_time = monotonic() >= self._next_try
+        if self._complete is None:
+            while is_time and self._waiting and self._worker.has_room:
+                self._worker.give(self._waiting.popleft())
+            self._answers.extend(self._worker.answers())
+        elif is_time and self._waiting:
+            self._answers.append(self._complete(self._waiting.popleft()))
 
     def _finish(self, answer: Answer, journal: Journal, composers: dict[str, Composer]) -> None:
         queued = answer.job
         if answer.problem:
             self._answers.popleft()
             self._waiting.append(queued)
-            raise OSError(answer.problem, "a file cannot be written")
+            self._refusal = OSError(answer.problem, "a file cannot be written")
+            self._next_try = monotonic() + _RETRY_AFTER_S
+            return
         source = self._sources[queued.run]
         stream, _ = source.cursor(queued.cursor)
         line = composers[queued.run].line(queued.seq, queued.time_ns, b"", TAIL, 0, answer.rest)
@@ -84,6 +106,7 @@ class Backlog:
         self._answers.popleft()
         _discard(queued)
         source.end_job(queued.seq, answer.is_rejected)
+        self._refusal = None
 
     def close(self) -> None:
         """Let the worker go."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, monotonic_ns
@@ -53,7 +54,7 @@ class Source:
         self.said_dropped = False
         """Whether this writer has said what `dropped` tells."""
         self.already: set[int] = set()
-        """Numbers of events from the tail on that are in their streams: appended before a crash or an error."""
+        """Numbers of events from the tail on that are in their streams, or taken as jobs: before a crash or an error."""
         self._jobs: dict[int, int] = {}
         """Number, and a position before its frame, of each event that a worker completes."""
         self._cursors: dict[int, tuple[str, bytes]] = {}
@@ -127,9 +128,10 @@ class Source:
         self._words[f.W_REJECTED] += is_rejected
         self._update_complete()
 
-    def adopt_job(self, seq: int) -> None:
-        """Note a job of an earlier writer: nobody knows where its frame was."""
-        self._jobs[seq] = self._words[f.W_COMPLETE]
+    def adopt_jobs(self, seqs: Iterable[int]) -> None:
+        """Note the jobs of an earlier writer, all there are: nobody knows where their frames were."""
+        self._jobs = dict.fromkeys(seqs, self._words[f.W_COMPLETE])
+        self._update_complete()  # it may have died before it did so
 
     def _update_complete(self) -> None:
         self._words[f.W_COMPLETE] = min(self._jobs.values(), default=self._words[f.W_TAIL])

@@ -190,7 +190,7 @@ class Writer:
         source.rewind(0)
         first = waiting[0].seq if waiting else sys.maxsize
         source.already = self._journal.resume(source.run, source.streams(), first)
-        self._backlog.adopt(source, self._journal.last_seqs(source.run))
+        self._backlog.adopt(source, first, self._journal.last_seqs(source.run))
         source.is_new = True
 
     def _drain(self, source: Source) -> bool:
@@ -272,7 +272,7 @@ class Writer:
             self._backlog.take(source, Path(os.fsdecode(frame.payload)), frame.seq, frame.time_ns, frame.cursor)
         except FileNotFoundError:
             self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
-            source.already.add(frame.seq)
+        source.already.add(frame.seq)  # until the ring has let go of it, it is not done either: it would be taken again
 
     def _work(self) -> bool:
         return self._backlog.work(self._journal, self._composers)
@@ -287,8 +287,8 @@ class Writer:
 
     def _verdicts(self) -> None:
         for path, source in list(self._sources.items()):
-            if not source.is_empty or source.has_jobs:
-                continue
+            if not source.is_new or not source.is_empty or source.has_jobs:
+                continue  # where it has not caught up with an earlier writer, it does not know what is left
             if source.is_ended or source.owner.is_gone():
                 if not source.is_empty:
                     continue  # it published its last events between the two looks
@@ -333,7 +333,7 @@ class Writer:
             self._next_sync = monotonic() + SYNC_EVERY_S
 
     def _sync(self) -> None:
-        positions = [(source, source.complete) for source in self._sources.values()]
+        positions = [(source, source.complete) for source in self._sources.values() if source.is_new]
         self._journal.sync()
         for source, position in positions:
             source.synced(position)
