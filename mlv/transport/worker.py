@@ -29,6 +29,7 @@ DEADLINE_S = 900.0
 """How long one job may take."""
 _MOST_DEATHS = 3
 """Workers may be killed for reasons of their own, such as too little memory; a job that three died of is given up."""
+_DYING_WITHIN_S = 5.0
 _NICENESS = 5
 """Training goes first where there are fewer processors than work."""
 _PROGRAM = f"""
@@ -62,6 +63,8 @@ def complete(folder: Path, queued: Queued) -> Answer:
         return _lost(queued, f"its spool file is gone: {error.filename}")
     except ValueError as error:
         return _lost(queued, f"its spool file {error}")
+    except OSError as error:
+        return Answer(queued, b"", False, error.errno or EIO)
     try:
         rest = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
     except OSError as error:
@@ -107,7 +110,11 @@ class Worker:
         if not self._given:
             self._began = monotonic()
         self._given.append(job)
-        self._send(job)
+        if self._process is not None:
+            self._send(job)
+        elif self._start():
+            for waiting in self._given:  # also those that were to be done in this process
+                self._send(waiting)
 
     def answers(self) -> list[Answer]:
         """The answers that are there now, in the order of the jobs."""
@@ -126,34 +133,36 @@ class Worker:
 
     def close(self) -> None:
         """Let the worker go; what it has in hand stays in the spool."""
+        from subprocess import TimeoutExpired
+
         process, self._process = self._process, None
         self._given.clear()
         self._received.clear()
         if process is not None and process.stdin is not None and process.stdout is not None:
             process.kill()
-            process.wait()
+            with suppress(TimeoutExpired):  # a disk that hangs holds it
+                process.wait(_DYING_WITHIN_S)
             for pipe in (process.stdin, process.stdout):
                 with suppress(OSError):
                     pipe.close()
 
     def _send(self, job: Queued) -> None:
-        process = self._process or self._start()
-        if process is not None and process.stdin is not None:
+        if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):  # gone: found out when its answer is looked for
-                process.stdin.write(orjson.dumps([str(self._folder), job.run, job.seq, str(job.path)]) + b"\n")
+                self._process.stdin.write(orjson.dumps([str(self._folder), job.run, job.seq, str(job.path)]) + b"\n")
 
-    def _start(self) -> Popen[bytes] | None:
-        """Start the process; where that is impossible, the jobs are done in this one."""
+    def _start(self) -> bool:
+        """Start the process; False where that is impossible: then jobs are done in this one."""
         from subprocess import PIPE, Popen  # only where there is a job
 
         command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()]
         try:
             self._process = Popen(command, stdin=PIPE, stdout=PIPE, bufsize=0, cwd="/", close_fds=True)
         except OSError:
-            return None
+            return False
         if self._process.stdout is not None:
             os.set_blocking(self._process.stdout.fileno(), False)
-        return self._process
+        return True
 
     def _receive(self) -> bool:
         """Read what there is; whether the worker is still there."""
@@ -209,8 +218,10 @@ def main() -> None:
         folder, run, seq, path = orjson.loads(line)
         answer = complete(Path(folder), Queued(run, seq, 0, 0, Path(path)))
         code = -answer.problem or (_REJECTED if answer.is_rejected else _DONE)
-        with suppress(BrokenPipeError):  # the writer is gone; the next one gives the job again
+        try:
             _write(answers, code, answer.rest)
+        except BrokenPipeError:
+            os._exit(0)  # the writer is gone; the next one gives this job again, and what still waits in the pipe
 
 
 def _write(answers: Any, code: int, rest: bytes) -> None:

@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import signal
+import subprocess
 import time
 from functools import partial
 
@@ -20,7 +21,8 @@ from mlv.transport import worker as workers
 from mlv.transport import writer
 from mlv.transport.backlog import Backlog
 from mlv.transport.source import Source
-from mlv.transport.worker import complete
+from mlv.transport.spool import Queued
+from mlv.transport.worker import Worker, complete
 from transport.rig import GONE, LOG, VAL, Rig
 
 ENDED, KILLED = "rended1234", "rkilled123"
@@ -201,3 +203,50 @@ def test_a_job_that_is_refused_for_ever(tmp_path, monkeypatch):
 
     assert rig.serve() == 0
     rig.assert_all_there(STATUSES)
+
+
+def test_a_job_that_cannot_be_read(tmp_path, monkeypatch):
+    """A spool file that the system cannot open at the moment is read later."""
+    rig = two_runs(tmp_path / "exp")
+    limit = iter(range(3))
+    read_job = workers.read_job
+
+    def sometimes(path):
+        if next(limit, None) is not None:
+            raise OSError(errno.EMFILE, "too many open files")
+        return read_job(path)
+
+    monkeypatch.setattr(workers, "read_job", sometimes)
+
+    assert rig.serve_here()
+    rig.assert_all_there(STATUSES)
+
+
+# Workers.
+
+
+def test_a_worker_that_starts_late(tmp_path, monkeypatch):
+    """Where no process can be started for a while, every answer is still that of its job."""
+    (tmp_path / "exp").mkdir()
+    popen, limit = subprocess.Popen, iter(range(1))
+
+    def sometimes(*arguments, **options):
+        if next(limit, None) is not None:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return popen(*arguments, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", sometimes)
+    worker = Worker(tmp_path / "exp")
+    jobs = [Queued("rjobs12345", seq, 0, 0, tmp_path / f"{seq}.job") for seq in (1, 2, 3)]
+    for job in jobs:
+        job.path.write_bytes(b"".join(a_job(job.seq).pack()))
+        worker.give(job)
+
+    found = []
+    deadline = time.monotonic() + 20
+    while len(found) < len(jobs) and time.monotonic() < deadline:
+        found += worker.answers()
+    worker.close()
+
+    assert [answer.job for answer in found] == jobs
+    assert all(b'"step":%d,' % answer.job.seq in answer.rest for answer in found)
