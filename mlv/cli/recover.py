@@ -68,7 +68,7 @@ def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
     try:
         before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
         drained = [recovery.drain_spool(folder, place, timeout_s) for place in places]
-        done.is_done = recovery.settle_stale(folder) and all(drained)
+        done.is_done = recovery.settle_stale(folder, places) and all(drained)
         for stream in layout.streams_in(folder):
             _count_news(done, folder, stream, before.get(stream, 0))
     except OSError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
@@ -62,10 +62,14 @@ def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
         sleep(0.01)
 
 
-def settle_stale(folder: Path) -> bool:
-    """Give verdicts and seals to runs whose writer died with them; False if the folder refuses."""
+def settle_stale(folder: Path, places: Iterable[Path] = ()) -> bool:
+    """Give verdicts and seals to runs whose writer died with them; False if the folder refuses.
+
+    Where rings are left, in these spools or in those that are known for the folder, all is left to who drains them: it goes
+    by what the dead writer's streams hold, and must be the one to take them over.
+    """
     streams = claims.stale(folder)
-    if not streams:
+    if not streams or any(map(spool.rings_in, {*places, *spool.find(folder, Owner.current())})):
         return True
     journal = Journal(folder)
     try:

@@ -87,6 +87,9 @@ class Writer:
         """
         try:
             return self._serve(wait, until)
+        except BaseException:
+            self._give_up()  # the process may live on: somebody interrupts `rescue`
+            raise
         finally:
             self._backlog.close()
 

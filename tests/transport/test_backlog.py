@@ -12,13 +12,15 @@ import subprocess
 import time
 from functools import partial
 
-from contracts.evidence import arrays, assert_complete, events, payloads
+import pytest
+from contracts.evidence import arrays, assert_complete, events, files, payloads
 from store.faults import Faulty, failing
 
+from mlv.encoding import TAIL, dumps, head
 from mlv.media import array as arrays_of
 from mlv.media.jobs import Job
+from mlv.transport import recovery, writer
 from mlv.transport import worker as workers
-from mlv.transport import writer
 from mlv.transport.backlog import Backlog
 from mlv.transport.source import Source
 from mlv.transport.spool import Queued
@@ -220,6 +222,39 @@ def test_a_job_that_cannot_be_read(tmp_path, monkeypatch):
 
     assert rig.serve_here()
     rig.assert_all_there(STATUSES)
+
+
+# Interrupted.
+
+
+def test_recovery_that_is_interrupted(tmp_path):
+    """Ctrl-C while jobs are done in the user's process leaves them, and the streams, to whoever comes, also to this process."""
+    rig = two_runs(tmp_path / "exp")
+
+    def interrupt(queued):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rig.serve_here(complete=interrupt)
+
+    assert rig.serve_here(until_s=5)
+    rig.assert_all_there(STATUSES)
+    assert [path.name for path in files(rig.folder)] == ["log.jsonl", "val.log.jsonl"]
+
+
+def test_recovery_that_runs_out_of_time(tmp_path, monkeypatch):
+    """What is not done in time is no reason for a verdict: there is one, and it comes last."""
+    rig = JobRig(tmp_path / "exp")
+    channel = rig.ring(KILLED, GONE)
+    channel.put(LOG, TAIL, 0, head("run_started", "") + b'"data":%s}' % dumps({"exp": "", "process": GONE.to_data()}))
+    rig.log(channel, 15)
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "complete", lambda folder, queued: time.sleep(0.2) or complete(folder, queued))
+        assert not recovery.recover(rig.folder, timeout_s=0.1)
+
+    assert recovery.recover(rig.folder)
+
+    rig.assert_all_there({KILLED: "killed"})
 
 
 # Workers.
