@@ -63,8 +63,11 @@ class Injected:
         sys.setprofile(self._profile)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         sys.setprofile(None)
+        # What a profile function raises where a with block ends may confuse CPython: the interpreter then calls a traceback.
+        if isinstance(error, TypeError) and "'traceback' object is not callable" in str(error):
+            raise Interruption from error
 
 
 def _is_within_mlv(frame: Any) -> bool:
