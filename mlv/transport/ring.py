@@ -185,6 +185,8 @@ class Ring:
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
         self._spilled_bytes = 0
+        self._private: set[Path] = set()
+        """Places that were looked at: only this user can enter them."""
         """That were put into the spools since those that wait there were counted."""
         self._crowded_until: float | None = None
         self._launched_at = monotonic()
@@ -455,11 +457,14 @@ class Ring:
         for place in self._candidates:
             path = place / name
             try:
-                spool.prepare(place)
+                if place not in self._private:
+                    spool.prepare(place)
+                    self._private.add(place)  # nobody else can make it theirs
                 _write_new(path, parts)
                 self._spilled_bytes += size
                 return path
             except OSError:
+                self._private.discard(place)  # removed, perhaps
                 if not self._is_abandoned:
                     with suppress(OSError):
                         path.unlink()
