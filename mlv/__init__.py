@@ -38,6 +38,7 @@ from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.checkpoint import Checkpoint
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
+from mlv.experiment.many import Experiments, find
 from mlv.experiment.subexp import init_sub_exp
 from mlv.query.whence import whence
 from mlv.store.references import ExpRef, FileRef
@@ -53,6 +54,7 @@ __all__ = [
     "Exp",
     "ExpRef",
     "ExperimentExists",
+    "Experiments",
     "ExtraNotFound",
     "ExtraUnusable",
     "FileExists",
@@ -80,6 +82,7 @@ __all__ = [
     "WritingStalled",
     "add_arguments_to",
     "exp_from_args",
+    "find",
     "init_sub_exp",
     "whence",
 ]

@@ -19,6 +19,7 @@ PROMISED = {
     mlv.Checkpoint: "path step metrics sha256 size save load reference",
     mlv.Logger: "metrics metric value describe debug info warning error exception sub parent root name at each span __call__",
     mlv.Event: "run seq time type name step at data",
+    mlv.Experiments: "__iter__ __len__ __getitem__ frame",
     mlv.FileRef: "host path size modified sha256",
     mlv.ExpRef: "id path name",
 }
@@ -29,6 +30,7 @@ SIGNATURES = {
     mlv.FileRef: "path",
     mlv.ExpRef: "exp",
     mlv.whence: "path root",
+    mlv.find: "root kind where tags",
     mlv.init_sub_exp: "checkpoint kind name params tags notes",
     mlv.add_arguments_to: "parser",
     mlv.exp_from_args: "args kind args_to_ignore params",

@@ -67,8 +67,10 @@ def _type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
     return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
 
 
-def read_state(folder: Path, streams: Iterable[str] | None = None) -> State:
-    """The state of an experiment after all that its streams hold."""
+def read_state(
+    folder: Path, streams: Iterable[str] | None = None, also: Callable[[str, bytes], object] = lambda stream, line: None
+) -> State:
+    """The state of an experiment after all that its streams hold; `also` is given each stream and line, to share the pass."""
     names = layout.streams_in(folder) if streams is None else list(streams)
     lines = Lines(folder, names, STRUCTURAL)
     wanted = _type_filter(STRUCTURAL)
@@ -77,6 +79,7 @@ def read_state(folder: Path, streams: Iterable[str] | None = None) -> State:
     for stream in names:
         for start, line in Lines(folder, [stream]).raw(stream):
             last[line[8 : line.find(b'"', 8)]] = (stream, line)
+            also(stream, line)
             if wanted(line) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(sorted(events, key=lambda event: event.time))

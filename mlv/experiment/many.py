@@ -1,0 +1,176 @@
+"""Many experiments at once: found below a folder, lazily, and read as one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, overload
+
+from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
+from mlv.experiment import identity
+from mlv.experiment.exp import Exp
+from mlv.experiment.making import checked_path
+from mlv.notices import warn
+from mlv.query import table
+from mlv.query.digest import Digest, fingerprint, read_digest
+from mlv.store import layout
+
+Watch = Callable[[Sequence[Path], str], Iterable[Path]]
+"""Goes through folders, and may show how far it is; the text says what is done."""
+
+
+def find(
+    root: str | os.PathLike[str], kind: str | None = None, where: str | None = None, tags: str | Iterable[str] | None = None
+) -> Experiments:
+    """The experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
+
+    Args:
+        root: A folder that holds experiments, at any depth.
+        kind: Only experiments of this kind.
+        where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`.
+        tags: Only experiments that have this tag, or all of these.
+
+    Raises:
+        InvalidArgument: The root is no folder, or the kind, the predicate or a tag is no text.
+    """
+    folder = checked_path(root, "root")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InvalidArgument(f"root {str(root)!r} {what}: give a folder that holds experiments", root=str(root))
+    wanted = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    for what, value in (("kind", kind), ("where", where), *(("tag", tag) for tag in wanted)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgument(f"{what}={value!r} is of type {type(value).__name__}: give a text", value=value)
+    return Experiments(folder, _Choice(kind, where, frozenset(wanted)), _Reader())
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which experiments are wanted."""
+
+    kind: str | None
+    where: str | None
+    tags: frozenset[str]
+
+
+class _Reader:
+    """Reads experiments, and again only those that have changed since."""
+
+    def __init__(self) -> None:
+        self._metas: dict[Path, identity.Meta] = {}
+        self._digests: dict[Path, tuple[Any, Digest]] = {}
+
+    def meta(self, folder: Path) -> identity.Meta | None:
+        """The meta.json of an experiment; None, and a warning, where it cannot be read."""
+        try:
+            found = self._metas.get(folder) or identity.read_meta(folder)
+        except NotAnExperiment as error:
+            warn(str(error), MlvWarning)
+            return None
+        return self._metas.setdefault(folder, found)
+
+    def digest(self, folder: Path) -> Digest | None:
+        """An experiment as a whole, as it is now; None where its meta.json cannot be read."""
+        meta = self.meta(folder)
+        if meta is None:
+            return None
+        now = fingerprint(folder)
+        before = self._digests.get(folder)
+        if before is None or before[0] != now:
+            before = self._digests[folder] = (now, read_digest(folder, meta.id, meta.content))
+        return before[1]
+
+
+class Experiments:
+    """Experiments below a folder, in the order of their paths: iterate, `len`, take one or a slice, or read them as a table."""
+
+    def __init__(
+        self, root: Path, choice: _Choice, reader: _Reader, folders: Sequence[Path] | None = None, watch: Watch | None = None
+    ) -> None:
+        self._root, self._choice, self._reader = root, choice, reader
+        self._folders = folders
+        self._watch: Watch = watch or (lambda folders, what: folders)
+
+    def watched(self, watch: Watch) -> Experiments:
+        """The same experiments, with a view on long readings."""
+        return Experiments(self._root, self._choice, self._reader, self._folders, watch)
+
+    # One after the other.
+
+    @property
+    def paths(self) -> list[Path]:
+        """The folders of the experiments."""
+        if self._folders is None:
+            self._folders = list(self._walk())
+        return list(self._folders)
+
+    def __iter__(self) -> Iterator[Exp]:
+        return map(Exp.open, self._walk() if self._folders is None else self._folders)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Exp: ...
+    @overload
+    def __getitem__(self, place: slice) -> Experiments: ...
+    def __getitem__(self, place: int | slice) -> Exp | Experiments:
+        if isinstance(place, slice):
+            return self._of(self.paths[place])
+        return Exp.open(self.paths[place])
+
+    def __repr__(self) -> str:
+        count = "" if self._folders is None else f"{len(self._folders)} "
+        return f"<{count}experiments at and below {str(self._root)!r}>"
+
+    # As one table.
+
+    def frame(self, *, stats: Iterable[str] = ()) -> Any:
+        """A pandas DataFrame with a row per experiment.
+
+        Columns: `id name kind status path created started duration_s tags parent`, a `params.NAME` for each param (nested
+        ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+
+        Args:
+            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count`.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+            InvalidArgument: A stat is unknown.
+            NotAnExperiment: There is none below the root.
+        """
+        return table.frame(self.digests(), tuple(stats), datetime.now(timezone.utc))
+
+    def digests(self) -> list[Digest]:
+        """Each experiment as a whole, as it is now.
+
+        Raises:
+            NotAnExperiment: There is none below the root.
+        """
+        self._check_any()
+        found = map(self._reader.digest, self._watch(self.paths, "reading experiments"))
+        return [digest for digest in found if digest is not None]
+
+    def _of(self, folders: Sequence[Path]) -> Experiments:
+        return Experiments(self._root, self._choice, self._reader, folders, self._watch)
+
+    def _walk(self) -> Iterator[Path]:
+        """Folders of those that are wanted."""
+        return (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
+
+    def _is_wanted(self, folder: Path) -> bool:
+        meta = self._reader.meta(folder)
+        if meta is None or (self._choice.kind is not None and meta.content.get("kind") != self._choice.kind):
+            return False
+        if not self._choice.tags:
+            return True
+        digest = self._reader.digest(folder)
+        return digest is not None and self._choice.tags <= set(digest.tags)
+
+    def _check_any(self) -> None:
+        if not self.paths and next(layout.walk(self._root), None) is None:
+            text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
+            raise NotAnExperiment(text, path=str(self._root))
