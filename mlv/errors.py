@@ -7,6 +7,7 @@ MlvError
 ├── InvalidStep          (TypeError)          a step is not a number
 ├── InvalidParams        (TypeError)          params are not mapping-like, or hold a value without a JSON form
 ├── InvalidPattern       (ValueError)         a regular expression or a pattern over names cannot be read
+├── QueryFailed          (ValueError)         a query or predicate of SQL cannot be run
 ├── ParamsConflict       (ValueError)         params differ from those the experiment was made with
 ├── UnknownParam         (KeyError)           the experiment has no param of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
@@ -92,6 +93,10 @@ class InvalidParams(MlvError, TypeError):
 
 class InvalidPattern(MlvError, ValueError):
     """A regular expression or a pattern over names cannot be read."""
+
+
+class QueryFailed(MlvError, ValueError):
+    """A query or a predicate of SQL cannot be run."""
 
 
 class ParamsConflict(MlvError, ValueError):

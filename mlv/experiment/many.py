@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NoReturn, overload
 
 from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
 from mlv.experiment import identity
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
-from mlv.query import table
+from mlv.query import sql, table
 from mlv.query.digest import Digest, fingerprint, read_digest
 from mlv.store import layout
 
@@ -144,14 +144,30 @@ class Experiments:
         """
         return table.frame(self.digests(), tuple(stats), datetime.now(timezone.utc))
 
+    def sql(self, query: str) -> sql.Result:
+        """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
+
+        In `experiments`, `params` and `metrics` are structs: `params.lr`, `metrics.acc.max`, `metrics."test/loss".min`.
+
+        Raises:
+            QueryFailed: DuckDB does not accept it, or it gives no table.
+            MissingExtra: duckdb or pyarrow is not installed.
+            NotAnExperiment: There is none below the root.
+        """
+        return sql.query(query, self.digests)
+
     def digests(self) -> list[Digest]:
         """Each experiment as a whole, as it is now.
 
         Raises:
             NotAnExperiment: There is none below the root.
         """
-        self._check_any()
-        found = map(self._reader.digest, self._watch(self.paths, "reading experiments"))
+        if not self.paths and next(layout.walk(self._root), None) is None:
+            self._refuse_none()
+        return self._digests_of(self.paths)
+
+    def _digests_of(self, folders: Sequence[Path]) -> list[Digest]:
+        found = map(self._reader.digest, self._watch(folders, "reading experiments"))
         return [digest for digest in found if digest is not None]
 
     def _of(self, folders: Sequence[Path]) -> Experiments:
@@ -159,7 +175,15 @@ class Experiments:
 
     def _walk(self) -> Iterator[Path]:
         """Folders of those that are wanted."""
-        return (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
+        folders = (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
+        return folders if self._choice.where is None else iter(self._matching(list(folders), self._choice.where))
+
+    def _matching(self, folders: Sequence[Path], where: str) -> list[Path]:
+        """Those of which a predicate holds."""
+        found = self._digests_of(folders)
+        if not found and next(layout.walk(self._root), None) is None:
+            self._refuse_none()
+        return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]
 
     def _is_wanted(self, folder: Path) -> bool:
         meta = self._reader.meta(folder)
@@ -170,7 +194,6 @@ class Experiments:
         digest = self._reader.digest(folder)
         return digest is not None and self._choice.tags <= set(digest.tags)
 
-    def _check_any(self) -> None:
-        if not self.paths and next(layout.walk(self._root), None) is None:
-            text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
-            raise NotAnExperiment(text, path=str(self._root))
+    def _refuse_none(self) -> NoReturn:
+        text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
+        raise NotAnExperiment(text, path=str(self._root))
