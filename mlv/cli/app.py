@@ -66,6 +66,10 @@ _Types = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--type", "-t", metavar="TYPE", help="One type only; may be given several times.", show_default=False),
 ]
+_Where = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--where", metavar="SQL", help="Only where this holds: 'params.lr < 0.1'.", show_default=False),
+]
 _Name = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
@@ -95,16 +99,32 @@ def options(
 
 
 @app.command("ls")
-def ls(root: _Root = Path("."), as_json: _Json = False) -> None:
+def ls(
+    root: _Root = Path("."),
+    where: _Where = None,
+    sort: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: the greatest first.", show_default=False),
+    ] = None,
+    columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--columns", metavar="A,B", help="Columns, such as name,params.lr,metrics.acc.max.", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
     """List the experiments at and below a folder.
 
     Status, start and duration are those of the latest run.
 
-    Sub-experiments stand below the experiment that they lie in.
+    Sub-experiments stand below the experiment that they lie in, but in a list that is chosen or sorted.
     """
-    from mlv.cli import choose, ls
+    from mlv.cli import choose, chosen, ls
 
-    ls.run(choose.checked_root(root), as_json)
+    root = choose.checked_root(root)
+    if where is None and sort is None and columns is None:
+        ls.run(root, as_json)
+    else:
+        chosen.run(root, as_json, where=where, sort=sort, columns=columns)
 
 
 @app.command("show")
@@ -192,3 +212,21 @@ def recover(
 
     if not recover.run(choose.checked_root(root), timeout, as_json):
         raise typer.Exit(_NOT_WELL)
+
+
+@app.command("sql")
+def sql(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to look in, at any depth.", show_default=False)],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A select of DuckDB's SQL.", show_default=False)],
+    as_json: _Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask SQL of the experiments at and below a folder.
+
+    The views are experiments, runs, events, metrics and files.
+
+    Params and metrics are structs: select name, params.lr, metrics."test/loss".min from experiments
+    """
+    from mlv.cli import choose, sql
+
+    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)

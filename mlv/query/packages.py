@@ -1,4 +1,4 @@
-"""Optional packages of the readers, each imported where it is used."""
+"""Packages that reading needs only for some of its answers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from mlv.errors import MissingExtra
 
 
-def needed(module: str, extra: str, what: str) -> Any:
-    """Import a package of an extra.
+def package(module: str, extra: str = "frame") -> Any:
+    """A module of an optional package, imported now.
 
     Raises:
-        MissingExtra: It is not installed; the text says how to.
+        MissingExtra: It is not installed, or cannot be imported; the text names the extra to install.
     """
     try:
         return import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        text = f"{what} needs {package}: pip install mlvlogger[{extra}]"
-        raise MissingExtra(text, package=package, extra=extra) from error
+        name = module.partition(".")[0]
+        text = f"this needs {name}, which cannot be imported ({error}): pip install mlvlogger[{extra}]"
+        raise MissingExtra(text, package=name, extra=extra) from error

@@ -15,7 +15,7 @@ from mlv.encoding import TAG, BadLine, event_from_line
 from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
-from mlv.query.packages import needed
+from mlv.query.packages import package
 from mlv.query.structs import column, distinct, struct
 from mlv.query.table import moment
 from mlv.store import layout
@@ -57,7 +57,7 @@ class Result:
         Raises:
             MissingExtra: pandas is not installed.
         """
-        needed("pandas", "frame", "df()")
+        package("pandas")
         return self._table.to_pandas()
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
@@ -106,8 +106,8 @@ class _Session:
     """One connection, and the names that it knows."""
 
     def __init__(self) -> None:
-        needed("pyarrow", "sql", "SQL")
-        self._duckdb = needed("duckdb", "sql", "SQL")
+        package("pyarrow", "sql")
+        self._duckdb = package("duckdb", "sql")
         self._connection = self._duckdb.connect(config=_SETTINGS)
         self._connection.execute("set TimeZone = 'UTC'")
         self._known: set[str] = set()
@@ -301,7 +301,7 @@ def _lines(digest: Digest, containing: bytes = b"") -> Iterator[tuple[str, dict[
 
 def _typed(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Columns whose type does not depend on what stands in them."""
-    pa = needed("pyarrow", "sql", "SQL")
+    pa = package("pyarrow", "sql")
     types = {"seq": pa.int64(), "size": pa.int64(), "step": pa.float64(), "time": pa.timestamp("us", tz="UTC")}
     return {name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()}
 
@@ -311,22 +311,22 @@ def _of(digests: Sequence[Digest]) -> dict[str, Any]:
 
 
 def _table(columns: Mapping[str, Any]) -> Any:
-    pa = needed("pyarrow", "sql", "SQL")
+    pa = package("pyarrow", "sql")
     arrays = [column(values) if isinstance(values, list) else values for values in columns.values()]
     return pa.table(arrays, names=distinct(columns))
 
 
 def _texts(values: Iterable[Any]) -> Any:
-    pa = needed("pyarrow", "sql", "SQL")
+    pa = package("pyarrow", "sql")
     return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _numbers(values: Iterable[float | None]) -> Any:
-    return needed("pyarrow", "sql", "SQL").array(list(values), "float64")
+    return package("pyarrow", "sql").array(list(values), "float64")
 
 
 def _moments(values: Iterable[datetime | None]) -> Any:
-    pa = needed("pyarrow", "sql", "SQL")
+    pa = package("pyarrow", "sql")
     return pa.array(list(values), pa.timestamp("us", tz="UTC"))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlv.encoding import TAG, Conversion, dumps
-from mlv.query.packages import needed
+from mlv.query.packages import package
 
 _LARGEST = 2**63
 
@@ -17,7 +17,7 @@ def column(values: Sequence[Any]) -> Any:
     All of one kind keep it: booleans, integers, numbers, texts, lists, mappings (a struct with the keys of all). The rest is
     text: a text as it is, anything else as its JSON.
     """
-    pa = needed("pyarrow", "sql", "an Arrow table")
+    pa = package("pyarrow", "sql")
     present = [value for value in values if value is not None]
     kinds = {_kind(value) for value in present}
     if not present:
@@ -37,7 +37,7 @@ def column(values: Sequence[Any]) -> Any:
 
 def struct(children: Mapping[str, Any], is_null: Sequence[bool]) -> Any:
     """An array of structs; keys that SQL takes for equal, as it does not look at case, are numbered."""
-    pa = needed("pyarrow", "sql", "an Arrow table")
+    pa = package("pyarrow", "sql")
     return pa.StructArray.from_arrays(list(children.values()), distinct(children), mask=pa.array(is_null, pa.bool_()))
 
 

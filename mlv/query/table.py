@@ -9,7 +9,7 @@ from typing import Any
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.query.digest import STATS, Digest
-from mlv.query.packages import needed
+from mlv.query.packages import package
 
 _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
 
@@ -24,20 +24,28 @@ def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any
     for stat in stats:
         if stat not in STATS:
             raise InvalidArgument(f"stats has {stat!r}: give some of {', '.join(STATS)}", stat=stat)
-    pandas = needed("pandas", "frame", "frame()")
-    rows = [
+    pandas = package("pandas")
+    found = rows(digests, stats, now)
+    return pandas.DataFrame(found, columns=columns(found))
+
+
+def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list[dict[str, Any]]:
+    """A mapping per experiment, by the names of the columns; of what an experiment lacks it has no key."""
+    return [
         {**_fixed(digest, now), **_params(digest), **dict(_metrics(digest, stats)), **_captured(digest)} for digest in digests
     ]
-    columns = dict.fromkeys(column for row in rows for column in row)
-    ordered = sorted(columns, key=_place)
-    return pandas.DataFrame(rows, columns=ordered)
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of all rows; params stand together, as do metrics, whichever experiment had them first."""
+    return sorted(dict.fromkeys(column for row in rows for column in row), key=_place)
+
+
+_GROUPS = ("params.", "metrics.", "git.", "machine.")
 
 
 def _place(column: str) -> int:
-    """Params stand together, as do metrics, whichever experiment had them first."""
-    return next(
-        (place for place, begin in enumerate(("params.", "metrics.", "git.", "machine."), 1) if column.startswith(begin)), 0
-    )
+    return next((place for place, begin in enumerate(_GROUPS, 1) if column.startswith(begin)), 0)
 
 
 def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
