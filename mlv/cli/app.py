@@ -214,6 +214,19 @@ def recover(
         raise typer.Exit(_NOT_WELL)
 
 
+@app.command("compare")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    as_json: _Json = False,
+    root: _Below = Path("."),
+) -> None:
+    """Show what differs between two experiments: params, git, packages, machine and final metrics."""
+    from mlv.cli import choose, compare
+
+    compare.run(choose.experiment(a, root), choose.experiment(b, root), as_json)
+
+
 @app.command("sql")
 def sql(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to look in, at any depth.", show_default=False)],

@@ -15,9 +15,11 @@ from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
 from mlv.query import sql, table
+from mlv.query.compare import Difference, compare
 from mlv.query.digest import Digest, fingerprint, read_digest
 from mlv.store import layout
 
+_LEAST_OF_ID = 4
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
 """Goes through folders, and may show how far it is; the text says what is done."""
 
@@ -152,9 +154,25 @@ class Experiments:
         Raises:
             QueryFailed: DuckDB does not accept it, or it gives no table.
             MissingExtra: duckdb or pyarrow is not installed.
-            NotAnExperiment: There is none below the root.
+            NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return sql.query(query, self.digests)
+        return sql.query(query, self._some)
+
+    def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
+        """What differs between two experiments, by section (`params git packages machine metrics`) and name.
+
+        Args:
+            a: One of these experiments: an `Exp`, its path, its name, the beginning of its ID, or its place among these.
+            b: Another one.
+
+        Returns:
+            For each name the pair of values; `mlv.query.compare.ABSENT` stands where an experiment has none. Of metrics the last values.
+
+        Raises:
+            NotAnExperiment: None of these is meant.
+            InvalidArgument: Several are meant.
+        """
+        return compare(self._meant(a), self._meant(b))
 
     def digests(self) -> list[Digest]:
         """Each experiment as a whole, as it is now.
@@ -165,6 +183,37 @@ class Experiments:
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         return self._digests_of(self.paths)
+
+    def _meant(self, given: Any) -> Digest:
+        """The one experiment that is meant."""
+        if isinstance(given, int) and -len(self) <= given < len(self):
+            folders = [self.paths[given]]
+        else:
+            path = given.path if isinstance(given, Exp) else given
+            folders = [folder for folder in self.paths if self._is_meant(folder, path)]
+        found = [digest for digest in map(self._reader.digest, folders) if digest is not None]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidArgument(f"{given!r} means {len(found)} of these experiments: give the path", given=given)
+        raise NotAnExperiment(f"{given!r} is none of these experiments: give its path, name or ID", given=given)
+
+    def _is_meant(self, folder: Path, given: Any) -> bool:
+        if not isinstance(given, (str, os.PathLike)):
+            return False
+        if os.path.abspath(given) == os.path.abspath(folder):
+            return True
+        meta = self._reader.meta(folder)
+        text = os.fspath(given)
+        is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
+        return is_id or (meta is not None and meta.content.get("name") == text)
+
+    def _some(self) -> list[Digest]:
+        """Each experiment, one at least."""
+        found = self.digests()
+        if not found:
+            raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
+        return found
 
     def _digests_of(self, folders: Sequence[Path]) -> list[Digest]:
         found = map(self._reader.digest, self._watch(folders, "reading experiments"))

@@ -13,6 +13,7 @@ import orjson
 
 from mlv.encoding import TAG, BadLine, event_from_line
 from mlv.errors import QueryFailed
+from mlv.query import columns
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
@@ -233,7 +234,7 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
 
 def events(digests: Sequence[Digest]) -> Any:
     """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there."""
-    columns: dict[str, list[Any]] = {name: [] for name in _EVENT}
+    cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
     for digest in digests:
         for stream, fields, when in _lines(digest):
             step = fields.get("step")
@@ -242,17 +243,28 @@ def events(digests: Sequence[Digest]) -> Any:
                 float(step) if isinstance(step, (int, float)) else None,
                 *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
             )  # fmt: skip
-            for values, value in zip(columns.values(), row, strict=True):
+            for values, value in zip(cells.values(), row, strict=True):
                 values.append(value)
-    return _table({**columns, **_typed(columns)})
+    return _table(_typed(cells))
 
 
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
 
 
+def metrics(digests: Sequence[Digest]) -> Any:
+    """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
+    pa = package("pyarrow", "sql")
+    parts = []
+    for digest in digests:
+        found = columns.metrics(digest.path)
+        owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
+        parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
+    return pa.concat_tables(parts)
+
+
 def files(digests: Sequence[Digest]) -> Any:
     """A row per reference to a file in an event, in the order of the files."""
-    columns: dict[str, list[Any]] = {name: [] for name in _FILE}
+    cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
         for stream, fields, when in _lines(digest, containing=b'"_mlv":"file"'):
             for place, reference in _references(fields.get("data"), ""):
@@ -262,9 +274,9 @@ def files(digests: Sequence[Digest]) -> Any:
                     float(step) if isinstance(step, (int, float)) else None, place, str(reference.get("path")),
                     size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
                 )  # fmt: skip
-                for values, value in zip(columns.values(), row, strict=True):
+                for values, value in zip(cells.values(), row, strict=True):
                     values.append(value)
-    return _table({**columns, **_typed(columns)})
+    return _table(_typed(cells))
 
 
 _FILE = (
@@ -299,21 +311,21 @@ def _lines(digest: Digest, containing: bytes = b"") -> Iterator[tuple[str, dict[
                 continue
 
 
-def _typed(columns: Mapping[str, list[Any]]) -> dict[str, Any]:
+def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Columns whose type does not depend on what stands in them."""
     pa = package("pyarrow", "sql")
     types = {"seq": pa.int64(), "size": pa.int64(), "step": pa.float64(), "time": pa.timestamp("us", tz="UTC")}
-    return {name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()}
+    return {name: pa.array(values, types.get(name, pa.string())) for name, values in cells.items()}
 
 
 def _of(digests: Sequence[Digest]) -> dict[str, Any]:
     return {"exp": [digest.id for digest in digests], "exp_name": [digest.name for digest in digests]}
 
 
-def _table(columns: Mapping[str, Any]) -> Any:
+def _table(cells: Mapping[str, Any]) -> Any:
     pa = package("pyarrow", "sql")
-    arrays = [column(values) if isinstance(values, list) else values for values in columns.values()]
-    return pa.table(arrays, names=distinct(columns))
+    arrays = [column(values) if isinstance(values, list) else values for values in cells.values()]
+    return pa.table(arrays, names=distinct(cells))
 
 
 def _texts(values: Iterable[Any]) -> Any:
@@ -334,6 +346,7 @@ VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {
     "experiments": experiments,
     "runs": runs,
     "events": events,
+    "metrics": metrics,
     "files": files,
 }
 """Each view, and what reads it."""

@@ -38,10 +38,10 @@ class Lines:
 
     def raw(self, stream: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of the lines that may be of the types wanted."""
-        wanted = _type_filter(self.types) if self.types is not None else None
+        wanted = type_filter(self.types) if self.types is not None else None
         try:
             for start, line in read_lines(self.folder / layout.stream_file(stream), offset):
-                if wanted is None or wanted(line) or not _looks_whole(line):
+                if wanted is None or wanted(line) or not looks_whole(line):
                     yield start, line
         except FileNotFoundError:
             return  # removed, or merged into another, since the streams were listed
@@ -57,12 +57,12 @@ class Lines:
         return event if self.types is None or event.type in self.types else None
 
 
-def _looks_whole(line: bytes) -> bool:
+def looks_whole(line: bytes) -> bool:
     """Whether a line that was not chosen may be passed over in silence: damage is reported whatever was chosen."""
     return line.startswith(b"{") and line.endswith(b"}\n") and b'"type"' in line
 
 
-def _type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
+def type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
     """Whether a line may be of one of the types, decided without parsing it."""
     return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
 
@@ -73,7 +73,7 @@ def read_state(
     """The state of an experiment after all that its streams hold; `also` is given each stream and line, to share the pass."""
     names = layout.streams_in(folder) if streams is None else list(streams)
     lines = Lines(folder, names, STRUCTURAL)
-    wanted = _type_filter(STRUCTURAL)
+    wanted = type_filter(STRUCTURAL)
     last: dict[bytes, tuple[str, bytes]] = {}
     events = []
     for stream in names:

@@ -51,6 +51,11 @@ def rows(root: Path, query: str) -> list[tuple[object, ...]]:
         ("select exception, message from runs where status = 'failed'", [("ValueError", "no")]),
         ("select count(*) from events where type = 'metrics' and exp_name = 'a'", [(3,)]),
         ("select data->>'$.acc' from events where type = 'metrics' and exp_name = 'b' and step = 2", [("0.02",)]),
+        ("select max(value) from metrics where name = 'test/loss' and exp_name = 'b' and step >= 1", [(0.5,)]),
+        (
+            "select e.name, count(*) from experiments e join metrics m on e.id = m.exp group by all order by 1",
+            [("a", 6), ("b", 6), ("subexp_1", 1)],
+        ),
         (
             "select exp_name, path, size from files where type = 'file' order by 1",
             [("a", "files/notes.txt", 1), ("b", "files/notes.txt", 1)],
@@ -172,6 +177,12 @@ def test_where_errors(runs, where, said):
     """A predicate that cannot be evaluated is told of when the experiments are looked for."""
     with pytest.raises(mlv.QueryFailed, match=said):
         list(mlv.find(runs, where=where))
+
+
+def test_sql_of_none(runs):
+    """Where nothing was chosen there are no columns to ask for, and that is said."""
+    with pytest.raises(mlv.NotAnExperiment, match="none of the experiments at or below"):
+        mlv.find(runs, kind="none").sql("select params.lr from experiments")
 
 
 def test_where_of_none(tmp_path):
