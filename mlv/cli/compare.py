@@ -40,8 +40,8 @@ def run(a: Path, b: Path, as_json: bool) -> None:
         table.add_column(styled(words.printable(heading)), overflow="fold")
     for section, pairs in found.items():
         for place, (name, pair) in enumerate(pairs.items()):
-            heading = styled(section if place == 0 else "", "bold")
-            table.add_row(heading, styled(words.printable(name)), *(_cell(value) for value in pair))
+            first_cell = styled(section if place == 0 else "", "bold")
+            table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in pair))
     Screen().show(table)
 
 

@@ -166,7 +166,7 @@ class Experiments:
             b: Another one.
 
         Returns:
-            For each name the pair of values; `mlv.query.compare.ABSENT` stands where an experiment has none. Of metrics the last values.
+            For each name the pair of values, of metrics the last; `mlv.query.compare.ABSENT` where an experiment has none.
 
         Raises:
             NotAnExperiment: None of these is meant.

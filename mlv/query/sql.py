@@ -13,7 +13,6 @@ import orjson
 
 from mlv.encoding import TAG, BadLine, event_from_line
 from mlv.errors import QueryFailed
-from mlv.query import columns
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
@@ -253,6 +252,8 @@ _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "st
 
 def metrics(digests: Sequence[Digest]) -> Any:
     """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
+    from mlv.query import columns  # starts threads: not for what `import mlv` imports
+
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
