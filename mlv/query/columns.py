@@ -8,8 +8,8 @@ from typing import Any
 
 import orjson
 
+from mlv.query import cache
 from mlv.query.packages import package
-from mlv.query.parsing import Parsed, parse
 from mlv.store import layout
 from mlv.store.streams import Skipped
 
@@ -29,7 +29,7 @@ def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list
     pa = package("pyarrow")
     parts = []
     for stream in wanted_streams(folder, streams):
-        found = lines_of(folder, stream)
+        found = cache.read(folder, stream)
         if skipped is not None:
             skipped += found.skipped
         parts += [_exploded(table, layout.logical_stream(stream)) for table in found.tables if table.num_rows]
@@ -39,11 +39,6 @@ def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list
 def wanted_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:
     """The streams with a file; those that second writers made belong to the one whose name they begin with."""
     return [name for name in layout.streams_in(folder) if streams is None or layout.logical_stream(name) in streams]
-
-
-def lines_of(folder: Path, stream: str) -> Parsed:
-    """The lines of type `metrics` of one stream, in the columns of `parsing.schema()`."""
-    return parse(folder, stream)
 
 
 def full_names(prefix: str, keys: str) -> list[str]:

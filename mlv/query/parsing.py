@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
@@ -39,15 +40,18 @@ _MOST_KEYS = 60
 _is_metrics = type_filter(("metrics",))
 
 
-@dataclass
+@dataclass(frozen=True)
 class Parsed:
-    """What a part of a stream holds."""
+    """What a piece of a stream holds."""
 
-    tables: list[Any] = field(default_factory=list)
-    """Tables of `schema()`: a row for each line of type `metrics`. Within a block, plain lines come before the others."""
-    skipped: list[Skipped] = field(default_factory=list)
-    end: int = 0
+    tables: list[Any]
+    """Tables of `schema()`: a row for each line of type `metrics`. Plain lines come before the others."""
+    skipped: list[Skipped]
+    start: int
+    end: int
     """Offset behind the last whole line."""
+    sha256: str
+    """Of the bytes from `start` to `end`."""
 
 
 def schema() -> Any:
@@ -66,21 +70,18 @@ def schema() -> Any:
     ])  # fmt: skip
 
 
-def parse(folder: Path, stream: str, offset: int = 0) -> Parsed:
-    """Read the lines of type `metrics` of one stream, from an offset on; a stream that is gone has none."""
-    result = Parsed(end=offset)
+def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
+    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none."""
 
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
         skipped: list[Skipped] = []
-        return Parsed(parse_block(block, start, stream, skipped), skipped, start + block.rfind(b"\n") + 1)
+        tables = parse_block(block, start, stream, skipped)
+        whole = block.rfind(b"\n") + 1
+        return Parsed(tables, skipped, start, start + whole, hashlib.sha256(memoryview(block)[:whole]).hexdigest())
 
     with suppress(FileNotFoundError):
-        for part in _in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset)):
-            result.tables += part.tables
-            result.skipped += part.skipped
-            result.end = part.end
-    return result
+        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset))
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
@@ -103,7 +104,7 @@ def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) 
     return [_table([_row(event) for event in _events(_lines(block), start, stream, skipped)])]
 
 
-def _in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
+def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     """The results in the order of the pieces, of which only a few are in memory at a time."""
     pieces = iter(pieces)
     first = list(islice(pieces, 2))
