@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,9 +14,10 @@ from mlv.experiment import identity
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
-from mlv.query import sql, table
+from mlv.query import families, sql, table
 from mlv.query.compare import Difference, compare
 from mlv.query.digest import Digest, fingerprint, read_digest
+from mlv.query.families import STATS
 from mlv.store import layout
 
 _LEAST_OF_ID = 4
@@ -64,6 +65,7 @@ class _Reader:
     def __init__(self) -> None:
         self._metas: dict[Path, identity.Meta] = {}
         self._digests: dict[Path, tuple[Any, Digest]] = {}
+        self._by_id: dict[str, Path] | None = None
 
     def meta(self, folder: Path) -> identity.Meta | None:
         """The meta.json of an experiment; None, and a warning, where it cannot be read."""
@@ -84,6 +86,19 @@ class _Reader:
         if before is None or before[0] != now:
             before = self._digests[folder] = (now, read_digest(folder, meta.id, meta.content))
         return before[1]
+
+    def parent(self, root: Path, digest: Digest) -> Digest | None:
+        """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
+        wanted = digest.parent_id
+        if wanted is None:
+            return None
+        given = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
+        if layout.is_experiment(given) and (meta := self.meta(given)) is not None and meta.id == wanted:
+            return self.digest(given)
+        if self._by_id is None:
+            self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
+        found = self._by_id.get(wanted)
+        return None if found is None else self.digest(found)
 
 
 class Experiments:
@@ -173,6 +188,98 @@ class Experiments:
             InvalidArgument: Several are meant.
         """
         return compare(self._meant(a), self._meant(b))
+
+    # Over families.
+
+    def aggregate(
+        self,
+        over: str | Iterable[str] = "seed",
+        metrics: str | Iterable[str] | None = None,
+        x: str | None = "step",
+        stats: Sequence[str] = STATS,
+        ci: float | None = 0.95,
+    ) -> Any:
+        """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
+
+        Experiments are a family if they are equal in kind, params and parents' family, apart from the nuisance keys in `over`.
+        Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
+        there), `diverged` (with NaN or an infinity), `missing` (without any value there), the stats over the finite values,
+        `ci_low` and `ci_high` of the mean. Nothing is filled in between: different grids show as `missing`.
+
+        Args:
+            over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
+            metrics: Names, or patterns over names; None takes all.
+            x: `step`, or a coordinate; of several values at one x a member's latest counts. None takes the last values.
+            stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
+            ci: How sure the interval of the mean is, by Student's t; None leaves it out.
+
+        Raises:
+            InvalidArgument: A param, metric, coordinate or stat is unknown.
+            MissingExtra: pandas or pyarrow is not installed.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        found = self.digests()
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown(found))
+
+    def paired(
+        self,
+        a: str | Mapping[str, Any] | Experiments,
+        b: str | Mapping[str, Any] | Experiments,
+        over: str | Iterable[str] = "seed",
+        *,
+        metrics: str | Iterable[str] | None = None,
+        x: str | None = None,
+        stats: Sequence[str] = ("mean", "std"),
+        ci: float | None = 0.95,
+    ) -> Any:
+        """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
+
+        Columns as in `aggregate`: `count` is the number of pairs that both have a finite value; `only_a` and `only_b` tell how
+        many seeds the other side lacks.
+
+        Args:
+            a: Experiments among these: params and their values, a predicate of SQL, or others found.
+            b: The other side.
+            over: What is equal in a pair, `seed` or several names as in `aggregate`.
+            metrics: As in `aggregate`.
+            x: As in `aggregate`; by default the last values are compared.
+            stats: As in `aggregate`.
+            ci: As in `aggregate`, of the mean difference.
+
+        Raises:
+            InvalidArgument: A side has two experiments with equal seeds, or no seed is common; or as in `aggregate`.
+        """
+        from mlv.query import pooling
+
+        sides = [self._side(side) for side in (a, b)]
+        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, tuple(stats), ci)
+
+    def _side(self, given: Any) -> list[Digest]:
+        if isinstance(given, Experiments):
+            return given.digests()
+        found = self.digests()
+        if isinstance(given, str):
+            return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
+        if not isinstance(given, Mapping):
+            raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
+        params = [families.settings(digest, self._parent_of) for digest in found]
+        for name in given:
+            families.check_setting(name, list(dict.fromkeys(key for one in params for key in one)), "a side")
+        wanted = dict(table.flat(given))
+        return [
+            digest for digest, own in zip(found, params, strict=True)
+            if all(key in own and own[key] == value for key, value in wanted.items())
+        ]  # fmt: skip
+
+    def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
+        """The experiments, while a long reading is watched."""
+        by_path = {digest.path: digest for digest in digests}
+        return (by_path[path] for path in self._watch(list(by_path), "reading metrics"))
+
+    def _parent_of(self, digest: Digest) -> Digest | None:
+        return self._reader.parent(self._root, digest)
 
     def digests(self) -> list[Digest]:
         """Each experiment as a whole, as it is now.
