@@ -243,3 +243,42 @@ def sql(
     from mlv.cli import choose, sql
 
     sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)
+
+
+_Exps = Annotated[
+    list[str], typer.Argument(metavar="EXP...", help="Experiments, or folders that hold some.", show_default=False)
+]
+_Over = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--over", metavar="PARAM", help="What may differ in a family; may be given several times.", show_default="seed"
+    ),
+]
+
+
+@app.command("plot")
+def plot(
+    exps: _Exps,
+    metric: Annotated[
+        list[str],
+        typer.Option("--metric", "-m", metavar="NAME", help="Full name; may be given several times.", show_default=False),
+    ],
+    x: Annotated[str, typer.Option("--x", metavar="NAME", help="The step, or a coordinate.")] = "step",
+    by: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--by", metavar="PARAM", help="The param that the colours tell.", show_default="all that differ"),
+    ] = None,
+    over: _Over = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="FILE", help="Draw into a .png, .svg, .pdf or .html.", show_default="the terminal"),
+    ] = None,
+    root: _Below = Path("."),
+) -> None:
+    """Plot metrics of experiments: a line per family, with a band over its seeds.
+
+    The line is the median, the band reaches from the 10th to the 90th percentile.
+    """
+    from mlv.cli import choose, plot
+
+    plot.run(root, choose.experiments(exps, root), metric, x=x, by=by, over=over or ["seed"], out=out)

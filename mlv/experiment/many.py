@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NoReturn, overload
+from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
 from mlv.experiment import identity
@@ -19,6 +19,9 @@ from mlv.query.compare import Difference, compare
 from mlv.query.digest import Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.store import layout
+
+if TYPE_CHECKING:
+    from mlv.query.lines import Line
 
 _LEAST_OF_ID = 4
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -57,6 +60,11 @@ class _Choice:
     kind: str | None
     where: str | None
     tags: frozenset[str]
+
+
+def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
+    """These experiments, whose parents are looked for below the root."""
+    return Experiments(root, _Choice(None, None, frozenset()), _Reader(), list(dict.fromkeys(folders)))
 
 
 class _Reader:
@@ -255,6 +263,39 @@ class Experiments:
 
         sides = [self._side(side) for side in (a, b)]
         return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, tuple(stats), ci)
+
+    def plot(
+        self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed", *, ax: Any = None
+    ) -> Any:
+        """Draw a metric: a line per family, the median of its members, and a band from their 10th to their 90th percentile.
+
+        The legend tells how many members there are, and how many diverged.
+
+        Args:
+            metric: Full name.
+            x: `step`, or a coordinate.
+            by: The param that the colours tell; by default every family has its own.
+            over: Nuisance keys, as in `aggregate`.
+            ax: matplotlib's Axes to draw into; by default those of a new figure.
+
+        Returns:
+            The Axes.
+
+        Raises:
+            InvalidArgument: A param, metric or coordinate is unknown.
+            MissingExtra: matplotlib or pyarrow is not installed.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import drawing
+
+        lines = self.lines(metric, x, by, over)
+        return drawing.draw(drawing.new_axes() if ax is None else ax, lines, metric, x)
+
+    def lines(self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed") -> list[Line]:
+        """What `plot` draws."""
+        from mlv.query.lines import lines
+
+        return lines(self.digests(), self._parent_of, metric, x, by, over)
 
     def _side(self, given: Any) -> list[Digest]:
         if isinstance(given, Experiments):
