@@ -30,6 +30,7 @@ from mlv.errors import (
     RejectedWarning,
     SavedirUnusable,
     TooManyStreams,
+    UnknownMetric,
     UnknownParam,
     WritingStalled,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "RejectedWarning",
     "SavedirUnusable",
     "TooManyStreams",
+    "UnknownMetric",
     "UnknownParam",
     "WritingStalled",
     "add_arguments_to",
