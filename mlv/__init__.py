@@ -31,6 +31,7 @@ from mlv.errors import (
     RejectedWarning,
     SavedirUnusable,
     TooManyStreams,
+    UnknownMetric,
     UnknownParam,
     WritingStalled,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "RejectedWarning",
     "SavedirUnusable",
     "TooManyStreams",
+    "UnknownMetric",
     "UnknownParam",
     "WritingStalled",
     "add_arguments_to",

@@ -10,6 +10,7 @@ MlvError
 ├── QueryFailed          (ValueError)         a query or predicate of SQL cannot be run
 ├── ParamsConflict       (ValueError)         params differ from those the experiment was made with
 ├── UnknownParam         (KeyError)           the experiment has no param of that name
+├── UnknownMetric        (KeyError)           nobody logged a metric of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
@@ -105,6 +106,10 @@ class ParamsConflict(MlvError, ValueError):
 
 class UnknownParam(MlvError, KeyError):
     """The experiment has no param of that name."""
+
+
+class UnknownMetric(MlvError, KeyError):
+    """Nobody logged a metric of that name."""
 
 
 class SavedirUnusable(MlvError, OSError):

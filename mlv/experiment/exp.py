@@ -22,6 +22,7 @@ from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
 from mlv.experiment.portfolio import Portfolios
+from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
@@ -37,7 +38,7 @@ _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Extras, Portfolios, References):
+class Exp(Extras, Portfolios, Readings, References):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.

@@ -1,0 +1,96 @@
+"""What a metric came to: each one folded to a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mlv.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A metric after all of its values, those of equal steps included.
+
+    NaN counts in `count` and may be `last`, but is neither the least nor the greatest, and takes no part in the mean;
+    infinities do. What is no number may be `last`, and is not counted. Truth values are no numbers.
+    """
+
+    last: Any = None
+    """The value that was logged last, whatever it is."""
+    min: float | None = None
+    max: float | None = None
+    best: float | None = None
+    """`min` or `max`, as `log.describe(name, mode=...)` says; None if it was not said."""
+    mean: float | None = None
+    count: int = 0
+    """How many numbers were logged, NaN included."""
+    nans: int = 0
+    """How many of these are NaN."""
+    last_step: Any = None
+    """The step of `last`."""
+    best_step: Any = None
+    """The step of `best`; the earliest of equals."""
+
+
+class _Fold:
+    """One metric while its values come in."""
+
+    __slots__ = ("count", "last", "last_step", "max", "max_step", "min", "min_step", "nans", "total")
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        self.last_step: Any = None
+        self.min: float | None = None
+        self.max: float | None = None
+        self.min_step: Any = None
+        self.max_step: Any = None
+        self.total, self.count, self.nans = 0.0, 0, 0
+
+    def take(self, value: Any, step: Any) -> None:
+        self.last, self.last_step = value, step
+        if type(value) is not float and type(value) is not int:
+            return
+        self.count += 1
+        if value != value:
+            self.nans += 1
+            return
+        self.total += _as_float(value)
+        if self.min is None or value < self.min:
+            self.min, self.min_step = value, step
+        if self.max is None or value > self.max:
+            self.max, self.max_step = value, step
+
+    def summary(self, mode: Any) -> Summary:
+        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(mode, (None, None))
+        numbers = self.count - self.nans
+        mean = self.total / numbers if numbers else None
+        return Summary(self.last, self.min, self.max, best, mean, self.count, self.nans, self.last_step, step)
+
+
+def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
+    """Each metric by its full name, in the order of their first values; the events come in order."""
+    folds: dict[str, _Fold] = {}
+    for event in events:
+        for name, value in metrics_of(event):
+            fold = folds.get(name)
+            if fold is None:
+                fold = folds[name] = _Fold()
+            fold.take(value, event.step)
+    return {name: fold.summary(descriptions.get(name, {}).get("mode")) for name, fold in folds.items()}
+
+
+def metrics_of(event: Event) -> Iterator[tuple[str, Any]]:
+    """Full name and value of each metric of an event; none of one that is of another type."""
+    if event.type == "metrics" and isinstance(event.data, dict):
+        prefix = f"{event.name}/" if event.name else ""
+        for key, value in event.data.items():
+            yield prefix + key, value
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
