@@ -160,7 +160,7 @@ class Experiments:
         ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
 
         Args:
-            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count`.
+            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -168,6 +168,20 @@ class Experiments:
             NotAnExperiment: There is none below the root.
         """
         return table.frame(self.digests(), tuple(stats), datetime.now(timezone.utc))
+
+    def history(
+        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+    ) -> Any:
+        """The metrics of all as one DataFrame: as `Exp.history`, with ID and name of the experiment in `exp` and `exp_name`.
+
+        Raises:
+            UnknownMetric: No experiment has one that is named.
+            InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        return pooling.history(self._shown(self.digests()), pattern, keys, stream, wide)
 
     def sql(self, query: str) -> sql.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -222,7 +236,8 @@ class Experiments:
             ci: How sure the interval of the mean is, by Student's t; None leaves it out.
 
         Raises:
-            InvalidArgument: A param, metric, coordinate or stat is unknown.
+            InvalidArgument: A param, coordinate or stat is unknown.
+            UnknownMetric: Nobody logged a metric that is named.
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
@@ -282,7 +297,8 @@ class Experiments:
             The Axes.
 
         Raises:
-            InvalidArgument: A param, metric or coordinate is unknown.
+            InvalidArgument: A param or coordinate is unknown.
+            UnknownMetric: Nobody logged the metric.
             MissingExtra: matplotlib or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """

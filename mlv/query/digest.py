@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,29 +14,13 @@ import orjson
 
 from mlv.encoding import restored
 from mlv.query.one import RunView, latest_status, views
+from mlv.query.summary import Summary
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
 
-STATS = ("last", "min", "max", "mean", "best", "count")
+STATS = ("last", "min", "max", "mean", "best", "count", "nans")
 """What a metric is folded to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """All values of one metric in a few numbers."""
-
-    last: float
-    """The latest in the order of the log; of several runs, that of the one which spoke last."""
-    min: float
-    """The least, NaN being passed over; so with `max`."""
-    max: float
-    mean: float
-    """NaN as soon as one value is."""
-    best: float | None
-    """The least or the greatest, as `log.describe(mode=)` says; None where it says nothing."""
-    count: int
-    """How many values there are, NaN included."""
 
 
 @dataclass(frozen=True)
@@ -126,21 +110,33 @@ def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
 class _Series:
     """The values of one metric that one run wrote into one stream."""
 
-    __slots__ = ("count", "greatest", "last", "least", "time", "total")
+    __slots__ = ("began", "count", "greatest", "greatest_step", "last", "last_step", "least", "least_step", "nans",
+                 "seq", "time", "total")  # fmt: skip
 
-    def __init__(self) -> None:
-        self.count, self.total = 0, 0.0
-        self.least, self.greatest = math.inf, -math.inf
-        self.last, self.time = math.nan, ""
+    def __init__(self, time: str) -> None:
+        self.count = self.nans = self.seq = 0
+        self.total, self.least, self.greatest = 0.0, math.inf, -math.inf
+        self.last = self.last_step = self.least_step = self.greatest_step = None
+        self.began, self.time = time, ""
 
-    def take(self, value: float, time: str) -> None:
+    def take(self, value: Any, step: Any) -> None:
+        """As `summary` folds; infinities alone need a second look, as they are where the extremes begin."""
+        self.last, self.last_step = value, step
+        if type(value) is not float and type(value) is not int:
+            return
         self.count += 1
-        self.total += value
-        if value < self.least:
-            self.least = value
-        if value > self.greatest:
-            self.greatest = value
-        self.last, self.time = value, time
+        if value != value:
+            self.nans += 1
+            return
+        try:
+            self.total += value
+        except OverflowError:  # an integer beyond all floats
+            self.total = math.copysign(math.inf, value)
+        is_first = self.count - self.nans == 1
+        if value < self.least or is_first:
+            self.least, self.least_step = value, step
+        if value > self.greatest or is_first:
+            self.greatest, self.greatest_step = value, step
 
 
 class _Folding:
@@ -158,23 +154,19 @@ class _Folding:
             if event["type"] != "metrics" or not isinstance(event["data"], dict):
                 return
             series = self._writers.setdefault((stream, event["run"]), {})
-            prefix, time = event.get("name"), event["time"]
+            prefix, time, seq = event.get("name"), event["time"], event["seq"]
         except (ValueError, KeyError, TypeError):
             return
-        data = event["data"]
+        data, step = event["data"], event.get("step")
         if "nonfinite" in event or b'"_mlv' in line:
             data = restored(data, event.get("nonfinite") or {})
         for key, value in data.items():
-            if not isinstance(value, (int, float)):
-                continue
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)
             if found is None:
-                found = series[name] = _Series()
-            try:
-                found.take(float(value), time)
-            except OverflowError:  # an integer beyond all floats
-                found.take(math.copysign(math.inf, value), time)
+                found = series[name] = _Series(time)
+            found.take(value, step)
+            found.time, found.seq = time, seq
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
         """Each metric, by full name, in the order in which they were first seen."""
@@ -185,17 +177,15 @@ class _Folding:
         return {name: _summary(found, modes.get(name)) for name, found in parts.items()}
 
 
-def _summary(parts: Iterable[_Series], mode: Any) -> Summary:
-    parts = list(parts)
-    count = sum(part.count for part in parts)
-    least, greatest = min(part.least for part in parts), max(part.greatest for part in parts)
-    if least > greatest:  # nothing but NaN
-        least = greatest = math.nan
-    return Summary(
-        last=max(parts, key=lambda part: part.time).last,
-        min=least,
-        max=greatest,
-        mean=sum(part.total for part in parts) / count,
-        best={"min": least, "max": greatest}.get(str(mode)),
-        count=count,
-    )
+def _summary(parts: list[_Series], mode: Any) -> Summary:
+    last = max(parts, key=lambda part: (part.time, part.seq))
+    count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
+    if count == nans:
+        return Summary(last=last.last, count=count, nans=nans, last_step=last.last_step)
+    numeric = sorted((part for part in parts if part.count > part.nans), key=lambda part: part.began)
+    least, greatest = min(numeric, key=lambda part: part.least), max(numeric, key=lambda part: part.greatest)
+    best, best_step = {
+        "min": (least.least, least.least_step), "max": (greatest.greatest, greatest.greatest_step),
+    }.get(str(mode), (None, None))  # fmt: skip
+    mean = sum(part.total for part in numeric) / (count - nans)
+    return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_step, best_step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,8 @@ from mlv.query import families, points
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.packages import package
+
+_PIECES = re.compile(r"([^\s=]*=?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)?\s?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ def lines(
     """The lines of a plot, families without a value left out.
 
     Raises:
-        InvalidArgument: A param, metric or coordinate is unknown.
+        InvalidArgument: A param or coordinate is unknown.
+        UnknownMetric: Nobody logged the metric.
     """
     if not isinstance(metric, str) or not isinstance(x, str):
         raise InvalidArgument(f"metric={metric!r} and x={x!r}: give a name each", metric=metric, x=x)
@@ -65,12 +70,17 @@ def lines(
         group = label if by is None else f"{by}={_text(found[number].settings.get(by))}"
         drawn = (numbers[key][rows] for key in ("x", "p50", "p10", "p90"))
         result.append(Line(label, group, sizes[number], int(numbers["diverged"][rows].max()), *drawn))
-    return result
+    return sorted(result, key=lambda line: _by_number(line.label))
 
 
 def _label(family: Family, names: Iterable[str]) -> str:
     parts = [f"{name}={_text(family.settings[name])}" for name in names if name in family.settings]
     return " ".join([*([family.kind] if family.kind else []), *parts])
+
+
+def _by_number(label: str) -> list[tuple[float, str]]:
+    """Labels in the order of the numbers in them."""
+    return [(float(number) if number else math.inf, text) for text, number in _PIECES.findall(label)]
 
 
 def _text(value: Any) -> str:

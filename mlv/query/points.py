@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.query import columns
 from mlv.query.digest import Digest
-from mlv.query.one import name_matcher
 from mlv.query.packages import package
+from mlv.query.patterns import name_matcher
 
 STEP = "step"
 
@@ -40,7 +40,8 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
 
     Raises:
-        InvalidArgument: Nobody logged such a metric, or none of these has such a place.
+        UnknownMetric: Nobody logged such a metric.
+        InvalidArgument: None of these has such a place.
         InvalidPattern: A pattern cannot be read.
         MissingExtra: pyarrow is not installed.
     """
@@ -83,11 +84,11 @@ def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> Non
             raise unknown_metric(pattern, names)
 
 
-def unknown_metric(wanted: str, names: Sequence[str]) -> InvalidArgument:
+def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:
     """The error for a metric that nobody logged."""
     close = get_close_matches(wanted, names)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are: {', '.join(names[:12]) or 'none'}"
-    return InvalidArgument(f"nobody logged a metric {wanted!r}; {hint}", metric=wanted)
+    return UnknownMetric(f"nobody logged a metric {wanted!r}; {hint}", name=wanted)
 
 
 def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlv.errors import InvalidArgument
-from mlv.query import families, points
+from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.query import families, frames, points
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.packages import package
@@ -54,6 +54,25 @@ def as_integers(np: Any, places: Any) -> Any:
     """Whole numbers as such: a step is one nearly always."""
     is_whole = len(places) > 0 and bool(np.all(places == np.floor(places))) and bool(np.all(abs(places) < 2**53))
     return places.astype(np.int64) if is_whole else places
+
+
+def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool) -> Any:
+    """As `Experiments.history`."""
+    pandas = package("pandas")
+    wanted = keys if keys is None or isinstance(keys, str) else list(keys)
+    parts, unknown = [], None
+    for digest in digests:
+        try:
+            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide)
+        except UnknownMetric as error:
+            unknown = error
+            continue
+        found.insert(0, "exp", digest.id)
+        found.insert(1, "exp_name", digest.name)
+        parts.append(found)
+    if unknown is not None and not parts:
+        raise unknown
+    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
 
 
 def paired(

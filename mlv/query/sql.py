@@ -200,9 +200,9 @@ def _summaries(digests: Sequence[Digest]) -> Any:
     return struct(children, [False] * len(digests))
 
 
-def _known(value: float | None) -> float | None:
+def _known(value: Any) -> float | None:
     """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
-    return None if value is None or math.isnan(value) else value
+    return None if type(value) not in (int, float) or math.isnan(value) else value
 
 
 def runs(digests: Sequence[Digest]) -> Any:

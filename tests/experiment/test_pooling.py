@@ -157,5 +157,37 @@ def test_bad_arguments(make, tmp_path, call, said):
     for name, lr, seed in (("a", 1, 1), ("b", 2, 2), ("c", 3, 1), ("d", 3, 1)):
         make(name, {"lr": lr, "seed": seed}, [1.0])
 
-    with pytest.raises(mlv.InvalidArgument, match=said):
+    with pytest.raises((mlv.InvalidArgument, mlv.UnknownMetric), match=said):
         call(mlv.find(tmp_path))
+
+
+def test_history_of_all(make, tmp_path):
+    """The histories stand one below the other, with the experiments' names; a metric that some lack is no error."""
+    first, second = make("a", {}, [1.0, 2.0]), make("b", {}, [3.0], metric="acc")
+    found = mlv.find(tmp_path)
+
+    history = found.history()
+    assert table(history, "exp", "exp_name", "step", "loss", "acc") == [
+        (first.id, "a", 0, 1.0, None), (first.id, "a", 1, 2.0, None), (second.id, "b", 0, None, 3.0),
+    ]  # fmt: skip
+    assert table(found.history(keys=["acc"], wide=False), "exp_name", "name", "value") == [("b", "acc", 3.0)]
+    with pytest.raises(mlv.UnknownMetric):
+        found.history(keys=["los"])
+
+
+def test_plot(make, tmp_path):
+    """A line per family has its band, and the legend tells members and those that diverged."""
+    pytest.importorskip("matplotlib").use("Agg")
+    for lr in (0.1, 0.02):
+        for seed in range(3):
+            make(f"{lr}-{seed}", {"lr": lr, "seed": seed}, [lr, lr + seed, math.nan if (lr, seed) == (0.1, 2) else 1.0])
+    found = mlv.find(tmp_path)
+
+    axes = found.plot("loss")
+    by_seed = found.plot("loss", by="seed", over=())
+
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["lr=0.02 (3)", "lr=0.1 (3, 1 diverged)"]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0.02, 1.02, 1.0], [0.1, 1.1, 1.0]]
+    assert len(axes.collections) == 2
+    assert len({line.get_color() for line in by_seed.lines}) == 3
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss")
