@@ -282,3 +282,27 @@ def plot(
     from mlv.cli import choose, plot
 
     plot.run(root, choose.experiments(exps, root), metric, x=x, by=by, over=over or ["seed"], out=out)
+
+
+@app.command("summary")
+def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Show each metric of an experiment in a few numbers: last, min, max, mean, best, and how many there are."""
+    from mlv.cli import choose, summary
+
+    summary.run(choose.experiment(exp, root), as_json)
+
+
+@app.command("export")
+def export(
+    exps: _Exps,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or jsonl.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is new, or empty.", show_default=False)],
+    root: _Below = Path("."),
+) -> None:
+    """Write experiments as files for other tools: what they are, their runs, events, files and metrics.
+
+    Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
+    """
+    from mlv.cli import choose, export
+
+    export.run(root, choose.experiments(exps, root), to, out)

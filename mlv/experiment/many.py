@@ -195,6 +195,29 @@ class Experiments:
         """
         return sql.query(query, self._some)
 
+    def export(self, to: str, out: str | os.PathLike[str]) -> list[str]:
+        """Write files for other tools into a new folder, which appears whole or not at all.
+
+        They are the views of `sql()`: `experiments`, `runs`, `events` (without metrics), `files` and `metrics`. As Parquet the
+        metrics of several experiments are a dataset with a folder for each: `metrics/exp=<ID>/part.parquet`.
+
+        Args:
+            to: `csv`, `parquet` or `jsonl`.
+            out: The folder.
+
+        Returns:
+            The names in the folder.
+
+        Raises:
+            InvalidArgument: The format is unknown, or the folder is there and not empty.
+            MissingExtra: pyarrow is not installed.
+            NotAnExperiment: There is none below the root, or none was chosen.
+        """
+        from mlv.query import export
+
+        found = self._some()
+        return export.export(found, to, checked_path(out, "out"), self._shown(found))
+
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
         """What differs between two experiments, by section (`params git packages machine metrics`) and name.
 

@@ -59,7 +59,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         metric = numbers[codes] if len(own) else codes
         places = _places(np, table, x)
         value = _floats(np, table.column("value"))
-        keep = _in_order(np, table)
+        keep = in_order(table)
         keep = keep[(metric[keep] >= 0) & ~np.isnan(places[keep]) & _are_numbers(np, table)[keep]]
         parts.append((np.full(len(keep), member), metric[keep], places[keep], value[keep]))
     _check_all_found(patterns, seen)
@@ -123,8 +123,9 @@ def _are_numbers(np: Any, table: Any) -> Any:
     return np.asarray(table.column("value").is_valid())
 
 
-def _in_order(np: Any, table: Any) -> Any:
+def in_order(table: Any) -> Any:
     """Places of the rows in the order in which they were logged: by `seq` within a run, whatever the clock did."""
+    np = package("numpy")
     runs, own = _coded(np, table.column("run"))
     seq = np.asarray(table.column("seq"))
     order = np.lexsort((seq, runs))

@@ -167,7 +167,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
     """A row per experiment; params and metrics are structs, and null stands for a summary that is NaN."""
     now = datetime.now(timezone.utc)
     latest = [next(reversed(digest.runs(now)), None) for digest in digests]
-    return _table({
+    return of_columns({
         "id": [digest.id for digest in digests],
         "name": [digest.name for digest in digests],
         "kind": _texts(digest.kind for digest in digests),
@@ -209,7 +209,7 @@ def runs(digests: Sequence[Digest]) -> Any:
     """A row per run, those of children included."""
     now = datetime.now(timezone.utc)
     found = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
-    return _table({
+    return of_columns({
         **_of([digest for digest, _ in found]),
         "run": [run.id for _, run in found],
         "status": [run.status for _, run in found],
@@ -244,7 +244,7 @@ def events(digests: Sequence[Digest]) -> Any:
             )  # fmt: skip
             for values, value in zip(cells.values(), row, strict=True):
                 values.append(value)
-    return _table(_typed(cells))
+    return of_columns(_typed(cells))
 
 
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
@@ -277,7 +277,7 @@ def files(digests: Sequence[Digest]) -> Any:
                 )  # fmt: skip
                 for values, value in zip(cells.values(), row, strict=True):
                     values.append(value)
-    return _table(_typed(cells))
+    return of_columns(_typed(cells))
 
 
 _FILE = (
@@ -323,7 +323,8 @@ def _of(digests: Sequence[Digest]) -> dict[str, Any]:
     return {"exp": [digest.id for digest in digests], "exp_name": [digest.name for digest in digests]}
 
 
-def _table(cells: Mapping[str, Any]) -> Any:
+def of_columns(cells: Mapping[str, Any]) -> Any:
+    """An Arrow table of columns, each a list of values or an array."""
     pa = package("pyarrow", "sql")
     arrays = [column(values) if isinstance(values, list) else values for values in cells.values()]
     return pa.table(arrays, names=distinct(cells))
