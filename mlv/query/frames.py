@@ -61,7 +61,14 @@ def frame(events: Iterable[Event]) -> Any:
     _add(taken, _spread([event.at for event in rows]), "at")
     data = [event.data if isinstance(event.data, Mapping) else {"data": event.data} for event in rows]
     _add(taken, _spread(data), "data")
-    return pd.DataFrame(taken)
+    return _frame(taken)
+
+
+def _frame(columns: Mapping[str, Any]) -> Any:
+    """The columns side by side; objects stay as they are, where pandas would make None and NaN one."""
+    pd = package("pandas")
+    kept = {name: pd.Series(column, dtype=object) if column.dtype == object else column for name, column in columns.items()}
+    return pd.DataFrame(kept, copy=False)
 
 
 def _checked_keys(keys: Iterable[str] | None) -> list[str] | None:
@@ -114,12 +121,28 @@ class _Points:
     texts: Any
     """Of each value; None where there are none."""
 
+    every: Any
+    """The number of each line."""
+
     def words(self, name: str) -> tuple[Any, list[Any]]:
         """A column of few different texts, as codes (-1 for null) and texts."""
         np = package("numpy")
         column = self.table[name]
-        codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
-        return codes.astype(np.int64), column.dictionary.to_pylist()
+        texts = column.dictionary.to_pylist()
+        if column.null_count in (0, len(column)) and len(texts) <= 1:
+            return np.broadcast_to(np.int64(-1 if column.null_count else 0), len(column)), texts
+        return column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), texts
+
+    def times(self) -> Any:
+        """Microseconds since 1970."""
+        return self.table["time"].view(package("pyarrow").int64()).to_numpy()
+
+    @property
+    def width(self) -> int | None:
+        """How many values each line has, if all have as many and stand in order."""
+        width = len(self.values) // len(self.first) if len(self.first) else 0
+        is_even = width * len(self.first) == len(self.values) and bool((self.first[1:] - self.first[:-1] == width).all())
+        return width if is_even and (not len(self.first) or self.first[0] == 0) else None
 
     def numbers(self, name: str) -> Any:
         return self.table[name].to_numpy(zero_copy_only=False)
@@ -138,18 +161,19 @@ def _points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Ski
     tables.clear()
     if cut is not None:
         whole = whole.filter(pa.array(_is_before(whole, cut)))
-    columns = {name: _single(whole[name]) for name in whole.column_names}
-    points = _Points(columns, None, columns["values"].flatten().to_numpy(zero_copy_only=False), None)
-    points.first = np.asarray(columns["values"].offsets)[:-1]
-    points.first = points.first - (points.first[0] if len(points.first) else 0)
-    texts = columns.pop("texts")
+    columns = {}
+    for name in schema().names:  # one after the other: a large log is not in memory twice
+        columns[name] = _single(whole[name])
+        whole = whole.drop_columns([name])
+    lists, texts = columns.pop("values"), columns.pop("texts")
+    offsets = np.asarray(lists.offsets)
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    points = _Points(columns, offsets[:-1] - offsets[0] if offsets[0] else offsets[:-1], values, None, np.arange(len(lists)))
     if texts.null_count < len(texts):
-        counts = np.diff(np.asarray(columns["values"].offsets))
-        points.texts = np.full(len(points.values), None, object)
+        points.texts = np.full(len(values), None, object)
         for line in np.flatnonzero(np.asarray(texts.is_valid())):
-            begin = points.first[line]
-            points.texts[begin : begin + counts[line]] = texts[int(line)].as_py()
-    del columns["values"]
+            given = texts[int(line)].as_py()
+            points.texts[points.first[line] : points.first[line] + len(given)] = given
     return _in_order(points)
 
 
@@ -172,7 +196,7 @@ def _in_order(points: _Points) -> _Points:
     """As the events are in order: each run by `seq`, and the runs by time, whatever a clock did within one."""
     pa, np = package("pyarrow"), package("numpy")
     runs, names = points.words("run")
-    seq, time = points.numbers("seq"), points.table["time"].cast(pa.int64()).to_numpy()
+    seq, time = points.numbers("seq"), points.times()
     if len(names) <= 1 and (len(seq) < 2 or bool((seq[1:] >= seq[:-1]).all())):
         return points
     latest = np.empty_like(time)
@@ -202,19 +226,22 @@ def _entries(points: _Points, choice: _Choice) -> list[_Entry]:
     np = package("numpy")
     prefixes, prefix_texts = points.words("name")
     keys, key_texts = points.words("keys")
-    codes = prefixes * max(1, len(key_texts)) + keys
-    pairs = np.unique(codes)
+    is_one = len(prefix_texts) == len(key_texts) == 1
+    codes = keys if is_one else prefixes * len(key_texts) + keys
+    pairs = [0] if is_one else np.unique(codes)
+    width = points.width if is_one else None
     known: dict[str, None] = {}
     entries = []
     for pair in pairs:
         names = full_names(prefix_texts[pair // len(key_texts)], key_texts[pair % len(key_texts)])
         known.update(dict.fromkeys(names))
-        lines = np.arange(len(codes)) if len(pairs) == 1 else np.flatnonzero(codes == pair)
+        lines = points.every if len(pairs) == 1 else np.flatnonzero(codes == pair)
         for number, name in enumerate(names):
             found = choice.column(name)
             if found is not None:
                 column, captures = found
-                entries.append(_Entry(column, name, tuple(captures.values()), lines, points.first[lines] + number))
+                places = points.first[lines] + number if width is None else range(number, len(points.values), width)
+                entries.append(_Entry(column, name, tuple(captures.values()), lines, places))
     choice.refuse_unknown(known)
     return entries
 
@@ -223,17 +250,18 @@ class _Groups:
     """Lines that belong into one row: those of equal step and coordinates; a line without a step stands alone."""
 
     def __init__(self, points: _Points, entries: Sequence[_Entry]) -> None:
-        np = package("numpy")
         self._points, self._entries = points, entries
         captures = list(dict.fromkeys(entry.captures for entry in entries))
         self._captures = captures
         groups = _same_step(points)
-        self._rows_of = [groups[entry.lines] * len(captures) + captures.index(entry.captures) for entry in entries]
-        self._is_simple = len(captures) <= 1 and len(groups) > 0 and bool((groups == np.arange(len(groups))).all())
+        self._is_simple = len(captures) == 1 and groups is points.every and all(entry.lines is groups for entry in entries)
+        self._rows_of = [groups] * len(entries)
+        if not self._is_simple:
+            self._rows_of = [groups[entry.lines] * len(captures) + captures.index(entry.captures) for entry in entries]
 
     def wide(self, choice: _Choice) -> Any:
         """A column for each metric."""
-        pd, np = package("pandas"), package("numpy")
+        np = package("numpy")
         rows, last_line, capture = self._numbered()
         columns: dict[str, list[int]] = {}
         for number, entry in enumerate(self._entries):
@@ -242,18 +270,19 @@ class _Groups:
         metrics = {}
         for column in sorted(columns, key=lambda name: min(columns[name])):
             numbers = columns[column]
-            where = np.concatenate([rows[number] for number in numbers])
-            places = np.concatenate([self._entries[number].places for number in numbers])
+            where, places = rows[numbers[0]], self._entries[numbers[0]].places
             if len(numbers) > 1:  # the later line wins
+                where = np.concatenate([rows[number] for number in numbers])
+                places = np.concatenate([self._entries[number].places for number in numbers])
                 order = np.argsort(np.concatenate([self._entries[number].lines for number in numbers]), kind="stable")
                 where, places = where[order], places[order]
             metrics[column] = self._filled(where, places, len(last_line))
         _add(taken, metrics, "metric")
-        return pd.DataFrame(taken, copy=False)
+        return _frame(taken)
 
     def long(self, choice: _Choice) -> Any:
         """A row for each value, in the order in which they were logged."""
-        pd, np = package("pandas"), package("numpy")
+        np = package("numpy")
         names = list(dict.fromkeys(entry.name for entry in self._entries))
         empty = np.empty(0, np.int64)
         numbers = {name: number for number, name in enumerate(names)}
@@ -271,14 +300,14 @@ class _Groups:
         taken: dict[str, Any] = {"name": _objects(names)[name]}
         taken.update(self._described(lines, capture, choice))
         _add(taken, {"value": self._filled(np.arange(len(places)), places, len(places))}, "metric")
-        return pd.DataFrame(taken, copy=False)
+        return _frame(taken)
 
     def _numbered(self) -> tuple[list[Any], Any, Any]:
         """The row of each line of each entry, and the last line and captures of each row; rows in the order of first lines."""
         np = package("numpy")
-        if self._is_simple and any(len(entry.lines) == len(self._points.first) for entry in self._entries):
-            count = len(self._points.first)
-            return self._rows_of, np.arange(count), np.zeros(count, np.int64)
+        if self._is_simple:
+            every = self._points.every
+            return self._rows_of, every, np.broadcast_to(np.int64(0), len(every))
         every = np.concatenate([np.empty(0, np.int64), *self._rows_of])
         lines = np.concatenate([np.empty(0, np.int64), *(entry.lines for entry in self._entries)])
         order = np.argsort(lines, kind="stable")
@@ -295,9 +324,8 @@ class _Groups:
     def _described(self, lines: Any, capture: Any, choice: _Choice) -> dict[str, Any]:
         """Step, time, coordinates and captures of rows."""
         pd, np = package("pandas"), package("numpy")
-        table = self._points.table
-        pa = package("pyarrow")
-        moments = table["time"].cast(pa.int64()).to_numpy()[lines].view("M8[us]")
+        times = self._points.times()
+        moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
         taken = {"step": self._steps(lines), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
         codes, texts = self._points.words("at")
         if (codes >= 0).any():
@@ -312,7 +340,8 @@ class _Groups:
 
     def _steps(self, lines: Any) -> Any:
         np = package("numpy")
-        steps = self._points.numbers("step")[lines]
+        steps = self._points.numbers("step")
+        steps = steps if lines is self._points.every else steps[lines]
         texts = self._points.table["step_text"]
         if texts.null_count < len(texts):
             given = texts.to_pylist()
@@ -326,7 +355,9 @@ class _Groups:
     def _filled(self, rows: Any, places: Any, count: int) -> Any:
         """The values at some places, put into their rows; what is missing is NaN."""
         np = package("numpy")
-        values = self._points.values[places]
+        if isinstance(places, range):
+            places = slice(places.start, places.stop, places.step)
+        values = np.ascontiguousarray(self._points.values[places])
         if self._points.texts is not None:
             texts = self._points.texts[places]
             odd = np.flatnonzero(texts != None)  # noqa: E711 - elementwise
@@ -334,7 +365,7 @@ class _Groups:
                 values = values.astype(object)
                 for place in odd:
                     _put(values, place, from_json_text(texts[place]))
-        if len(rows) == count and (count == 0 or bool((rows == np.arange(count)).all())):
+        if rows is self._points.every:
             return values
         filled = np.full(count, np.nan, values.dtype)
         filled[rows] = values
@@ -348,7 +379,7 @@ def _same_step(points: _Points) -> Any:
     at, _ = points.words("at")
     has_text = texts.null_count < len(texts)
     if not has_text and bool((at == at[:1]).all()) and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
-        return np.arange(len(steps))
+        return points.every
     _, code = np.unique(steps, return_inverse=True)
     stepless = np.isnan(steps)
     if has_text:
