@@ -245,9 +245,7 @@ def sql(
     sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)
 
 
-_Exps = Annotated[
-    list[str], typer.Argument(metavar="EXP...", help="Experiments, or folders that hold some.", show_default=False)
-]
+_Exps = Annotated[list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)]
 _Over = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(

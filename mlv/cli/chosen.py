@@ -34,7 +34,7 @@ def run(root: Path, as_json: bool, *, where: str | None, sort: str | None, colum
         NotAnExperiment: There is none below the root.
     """
     now = datetime.now(timezone.utc)
-    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(), STATS, now))
+    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(metrics=True), STATS, now))
     if not rows:
         say(f"of no experiment at or below {str(root)!r} it holds that {where}")
         return
@@ -87,13 +87,42 @@ def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> 
         for row in rows:
             print_json({column: row.get(column) for column in columns})
         return
+    screen = Screen()
+    if _least_width(columns, rows) > screen.width:
+        for row in rows:
+            screen.show(_page(row, columns))
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         is_number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
         table.add_column(styled(words.printable(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(styled(cell(row.get(column))) for column in columns))
-    Screen().show(table)
+    screen.show(table)
+
+
+_NARROW = 12
+"""So wide at least is a column that can still be read."""
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Row]) -> int:
+    """What a table needs, if what is wider than a narrow column may be folded."""
+    widest = (max(map(len, (column, *(cell(row.get(column)) for row in rows)))) for column in columns)
+    return sum(min(width, _NARROW) + _GAP for width in widest) - _GAP
+
+
+def _page(row: Row, columns: Sequence[str]) -> Table:
+    """One row as lines of column and value: for more columns than a terminal has room for."""
+    page = Table.grid(padding=(0, _GAP, 0, 0))
+    page.add_column(style="bold", no_wrap=True)
+    page.add_column(overflow="fold")
+    for column in columns:
+        page.add_row(styled(words.printable(column)), styled(cell(row.get(column))))
+    page.add_row()
+    return page
+
+
+_GAP = 2
 
 
 def cell(value: Any) -> str:

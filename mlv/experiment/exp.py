@@ -282,7 +282,7 @@ class Exp(Extras, Portfolios, Readings, References):
             MissingExtra: duckdb or pyarrow is not installed.
         """
         self._session.drain(_READ_OWN_WRITES_S)
-        return run_query(query, lambda: [read_digest(self._folder, self.id, self.meta)])
+        return run_query(query, lambda metrics: [read_digest(self._folder, self.id, self.meta, metrics)])
 
     # Logging.
 

@@ -72,7 +72,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._metas: dict[Path, identity.Meta] = {}
-        self._digests: dict[Path, tuple[Any, Digest]] = {}
+        self._digests: dict[Path, tuple[Any, bool, Digest]] = {}
         self._by_id: dict[str, Path] | None = None
 
     def meta(self, folder: Path) -> identity.Meta | None:
@@ -84,16 +84,16 @@ class _Reader:
             return None
         return self._metas.setdefault(folder, found)
 
-    def digest(self, folder: Path) -> Digest | None:
-        """An experiment as a whole, as it is now; None where its meta.json cannot be read."""
+    def digest(self, folder: Path, metrics: bool = False) -> Digest | None:
+        """An experiment as a whole, as it is now, with its metrics if they are wanted; None where it cannot be read."""
         meta = self.meta(folder)
         if meta is None:
             return None
         now = fingerprint(folder)
         before = self._digests.get(folder)
-        if before is None or before[0] != now:
-            before = self._digests[folder] = (now, read_digest(folder, meta.id, meta.content))
-        return before[1]
+        if before is None or before[0] != now or (metrics and not before[1]):
+            before = self._digests[folder] = (now, metrics, read_digest(folder, meta.id, meta.content, metrics))
+        return before[2]
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
         """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
@@ -167,7 +167,7 @@ class Experiments:
             InvalidArgument: A stat is unknown.
             NotAnExperiment: There is none below the root.
         """
-        return table.frame(self.digests(), tuple(stats), datetime.now(timezone.utc))
+        return table.frame(self.digests(metrics=True), tuple(stats), datetime.now(timezone.utc))
 
     def history(
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
@@ -215,7 +215,7 @@ class Experiments:
         """
         from mlv.query import export
 
-        found = self._some()
+        found = self._some(metrics=True)
         return export.export(found, to, checked_path(out, "out"), self._shown(found))
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
@@ -339,11 +339,12 @@ class Experiments:
     def _side(self, given: Any) -> list[Digest]:
         if isinstance(given, Experiments):
             return given.digests()
-        found = self.digests()
         if isinstance(given, str):
+            found = self.digests(metrics="metrics" in given.lower())
             return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
         if not isinstance(given, Mapping):
             raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
+        found = self.digests()
         params = [families.settings(digest, self._parent_of) for digest in found]
         for name in given:
             families.check_setting(name, list(dict.fromkeys(key for one in params for key in one)), "a side")
@@ -361,15 +362,15 @@ class Experiments:
     def _parent_of(self, digest: Digest) -> Digest | None:
         return self._reader.parent(self._root, digest)
 
-    def digests(self) -> list[Digest]:
-        """Each experiment as a whole, as it is now.
+    def digests(self, metrics: bool = False) -> list[Digest]:
+        """Not called by users: each experiment as a whole, as it is now, with its metrics if they are wanted.
 
         Raises:
             NotAnExperiment: There is none below the root.
         """
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
-        return self._digests_of(self.paths)
+        return self._digests_of(self.paths, metrics)
 
     def _meant(self, given: Any) -> Digest:
         """The one experiment that is meant."""
@@ -378,7 +379,7 @@ class Experiments:
         else:
             path = given.path if isinstance(given, Exp) else given
             folders = [folder for folder in self.paths if self._is_meant(folder, path)]
-        found = [digest for digest in map(self._reader.digest, folders) if digest is not None]
+        found = [digest for folder in folders if (digest := self._reader.digest(folder, metrics=True)) is not None]
         if len(found) == 1:
             return found[0]
         if found:
@@ -395,15 +396,15 @@ class Experiments:
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
         return is_id or (meta is not None and meta.content.get("name") == text)
 
-    def _some(self) -> list[Digest]:
+    def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""
-        found = self.digests()
+        found = self.digests(metrics)
         if not found:
             raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
         return found
 
-    def _digests_of(self, folders: Sequence[Path]) -> list[Digest]:
-        found = map(self._reader.digest, self._watch(folders, "reading experiments"))
+    def _digests_of(self, folders: Sequence[Path], metrics: bool) -> list[Digest]:
+        found = (self._reader.digest(folder, metrics) for folder in self._watch(folders, "reading experiments"))
         return [digest for digest in found if digest is not None]
 
     def _of(self, folders: Sequence[Path]) -> Experiments:
@@ -416,7 +417,7 @@ class Experiments:
 
     def _matching(self, folders: Sequence[Path], where: str) -> list[Path]:
         """Those of which a predicate holds."""
-        found = self._digests_of(folders)
+        found = self._digests_of(folders, metrics="metrics" in where.lower())
         if not found and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]

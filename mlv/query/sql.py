@@ -67,8 +67,12 @@ class Result:
         return f"<Result of {len(self)} rows: {', '.join(self.columns)}>"
 
 
-def query(text: str, digests: Callable[[], Sequence[Digest]]) -> Result:
+def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
     """Run a query over the views; only those that it names are read.
+
+    Args:
+        text: A select.
+        digests: Gives the experiments; it is told whether their metrics are wanted.
 
     Raises:
         QueryFailed: DuckDB does not accept it, or it gives no table.
@@ -76,8 +80,10 @@ def query(text: str, digests: Callable[[], Sequence[Digest]]) -> Result:
     """
     _check_text(text, "query", "select name from experiments")
     session = _Session()
-    for name in session.views_in(text):
-        session.register(name, VIEWS[name](digests()))
+    names = session.views_in(text)
+    found = digests("experiments" in names) if names else []
+    for name in names:
+        session.register(name, VIEWS[name](found))
     return Result(session.run(text))
 
 
