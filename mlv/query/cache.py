@@ -143,7 +143,7 @@ def _opened(path: Path, stream: str) -> tuple[_Known, Any] | None:
     if not path.exists():
         return None
     try:
-        file = parquet.ParquetFile(path)
+        file = parquet.ParquetFile(path, pre_buffer=False)
     except pa.ArrowException:
         return None  # cut off, or none of ours
     said = orjson.loads((file.metadata.metadata or {}).get(_KEY, b"null"))

@@ -30,7 +30,7 @@ R = TypeVar("R")
 EXACT = 2**53
 """Up to here a float holds every integer."""
 
-_BLOCK = 4 << 20
+_BLOCK = 2 << 20
 _THREADS = min(4, os.cpu_count() or 1)
 _MARK = b'"type":"metrics"'
 _ODD = (b"null", b'"' + TAG.encode())
