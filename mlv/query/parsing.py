@@ -86,8 +86,12 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
     """The tables of some whole lines, and a last one that may be torn; what is no event is added to `skipped`."""
+    begin, end = _middle(block)
     with suppress(_NotPlain):
-        return _parsed_at_once(block)
+        tables = _parsed_at_once(block[begin:end]) if begin < end else []
+        ends = [*_that_matter(block[:begin], 0), *_that_matter(block[end:], end)]
+        rows = [_row(event) for event in _events(ends, start, stream, skipped)]
+        return [*tables, _table(rows)] if rows else tables
     plain, others = _sorted_out(block)
     tables = []
     if plain:
@@ -138,6 +142,29 @@ def _lines(block: bytes) -> list[tuple[int, bytes]]:
         found.append((position, line))
         position += len(line)
     return found
+
+
+def _middle(block: bytes) -> tuple[int, int]:
+    """Where the lines of metrics begin and end: what tells of a run's beginning and end mostly stands around them."""
+    begin, end = 0, len(block)
+    while begin < end:
+        stop = block.find(b"\n", begin) + 1 or end
+        if _MARK in block[begin:stop]:
+            break
+        begin = stop
+    while begin < end:
+        first = max(begin, block.rfind(b"\n", begin, end - 1) + 1)
+        if _MARK in block[first:end] and block.endswith(b"}\n", first, end):
+            break
+        end = first
+    return begin, end
+
+
+def _that_matter(lines: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the lines that hold metrics, or are damaged."""
+    for position, line in _lines(lines):
+        if _is_metrics(line) or not looks_whole(line):
+            yield offset + position, line
 
 
 def _sorted_out(block: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
