@@ -84,7 +84,7 @@ def read(folder: Path, stream: str) -> Lines:
     try:
         for part in parse(folder, stream, known.end):
             known.add(part)
-            result.tables += part.tables
+            result.tables += [*part.tables, *part.unended]
             result.skipped += part.skipped
             if sidecar is not None:
                 sidecar.write(part.tables)
