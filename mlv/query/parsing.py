@@ -46,6 +46,8 @@ class Parsed:
 
     tables: list[Any]
     """Tables of `schema()`: a row for each line of type `metrics`. Plain lines come before the others."""
+    unended: list[Any]
+    """That of a last line which lacks nothing but its newline."""
     skipped: list[Skipped]
     start: int
     end: int
@@ -76,16 +78,18 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
         skipped: list[Skipped] = []
-        tables = parse_block(block, start, stream, skipped)
-        whole = block.rfind(b"\n") + 1
-        return Parsed(tables, skipped, start, start + whole, hashlib.sha256(memoryview(block)[:whole]).hexdigest())
+        end = block.rfind(b"\n") + 1
+        whole, last = (block, b"") if end == len(block) else (block[:end], block[end:])
+        tables = parse_block(whole, start, stream, skipped) if whole else []
+        unended = parse_block(last, start + end, stream, skipped) if last else []
+        return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
     with suppress(FileNotFoundError):
         yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset))
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """The tables of some whole lines, and a last one that may be torn; what is no event is added to `skipped`."""
+    """The tables of some lines; what is no event is added to `skipped`."""
     begin, end = _middle(block)
     with suppress(_NotPlain):
         tables = _parsed_at_once(block[begin:end]) if begin < end else []
@@ -181,14 +185,11 @@ def _sorted_out(block: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
 def _events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped]) -> Iterator[Event]:
     for position, line in lines:
         first = start + position
-        if not line.endswith(b"\n"):
-            reason = "half a line: it is being written, or was cut off"
-            skipped.append(Skipped(stream, first, first + len(line), reason))
-            continue
         try:
             event = event_from_line(line, layout.logical_stream(stream))
         except BadLine as error:
-            skipped.append(Skipped(stream, first, first + len(line), str(error)))
+            reason = str(error) if line.endswith(b"\n") else "half a line: it is being written, or was cut off"
+            skipped.append(Skipped(stream, first, first + len(line), reason))
             continue
         if event.type == "metrics" and isinstance(event.data, dict):
             yield event
