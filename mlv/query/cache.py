@@ -17,7 +17,6 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,6 +129,8 @@ def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | N
             known, file = found
             if _is_seen(place, stream, known.chain, stamp):
                 return place, known, _columns(file)
+            from concurrent.futures import ThreadPoolExecutor  # what `import mlv` need not pay for
+
             with ThreadPoolExecutor(1) as pool:
                 reading = pool.submit(_columns, file)
                 is_unchanged = _is_unchanged(folder, stream, known)

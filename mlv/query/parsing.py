@@ -7,7 +7,6 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -119,6 +118,8 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     if len(first) < 2:  # a short log is read before a thread has begun
         yield from map(work, first)
         return
+    from concurrent.futures import Future, ThreadPoolExecutor  # what `import mlv` need not pay for
+
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[Future[R]] = deque()
         for piece in chain(first, pieces):

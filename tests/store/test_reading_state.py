@@ -28,8 +28,8 @@ def test_both_ways_are_one(tmp_path_factory, rows, cut):
     """What is read in one piece is what is read line by line, also of a log that was cut off anywhere."""
     folder = tmp_path_factory.mktemp("exp")
     lines = {"log": [line("r1", 1, "run_started", data={})], "val": []}
-    for seq, (run, type, stream) in enumerate(rows, 2):
-        lines[stream].append(line(run, seq, type, second=seq, data=TYPES[type]))
+    for seq, (run, kind, stream) in enumerate(rows, 2):
+        lines[stream].append(line(run, seq, kind, second=seq, data=TYPES[kind]))
     for stream, found in lines.items():
         whole = b"".join(found)
         write(folder, whole[: max(0, len(whole) - cut)], stream=stream)
