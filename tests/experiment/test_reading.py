@@ -59,6 +59,13 @@ class TestExp:
         with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[frame\]"):
             filled.history() if call == "history" else filled.frame("event")
 
+    def test_a_summary_needs_no_extra(self, filled, monkeypatch):
+        """With pyarrow and without, a summary says the same."""
+        with_columns = filled.summary()
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+        assert repr(filled.summary()) == repr(with_columns)
+
 
 class TestAsOf:
     def test_step(self, filled):
