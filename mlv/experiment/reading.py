@@ -48,7 +48,8 @@ class Readings:
         Its columns are `step`, `time`, the coordinates (`at`) by their names, the braces of the pattern, then a column for each
         metric by its full name; a brace that became a column stands in that name instead of what it matched. Values of
         equal step and coordinates share a row, in which the later event wins; an event without a step is a row by itself.
-        What is missing is NaN. A column whose name is taken says what it is in front: `metric.time`, `at.step`.
+        What is missing is NaN. A column whose name is taken says what it is in front: `metric.time`, `at.step`. Damaged lines
+        are passed over, and named with their byte ranges in `.attrs["skipped"]`.
 
         Args:
             pattern: Over full names: `*` is one segment, `**` any number, `{epoch:int}` (or `float`, `str`) a segment that
@@ -76,7 +77,9 @@ class Readings:
             InvalidPattern: The pattern cannot be read.
             MissingExtra: pandas is not installed.
         """
-        return frames.frame(self._events(type, name))
+        events = self._events(type, name)
+        rows = list(events)
+        return frames.frame(rows, events.skipped)
 
     def summary(self) -> dict[str, Summary]:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra."""

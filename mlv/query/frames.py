@@ -22,9 +22,10 @@ def history(
     stream: str | None = None,
     wide: bool = True,
     cut: Cut | None = None,
-    skipped: list[Skipped] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
+
+    What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line.
 
     Raises:
         InvalidArgument: `keys` are no names.
@@ -34,14 +35,20 @@ def history(
     """
     package("pandas")
     choice = Choice(NamePattern(pattern) if pattern is not None else None, checked_keys(keys))
+    skipped: list[Skipped] = []
     points = read_points(folder, stream, cut, skipped)
     entries = entries_of(points, choice)
     groups = _Groups(points, entries)
-    return groups.wide(choice) if wide else groups.long(choice)
+    return _with_skipped(groups.wide(choice) if wide else groups.long(choice), skipped)
 
 
-def frame(events: Iterable[Event]) -> Any:
-    """Events as a DataFrame: step, time, name, the coordinates, and what stands in their data."""
+def frame(events: Iterable[Event], skipped: Sequence[Skipped] = ()) -> Any:
+    """Events as a DataFrame: step, time, name, the coordinates, and what stands in their data.
+
+    Args:
+        events: In their order.
+        skipped: What is passed over while they are read; for `.attrs["skipped"]`.
+    """
     pd = package("pandas")
     rows = list(events)
     taken: dict[str, Any] = {
@@ -52,7 +59,13 @@ def frame(events: Iterable[Event]) -> Any:
     _add(taken, _spread([event.at for event in rows]), "at")
     data = [event.data if isinstance(event.data, Mapping) else {"data": event.data} for event in rows]
     _add(taken, _spread(data), "data")
-    return _frame(taken)
+    return _with_skipped(_frame(taken), skipped)
+
+
+def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:
+    if skipped:
+        table.attrs["skipped"] = [str(hole) for hole in skipped]  # texts: pandas writes them into files as JSON
+    return table
 
 
 def _frame(columns: Mapping[str, Any]) -> Any:
