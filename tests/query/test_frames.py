@@ -267,6 +267,14 @@ class TestAnyState:
 
         assert READERS[reader](tmp_path) == [1, 3, 4]
 
+    @pytest.mark.parametrize("wide", [True, False])
+    def test_damage_is_named(self, tmp_path, wide):
+        """The frame says which bytes were passed over."""
+        write(tmp_path, self.LINES[0], b"damage\n")
+        start = len(self.LINES[0])
+
+        assert history(tmp_path, wide=wide).attrs["skipped"][0].startswith(f"log.jsonl, bytes {start} to {start + 7}: not JSON")
+
     @pytest.mark.parametrize("reader", READERS)
     def test_a_log_that_grows(self, tmp_path, reader):
         """Every reader passes while the log is being written, and gives a prefix of it."""
