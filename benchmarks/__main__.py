@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, media, portfolio, rates, starting, writer
+from benchmarks import attach, calls, media, portfolio, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -31,6 +31,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "memory": writer.memory,
     "portfolio": portfolio.saves,
     "attach": attach.attach,
+    "history": reading.history,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600

@@ -29,11 +29,13 @@ from mlv.errors import (
     NotAnExperiment,
     NotStorable,
     ParamsConflict,
+    QueryFailed,
     RedactedWarning,
     ReferenceBroken,
     RejectedWarning,
     SavedirUnusable,
     TooManyStreams,
+    UnknownMetric,
     UnknownParam,
     WritingStalled,
 )
@@ -41,6 +43,7 @@ from mlv.events import Event
 from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
+from mlv.experiment.many import Experiments, find
 from mlv.experiment.subexp import init_sub_exp
 from mlv.store.references import ExpRef, FileRef
 
@@ -74,6 +77,7 @@ __all__ = [
     "Exp",
     "ExpRef",
     "ExperimentExists",
+    "Experiments",
     "ExtraNotFound",
     "ExtraUnusable",
     "FileExists",
@@ -92,15 +96,18 @@ __all__ = [
     "NotAnExperiment",
     "NotStorable",
     "ParamsConflict",
+    "QueryFailed",
     "RedactedWarning",
     "ReferenceBroken",
     "RejectedWarning",
     "SavedirUnusable",
     "TooManyStreams",
+    "UnknownMetric",
     "UnknownParam",
     "WritingStalled",
     "add_arguments_to",
     "exp_from_args",
+    "find",
     "init_sub_exp",
     "whence",
 ]

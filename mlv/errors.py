@@ -7,8 +7,10 @@ MlvError
 ├── InvalidStep          (TypeError)          a step is not a number
 ├── InvalidParams        (TypeError)          params are not mapping-like, or hold a value without a JSON form
 ├── InvalidPattern       (ValueError)         a regular expression or a pattern over names cannot be read
+├── QueryFailed          (ValueError)         a query or predicate of SQL cannot be run
 ├── ParamsConflict       (ValueError)         params differ from those the experiment was made with
 ├── UnknownParam         (KeyError)           the experiment has no param of that name
+├── UnknownMetric        (KeyError)           nobody logged a metric of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
@@ -94,12 +96,20 @@ class InvalidPattern(MlvError, ValueError):
     """A regular expression or a pattern over names cannot be read."""
 
 
+class QueryFailed(MlvError, ValueError):
+    """A query or a predicate of SQL cannot be run."""
+
+
 class ParamsConflict(MlvError, ValueError):
     """Params differ from those that the experiment was made with."""
 
 
 class UnknownParam(MlvError, KeyError):
     """The experiment has no param of that name."""
+
+
+class UnknownMetric(MlvError, KeyError):
+    """Nobody logged a metric of that name."""
 
 
 class SavedirUnusable(MlvError, OSError):

@@ -66,6 +66,10 @@ _Types = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--type", "-t", metavar="TYPE", help="One type only; may be given several times.", show_default=False),
 ]
+_Where = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--where", metavar="SQL", help="Only where this holds: 'params.lr < 0.1'.", show_default=False),
+]
 _Name = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(
@@ -95,16 +99,32 @@ def options(
 
 
 @app.command("ls")
-def ls(root: _Root = Path("."), as_json: _Json = False) -> None:
+def ls(
+    root: _Root = Path("."),
+    where: _Where = None,
+    sort: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: the greatest first.", show_default=False),
+    ] = None,
+    columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--columns", metavar="A,B", help="Columns, such as name,params.lr,metrics.acc.max.", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
     """List the experiments at and below a folder.
 
     Status, start and duration are those of the latest run.
 
-    Sub-experiments stand below the experiment that they lie in.
+    Sub-experiments stand below the experiment that they lie in, but in a list that is chosen or sorted.
     """
-    from mlv.cli import choose, ls
+    from mlv.cli import choose, chosen, ls
 
-    ls.run(choose.checked_root(root), as_json)
+    root = choose.checked_root(root)
+    if where is None and sort is None and columns is None:
+        ls.run(root, as_json)
+    else:
+        chosen.run(root, as_json, where=where, sort=sort, columns=columns)
 
 
 @app.command("show")
@@ -192,3 +212,95 @@ def recover(
 
     if not recover.run(choose.checked_root(root), timeout, as_json):
         raise typer.Exit(_NOT_WELL)
+
+
+@app.command("compare")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
+    as_json: _Json = False,
+    root: _Below = Path("."),
+) -> None:
+    """Show what differs between two experiments: params, git, packages, machine and final metrics."""
+    from mlv.cli import choose, compare
+
+    compare.run(choose.experiment(a, root), choose.experiment(b, root), as_json)
+
+
+@app.command("sql")
+def sql(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to look in, at any depth.", show_default=False)],
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="A select of DuckDB's SQL.", show_default=False)],
+    as_json: _Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask SQL of the experiments at and below a folder.
+
+    The views are experiments, runs, events, metrics and files.
+
+    Params and metrics are structs: select name, params.lr, metrics."test/loss".min from experiments
+    """
+    from mlv.cli import choose, sql
+
+    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)
+
+
+_Exps = Annotated[list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)]
+_Over = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option(
+        "--over", metavar="PARAM", help="What may differ in a family; may be given several times.", show_default="seed"
+    ),
+]
+
+
+@app.command("plot")
+def plot(
+    exps: _Exps,
+    metric: Annotated[
+        list[str],
+        typer.Option("--metric", "-m", metavar="NAME", help="Full name; may be given several times.", show_default=False),
+    ],
+    x: Annotated[str, typer.Option("--x", metavar="NAME", help="The step, or a coordinate.")] = "step",
+    by: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--by", metavar="PARAM", help="The param that the colours tell.", show_default="all that differ"),
+    ] = None,
+    over: _Over = None,
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="FILE", help="Draw into a .png, .svg, .pdf or .html.", show_default="the terminal"),
+    ] = None,
+    root: _Below = Path("."),
+) -> None:
+    """Plot metrics of experiments: a line per family, with a band over its seeds.
+
+    The line is the median, the band reaches from the 10th to the 90th percentile.
+    """
+    from mlv.cli import choose, plot
+
+    plot.run(root, choose.experiments(exps, root), metric, x=x, by=by, over=over or ["seed"], out=out)
+
+
+@app.command("summary")
+def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Show each metric of an experiment in a few numbers: last, min, max, mean, best, and how many there are."""
+    from mlv.cli import choose, summary
+
+    summary.run(choose.experiment(exp, root), as_json)
+
+
+@app.command("export")
+def export(
+    exps: _Exps,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or jsonl.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is new, or empty.", show_default=False)],
+    root: _Below = Path("."),
+) -> None:
+    """Write experiments as files for other tools: what they are, their runs, events, files and metrics.
+
+    Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
+    """
+    from mlv.cli import choose, export
+
+    export.run(root, choose.experiments(exps, root), to, out)

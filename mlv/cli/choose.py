@@ -39,6 +39,26 @@ def experiment(word: str, root: Path) -> Path:
     raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
 
 
+def experiments(words: Iterable[str], root: Path) -> list[Path]:
+    """The folders of the experiments that words mean; a folder that is in none stands for all below it.
+
+    Raises:
+        NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
+    """
+    found: list[Path] = []
+    for word in words:
+        path = Path(word)
+        if path.is_dir() and _at(path.absolute()) is None:
+            below = list(layout.walk(path))
+            if not below:
+                text = f"no experiments at or below {word!r}: give the folder that was the savedir"
+                raise NotAnExperiment(text, path=word)
+            found += below
+        else:
+            found.append(experiment(word, root))
+    return found
+
+
 def checked_root(root: Path) -> Path:
     """Accept a folder to look for experiments in.
 

@@ -7,16 +7,21 @@ import math
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import date, datetime
-from typing import Any
+from time import monotonic
+from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mlv.encoding import utc_text
 
+T = TypeVar("T")
+
 _ENDLESS = 100_000
+_PATIENCE_S = 1.0
 
 
 class Screen:
@@ -46,6 +51,24 @@ class Screen:
 def say(text: str) -> None:
     """Print a line on stderr."""
     print(f"mlv: {text}", file=sys.stderr)
+
+
+def progress(items: Sequence[T], what: str) -> Iterator[T]:
+    """Go through items; on a terminal a bar tells how far, once it takes longer than a second."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.progress import Progress  # what few commands need, and seldom
+
+    began = monotonic()
+    with ExitStack() as stack:
+        bar = Progress(console=Console(stderr=True), transient=True)
+        task = bar.add_task(what, total=len(items))
+        for item in items:
+            yield item
+            bar.advance(task)
+            if not bar.live.is_started and monotonic() - began > _PATIENCE_S:
+                stack.enter_context(bar)
 
 
 def print_json(data: Any) -> None:

@@ -22,11 +22,15 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
+from mlv.query.digest import read_digest
 from mlv.query.one import Events, RunView, latest_status, views, watched_state
+from mlv.query.sql import Result
+from mlv.query.sql import query as run_query
 from mlv.state import State
 from mlv.store import layout
 
@@ -34,7 +38,7 @@ _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Extras, Checkpoints, References):
+class Exp(Extras, Checkpoints, Readings, References):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.
@@ -269,6 +273,16 @@ class Exp(Extras, Checkpoints, References):
         if not follow:
             return events
         return events.follow(lambda: self.status != "running")
+
+    def sql(self, query: str) -> Result:
+        """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files` of this experiment.
+
+        Raises:
+            QueryFailed: DuckDB does not accept it, or it gives no table.
+            MissingExtra: duckdb or pyarrow is not installed.
+        """
+        self._session.drain(_READ_OWN_WRITES_S)
+        return run_query(query, lambda metrics: [read_digest(self._folder, self.id, self.meta, metrics)])
 
     # Logging.
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
-from mlv.query.one import is_named, name_matcher
+from mlv.query.one import is_named
+from mlv.query.patterns import name_matcher
 from mlv.query.surroundings import stream_size
 from mlv.store import layout
 from mlv.store.streams import read_lines

@@ -13,8 +13,8 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import BadLine, parse_time
-from mlv.errors import InvalidPattern
 from mlv.events import Event
+from mlv.query.patterns import name_matcher
 from mlv.state import LOST_AFTER, Run, State
 from mlv.store import layout
 from mlv.store.owners import process_is_gone
@@ -177,32 +177,6 @@ def _who_and_when(line: bytes) -> tuple[bytes, int, bytes] | None:
     who = run_and_seq(line)
     time = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
     return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
-
-
-def name_matcher(pattern: str) -> Callable[[str], bool]:
-    """A test for names: `*` is one segment, `**` any number of them; nothing else is special but doubled braces.
-
-    Raises:
-        InvalidPattern: The pattern is no text, or has a brace that is not doubled.
-    """
-    if not isinstance(pattern, str):
-        raise InvalidPattern(f"pattern {pattern!r} is of type {type(pattern).__name__}: give a text", pattern=pattern)
-    if re.search("[{}]", re.sub(r"\{\{|\}\}", "", pattern)):
-        raise InvalidPattern(
-            f"pattern {pattern!r} has a single brace: double it, {{{{ or }}}}, to mean the brace", pattern=pattern
-        )
-    segments = pattern.replace("{{", "{").replace("}}", "}").split("/")
-    expression = ""
-    for position, segment in enumerate(segments):
-        if segment == "**":
-            # Any number of segments, also none: the slash belongs to the segments.
-            expression += "(?:[^/]+/)*" if position < len(segments) - 1 else "(?:[^/]+(?:/[^/]+)*)?"
-            continue
-        expression += "[^/]*".join(re.escape(part) for part in segment.split("*")) if segment != "*" else "[^/]+"
-        if position < len(segments) - 1:
-            expression += "/"
-    compiled = re.compile(expression.replace("/(?:[^/]+(?:/[^/]+)*)?", "(?:/[^/]+)*"))
-    return lambda name: compiled.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)

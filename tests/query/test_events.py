@@ -12,7 +12,8 @@ from conftest import wait_until
 from logs import line, write
 
 from mlv import Exp, InvalidPattern
-from mlv.query.one import Events, latest_status, name_matcher, status_of, views, watched_state
+from mlv.query.one import Events, latest_status, status_of, views, watched_state
+from mlv.query.patterns import name_matcher
 from mlv.state import State
 from mlv.store.streams import Skipped
 

@@ -1,0 +1,145 @@
+"""`mlv ls --where --sort --columns`: a list of experiments that were chosen, in an order and with columns of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from mlv.cli import words
+from mlv.cli.ls import table as usual_table
+from mlv.cli.ls import to_data
+from mlv.cli.overview import Branch, look_at
+from mlv.cli.screen import Screen, print_json, progress, say, styled
+from mlv.errors import InvalidArgument
+from mlv.experiment.many import find
+from mlv.query.digest import STATS
+from mlv.query.table import columns as columns_of
+from mlv.query.table import rows as rows_of
+
+Row = Mapping[str, Any]
+
+
+def run(root: Path, as_json: bool, *, where: str | None, sort: str | None, columns: str | None) -> None:
+    """Print the experiments of which `where` holds.
+
+    Raises:
+        QueryFailed: The predicate cannot be evaluated.
+        InvalidArgument: No experiment has such a column.
+        NotAnExperiment: There is none below the root.
+    """
+    now = datetime.now(timezone.utc)
+    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(metrics=True), STATS, now))
+    if not rows:
+        say(f"of no experiment at or below {str(root)!r} it holds that {where}")
+        return
+    if sort is not None:
+        rows = in_order(rows, sort)
+    if columns is not None:
+        show_columns(rows, [_checked(name.strip(), rows) for name in columns.split(",")], as_json)
+    else:
+        _show_usual(root, [Path(row["path"]) for row in rows], as_json, now)
+
+
+def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
+    """Rows by a column, or `-column` for the greatest first; those without a value come last.
+
+    Raises:
+        InvalidArgument: No row has such a column.
+    """
+    column = _checked(sort.removeprefix("-"), rows)
+    with_value = [row for row in rows if _has_value(row.get(column))]
+    return [
+        *sorted(with_value, key=lambda row: _sortable(row[column]), reverse=sort.startswith("-")),
+        *(row for row in rows if not _has_value(row.get(column))),
+    ]
+
+
+def _checked(column: str, rows: Sequence[Row]) -> str:
+    known = columns_of(rows)
+    if column in known:
+        return column
+    ends = {name.partition(".")[2]: name for name in reversed(known) if "." in name}
+    close = [*get_close_matches(column, known), *(ends[end] for end in get_close_matches(column, ends))]
+    hint = " or ".join(dict.fromkeys(close[:3])) if close else f"one of {', '.join(known[:12])} ..."
+    raise InvalidArgument(f"no experiment has a column {column!r}: did you mean {hint}?", column=column)
+
+
+def _has_value(value: Any) -> bool:
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _sortable(value: Any) -> tuple[str, Any]:
+    """Numbers among themselves, the rest as text."""
+    if isinstance(value, (int, float)):
+        return "", value
+    return "text", value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
+    """Print a table of these columns, or a JSON object per row."""
+    if as_json:
+        for row in rows:
+            print_json({column: row.get(column) for column in columns})
+        return
+    screen = Screen()
+    if _least_width(columns, rows) > screen.width:
+        for row in rows:
+            screen.show(_page(row, columns))
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        is_number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        table.add_column(styled(words.printable(column)), justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(styled(cell(row.get(column))) for column in columns))
+    screen.show(table)
+
+
+_NARROW = 12
+"""So wide at least is a column that can still be read."""
+
+
+def _least_width(columns: Sequence[str], rows: Sequence[Row]) -> int:
+    """What a table needs, if what is wider than a narrow column may be folded."""
+    widest = (max(map(len, (column, *(cell(row.get(column)) for row in rows)))) for column in columns)
+    return sum(min(width, _NARROW) + _GAP for width in widest) - _GAP
+
+
+def _page(row: Row, columns: Sequence[str]) -> Table:
+    """One row as lines of column and value: for more columns than a terminal has room for."""
+    page = Table.grid(padding=(0, _GAP, 0, 0))
+    page.add_column(style="bold", no_wrap=True)
+    page.add_column(overflow="fold")
+    for column in columns:
+        page.add_row(styled(words.printable(column)), styled(cell(row.get(column))))
+    page.add_row()
+    return page
+
+
+_GAP = 2
+
+
+def cell(value: Any) -> str:
+    """A value in a table: nothing for None, moments in local time."""
+    if value is None:
+        return ""
+    return words.full_time(value) if isinstance(value, datetime) else words.number(value)
+
+
+def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:
+    top = root.absolute()
+    overviews = [look_at(root / folder.absolute().relative_to(top), now) for folder in folders]
+    if as_json:
+        for overview in overviews:
+            print_json(to_data(overview))
+        return
+    screen = Screen()
+    labels = ["/".join(overview.path.relative_to(root).parts) or overview.name for overview in overviews]
+    branches = [Branch(overview, 0, "", label) for overview, label in zip(overviews, labels, strict=True)]
+    screen.show(usual_table(branches, screen.width))

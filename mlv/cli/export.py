@@ -1,0 +1,22 @@
+"""`mlv export`: experiments as files for other tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlv.cli import words
+from mlv.cli.screen import progress, say
+from mlv.experiment.many import of_folders
+
+
+def run(root: Path, folders: Sequence[Path], to: str, out: Path) -> None:
+    """Write the files, and say where.
+
+    Raises:
+        InvalidArgument: The format is unknown, or the folder is there and not empty.
+        MissingExtra: pyarrow is not installed.
+    """
+    found = of_folders(root.absolute(), folders).watched(progress)
+    names = found.export(to, out)
+    say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

@@ -1,0 +1,436 @@
+"""Many experiments at once: found below a folder, lazily, and read as one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, overload
+
+from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
+from mlv.experiment import identity
+from mlv.experiment.exp import Exp
+from mlv.experiment.making import checked_path
+from mlv.notices import warn
+from mlv.query import families, sql, table
+from mlv.query.compare import Difference, compare
+from mlv.query.digest import Digest, fingerprint, read_digest
+from mlv.query.families import STATS
+from mlv.store import layout
+
+if TYPE_CHECKING:
+    from mlv.query.lines import Line
+
+_LEAST_OF_ID = 4
+Watch = Callable[[Sequence[Path], str], Iterable[Path]]
+"""Goes through folders, and may show how far it is; the text says what is done."""
+
+
+def find(
+    root: str | os.PathLike[str], kind: str | None = None, where: str | None = None, tags: str | Iterable[str] | None = None
+) -> Experiments:
+    """The experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
+
+    Args:
+        root: A folder that holds experiments, at any depth.
+        kind: Only experiments of this kind.
+        where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`.
+        tags: Only experiments that have this tag, or all of these.
+
+    Raises:
+        InvalidArgument: The root is no folder, or the kind, the predicate or a tag is no text.
+    """
+    folder = checked_path(root, "root")
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InvalidArgument(f"root {str(root)!r} {what}: give a folder that holds experiments", root=str(root))
+    wanted = (tags,) if isinstance(tags, str) else tuple(tags or ())
+    for what, value in (("kind", kind), ("where", where), *(("tag", tag) for tag in wanted)):
+        if value is not None and not isinstance(value, str):
+            raise InvalidArgument(f"{what}={value!r} is of type {type(value).__name__}: give a text", value=value)
+    return Experiments(folder, _Choice(kind, where, frozenset(wanted)), _Reader())
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which experiments are wanted."""
+
+    kind: str | None
+    where: str | None
+    tags: frozenset[str]
+
+
+def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
+    """These experiments, whose parents are looked for below the root."""
+    return Experiments(root, _Choice(None, None, frozenset()), _Reader(), list(dict.fromkeys(folders)))
+
+
+class _Reader:
+    """Reads experiments, and again only those that have changed since."""
+
+    def __init__(self) -> None:
+        self._metas: dict[Path, identity.Meta] = {}
+        self._digests: dict[Path, tuple[Any, bool, Digest]] = {}
+        self._by_id: dict[str, Path] | None = None
+
+    def meta(self, folder: Path) -> identity.Meta | None:
+        """The meta.json of an experiment; None, and a warning, where it cannot be read."""
+        try:
+            found = self._metas.get(folder) or identity.read_meta(folder)
+        except NotAnExperiment as error:
+            warn(str(error), MlvWarning)
+            return None
+        return self._metas.setdefault(folder, found)
+
+    def digest(self, folder: Path, metrics: bool = False) -> Digest | None:
+        """An experiment as a whole, as it is now, with its metrics if they are wanted; None where it cannot be read."""
+        meta = self.meta(folder)
+        if meta is None:
+            return None
+        now = fingerprint(folder)
+        before = self._digests.get(folder)
+        if before is None or before[0] != now or (metrics and not before[1]):
+            before = self._digests[folder] = (now, metrics, read_digest(folder, meta.id, meta.content, metrics))
+        return before[2]
+
+    def parent(self, root: Path, digest: Digest) -> Digest | None:
+        """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
+        wanted = digest.parent_id
+        if wanted is None:
+            return None
+        given = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
+        if layout.is_experiment(given) and (meta := self.meta(given)) is not None and meta.id == wanted:
+            return self.digest(given)
+        if self._by_id is None:
+            self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
+        found = self._by_id.get(wanted)
+        return None if found is None else self.digest(found)
+
+
+class Experiments:
+    """Experiments below a folder, in the order of their paths: iterate, `len`, take one or a slice, or read them as a table."""
+
+    def __init__(
+        self, root: Path, choice: _Choice, reader: _Reader, folders: Sequence[Path] | None = None, watch: Watch | None = None
+    ) -> None:
+        self._root, self._choice, self._reader = root, choice, reader
+        self._folders = folders
+        self._watch: Watch = watch or (lambda folders, what: folders)
+
+    def watched(self, watch: Watch) -> Experiments:
+        """The same experiments, with a view on long readings."""
+        return Experiments(self._root, self._choice, self._reader, self._folders, watch)
+
+    # One after the other.
+
+    @property
+    def paths(self) -> list[Path]:
+        """The folders of the experiments."""
+        if self._folders is None:
+            self._folders = list(self._walk())
+        return list(self._folders)
+
+    def __iter__(self) -> Iterator[Exp]:
+        return map(Exp.open, self._walk() if self._folders is None else self._folders)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, place: int) -> Exp: ...
+    @overload
+    def __getitem__(self, place: slice) -> Experiments: ...
+    def __getitem__(self, place: int | slice) -> Exp | Experiments:
+        if isinstance(place, slice):
+            return self._of(self.paths[place])
+        return Exp.open(self.paths[place])
+
+    def __repr__(self) -> str:
+        count = "" if self._folders is None else f"{len(self._folders)} "
+        return f"<{count}experiments at and below {str(self._root)!r}>"
+
+    # As one table.
+
+    def frame(self, *, stats: Iterable[str] = ()) -> Any:
+        """A pandas DataFrame with a row per experiment.
+
+        Columns: `id name kind status path created started duration_s tags parent`, a `params.NAME` for each param (nested
+        ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+
+        Args:
+            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+            InvalidArgument: A stat is unknown.
+            NotAnExperiment: There is none below the root.
+        """
+        return table.frame(self.digests(metrics=True), tuple(stats), datetime.now(timezone.utc))
+
+    def history(
+        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+    ) -> Any:
+        """The metrics of all as one DataFrame: as `Exp.history`, with ID and name of the experiment in `exp` and `exp_name`.
+
+        Raises:
+            UnknownMetric: No experiment has one that is named.
+            InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        return pooling.history(self._shown(self.digests()), pattern, keys, stream, wide)
+
+    def sql(self, query: str) -> sql.Result:
+        """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
+
+        In `experiments`, `params` and `metrics` are structs: `params.lr`, `metrics.acc.max`, `metrics."test/loss".min`.
+
+        Raises:
+            QueryFailed: DuckDB does not accept it, or it gives no table.
+            MissingExtra: duckdb or pyarrow is not installed.
+            NotAnExperiment: There is none below the root, or none was chosen.
+        """
+        return sql.query(query, self._some)
+
+    def export(self, to: str, out: str | os.PathLike[str]) -> list[str]:
+        """Write files for other tools into a new folder, which appears whole or not at all.
+
+        They are the views of `sql()`: `experiments`, `runs`, `events` (without metrics), `files` and `metrics`. As Parquet the
+        metrics of several experiments are a dataset with a folder for each: `metrics/exp=<ID>/part.parquet`.
+
+        Args:
+            to: `csv`, `parquet` or `jsonl`.
+            out: The folder.
+
+        Returns:
+            The names in the folder.
+
+        Raises:
+            InvalidArgument: The format is unknown, or the folder is there and not empty.
+            MissingExtra: pyarrow is not installed.
+            NotAnExperiment: There is none below the root, or none was chosen.
+        """
+        from mlv.query import export
+
+        found = self._some(metrics=True)
+        return export.export(found, to, checked_path(out, "out"), self._shown(found))
+
+    def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
+        """What differs between two experiments, by section (`params git packages machine metrics`) and name.
+
+        Args:
+            a: One of these experiments: an `Exp`, its path, its name, the beginning of its ID, or its place among these.
+            b: Another one.
+
+        Returns:
+            For each name the pair of values, of metrics the last; `mlv.query.compare.ABSENT` where an experiment has none.
+
+        Raises:
+            NotAnExperiment: None of these is meant.
+            InvalidArgument: Several are meant.
+        """
+        return compare(self._meant(a), self._meant(b))
+
+    # Over families.
+
+    def aggregate(
+        self,
+        over: str | Iterable[str] = "seed",
+        metrics: str | Iterable[str] | None = None,
+        x: str | None = "step",
+        stats: Sequence[str] = STATS,
+        ci: float | None = 0.95,
+    ) -> Any:
+        """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
+
+        Experiments are a family if they are equal in kind, params and parents' family, apart from the nuisance keys in `over`.
+        Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
+        there), `diverged` (with NaN or an infinity), `missing` (without any value there), the stats over the finite values,
+        `ci_low` and `ci_high` of the mean. Nothing is filled in between: different grids show as `missing`.
+
+        Args:
+            over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
+            metrics: Names, or patterns over names; None takes all.
+            x: `step`, or a coordinate; of several values at one x a member's latest counts. None takes the last values.
+            stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
+            ci: How sure the interval of the mean is, by Student's t; None leaves it out.
+
+        Raises:
+            InvalidArgument: A param, coordinate or stat is unknown.
+            UnknownMetric: Nobody logged a metric that is named.
+            MissingExtra: pandas or pyarrow is not installed.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        found = self.digests()
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown(found))
+
+    def paired(
+        self,
+        a: str | Mapping[str, Any] | Experiments,
+        b: str | Mapping[str, Any] | Experiments,
+        over: str | Iterable[str] = "seed",
+        *,
+        metrics: str | Iterable[str] | None = None,
+        x: str | None = None,
+        stats: Sequence[str] = ("mean", "std"),
+        ci: float | None = 0.95,
+    ) -> Any:
+        """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
+
+        Columns as in `aggregate`: `count` is the number of pairs that both have a finite value; `only_a` and `only_b` tell how
+        many seeds the other side lacks.
+
+        Args:
+            a: Experiments among these: params and their values, a predicate of SQL, or others found.
+            b: The other side.
+            over: What is equal in a pair, `seed` or several names as in `aggregate`.
+            metrics: As in `aggregate`.
+            x: As in `aggregate`; by default the last values are compared.
+            stats: As in `aggregate`.
+            ci: As in `aggregate`, of the mean difference.
+
+        Raises:
+            InvalidArgument: A side has two experiments with equal seeds, or no seed is common; or as in `aggregate`.
+        """
+        from mlv.query import pooling
+
+        sides = [self._side(side) for side in (a, b)]
+        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, tuple(stats), ci)
+
+    def plot(
+        self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed", *, ax: Any = None
+    ) -> Any:
+        """Draw a metric: a line per family, the median of its members, and a band from their 10th to their 90th percentile.
+
+        The legend tells how many members there are, and how many diverged.
+
+        Args:
+            metric: Full name.
+            x: `step`, or a coordinate.
+            by: The param that the colours tell; by default every family has its own.
+            over: Nuisance keys, as in `aggregate`.
+            ax: matplotlib's Axes to draw into; by default those of a new figure.
+
+        Returns:
+            The Axes.
+
+        Raises:
+            InvalidArgument: A param or coordinate is unknown.
+            UnknownMetric: Nobody logged the metric.
+            MissingExtra: matplotlib or pyarrow is not installed.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import drawing
+
+        lines = self.lines(metric, x, by, over)
+        return drawing.draw(drawing.new_axes() if ax is None else ax, lines, metric, x)
+
+    def lines(self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed") -> list[Line]:
+        """What `plot` draws."""
+        from mlv.query.lines import lines
+
+        return lines(self.digests(), self._parent_of, metric, x, by, over)
+
+    def _side(self, given: Any) -> list[Digest]:
+        if isinstance(given, Experiments):
+            return given.digests()
+        if isinstance(given, str):
+            found = self.digests(metrics="metrics" in given.lower())
+            return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
+        if not isinstance(given, Mapping):
+            raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
+        found = self.digests()
+        params = [families.settings(digest, self._parent_of) for digest in found]
+        for name in given:
+            families.check_setting(name, list(dict.fromkeys(key for one in params for key in one)), "a side")
+        wanted = dict(table.flat(given))
+        return [
+            digest for digest, own in zip(found, params, strict=True)
+            if all(key in own and own[key] == value for key, value in wanted.items())
+        ]  # fmt: skip
+
+    def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
+        """The experiments, while a long reading is watched."""
+        by_path = {digest.path: digest for digest in digests}
+        return (by_path[path] for path in self._watch(list(by_path), "reading metrics"))
+
+    def _parent_of(self, digest: Digest) -> Digest | None:
+        return self._reader.parent(self._root, digest)
+
+    def digests(self, metrics: bool = False) -> list[Digest]:
+        """Not called by users: each experiment as a whole, as it is now, with its metrics if they are wanted.
+
+        Raises:
+            NotAnExperiment: There is none below the root.
+        """
+        if not self.paths and next(layout.walk(self._root), None) is None:
+            self._refuse_none()
+        return self._digests_of(self.paths, metrics)
+
+    def _meant(self, given: Any) -> Digest:
+        """The one experiment that is meant."""
+        if isinstance(given, int) and -len(self) <= given < len(self):
+            folders = [self.paths[given]]
+        else:
+            path = given.path if isinstance(given, Exp) else given
+            folders = [folder for folder in self.paths if self._is_meant(folder, path)]
+        found = [digest for folder in folders if (digest := self._reader.digest(folder, metrics=True)) is not None]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InvalidArgument(f"{given!r} means {len(found)} of these experiments: give the path", given=given)
+        raise NotAnExperiment(f"{given!r} is none of these experiments: give its path, name or ID", given=given)
+
+    def _is_meant(self, folder: Path, given: Any) -> bool:
+        if not isinstance(given, (str, os.PathLike)):
+            return False
+        if os.path.abspath(given) == os.path.abspath(folder):
+            return True
+        meta = self._reader.meta(folder)
+        text = os.fspath(given)
+        is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
+        return is_id or (meta is not None and meta.content.get("name") == text)
+
+    def _some(self, metrics: bool) -> list[Digest]:
+        """Each experiment, one at least."""
+        found = self.digests(metrics)
+        if not found:
+            raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
+        return found
+
+    def _digests_of(self, folders: Sequence[Path], metrics: bool) -> list[Digest]:
+        found = (self._reader.digest(folder, metrics) for folder in self._watch(folders, "reading experiments"))
+        return [digest for digest in found if digest is not None]
+
+    def _of(self, folders: Sequence[Path]) -> Experiments:
+        return Experiments(self._root, self._choice, self._reader, folders, self._watch)
+
+    def _walk(self) -> Iterator[Path]:
+        """Folders of those that are wanted."""
+        folders = (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
+        return folders if self._choice.where is None else iter(self._matching(list(folders), self._choice.where))
+
+    def _matching(self, folders: Sequence[Path], where: str) -> list[Path]:
+        """Those of which a predicate holds."""
+        found = self._digests_of(folders, metrics="metrics" in where.lower())
+        if not found and next(layout.walk(self._root), None) is None:
+            self._refuse_none()
+        return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]
+
+    def _is_wanted(self, folder: Path) -> bool:
+        meta = self._reader.meta(folder)
+        if meta is None or (self._choice.kind is not None and meta.content.get("kind") != self._choice.kind):
+            return False
+        if not self._choice.tags:
+            return True
+        digest = self._reader.digest(folder)
+        return digest is not None and self._choice.tags <= set(digest.tags)
+
+    def _refuse_none(self) -> NoReturn:
+        text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
+        raise NotAnExperiment(text, path=str(self._root))

@@ -1,0 +1,111 @@
+"""An experiment as of a moment: which of its events had been logged by then."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mlv.encoding import BadLine, parse_time, shown
+from mlv.errors import InvalidArgument
+from mlv.events import Event
+from mlv.query.one import Events
+from mlv.state import State, fold
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A place in the order of the events: what is before it has been logged, what is behind it has not."""
+
+    last: Mapping[str, int]
+    """The last `seq` of each run that has been logged."""
+    time: datetime | None
+    """When that was; None before the first event."""
+
+    def has(self, event: Event) -> bool:
+        """Whether the event has been logged."""
+        return event.seq <= self.last.get(event.run, 0)
+
+
+def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None) -> Moment:
+    """The moment before the first event with a greater step, before the first one that is later, or behind one of a `seq`.
+
+    Args:
+        folder: Of the experiment.
+        step: A number.
+        time: An aware `datetime`, a naive one in local time, or ISO 8601 as in the log.
+        seq: A number of the latest run that no other started, or a pair of a run's ID and a number.
+
+    Raises:
+        InvalidArgument: Not exactly one of them is given, it is not of its kind, or there is no such event.
+    """
+    given = [name for name, value in (("step", step), ("time", time), ("seq", seq)) if value is not None]
+    if len(given) != 1:
+        raise InvalidArgument(f"as_of needs one of step, time and seq, and got {', '.join(given) or 'none'}", given=given)
+    if step is not None:
+        most = _checked_step(step)
+        return _before(folder, lambda event: isinstance(event.step, (int, float)) and event.step > most, None)
+    if time is not None:
+        until = _checked_time(time)
+        return _before(folder, lambda event: event.time > until, until)
+    return _behind(folder, seq)
+
+
+def state_at(folder: Path, moment: Moment) -> State:
+    """The fold of the events up to a moment."""
+    return fold(until(Events(folder), moment))
+
+
+def until(events: Iterable[Event], moment: Moment) -> Iterator[Event]:
+    """The events that had been logged."""
+    return (event for event in events if moment.has(event))
+
+
+def _before(folder: Path, is_behind: Callable[[Event], bool], time: datetime | None) -> Moment:
+    last: dict[str, int] = {}
+    latest = None
+    for event in Events(folder):
+        if is_behind(event):
+            break
+        last[event.run] = max(event.seq, last.get(event.run, 0))
+        latest = event.time
+    return Moment(last, time or latest)
+
+
+def _behind(folder: Path, seq: Any) -> Moment:
+    run, number = seq if isinstance(seq, tuple) and len(seq) == 2 else (None, seq)
+    if type(number) is not int or not isinstance(run, (str, type(None))):
+        raise InvalidArgument(f"seq={shown(seq)}: give the number of an event, or a pair of a run's ID and a number", seq=seq)
+    if run is None:
+        run = _latest_run(folder)
+    last: dict[str, int] = {}
+    for event in Events(folder):
+        last[event.run] = max(event.seq, last.get(event.run, 0))
+        if event.run == run and event.seq == number:
+            return Moment(last, event.time)
+    there = f"its last one is {last[run]}" if run in last else f"the runs are {', '.join(last) or 'none'}"
+    raise InvalidArgument(f"seq={shown(seq)}: run {run} has no such event; {there}", seq=seq)
+
+
+def _latest_run(folder: Path) -> str | None:
+    runs = fold(Events(folder, "run_started")).main_runs
+    latest = max(runs, key=lambda run: (run.started, run.id), default=None)
+    return latest.id if latest is not None else None
+
+
+def _checked_step(step: Any) -> float:
+    if isinstance(step, bool) or not isinstance(step, (int, float)) or step != step:
+        raise InvalidArgument(f"step={shown(step)} is no number", step=step)
+    return step
+
+
+def _checked_time(value: Any) -> datetime:
+    try:
+        found = parse_time(value) if isinstance(value, str) else value
+    except BadLine:
+        found = None
+    if not isinstance(found, datetime):
+        raise InvalidArgument(f"time={shown(value)} is no time: give a datetime, or '2026-11-21T03:03:00Z'", time=value)
+    return found.astimezone(timezone.utc)

@@ -1,0 +1,100 @@
+"""The metrics of an experiment as one Arrow table, a row for each value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.query import cache
+from mlv.query.packages import package
+from mlv.store import layout
+from mlv.store.streams import Skipped
+
+
+def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list[Skipped] | None = None) -> Any:
+    """A `pyarrow.Table` of all values of all metrics, of some streams or of all.
+
+    Its columns: `stream`, `run`, `seq`, `time` (microseconds, UTC), `step` (null where there is none, or it is no number),
+    `name` (the full name), `value` (NaN and infinities restored; null where it is no number), `text` (the JSON of a value that
+    is no number, and of an integer that a float cannot hold), `at` (the JSON of the coordinates, null if there are none).
+    Rows come in no order that is promised: `run` and `seq` give it. Damaged lines are passed over, and their byte ranges
+    added to `skipped`.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    pa = package("pyarrow")
+    parts = []
+    for stream in wanted_streams(folder, streams):
+        found = cache.read(folder, stream)
+        if skipped is not None:
+            skipped += found.skipped
+        parts += [_exploded(table, layout.logical_stream(stream)) for table in found.tables if table.num_rows]
+    return pa.concat_tables(parts) if parts else _empty()
+
+
+def wanted_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:
+    """The streams with a file; those that second writers made belong to the one whose name they begin with."""
+    return [name for name in layout.streams_in(folder) if streams is None or layout.logical_stream(name) in streams]
+
+
+def full_names(prefix: str, keys: str) -> list[str]:
+    """The full names of the metrics of a line, from its name and its `keys`."""
+    return [f"{prefix}/{key}" if prefix else key for key in orjson.loads(keys)]
+
+
+def _schema() -> Any:
+    pa = package("pyarrow")
+    return pa.schema([
+        ("stream", pa.string()), ("run", pa.string()), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")),
+        ("step", pa.float64()), ("name", pa.string()), ("value", pa.float64()), ("text", pa.string()), ("at", pa.string()),
+    ])  # fmt: skip
+
+
+def _empty() -> Any:
+    return _schema().empty_table()
+
+
+def _exploded(table: Any, stream: str) -> Any:
+    """A row for each value of each line."""
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    table = table.combine_chunks()
+    lists = pa.chunked_array(table["values"].chunks or [pa.array([], table["values"].type)]).combine_chunks()
+    rows = pc.list_parent_indices(lists)
+    counts = np.diff(np.asarray(lists.offsets))
+    texts = pa.nulls(len(rows), pa.string())
+    if table["texts"].null_count < table.num_rows:
+        filled = [
+            given if given is not None else [None] * int(n) for given, n in zip(table["texts"].to_pylist(), counts, strict=True)
+        ]
+        texts = pa.array([text for line in filled for text in line], pa.string())
+    columns = {
+        "stream": pa.repeat(pa.scalar(stream), len(rows)),
+        "name": _names(table, counts),
+        "value": lists.flatten(),
+        "text": texts,
+        **{name: pc.cast(table[name].take(rows), pa.string()) for name in ("run", "at")},
+        **{name: table[name].take(rows) for name in ("seq", "time", "step")},
+    }
+    return pa.table([columns[name] for name in _schema().names], schema=_schema())
+
+
+def _names(table: Any, counts: Any) -> Any:
+    """The full name of each value; each pair of a name and keys is put together once."""
+    pa, np = package("pyarrow"), package("numpy")
+    prefix, keys = (table[name].unify_dictionaries().combine_chunks() for name in ("name", "keys"))
+    prefix, keys = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column for column in (prefix, keys))
+    codes = np.asarray(prefix.indices).astype(np.int64) * len(keys.dictionary) + np.asarray(keys.indices)
+    pairs, inverse = np.unique(codes, return_inverse=True)
+    names: list[str] = []
+    firsts = []
+    for pair in pairs:
+        of_prefix, of_keys = divmod(int(pair), len(keys.dictionary))
+        firsts.append(len(names))
+        names += full_names(prefix.dictionary[of_prefix].as_py(), keys.dictionary[of_keys].as_py())
+    begins = np.repeat(np.asarray(firsts, np.int64)[inverse], counts)
+    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    return pa.array(names, pa.string()).take(pa.array(begins + within))

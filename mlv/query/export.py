@@ -1,0 +1,141 @@
+"""Experiments as files for other tools: the views of SQL as CSV, Parquet or JSON lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.errors import InvalidArgument
+from mlv.query import columns, series, sql, table
+from mlv.query.digest import STATS, Digest
+from mlv.query.packages import package
+from mlv.store.layout import TEMPORARY
+
+FORMATS = ("csv", "parquet", "jsonl")
+_JSON = ("at", "data", "nonfinite", "text")
+"""Columns that hold JSON already."""
+_ROWS_AT_ONCE = 10_000
+
+
+def export(digests: Sequence[Digest], to: str, out: Path, watched: Iterable[Digest] | None = None) -> list[str]:
+    """Write a folder that appears whole or not at all: `experiments`, `runs`, `events` (without metrics), `files`, `metrics`.
+
+    Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
+
+    Returns:
+        The names in the folder.
+
+    Raises:
+        InvalidArgument: The format is unknown, or the folder is there and not empty.
+        MissingExtra: pyarrow is not installed.
+        OSError: The folder cannot be written.
+    """
+    if to not in FORMATS:
+        raise InvalidArgument(f"--to {to!r}: give {', '.join(FORMATS[:-1])} or {FORMATS[-1]}", to=to)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidArgument(f"{str(out)!r} is there already: give a folder that is new, or empty", out=str(out))
+    package("pyarrow")
+    temporary = out.absolute().parent / f"{TEMPORARY}{out.name}-{os.getpid()}"
+    temporary.mkdir(parents=True)
+    try:
+        _write_all(digests, to, temporary, digests if watched is None else watched)
+        if out.exists():
+            out.rmdir()
+        temporary.rename(out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    return sorted(os.listdir(out))
+
+
+def _write_all(digests: Sequence[Digest], to: str, folder: Path, watched: Iterable[Digest]) -> None:
+    write = _WRITERS[to]
+    experiments = sql.experiments(digests) if to == "parquet" else _flat(digests)
+    write(iter([experiments]), folder / f"experiments.{to}")
+    write(iter([sql.runs(digests)]), folder / f"runs.{to}")
+    write((_without_metrics(sql.events([digest])) for digest in digests), folder / f"events.{to}")
+    write((sql.files([digest]) for digest in digests), folder / f"files.{to}")
+    if to == "parquet" and len(digests) > 1:
+        for digest in watched:
+            place = folder / "metrics" / f"exp={digest.id}"
+            place.mkdir(parents=True)
+            write(iter([_metrics(digest).drop_columns(["exp"])]), place / "part.parquet")
+    else:
+        write(map(_metrics, watched), folder / f"metrics.{to}")
+
+
+def _flat(digests: Sequence[Digest]) -> Any:
+    """A row per experiment, with a column for each param and each number of a metric."""
+    rows = table.rows(digests, STATS[1:], datetime.now(timezone.utc))
+    names = table.columns(rows)
+    return sql.of_columns({name: [row.get(name) for row in rows] for name in names})
+
+
+def _without_metrics(events: Any) -> Any:
+    return events.filter(package("pyarrow.compute").not_equal(events["type"], "metrics"))
+
+
+def _metrics(digest: Digest) -> Any:
+    pa = package("pyarrow")
+    found = columns.metrics(digest.path)
+    found = found.take(pa.array(series.in_order(found)))
+    owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
+    return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
+
+
+def _write_parquet(tables: Iterator[Any], path: Path) -> None:
+    first = next(tables)
+    with package("pyarrow.parquet").ParquetWriter(path, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for found in tables:
+            writer.write_table(found)
+
+
+def _write_csv(tables: Iterator[Any], path: Path) -> None:
+    first = _texts(next(tables))
+    with package("pyarrow.csv").CSVWriter(path, first.schema) as writer:
+        writer.write_table(first)
+        for found in tables:
+            writer.write_table(_texts(found))
+
+
+def _texts(found: Any) -> Any:
+    """A table whose nested columns are JSON text, as CSV has no other form."""
+    pa = package("pyarrow")
+    for place, field in enumerate(found.schema):
+        if pa.types.is_nested(field.type) or pa.types.is_null(field.type):
+            texts = [None if value is None else orjson.dumps(value).decode() for value in found.column(place).to_pylist()]
+            found = found.set_column(place, field.name, pa.array(texts, pa.string()))
+    return found
+
+
+def _write_jsonl(tables: Iterator[Any], path: Path) -> None:
+    with open(path, "wb") as file:
+        for found in tables:
+            for batch in found.to_batches(max_chunksize=_ROWS_AT_ONCE):
+                file.writelines(orjson.dumps(_row(row), option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist())
+
+
+def _row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row without what is absent; a value that JSON lacks is null, and named beside it."""
+    value = row.get("value")
+    if isinstance(value, float) and value - value != 0:
+        row["nonfinite"] = orjson.dumps("nan" if value != value else "inf" if value > 0 else "-inf").decode()
+    return {
+        key: orjson.Fragment(found) if key in _JSON and isinstance(found, str) else found
+        for key, found in row.items()
+        if found is not None
+    }
+
+
+_WRITERS: dict[str, Callable[[Iterator[Any], Path], None]] = {
+    "csv": _write_csv,
+    "parquet": _write_parquet,
+    "jsonl": _write_jsonl,
+}

@@ -1,0 +1,289 @@
+"""Families: experiments equal in kind, params and parents' family apart from nuisance keys; and the numbers over their members.
+
+Pure: of digests and arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from typing import Any
+
+from mlv.encoding import Conversion, canonical
+from mlv.errors import InvalidArgument
+from mlv.query.digest import Digest
+from mlv.query.packages import package
+from mlv.query.table import flat
+
+STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")
+ParentOf = Callable[[Digest], "Digest | None"]
+_CLIMB = "parent."
+
+
+@dataclass
+class Family:
+    """Experiments that are equal apart from nuisance keys."""
+
+    kind: str | None
+    settings: Mapping[str, Any]
+    """Params other than nuisance keys, by the names that `by` and `over` use: `lr`, `parent.lr`."""
+    members: list[int] = field(default_factory=list)
+    """Places of the members among the experiments given."""
+
+
+def families(digests: Sequence[Digest], over: str | Iterable[str], parent_of: ParentOf) -> list[Family]:
+    """The families of some experiments, in the order of their first members.
+
+    Args:
+        digests: The experiments.
+        over: Nuisance keys: a bare name is a param (or all below it), `parent.NAME` one of the parent, and so on.
+        parent_of: Finds the experiment that one began from. Of a parent that is not found the ID stands for the family, so that
+            nothing is pooled by accident.
+
+    Raises:
+        InvalidArgument: No experiment has such a param, and it is not the usual `seed`.
+    """
+    nuisance = checked_over(over)
+    lines = [_line(digest, parent_of) for digest in digests]
+    _check_known(nuisance, lines)
+    found: dict[bytes, Family] = {}
+    for place, (identity, settings) in enumerate(lines):
+        kept = {name: value for name, value in settings.items() if not _is_below(name, nuisance)}
+        key = _canonical([identity, kept])
+        found.setdefault(key, Family(digests[place].kind, kept)).members.append(place)
+    return list(found.values())
+
+
+def checked_over(over: str | Iterable[str]) -> tuple[str, ...]:
+    """Accept nuisance keys.
+
+    Raises:
+        InvalidArgument: One is no text.
+    """
+    given = (over,) if isinstance(over, str) else tuple(over)
+    for name in given:
+        if not isinstance(name, str) or not name:
+            raise InvalidArgument(f"over has {name!r}: give names of params, such as 'seed' or 'parent.seed'", over=over)
+    return given
+
+
+def settings(digest: Digest, parent_of: ParentOf) -> dict[str, Any]:
+    """Params of an experiment and its parents, by the names that `by` and `over` use."""
+    return _line(digest, parent_of)[1]
+
+
+def key_of(found: Mapping[str, Any], over: Sequence[str]) -> bytes:
+    """What tells members of a family apart: the values of the nuisance keys."""
+    return _canonical({name: value for name, value in found.items() if _is_below(name, over)})
+
+
+def varying(found: Sequence[Family]) -> list[str]:
+    """The settings in which families differ."""
+    names = dict.fromkeys(name for family in found for name in family.settings)
+    return [name for name in names if len({_canonical(family.settings.get(name, ...)) for family in found}) > 1]
+
+
+def column_of(name: str) -> str:
+    """The column of a setting: `params.lr`, `parent.params.lr`."""
+    climbs = re.match(rf"(?:{re.escape(_CLIMB)})*", name)
+    end = climbs.end() if climbs else 0
+    return f"{name[:end]}params.{name[end:]}"
+
+
+def _line(digest: Digest, parent_of: ParentOf) -> tuple[list[Any], dict[str, Any]]:
+    """The kinds, and params, of an experiment and its parents."""
+    kinds: list[Any] = []
+    found: dict[str, Any] = {}
+    prefix = ""
+    current: Digest | None = digest
+    seen: set[str] = set()
+    while current is not None and current.id not in seen:
+        seen.add(current.id)
+        kinds.append(current.kind)
+        found.update((prefix + name, value) for name, value in flat(current.params))
+        prefix += _CLIMB
+        parent = parent_of(current)
+        if parent is None and current.parent_id is not None:
+            kinds.append(current.parent_id)
+        current = parent
+    return kinds, found
+
+
+def _check_known(nuisance: Sequence[str], lines: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
+    names = list(dict.fromkeys(name for _, found in lines for name in found))
+    for wanted in nuisance:
+        if wanted != "seed" and names and not any(_is_below(name, (wanted,)) for name in names):
+            check_setting(wanted, names, "over")
+
+
+def check_setting(wanted: str, names: Sequence[str], what: str) -> None:
+    """Refuse a name that no experiment has a param of.
+
+    Raises:
+        InvalidArgument: It is none of the names.
+    """
+    if wanted not in names:
+        close = get_close_matches(wanted, names)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:12]) or 'none'}"
+        raise InvalidArgument(f"{what}={wanted!r}: no experiment has such a param; {hint}", name=wanted)
+
+
+def _is_below(name: str, wanted: Iterable[str]) -> bool:
+    return any(name == key or name.startswith(f"{key}.") for key in wanted)
+
+
+def _canonical(value: Any) -> bytes:
+    conversion = Conversion()
+    return canonical(conversion.value(_numbers(value)), conversion.nonfinite)
+
+
+def _numbers(value: Any) -> Any:
+    """Whole floats as integers: a rate of 1 is that of 1.0."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _numbers(item) for key, item in value.items()}
+    return [_numbers(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+@dataclass(frozen=True)
+class Points:
+    """Values of metrics, as arrays of equal length; of one member's equal x the later wins."""
+
+    group: Any
+    """Number of the family and metric that a value belongs to."""
+    member: Any
+    """Number of the experiment."""
+    x: Any
+    value: Any
+
+
+def aggregated(points: Points, sizes: Any, stats: Sequence[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
+    """The numbers of each group at each x.
+
+    Args:
+        points: Values in the order in which they were logged.
+        sizes: How many members the family of each group has.
+        stats: Of `mean std min max` and `p0` to `p100`; `std` is that of a sample (n - 1), percentiles are interpolated.
+        ci: How sure the interval of the mean is, by Student's t; None leaves it out.
+
+    Returns:
+        Arrays, a row for each group and x: `group`, `x`, `count` (members with a finite value there), `diverged` (with NaN
+        or an infinity), `missing` (without any), the stats over the finite values, and `ci_low` and `ci_high`.
+
+    Raises:
+        InvalidArgument: A stat is unknown, or ci is not between 0 and 1.
+    """
+    np = package("numpy")
+    shares = {stat: _share(stat) for stat in stats}
+    if ci is not None and not 0 < ci < 1:
+        raise InvalidArgument(f"ci={ci!r}: give a number between 0 and 1, such as 0.95", ci=ci)
+    group, x, value = _last_of_each(np, points)
+    is_new = np.ones(len(group), bool)
+    is_new[1:] = (group[1:] != group[:-1]) | (x[1:] != x[:-1])
+    row = np.cumsum(is_new) - 1
+    is_finite = np.isfinite(value)
+    rows = int(is_new.sum())
+    count = np.bincount(row[is_finite], minlength=rows)
+    present = np.bincount(row, minlength=rows)
+    group, x = group[is_new], x[is_new]
+    result = {
+        "group": group, "x": x, "count": count, "diverged": present - count, "missing": np.asarray(sizes)[group] - present,
+    }  # fmt: skip
+    numbers = _Numbers(np, row[is_finite], value[is_finite], count)
+    result.update((stat, numbers.of(stat, share)) for stat, share in shares.items())
+    if ci is not None:
+        half = (
+            np.array([t_quantile((1 + ci) / 2, int(n) - 1) for n in count]) * numbers.of("std", None) / np.sqrt(count.clip(1))
+        )
+        mean = numbers.of("mean", None)
+        result.update(ci_low=mean - half, ci_high=mean + half)
+    return result
+
+
+def _share(stat: str) -> float | None:
+    """0.1 for `p10`; None for what is no percentile."""
+    if stat in ("mean", "std", "min", "max"):
+        return None
+    percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", stat) if isinstance(stat, str) else None
+    if percentile is None or float(percentile[1]) > 100:
+        raise InvalidArgument(f"stats has {stat!r}: give some of mean, std, min, max and p0 to p100", stat=stat)
+    return float(percentile[1]) / 100
+
+
+def _last_of_each(np: Any, points: Points) -> tuple[Any, Any, Any]:
+    """Group, x and value, sorted by group and x: one value for each member."""
+    order = np.lexsort((points.member, points.x, points.group))  # stable: the later stays behind
+    group, x, member = points.group[order], points.x[order], points.member[order]
+    is_last = np.ones(len(order), bool)
+    is_last[:-1] = (group[1:] != group[:-1]) | (x[1:] != x[:-1]) | (member[1:] != member[:-1])
+    return group[is_last], x[is_last], points.value[order][is_last]
+
+
+class _Numbers:
+    """Finite values by rows, and what they come to; NaN for a row without any."""
+
+    def __init__(self, np: Any, row: Any, value: Any, count: Any) -> None:
+        order = np.lexsort((value, row))
+        self._np, self._row, self._value, self._count = np, row[order], value[order], count
+        self._first = np.concatenate(([0], np.cumsum(count)[:-1])).astype(np.int64)
+
+    def of(self, stat: str, share: float | None) -> Any:
+        """One number for each row."""
+        if stat == "mean":
+            return self._mean(self._value)
+        if stat == "std":
+            squares = (self._value - self._mean(self._value)[self._row]) ** 2
+            with self._np.errstate(invalid="ignore", divide="ignore"):
+                return self._np.where(self._count > 1, self._np.sqrt(self._sum(squares) / (self._count - 1)), math.nan)
+        return self._at({"min": 0.0, "max": 1.0}.get(stat, share or 0.0))
+
+    def _sum(self, values: Any) -> Any:
+        return self._np.bincount(self._row, weights=values, minlength=len(self._count))
+
+    def _mean(self, values: Any) -> Any:
+        with self._np.errstate(invalid="ignore", divide="ignore"):
+            return self._np.where(self._count > 0, self._sum(values) / self._count, math.nan)
+
+    def _at(self, share: float) -> Any:
+        """The value below which a share of them lies, between two neighbours as far as it falls."""
+        np = self._np
+        if len(self._value) == 0:
+            return np.full(len(self._count), math.nan)
+        place = share * (self._count - 1).clip(0)
+        below = np.floor(place).astype(np.int64)
+        last = len(self._value) - 1
+        low = self._value[(self._first + below).clip(0, last)]
+        high = self._value[(self._first + np.ceil(place).astype(np.int64)).clip(0, last)]
+        return np.where(self._count > 0, low + (high - low) * (place - below), math.nan)
+
+
+@lru_cache(maxsize=10_000)
+def t_quantile(probability: float, freedom: int) -> float:
+    """Student's t: the number below which a share of the distribution lies; NaN without a degree of freedom."""
+    if freedom < 1:
+        return math.nan
+    low, high = 0.0, 1.0
+    while _t_share(high, freedom) < probability:
+        low, high = high, 2 * high
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_share(middle, freedom) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _t_share(t: float, freedom: int) -> float:
+    """Share of the distribution below t, for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    angle = math.atan(t / math.sqrt(freedom))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    term = cosine if freedom % 2 else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(3 if freedom % 2 else 2, freedom - 1, 2):
+        term *= cosine**2 * (k - 1) / k
+        total += term
+    inside = 2 / math.pi * (angle + sine * total) if freedom % 2 else sine * total
+    return (1 + inside) / 2

@@ -1,0 +1,261 @@
+"""One experiment as data frames: the history of its metrics, and its other events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mlv.events import Event
+from mlv.query.packages import package
+from mlv.query.parsing import EXACT, from_json_text
+from mlv.query.patterns import NamePattern
+from mlv.query.points import Choice, Cut, Entry, Points, checked_keys, entries_of, plain_step, read_points
+from mlv.store.streams import Skipped
+
+
+def history(
+    folder: Path,
+    pattern: str | None = None,
+    *,
+    keys: Iterable[str] | None = None,
+    stream: str | None = None,
+    wide: bool = True,
+    cut: Cut | None = None,
+) -> Any:
+    """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
+
+    What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line.
+
+    Raises:
+        InvalidArgument: `keys` are no names.
+        InvalidPattern: The pattern cannot be read.
+        MissingExtra: pandas or pyarrow is not installed.
+        UnknownMetric: Nobody logged one that is named.
+    """
+    package("pandas")
+    choice = Choice(NamePattern(pattern) if pattern is not None else None, checked_keys(keys))
+    skipped: list[Skipped] = []
+    points = read_points(folder, stream, cut, skipped)
+    entries = entries_of(points, choice)
+    groups = _Groups(points, entries)
+    return _with_skipped(groups.wide(choice) if wide else groups.long(choice), skipped)
+
+
+def frame(events: Iterable[Event], skipped: Sequence[Skipped] = ()) -> Any:
+    """Events as a DataFrame: step, time, name, the coordinates, and what stands in their data.
+
+    Args:
+        events: In their order.
+        skipped: What is passed over while they are read; for `.attrs["skipped"]`.
+    """
+    pd = package("pandas")
+    rows = list(events)
+    taken: dict[str, Any] = {
+        "step": _column([event.step for event in rows]),
+        "time": pd.to_datetime([event.time for event in rows], utc=True).as_unit("us"),
+        "name": _objects([event.name for event in rows]),
+    }
+    _add(taken, _spread([event.at for event in rows]), "at")
+    data = [event.data if isinstance(event.data, Mapping) else {"data": event.data} for event in rows]
+    _add(taken, _spread(data), "data")
+    return _with_skipped(_frame(taken), skipped)
+
+
+def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:
+    if skipped:
+        table.attrs["skipped"] = [str(hole) for hole in skipped]  # texts: pandas writes them into files as JSON
+    return table
+
+
+def _frame(columns: Mapping[str, Any]) -> Any:
+    """The columns side by side; objects stay as they are, where pandas would make None and NaN one."""
+    pd = package("pandas")
+    kept = {name: pd.Series(column, dtype=object) if column.dtype == object else column for name, column in columns.items()}
+    return pd.DataFrame(kept, copy=False)
+
+
+class _Groups:
+    """Lines that belong into one row: those of equal step and coordinates; a line without a step stands alone."""
+
+    def __init__(self, points: Points, entries: Sequence[Entry]) -> None:
+        self._points, self._entries = points, entries
+        captures = list(dict.fromkeys(entry.captures for entry in entries))
+        self._captures = captures
+        groups = _same_step(points)
+        self._is_simple = len(captures) == 1 and groups is points.every and all(entry.lines is groups for entry in entries)
+        self._rows_of = [groups] * len(entries)
+        if not self._is_simple:
+            self._rows_of = [groups[entry.lines] * len(captures) + captures.index(entry.captures) for entry in entries]
+
+    def wide(self, choice: Choice) -> Any:
+        """A column for each metric."""
+        np = package("numpy")
+        rows, last_line, capture = self._numbered()
+        columns: dict[str, list[int]] = {}
+        for number, entry in enumerate(self._entries):
+            columns.setdefault(entry.column, []).append(number)
+        taken = self._described(last_line, capture, choice)
+        metrics = {}
+        for column in sorted(columns, key=lambda name: min(columns[name])):
+            numbers = columns[column]
+            where, places = rows[numbers[0]], self._entries[numbers[0]].places
+            if len(numbers) > 1:  # the later line wins
+                where = np.concatenate([rows[number] for number in numbers])
+                places = np.concatenate([self._entries[number].places for number in numbers])
+                order = np.argsort(np.concatenate([self._entries[number].lines for number in numbers]), kind="stable")
+                where, places = where[order], places[order]
+            metrics[column] = self._filled(where, places, len(last_line))
+        _add(taken, metrics, "metric")
+        return _frame(taken)
+
+    def long(self, choice: Choice) -> Any:
+        """A row for each value, in the order in which they were logged."""
+        np = package("numpy")
+        names = list(dict.fromkeys(entry.name for entry in self._entries))
+        empty = np.empty(0, np.int64)
+        numbers = {name: number for number, name in enumerate(names)}
+        name = np.concatenate([empty, *(np.full(len(entry.lines), numbers[entry.name]) for entry in self._entries)])
+        lines = np.concatenate([empty, *(entry.lines for entry in self._entries)])
+        places = np.concatenate([empty, *(entry.places for entry in self._entries)])
+        rows = np.concatenate([empty, *self._rows_of])
+        order = np.lexsort((places, lines))
+        name, lines, places, rows = name[order], lines[order], places[order], rows[order]
+        # Of the values of one metric in one group the last one stays: the first one from behind.
+        _, from_behind = np.unique((rows * max(1, len(names)) + name)[::-1], return_index=True)
+        kept = np.sort(len(rows) - 1 - from_behind)
+        name, lines, places, rows = name[kept], lines[kept], places[kept], rows[kept]
+        capture = rows % max(1, len(self._captures))
+        taken: dict[str, Any] = {"name": _objects(names)[name]}
+        taken.update(self._described(lines, capture, choice))
+        _add(taken, {"value": self._filled(np.arange(len(places)), places, len(places))}, "metric")
+        return _frame(taken)
+
+    def _numbered(self) -> tuple[list[Any], Any, Any]:
+        """The row of each line of each entry, and the last line and captures of each row; rows in the order of first lines."""
+        np = package("numpy")
+        if self._is_simple:
+            every = self._points.every
+            return self._rows_of, every, np.broadcast_to(np.int64(0), len(every))
+        every = np.concatenate([np.empty(0, np.int64), *self._rows_of])
+        lines = np.concatenate([np.empty(0, np.int64), *(entry.lines for entry in self._entries)])
+        order = np.argsort(lines, kind="stable")
+        found, first, inverse = np.unique(every[order], return_index=True, return_inverse=True)
+        position = np.argsort(np.argsort(first))
+        row = np.empty(len(every), np.int64)
+        row[order] = position[inverse]
+        last_line, capture = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+        last_line[row[order]] = lines[order]
+        capture[position] = found % max(1, len(self._captures))
+        ends = np.cumsum([len(rows) for rows in self._rows_of])[:-1]
+        return list(np.split(row, ends)) if self._entries else [], last_line, capture
+
+    def _described(self, lines: Any, capture: Any, choice: Choice) -> dict[str, Any]:
+        """Step, time, coordinates and captures of rows."""
+        pd, np = package("pandas"), package("numpy")
+        times = self._points.times()
+        moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
+        taken = {"step": self._steps(lines), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
+        codes, texts = self._points.words("at")
+        if (codes >= 0).any():
+            coordinates = [{}, *(from_json_text(text) for text in texts)]
+            used, inverse = np.unique(codes[lines] + 1, return_inverse=True)
+            spread = _spread([coordinates[code] for code in used])
+            _add(taken, {name: column[inverse] for name, column in spread.items()}, "at")
+        for number, name in enumerate(choice.pattern.kinds if choice.pattern is not None else ()):
+            column = _column([captures[number] for captures in self._captures])
+            _add(taken, {name: column[capture]}, "at")
+        return taken
+
+    def _steps(self, lines: Any) -> Any:
+        np = package("numpy")
+        steps = self._points.numbers("step")
+        steps = steps if lines is self._points.every else steps[lines]
+        texts = self._points.table["step_text"]
+        if texts.null_count < len(texts):
+            given = texts.to_pylist()
+            exact = [from_json_text(text) if (text := given[line]) is not None else None for line in lines]
+            pairs = zip(steps.tolist(), exact, strict=True)
+            return _column([plain_step(step) if text is None else text for step, text in pairs])
+        if len(steps) and bool((np.isfinite(steps) & (np.floor(steps) == steps) & (np.abs(steps) <= EXACT)).all()):
+            return steps.astype(np.int64)
+        return steps
+
+    def _filled(self, rows: Any, places: Any, count: int) -> Any:
+        """The values at some places, put into their rows; what is missing is NaN."""
+        np = package("numpy")
+        if isinstance(places, range):
+            places = slice(places.start, places.stop, places.step)
+        values = np.ascontiguousarray(self._points.values[places])
+        if self._points.texts is not None:
+            texts = self._points.texts[places]
+            odd = np.flatnonzero(texts != None)  # noqa: E711 - elementwise
+            if len(odd):
+                values = values.astype(object)
+                for place in odd:
+                    _put(values, place, from_json_text(texts[place]))
+        if rows is self._points.every:
+            return values
+        filled = np.full(count, np.nan, values.dtype)
+        filled[rows] = values
+        return filled
+
+
+def _same_step(points: Points) -> Any:
+    """A number for each line, equal for lines of equal step and coordinates."""
+    np = package("numpy")
+    steps, texts = points.numbers("step"), points.table["step_text"]
+    at, _ = points.words("at")
+    has_text = texts.null_count < len(texts)
+    if not has_text and bool((at == at[:1]).all()) and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
+        return points.every
+    _, code = np.unique(steps, return_inverse=True)
+    stepless = np.isnan(steps)
+    if has_text:
+        exact = np.asarray(texts.fill_null("").to_pylist(), object).astype("U")
+        _, text_code = np.unique(exact, return_inverse=True)
+        code = code * (text_code.max() + 1) + text_code
+        stepless &= exact == ""
+    code = code * (at.max(initial=-1) + 2) + at + 1
+    code[stepless] = code.max(initial=0) + 1 + np.flatnonzero(stepless)
+    return np.unique(code, return_inverse=True)[1]
+
+
+def _add(taken: dict[str, Any], columns: Mapping[str, Any], what: str) -> None:
+    """Add columns; one whose name is taken says what it is in front: `metric.time`."""
+    for name, column in columns.items():
+        while name in taken:
+            name = f"{what}.{name}"
+        taken[name] = column
+
+
+def _spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A column for each key."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: _column([row.get(name) for row in rows]) for name in names}
+
+
+def _column(values: Sequence[Any]) -> Any:
+    """Integers, floats or truth values where all are, None being NaN; else objects."""
+    np = package("numpy")
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return np.asarray(values, bool)
+    if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
+        return np.asarray(values, np.int64)
+    if kinds <= {int, float, type(None)} and all(type(value) is not int or abs(value) <= EXACT for value in values):
+        return np.asarray([np.nan if value is None else value for value in values], np.float64)
+    return _objects(values)
+
+
+def _objects(values: Sequence[Any]) -> Any:
+    np = package("numpy")
+    column = np.empty(len(values), object)
+    for number, value in enumerate(values):
+        _put(column, number, value)
+    return column
+
+
+def _put(column: Any, number: int, value: Any) -> None:
+    """Put a value into an array of objects, also a list, which numpy would take apart."""
+    column[number] = value

@@ -1,0 +1,22 @@
+"""Packages that reading needs only for some of its answers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from mlv.errors import MissingExtra
+
+
+def package(module: str, extra: str = "frame") -> Any:
+    """A module of an optional package, imported now.
+
+    Raises:
+        MissingExtra: It is not installed, or cannot be imported; the text names the extra to install.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        text = f"this needs {name}, which cannot be imported ({error}): pip install mlvlogger[{extra}]"
+        raise MissingExtra(text, package=name, extra=extra) from error

@@ -1,0 +1,142 @@
+"""Tables over families of experiments: their members' metrics in numbers, and differences between two sides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.query import families, frames, series
+from mlv.query.digest import Digest
+from mlv.query.families import Family, ParentOf, Points, aggregated
+from mlv.query.packages import package
+
+
+def aggregate(
+    digests: Sequence[Digest],
+    parent_of: ParentOf,
+    over: str | Iterable[str],
+    metrics: str | Iterable[str] | None,
+    x: str | None,
+    stats: Sequence[str],
+    ci: float | None,
+    read: Iterable[Digest] | None = None,
+) -> Any:
+    """As `Experiments.aggregate`; `read` are the same experiments, gone through while their values are read."""
+    np, pandas = package("numpy"), package("pandas")
+    found = families.families(digests, over, parent_of)
+    values = series.read(digests if read is None else read, metrics, x)
+    family_of = np.zeros(len(digests), np.int64)
+    for number, family in enumerate(found):
+        family_of[family.members] = number
+    width = max(1, len(values.metrics))
+    sizes = np.repeat([len(family.members) for family in found], width)
+    group = family_of[values.member] * width + values.metric
+    numbers = aggregated(Points(group, values.member, values.x, values.value), sizes, stats, ci)
+    group, place = numbers.pop("group"), numbers.pop("x")
+    return pandas.DataFrame({
+        **described(found, group // width),
+        "metric": np.array(values.metrics, object)[group % width] if values.metrics else [],
+        **({} if x is None else {x: as_integers(np, place)}),
+        **numbers,
+    })  # fmt: skip
+
+
+def described(found: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
+    """Columns that tell the family of each row: its number, its kind, and the settings in which families differ."""
+    result = {"family": list(rows), "kind": [found[number].kind for number in rows]}
+    for name in families.varying(found):
+        result[families.column_of(name)] = [found[number].settings.get(name) for number in rows]
+    return result
+
+
+def as_integers(np: Any, places: Any) -> Any:
+    """Whole numbers as such: a step is one nearly always."""
+    is_whole = len(places) > 0 and bool(np.all(places == np.floor(places))) and bool(np.all(abs(places) < 2**53))
+    return places.astype(np.int64) if is_whole else places
+
+
+def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool) -> Any:
+    """As `Experiments.history`."""
+    pandas = package("pandas")
+    wanted = keys if keys is None or isinstance(keys, str) else list(keys)
+    parts, unknown = [], None
+    for digest in digests:
+        try:
+            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide)
+        except UnknownMetric as error:
+            unknown = error
+            continue
+        found.insert(0, "exp", digest.id)
+        found.insert(1, "exp_name", digest.name)
+        parts.append(found)
+    if unknown is not None and not parts:
+        raise unknown
+    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+
+
+def paired(
+    a: Sequence[Digest],
+    b: Sequence[Digest],
+    parent_of: ParentOf,
+    over: str | Iterable[str],
+    metrics: str | Iterable[str] | None,
+    x: str | None,
+    stats: Sequence[str],
+    ci: float | None,
+) -> Any:
+    """As `Experiments.paired`."""
+    np, pandas = package("numpy"), package("pandas")
+    nuisance = families.checked_over(over)
+    first, second = (_by_key(side, parent_of, nuisance, name) for side, name in ((a, "a"), (b, "b")))
+    common = [key for key in first if key in second]
+    if not common:
+        raise InvalidArgument(f"a and b have no {' and '.join(nuisance)} in common: there is nothing to pair", over=over)
+    values = series.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
+    group, member, place, value = _differences(np, values, len(common))
+    numbers = aggregated(Points(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
+    group, place = numbers.pop("group"), numbers.pop("x")
+    return pandas.DataFrame({
+        "metric": np.array(values.metrics, object)[group] if values.metrics else [],
+        **({} if x is None else {x: as_integers(np, place)}),
+        **numbers,
+        "only_a": len(first) - len(common),
+        "only_b": len(second) - len(common),
+    })  # fmt: skip
+
+
+def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], name: str) -> dict[bytes, Digest]:
+    """The experiments of a side, by what they are paired by."""
+    result: dict[bytes, Digest] = {}
+    for digest in side:
+        key = families.key_of(families.settings(digest, parent_of), over)
+        if key in result:
+            text = f"{name} has {result[key].name} and {digest.name} with equal {' and '.join(over)}: choose one family"
+            raise InvalidArgument(text, a=str(result[key].path), b=str(digest.path))
+        result[key] = digest
+    if not result:
+        raise InvalidArgument(f"{name} has no experiments: choose some", side=name)
+    return result
+
+
+def _differences(np: Any, values: series.Values, count: int) -> tuple[Any, Any, Any, Any]:
+    """What the second side has more than the first, where both have a value; metric, pair, x and difference."""
+    side = values.member // count
+    pair = values.member % count
+    keys = np.stack([values.metric.astype(float), pair.astype(float), values.x], axis=1)
+    found = []
+    for number in (0, 1):
+        own, later = keys[side == number], values.value[side == number]
+        unique, last = np.unique(own[::-1], axis=0, return_index=True)  # of equal places the later wins
+        found.append((unique, later[::-1][last]))
+    (first, a), (second, b) = found
+    both, of_first = np.unique(np.concatenate([first, second]), axis=0, return_inverse=True)
+    of_first = of_first.reshape(-1)
+    sides = np.full((2, len(both)), np.nan)
+    is_there = np.zeros((2, len(both)), bool)
+    for number, (where, what) in enumerate(((of_first[: len(first)], a), (of_first[len(first) :], b))):
+        sides[number, where], is_there[number, where] = what, True
+    keep = is_there.all(axis=0)
+    with np.errstate(invalid="ignore"):
+        difference = (sides[1] - sides[0])[keep]
+    return both[keep, 0].astype(np.int64), both[keep, 1].astype(np.int64), both[keep, 2], difference

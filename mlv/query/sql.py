@@ -1,0 +1,360 @@
+"""Experiments as views for SQL: `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from typing import Any
+
+import orjson
+
+from mlv.encoding import TAG, BadLine, event_from_line
+from mlv.errors import QueryFailed
+from mlv.query.digest import STATS, Digest
+from mlv.query.one import RunView
+from mlv.query.packages import package
+from mlv.query.structs import column, distinct, struct
+from mlv.query.table import moment
+from mlv.store import layout
+from mlv.store.reading import Lines
+
+_GIT = ("commit", "branch", "dirty", "message", "date")
+_MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
+_SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
+"""A query sees the views, and no variables of Python; nothing is fetched from the network."""
+_NAMES_TOLD = 3
+_LONGEST = 400
+
+
+class Result:
+    """What a query gave, as an Arrow table; anything that speaks Arrow can take it as it is: `polars.DataFrame(result)`."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._table.column_names)
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows as Python values."""
+        return list(zip(*(values.to_pylist() for values in self._table.columns), strict=True))
+
+    def arrow(self) -> Any:
+        """As a `pyarrow.Table`."""
+        return self._table
+
+    def df(self) -> Any:
+        """As a pandas DataFrame.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+        """
+        package("pandas")
+        return self._table.to_pandas()
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
+        return self._table.__arrow_c_stream__(requested_schema)
+
+    def __repr__(self) -> str:
+        return f"<Result of {len(self)} rows: {', '.join(self.columns)}>"
+
+
+def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
+    """Run a query over the views; only those that it names are read.
+
+    Args:
+        text: A select.
+        digests: Gives the experiments; it is told whether their metrics are wanted.
+
+    Raises:
+        QueryFailed: DuckDB does not accept it, or it gives no table.
+        MissingExtra: duckdb or pyarrow is not installed.
+    """
+    _check_text(text, "query", "select name from experiments")
+    session = _Session()
+    names = session.views_in(text)
+    found = digests("experiments" in names) if names else []
+    for name in names:
+        session.register(name, VIEWS[name](found))
+    return Result(session.run(text))
+
+
+def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
+    """Whether a predicate over the view `experiments` holds, for each experiment.
+
+    Raises:
+        QueryFailed, MissingExtra: As `query`.
+    """
+    _check_text(predicate, "where", "params.lr < 0.1")
+    session = _Session()
+    table = experiments(digests)
+    session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
+    # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
+    found = session.run(f"select _row from experiments where ({predicate}\n)", predicate)  # noqa: S608 - the user's own
+    rows = set(found.column(0).to_pylist())
+    return [row in rows for row in range(table.num_rows)]
+
+
+def _check_text(text: object, what: str, example: str) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise QueryFailed(f"{what}={text!r} is no text, or empty: give one, such as {example!r}", query=text)
+
+
+class _Session:
+    """One connection, and the names that it knows."""
+
+    def __init__(self) -> None:
+        package("pyarrow", "sql")
+        self._duckdb = package("duckdb", "sql")
+        self._connection = self._duckdb.connect(config=_SETTINGS)
+        self._connection.execute("set TimeZone = 'UTC'")
+        self._known: set[str] = set()
+
+    def views_in(self, text: str) -> list[str]:
+        """The views that a query names."""
+        try:
+            named = {name.lower() for name in self._connection.get_table_names(text)}
+        except self._duckdb.Error as error:
+            raise self._translated(error, text) from None
+        return [name for name in VIEWS if name in named]
+
+    def register(self, name: str, table: Any) -> None:
+        self._connection.register(name, table)
+        self._known |= {name, *_dotted(table.schema)}
+
+    def run(self, text: str, shown: str | None = None) -> Any:
+        """The table that a query gives."""
+        try:
+            relation = self._connection.sql(text)
+            if relation is None:
+                raise QueryFailed("the query gives no table: give a select", query=shown or text)
+            return relation.to_arrow_table()
+        except self._duckdb.Error as error:
+            raise self._translated(error, shown or text) from None
+
+    def _translated(self, error: Exception, text: str) -> QueryFailed:
+        said, _, _ = str(error).partition("\n\nLINE ")
+        sentence = " ".join(said.split())
+        sentence = re.sub(r" ?(Candidate \w+|Did you mean):? .*$", "", sentence)
+        return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(said)}", query=text)
+
+    def _hint(self, said: str) -> str:
+        """Names that are close to the one that is not there."""
+        unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
+        if unknown is None:
+            return ". Of a metric give one number, such as metrics.acc.max" if "STRUCT(" in said else ""
+        wanted = unknown[1].lower()
+        names = sorted(self._known | set(VIEWS))
+        ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
+        close = [*get_close_matches(wanted, names, cutoff=0.6)]
+        close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
+        told = list(dict.fromkeys(close))[:_NAMES_TOLD]
+        return f": did you mean {' or '.join(told)}?" if told else ""
+
+
+def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
+    """Names of all columns, as they are written in SQL."""
+    for field in fields:
+        name = field.name if re.fullmatch(r"[A-Za-z_]\w*", field.name) else '"' + field.name.replace('"', '""') + '"'
+        yield prefix + name
+        if hasattr(field.type, "num_fields") and str(field.type).startswith("struct<"):
+            yield from _dotted([field.type.field(place) for place in range(field.type.num_fields)], f"{prefix}{name}.")
+
+
+def experiments(digests: Sequence[Digest]) -> Any:
+    """A row per experiment; params and metrics are structs, and null stands for a summary that is NaN."""
+    now = datetime.now(timezone.utc)
+    latest = [next(reversed(digest.runs(now)), None) for digest in digests]
+    return of_columns({
+        "id": [digest.id for digest in digests],
+        "name": [digest.name for digest in digests],
+        "kind": _texts(digest.kind for digest in digests),
+        "status": [digest.status(now) for digest in digests],
+        "path": [str(digest.path) for digest in digests],
+        "created": _moments(moment(digest.created) for digest in digests),
+        "started": _moments(run.started if run else None for run in latest),
+        "duration_s": _numbers(run.duration_s if run else None for run in latest),
+        "tags": [list(digest.tags) for digest in digests],
+        "notes": [list(digest.notes) for digest in digests],
+        "parent": _texts(digest.parent_id for digest in digests),
+        "params": [digest.params or None for digest in digests],
+        "metrics": _summaries(digests),
+        "git": [{key: digest.captured("git").get(key) for key in _GIT} for digest in digests],
+        "machine": [{key: digest.captured("machine").get(key) for key in _MACHINE} for digest in digests],
+    })  # fmt: skip
+
+
+def _summaries(digests: Sequence[Digest]) -> Any:
+    names = dict.fromkeys(name for digest in digests for name in digest.metrics)
+    if not names:
+        return column([None] * len(digests))
+    children = {}
+    for name in names:
+        found = [digest.metrics.get(name) for digest in digests]
+        stats = {
+            stat: _numbers(None if summary is None else _known(getattr(summary, stat)) for summary in found) for stat in STATS
+        }
+        children[name] = struct(stats, [summary is None for summary in found])
+    return struct(children, [False] * len(digests))
+
+
+def _known(value: Any) -> float | None:
+    """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
+    return None if type(value) not in (int, float) or math.isnan(value) else value
+
+
+def runs(digests: Sequence[Digest]) -> Any:
+    """A row per run, those of children included."""
+    now = datetime.now(timezone.utc)
+    found = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
+    return of_columns({
+        **_of([digest for digest, _ in found]),
+        "run": [run.id for _, run in found],
+        "status": [run.status for _, run in found],
+        "started": _moments(run.started for _, run in found),
+        "ended": _moments(run.ended for _, run in found),
+        "duration_s": _numbers(run.duration_s for _, run in found),
+        "paused": [run.paused for _, run in found],
+        "parent_run": _texts(run.parent_run for _, run in found),
+        "exception": _texts((run.exception or {}).get("type") for _, run in found),
+        "message": _texts((run.exception or {}).get("message") for _, run in found),
+        "host": _texts((run.process or {}).get("host") for _, run in found),
+        "params": [dict(run.params) or None for _, run in found],
+    })  # fmt: skip
+
+
+def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
+    for view in views:
+        yield view
+        yield from _with_children(view.children)
+
+
+def events(digests: Sequence[Digest]) -> Any:
+    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there."""
+    cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
+    for digest in digests:
+        for stream, fields, when in _lines(digest):
+            step = fields.get("step")
+            row = (
+                digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
+                float(step) if isinstance(step, (int, float)) else None,
+                *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
+            )  # fmt: skip
+            for values, value in zip(cells.values(), row, strict=True):
+                values.append(value)
+    return of_columns(_typed(cells))
+
+
+_EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
+
+
+def metrics(digests: Sequence[Digest]) -> Any:
+    """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
+    from mlv.query import columns  # starts threads: not for what `import mlv` imports
+
+    pa = package("pyarrow", "sql")
+    parts = []
+    for digest in digests:
+        found = columns.metrics(digest.path)
+        owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
+        parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
+    return pa.concat_tables(parts)
+
+
+def files(digests: Sequence[Digest]) -> Any:
+    """A row per reference to a file in an event, in the order of the files."""
+    cells: dict[str, list[Any]] = {name: [] for name in _FILE}
+    for digest in digests:
+        for stream, fields, when in _lines(digest, containing=b'"_mlv":"file"'):
+            for place, reference in _references(fields.get("data"), ""):
+                step, size = fields.get("step"), reference.get("size")
+                row = (
+                    digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name", ""),
+                    float(step) if isinstance(step, (int, float)) else None, place, str(reference.get("path")),
+                    size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
+                )  # fmt: skip
+                for values, value in zip(cells.values(), row, strict=True):
+                    values.append(value)
+    return of_columns(_typed(cells))
+
+
+_FILE = (
+    "exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "place", "path", "size", "sha256", "media_type",
+)  # fmt: skip
+
+
+def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where in an event's data files are referred to, and the references."""
+    if isinstance(data, dict):
+        if data.get(TAG) == "file":
+            yield place, data
+            return
+        for key, value in data.items():
+            yield from _references(value, f"{place}.{key}" if place else key)
+    elif isinstance(data, list):
+        for position, value in enumerate(data):
+            yield from _references(value, f"{place}[{position}]")
+
+
+def _lines(digest: Digest, containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
+    """Stream, fields and time of the lines that are whole events."""
+    lines = Lines(digest.path, layout.streams_in(digest.path))
+    for stream in lines.streams:
+        for _, line in lines.raw(stream):
+            if containing not in line:
+                continue
+            try:
+                event_time = event_from_line(line, stream).time
+                yield layout.logical_stream(stream), orjson.loads(line), event_time
+            except BadLine:
+                continue
+
+
+def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Columns whose type does not depend on what stands in them."""
+    pa = package("pyarrow", "sql")
+    types = {"seq": pa.int64(), "size": pa.int64(), "step": pa.float64(), "time": pa.timestamp("us", tz="UTC")}
+    return {name: pa.array(values, types.get(name, pa.string())) for name, values in cells.items()}
+
+
+def _of(digests: Sequence[Digest]) -> dict[str, Any]:
+    return {"exp": [digest.id for digest in digests], "exp_name": [digest.name for digest in digests]}
+
+
+def of_columns(cells: Mapping[str, Any]) -> Any:
+    """An Arrow table of columns, each a list of values or an array."""
+    pa = package("pyarrow", "sql")
+    arrays = [column(values) if isinstance(values, list) else values for values in cells.values()]
+    return pa.table(arrays, names=distinct(cells))
+
+
+def _texts(values: Iterable[Any]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _numbers(values: Iterable[float | None]) -> Any:
+    return package("pyarrow", "sql").array(list(values), "float64")
+
+
+def _moments(values: Iterable[datetime | None]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array(list(values), pa.timestamp("us", tz="UTC"))
+
+
+VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {
+    "experiments": experiments,
+    "runs": runs,
+    "events": events,
+    "metrics": metrics,
+    "files": files,
+}
+"""Each view, and what reads it."""

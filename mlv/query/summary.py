@@ -1,0 +1,146 @@
+"""What a metric came to: each one folded to a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlv.events import Event
+from mlv.query.packages import package
+from mlv.query.points import Choice, Cut, Entry, Points, entries_of, plain_step, read_points
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A metric after all of its values, those of equal steps included.
+
+    NaN counts in `count` and may be `last`, but is neither the least nor the greatest, and takes no part in the mean;
+    infinities do. What is no number may be `last`, and is not counted. Truth values are no numbers.
+    """
+
+    last: Any = None
+    """The value that was logged last, whatever it is."""
+    min: float | None = None
+    max: float | None = None
+    best: float | None = None
+    """`min` or `max`, as `log.describe(name, mode=...)` says; None if it was not said."""
+    mean: float | None = None
+    count: int = 0
+    """How many numbers were logged, NaN included."""
+    nans: int = 0
+    """How many of these are NaN."""
+    last_step: Any = None
+    """The step of `last`."""
+    best_step: Any = None
+    """The step of `best`; the earliest of equals."""
+
+
+class _Fold:
+    """One metric while its values come in."""
+
+    __slots__ = ("count", "last", "last_step", "max", "max_step", "min", "min_step", "nans", "total")
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        self.last_step: Any = None
+        self.min: float | None = None
+        self.max: float | None = None
+        self.min_step: Any = None
+        self.max_step: Any = None
+        self.total, self.count, self.nans = 0.0, 0, 0
+
+    def take(self, value: Any, step: Any) -> None:
+        self.last, self.last_step = value, step
+        if type(value) is not float and type(value) is not int:
+            return
+        self.count += 1
+        if value != value:
+            self.nans += 1
+            return
+        self.total += _as_float(value)
+        if self.min is None or value < self.min:
+            self.min, self.min_step = value, step
+        if self.max is None or value > self.max:
+            self.max, self.max_step = value, step
+
+    def summary(self, mode: Any) -> Summary:
+        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(mode, (None, None))
+        numbers = self.count - self.nans
+        mean = self.total / numbers if numbers else None
+        return Summary(self.last, self.min, self.max, best, mean, self.count, self.nans, self.last_step, step)
+
+
+def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
+    """Each metric by its full name, in the order of their first lines; the events come in order."""
+    folds: dict[str, _Fold] = {}
+    for event in events:
+        for name, value in metrics_of(event):
+            fold = folds.get(name)
+            if fold is None:
+                fold = folds[name] = _Fold()
+            fold.take(value, event.step)
+    return {name: fold.summary(descriptions.get(name, {}).get("mode")) for name, fold in folds.items()}
+
+
+def fast_summary(
+    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None
+) -> dict[str, Summary] | None:
+    """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    points = read_points(folder, None, cut, None)
+    steps = points.table["step_text"]
+    if points.texts is not None or steps.null_count < len(steps):
+        return None
+    by_name: dict[str, list[Entry]] = {}
+    for entry in entries_of(points, Choice(None, None)):
+        by_name.setdefault(entry.name, []).append(entry)
+    in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
+    return {name: _of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}
+
+
+def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
+    """What one metric came to."""
+    np = package("numpy")
+    lines = np.concatenate([entry.lines for entry in entries])
+    places = np.concatenate([np.asarray(entry.places) for entry in entries])
+    if len(entries) > 1:
+        order = np.lexsort((places, lines))
+        lines, places = lines[order], places[order]
+    values, steps = points.values[places], points.numbers("step")
+    is_nan = np.isnan(values)
+    nans = int(is_nan.sum())
+
+    def step(number: Any) -> Any:
+        return plain_step(float(steps[lines[number]]))
+
+    last = float(values[-1])
+    if nans == len(values):
+        return Summary(last, count=nans, nans=nans, last_step=step(-1))
+    at = {"min": int(np.nanargmin(values)), "max": int(np.nanargmax(values))}
+    with np.errstate(invalid="ignore"):  # of two infinities
+        mean = float(np.sum(values, where=~is_nan) / (len(values) - nans))
+    best = at.get(mode)
+    return Summary(
+        last, float(values[at["min"]]), float(values[at["max"]]), None if best is None else float(values[best]), mean,
+        len(values), nans, step(-1), None if best is None else step(best),
+    )  # fmt: skip
+
+
+def metrics_of(event: Event) -> Iterator[tuple[str, Any]]:
+    """Full name and value of each metric of an event; none of one that is of another type."""
+    if event.type == "metrics" and isinstance(event.data, dict):
+        prefix = f"{event.name}/" if event.name else ""
+        for key, value in event.data.items():
+            yield prefix + key, value
+
+
+def _as_float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

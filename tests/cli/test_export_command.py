@@ -1,0 +1,133 @@
+"""What `mlv export`, `mlv summary` and `mlv plot` leave and print."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import mlv
+
+pq = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture
+def several(tmp_path, monkeypatch) -> Path:
+    """Two seeds, of which the second diverged."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for seed, losses in enumerate(([1.0, 0.5], [2.0, math.nan])):
+        with mlv.Exp(tmp_path / "runs", f"s{seed}", {"seed": seed, "model": {"size": 3}}, capture=()) as exp:
+            exp.log.describe("loss", mode="min", format=".2f")
+            for step, loss in enumerate(losses):
+                exp.log.at(epoch=step)({"loss": loss}, step=step)
+            exp.log("checkpointed", {"mb": 3})
+            with exp.file("notes.txt", "w") as file:
+                file.write("x")
+    return tmp_path / "runs"
+
+
+def test_parquet_of_a_tree(command, several, tmp_path):
+    """A tree becomes tables, and its metrics a dataset partitioned by experiment."""
+    done = command("export", "runs", "--to", "parquet", "--out", "out")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    ids = [mlv.Exp.open(several / f"s{seed}").id for seed in range(2)]
+    metrics = pq.read_table(tmp_path / "out" / "metrics").to_pylist()
+    assert sorted((row["exp"], row["step"], row["name"]) for row in metrics) == sorted(
+        (one, step, "loss") for one in ids for step in (0.0, 1.0)
+    )
+    assert pq.read_table(tmp_path / "out" / "experiments.parquet").column("params").to_pylist() == [
+        {"seed": 0, "model": {"size": 3}}, {"seed": 1, "model": {"size": 3}},
+    ]  # fmt: skip
+    assert "metrics" not in pq.read_table(tmp_path / "out" / "events.parquet").column("type").to_pylist()
+
+
+def test_csv(command, several, tmp_path):
+    """As CSV there is a file for each view."""
+    assert command("export", "runs", "--to", "csv", "--out", "out").returncode == 0
+
+    with open(tmp_path / "out" / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["exp_name"], row["step"], row["value"], row["at"]) for row in rows] == [
+        ("s0", "0", "1", '{"epoch":0}'), ("s0", "1", "0.5", '{"epoch":1}'),
+        ("s1", "0", "2", '{"epoch":0}'), ("s1", "1", "nan", '{"epoch":1}'),
+    ]  # fmt: skip
+    with open(tmp_path / "out" / "experiments.csv", newline="") as file:
+        experiments = list(csv.DictReader(file))
+    assert [(row["params.model.size"], row["metrics.loss.min"]) for row in experiments] == [("3", "0.5"), ("3", "2")]
+
+
+def test_json_lines_of_one(command, several, tmp_path):
+    """As JSON lines nested values stay what they are, and NaN is named beside its null."""
+    assert command("export", "runs/s1", "--to", "jsonl", "--out", "out").returncode == 0
+
+    def rows(name: str) -> list[dict[str, object]]:
+        return [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
+
+    assert [(row["step"], row.get("value"), row.get("nonfinite"), row["at"]) for row in rows("metrics.jsonl")] == [
+        (0, 2.0, None, {"epoch": 0}), (1, None, "nan", {"epoch": 1}),
+    ]  # fmt: skip
+    assert [row["data"] for row in rows("events.jsonl") if row["type"] == "event"] == [{"mb": 3}]
+    assert [row["path"] for row in rows("files.jsonl")] == ["files/notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "runs", "--to", "xls", "--out", "out"], "--to 'xls': give csv, parquet or jsonl"),
+        (["export", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
+        (["export", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),
+        (["plot", "runs", "--metric", "los"], "nobody logged a metric 'los'; did you mean 'loss'?"),
+        (["plot", "runs", "--metric", "loss", "--x", "epochs"], "none of these metrics has such a coordinate"),
+        (["plot", "runs", "--metric", "loss", "--by", "sead"], "by='sead': no experiment has such a param"),
+        (["plot", "runs", "--metric", "loss", "--out", "x.gif"], "give a file that ends in .png"),
+        (["plot", "empty", "--metric", "loss"], "no experiments at or below 'empty'"),
+        (["summary", "nothing"], "there is no experiment 'nothing'"),
+    ],
+)
+def test_errors(command, several, tmp_path, arguments, said):
+    """What cannot be done is said in one line, the status is 2, and nothing is left."""
+    (tmp_path / "empty").mkdir()
+
+    failed = command(*arguments)
+
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert said in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"runs", "empty"}
+
+
+def test_summary(command, several):
+    """Each metric is told in a few numbers, by its format."""
+    shown = command("summary", "runs/s1")
+
+    assert [line.split() for line in shown.stdout.splitlines()] == [
+        ["metric", "last", "min", "max", "mean", "best", "count", "nans"],
+        ["loss", "nan", "2.00", "2.00", "2.00", "2.00", "2", "1"],
+    ]  # fmt: skip
+    assert json.loads(command("summary", "runs/s1", "--json").stdout)["loss"]["min"] == 2.0
+
+
+@pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")])
+def test_plot_into_a_file(command, several, tmp_path, name, begin):
+    """A plot is drawn into the kind of file that its name tells."""
+    pytest.importorskip("matplotlib")
+
+    assert command("plot", "runs/s0", "s1", "--metric", "loss", "--out", name).returncode == 0
+    assert (tmp_path / name).read_bytes().startswith(begin)
+
+
+def test_plot_in_the_terminal(command, several):
+    """A plot in the terminal has a title, axes, and a legend that counts the seeds."""
+    pytest.importorskip("plotext")
+
+    shown = command("plot", "runs", "--metric", "loss")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.split()[0] == "loss"
+    assert "(2, 1 diverged)" in shown.stdout
+    assert shown.stdout.split()[-1] == "step"
+    assert all(len(line) <= 100 for line in shown.stdout.splitlines())

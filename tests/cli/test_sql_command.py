@@ -1,0 +1,103 @@
+"""What `mlv sql` and `mlv ls --where --sort --columns` print."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+
+import pytest
+
+import mlv
+
+needs_sql = pytest.mark.skipif(not all(map(find_spec, ("duckdb", "pyarrow"))), reason="needs the extra sql")
+
+
+@pytest.fixture
+def several(tmp_path, monkeypatch):
+    """Experiments `a`, `b` and `c` with falling rates and rising accuracy; `c` diverged."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, lr, acc in (("a", 0.3, 0.5), ("b", 0.2, 0.7), ("c", 0.1, float("nan"))):
+        with mlv.Exp(tmp_path / "runs", name, {"lr": lr}, capture=()) as exp:
+            exp.log({"acc": acc}, step=1)
+    return tmp_path / "runs"
+
+
+@needs_sql
+def test_a_table(command, several):
+    """A query's answer is a table."""
+    shown = command("sql", "runs", "select name, params.lr, metrics.acc.max from experiments order by name")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert [line.split() for line in shown.stdout.splitlines()] == [
+        ["name", "lr", "max"], ["a", "0.3", "0.5"], ["b", "0.2", "0.7"], ["c", "0.1"],
+    ]  # fmt: skip
+
+
+@needs_sql
+def test_json_and_csv(command, several):
+    """An answer is also JSON, an object per row, or CSV."""
+    query = "select name, created, params from experiments where name = 'a'"
+
+    row = json.loads(command("sql", "runs", query, "--json").stdout)
+    assert (row["name"], row["params"]) == ("a", {"lr": 0.3})
+    assert row["created"].endswith("Z")
+    assert command("sql", "runs", "select name, params.lr from experiments where name < 'c'", "--csv").stdout == (
+        "name,lr\na,0.3\nb,0.2\n"
+    )
+
+
+@needs_sql
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sql", "runs", "select nam from experiments"], "did you mean"),
+        (["sql", "runs", "selec"], "syntax error"),
+        (["sql", "runs", "select 1", "--json", "--csv"], "--json and --csv together"),
+        (["sql", "nowhere", "select 1"], "'nowhere' does not exist"),
+        (["sql", ".tmp-empty", "select * from experiments"], "no experiments at or below"),
+        (["ls", "runs", "--where", "params.l < 1"], "did you mean params.lr?"),
+        (["ls", "runs", "--sort", "params.l"], "no experiment has a column 'params.l': did you mean params.lr"),
+        (["ls", "runs", "--columns", "name,acc"], "no experiment has a column 'acc': did you mean metrics.acc"),
+    ],
+)
+def test_errors(command, several, arguments, said):
+    """What cannot be answered is said in one line, and the status is 2."""
+    (several.parent / ".tmp-empty").mkdir()
+
+    failed = command(*arguments)
+
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert said in failed.stderr
+    assert failed.stderr.count("\n") == 1
+
+
+@needs_sql
+def test_where(command, several):
+    """A predicate chooses what is listed; where it holds of none, that is said."""
+    assert [line.split()[0] for line in command("ls", "runs", "--where", "metrics.acc.max > 0.4").stdout.splitlines()] == [
+        "name", "a", "b",
+    ]  # fmt: skip
+    none = command("ls", "runs", "--where", "params.lr > 9")
+    assert (none.returncode, none.stdout) == (0, "")
+    assert "params.lr > 9" in none.stderr
+
+
+@pytest.mark.parametrize(
+    ("sort", "order"),
+    [("params.lr", "cba"), ("-params.lr", "abc"), ("metrics.acc.max", "abc"), ("-metrics.acc.max", "bac"), ("-name", "cba")],
+)
+def test_sorting(command, several, sort, order):
+    """Rows are sorted by any column, either way; what has no value comes last."""
+    shown = command("ls", "runs", "--sort", sort, "--json")
+
+    assert "".join(json.loads(line)["name"] for line in shown.stdout.splitlines()) == order
+
+
+def test_columns(command, several):
+    """Columns are those that were asked for."""
+    shown = command("ls", "runs", "--columns", "name, params.lr,metrics.acc.max", "--sort=-params.lr")
+
+    assert [line.split() for line in shown.stdout.splitlines()] == [
+        ["name", "params.lr", "metrics.acc.max"], ["a", "0.3", "0.5"], ["b", "0.2", "0.7"], ["c", "0.1"],
+    ]  # fmt: skip
+    assert json.loads(command("ls", "runs", "--columns", "params.lr", "--json").stdout.splitlines()[0]) == {"params.lr": 0.3}

@@ -1,0 +1,227 @@
+"""The sidecar of a stream: it saves time, and nothing else ever depends on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from logs import line
+
+pytest.importorskip("pyarrow")
+
+from mlv.query import cache, parsing
+from mlv.query.columns import metrics
+
+
+def metric_lines(first: int, last: int, loss: float = 0.5) -> bytes:
+    return b"".join(line("ra", seq, "metrics", seq % 50, step=seq, data={"loss": loss}) for seq in range(first, last + 1))
+
+
+def values(folder: Path) -> list[tuple[int, float]]:
+    table = metrics(folder)
+    return sorted(zip(table["seq"].to_pylist(), table["value"].to_pylist(), strict=True))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An experiment of which even a short log is worth a sidecar."""
+    monkeypatch.setattr(cache, "_WORTH_BYTES", 100)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    made = tmp_path / "exp"
+    made.mkdir()
+    (made / "meta.json").write_text("{}")
+    (made / "log.jsonl").write_bytes(metric_lines(1, 200))
+    return made
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The offsets from which a log is parsed."""
+    offsets: list[int] = []
+    real = parsing.parse
+
+    def parse(folder, stream, offset=0):
+        offsets.append(offset)
+        return real(folder, stream, offset)
+
+    monkeypatch.setattr(cache, "parse", parse)
+    return offsets
+
+
+def make_old(path: Path) -> None:
+    """As if the log had been quiet for long; the time of change is left as it is, nobody can set it."""
+    os.utime(path, (1, 1))
+
+
+class TestIsUsed:
+    def test_only_the_rest_is_parsed(self, folder, parsed):
+        """What was parsed once is not parsed again."""
+        log = folder / "log.jsonl"
+        values(folder)
+        size = log.stat().st_size
+        with open(log, "ab") as file:
+            file.write(metric_lines(201, 202))
+
+        assert [seq for seq, _ in values(folder)] == list(range(1, 203))
+        assert parsed == [0, size]
+
+    def test_grows_with_the_log(self, folder, parsed):
+        """When much was appended, the sidecar is written anew, and holds it."""
+        values(folder)
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(metric_lines(201, 300))
+        values(folder)
+        values(folder)
+
+        assert parsed[-1] == (folder / "log.jsonl").stat().st_size
+        assert len(values(folder)) == 300
+
+    def test_unchanged_files_are_not_hashed_again(self, folder, monkeypatch):
+        """A log that was quiet for long enough is believed to be the same by its times."""
+        monkeypatch.setattr(cache, "_SETTLED_NS", -1)
+        values(folder)
+        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+
+        assert len(values(folder)) == 200
+
+    def test_damage_is_reported_again(self, folder):
+        """Byte ranges that were passed over are named by every read."""
+        whole = (folder / "log.jsonl").read_bytes()
+        (folder / "log.jsonl").write_bytes(b"damage\n" + whole + b'{"half')
+        first, second = [], []
+        metrics(folder, skipped=first)
+        metrics(folder, skipped=second)
+
+        assert [(hole.start, hole.end) for hole in second] == [(0, 7), (len(whole) + 7, len(whole) + 13)]
+        assert first == second
+
+    def test_a_line_without_its_newline(self, folder):
+        """It counts, and is not there twice when the newline has come."""
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(metric_lines(201, 201)[:-1])
+        before = values(folder)
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(b"\n")
+
+        assert [seq for seq, _ in before] == list(range(1, 202))
+        assert values(folder) == before
+
+    def test_a_short_log_has_none(self, folder, monkeypatch):
+        """A log that is parsed in no time leaves nothing beside it."""
+        monkeypatch.setattr(cache, "_WORTH_BYTES", 1 << 20)
+        values(folder)
+
+        assert not (folder / ".mlv").exists()
+
+
+class TestIsNeverTrustedOverTheLog:
+    @pytest.mark.parametrize("settled_ns", [-1, 2 * 10**9])
+    @pytest.mark.parametrize("where", [0, 5000])
+    def test_edited(self, folder, where, settled_ns, monkeypatch):
+        """A digit changed in place, the file's times set back to what they were: the log counts."""
+        monkeypatch.setattr(cache, "_SETTLED_NS", settled_ns)
+        log = folder / "log.jsonl"
+        make_old(log)
+        before = values(folder)
+        stat = log.stat()
+        with open(log, "r+b") as file:
+            content = file.read()
+            file.seek(content.index(b'"loss": 0.5' if b'"loss": 0.5' in content else b'"loss":0.5', where) + 9)
+            file.write(b"7")
+        os.utime(log, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+        assert values(folder) != before
+        assert values(folder) == values_without_sidecar(folder)
+
+    @pytest.mark.parametrize("content", [metric_lines(1, 150), metric_lines(1, 400, 0.25), b""])
+    def test_replaced(self, folder, content):
+        """A log cut short, rewritten or emptied."""
+        values(folder)
+        (folder / "log.jsonl").write_bytes(content)
+
+        assert values(folder) == values_without_sidecar(folder)
+
+    def test_removed_log(self, folder):
+        """No log, no rows."""
+        values(folder)
+        (folder / "log.jsonl").unlink()
+
+        assert values(folder) == []
+
+    @pytest.mark.parametrize("kept_bytes", [0, 4, 1000])
+    def test_damaged_sidecar(self, folder, kept_bytes):
+        """A sidecar that is cut off is no sidecar."""
+        values(folder)
+        [sidecar] = (folder / ".mlv" / "cache").glob("*.parquet")
+        sidecar.write_bytes(sidecar.read_bytes()[:kept_bytes])
+
+        assert len(values(folder)) == 200
+
+    def test_foreign_sidecar(self, folder):
+        """The sidecar of another log is not taken for that of this one."""
+        values(folder)
+        (folder / "log.jsonl").rename(folder / "val.log.jsonl")
+        (folder / "log.jsonl").write_bytes(metric_lines(1, 200, 0.25))
+
+        assert values(folder) == values_without_sidecar(folder)
+
+    def test_deleted(self, folder):
+        """Without the folder it is made again."""
+        values(folder)
+        shutil.rmtree(folder / ".mlv")
+
+        assert len(values(folder)) == 200
+
+
+def values_without_sidecar(folder: Path) -> list[tuple[int, float]]:
+    content = {path.name: path.read_bytes() for path in folder.glob("*.jsonl")}
+    apart = folder.parent / "apart"
+    shutil.rmtree(apart, ignore_errors=True)
+    apart.mkdir()
+    for name, text in content.items():
+        (apart / name).write_bytes(text)
+    return values(apart)
+
+
+class TestPlaces:
+    def test_read_only_media(self, folder, parsed, monkeypatch):
+        """Where nothing can be made in the experiment, the sidecar lies in the user's cache folder."""
+        (folder / ".mlv").write_text("no folder can be made here")
+
+        values(folder)
+        values(folder)
+
+        assert len(list((folder.parent / "home" / "mlv").glob("*/log.parquet"))) == 1
+        assert parsed[1] > 0
+
+    def test_nowhere(self, folder, monkeypatch):
+        """Where nothing can be written at all, reading works, and warns of nothing."""
+        (folder / ".mlv").write_text("")
+        (folder.parent / "home").write_text("")
+
+        assert len(values(folder)) == 200
+
+    def test_nothing_unfinished_is_left(self, folder):
+        """Only what was published lies there."""
+        values(folder)
+
+        assert [path.name for path in (folder / ".mlv" / "cache").iterdir() if path.suffix != ".seen"] == ["log.parquet"]
+
+
+def test_readers_at_once(folder):
+    """Several readers build the sidecar at the same time, while the log grows, and each reads what is there."""
+    results: list[int] = []
+    threads = [threading.Thread(target=lambda: results.append(len(values(folder)))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    with open(folder / "log.jsonl", "ab") as file:
+        file.write(metric_lines(201, 300))
+    for thread in threads:
+        thread.join()
+
+    assert len(results) == 4
+    assert all(200 <= count <= 300 for count in results)
+    assert len(values(folder)) == 300

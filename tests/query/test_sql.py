@@ -1,0 +1,191 @@
+"""Experiments as views for SQL."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+import mlv
+
+pytest.importorskip("duckdb")
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch) -> Path:
+    """Three experiments `a`, `b` and `c`, and one below `a`; `c` failed."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    root = tmp_path / "runs"
+    for name, lr in (("a", 0.1), ("b", 0.01)):
+        with mlv.Exp(root, name, {"lr": lr, "model": {"size": 3, "layers": [4, 2]}}, capture=(), tags=["x"]) as exp:
+            exp.log.describe("acc", mode="max")
+            for step in range(3):
+                exp.log({"acc": step * lr, "test/loss": 1 / (step + 1)}, step=step)
+            with exp.file("notes.txt", "w") as file:
+                file.write(name)
+    with mlv.init_sub_exp(root / "a" / "files" / "notes.txt", "squeeze", params={"rate": 1}) as sub:
+        sub.log({"acc": math.nan}, step=0)
+    with pytest.raises(ValueError, match="no"), mlv.Exp(root, "c", {"lr": "auto"}, capture=()):
+        raise ValueError("no")
+    return root
+
+
+def rows(root: Path, query: str) -> list[tuple[object, ...]]:
+    return mlv.find(root).sql(query).rows()
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select name from experiments order by name", [("a",), ("b",), ("c",), ("subexp_1",)]),
+        ("select name, params.lr from experiments where metrics.acc.max > 0.1", [("a", "0.1")]),
+        ("select name from experiments where metrics.acc.last > 0.1", [("a",)]),
+        ("select metrics.\"test/loss\".min from experiments where name = 'a'", [(1 / 3,)]),
+        ("select metrics.acc.best, metrics.acc.count from experiments where name = 'b'", [(0.02, 3)]),
+        ("select params.model.size, params.model.layers[2] from experiments where name = 'b'", [(3, 2)]),
+        ("select e.name from experiments e join experiments p on e.parent = p.id where p.name = 'a'", [("subexp_1",)]),
+        ("select count(*) from experiments where created > '2020-01-01' and list_contains(tags, 'x')", [(2,)]),
+        ("select exception, message from runs where status = 'failed'", [("ValueError", "no")]),
+        ("select count(*) from events where type = 'metrics' and exp_name = 'a'", [(3,)]),
+        ("select data->>'$.acc' from events where type = 'metrics' and exp_name = 'b' and step = 2", [("0.02",)]),
+        ("select max(value) from metrics where name = 'test/loss' and exp_name = 'b' and step >= 1", [(0.5,)]),
+        (
+            "select e.name, count(*) from experiments e join metrics m on e.id = m.exp group by all order by 1",
+            [("a", 6), ("b", 6), ("subexp_1", 1)],
+        ),
+        (
+            "select exp_name, path, size from files where type = 'file' order by 1",
+            [("a", "files/notes.txt", 1), ("b", "files/notes.txt", 1)],
+        ),
+    ],
+)
+def test_views(runs, query, expected):
+    """Each view answers in plain SQL, with dotted names for params and metrics."""
+    assert rows(runs, query) == expected
+
+
+def test_one_experiment(runs):
+    """An experiment answers about itself, what was logged a moment ago included."""
+    with mlv.Exp.open(runs / "a") as exp:
+        exp.log({"acc": 7.0})
+
+        assert exp.sql("select metrics.acc.last from experiments").rows() == [(7.0,)]
+
+
+def test_results_speak_arrow(runs):
+    """pandas, pyarrow and polars take a result."""
+    result = mlv.find(runs).sql("select name, params.lr from experiments order by 1")
+
+    assert (result.columns, len(result)) == (["name", "lr"], 4)
+    assert result.arrow().column("name").to_pylist() == ["a", "b", "c", "subexp_1"]
+    assert list(pytest.importorskip("pandas").DataFrame(result.df())["name"]) == ["a", "b", "c", "subexp_1"]
+    assert list(pytest.importorskip("polars").DataFrame(result)["name"]) == ["a", "b", "c", "subexp_1"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("selec", 'syntax error at or near "selec"'),
+        ("select nam from experiments", r"nam.* did you mean .*name"),
+        ("select params.lrr from experiments", r"lrr.* did you mean params\.lr\?"),
+        ("select metrics.acc.maxx from experiments", r"maxx.* did you mean .*max"),
+        ("select 1 from experimens", r"experimens.* did you mean experiments\?"),
+        ("select metrics.acc > 1 from experiments", "give one number, such as metrics.acc.max"),
+        ("select name::int from experiments", "Could not convert"),
+        ("", "query='' is no text, or empty"),
+        (3, "query=3 is no text"),
+    ],
+)
+def test_errors(runs, query, said):
+    """What DuckDB does not accept is told in one line, with the names that are close."""
+    with pytest.raises(mlv.QueryFailed, match=said) as caught:
+        mlv.find(runs).sql(query)
+
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_hostile_names(tmp_path, monkeypatch):
+    """Params and metrics of any name are there, those that differ in case only with a number."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path, "exp", {"lr": 1, "LR": 2, "": 3, 'a"b.c': 4, "big": 2**80, "none": None}, capture=()) as exp:
+        exp.log({"Acc": 1.0, "acc": 2.0, "é'x": 3.0, "inf": math.inf})
+
+    found = mlv.find(tmp_path).sql(
+        'select params.lr, params.LR_1, params._, params."a""b.c", params.big, params.none, metrics.acc_1.last, '
+        'metrics."é\'x".last, metrics.inf.last from experiments'
+    )
+
+    assert found.rows() == [(1, 2, 3, 4, str(2**80), None, 2.0, 3.0, math.inf)]
+
+
+def test_an_experiment_without_anything(tmp_path, monkeypatch):
+    """Views have their columns though nothing was recorded."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    mlv.Exp(tmp_path, "exp", capture=()).close()
+    found = mlv.find(tmp_path)
+
+    assert found.sql("select params, metrics, git.commit, kind from experiments").rows() == [(None, None, None, None)]
+    assert len(found.sql("select * from files")) == 0
+
+
+def test_variables_of_python_are_not_seen(runs):
+    """A query sees the views only."""
+    secret = pytest.importorskip("pandas").DataFrame({"x": [1]})
+
+    with pytest.raises(mlv.QueryFailed, match="secret"):
+        mlv.find(runs).sql("select * from secret")
+    assert len(secret) == 1
+
+
+@pytest.mark.parametrize("package", ["duckdb", "pyarrow"])
+def test_without_the_extra(runs, monkeypatch, package):
+    """Without its packages the extra is named."""
+    monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(mlv.MissingExtra, match=rf"needs {package}.*: pip install mlvlogger\[sql\]"):
+        mlv.find(runs).sql("select 1")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("params.model.size = 3 and metrics.acc.max > 0.1", ["a"]),
+        ("status = 'failed' -- a comment", ["c"]),
+        ("kind = 'squeeze' or params.lr = 'auto'", ["subexp_1", "c"]),
+        ("false", []),
+    ],
+)
+def test_where(runs, where, expected):
+    """A predicate of SQL chooses experiments."""
+    assert sorted(exp.name for exp in mlv.find(runs, where=where)) == sorted(expected)
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("params.lrr > 1", r"lrr.* did you mean params\.lr\?"),
+        ("(", "syntax error"),
+        ("  ", "where='  ' is no text, or empty"),
+        ("lr < 1", r"params\.lr"),
+    ],
+)
+def test_where_errors(runs, where, said):
+    """A predicate that cannot be evaluated is told of when the experiments are looked for."""
+    with pytest.raises(mlv.QueryFailed, match=said):
+        list(mlv.find(runs, where=where))
+
+
+def test_sql_of_none(runs):
+    """Where nothing was chosen there are no columns to ask for, and that is said."""
+    with pytest.raises(mlv.NotAnExperiment, match="none of the experiments at or below"):
+        mlv.find(runs, kind="none").sql("select params.lr from experiments")
+
+
+def test_where_of_none(tmp_path):
+    """A predicate over an empty folder is refused with the folder's name."""
+    with pytest.raises(mlv.NotAnExperiment, match="no experiments"):
+        list(mlv.find(tmp_path, where="params.lr > 1"))
