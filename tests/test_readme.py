@@ -27,8 +27,8 @@ SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
 OPTIONAL = {
     "jq": shutil.which("jq"),
-    "pandas": find_spec("pandas"),
-    "duckdb": find_spec("duckdb"),
+    "pandas": find_spec("pandas") and find_spec("pyarrow"),
+    "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
     "numpy": find_spec("numpy") and find_spec("PIL"),
 }
 
