@@ -134,6 +134,8 @@ def _blocks(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
             if not block.endswith(b"\n"):
                 block += file.readline()
             yield offset, block
+            if not block.endswith(b"\n"):
+                return  # what was appended since belongs to this line
             offset += len(block)
 
 
