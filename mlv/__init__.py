@@ -43,15 +43,20 @@ from mlv.events import Event
 from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
-from mlv.experiment.many import Experiments, find
 from mlv.experiment.subexp import init_sub_exp
 from mlv.store.references import ExpRef, FileRef
 
 if _TYPE_CHECKING:
     from mlv.experiment.checkpoint import Checkpoint
+    from mlv.experiment.many import Experiments, find
     from mlv.query.whence import whence
 
-_LATER = {"Checkpoint": "mlv.experiment.checkpoint", "whence": "mlv.query.whence"}
+_LATER = {
+    "Checkpoint": "mlv.experiment.checkpoint",
+    "Experiments": "mlv.experiment.many",
+    "find": "mlv.experiment.many",
+    "whence": "mlv.query.whence",
+}
 """What is imported when it is first used: `import mlv` stays light."""
 
 

@@ -27,10 +27,7 @@ from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
-from mlv.query.digest import read_digest
 from mlv.query.one import Events, RunView, latest_status, views, watched_state
-from mlv.query.sql import Result
-from mlv.query.sql import query as run_query
 from mlv.state import State
 from mlv.store import layout
 
@@ -273,16 +270,6 @@ class Exp(Extras, Checkpoints, Readings, References):
         if not follow:
             return events
         return events.follow(lambda: self.status != "running")
-
-    def sql(self, query: str) -> Result:
-        """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files` of this experiment.
-
-        Raises:
-            QueryFailed: DuckDB does not accept it, or it gives no table.
-            MissingExtra: duckdb or pyarrow is not installed.
-        """
-        self._session.drain(_READ_OWN_WRITES_S)
-        return run_query(query, lambda metrics: [read_digest(self._folder, self.id, self.meta, metrics)])
 
     # Logging.
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlv.errors import CheckpointMissing, MissingExtra
-from mlv.events import Event
-from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
-from mlv.experiment.shelf import DEFAULT_FOLDER
-from mlv.frozen import FrozenDict, frozen
-from mlv.portfolio import Kept
-from mlv.portfolio import fold as fold_portfolios
-from mlv.query import asof, frames
 from mlv.query.one import Events
-from mlv.query.points import Cut
-from mlv.query.summary import Summary, fast_summary, summary
 from mlv.state import State
 
 _READ_OWN_WRITES_S = 10.0
 
 if TYPE_CHECKING:
     import pandas
+
+    from mlv.experiment.asof import AsOf
+    from mlv.query.sql import Result
+    from mlv.query.summary import Summary
+
+
+def _of(module: str) -> Any:
+    """A module that reading needs, imported when it is first used: `import mlv` stays light."""
+    return import_module(module)
 
 
 class Readings:
@@ -64,7 +64,8 @@ class Readings:
             UnknownMetric: Nobody logged a metric that is named.
         """
         self._session.drain(_READ_OWN_WRITES_S)
-        return frames.history(self._folder, pattern, keys=keys, stream=stream, wide=wide)
+        found: pandas.DataFrame = _of("mlv.query.frames").history(self._folder, pattern, keys=keys, stream=stream, wide=wide)
+        return found
 
     def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:
         """The events of a type, or of several, as a DataFrame: step, time, name, coordinates, and their data as columns.
@@ -79,12 +80,15 @@ class Readings:
         """
         events = self._events(type, name)
         rows = list(events)
-        return frames.frame(rows, events.skipped)
+        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
+        return found
 
     def summary(self) -> dict[str, Summary]:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra."""
         self._session.drain(_READ_OWN_WRITES_S)
-        return _summary(self._folder, self._state(), None, self._events("metrics"))
+        reader = _of("mlv.experiment.asof")
+        found: dict[str, Summary] = reader.summary_of(self._folder, self._state(), None, self._events("metrics"))
+        return found
 
     def as_of(
         self, *, step: float | None = None, time: datetime | str | None = None, seq: int | tuple[str, int] | None = None
@@ -100,107 +104,22 @@ class Readings:
             InvalidArgument: Not exactly one is given, or there is no such event.
         """
         self._session.drain(_READ_OWN_WRITES_S)
-        return AsOf(self._folder, self._meta.content, asof.moment(self._folder, step=step, time=time, seq=seq))
+        moment = _of("mlv.query.asof").moment(self._folder, step=step, time=time, seq=seq)
+        found: AsOf = _of("mlv.experiment.asof").AsOf(self._folder, self._meta.content, moment)
+        return found
+
+    def sql(self, query: str) -> Result:
+        """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files` of this experiment.
+
+        Raises:
+            QueryFailed: DuckDB does not accept it, or it gives no table.
+            MissingExtra: duckdb or pyarrow is not installed.
+        """
+        self._session.drain(_READ_OWN_WRITES_S)
+        read = _of("mlv.query.digest").read_digest
+        meta = self._meta
+        found: Result = _of("mlv.query.sql").query(query, lambda metrics: [read(self._folder, meta.id, meta.content, metrics)])
+        return found
 
     def _events(self, type: str | Iterable[str] | None = None, name: str | None = None) -> Events:
         return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
-
-
-class AsOf:
-    """An experiment as of a moment. Files that it speaks of may have been let go since."""
-
-    __slots__ = ("_folder", "_meta", "_moment")
-
-    def __init__(self, folder: Path, meta: Mapping[str, Any], moment: asof.Moment) -> None:
-        """Not called by users: `exp.as_of(...)` gives these."""
-        self._folder, self._meta, self._moment = folder, meta, moment
-
-    @property
-    def time(self) -> datetime | None:
-        """The moment: the time that was asked for, or that of the last event; None before the first one."""
-        return self._moment.time
-
-    def events(
-        self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None
-    ) -> Iterator[Event]:
-        """As `Exp.events`."""
-        return asof.until(Events(self._folder, type, name, stream), self._moment)
-
-    def history(
-        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
-    ) -> pandas.DataFrame:
-        """As `Exp.history`."""
-        return frames.history(self._folder, pattern, keys=keys, stream=stream, wide=wide, cut=self._moment.last)
-
-    def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:
-        """As `Exp.frame`."""
-        return frames.frame(self.events(type, name))
-
-    def summary(self) -> dict[str, Summary]:
-        """As `Exp.summary`."""
-        return _summary(self._folder, self._state(), self._moment.last, self.events("metrics"))
-
-    @property
-    def params(self) -> FrozenDict:
-        """All params of then."""
-        result: FrozenDict = frozen({**self._meta["params"], **self._state().params})
-        return result
-
-    @property
-    def status(self) -> str:
-        """Status of the latest run of then; a process was never killed before its log says so."""
-        runs = sorted(self._state().main_runs, key=lambda run: (run.started is not None, run.started, run.id))
-        if not runs or self.time is None:
-            return "running"
-        return runs[-1].status(self.time)
-
-    @property
-    def best(self) -> Checkpoint:
-        """The best checkpoint that was kept: of the portfolio in `models`, or else of the only one.
-
-        Raises:
-            CheckpointMissing: There was none.
-        """
-        return self._checkpoint("best")
-
-    @property
-    def latest(self) -> Checkpoint:
-        """The latest checkpoint that was kept, of the same portfolio.
-
-        Raises:
-            CheckpointMissing: There was none.
-        """
-        return self._checkpoint("latest")
-
-    def portfolio(self, folder: str = DEFAULT_FOLDER) -> list[Checkpoint]:
-        """Every checkpoint that was kept in a folder, in the order in which they were saved."""
-        kept = self._portfolios().get(folder, Kept())
-        return [checkpoint_of(self._folder, folder, kept, saved) for saved in kept]
-
-    def _checkpoint(self, which: str) -> Checkpoint:
-        portfolios = self._portfolios()
-        folder = DEFAULT_FOLDER if DEFAULT_FOLDER in portfolios or len(portfolios) != 1 else next(iter(portfolios))
-        kept = portfolios.get(folder, Kept())
-        found = kept.best if which == "best" else kept.latest
-        if found is None:
-            text = f"at {self.time} no checkpoint in {folder!r} of {self._folder} was the {which}: see .portfolio() for all"
-            raise CheckpointMissing(text)
-        return checkpoint_of(self._folder, folder, kept, found)
-
-    def _portfolios(self) -> dict[str, Kept]:
-        return fold_portfolios(self.events("checkpoint"))
-
-    def _state(self) -> State:
-        return asof.state_at(self._folder, self._moment)
-
-    def __repr__(self) -> str:
-        return f"<{self._folder.name} as of {self.time}>"
-
-
-def _summary(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> dict[str, Summary]:
-    """By columns where pyarrow is there and all are numbers, else event by event."""
-    try:
-        found = fast_summary(folder, state.descriptions, cut)
-    except MissingExtra:
-        found = None
-    return summary(events, state.descriptions) if found is None else found

@@ -120,7 +120,6 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     if len(first) < 2:  # a short log is read before a thread has begun
         yield from map(work, first)
         return
-    from concurrent.futures import Future, ThreadPoolExecutor  # what `import mlv` need not pay for
 
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[Future[R]] = deque()
