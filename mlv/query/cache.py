@@ -143,7 +143,7 @@ def _opened(path: Path, stream: str) -> tuple[_Known, Any] | None:
     if not path.exists():
         return None
     try:
-        file = parquet.ParquetFile(path, pre_buffer=False)
+        file = parquet.ParquetFile(path, pre_buffer=False, page_checksum_verification=True)
     except pa.ArrowException:
         return None  # cut off, or none of ours
     said = orjson.loads((file.metadata.metadata or {}).get(_KEY, b"null"))
@@ -221,7 +221,11 @@ class _Sidecar:
                 self._temporary = _temporary_beside(self._path)
                 # Numbers hardly shrink: to compress them takes longer than to write them.
                 self._writer = package("pyarrow.parquet").ParquetWriter(
-                    self._temporary, schema(), compression="none", use_dictionary=["run", "name", "at", "keys"]
+                    self._temporary,
+                    schema(),
+                    compression="none",
+                    use_dictionary=["run", "name", "at", "keys"],
+                    write_page_checksum=True,
                 )
                 break
         self.write(tables)

@@ -133,7 +133,7 @@ class _Series:
         try:
             self.total += value
         except OverflowError:  # an integer beyond all floats
-            self.total = math.copysign(math.inf, value)
+            self.total += math.inf if value > 0 else -math.inf
         is_first = self.count - self.nans == 1
         if value < self.least or is_first:
             self.least, self.least_step = value, step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
@@ -16,7 +15,7 @@ from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
-from mlv.query.structs import column, distinct, struct
+from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
 from mlv.store import layout
 from mlv.store.reading import Lines
@@ -208,7 +207,7 @@ def _summaries(digests: Sequence[Digest]) -> Any:
 
 def _known(value: Any) -> float | None:
     """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
-    return None if type(value) not in (int, float) or math.isnan(value) else value
+    return None if type(value) not in (int, float) or value != value else nearest_float(value)
 
 
 def runs(digests: Sequence[Digest]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,9 @@ def column(values: Sequence[Any]) -> Any:
     if not present:
         return pa.nulls(len(values))
     if kinds <= {"integer", "number"}:
-        return pa.array(values, pa.int64() if kinds == {"integer"} else pa.float64())
+        if kinds == {"integer"}:
+            return pa.array(values, pa.int64())
+        return pa.array([None if value is None else nearest_float(value) for value in values], pa.float64())
     if kinds == {"boolean"}:
         return pa.array(values, pa.bool_())
     if kinds == {"mapping"}:
@@ -33,6 +36,14 @@ def column(values: Sequence[Any]) -> Any:
     if kinds == {"list"}:
         return _lists(pa, values)
     return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def nearest_float(value: float) -> float:
+    """A number as a float, which Arrow refuses to round an integer to; infinite where it is beyond all floats."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def struct(children: Mapping[str, Any], is_null: Sequence[bool]) -> Any:

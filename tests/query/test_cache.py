@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 import threading
 from pathlib import Path
 
@@ -107,6 +108,17 @@ class TestIsUsed:
 
 
 class TestIsNeverTrustedOverTheLog:
+    def test_a_sidecar_that_the_disk_changed(self, folder):
+        """A value that went wrong in the sidecar is not believed, whatever its metadata says of the log."""
+        expected = values(folder)
+        sidecar = folder / ".mlv" / "cache" / "log.parquet"
+        content = sidecar.read_bytes()
+        kept = struct.pack("<d", 0.5)
+        sidecar.write_bytes(content.replace(kept, struct.pack("<d", 0.7)))
+
+        assert kept in content
+        assert values(folder) == expected
+
     @pytest.mark.parametrize("settled_ns", [-1, 2 * 10**9])
     @pytest.mark.parametrize("where", [0, 5000])
     def test_edited(self, folder, where, settled_ns, monkeypatch):

@@ -122,6 +122,20 @@ def test_hostile_names(tmp_path, monkeypatch):
     assert found.rows() == [(1, 2, 3, 4, str(2**80), None, 2.0, 3.0, math.inf)]
 
 
+def test_integers_beyond_what_a_float_holds(tmp_path, monkeypatch):
+    """One great integer stands in the way of no query: where a column is of floats, it is the nearest one."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, size in (("great", 2**60 + 1), ("small", 0.5)):
+        with mlv.Exp(tmp_path, name, {"size": size}, capture=()) as exp:
+            exp.log({"tokens": 2**60 + 1, "beyond": -(10**400), "acc": 0.5})
+
+    found = mlv.find(tmp_path).sql(
+        "select params.size, metrics.tokens.last, metrics.beyond.min from experiments where metrics.acc.max > 0.4 order by name"
+    )
+
+    assert found.rows() == [(2.0**60, 2.0**60, -math.inf), (0.5, 2.0**60, -math.inf)]
+
+
 def test_an_experiment_without_anything(tmp_path, monkeypatch):
     """Views have their columns though nothing was recorded."""
     monkeypatch.setenv("MLV_INLINE", "1")
