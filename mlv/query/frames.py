@@ -32,8 +32,11 @@ def history(
     wide: bool = True,
     cut: Cut | None = None,
     skipped: list[Skipped] | None = None,
+    known: dict[str, None] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
+
+    The names of all metrics are added to `known`, if that is given: then the caller refuses those that are not there.
 
     Raises:
         InvalidArgument: `keys` are no names.
@@ -42,11 +45,23 @@ def history(
         UnknownMetric: Nobody logged one that is named.
     """
     package("pandas")
-    choice = _Choice(NamePattern(pattern) if pattern is not None else None, _checked_keys(keys))
+    choice = _choice(pattern, keys)
     points = _points(folder, stream, cut, skipped)
-    entries = _entries(points, choice)
+    names: dict[str, None] = {} if known is None else known
+    entries = _entries(points, choice, names)
+    if known is None:
+        choice.refuse_unknown(names)
     groups = _Groups(points, entries)
     return groups.wide(choice) if wide else groups.long(choice)
+
+
+def refuse_unknown(pattern: str | None, keys: Iterable[str] | None, known: Iterable[str]) -> None:
+    """Refuse metrics that are named and none of those that are known.
+
+    Raises:
+        UnknownMetric: There is one.
+    """
+    _choice(pattern, keys).refuse_unknown(known)
 
 
 def frame(events: Iterable[Event]) -> Any:
@@ -69,6 +84,10 @@ def _frame(columns: Mapping[str, Any]) -> Any:
     pd = package("pandas")
     kept = {name: pd.Series(column, dtype=object) if column.dtype == object else column for name, column in columns.items()}
     return pd.DataFrame(kept, copy=False)
+
+
+def _choice(pattern: str | None, keys: Iterable[str] | None) -> _Choice:
+    return _Choice(NamePattern(pattern) if pattern is not None else None, _checked_keys(keys))
 
 
 def _checked_keys(keys: Iterable[str] | None) -> list[str] | None:
@@ -222,7 +241,7 @@ class _Entry:
     places: Any
 
 
-def _entries(points: _Points, choice: _Choice) -> list[_Entry]:
+def _entries(points: _Points, choice: _Choice, known: dict[str, None]) -> list[_Entry]:
     np = package("numpy")
     prefixes, prefix_texts = points.words("name")
     keys, key_texts = points.words("keys")
@@ -230,7 +249,6 @@ def _entries(points: _Points, choice: _Choice) -> list[_Entry]:
     codes = keys if is_one else prefixes * len(key_texts) + keys
     pairs = [0] if is_one else np.unique(codes)
     width = points.width if is_one else None
-    known: dict[str, None] = {}
     entries = []
     for pair in pairs:
         names = full_names(prefix_texts[pair // len(key_texts)], key_texts[pair % len(key_texts)])
@@ -242,7 +260,6 @@ def _entries(points: _Points, choice: _Choice) -> list[_Entry]:
                 column, captures = found
                 places = points.first[lines] + number if width is None else range(number, len(points.values), width)
                 entries.append(_Entry(column, name, tuple(captures.values()), lines, places))
-    choice.refuse_unknown(known)
     return entries
 
 
