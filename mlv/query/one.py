@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import BadLine, parse_time
+from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.query.patterns import name_matcher
 from mlv.state import LOST_AFTER, Run, State
@@ -47,10 +48,11 @@ class Events:
         """Choose events by type or types, by a pattern over names (`*` one segment, `**` any number), and by stream.
 
         Raises:
+            InvalidArgument: A type is no text.
             InvalidPattern: The pattern cannot be read.
         """
         self._folder = folder
-        self._types = (type,) if isinstance(type, str) else tuple(type) if type is not None else None
+        self._types = _checked_types(type)
         self._names = name_matcher(name) if name is not None else None
         self._stream = stream
         self._before = before
@@ -245,6 +247,16 @@ def watched_state(folder: Path) -> Callable[[], State]:
 def status_of(folder: Path, created: str) -> str:
     """Status of the experiment in a folder."""
     return latest_status(read_state(folder), created, datetime.now(timezone.utc))
+
+
+def _checked_types(given: Any) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    found = (given,) if not isinstance(given, Iterable) or isinstance(given, str) else tuple(given)
+    for one in found:
+        if not isinstance(one, str):
+            raise InvalidArgument(f"type={one!r:.100} is no text: give types of events, such as 'metrics'", type=one)
+    return found
 
 
 def _size(path: Path) -> int:

@@ -12,6 +12,7 @@ from conftest import wait_until
 from logs import line, write
 
 from mlv import Exp, InvalidPattern
+from mlv.errors import InvalidArgument
 from mlv.query.one import Events, latest_status, status_of, views, watched_state
 from mlv.query.patterns import name_matcher
 from mlv.state import State
@@ -184,6 +185,13 @@ class TestChoice:
             assert match(other) == (name == other)
 
         check()
+
+
+@pytest.mark.parametrize("type", [3, ["metrics", 3]])
+def test_a_type_that_is_no_text(tmp_path, type):
+    """It is refused when it is given."""
+    with pytest.raises(InvalidArgument, match="type=3 is no text"):
+        Events(tmp_path, type)
 
 
 class TestDamage:
