@@ -113,13 +113,13 @@ class _Series:
     """The values of one metric that one run wrote into one stream."""
 
     __slots__ = ("began", "count", "greatest", "greatest_step", "last", "last_step", "least", "least_step", "nans",
-                 "seq", "time", "total")  # fmt: skip
+                 "run", "seq", "time", "total")  # fmt: skip
 
-    def __init__(self, time: str) -> None:
+    def __init__(self, run: str, time: str) -> None:
         self.count = self.nans = self.seq = 0
         self.total, self.least, self.greatest = 0.0, math.inf, -math.inf
         self.last = self.last_step = self.least_step = self.greatest_step = None
-        self.began, self.time = time, ""
+        self.run, self.began, self.time = run, time, time
 
     def take(self, value: Any, step: Any) -> None:
         """As `summary` folds; infinities alone need a second look, as they are where the extremes begin."""
@@ -153,10 +153,10 @@ class _Folding:
             return
         try:
             event = orjson.loads(line)
-            if event["type"] != "metrics" or not isinstance(event["data"], dict):
+            prefix, time, seq = event.get("name"), event["time"], event["seq"]
+            if event["type"] != "metrics" or type(event["data"]) is not dict or type(time) is not str or type(seq) is not int:
                 return
             series = self._writers.setdefault((stream, event["run"]), {})
-            prefix, time, seq = event.get("name"), event["time"], event["seq"]
         except (ValueError, KeyError, TypeError):
             return
         data, step = event["data"], event.get("step")
@@ -166,9 +166,11 @@ class _Folding:
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)
             if found is None:
-                found = series[name] = _Series(time)
+                found = series[name] = _Series(event["run"], time)
             found.take(value, step)
-            found.time, found.seq = time, seq
+            found.seq = seq
+            if time > found.time:
+                found.time = time
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
         """Each metric, by full name, in the order in which they were first seen."""
@@ -180,7 +182,7 @@ class _Folding:
 
 
 def _summary(parts: list[_Series], mode: Any) -> Summary:
-    last = max(parts, key=lambda part: (part.time, part.seq))
+    last = _latest(parts)
     count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
     if count == nans:
         return Summary(last=last.last, count=count, nans=nans, last_step=last.last_step)
@@ -191,3 +193,11 @@ def _summary(parts: list[_Series], mode: Any) -> Summary:
     }.get(str(mode), (None, None))  # fmt: skip
     mean = sum(part.total for part in numeric) / (count - nans)
     return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_step, best_step)
+
+
+def _latest(parts: list[_Series]) -> _Series:
+    """What holds the last value: within a run `seq` decides, whatever the clock did."""
+    ends: dict[str, str] = {}
+    for part in parts:
+        ends[part.run] = max(part.time, ends.get(part.run, ""))
+    return max(parts, key=lambda part: (ends[part.run], part.run, part.seq))
