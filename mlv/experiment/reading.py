@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlv.errors import CheckpointMissing
+from mlv.errors import CheckpointMissing, MissingExtra
 from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.identity import Meta
@@ -18,7 +18,8 @@ from mlv.portfolio import Kept
 from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
 from mlv.query.one import Events
-from mlv.query.summary import Summary, summary
+from mlv.query.points import Cut
+from mlv.query.summary import Summary, fast_summary, summary
 from mlv.state import State
 
 _READ_OWN_WRITES_S = 10.0
@@ -47,7 +48,8 @@ class Readings:
         Its columns are `step`, `time`, the coordinates (`at`) by their names, the braces of the pattern, then a column for each
         metric by its full name; a brace that became a column stands in that name instead of what it matched. Values of
         equal step and coordinates share a row, in which the later event wins; an event without a step is a row by itself.
-        What is missing is NaN. A column whose name is taken says what it is in front: `metric.time`, `at.step`.
+        What is missing is NaN. A column whose name is taken says what it is in front: `metric.time`, `at.step`. Damaged lines
+        are passed over, and named with their byte ranges in `.attrs["skipped"]`.
 
         Args:
             pattern: Over full names: `*` is one segment, `**` any number, `{epoch:int}` (or `float`, `str`) a segment that
@@ -75,11 +77,14 @@ class Readings:
             InvalidPattern: The pattern cannot be read.
             MissingExtra: pandas is not installed.
         """
-        return frames.frame(self._events(type, name))
+        events = self._events(type, name)
+        rows = list(events)
+        return frames.frame(rows, events.skipped)
 
     def summary(self) -> dict[str, Summary]:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra."""
-        return summary(self._events("metrics"), self._state().descriptions)
+        self._session.drain(_READ_OWN_WRITES_S)
+        return _summary(self._folder, self._state(), None, self._events("metrics"))
 
     def as_of(
         self, *, step: float | None = None, time: datetime | str | None = None, seq: int | tuple[str, int] | None = None
@@ -133,7 +138,7 @@ class AsOf:
 
     def summary(self) -> dict[str, Summary]:
         """As `Exp.summary`."""
-        return summary(self.events("metrics"), self._state().descriptions)
+        return _summary(self._folder, self._state(), self._moment.last, self.events("metrics"))
 
     @property
     def params(self) -> FrozenDict:
@@ -190,3 +195,12 @@ class AsOf:
 
     def __repr__(self) -> str:
         return f"<{self._folder.name} as of {self.time}>"
+
+
+def _summary(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> dict[str, Summary]:
+    """By columns where pyarrow is there and all are numbers, else event by event."""
+    try:
+        found = fast_summary(folder, state.descriptions, cut)
+    except MissingExtra:
+        found = None
+    return summary(events, state.descriptions) if found is None else found

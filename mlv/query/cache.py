@@ -14,9 +14,9 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,7 +83,7 @@ def read(folder: Path, stream: str) -> Lines:
     try:
         for part in parse(folder, stream, known.end):
             known.add(part)
-            result.tables += part.tables
+            result.tables += [*part.tables, *part.unended]
             result.skipped += part.skipped
             if sidecar is not None:
                 sidecar.write(part.tables)
@@ -127,14 +127,17 @@ def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | N
             if found is None:
                 continue
             known, file = found
+            if _is_seen(place, stream, known.chain, stamp):
+                return place, known, _columns(file)
+            from concurrent.futures import ThreadPoolExecutor  # what `import mlv` need not pay for
+
             with ThreadPoolExecutor(1) as pool:
                 reading = pool.submit(_columns, file)
-                if _is_seen(place, stream, known.chain, stamp):
-                    return place, known, reading.result()
-                if _is_unchanged(folder, stream, known):
-                    table = reading.result()
-                    _note_seen(place, stream, known.chain, stamp, _stamp(folder, stream))
-                    return place, known, table
+                is_unchanged = _is_unchanged(folder, stream, known)
+            if is_unchanged:
+                table = reading.result()
+                _note_seen(place, stream, known.chain, stamp, _stamp(folder, stream))
+                return place, known, table
     return None, _Known(), None
 
 
@@ -170,11 +173,16 @@ def _is_unchanged(folder: Path, stream: str, known: _Known) -> bool:
     offsets = [0]
     for length, _ in known.pieces:
         offsets.append(offsets[-1] + length)
+    longest = max((length for length, _ in known.pieces), default=0)
+    of_thread = threading.local()
     with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
 
         def is_same(piece: tuple[int, tuple[int, str]]) -> bool:
             offset, (length, digest) = piece
-            return hashlib.sha256(os.pread(file.fileno(), length, offset)).hexdigest() == digest
+            if not hasattr(of_thread, "memory"):  # new memory for each piece would cost as much as the hash
+                of_thread.memory = bytearray(longest)
+            found = memoryview(of_thread.memory)[:length]
+            return os.preadv(file.fileno(), [found], offset) == length and hashlib.sha256(found).hexdigest() == digest
 
         return all(in_threads(is_same, zip(offsets, known.pieces, strict=False)))
 

@@ -112,18 +112,24 @@ def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
 class _Series:
     """The values of one metric that one run wrote into one stream."""
 
-    __slots__ = ("began", "count", "greatest", "greatest_step", "last", "last_step", "least", "least_step", "nans",
-                 "run", "seq", "time", "total")  # fmt: skip
+    __slots__ = (
+        "count", "greatest", "greatest_at", "last", "last_step", "least", "least_at", "nans", "run", "seq", "time",
+        "total",
+    )  # fmt: skip
 
-    def __init__(self, run: str, time: str) -> None:
+    def __init__(self, run: str) -> None:
         self.count = self.nans = self.seq = 0
         self.total, self.least, self.greatest = 0.0, math.inf, -math.inf
-        self.last = self.last_step = self.least_step = self.greatest_step = None
-        self.run, self.began, self.time = run, time, time
+        self.last = self.last_step = None
+        self.run, self.time = run, ""
+        """The latest time, whatever the clock did since."""
+        self.least_at: tuple[str, Any] = ("", None)
+        """Time and step; the earliest of equals counts."""
+        self.greatest_at = self.least_at
 
-    def take(self, value: Any, step: Any) -> None:
-        """As `summary` folds; infinities alone need a second look, as they are where the extremes begin."""
-        self.last, self.last_step = value, step
+    def take(self, value: Any, step: Any, time: str, seq: int) -> None:
+        """As `summary` folds."""
+        self.last, self.last_step, self.time, self.seq = value, step, max(self.time, time), seq
         if type(value) is not float and type(value) is not int:
             return
         self.count += 1
@@ -136,9 +142,9 @@ class _Series:
             self.total += math.inf if value > 0 else -math.inf
         is_first = self.count - self.nans == 1
         if value < self.least or is_first:
-            self.least, self.least_step = value, step
+            self.least, self.least_at = value, (time, step)
         if value > self.greatest or is_first:
-            self.greatest, self.greatest_step = value, step
+            self.greatest, self.greatest_at = value, (time, step)
 
 
 class _Folding:
@@ -166,11 +172,8 @@ class _Folding:
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)
             if found is None:
-                found = series[name] = _Series(event["run"], time)
-            found.take(value, step)
-            found.seq = seq
-            if time > found.time:
-                found.time = time
+                found = series[name] = _Series(event["run"])
+            found.take(value, step, time, seq)
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
         """Each metric, by full name, in the order in which they were first seen."""
@@ -186,11 +189,12 @@ def _summary(parts: list[_Series], mode: Any) -> Summary:
     count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
     if count == nans:
         return Summary(last=last.last, count=count, nans=nans, last_step=last.last_step)
-    numeric = sorted((part for part in parts if part.count > part.nans), key=lambda part: part.began)
-    least, greatest = min(numeric, key=lambda part: part.least), max(numeric, key=lambda part: part.greatest)
-    best, best_step = {
-        "min": (least.least, least.least_step), "max": (greatest.greatest, greatest.greatest_step),
-    }.get(str(mode), (None, None))  # fmt: skip
+    numeric = [part for part in parts if part.count > part.nans]
+    least = min(numeric, key=lambda part: (part.least, part.least_at[0]))
+    greatest = min(numeric, key=lambda part: (-part.greatest, part.greatest_at[0]))
+    best, (_, best_step) = {
+        "min": (least.least, least.least_at), "max": (greatest.greatest, greatest.greatest_at),
+    }.get(str(mode), (None, ("", None)))  # fmt: skip
     mean = sum(part.total for part in numeric) / (count - nans)
     return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_step, best_step)
 

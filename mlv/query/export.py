@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from mlv.errors import InvalidArgument
-from mlv.query import columns, points, sql, table
+from mlv.query import columns, series, sql, table
 from mlv.query.digest import STATS, Digest
 from mlv.query.packages import package
 from mlv.store.layout import TEMPORARY
@@ -84,7 +84,7 @@ def _without_metrics(events: Any) -> Any:
 def _metrics(digest: Digest) -> Any:
     pa = package("pyarrow")
     found = columns.metrics(digest.path)
-    found = found.take(pa.array(points.in_order(found)))
+    found = found.take(pa.array(series.in_order(found)))
     owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
     return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.query import families, points
+from mlv.query import families, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.packages import package
@@ -55,7 +55,7 @@ def lines(
     found = families.families(digests, over, parent_of)
     if by is not None:
         families.check_setting(by, list(dict.fromkeys(name for family in found for name in family.settings)), "by")
-    values = points.read(digests, [metric.replace("{", "{{").replace("}", "}}")], x)
+    values = series.read(digests, [metric.replace("{", "{{").replace("}", "}}")], x)
     family_of = np.zeros(len(digests), np.int64)
     for number, family in enumerate(found):
         family_of[family.members] = number

@@ -7,7 +7,6 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -46,6 +45,8 @@ class Parsed:
 
     tables: list[Any]
     """Tables of `schema()`: a row for each line of type `metrics`. Plain lines come before the others."""
+    unended: list[Any]
+    """That of a last line which lacks nothing but its newline."""
     skipped: list[Skipped]
     start: int
     end: int
@@ -76,18 +77,24 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
         skipped: list[Skipped] = []
-        tables = parse_block(block, start, stream, skipped)
-        whole = block.rfind(b"\n") + 1
-        return Parsed(tables, skipped, start, start + whole, hashlib.sha256(memoryview(block)[:whole]).hexdigest())
+        end = block.rfind(b"\n") + 1
+        whole, last = (block, b"") if end == len(block) else (block[:end], block[end:])
+        tables = parse_block(whole, start, stream, skipped) if whole else []
+        unended = parse_block(last, start + end, stream, skipped) if last else []
+        return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
     with suppress(FileNotFoundError):
         yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset))
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """The tables of some whole lines, and a last one that may be torn; what is no event is added to `skipped`."""
+    """The tables of some lines; what is no event is added to `skipped`."""
+    begin, end = _middle(block)
     with suppress(_NotPlain):
-        return _parsed_at_once(block)
+        tables = _parsed_at_once(block[begin:end]) if begin < end else []
+        ends = [*_that_matter(block[:begin], 0), *_that_matter(block[end:], end)]
+        rows = [_row(event) for event in _events(ends, start, stream, skipped)]
+        return [*tables, _table(rows)] if rows else tables
     plain, others = _sorted_out(block)
     tables = []
     if plain:
@@ -111,6 +118,8 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     if len(first) < 2:  # a short log is read before a thread has begun
         yield from map(work, first)
         return
+    from concurrent.futures import Future, ThreadPoolExecutor  # what `import mlv` need not pay for
+
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[Future[R]] = deque()
         for piece in chain(first, pieces):
@@ -140,6 +149,29 @@ def _lines(block: bytes) -> list[tuple[int, bytes]]:
     return found
 
 
+def _middle(block: bytes) -> tuple[int, int]:
+    """Where the lines of metrics begin and end: what tells of a run's beginning and end mostly stands around them."""
+    begin, end = 0, len(block)
+    while begin < end:
+        stop = block.find(b"\n", begin) + 1 or end
+        if _MARK in block[begin:stop]:
+            break
+        begin = stop
+    while begin < end:
+        first = max(begin, block.rfind(b"\n", begin, end - 1) + 1)
+        if _MARK in block[first:end] and block.endswith(b"}\n", first, end):
+            break
+        end = first
+    return begin, end
+
+
+def _that_matter(lines: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the lines that hold metrics, or are damaged."""
+    for position, line in _lines(lines):
+        if _is_metrics(line) or not looks_whole(line):
+            yield offset + position, line
+
+
 def _sorted_out(block: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
     """The lines that are plain in all likelihood, in one piece, and offset and bytes of the others that matter."""
     plain, others = [], []
@@ -154,14 +186,11 @@ def _sorted_out(block: bytes) -> tuple[bytes, list[tuple[int, bytes]]]:
 def _events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped]) -> Iterator[Event]:
     for position, line in lines:
         first = start + position
-        if not line.endswith(b"\n"):
-            reason = "half a line: it is being written, or was cut off"
-            skipped.append(Skipped(stream, first, first + len(line), reason))
-            continue
         try:
             event = event_from_line(line, layout.logical_stream(stream))
         except BadLine as error:
-            skipped.append(Skipped(stream, first, first + len(line), str(error)))
+            reason = str(error) if line.endswith(b"\n") else "half a line: it is being written, or was cut off"
+            skipped.append(Skipped(stream, first, first + len(line), reason))
             continue
         if event.type == "metrics" and isinstance(event.data, dict):
             yield event

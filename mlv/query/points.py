@@ -1,142 +1,206 @@
-"""Values of metrics of many experiments, as arrays in the order in which they were logged."""
+"""The lines of type `metrics` of an experiment as arrays, in the order of the events, and which of their values are wanted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mlv.errors import InvalidArgument, UnknownMetric
-from mlv.query import columns
-from mlv.query.digest import Digest
+from mlv.query import cache
+from mlv.query.columns import full_names, wanted_streams
 from mlv.query.packages import package
-from mlv.query.patterns import name_matcher
+from mlv.query.parsing import EXACT, schema
+from mlv.query.patterns import NamePattern
+from mlv.store.streams import Skipped
 
-STEP = "step"
-
-
-@dataclass(frozen=True)
-class Values:
-    """Values with their metric, experiment and place; arrays of equal length."""
-
-    metrics: list[str]
-    member: Any
-    """Place of the experiment among those given."""
-    metric: Any
-    """Place in `metrics`."""
-    x: Any
-    value: Any
+Cut = Mapping[str, int]
+"""The last `seq` of each run that counts: a prefix of the events in their order."""
 
 
-def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str | None) -> Values:
-    """Read values of metrics.
+@dataclass
+class Choice:
+    """Which metrics are wanted."""
 
-    Args:
-        digests: The experiments.
-        wanted: Names, or patterns over names; None takes all.
-        x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
+    pattern: NamePattern | None
+    keys: list[str] | None
+
+    def column(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """The column of a metric and what the braces stand for; None if it is not wanted."""
+        if self.keys is not None and name not in self.keys:
+            return None
+        if self.pattern is None:
+            return name, {}
+        found = self.pattern.match(name)
+        return None if found is None else (self.pattern.folded(name), found)
+
+    def refuse_unknown(self, known: Iterable[str]) -> None:
+        """Raise if a metric that is named was logged by nobody."""
+        names = list(known)
+        wanted = list(self.keys or ())
+        if self.pattern is not None and self.pattern.names_one:
+            wanted.append(self.pattern.text.replace("{{", "{").replace("}}", "}"))
+        for name in wanted:
+            if name not in names:
+                close = get_close_matches(name, names, n=3) or sorted(names)[:5]
+                there = f"there is {', '.join(map(repr, close))}" if close else "there are no metrics yet"
+                raise UnknownMetric(f"nobody logged the metric {name!r}: {there}", name=name)
+
+
+def checked_keys(keys: Iterable[str] | None) -> list[str] | None:
+    """Accept full names of metrics.
 
     Raises:
-        UnknownMetric: Nobody logged such a metric.
-        InvalidArgument: None of these has such a place.
-        InvalidPattern: A pattern cannot be read.
-        MissingExtra: pyarrow is not installed.
+        InvalidArgument: They are no names.
     """
+    if keys is None:
+        return None
+    found = [keys] if isinstance(keys, str) else list(keys)
+    for key in found:
+        if not isinstance(key, str):
+            raise InvalidArgument(f"keys={key!r:.100} is no name: give full names of metrics, such as 'train/loss'", keys=key)
+    return list(dict.fromkeys(found))
+
+
+@dataclass
+class Points:
+    """The lines of type `metrics` of some streams as arrays, in the order of the events."""
+
+    table: Any
+    first: Any
+    """Where the values of each line begin."""
+    values: Any
+    texts: Any
+    """Of each value; None where there are none."""
+
+    every: Any
+    """The number of each line."""
+
+    def words(self, name: str) -> tuple[Any, list[Any]]:
+        """A column of few different texts, as codes (-1 for null) and texts."""
+        np = package("numpy")
+        column = self.table[name]
+        texts = column.dictionary.to_pylist()
+        if column.null_count in (0, len(column)) and len(texts) <= 1:
+            return np.broadcast_to(np.int64(-1 if column.null_count else 0), len(column)), texts
+        return column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), texts
+
+    def times(self) -> Any:
+        """Microseconds since 1970."""
+        return self.table["time"].view(package("pyarrow").int64()).to_numpy()
+
+    @property
+    def width(self) -> int | None:
+        """How many values each line has, if all have as many and stand in order."""
+        width = len(self.values) // len(self.first) if len(self.first) else 0
+        is_even = width * len(self.first) == len(self.values) and bool((self.first[1:] - self.first[:-1] == width).all())
+        return width if is_even and (not len(self.first) or self.first[0] == 0) else None
+
+    def numbers(self, name: str) -> Any:
+        """A column of numbers."""
+        return self.table[name].to_numpy(zero_copy_only=False)
+
+
+def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None) -> Points:
+    """The lines of an experiment's streams, or of one; those that a cut leaves."""
+    pa, np = package("pyarrow"), package("numpy")
+    tables = []
+    for name in wanted_streams(folder, None if stream is None else [stream]):
+        found = cache.read(folder, name)
+        if skipped is not None:
+            skipped += found.skipped
+        tables += found.tables
+        del found
+    whole = pa.concat_tables(tables).unify_dictionaries() if tables else schema().empty_table()
+    tables.clear()
+    if cut is not None:
+        whole = whole.filter(pa.array(_is_before(whole, cut)))
+    columns = {}
+    for name in schema().names:  # one after the other: a large log is not in memory twice
+        columns[name] = _single(whole[name])
+        whole = whole.drop_columns([name])
+    lists, texts = columns.pop("values"), columns.pop("texts")
+    offsets = np.asarray(lists.offsets)
+    values = lists.flatten().to_numpy(zero_copy_only=False)
+    points = Points(columns, offsets[:-1] - offsets[0] if offsets[0] else offsets[:-1], values, None, np.arange(len(lists)))
+    if texts.null_count < len(texts):
+        points.texts = np.full(len(values), None, object)
+        for line in np.flatnonzero(np.asarray(texts.is_valid())):
+            given = texts[int(line)].as_py()
+            points.texts[points.first[line] : points.first[line] + len(given)] = given
+    return _in_order(points)
+
+
+def _single(column: Any) -> Any:
+    pa = package("pyarrow")
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+    return combined
+
+
+def _is_before(table: Any, cut: Cut) -> Any:
     np = package("numpy")
-    patterns = None if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
-    is_wanted = _matcher(patterns)
-    names: dict[str, int] = {}
-    parts: list[tuple[Any, ...]] = []
-    seen: set[str] = set()
-    has_numbers = False
-    for member, digest in enumerate(digests):
-        table = columns.metrics(digest.path)
-        codes, own = _coded(np, table.column("name"))
-        seen.update(own)
-        numbers = np.array([names.setdefault(name, len(names)) if is_wanted(name) else -1 for name in own], np.int64)
-        metric = numbers[codes] if len(own) else codes
-        places = _places(np, table, x)
-        value = _floats(np, table.column("value"))
-        keep = in_order(table)
-        keep = keep[(metric[keep] >= 0) & _are_numbers(np, table)[keep]]
-        has_numbers |= len(keep) > 0
-        keep = keep[~np.isnan(places[keep])]
-        parts.append((np.full(len(keep), member), metric[keep], places[keep], value[keep]))
-    _check_all_found(patterns, seen)
-    if names and not has_numbers:
-        raise InvalidArgument(f"no value of {', '.join(map(repr, sorted(names)[:5]))} is a number", metrics=wanted)
-    if seen and x is not None and not any(len(part[0]) for part in parts):
-        raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
-    joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]
-    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3])
+    run = _single(table["run"])
+    last = np.asarray([cut.get(name, 0) for name in run.dictionary.to_pylist()] or [0], np.int64)
+    return table["seq"].to_numpy() <= last[np.asarray(run.indices)]
 
 
-def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
-    if patterns is None:
-        return lambda name: True
-    matchers = [name_matcher(pattern) for pattern in patterns]
-    return lambda name: any(matches(name) for matches in matchers)
+def _in_order(points: Points) -> Points:
+    """As the events are in order: each run by `seq`, and the runs by time, whatever a clock did within one."""
+    pa, np = package("pyarrow"), package("numpy")
+    runs, names = points.words("run")
+    seq, time = points.numbers("seq"), points.times()
+    if len(names) <= 1 and (len(seq) < 2 or bool((seq[1:] >= seq[:-1]).all())):
+        return points
+    latest = np.empty_like(time)
+    by_run = np.lexsort((seq, runs))
+    for run in range(len(names)):
+        rows = by_run[np.searchsorted(runs[by_run], run) : np.searchsorted(runs[by_run], run, "right")]
+        latest[rows] = np.maximum.accumulate(time[rows])
+    rank = np.argsort(np.argsort(np.asarray(names, object).astype("U")))
+    order = np.lexsort((seq, rank[runs], latest))
+    points.table = {name: column.take(pa.array(order)) for name, column in points.table.items()}
+    points.first = points.first[order]
+    return points
 
 
-def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> None:
-    names = sorted(seen)
-    for pattern in patterns or ():
-        matches = name_matcher(pattern)
-        if not any(map(matches, names)):
-            raise unknown_metric(pattern, names)
+@dataclass
+class Entry:
+    """One key of lines that are alike: the numbers of the lines, and where their values stand."""
+
+    column: str
+    name: str
+    captures: tuple[Any, ...]
+    lines: Any
+    places: Any
 
 
-def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:
-    """The error for a metric that nobody logged."""
-    close = get_close_matches(wanted, names)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are: {', '.join(names[:12]) or 'none'}"
-    return UnknownMetric(f"nobody logged a metric {wanted!r}; {hint}", name=wanted)
-
-
-def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
-    """For each row the place of its text among the distinct ones, and those."""
-    encoded = names.combine_chunks().dictionary_encode()
-    if hasattr(encoded, "combine_chunks"):
-        encoded = encoded.combine_chunks()
-    return np.asarray(encoded.indices.fill_null(0)).astype(np.int64), encoded.dictionary.to_pylist()
-
-
-def _places(np: Any, table: Any, x: str | None) -> Any:
-    """Where each value belongs; NaN where that is not said."""
-    if x is None:
-        return np.zeros(table.num_rows)
-    if x == STEP:
-        return _floats(np, table.column("step"))
-    at = table.column("at")
-    if at.null_count == table.num_rows:
-        return np.full(table.num_rows, np.nan)
-    codes, texts = _coded(np, at)
-    found = [orjson.loads(text).get(x) if text else None for text in texts]
-    places = np.array([value if isinstance(value, (int, float)) else np.nan for value in found], float)
-    return np.where(np.asarray(at.is_valid()), places[codes], np.nan)
-
-
-def _floats(np: Any, column: Any) -> Any:
-    return np.asarray(column.combine_chunks().cast("float64").to_numpy(zero_copy_only=False), float)
-
-
-def _are_numbers(np: Any, table: Any) -> Any:
-    """Whether the values are numbers: a NaN is one, a null stands for a text."""
-    return np.asarray(table.column("value").is_valid())
-
-
-def in_order(table: Any) -> Any:
-    """Places of the rows in the order in which they were logged: by `seq` within a run, whatever the clock did."""
+def entries_of(points: Points, choice: Choice, known: dict[str, None]) -> list[Entry]:
+    """Where the values that are wanted stand; the names of all metrics are added to `known`."""
     np = package("numpy")
-    runs, own = _coded(np, table.column("run"))
-    seq = np.asarray(table.column("seq"))
-    order = np.lexsort((seq, runs))
-    if len(own) < 2:
-        return order
-    time = np.asarray(table.column("time").cast("int64"))[order]
-    ends = np.flatnonzero(np.diff(runs[order])) + 1
-    latest = np.concatenate([np.maximum.accumulate(part) for part in np.split(time, ends)])
-    return order[np.argsort(latest, kind="stable")]
+    prefixes, prefix_texts = points.words("name")
+    keys, key_texts = points.words("keys")
+    is_one = len(prefix_texts) == len(key_texts) == 1
+    codes = keys if is_one else prefixes * len(key_texts) + keys
+    pairs = [0] if is_one else np.unique(codes)
+    width = points.width if is_one else None
+    entries = []
+    for pair in pairs:
+        names = full_names(prefix_texts[pair // len(key_texts)], key_texts[pair % len(key_texts)])
+        known.update(dict.fromkeys(names))
+        lines = points.every if len(pairs) == 1 else np.flatnonzero(codes == pair)
+        for number, name in enumerate(names):
+            found = choice.column(name)
+            if found is not None:
+                column, captures = found
+                places = points.first[lines] + number if width is None else range(number, len(points.values), width)
+                entries.append(Entry(column, name, tuple(captures.values()), lines, places))
+    return entries
+
+
+def plain_step(step: float) -> Any:
+    """A step as it was logged, in all likelihood: an integer where it can be one, None for NaN."""
+    return None if step != step else int(step) if step.is_integer() and abs(step) <= EXACT else step

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.query import families, frames, points
+from mlv.query import families, frames, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.packages import package
@@ -25,7 +25,7 @@ def aggregate(
     """As `Experiments.aggregate`; `read` are the same experiments, gone through while their values are read."""
     np, pandas = package("numpy"), package("pandas")
     found = families.families(digests, over, parent_of)
-    values = points.read(digests if read is None else read, metrics, x)
+    values = series.read(digests if read is None else read, metrics, x)
     family_of = np.zeros(len(digests), np.int64)
     for number, family in enumerate(found):
         family_of[family.members] = number
@@ -90,7 +90,7 @@ def paired(
     common = [key for key in first if key in second]
     if not common:
         raise InvalidArgument(f"a and b have no {' and '.join(nuisance)} in common: there is nothing to pair", over=over)
-    values = points.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
+    values = series.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
     group, member, place, value = _differences(np, values, len(common))
     numbers = aggregated(Points(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
     group, place = numbers.pop("group"), numbers.pop("x")
@@ -117,7 +117,7 @@ def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], na
     return result
 
 
-def _differences(np: Any, values: points.Values, count: int) -> tuple[Any, Any, Any, Any]:
+def _differences(np: Any, values: series.Values, count: int) -> tuple[Any, Any, Any, Any]:
     """What the second side has more than the first, where both have a value; metric, pair, x and difference."""
     side = values.member // count
     pair = values.member % count

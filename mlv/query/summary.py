@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
+from mlv.query.packages import package
+from mlv.query.points import Choice, Cut, Entry, Points, entries_of, plain_step, read_points
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class _Fold:
 
 
 def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
-    """Each metric by its full name, in the order of their first values; the events come in order."""
+    """Each metric by its full name, in the order of their first lines; the events come in order."""
     folds: dict[str, _Fold] = {}
     for event in events:
         for name, value in metrics_of(event):
@@ -79,6 +82,53 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
                 fold = folds[name] = _Fold()
             fold.take(value, event.step)
     return {name: fold.summary(descriptions.get(name, {}).get("mode")) for name, fold in folds.items()}
+
+
+def fast_summary(
+    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None
+) -> dict[str, Summary] | None:
+    """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
+
+    Raises:
+        MissingExtra: pyarrow is not installed.
+    """
+    points = read_points(folder, None, cut, None)
+    steps = points.table["step_text"]
+    if points.texts is not None or steps.null_count < len(steps):
+        return None
+    by_name: dict[str, list[Entry]] = {}
+    for entry in entries_of(points, Choice(None, None), {}):
+        by_name.setdefault(entry.name, []).append(entry)
+    in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
+    return {name: _of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}
+
+
+def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
+    """What one metric came to."""
+    np = package("numpy")
+    lines = np.concatenate([entry.lines for entry in entries])
+    places = np.concatenate([np.asarray(entry.places) for entry in entries])
+    if len(entries) > 1:
+        order = np.lexsort((places, lines))
+        lines, places = lines[order], places[order]
+    values, steps = points.values[places], points.numbers("step")
+    is_nan = np.isnan(values)
+    nans = int(is_nan.sum())
+
+    def step(number: Any) -> Any:
+        return plain_step(float(steps[lines[number]]))
+
+    last = float(values[-1])
+    if nans == len(values):
+        return Summary(last, count=nans, nans=nans, last_step=step(-1))
+    at = {"min": int(np.nanargmin(values)), "max": int(np.nanargmax(values))}
+    with np.errstate(invalid="ignore"):  # of two infinities
+        mean = float(np.sum(values, where=~is_nan) / (len(values) - nans))
+    best = at.get(mode)
+    return Summary(
+        last, float(values[at["min"]]), float(values[at["max"]]), None if best is None else float(values[best]), mean,
+        len(values), nans, step(-1), None if best is None else step(best),
+    )  # fmt: skip
 
 
 def metrics_of(event: Event) -> Iterator[tuple[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -67,18 +67,76 @@ def type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
     return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
 
 
-def read_state(
-    folder: Path, streams: Iterable[str] | None = None, also: Callable[[str, bytes], object] = lambda stream, line: None
-) -> State:
+def read_state(folder: Path, streams: Iterable[str] | None = None, also: Callable[[str, bytes], object] | None = None) -> State:
     """The state of an experiment after all that its streams hold; `also` is given each stream and line, to share the pass."""
     names = layout.streams_in(folder) if streams is None else list(streams)
-    lines = Lines(folder, names, STRUCTURAL)
+    if also is None and sum(map(_size, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
+        return _state_at_once(folder, names)
+    return read_state_by_lines(folder, names, also or (lambda stream, line: None))
+
+
+_STRUCTURAL_TYPES = re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
+_IN_MEMORY = 64 << 20
+"""Logs up to this size in bytes are read in one piece."""
+
+
+def _state_at_once(folder: Path, names: Sequence[str]) -> State:
+    """As `read_state_by_lines`; lines that do not matter are never looked at one by one."""
+    lines = Lines(folder, list(names), STRUCTURAL)
+    contents = {name: _content(folder / layout.stream_file(name)) for name in names}
+    events = []
+    for stream, content in contents.items():
+        for start, line in _lines_with(_STRUCTURAL_TYPES, content):
+            if (event := lines.event(stream, start, line)) is not None:
+                events.append(event)
+    state = fold(sorted(events, key=lambda event: event.time))
+    found = ((stream, _last_line_of(run, content)) for run in state.runs for stream, content in contents.items())
+    return _heard(state, _times(lines, (pair for pair in found if pair[1])))
+
+
+def _lines_with(pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the lines in which a pattern is found."""
+    end = 0
+    for found in pattern.finditer(content):
+        if found.start() < end:
+            continue  # twice in one line
+        start = content.rfind(b"\n", 0, found.start()) + 1
+        end = content.find(b"\n", found.end()) + 1 or len(content)
+        yield start, content[start:end]
+
+
+def _last_line_of(run: str, content: bytes) -> bytes:
+    """The last line that begins with a run; empty if there is none."""
+    begin = b'{"run":"%s"' % run.encode("utf-8", "surrogatepass")
+    start = len(content)
+    while (start := content.rfind(begin, 0, start)) > 0 and content[start - 1 : start] != b"\n":
+        pass
+    return b"" if start < 0 else content[start : content.find(b"\n", start) + 1 or len(content)]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read_state_by_lines(folder: Path, names: Sequence[str], also: Callable[[str, bytes], object]) -> State:
+    """As `read_state`, line by line."""
+    lines = Lines(folder, list(names), STRUCTURAL)
     wanted = type_filter(STRUCTURAL)
-    last: dict[bytes, tuple[str, bytes]] = {}
+    last: dict[tuple[str, bytes], tuple[str, bytes]] = {}
     events = []
     for stream in names:
         for start, line in Lines(folder, [stream]).raw(stream):
-            last[line[8 : line.find(b'"', 8)]] = (stream, line)
+            last[stream, line[8 : line.find(b'"', 8)]] = (stream, line)
             also(stream, line)
             if wanted(line) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
@@ -89,8 +147,11 @@ def read_state(
 def _times(lines: Lines, last: Iterable[tuple[str, bytes]]) -> dict[str, datetime]:
     """When each run made the last of its lines."""
     reader = Lines(lines.folder, [])
-    events = [event for stream, line in last if (event := reader.event(stream, 0, line)) is not None]
-    return {event.run: event.time for event in events}
+    result: dict[str, datetime] = {}
+    for stream, line in last:
+        if (event := reader.event(stream, 0, line)) is not None:
+            result[event.run] = max(event.time, result.get(event.run, event.time))
+    return result
 
 
 def _heard(state: State, times: Mapping[str, datetime]) -> State:

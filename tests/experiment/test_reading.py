@@ -44,6 +44,15 @@ class TestExp:
 
         assert filled.frame("event", "saved")["mb"].tolist() == [0, 1, 2, 3]
 
+    def test_damage_is_named(self, filled):
+        """A frame of events says which bytes were passed over."""
+        pytest.importorskip("pandas")
+        filled.close()
+        with open(filled.path / "val.log.jsonl", "wb") as file:
+            file.write(b'{"type":"event"\n')
+
+        assert filled.frame("event").attrs["skipped"][0].startswith("val.log.jsonl, bytes 0 to 16")
+
     def test_summary(self, filled):
         """The best is what `describe` says, without any extra."""
         found = filled.summary()["loss"]
@@ -58,6 +67,13 @@ class TestExp:
 
         with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[frame\]"):
             filled.history() if call == "history" else filled.frame("event")
+
+    def test_a_summary_needs_no_extra(self, filled, monkeypatch):
+        """With pyarrow and without, a summary says the same."""
+        with_columns = filled.summary()
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+
+        assert repr(filled.summary()) == repr(with_columns)
 
 
 class TestAsOf:

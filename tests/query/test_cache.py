@@ -99,6 +99,17 @@ class TestIsUsed:
         assert [(hole.start, hole.end) for hole in second] == [(0, 7), (len(whole) + 7, len(whole) + 13)]
         assert first == second
 
+    def test_a_line_without_its_newline(self, folder):
+        """It counts, and is not there twice when the newline has come."""
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(metric_lines(201, 201)[:-1])
+        before = values(folder)
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(b"\n")
+
+        assert [seq for seq, _ in before] == list(range(1, 202))
+        assert values(folder) == before
+
     def test_a_short_log_has_none(self, folder, monkeypatch):
         """A log that is parsed in no time leaves nothing beside it."""
         monkeypatch.setattr(cache, "_WORTH_BYTES", 1 << 20)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlv import InvalidArgument, InvalidPattern, UnknownMetric
+from mlv.query.asof import moment, until
 from mlv.query.frames import frame, history
 from mlv.query.one import Events
+from mlv.query.summary import summary
 from query.test_columns import coordinates, metric_line, steps, values
 
 
@@ -194,10 +197,12 @@ class TestLong:
         ]  # fmt: skip
 
 
-def folded(folder: Path) -> list[dict[str, Any]]:
-    """The wide rows, by a plain loop over the events."""
+def folded(folder: Path, last: int = 99) -> list[dict[str, Any]]:
+    """The wide rows, by a plain loop over the events up to a number."""
     rows: dict[Any, dict[str, Any]] = {}
     for event in Events(folder, "metrics"):
+        if event.seq > last:
+            continue
         at = tuple(sorted((key, repr(value)) for key, value in event.at.items()))
         key = (event.run, event.seq) if event.step is None else (event.step, at)
         for name, value in event.data.items():
@@ -211,17 +216,17 @@ logged = st.fixed_dictionaries({"name": st.sampled_from(["", "t"]), "data": st.d
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.tuples(logged, steps | st.integers(0, 3), coordinates), max_size=8), st.randoms())
-def test_equals_a_fold_of_the_events(tmp_path_factory, events, random):
-    """A wide frame is the plain fold of the events, whatever the names, values, steps and the order of lines."""
+@given(st.lists(st.tuples(logged, steps | st.integers(0, 3), coordinates), max_size=8), st.randoms(), st.integers(0, 9))
+def test_equals_a_fold_of_the_events(tmp_path_factory, events, random, last):
+    """A wide frame is the plain fold of the events up to a moment, whatever the names, values, steps and the order of lines."""
     folder = tmp_path_factory.mktemp("exp")
     lines = [metric_line(seq, *event) for seq, event in enumerate(events, 1)]
     random.shuffle(lines)
     write(folder, *lines)
 
-    table = history(folder)
+    table = history(folder, cut={"ra": last})
 
-    expected = folded(folder)
+    expected = folded(folder, last)
     assert len(table) == len(expected)
     for number, row in enumerate(expected):
         for name, value in row.items():
@@ -230,6 +235,64 @@ def test_equals_a_fold_of_the_events(tmp_path_factory, events, random):
             ]
             found = table[column].iloc[number]
             assert found == value or repr(found) == repr(value) or (value != value and math.isnan(found))
+
+
+READERS = {
+    "wide": lambda folder: history(folder)["a"].tolist(),
+    "long": lambda folder: history(folder, wide=False)["value"].tolist(),
+    "frame": lambda folder: frame(Events(folder, "metrics"))["a"].tolist(),
+    "summary": lambda folder: list(range(1, summary(Events(folder), {})["a"].count + 1)),
+    "as of": lambda folder: [event.data["a"] for event in until(Events(folder), moment(folder, step=10**6))],
+}
+
+
+class TestAnyState:
+    LINES = tuple(metric(seq, {"a": seq}, seq) for seq in (1, 2, 3, 4))
+
+    @pytest.mark.parametrize("reader", READERS)
+    def test_cut_anywhere_in_the_last_two_lines(self, tmp_path, reader):
+        """Every reader gives the whole lines of a log that was cut off, or is being written."""
+        whole = b"".join(self.LINES)
+        ends = [len(b"".join(self.LINES[:count])) for count in range(5)]
+        for cut in range(ends[2], len(whole) + 1):
+            (tmp_path / "log.jsonl").write_bytes(whole[:cut])
+
+            # A line that lacks nothing but its newline counts.
+            assert READERS[reader](tmp_path) == list(range(1, 1 + sum(end <= cut + 1 for end in ends[1:])))
+
+    @pytest.mark.parametrize("reader", [name for name in READERS if name != "summary"])
+    def test_a_corrupted_middle_line(self, tmp_path, reader):
+        """Every reader gives the lines around damage."""
+        write(tmp_path, self.LINES[0], self.LINES[1][:30] + b"\xff\x00" + self.LINES[1][32:], *self.LINES[2:])
+
+        assert READERS[reader](tmp_path) == [1, 3, 4]
+
+    @pytest.mark.parametrize("wide", [True, False])
+    def test_damage_is_named(self, tmp_path, wide):
+        """The frame says which bytes were passed over."""
+        write(tmp_path, self.LINES[0], b"damage\n")
+        start = len(self.LINES[0])
+
+        assert history(tmp_path, wide=wide).attrs["skipped"][0].startswith(f"log.jsonl, bytes {start} to {start + 7}: not JSON")
+
+    @pytest.mark.parametrize("reader", READERS)
+    def test_a_log_that_grows(self, tmp_path, reader):
+        """Every reader passes while the log is being written, and gives a prefix of it."""
+        lines = [metric(seq, {"a": seq}, seq, second=0) for seq in range(1, 1500)]
+        write(tmp_path, lines[0])
+        is_over = threading.Event()
+
+        def grow() -> None:
+            with open(tmp_path / "log.jsonl", "ab", buffering=700) as file:
+                file.writelines(lines[1:])
+            is_over.set()
+
+        writing = threading.Thread(target=grow)
+        writing.start()
+        while not is_over.is_set():
+            found = READERS[reader](tmp_path)
+            assert found == list(range(1, len(found) + 1))[: len(found)]
+        writing.join()
 
 
 class TestFrame:

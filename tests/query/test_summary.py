@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 
 import pytest
 from logs import line, write
 
 from mlv.query.one import Events
-from mlv.query.summary import Summary, summary
+from mlv.query.summary import Summary, fast_summary, summary
 
 
 def of(folder, *values, mode=None):
@@ -56,3 +57,37 @@ def test_full_names(tmp_path):
     write(tmp_path, line("ra", 1, "metrics", name="t", data={"a": 1}), line("ra", 2, "metrics", 1, data={"t/a": 2, "b": 3}))
 
     assert {name: found.count for name, found in summary(Events(tmp_path), {}).items()} == {"t/a": 2, "b": 1}
+
+
+def test_by_columns(tmp_path_factory):
+    """By columns or event by event: the same, but for the last digit of a mean."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    from query.test_columns import metric_line
+
+    keys = st.sampled_from(["a", "b", "t/a"])
+    data = st.dictionaries(keys, st.floats(width=32) | st.integers(-3, 3), max_size=3)
+    events = st.tuples(st.fixed_dictionaries({"name": st.sampled_from(["", "t"]), "data": data}), st.none() | st.integers(0, 9))
+
+    @settings(deadline=None)
+    @given(st.lists(events, max_size=8), st.randoms(), st.sampled_from([None, "min", "max"]))
+    def check(events, random, mode):
+        folder = tmp_path_factory.mktemp("exp")
+        lines = [metric_line(seq, *event) for seq, event in enumerate(events, 1)]
+        random.shuffle(lines)
+        write(folder, *lines)
+        modes = {name: {"mode": mode} for name in ("a", "t/a")}
+
+        slow, fast = summary(Events(folder, "metrics"), modes), fast_summary(folder, modes)
+
+        assert fast is not None
+        assert sorted(fast) == sorted(slow)
+        for name, plain in slow.items():
+            for field in fields(Summary):
+                expected, found = getattr(plain, field.name), getattr(fast[name], field.name)
+                assert found == (None if expected is None else pytest.approx(expected, nan_ok=True))
+
+    check()
