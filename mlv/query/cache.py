@@ -119,6 +119,8 @@ def _stamp(folder: Path, stream: str) -> _Stamp | None:
 
 def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, _Known, Any]:
     """Place and content of a sidecar whose pieces are those of the log; nothing, if there is none."""
+    from concurrent.futures import ThreadPoolExecutor  # `import mlv` does without
+
     if stamp is None or stamp[1] <= _WORTH_BYTES:
         return None, _Known(), None
     for place in places(folder):

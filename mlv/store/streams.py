@@ -213,6 +213,8 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         file.seek(offset)
         for line in file:
             yield offset, line
+            if not line.endswith(b"\n"):
+                return  # what was appended since belongs to this line
             offset += len(line)
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from mlv.encoding import Conversion
 from mlv.query import parsing
 from mlv.query.columns import metrics
-from mlv.store.streams import Skipped
+from mlv.store.streams import Skipped, read_lines
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
 keys = st.sampled_from(["loss", "acc", "a/b", "", "é", '"', "_mlv", "_mlv_x", "null"]) | texts
@@ -159,6 +159,19 @@ class TestDamage:
         assert sorted(table["seq"].to_pylist()) == [1, 3, 4]
         covered = b"".join(path.read_bytes()[hole.start : hole.end] for hole in skipped)
         assert covered == lines[1]
+
+    @pytest.mark.parametrize("read", [read_lines, lambda path: parsing._blocks(path, 0)])
+    def test_a_line_that_is_being_written(self, tmp_path, read):
+        """What is appended while a half line is looked at is not taken for a line of its own."""
+        path = write(tmp_path, LINES[0], LINES[1][:20])
+        found = []
+        for _, piece in read(path):
+            found.append(piece)
+            if not piece.endswith(b"\n"):
+                with open(path, "ab") as file:
+                    file.write(LINES[1][20:] + LINES[2])
+
+        assert b"".join(found) == LINES[0] + LINES[1][:20]
 
     def test_no_metrics(self, tmp_path):
         """A log without metrics gives no rows, and the same columns."""
