@@ -113,21 +113,23 @@ class _Series:
     """The values of one metric that one run wrote into one stream."""
 
     __slots__ = (
-        "count", "greatest", "greatest_at", "last", "last_step", "least", "least_at", "nans", "seq", "time", "total",
+        "count", "greatest", "greatest_at", "last", "last_step", "least", "least_at", "nans", "run", "seq", "time",
+        "total",
     )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, run: str) -> None:
         self.count = self.nans = self.seq = 0
         self.total, self.least, self.greatest = 0.0, math.inf, -math.inf
         self.last = self.last_step = None
-        self.time = ""
+        self.run, self.time = run, ""
+        """The latest time, whatever the clock did since."""
         self.least_at: tuple[str, Any] = ("", None)
         """Time and step; the earliest of equals counts."""
         self.greatest_at = self.least_at
 
     def take(self, value: Any, step: Any, time: str, seq: int) -> None:
         """As `summary` folds."""
-        self.last, self.last_step, self.time, self.seq = value, step, time, seq
+        self.last, self.last_step, self.time, self.seq = value, step, max(self.time, time), seq
         if type(value) is not float and type(value) is not int:
             return
         self.count += 1
@@ -157,10 +159,10 @@ class _Folding:
             return
         try:
             event = orjson.loads(line)
-            if event["type"] != "metrics" or not isinstance(event["data"], dict):
+            prefix, time, seq = event.get("name"), event["time"], event["seq"]
+            if event["type"] != "metrics" or type(event["data"]) is not dict or type(time) is not str or type(seq) is not int:
                 return
             series = self._writers.setdefault((stream, event["run"]), {})
-            prefix, time, seq = event.get("name"), event["time"], event["seq"]
         except (ValueError, KeyError, TypeError):
             return
         data, step = event["data"], event.get("step")
@@ -170,7 +172,7 @@ class _Folding:
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)
             if found is None:
-                found = series[name] = _Series()
+                found = series[name] = _Series(event["run"])
             found.take(value, step, time, seq)
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
@@ -183,7 +185,7 @@ class _Folding:
 
 
 def _summary(parts: list[_Series], mode: Any) -> Summary:
-    last = max(parts, key=lambda part: (part.time, part.seq))
+    last = _latest(parts)
     count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
     if count == nans:
         return Summary(last=last.last, count=count, nans=nans, last_step=last.last_step)
@@ -195,3 +197,11 @@ def _summary(parts: list[_Series], mode: Any) -> Summary:
     }.get(str(mode), (None, ("", None)))  # fmt: skip
     mean = sum(part.total for part in numeric) / (count - nans)
     return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_step, best_step)
+
+
+def _latest(parts: list[_Series]) -> _Series:
+    """What holds the last value: within a run `seq` decides, whatever the clock did."""
+    ends: dict[str, str] = {}
+    for part in parts:
+        ends[part.run] = max(part.time, ends.get(part.run, ""))
+    return max(parts, key=lambda part: (ends[part.run], part.run, part.seq))

@@ -22,10 +22,12 @@ def history(
     stream: str | None = None,
     wide: bool = True,
     cut: Cut | None = None,
+    known: dict[str, None] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
 
     What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line.
+    The names of all metrics are added to `known`, if that is given: then the caller refuses those that are not there.
 
     Raises:
         InvalidArgument: `keys` are no names.
@@ -34,12 +36,28 @@ def history(
         UnknownMetric: Nobody logged one that is named.
     """
     package("pandas")
-    choice = Choice(NamePattern(pattern) if pattern is not None else None, checked_keys(keys))
+    choice = _choice(pattern, keys)
     skipped: list[Skipped] = []
     points = read_points(folder, stream, cut, skipped)
-    entries = entries_of(points, choice)
+    names: dict[str, None] = {} if known is None else known
+    entries = entries_of(points, choice, names)
+    if known is None:
+        choice.refuse_unknown(names)
     groups = _Groups(points, entries)
     return _with_skipped(groups.wide(choice) if wide else groups.long(choice), skipped)
+
+
+def refuse_unknown(pattern: str | None, keys: Iterable[str] | None, known: Iterable[str]) -> None:
+    """Refuse metrics that are named and none of those that are known.
+
+    Raises:
+        UnknownMetric: There is one.
+    """
+    _choice(pattern, keys).refuse_unknown(known)
+
+
+def _choice(pattern: str | None, keys: Iterable[str] | None) -> Choice:
+    return Choice(NamePattern(pattern) if pattern is not None else None, checked_keys(keys))
 
 
 def frame(events: Iterable[Event], skipped: Sequence[Skipped] = ()) -> Any:

@@ -113,8 +113,6 @@ def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) 
 
 def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     """The results in the order of the pieces, of which only a few are in memory at a time."""
-    from concurrent.futures import Future, ThreadPoolExecutor  # `import mlv` does without
-
     pieces = iter(pieces)
     first = list(islice(pieces, 2))
     if len(first) < 2:  # a short log is read before a thread has begun

@@ -178,12 +178,8 @@ class Entry:
     places: Any
 
 
-def entries_of(points: Points, choice: Choice) -> list[Entry]:
-    """Where the values that are wanted stand.
-
-    Raises:
-        UnknownMetric: One that is named is not there.
-    """
+def entries_of(points: Points, choice: Choice, known: dict[str, None]) -> list[Entry]:
+    """Where the values that are wanted stand; the names of all metrics are added to `known`."""
     np = package("numpy")
     prefixes, prefix_texts = points.words("name")
     keys, key_texts = points.words("keys")
@@ -191,7 +187,6 @@ def entries_of(points: Points, choice: Choice) -> list[Entry]:
     codes = keys if is_one else prefixes * len(key_texts) + keys
     pairs = [0] if is_one else np.unique(codes)
     width = points.width if is_one else None
-    known: dict[str, None] = {}
     entries = []
     for pair in pairs:
         names = full_names(prefix_texts[pair // len(key_texts)], key_texts[pair % len(key_texts)])
@@ -203,7 +198,6 @@ def entries_of(points: Points, choice: Choice) -> list[Entry]:
                 column, captures = found
                 places = points.first[lines] + number if width is None else range(number, len(points.values), width)
                 entries.append(Entry(column, name, tuple(captures.values()), lines, places))
-    choice.refuse_unknown(known)
     return entries
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.errors import InvalidArgument
 from mlv.query import families, frames, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
@@ -60,18 +60,16 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     """As `Experiments.history`."""
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
-    parts, unknown = [], None
+    parts, known = [], dict[str, None]()
     for digest in digests:
-        try:
-            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide)
-        except UnknownMetric as error:
-            unknown = error
-            continue
+        found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
         found.insert(0, "exp", digest.id)
         found.insert(1, "exp_name", digest.name)
         parts.append(found)
-    if unknown is not None and not parts:
-        raise unknown
+    if parts:
+        frames.refuse_unknown(pattern, wanted, known)
+    # A frame without rows has columns of no type, which would change those of the others.
+    parts = [found for found in parts if len(found)] or parts[:1]
     return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
 
 

@@ -51,6 +51,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     names: dict[str, int] = {}
     parts: list[tuple[Any, ...]] = []
     seen: set[str] = set()
+    has_numbers = False
     for member, digest in enumerate(digests):
         table = columns.metrics(digest.path)
         codes, own = _coded(np, table.column("name"))
@@ -60,9 +61,13 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         places = _places(np, table, x)
         value = _floats(np, table.column("value"))
         keep = in_order(table)
-        keep = keep[(metric[keep] >= 0) & ~np.isnan(places[keep]) & _are_numbers(np, table)[keep]]
+        keep = keep[(metric[keep] >= 0) & _are_numbers(np, table)[keep]]
+        has_numbers |= len(keep) > 0
+        keep = keep[~np.isnan(places[keep])]
         parts.append((np.full(len(keep), member), metric[keep], places[keep], value[keep]))
     _check_all_found(patterns, seen)
+    if names and not has_numbers:
+        raise InvalidArgument(f"no value of {', '.join(map(repr, sorted(names)[:5]))} is a number", metrics=wanted)
     if seen and x is not None and not any(len(part[0]) for part in parts):
         raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
     joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]

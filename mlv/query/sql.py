@@ -143,13 +143,18 @@ class _Session:
         said, _, _ = str(error).partition("\n\nLINE ")
         sentence = " ".join(said.split())
         sentence = re.sub(r" ?(Candidate \w+|Did you mean):? .*$", "", sentence)
-        return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(said)}", query=text)
+        return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(said, text)}", query=text)
 
-    def _hint(self, said: str) -> str:
+    def _hint(self, said: str, text: str) -> str:
         """Names that are close to the one that is not there."""
         unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
+        if unknown is None and "STRUCT(" in said:
+            return ". Of a metric give one number, such as metrics.acc.max"
+        if unknown is None and "type VARCHAR and type" in said:
+            return ". Where some values are text, all are: try_cast(params.lr as double) gives the numbers"
         if unknown is None:
-            return ". Of a metric give one number, such as metrics.acc.max" if "STRUCT(" in said else ""
+            is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
+            return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
         wanted = unknown[1].lower()
         names = sorted(self._known | set(VIEWS))
         ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}

@@ -97,7 +97,7 @@ def fast_summary(
     if points.texts is not None or steps.null_count < len(steps):
         return None
     by_name: dict[str, list[Entry]] = {}
-    for entry in entries_of(points, Choice(None, None)):
+    for entry in entries_of(points, Choice(None, None), {}):
         by_name.setdefault(entry.name, []).append(entry)
     in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
     return {name: _of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}

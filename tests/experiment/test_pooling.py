@@ -161,6 +161,26 @@ def test_bad_arguments(make, tmp_path, call, said):
         call(mlv.find(tmp_path))
 
 
+def test_values_that_are_no_numbers(make, tmp_path):
+    """Where a metric has texts only, that is said, and not that it has no steps."""
+    make("a", {}, ["x", "y"])
+
+    with pytest.raises(mlv.InvalidArgument, match="no value of 'loss' is a number"):
+        mlv.find(tmp_path).plot("loss")
+
+
+def test_history_of_metrics_that_not_all_have(make, tmp_path):
+    """An experiment that lacks one of the named metrics shows the others, with steps as they are."""
+    make("a", {}, [1.0, 2.0])
+    make("b", {}, [3.0], metric="acc")
+    make("c", {}, [4.0], metric="other")
+
+    history = mlv.find(tmp_path).history(keys=["loss", "acc"])
+
+    assert table(history, "exp_name", "step", "loss", "acc") == [("a", 0, 1.0, None), ("a", 1, 2.0, None), ("b", 0, None, 3.0)]
+    assert history["step"].dtype == np.int64
+
+
 def test_history_of_all(make, tmp_path):
     """The histories stand one below the other, with the experiments' names; a metric that some lack is no error."""
     first, second = make("a", {}, [1.0, 2.0]), make("b", {}, [3.0], metric="acc")

@@ -45,6 +45,23 @@ def row(run, stream, name, value, number):
     return line(run, number + 1, "metrics", name=name, second=number, step=number, data={"x": value})
 
 
+def test_a_clock_that_went_back(tmp_path):
+    """The last value is that of the run whose clock was ahead, and within it that of the greatest `seq`."""
+    (tmp_path / "meta.json").write_text('{"format": 1, "params": {}}')
+    write(
+        tmp_path,
+        line("r1", 1, "metrics", second=9, data={"x": 1}),
+        line("r2", 1, "metrics", second=4, data={"x": 2}),
+        line("r1", 2, "metrics", second=1, data={"x": 3}),
+    )
+    write(tmp_path, line("r1", 3, "metrics", second=2, data={"x": 4}), stream="val")
+    exp = mlv.Exp.open(tmp_path)
+
+    found = read_digest(tmp_path, exp.id, exp.meta).metrics
+
+    assert found["x"].last == exp.summary()["x"].last == 4
+
+
 def test_nan_and_infinity(tmp_path, monkeypatch):
     """NaN is counted, and is no extreme; infinities are."""
     monkeypatch.setenv("MLV_INLINE", "1")

@@ -97,6 +97,7 @@ def test_results_speak_arrow(runs):
         ("select name::int from experiments", "Could not convert"),
         ("", "query='' is no text, or empty"),
         (3, "query=3 is no text"),
+        ("select name, at from metrics", 'write "at"'),
     ],
 )
 def test_errors(runs, query, said):
@@ -185,6 +186,7 @@ def test_where(runs, where, expected):
         ("(", "syntax error"),
         ("  ", "where='  ' is no text, or empty"),
         ("lr < 1", r"params\.lr"),
+        ("params.lr < 1", r"try_cast\(params\.lr as double\)"),
     ],
 )
 def test_where_errors(runs, where, said):
