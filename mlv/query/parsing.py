@@ -118,6 +118,7 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
     if len(first) < 2:  # a short log is read before a thread has begun
         yield from map(work, first)
         return
+    from concurrent.futures import Future, ThreadPoolExecutor  # `import mlv` does without
 
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[Future[R]] = deque()
