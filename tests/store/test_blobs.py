@@ -447,7 +447,10 @@ class TestTemporaries:
     @pytest.mark.parametrize("name", ["a." + "b" * 190, "ä" * 100, "." + "c" * 199])
     def test_long_names(self, tmp_path, name):
         """Names that are allowed have a temporary beside them that the system allows."""
-        temporary_beside(tmp_path / name).write_text("")
+        temporary = temporary_beside(tmp_path / name)
+        temporary.write_text("")
+
+        assert entries(tmp_path) == [temporary.name]
 
     def test_those_of_the_dead_are_removed(self, tmp_path, python):
         """What a killed process left, file or folder, is removed by the next one."""
