@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from mlv.errors import CheckpointMissing
+from mlv.errors import CheckpointMissing, InvalidArgument
 from mlv.experiment import creation, identity
 from mlv.experiment.captures import CAPTURES, make_redactor
 from mlv.experiment.exp import Exp
@@ -39,11 +39,17 @@ def init_sub_exp(
 
     Raises:
         CheckpointMissing: There is no such file.
+        InvalidArgument: An experiment is given, or what is no path.
         InvalidName, InvalidParams, SavedirUnusable: As in `Exp`.
     """
     layout.check_label(kind, "kind")
     if name is not None:
         layout.check_name(name, "experiment name")
+    if isinstance(checkpoint, Exp):
+        raise InvalidArgument(
+            f"checkpoint={checkpoint!r} is an experiment: give one of its checkpoints, such as exp.best, or the path of a file",
+            checkpoint=checkpoint,
+        )
     path = checked_path(getattr(checkpoint, "path", checkpoint), "checkpoint")
     if not path.exists():
         raise CheckpointMissing(

@@ -247,3 +247,12 @@ def test_file_of_an_experiment_beside_an_attached_meta(parent, tmp_path):
         mine = study.attach(parent.path / "model.npz")
         with pytest.raises(InvalidArgument, match="stays there"):
             study.attach(mine, "moved.npz", how="move")
+
+
+def test_an_experiment_is_no_checkpoint(tmp_path):
+    """Given a whole experiment, it asks for one of its checkpoints, and makes nothing."""
+    with Exp(tmp_path, "exp", capture=()) as exp, pytest.raises(InvalidArgument, match=r"exp\.best"):
+        init_sub_exp(exp, "squeeze")
+
+    assert exp.sub_exps == []
+    assert not (tmp_path / "squeeze").exists()
