@@ -23,13 +23,7 @@ def run(a: Path, b: Path, as_json: bool) -> None:
     first, second = _digest(a), _digest(b)
     found = compare(first, second)
     if as_json:
-        differing = {
-            section: {
-                name: {side: value for side, value in pair._asdict().items() if value is not ABSENT}
-                for name, pair in pairs.items()
-            }
-            for section, pairs in found.items()
-        }
+        differing = {section: {name: _sides(pair) for name, pair in pairs.items()} for section, pairs in found.items()}
         print_json({"a": {"path": a, "id": first.id}, "b": {"path": b, "id": second.id}, "differs": differing})
         return
     if not found:

@@ -115,14 +115,19 @@ def _of_run(claims: list[Claim]) -> Iterator[tuple[str, str, int, Claim]]:
 
 def references(value: Any) -> Iterator[Mapping[str, Any]]:
     """Every reference to a file that a value in its JSON form holds, at any depth."""
+    return (reference for _, reference in placed_references(value))
+
+
+def placed_references(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The same, each after its place: `data.files[0]` where the value is at `data`."""
     if isinstance(value, dict):
         if value.get(TAG) == "file" and isinstance(value.get("path"), str):
-            yield value
-        for item in value.values():
-            yield from references(item)
+            yield where, value
+        for key, item in value.items():
+            yield from placed_references(item, f"{where}.{key}" if where else key)
     elif isinstance(value, list):
-        for item in value:
-            yield from references(item)
+        for position, item in enumerate(value):
+            yield from placed_references(item, f"{where}[{position}]")
 
 
 def outside(reference: Mapping[str, Any], exp_id: str | None = None) -> bool:

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG, BadLine, event_from_line, utc_text
+from mlv.encoding import BadLine, event_from_line, utc_text
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
-from mlv.query.published import ATTACHING, SAVED, outside
+from mlv.query.published import ATTACHING, SAVED, outside, placed_references
 from mlv.store import layout
 from mlv.store.blobs import Content, content_of
 from mlv.store.references import absolute_path
@@ -147,14 +147,14 @@ class _Known:
         if sha256.encode() in self.meta:
             yield from self._in_meta(sha256)
         for event, data in events_naming(self.folder, sha256):
-            found = [(where, one) for where, one in references(data, "data") if one.get("sha256") == sha256]
+            found = [(where, one) for where, one in placed_references(data, "data") if one.get("sha256") == sha256]
             if found and not _is_moving(event):
                 where, reference = min(found, key=lambda pair: outside(pair[1], self.id))
                 yield self._origin(event.type in ATTACHING, reference, where, utc_text(event.time), event)
 
     def _in_meta(self, sha256: str) -> Iterator[Origin]:
         content = self.content()
-        for where, reference in references(content, ""):
+        for where, reference in placed_references(content):
             if reference.get("sha256") == sha256:
                 yield self._origin(where.startswith("git."), reference, where, str(content.get("created", "")), None)
 
@@ -242,15 +242,3 @@ def events_naming(folder: Path, sha256: str) -> Iterator[tuple[Event, Any]]:
                 yield event_from_line(line, layout.logical_stream(stream)), orjson.loads(line).get("data")
             except BadLine:
                 continue
-
-
-def references(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every reference to a file that a value in its JSON form holds, at any depth, after its place: `data.files[0]`."""
-    if isinstance(value, dict):
-        if value.get(TAG) == "file":
-            yield where, value
-        for key, item in value.items():
-            yield from references(item, f"{where}.{key}" if where else key)
-    elif isinstance(value, list):
-        for position, item in enumerate(value):
-            yield from references(item, f"{where}[{position}]")
