@@ -8,7 +8,9 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from mlv.encoding import ForeignStep
 from mlv.errors import (
+    CannotResume,
     CheckpointMissing,
     CheckpointNotLoaded,
     CheckpointNotSaved,
@@ -28,6 +30,7 @@ from mlv.errors import (
     MlvWarning,
     NotAnExperiment,
     NotStorable,
+    OutputFailed,
     ParamsConflict,
     QueryFailed,
     RedactedWarning,
@@ -74,6 +77,7 @@ def __dir__() -> list[str]:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CannotResume",
     "Checkpoint",
     "CheckpointMissing",
     "CheckpointNotLoaded",
@@ -88,6 +92,7 @@ __all__ = [
     "FileExists",
     "FileRef",
     "FileUnusable",
+    "ForeignStep",
     "InvalidArgument",
     "InvalidName",
     "InvalidParams",
@@ -100,6 +105,7 @@ __all__ = [
     "MlvWarning",
     "NotAnExperiment",
     "NotStorable",
+    "OutputFailed",
     "ParamsConflict",
     "QueryFailed",
     "RedactedWarning",

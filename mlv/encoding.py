@@ -272,14 +272,16 @@ def number(value: Any) -> Any:
     raise TypeError("not a finite number")
 
 
-def step_number(step: Any) -> int | float | None:
-    """The step as it is stored.
+def step_number(step: Any) -> Any:
+    """The step as it is stored; that of another logger, a `ForeignStep`, as text or list.
 
     Raises:
         InvalidStep: It is not a finite number within 64 bits.
     """
     if step is None or (type(step) is int and _SMALLEST <= step < 2**63):
         return step
+    if type(step) is ForeignStep:
+        return step.plain()
     plain = _single(step)
     if type(plain) is bool or not issubclass(type(plain), (int, float)):  # of its real type: an object may lie about its class
         text = f"step={shown(step)} is of type {_type_name(step)}: give a number, or leave it out"
@@ -289,6 +291,31 @@ def step_number(step: Any) -> int | float | None:
         text = f"step={shown(step)} is not a finite number within 64 bits: give one, or leave it out"
         raise InvalidStep(text, step=step)
     return exact
+
+
+class ForeignStep:
+    """A step of another logger, such as `"PARAMETER"` or `(epoch, iteration)`: a text, or a sequence of numbers and texts.
+
+    Given as `log({...}, step=mlv.ForeignStep((0, 17)))`; the line's `step` is then a text or a list. Only for scripts that
+    were written for that logger: readers count such lines as ones without a step.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: str | Sequence[Any]) -> None:
+        self.value = value
+
+    def plain(self) -> Any:
+        """The JSON form.
+
+        Raises:
+            InvalidStep: It has none.
+        """
+        conversion = Conversion()
+        found = conversion.value(list(self.value) if isinstance(self.value, (tuple, list)) else self.value)
+        if conversion.problems or conversion.nonfinite or not isinstance(found, (str, list)):
+            raise InvalidStep(f"step={shown(self.value)} is neither a text nor a list of numbers and texts", step=self.value)
+        return found
 
 
 def dumps(value: Any) -> bytes:
@@ -302,12 +329,13 @@ def canonical(value: Any, nonfinite: Mapping[str, str]) -> bytes:
     return orjson.dumps(tagged, option=orjson.OPT_SORT_KEYS)
 
 
-def head(type: str, name: str) -> bytes:
-    """The part of a line that events of one type and name share."""
-    return b'"type":%s,' % dumps(type) + (b'"name":%s,' % dumps(text_only(name)) if name else b"")
+def head(type: str, name: str, verbosity: int = 0) -> bytes:
+    """The part of a line that events of one type, name and verbosity share."""
+    named = b'"name":%s,' % dumps(text_only(name)) if name else b""
+    return b'"type":%s,' % dumps(type) + named + (b'"verbosity":%d,' % verbosity if verbosity else b"")
 
 
-def tail(step: int | float | None, at: Mapping[str, Any], data: bytes, nonfinite: Mapping[str, str]) -> bytes:
+def tail(step: Any, at: Mapping[str, Any], data: bytes, nonfinite: Mapping[str, str]) -> bytes:
     """All that follows the head of a line."""
     parts = [
         b'"step":' + dumps(step) if step is not None else b"",
@@ -386,9 +414,10 @@ def _event(fields: Any, line: bytes, stream: str) -> Event:
     if nonfinite or b'"_mlv' in line:
         data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
     name, step, at = fields.pop("name", None), fields.pop("step", None), fields.pop("at", None)
+    verbosity = fields.pop("verbosity", 0) if type(fields.get("verbosity", 0)) is int else 0
     return Event(
         run, seq, parse_time(when), type_, name if isinstance(name, str) else "", step,
-        restored(at, {}) if isinstance(at, dict) else {}, data, stream, fields,
+        restored(at, {}) if isinstance(at, dict) else {}, data, stream, fields, verbosity,
     )  # fmt: skip
 
 

@@ -25,10 +25,12 @@ MlvError
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
+├── CannotResume         (ValueError)         what an output wrote is not what it remembers: it is built again
 └── MissingExtra         (ImportError)        an optional package is needed
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
+├── OutputFailed         an output stopped; the log is complete, and the output can be built again from it
 ├── RedactedWarning      what looked like a credential was kept from the disk
 └── WritingStalled       the writer cannot append: the disk is full, or hangs, or the process is gone
 ```
@@ -168,6 +170,10 @@ class TooManyStreams(MlvError, ValueError):
     """One run may not write into so many streams."""
 
 
+class CannotResume(MlvError, ValueError):
+    """What an output wrote is not what it remembers: it is built again from the beginning of the log."""
+
+
 class MissingExtra(MlvError, ImportError):
     """An optional package is needed for what was asked."""
 
@@ -178,6 +184,10 @@ class MlvWarning(UserWarning):
 
 class RejectedWarning(MlvWarning):
     """An event could not be stored as it was given."""
+
+
+class OutputFailed(MlvWarning):
+    """An output stopped; the log is complete, and the output can be built again from it."""
 
 
 class RedactedWarning(MlvWarning):

@@ -39,6 +39,8 @@ class Event:
     stream: str = "log"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the line that this version does not know."""
+    verbosity: int = 0
+    """How closely one must look to see it: outputs leave out what is above their own."""
 
     @property
     def subject(self) -> str:

@@ -1,9 +1,12 @@
-"""The roles that others may play: what a Logger writes to, and what a writer does to files."""
+"""The roles that others may play: what a Logger writes to, what a writer does to files, and other forms of the log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, Union
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol, Union
+
+from mlv.events import Event
 
 Cursor = tuple[str, bytes]
 """A stream, and the head (type and name, `encoding.head`) that the lines written through the cursor share."""
@@ -71,3 +74,44 @@ class FileLayer(Protocol):
 
     def close(self, fd: int) -> None:
         """As `os.close`."""
+
+
+class Batch(Protocol):
+    """Lines of one stream, in file order; iterating gives those events that the projection wants, as `mlv.Event`."""
+
+    @property
+    def stream(self) -> str:
+        """The stream's name, such as `log` or `val`."""
+
+    @property
+    def lines(self) -> bytes:
+        """All the whole lines as they stand in the file, wanted or not."""
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+
+class Projection(Protocol):
+    """Another form of the log, rebuildable at any time; it lives in a process of its own, and never touches the queue.
+
+    May have, beside these, what every output of mlv has: `filter` (a regular expression over full names, `re.search`),
+    `verbosity` (events above it are left out) and `types` (of events). It travels by pickle: its class stands in a module
+    that can be imported, or `cloudpickle` is installed.
+    """
+
+    name: str
+    """What it is called, and the name of its folder in the experiment."""
+
+    def open(self, place: Path, resume: Any) -> None:
+        """Begin in a folder that is there: `resume` is what the last `commit` gave, None where the log is read from its start.
+
+        What was written after that commit is to be taken back: the same events come again.
+        """
+
+    def write(self, batch: Batch) -> None:
+        """Take the next lines of one stream."""
+
+    def commit(self) -> Any:
+        """Make what was written outlive the process, and give what `open` needs to go on from here, in a JSON form."""
+
+    def close(self) -> None:
+        """Give back what is held; nothing was written since the last `commit`."""

@@ -22,6 +22,7 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
@@ -66,6 +67,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         kind: str | None = None,
         tags: Iterable[str] = (),
         notes: str | None = None,
+        outputs: Iterable[Any] = (),
         on_exists: str = "suffix",
         may_change: Collection[str] = (),
         capture: Collection[str] = CAPTURES,
@@ -81,6 +83,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             kind: What sort of experiment it is, such as `squeeze`.
             tags: Words to find it by.
             notes: A text for people.
+            outputs: Other forms of the log that are kept as it grows: `tensorboard`, `hdf5`, `csv`, `parquet`, `console`, or
+                objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -92,6 +96,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             InvalidName: The name or kind cannot be used.
             InvalidParams: The params are not mapping-like, or hold a value without a JSON form.
             InvalidArgument: An option has an unknown value.
+            InvalidPattern: The filter of an output is no regular expression.
+            MissingExtra: An output needs a package that is not installed.
             SavedirUnusable: Nothing can be made in savedir.
             ExperimentExists: The name is taken, with `on_exists="error"`.
             ParamsConflict: A param differs from the one the experiment was made with, with `on_exists="open"`.
@@ -105,20 +111,21 @@ class Exp(Extras, Checkpoints, Readings, References):
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep))
+        making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep), outputs)
         folder = checked_path(savedir, "savedir") / (name or creation.timestamp_name(datetime.now()))
         self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Exp:
+    def open(cls, path: str | os.PathLike[str], *, outputs: Iterable[Any] = ()) -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
-        What killed processes left waiting is written first.
+        What killed processes left waiting is written first. `outputs` are those of the new run, as in `Exp`.
 
         Raises:
+            InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs.
             NotAnExperiment: The folder holds none.
         """
-        folder = checked_path(path, "path")
+        folder, asked = checked_path(path, "path"), checked_outputs(outputs)
         meta = identity.read_meta(folder)
         recover_if_needed(folder)
         edited = identity.check_identity(folder, meta)
@@ -126,7 +133,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
         session = session_in_this_process(folder, meta.id) or Session(
-            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor)
+            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked
         )
         return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
 
@@ -347,9 +354,12 @@ class Exp(Extras, Checkpoints, Readings, References):
         finally:
             self._writable().say(RunResumed(monotonic() - began))
 
-    def flush(self, timeout: float = 30) -> bool:
-        """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False."""
-        return self._session.flush(timeout)
+    def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
+        """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
+
+        With `outputs=True`, return when the run's outputs hold it as well; False if one of them does not within the time.
+        """
+        return self._session.flush(timeout, outputs)
 
     def close(self, status: str = "ok") -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.

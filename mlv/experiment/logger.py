@@ -48,6 +48,7 @@ class Logger(MediaCalls):
         "_step",
         "_stream",
         "_stream_cursor",
+        "_verbosity",
     )
 
     _session: Session
@@ -60,9 +61,16 @@ class Logger(MediaCalls):
     _stream_cursor: int
     _head: bytes
     _before_data: bytes
+    _verbosity: int
 
     def __init__(
-        self, session: Session, stream: str, name: str = "", at: Mapping[str, Any] | None = None, filter: str | None = None
+        self,
+        session: Session,
+        stream: str,
+        name: str = "",
+        at: Mapping[str, Any] | None = None,
+        filter: str | None = None,
+        verbosity: int = 0,
     ) -> None:
         """Not called by users: `exp.log`, `exp.logger(...)`, `log.sub(...)` and `log.at(...)` give loggers."""
         set_ = object.__setattr__
@@ -75,17 +83,25 @@ class Logger(MediaCalls):
         set_(self, "_stream_cursor", session.cursor((stream, b"")))
         # Where metrics need no coordinates and no filter, type and name travel as a number.
         is_plain = not at and filter is None
-        set_(self, "_head", encoding.head("metrics", name))
+        set_(self, "_verbosity", verbosity)
+        set_(self, "_head", encoding.head("metrics", name, verbosity))
         set_(self, "_before_data", (b'"at":%s,"data":' % dumps(self._at)) if self._at else b'"data":')
         set_(self, "_cursor", session.cursor((stream, self._head)) if is_plain else None)
 
     # Metrics and events.
 
-    def __call__(self, data: Mapping[str, Any] | str, value: Any = None, /, *, step: float | None = None) -> None:
+    def __call__(
+        self, data: Mapping[str, Any] | str, value: Any = None, /, *, step: float | None = None, verbosity: int | None = None
+    ) -> None:
         """Log metrics, `log({"loss": 0.3}, step=3)`, or an event of any name, `log("checkpointed", {"mb": 3})`.
 
         Leaves one line of type `metrics` (as `metrics()` does) or of type `event`, with the second argument as its `data`.
+        `verbosity` says how closely one must look to see it, 0 where nothing is said: outputs leave out what is above their
+        own, the log never does.
         """
+        if verbosity is not None:
+            self.verbose(verbosity)(data, value, step=step)
+            return
         if type(data) is dict and value is None and self._cursor is not None:
             # The quick way, for numbers that are all finite: a sum tells, without a loop in Python.
             try:
@@ -112,12 +128,15 @@ class Logger(MediaCalls):
         else:
             self.metrics(cast("Mapping[str, Any]", data), step=step)
 
-    def metrics(self, data: Mapping[str, Any], *, step: float | None = None) -> None:
+    def metrics(self, data: Mapping[str, Any], *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log numbers measured together: one line of type `metrics`.
 
         The full name of each is the logger's name, `/`, its key; nested mappings join with `/`. Values: Python numbers, numpy
         and torch scalars, whatever has `.item()`; NaN and infinities are kept; None, text and lists are stored as they are.
         """
+        if verbosity is not None:
+            self.verbose(verbosity).metrics(data, step=step)
+            return
         if not _is_mapping(data):
             self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {shown(data)}")
             return
@@ -128,14 +147,14 @@ class Logger(MediaCalls):
         if flat or conversion.problems or self._filter is None:
             self._emit_converted("metrics", self._name, flat, step, conversion)
 
-    def metric(self, name: str, value: Any, *, step: float | None = None) -> None:
+    def metric(self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log one number: a line of type `metrics`, the same as `log({name: value})`."""
         try:
             data = {name: value}
         except TypeError:
             self._reject("metrics", self._name, {"value": value}, step, f"the name of a metric must be text, not {shown(name)}")
             return
-        self(data, step=step)
+        self(data, step=step, verbosity=verbosity)
 
     def describe(
         self,
@@ -164,11 +183,15 @@ class Logger(MediaCalls):
 
     # Messages, as in `logging`.
 
-    def debug(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
+    def debug(
+        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
+    ) -> None:
         """Log a message for those who look closely; see `info`."""
-        self._message("debug", message, args, step, exc_info, data)
+        self._message("debug", message, args, step, exc_info, verbosity, data)
 
-    def info(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
+    def info(
+        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
+    ) -> None:
         """Log a message: a line of type `message` with `level` and `message`.
 
         Args:
@@ -176,21 +199,28 @@ class Logger(MediaCalls):
             args: See `message`.
             step: When it was.
             exc_info: As in `logging`: True, an exception or a tuple; stored as `exception` with type, message, traceback.
+            verbosity: How closely one must look to see it.
             data: Stored beside it as `extra`.
         """
-        self._message("info", message, args, step, exc_info, data)
+        self._message("info", message, args, step, exc_info, verbosity, data)
 
-    def warning(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
+    def warning(
+        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
+    ) -> None:
         """Log a warning; see `info`. Nothing is shown on the terminal."""
-        self._message("warning", message, args, step, exc_info, data)
+        self._message("warning", message, args, step, exc_info, verbosity, data)
 
-    def error(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, **data: Any) -> None:
+    def error(
+        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
+    ) -> None:
         """Log an error; see `info`."""
-        self._message("error", message, args, step, exc_info, data)
+        self._message("error", message, args, step, exc_info, verbosity, data)
 
-    def exception(self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, **data: Any) -> None:
+    def exception(
+        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, verbosity: int = 0, **data: Any
+    ) -> None:
         """Log an error with the exception that is being handled, and let it go on; see `info`."""
-        self._message("error", message, args, step, exc_info, data)
+        self._message("error", message, args, step, exc_info, verbosity, data)
 
     # Moving.
 
@@ -246,6 +276,16 @@ class Logger(MediaCalls):
             raise InvalidArgument(text, coordinates=coordinates)
         return self._moved(at={**self._coordinates(), **new, **step})
 
+    def verbose(self, verbosity: int) -> Logger:
+        """A logger whose lines carry this verbosity: outputs leave out what is above their own. Writes nothing.
+
+        One that is no integer counts as 0, and is warned about once.
+        """
+        if type(verbosity) is not int or not -(2**31) < verbosity < 2**31:
+            warn_once(f"verbosity={shown(verbosity)} is no small integer: 0 is used", MlvWarning)
+            verbosity = 0
+        return self if verbosity == self._verbosity else self._moved(verbosity=verbosity)
+
     def each(self, /, **coordinate: Iterable[T]) -> Iterator[tuple[T, Logger]]:
         """Go through values of one coordinate: `for epoch, here in log.each(epoch=range(10)): here({"loss": 0.3})`.
 
@@ -292,18 +332,19 @@ class Logger(MediaCalls):
 
         pattern = self._filter.pattern if self._filter else None
         travels = (str(self._session.folder), self._session.exp_id, self._session.run or self._session.parent_run)
-        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern)
+        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern, self._verbosity)
 
     def _state(self) -> tuple[Any, ...]:
-        return self._session, self._stream, self._name, self._coordinates(), self._filter
+        return self._session, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
 
     def _coordinates(self) -> dict[str, Any]:
         return self._at if self._step is None else {**self._at, "step": self._step}
 
-    def _moved(self, name: str | None = None, at: Mapping[str, Any] | None = None) -> Logger:
+    def _moved(self, name: str | None = None, at: Mapping[str, Any] | None = None, verbosity: int | None = None) -> Logger:
         pattern = self._filter.pattern if self._filter else None
         where = self._name if name is None else name
-        return Logger(self._session, self._stream, where, self._coordinates() if at is None else at, pattern)
+        level = self._verbosity if verbosity is None else verbosity
+        return Logger(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether the filter lets a name below this logger pass; one that it does not is counted."""
@@ -347,8 +388,11 @@ class Logger(MediaCalls):
             return None
         return join(self._name, name) if type == "metadata" or self._is_wanted(name) else None
 
-    def _media(self, type: str, name: str, step: Any, prepare: Callable[[], Prepared]) -> None:
+    def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None:
         """Emit what `prepare` makes of a value, or the reason why it cannot, below this logger."""
+        if verbosity is not None and verbosity != self._verbosity:
+            self.verbose(verbosity)._media(type, name, step, None, prepare)
+            return
         full = self._full_name(type, name, None, step)
         if full is None:
             return
@@ -374,12 +418,17 @@ class Logger(MediaCalls):
             return
         if prepared.do in NEED_EXTRAS and (missing := missing_extra(prepared.type, prepared.options)):
             warn_once(missing, MlvWarning)
-        job = Job(prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts)
+        job = Job(
+            prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts,
+            self._verbosity,
+        )  # fmt: skip
         self._session.channel.hand_over(self._stream_cursor, job.pack())
 
-    def _plain_value(self, kind: str, name: str, value: Any, step: Any) -> None:
+    def _plain_value(self, kind: str, name: str, value: Any, step: Any, verbosity: int | None) -> None:
         """What `value` does where no media are concerned."""
-        if kind == "metric":
+        if verbosity is not None and verbosity != self._verbosity:
+            self.verbose(verbosity)._plain_value(kind, name, value, step, None)
+        elif kind == "metric":
             self.metric(name, value, step=step)
         elif kind == "event":
             self._event(name, value if _is_mapping(value) else {"value": value}, step)
@@ -387,14 +436,16 @@ class Logger(MediaCalls):
             known = ", ".join(sorted((*KINDS, "event", "metric")))
             self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {known}")
 
-    def _message(self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, extra: Any) -> None:
+    def _message(
+        self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, verbosity: int, extra: Any
+    ) -> None:
         data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}
         error = _exception(exc_info)
         if error is not None:
             data["exception"] = described(error)
         if extra:
             data["extra"] = extra
-        self._emit("message", self._name, data, step)
+        (self.verbose(verbosity) if verbosity else self)._emit("message", self._name, data, step)
 
     def _emit(self, type: str, name: str, data: Any, step: Any) -> None:
         conversion = Conversion()
@@ -410,7 +461,7 @@ class Logger(MediaCalls):
             self._put_rejected(type, name, number, reason, data, conversion.nonfinite)
         elif conversion.pending:
             nonfinite = {f"/data{pointer}": text for pointer, text in conversion.nonfinite.items()}
-            job = Job(type, name, "references", {"data": data}, number, self._at, nonfinite)
+            job = Job(type, name, "references", {"data": data}, number, self._at, nonfinite, verbosity=self._verbosity)
             self._session.channel.hand_over(self._stream_cursor, job.pack())
         else:
             self._put(type, name, number, dumps(data), conversion.nonfinite)
@@ -420,24 +471,22 @@ class Logger(MediaCalls):
         conversion = Conversion()
         self._put_rejected(type, name, self._checked_step(step)[0], reason, conversion.value(data), conversion.nonfinite)
 
-    def _checked_step(self, step: Any) -> tuple[float | None, str]:
+    def _checked_step(self, step: Any) -> tuple[Any, str]:
         """The step as it is stored, and what is wrong with the one given."""
         try:
             return self._step if step is None else step_number(step), ""
         except InvalidStep as error:
             return self._step, str(error)
 
-    def _put_rejected(
-        self, type: str, name: str, step: float | None, reason: str, rest: Any, nonfinite: Mapping[str, str]
-    ) -> None:
+    def _put_rejected(self, type: str, name: str, step: Any, reason: str, rest: Any, nonfinite: Mapping[str, str]) -> None:
         record = Rejected(type, reason, rest).to_data()
         self._put("rejected", name, step, dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()})
         where = f"{type} {name!r}" if name else type
         warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
-    def _put(self, type: str, name: str, step: float | None, data: bytes, nonfinite: Mapping[str, str]) -> None:
+    def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         rest = encoding.tail(step, self._at, data, nonfinite)
-        self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name) + rest)
+        self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + rest)
 
 
 def join(prefix: str, name: str) -> str:

@@ -17,6 +17,7 @@ from mlv.experiment import identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, capture, tell_redacted
 from mlv.experiment.identity import Meta
+from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say
@@ -46,22 +47,30 @@ class Making:
     """An experiment that is to be made: everything is checked before anything is on the disk."""
 
     def __init__(
-        self, params: Any, kind: str | None, tags: Iterable[str], notes: str | None, captures: Sequence[str], redactor: Redactor
+        self,
+        params: Any,
+        kind: str | None,
+        tags: Iterable[str],
+        notes: str | None,
+        captures: Sequence[str],
+        redactor: Redactor,
+        outputs: Iterable[Any] = (),
     ) -> None:
         """Check and convert what the user gave.
 
         Raises:
-            InvalidParams, InvalidArgument: As `Exp`.
+            InvalidParams, InvalidArgument, InvalidPattern, MissingExtra: As `Exp`.
         """
         self._plain, self._nonfinite = params_.plain_params(params)
         self._real = params_.restored_params(self._plain, self._nonfinite)
         self._kind, self._tags, self._notes = kind, checked_tags(tags), _checked_notes(notes)
         self._captures, self._redactor = captures, redactor
+        self._outputs = checked_outputs(outputs)
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         meta = identity.write_meta(folder, self._content(folder, parent))
-        session = Session(folder, meta.id)
+        session = Session(folder, meta.id, outputs=self._outputs)
         session.start()
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen(self._real))
@@ -83,7 +92,9 @@ class Making:
         given = self._redactor.params(self._real)
         differing = params_.check_changes(known, given, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
-        session = session_in_this_process(folder, meta.id) or Session(folder, meta.id, captures=captures, params=differing)
+        session = session_in_this_process(folder, meta.id) or Session(
+            folder, meta.id, captures=captures, params=differing, outputs=self._outputs
+        )
         session.start()
         new = params_.added(known, given)
         if new:

@@ -36,6 +36,7 @@ class MediaCalls:
         value: Any,
         *,
         step: float | None = None,
+        verbosity: int | None = None,
         caption: str | None = None,
         boxes: Any = None,
         masks: Mapping[str, Any] | None = None,
@@ -48,13 +49,18 @@ class MediaCalls:
             value: An array or tensor of shape HW, HWC or CHW with 1, 3 or 4 channels, of uint8, or float in 0..1; a PIL image;
                 the path or the bytes of an image file, which is kept as it is.
             step: When it was.
+            verbosity: As in a call of the logger.
             caption: A text for people.
             boxes: A list of `{"box": [x0, y0, x1, y1], "label": ..., "score": ...}`, in pixels.
             masks: Arrays of class numbers, of shape HW, by name; each becomes a PNG of its own.
             layout: Of an array, such as `CHW`, where its shape alone would be read otherwise.
         """
         self._media(
-            "image", name, step, lambda: _of("image").prepare(value, caption=caption, boxes=boxes, masks=masks, layout=layout)
+            "image",
+            name,
+            step,
+            verbosity,
+            lambda: _of("image").prepare(value, caption=caption, boxes=boxes, masks=masks, layout=layout),
         )
 
     def images(
@@ -63,6 +69,7 @@ class MediaCalls:
         values: Any,
         *,
         step: float | None = None,
+        verbosity: int | None = None,
         captions: Sequence[str] | None = None,
         layout: str | None = None,
     ) -> None:
@@ -72,10 +79,11 @@ class MediaCalls:
             name: Below this logger.
             values: An array of shape NHW, NHWC or NCHW, or a list of what `image` takes.
             step: When it was.
+            verbosity: As in a call of the logger.
             captions: One for each.
             layout: Of an array, such as `NCHW`.
         """
-        self._media("image", name, step, lambda: _of("image").prepare_many(values, captions=captions, layout=layout))
+        self._media("image", name, step, verbosity, lambda: _of("image").prepare_many(values, captions=captions, layout=layout))
 
     def figure(
         self,
@@ -83,6 +91,7 @@ class MediaCalls:
         value: Any,
         *,
         step: float | None = None,
+        verbosity: int | None = None,
         format: str = "png",
         dpi: float | None = None,
         close: bool = False,
@@ -93,14 +102,22 @@ class MediaCalls:
             name: Below this logger.
             value: Anything with `savefig`, a plotly figure, or a list of them. It is drawn before the call returns.
             step: When it was.
+            verbosity: As in a call of the logger.
             format: `png`, `svg` or `pdf`.
             dpi: Dots per inch.
             close: Close it afterwards.
         """
-        self._media("figure", name, step, lambda: _of("figure").prepare(value, format=format, dpi=dpi, close=close))
+        self._media("figure", name, step, verbosity, lambda: _of("figure").prepare(value, format=format, dpi=dpi, close=close))
 
     def audio(
-        self, name: str, value: Any, rate: float | None = None, *, step: float | None = None, caption: str | None = None
+        self,
+        name: str,
+        value: Any,
+        rate: float | None = None,
+        *,
+        step: float | None = None,
+        verbosity: int | None = None,
+        caption: str | None = None,
     ) -> None:
         """Log sound: a line of type `audio` and a WAV file.
 
@@ -110,9 +127,10 @@ class MediaCalls:
                 bytes of a sound file, which is kept as it is.
             rate: Samples a second.
             step: When it was.
+            verbosity: As in a call of the logger.
             caption: A text for people.
         """
-        self._media("audio", name, step, lambda: _of("audio").prepare(value, rate, caption=caption))
+        self._media("audio", name, step, verbosity, lambda: _of("audio").prepare(value, rate, caption=caption))
 
     def video(
         self,
@@ -120,6 +138,7 @@ class MediaCalls:
         value: Any,
         *,
         step: float | None = None,
+        verbosity: int | None = None,
         fps: float = 24,
         format: str = "mp4",
         caption: str | None = None,
@@ -131,17 +150,30 @@ class MediaCalls:
             value: Frames of shape THW, THWC or TCHW, of uint8, or float in 0..1, or a list of frames; or the path or the bytes
                 of a video file, which is kept as it is.
             step: When it was.
+            verbosity: As in a call of the logger.
             fps: Frames a second.
             format: `mp4` or `gif`.
             caption: A text for people.
         """
-        self._media("video", name, step, lambda: _of("video").prepare(value, fps=fps, format=format, caption=caption))
+        self._media(
+            "video", name, step, verbosity, lambda: _of("video").prepare(value, fps=fps, format=format, caption=caption)
+        )
 
-    def text(self, name: str, value: str, *, step: float | None = None, markdown: bool = False) -> None:
+    def text(
+        self, name: str, value: str, *, step: float | None = None, verbosity: int | None = None, markdown: bool = False
+    ) -> None:
         """Log a text: a line of type `text`; above 64 KiB it stands in a file."""
-        self._media("text", name, step, lambda: _of("text").prepare(value, markdown=markdown))
+        self._media("text", name, step, verbosity, lambda: _of("text").prepare(value, markdown=markdown))
 
-    def table(self, name: str, value: Any, *, step: float | None = None, columns: Sequence[str] | None = None) -> None:
+    def table(
+        self,
+        name: str,
+        value: Any,
+        *,
+        step: float | None = None,
+        verbosity: int | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         """Log a table: a line of type `table`; a large one stands in a Parquet file, or in a CSV file without pyarrow.
 
         Args:
@@ -149,9 +181,10 @@ class MediaCalls:
             value: Rows (mappings, or sequences with `columns`), a mapping of columns, a data frame of pandas or polars, an
                 Arrow table.
             step: When it was.
+            verbosity: As in a call of the logger.
             columns: Names of the columns.
         """
-        self._media("table", name, step, lambda: _of("table").prepare(value, columns=columns))
+        self._media("table", name, step, verbosity, lambda: _of("table").prepare(value, columns=columns))
 
     def histogram(
         self,
@@ -159,6 +192,7 @@ class MediaCalls:
         value: Any = None,
         *,
         step: float | None = None,
+        verbosity: int | None = None,
         bins: int | Sequence[float] = 64,
         counts: Any = None,
         edges: Any = None,
@@ -169,18 +203,28 @@ class MediaCalls:
             name: Below this logger.
             value: Numbers of any shape.
             step: When it was.
+            verbosity: As in a call of the logger.
             bins: How many, or their edges.
             counts: Of a histogram that is made already, instead of a value.
             edges: Its edges, one more than counts.
         """
-        self._media("histogram", name, step, lambda: _of("histogram").prepare(value, bins=bins, counts=counts, edges=edges))
+        self._media(
+            "histogram", name, step, verbosity, lambda: _of("histogram").prepare(value, bins=bins, counts=counts, edges=edges)
+        )
 
-    def array(self, name: str, value: Any, *, step: float | None = None) -> None:
+    def array(self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log an array of any shape: a line of type `array` and an `.npy` file."""
-        self._media("array", name, step, lambda: _of("array").prepare(value))
+        self._media("array", name, step, verbosity, lambda: _of("array").prepare(value))
 
     def pr_curve(
-        self, name: str, labels: Any, predictions: Any, *, step: float | None = None, thresholds: int | Sequence[float] = 127
+        self,
+        name: str,
+        labels: Any,
+        predictions: Any,
+        *,
+        step: float | None = None,
+        verbosity: int | None = None,
+        thresholds: int | Sequence[float] = 127,
     ) -> None:
         """Log precision and recall over thresholds: a line of type `pr_curve`.
 
@@ -189,11 +233,14 @@ class MediaCalls:
             labels: 0 or 1 for each example.
             predictions: The score of each example, from 0 to 1.
             step: When it was.
+            verbosity: As in a call of the logger.
             thresholds: How many, spread evenly over 0 to 1, or the ascending thresholds themselves.
         """
-        self._media("pr_curve", name, step, lambda: _of("pr_curve").prepare(labels, predictions, thresholds=thresholds))
+        self._media(
+            "pr_curve", name, step, verbosity, lambda: _of("pr_curve").prepare(labels, predictions, thresholds=thresholds)
+        )
 
-    def graph(self, name: str, module: Any, example: Any, *, step: float | None = None) -> None:
+    def graph(self, name: str, module: Any, example: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log the graph of a torch module: a line of type `graph` and a JSON file with its operations.
 
         Args:
@@ -201,10 +248,13 @@ class MediaCalls:
             module: It is traced before the call returns, and left as it was.
             example: What it is called with.
             step: When it was.
+            verbosity: As in a call of the logger.
         """
-        self._media("graph", name, step, lambda: _of("graph").prepare(module, example))
+        self._media("graph", name, step, verbosity, lambda: _of("graph").prepare(module, example))
 
-    def value(self, name: str, value: Any, *, step: float | None = None, kind: str | None = None) -> None:
+    def value(
+        self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None, kind: str | None = None
+    ) -> None:
         """Log anything under a name; what it becomes follows from the value.
 
         A number becomes a metric, a text a `text`, one axis of numbers a `histogram`, two or three axes with the shape of an
@@ -215,16 +265,17 @@ class MediaCalls:
             name: Below this logger.
             value: Anything.
             step: When it was.
+            verbosity: As in a call of the logger.
             kind: Overrides what would be inferred: the name of the call, such as `array`.
         """
         found = _of("infer").kind_of(value) if kind is None else kind
         if found in KINDS:
-            getattr(self, found)(name, value, step=step)
+            getattr(self, found)(name, value, step=step, verbosity=verbosity)
         else:
-            self._plain_value(found, name, value, step)
+            self._plain_value(found, name, value, step, verbosity)
 
     if TYPE_CHECKING:  # what the Logger brings
 
-        def _media(self, type: str, name: str, step: Any, prepare: Callable[[], Prepared]) -> None: ...
+        def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None: ...
 
-        def _plain_value(self, kind: str, name: str, value: Any, step: Any) -> None: ...
+        def _plain_value(self, kind: str, name: str, value: Any, step: Any, verbosity: int | None) -> None: ...

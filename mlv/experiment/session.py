@@ -10,12 +10,14 @@ import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any, Union
 
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
+from mlv.experiment import outputs as outputs_
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
@@ -24,6 +26,8 @@ from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.journal import new_run_id
 
 CLOSE_TIMEOUT_S = 30.0
+OUTPUTS_TIMEOUT_S = 10.0
+"""How long the end of a run waits for its outputs, which go on without it."""
 
 ExcInfo = Union[tuple[type[BaseException], BaseException, Union[TracebackType, None]], tuple[None, None, None]]
 
@@ -43,6 +47,7 @@ class Session:
         parent_run: str | None = None,
         captures: Callable[[], Mapping[str, Any]] = dict,
         params: Mapping[str, Any] | None = None,
+        outputs: Sequence[Any] = (),
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
         self.folder = folder
@@ -53,6 +58,7 @@ class Session:
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
         self.channel: Channel = Unstarted(self)
         self._captures, self._params = captures, params
+        self._outputs = outputs_.Outputs(folder, outputs)
         self._cursors = Cursors()
         self._cursors.index((layout.DEFAULT_STREAM, b""))
         self._lock = threading.RLock()
@@ -95,11 +101,14 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = open_channel(self.folder, self.exp_id, run, self.parent_run)
+            channel = self._outputs.tap(open_channel(self.folder, self.exp_id, run, self.parent_run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
+            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+                self._tell_failures()
+                self._outputs.begin(run)
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -114,10 +123,15 @@ class Session:
         """Wait until what was logged here can be read."""
         return self.channel.drain(timeout_s) if self.is_started else True
 
-    def flush(self, timeout_s: float) -> bool:
-        """Wait until what was logged here is on the disk; where the time does not do, say so and return False."""
+    def flush(self, timeout_s: float, outputs: bool = False) -> bool:
+        """Wait until what was logged here is on the disk; where the time does not do, say so and return False.
+
+        With `outputs`, wait until they hold it as well.
+        """
+        began = monotonic()
+        self._tell_failures()
         if not self.is_started or self.channel.flush(timeout_s):
-            return True
+            return not outputs or self._outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
         warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 
@@ -130,10 +144,21 @@ class Session:
             self.channel = Closed(channel.run, self.folder)
             if isinstance(channel, Unstarted):
                 return
+            if timeout_s > 0:
+                self._tell_failures(channel)
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
             _put(channel, ended.TYPE, ended.to_data())
         if not channel.close(timeout_s) and timeout_s > 0:
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        elif timeout_s > 0 and self.parent_run is None:
+            self._outputs.wait(OUTPUTS_TIMEOUT_S)
+            self._outputs.failures()
+
+    def _tell_failures(self, channel: Channel | None = None) -> None:
+        """Log, and warn about, outputs that have stopped."""
+        if channel is not None or self.is_started:
+            for data in self._outputs.failures():
+                _put(channel or self.channel, "event", data, outputs_.EVENT)
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""

@@ -23,6 +23,7 @@ def init_sub_exp(
     *,
     tags: Iterable[str] = (),
     notes: str | None = None,
+    outputs: Iterable[Any] = (),
 ) -> Exp:
     """Make `<folder of the checkpoint's experiment>/<kind>/subexp_1` (then `subexp_2` ...) and begin a run in it.
 
@@ -36,11 +37,12 @@ def init_sub_exp(
         params: As in `Exp`.
         tags: As in `Exp`.
         notes: As in `Exp`.
+        outputs: As in `Exp`.
 
     Raises:
         CheckpointMissing: There is no such file.
         InvalidArgument: An experiment is given, or what is no path.
-        InvalidName, InvalidParams, SavedirUnusable: As in `Exp`.
+        InvalidName, InvalidParams, InvalidPattern, MissingExtra, SavedirUnusable: As in `Exp`.
     """
     layout.check_label(kind, "kind")
     if name is not None:
@@ -56,7 +58,7 @@ def init_sub_exp(
             f"there is no checkpoint at {str(path)!r}: give the path of the file that was saved", path=str(path)
         )
     parent = layout.enclosing_experiment(path)
-    making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()))
+    making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()), outputs)
     content = content_of(path)
     parent_id = identity.read_meta(parent).id if parent is not None else None
     savedir = (parent or path.parent) / kind

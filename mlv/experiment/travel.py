@@ -27,7 +27,14 @@ def travelled_exp(path: str, exp_id: str, run: str | None) -> Exp:
 
 
 def travelled_logger(
-    path: str, exp_id: str, run: str | None, stream: str, name: str, at: Mapping[str, Any], filter: str | None
+    path: str,
+    exp_id: str,
+    run: str | None,
+    stream: str,
+    name: str,
+    at: Mapping[str, Any],
+    filter: str | None,
+    verbosity: int = 0,
 ) -> Logger:
     """A Logger that was pickled; as `travelled_exp`.
 
@@ -37,7 +44,7 @@ def travelled_logger(
     edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
     if edited is not None:
         raise edited
-    return Logger(_session(Path(path), exp_id, run), stream, name, at, filter)
+    return Logger(_session(Path(path), exp_id, run), stream, name, at, filter, verbosity)
 
 
 def _session(folder: Path, exp_id: str, run: str | None) -> Session:

@@ -84,18 +84,19 @@ class Job:
     name: str
     do: str
     options: Any
-    step: int | float | None = None
+    step: Any = None
     at: Mapping[str, Any] = field(default_factory=dict)
     nonfinite: Mapping[str, str] = field(default_factory=dict)
     """JSON pointers into the options, as in a line."""
     parts: Sequence[Buffer] = ()
+    verbosity: int = 0
 
     def pack(self) -> list[Buffer]:
         """The bytes of the spool file: length of the header, header, parts."""
         parts = [memoryview(part).cast("B") for part in self.parts]
         header = dumps({
             "type": self.type, "name": encoding.text_only(self.name), "do": self.do, "options": self.options, "step": self.step,
-            "at": self.at, "nonfinite": self.nonfinite, "sizes": [len(part) for part in parts],
+            "at": self.at, "nonfinite": self.nonfinite, "verbosity": self.verbosity, "sizes": [len(part) for part in parts],
         })  # fmt: skip
         return [_LENGTH.pack(len(header)), header, *(part for part in parts if len(part))]
 
@@ -136,14 +137,14 @@ def perform(job: Job, target: Target) -> bytes:
             raise
         reason = str(error) if isinstance(error, Unusable) else f"cannot be encoded: {shown(error)}"
         return rejected(job, reason)
-    return line_rest(job.type, job.name, job.step, job.at, data, conversion.nonfinite)
+    return _line_rest(job, job.type, data, conversion.nonfinite)
 
 
 def rejected(job: Job, reason: str) -> bytes:
     """The line's text from its type on, where the job could not be done."""
     conversion = Conversion()
     data = conversion.value(Rejected(job.type, reason, encoding.restored(job.options, job.nonfinite)).to_data())
-    return line_rest(Rejected.TYPE, job.name, job.step, job.at, data, conversion.nonfinite)
+    return _line_rest(job, Rejected.TYPE, data, conversion.nonfinite)
 
 
 def rejected_text(run: str) -> str:
@@ -154,8 +155,6 @@ def rejected_text(run: str) -> str:
     )
 
 
-def line_rest(
-    type: str, name: str, step: float | None, at: Mapping[str, Any], data: Any, nonfinite: Mapping[str, str]
-) -> bytes:
+def _line_rest(job: Job, type: str, data: Any, nonfinite: Mapping[str, str]) -> bytes:
     """A line's text from its type on."""
-    return encoding.head(type, name) + encoding.tail(step, at, dumps(data), nonfinite)
+    return encoding.head(type, job.name, job.verbosity) + encoding.tail(job.step, job.at, dumps(data), nonfinite)

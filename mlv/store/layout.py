@@ -60,6 +60,11 @@ def torn_path(folder: Path, stream: str, offset: int) -> Path:
     return folder / HOUSEKEEPING / "torn" / f"{stream_file(stream)}.{offset}"
 
 
+def errors_path(folder: Path, output: str) -> Path:
+    """Where the process of an output leaves what went wrong."""
+    return folder / HOUSEKEEPING / "outputs" / f"{output}.err"
+
+
 def is_experiment(folder: Path) -> bool:
     """Whether the folder holds an experiment; one that may not be entered holds none that can be read."""
     return os.path.isfile(folder / META)

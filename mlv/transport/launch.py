@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from mlv.transport.spool import ERRORS
@@ -24,10 +25,10 @@ _PROGRAM = f"""
 import os, sys
 if os.fork():
     os._exit(0)
-PATH = sys.argv[3:]
+PATH = sys.argv[4:]
 {OUR_MLV}
-from mlv.transport.writer import main
-main(sys.argv[1], sys.argv[2])
+from importlib import import_module
+import_module(sys.argv[1]).main(*sys.argv[2:4])
 """
 _LAUNCH_WITHIN_S = 10.0
 
@@ -47,6 +48,30 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
+    with open(place / ERRORS, "ab") as errors:
+        launch_module("mlv.transport.writer", (str(folder), str(place)), errors=errors.fileno())
+
+
+def launch_module(
+    module: str,
+    arguments: tuple[str, str] = ("", ""),
+    *,
+    errors: int | None = None,
+    order: bytes = b"",
+    also: Sequence[str] = (),
+) -> None:
+    """Start a process that calls `main` of a module of mlv with two arguments; as `launch`.
+
+    Args:
+        module: Such as `mlv.transport.writer`.
+        arguments: Two texts.
+        errors: Descriptor for what it says on stderr; None lets it go nowhere.
+        order: What it reads from stdin; at most what a pipe holds is sure not to be waited for.
+        also: Folders to import from, after all others.
+
+    Raises:
+        OSError: It cannot be started.
+    """
     try:
         import subprocess  # costs 3 ms, which `import mlv` shall not
     except Exception as error:  # a `selectors.py` of the user's own beside the script, say, may raise anything
@@ -54,20 +79,20 @@ def launch(folder: Path, place: Path) -> None:
             f"subprocess cannot be imported ({error!r}): does a file beside the script have a module's name?"
         ) from error
 
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *module_path()]
-    with open(place / ERRORS, "ab") as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-            cwd="/", start_new_session=True, close_fds=True,
-        )  # fmt: skip
+    path = module_path()
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, *arguments, *path[:-1], *also, path[-1]]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE if order else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", start_new_session=True, close_fds=True,
+    )  # fmt: skip
     try:
-        code = process.wait(_LAUNCH_WITHIN_S)
+        process.communicate(order or None, _LAUNCH_WITHIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)
         raise OSError(f"starting {sys.executable} took longer than {_LAUNCH_WITHIN_S:g} s") from None
-    if code != 0:
-        raise OSError(f"{sys.executable} ended with status {code}")
+    if process.returncode != 0:
+        raise OSError(f"{sys.executable} ended with status {process.returncode}")
 
 
 def module_path() -> list[str]:

@@ -1,0 +1,275 @@
+"""The outputs of a run: other forms of the log, each kept by a process of its own, and taps that show events as they come."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from time import monotonic, sleep, time_ns
+from typing import Any, Protocol
+
+import orjson
+
+from mlv.encoding import Composer, event_from_line, shown
+from mlv.errors import InvalidArgument, OutputFailed
+from mlv.events import Event
+from mlv.media.jobs import Job
+from mlv.notices import warn, warn_once
+from mlv.protocols import Buffer, Channel, Cursor
+from mlv.store import layout
+from mlv.store.owners import Owner
+from mlv.transport.launch import can_launch, launch_module
+
+OUTPUTS = {
+    "console": ("mlv.projections.console", "Console"),
+    "csv": ("mlv.projections.csv", "CSV"),
+    "hdf5": ("mlv.projections.hdf5", "HDF5"),
+    "parquet": ("mlv.projections.parquet", "Parquet"),
+    "tensorboard": ("mlv.projections.tensorboard", "TensorBoard"),
+}
+"""Module and class by the name that `outputs=` takes; imported when one is asked for."""
+
+EVENT = "output_failed"
+"""Name of the event that tells of an output that stopped."""
+_POLL_S = 0.02
+_LOOK_S = 1.0
+
+
+class Tap(Protocol):
+    """An output in the caller's thread."""
+
+    def show(self, event: Event) -> None:
+        """Show an event; its `seq` is 0, as nobody has numbered it yet."""
+
+
+def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
+    """The outputs that were asked for, by name or as objects.
+
+    Raises:
+        InvalidArgument: One is no output that is known; or an object lacks what a projection has.
+        MissingExtra: One needs a package that is not installed.
+        InvalidPattern: A filter is no regular expression.
+    """
+    if isinstance(outputs, str):
+        raise InvalidArgument(f"outputs={outputs!r} is one text: give a list, [{outputs!r}]", outputs=outputs)
+    if not isinstance(outputs, Iterable):
+        raise InvalidArgument(f"outputs={shown(outputs)} is no list: give one, such as ['tensorboard']", outputs=outputs)
+    return [_output(one) for one in outputs]
+
+
+def _output(given: Any) -> Any:
+    if isinstance(given, str):
+        return output_class(given)()
+    lacks = [role for role in ("open", "write", "commit", "close") if not callable(getattr(given, role, None))]
+    if isinstance(given, type) or (lacks and not callable(getattr(given, "show", None))):
+        raise InvalidArgument(
+            f"outputs: {shown(given)} is no output: give a name ({', '.join(OUTPUTS)}), or an object with "
+            f"open, write, commit and close",
+            output=given,
+        )
+    if not lacks:
+        layout.check_name(getattr(given, "name", None), "name of an output")
+        _pickled(given)
+    return given
+
+
+def output_class(name: str) -> Any:
+    """The class of an output by its name.
+
+    Raises:
+        InvalidArgument: There is none of that name.
+    """
+    if name not in OUTPUTS:
+        raise InvalidArgument(f"there is no output {name!r}: the outputs are {', '.join(OUTPUTS)}", output=name)
+    module, kind = OUTPUTS[name]
+    return getattr(import_module(module), kind)
+
+
+class Outputs:
+    """The outputs of one run, from its beginning to its end."""
+
+    def __init__(self, folder: Path, given: Sequence[Any]) -> None:
+        self._folder = folder
+        self.taps: list[Tap] = [one for one in given if callable(getattr(one, "show", None))]
+        self.projections = [one for one in given if one not in self.taps]
+        self._run = ""
+        self._told: set[tuple[str, str]] = set()
+
+    def begin(self, run: str) -> None:
+        """Start a process for each projection; one that cannot be started is warned about."""
+        self._run = run
+        for projection in self.projections:
+            self._start(projection)
+
+    def tap(self, channel: Channel) -> Channel:
+        """The channel, with its events shown."""
+        return Tapped(channel, self.taps) if self.taps else channel
+
+    def failures(self) -> list[dict[str, str]]:
+        """What has stopped since it was asked last, as the data of events; each is warned about."""
+        found = []
+        for projection in self.projections:
+            reason = self._failure(projection)
+            if reason and (projection.name, reason) not in self._told:
+                self._told.add((projection.name, reason))
+                found.append({"output": projection.name, "reason": reason})
+                warn(
+                    f"the output {projection.name!r} of {self._folder} stopped: {reason}. The log is complete; "
+                    f"{self._again(projection)} builds it again",
+                    OutputFailed,
+                )
+        return found
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped."""
+        sizes = _sizes(self._folder)
+        deadline = monotonic() + timeout_s
+        results = [self._waited(projection, sizes, deadline) for projection in self.projections]
+        return all(results)
+
+    def _waited(self, projection: Any, sizes: dict[str, int], deadline: float) -> bool:
+        next_look = monotonic() + _LOOK_S
+        while True:
+            position = self._position(projection)
+            if position is not None and position.has_all_of(sizes) and not position.failed:
+                return True
+            if self._failure(projection) or monotonic() > deadline:
+                return False
+            if monotonic() > next_look:  # it may have been killed: whoever comes second steps back
+                self._start(projection)
+                next_look = deadline
+            sleep(_POLL_S)
+
+    def _position(self, projection: Any) -> Any:
+        replay, position = import_module("mlv.projections.replay"), import_module("mlv.projections.position")
+        place = replay.place_of(self._folder, projection)
+        return position.read(replay.position_path(place, projection))
+
+    def _again(self, projection: Any) -> str:
+        """What builds the output from the log."""
+        if projection.name in OUTPUTS:
+            return f"`mlv export {self._folder} --to {projection.name}`"
+        return "mlv.projections.replay(exp, output)"
+
+    def _failure(self, projection: Any) -> str:
+        """Why an output stopped; empty while it has not."""
+        position = self._position(projection)
+        if position is not None and position.failed:
+            return str(position.failed)
+        try:  # before there is a position, or where even that cannot be written
+            said = self._errors(projection).read_text(errors="replace").strip()
+        except OSError:
+            return ""
+        return said.rpartition("\n")[2] if "Traceback (most" in said else ""  # libraries say other things there as well
+
+    def _errors(self, projection: Any) -> Path:
+        """Where the process of an output leaves its traceback, for people."""
+        return layout.errors_path(self._folder, projection.name)
+
+    def _start(self, projection: Any) -> None:
+        follower = import_module("mlv.projections.follower")
+        try:
+            if not can_launch():
+                raise OSError("this system cannot start a process from here")
+            order = follower.Order(str(self._folder.absolute()), projection, self._run, Owner.current().to_data())
+            errors = self._errors(projection)
+            errors.parent.mkdir(parents=True, exist_ok=True)
+            with open(errors, "wb") as file:
+                launch_module("mlv.projections.follower", errors=file.fileno(), order=_pickled(order), also=_script_folders())
+        except OSError as error:
+            warn(
+                f"the output {projection.name!r} of {self._folder} is not kept: {error}. "
+                f"{self._again(projection)} builds it afterwards",
+                OutputFailed,
+            )
+
+
+class Tapped:
+    """A channel whose events are shown as well, in the caller's thread, once they are accepted; showing never raises."""
+
+    def __init__(self, channel: Channel, taps: Sequence[Tap]) -> None:
+        self._channel, self._taps = channel, taps
+        self._cursors: dict[int, Cursor] = {}
+        self._composer = Composer(channel.run)
+        self.run = channel.run
+
+    def add_cursor(self, index: int, cursor: Cursor) -> None:
+        """As the channel."""
+        self._cursors[index] = cursor
+        self._channel.add_cursor(index, cursor)
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """As the channel, then show the event."""
+        self._channel.put(cursor, kind, step, payload)
+        stream, head = self._cursors[cursor]
+        self._show(lambda: event_from_line(self._composer.line(0, time_ns(), head, kind, step, payload), stream))
+
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """As the channel, then show the event without what a worker has yet to make."""
+        self._channel.hand_over(cursor, parts)
+        self._show(lambda: self._handed_over(cursor, parts))
+
+    def _handed_over(self, cursor: int, parts: Sequence[Buffer]) -> Event:
+        job = Job.unpack(b"".join(bytes(part) for part in parts[:2]) + b"".join(bytes(part) for part in parts[2:]))
+        line = self._composer.line(0, time_ns(), b"", 0, 0, b'"type":%s}' % orjson.dumps(job.type))
+        found = event_from_line(line, self._cursors[cursor][0])
+        return Event(
+            found.run, 0, found.time, job.type, job.name, job.step, job.at, job.options, found.stream, {}, job.verbosity
+        )
+
+    def _show(self, event: Callable[[], Event]) -> None:
+        try:
+            made = event()
+            for tap in self._taps:
+                tap.show(made)
+        except Exception as error:  # a terminal, or a format that the user gave, may raise anything
+            warn_once(f"an event cannot be shown: {shown(error)}; the log has it", OutputFailed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+
+def _pickled(given: Any) -> bytes:
+    """An object as bytes that another process can read.
+
+    Raises:
+        InvalidArgument: It has no such form, or its class stands in the script itself.
+    """
+    of_script = getattr(type(getattr(given, "projection", given)), "__module__", "") == "__main__"
+    pickler = import_module("cloudpickle") if of_script and _is_importable("cloudpickle") else pickle
+    try:
+        if of_script and pickler is pickle:
+            raise TypeError("its class is defined in the script: put it into a module beside it, or pip install cloudpickle")
+        found: bytes = pickler.dumps(given)
+        return found
+    except Exception as error:
+        raise InvalidArgument(
+            f"the output {shown(given)} cannot travel to a process of its own: {error}", output=given
+        ) from None
+
+
+def _is_importable(module: str) -> bool:
+    from mlv.media.extras import is_installed
+
+    return is_installed(module)
+
+
+def _script_folders() -> list[str]:
+    """Where a user's own projection may stand: beside the script, and in the current folder."""
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    found = [os.path.dirname(os.path.abspath(main))] if main else []
+    with suppress(OSError):
+        found.append(os.getcwd())
+    return list(dict.fromkeys(found))
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    sizes = {}
+    for file in layout.streams_in(folder):
+        with suppress(OSError):
+            sizes[file] = os.path.getsize(folder / layout.stream_file(file))
+    return sizes

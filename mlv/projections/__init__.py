@@ -1,0 +1,56 @@
+"""Projections: other forms of the log, each rebuildable at any time, and the console.
+
+`Exp(..., outputs=["tensorboard"])` keeps one as the log grows, `mlv export EXP --to tensorboard` builds the same afterwards.
+"""
+
+from importlib import import_module as _import_module
+from pathlib import Path as _Path
+from typing import Any as _Any
+
+_LATER = {
+    "CSV": "mlv.projections.csv",
+    "Console": "mlv.projections.console",
+    "HDF5": "mlv.projections.hdf5",
+    "Output": "mlv.projections.output",
+    "Parquet": "mlv.projections.parquet",
+    "TensorBoard": "mlv.projections.tensorboard",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(_import_module(_LATER[name]), name)
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
+
+
+def replay(exp: _Any, output: _Any) -> _Path:
+    """Bring an output of an experiment up to what its log holds, in this process; a name, or an object with options.
+
+    Returns:
+        The folder that holds it.
+
+    Raises:
+        InvalidArgument: There is no such output, another process keeps it, or the folder holds that of another experiment.
+        MissingExtra, InvalidPattern: As `Exp(outputs=...)`.
+        OSError: It cannot be written.
+    """
+    from mlv.errors import InvalidArgument
+    from mlv.experiment.outputs import checked_outputs
+    from mlv.projections.replay import Replay, place_of
+
+    folder = _Path(getattr(exp, "path", exp)).absolute()
+    [projection] = checked_outputs([output])
+    work = Replay(folder, projection)
+    try:
+        if not work.begin():
+            raise InvalidArgument(f"the output {projection.name!r} of {folder} is kept by a running process", output=output)
+        work.catch_up()
+        work.commit()
+    finally:
+        work.close()
+    return place_of(folder, projection)

@@ -1,0 +1,106 @@
+"""The process of one output: it follows the log until the run that started it is over, and ends with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from mlv.encoding import shown
+from mlv.projections.replay import Replay
+from mlv.protocols import Projection
+from mlv.store.owners import Owner, process_is_gone
+from mlv.store.reading import read_state
+from mlv.transport import spool
+from mlv.transport.writer import is_unattended
+
+_POLL_S = 0.05
+_LOOK_S = 0.5
+_CHILDREN_WITHIN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a training process asks for."""
+
+    folder: str
+    projection: Projection
+    run: str
+    """The run to follow to its end."""
+    process: Mapping[str, Any]
+    """Its process."""
+
+
+def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
+    """Take what comes until it is over: `is_over` is asked while nothing comes, and what it may have missed is taken.
+
+    Raises:
+        Exception: Whatever the projection raises, and OSError; what was committed stands.
+    """
+    next_look = monotonic()
+    while True:
+        ending = monotonic() >= next_look and is_over()
+        if monotonic() >= next_look:
+            next_look = monotonic() + _LOOK_S
+        if not replay.catch_up():
+            replay.commit()
+            if ending:
+                return
+            sleep(_POLL_S)
+
+
+def serve(order: Order) -> None:
+    """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file."""
+    folder, ending = Path(order.folder), _Ending(order)
+    replay = Replay(folder, order.projection)
+    try:
+        while not replay.begin():
+            if ending():
+                return  # whoever has it saw the end as well
+            sleep(_LOOK_S)
+        follow(replay, ending)
+    except Exception as error:
+        replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
+        raise
+    finally:
+        replay.close()
+
+
+class _Ending:
+    """Whether a run is over, and everything that can come from it is in the log."""
+
+    def __init__(self, order: Order) -> None:
+        self._order, self._folder = order, Path(order.folder)
+        self._had_ring = False
+        self._over_since: float | None = None
+
+    def __call__(self) -> bool:
+        places = spool.find(self._folder, Owner.current())
+        if not self._is_over([ring for place in places for ring in spool.rings_in(place)]):
+            return False
+        self._over_since = self._over_since or monotonic()
+        # Children may go on for a while; what a writer that died has left comes with the next run.
+        return not any(map(spool.rings_in, places)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
+
+    def _is_over(self, rings: list[Path]) -> bool:
+        mine = [ring for ring in rings if ring.stem == self._order.run]
+        self._had_ring = self._had_ring or bool(mine)
+        is_gone = process_is_gone(self._order.process)
+        if mine or is_gone:
+            return is_gone and all(map(is_unattended, mine))
+        return self._had_ring or self._has_ended()
+
+    def _has_ended(self) -> bool:
+        """Whether the log says so: where there is no ring to look at."""
+        run = read_state(self._folder).runs.get(self._order.run)
+        return run is not None and run.ended is not None
+
+
+def main(*_: str) -> None:
+    """Serve the order that comes, pickled, through standard input."""
+    import pickle
+
+    serve(pickle.load(sys.stdin.buffer))  # noqa: S301 - from the process that starts this one

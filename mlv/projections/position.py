@@ -1,0 +1,96 @@
+"""How far an output has come: a small file beside it, replaced whole after what it tells of is on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.store import layout
+
+_LOOK_BACK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far one stream was read, and a digest of what stands before that offset."""
+
+    offset: int
+    before: str
+    """SHA-256 of the last 4 KiB before the offset: a log that was edited, or is another one, has others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far an output has come, and what it needs to go on."""
+
+    exp: str
+    """ID of the experiment."""
+    made_by: str
+    """The output's class and options: with others it is built again."""
+    streams: Mapping[str, Mark] = field(default_factory=dict)
+    resume: Any = None
+    """What the output's last `commit` gave."""
+    failed: str | None = None
+    """Why the output stopped, where it did."""
+
+    def offset(self, file: str) -> int:
+        """Where to go on in a stream."""
+        return self.streams[file].offset if file in self.streams else 0
+
+    def is_true_of(self, folder: Path) -> bool:
+        """Whether the streams still begin with what was read of them."""
+        return all(mark_of(folder, file, mark.offset) == mark for file, mark in self.streams.items())
+
+    def has_all_of(self, sizes: Mapping[str, int]) -> bool:
+        """Whether everything was read that the streams held when they had these sizes."""
+        return all(self.offset(file) >= size for file, size in sizes.items())
+
+    def without_failure(self) -> Position:
+        """The same, about to be tried again."""
+        return replace(self, failed=None)
+
+
+def mark_of(folder: Path, file: str, offset: int) -> Mark | None:
+    """The mark at an offset of a stream; None where the stream is shorter, or gone."""
+    try:
+        with open(folder / layout.stream_file(file), "rb") as stream:
+            if os.fstat(stream.fileno()).st_size < offset:
+                return None
+            stream.seek(max(0, offset - _LOOK_BACK))
+            before = stream.read(min(offset, _LOOK_BACK))
+    except OSError:
+        return None
+    return Mark(offset, hashlib.sha256(before).hexdigest())
+
+
+def read(path: Path) -> Position | None:
+    """The position in a file; None if there is none that can be read."""
+    try:
+        found = orjson.loads(path.read_bytes())
+        streams = {file: Mark(**mark) for file, mark in found.pop("streams").items()}
+        return Position(**found, streams=streams)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write(path: Path, position: Position) -> None:
+    """Replace the file, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; the old one stands.
+    """
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_bytes(orjson.dumps(asdict(position)))
+        os.replace(temporary, path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -1,0 +1,152 @@
+"""Bringing a projection up to what the log holds: the same for a live output, a later rebuild, and after a kill."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from mlv.errors import CannotResume, InvalidArgument
+from mlv.projections import position as position_
+from mlv.projections.batch import whole_lines
+from mlv.projections.position import Position, mark_of
+from mlv.projections.selecting import selection
+from mlv.protocols import Projection
+from mlv.store import layout
+
+_COMMIT_EVERY_S = 1.0
+_OPTIONS = ("filter", "verbosity", "types")
+
+
+def place_of(folder: Path, projection: Projection) -> Path:
+    """The folder that a projection of an experiment goes to."""
+    given = getattr(projection, "path", None)
+    return folder / projection.name if given is None else Path(os.path.abspath(given))
+
+
+def position_path(place: Path, projection: Projection) -> Path:
+    """The file beside the output that says how far it has come."""
+    return place / f".mlv-{projection.name}.json"
+
+
+class Replay:
+    """One projection of one experiment, from where it was left; only one process at a time."""
+
+    def __init__(self, folder: Path, projection: Projection) -> None:
+        """Prepare; nothing is touched before `begin`.
+
+        Raises:
+            InvalidPattern, InvalidArgument: The projection's options cannot be used.
+        """
+        self._folder, self._projection = folder, projection
+        self._selection = selection(*(getattr(projection, name, None) for name in _OPTIONS))
+        self._place = place_of(folder, projection)
+        self._path = position_path(self._place, projection)
+        self._lock: int | None = None
+        self._offsets: dict[str, int] = {}
+        self._position = Position(layout.exp_id(folder), made_by(projection))
+        self._is_dirty = False
+        self._committed = monotonic()
+
+    def begin(self) -> bool:
+        """Make the output ours and open it; False if another process has it.
+
+        Raises:
+            InvalidArgument: The folder holds the output of another experiment.
+            Exception: Whatever the projection raises.
+        """
+        self._place.mkdir(parents=True, exist_ok=True)
+        known = position_.read(self._path)
+        if known is not None and known.exp != self._position.exp:
+            raise InvalidArgument(
+                f"{self._place} holds the output {self._projection.name!r} of another experiment ({known.exp[:8]}): "
+                f"give another folder, or delete that one",
+                path=str(self._place),
+            )
+        self._lock = _locked(self._path.with_suffix(".lock"))
+        if self._lock is None:
+            return False
+        self._open(position_.read(self._path))  # again: who had it meanwhile has gone on with it
+        return True
+
+    def catch_up(self) -> bool:
+        """Take what is new in the streams, as far as it goes; whether there was something."""
+        found = False
+        for file in layout.streams_in(self._folder):
+            while (batch := whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection)).lines:
+                self._projection.write(batch)
+                self._offsets[file] = batch.end
+                self._is_dirty = found = True
+                if monotonic() - self._committed > _COMMIT_EVERY_S:
+                    self.commit()
+        return found
+
+    def commit(self) -> None:
+        """Remember how far the output has come; from here it goes on after a kill."""
+        if self._is_dirty:
+            resume = self._projection.commit()
+            marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
+            known = {file: mark for file, mark in marks.items() if mark is not None}
+            self._position = Position(self._position.exp, self._position.made_by, known, resume)
+            position_.write(self._path, self._position)
+            self._is_dirty = False
+        self._committed = monotonic()
+
+    def fail(self, reason: str) -> None:
+        """Remember why the output stopped; what was committed stands."""
+        with suppress(OSError):
+            known = position_.read(self._path) or self._position
+            position_.write(self._path, Position(known.exp, known.made_by, known.streams, known.resume, reason))
+
+    def close(self) -> None:
+        """Give back what is held."""
+        try:
+            self._projection.close()
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
+
+    def _open(self, known: Position | None) -> None:
+        if known is not None and known.made_by == self._position.made_by and known.is_true_of(self._folder):
+            with suppress(CannotResume):
+                self._projection.open(self._place, known.resume)
+                self._position = known.without_failure()
+                self._offsets = {file: mark.offset for file, mark in known.streams.items()}
+                if known.failed is not None:
+                    position_.write(self._path, self._position)
+                return
+        # First: after a kill in the middle of it, it begins anew.
+        position_.write(self._path, self._position)
+        self._projection.open(self._place, None)
+
+
+def made_by(projection: Projection) -> str:
+    """Class and options of a projection, as text."""
+    kind = type(projection)
+    state: Mapping[str, Any] = getattr(projection, "__dict__", {})
+    shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in sorted(state.items()) if not name.startswith("_"))
+    return f"{kind.__module__}.{kind.__qualname__}({shown})"
+
+
+def _plain(value: Any) -> Any:
+    """A value whose text is the same in every process: a set has none such."""
+    return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+
+
+def _locked(path: Path) -> int | None:
+    """A lock that goes with the process; None if another one has it. Where there are no locks, nobody is kept out."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    try:
+        import fcntl
+
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    except (OSError, ImportError):
+        pass
+    return fd
