@@ -13,7 +13,7 @@ import mlv
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
     {"mlv.errors"},
-    {"mlv.frozen", "mlv.notices"},
+    {"mlv.frozen", "mlv.notices", "mlv.words"},
     {"mlv.events"},
     {"mlv.encoding", "mlv.state", "mlv.portfolio", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.ls import table as usual_table
 from mlv.cli.ls import to_data
 from mlv.cli.overview import Branch, look_at

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, print_json, say, styled
 from mlv.experiment.identity import read_meta
 from mlv.query.compare import ABSENT, Difference, compare

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import progress, say
 from mlv.experiment.many import of_folders
 

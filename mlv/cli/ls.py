@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.overview import Branch, Overview, look_at, tree
 from mlv.cli.screen import Screen, joined, print_json, say, styled
 from mlv.store import layout

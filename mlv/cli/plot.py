@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, progress, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import Experiments, of_folders

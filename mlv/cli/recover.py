@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import RunEnded, Seal

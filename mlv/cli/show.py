@@ -11,8 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mlv import portfolio
-from mlv.cli import words
+from mlv import portfolio, words
 from mlv.cli.ls import overviews
 from mlv.cli.overview import Overview, look_at, run_duration_s, tree
 from mlv.cli.screen import Screen, print_json, styled

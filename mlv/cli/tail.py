@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timezone
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli import words
 from mlv.cli.screen import Screen, joined, styled
 from mlv.events import Event
 from mlv.experiment import identity
+from mlv.projections import lines
 from mlv.query.latest import Found, Tail
 from mlv.query.one import latest_status
 from mlv.query.surroundings import surroundings
@@ -111,120 +109,7 @@ def _hanging(time: str, lines: list[Text]) -> Table:
 
 def lines_of(event: Event, names_stream: bool = False) -> Iterator[Text]:
     """An event as a line; an exception's traceback follows on lines of its own."""
-    stream = [styled(f"[{event.stream}]", "dim")] if names_stream and event.stream != layout.DEFAULT_STREAM else []
-    at = [styled(words.pairs({**_step(event), **event.at}), "cyan")] if event.at or event.step is not None else []
-    yield joined([*stream, *at, *_content(event)])
-    exception = event.data.get("exception") if isinstance(event.data, dict) else None
-    if isinstance(exception, dict):
-        for line in str(exception.get("traceback") or "").rstrip().splitlines():
-            yield styled(words.printable(line), "dim")
-
-
-def _step(event: Event) -> dict[str, Any]:
-    return {"step": event.step} if event.step is not None else {}
-
-
-def _content(event: Event) -> list[Text]:
-    make = _CONTENTS.get(event.type)
-    if make is not None and isinstance(event.data, dict):
-        with suppress(AttributeError, KeyError, TypeError, ValueError):  # of a form that this version does not write
-            return make(event, event.data)
-    name = [_name(event)] if event.name else []
-    return [*name, *([] if event.type == "event" else [styled(event.type, "magenta")]), _data(event.data)]
-
-
-def _name(event: Event) -> Text:
-    return styled(words.printable(event.name), "bold")
-
-
-def _data(data: Any) -> Text:
-    if isinstance(data, dict) and not words.is_reference(data):
-        return styled(words.compact(words.pairs(data)))
-    return styled(words.compact(data) if data is not None else "")
-
-
-def _metrics(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    prefix = f"{event.name}/" if event.name else ""
-    return [Text.assemble((words.printable(f"{prefix}{key}="), "bold"), words.number(value)) for key, value in data.items()]
-
-
-def _message(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    level = str(data.get("level"))
-    name = [_name(event)] if event.name else []
-    extra = [_data(data["extra"])] if data.get("extra") else []
-    text = styled(words.printable(str(data.get("message")), keep="\n"), "bold red" if level == "error" else "")
-    return [styled(words.printable(level.upper()), words.LEVEL_STYLES.get(level, "")), *name, text, *extra]
-
-
-def _media(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    """Where the files are, and what can be said in few words."""
-    paths = data["files"] if "files" in data else [data["file"]] if "file" in data else []
-    rest = {key: value for key, value in data.items() if key not in _LONG}
-    first = [styled(words.compact(paths[0]), "dim")] if paths else []
-    more = [styled(f"and {words.counted(len(paths) - 1, 'more', 'more')}", "dim")] if len(paths) > 1 else []
-    return [_name(event), styled(event.type, "magenta"), *first, *more, *([_data(rest)] if rest else [])]
-
-
-_LONG = frozenset({
-    "file", "files", "sizes", "captions", "boxes", "masks", "counts", "edges", "rows", "beginning",
-    "thresholds", "precision", "recall", "tp", "fp", "tn", "fn",
-})  # fmt: skip
-"""What a line of a terminal has no room for: --json gives all of it."""
-
-
-def _checkpoint(_: Event, data: Mapping[str, Any]) -> list[Text]:
-    what = styled("checkpoint", "magenta")
-    if data["action"] == "policy":
-        policy = {key: value for key, value in data.items() if key not in ("action", "folder")}
-        return [what, styled(words.printable(f"policy of {data['folder']}")), _data(policy)]
-    places = ", ".join(data.get("places", [])) or "nowhere"
-    said = f"{data['action']}{' for good' if data.get('is_gone') else ''}"
-    metrics = [_data(data["metrics"])] if data.get("metrics") else []
-    return [what, styled(words.printable(f"{said}: {places}")), *metrics]
-
-
-def _rejected(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    what = words.printable(f"rejected {data.get('type')} {event.name}".rstrip())
-    return [styled(f"{what}: {words.compact(data.get('reason'))}", "red")]
-
-
-def _dropped(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    text = f"dropped events {data.get('first')} to {data.get('last')} of run {event.subject}: {data.get('reason')}"
-    return [styled(words.compact(text), "bold red")]
-
-
-def _run_started(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    process = data.get("process") or {}
-    text = f"run {event.run} started"
-    where = f"pid {process.get('pid')} on {process.get('machine')}" if process else ""
-    parent = f"child of {data['parent_run']}" if data.get("parent_run") else ""
-    return [styled(words.printable(text), "cyan"), *(styled(words.printable(part), "dim") for part in (where, parent) if part)]
-
-
-def _run_ended(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    status = str(data.get("status"))
-    exception = data.get("exception") or {}
-    error = f"{exception.get('type')}: {exception.get('message')}" if exception else ""
-    said = [
-        styled(f"run {words.printable(event.subject)} ended"),
-        styled(words.printable(status), words.STATUS_STYLES.get(status, "")),
-    ]
-    return [*said, *([styled(words.compact(error), "bold red")] if error else [])]
-
-
-def _seal(event: Event, data: Mapping[str, Any]) -> list[Text]:
-    text = f"sealed {words.counted(int(data.get('lines') or 0), 'line')} of run {event.subject}"
-    return [styled(words.printable(text), "dim"), styled(words.printable(str(data.get("sha256"))[:16]), "dim")]
-
-
-_CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Text]]] = {
-    "metrics": _metrics,
-    "message": _message,
-    **dict.fromkeys(("image", "figure", "audio", "video", "table", "histogram", "array", "pr_curve", "graph"), _media),
-    "checkpoint": _checkpoint,
-    "rejected": _rejected,
-    "dropped": _dropped,
-    "run_started": _run_started,
-    "run_ended": _run_ended,
-    "seal": _seal,
-}
+    first, *others = lines.lines_of(event, names_stream)
+    yield joined([Text.assemble(*part) for part in first])
+    for line in others:
+        yield joined([Text.assemble(*part) for part in line])

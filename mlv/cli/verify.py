@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.findings import Finding, Report
 from mlv.query.verify import verify

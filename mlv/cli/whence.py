@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, print_json, say, styled
 from mlv.encoding import BadLine, parse_time
 from mlv.events import Event

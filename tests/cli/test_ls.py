@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 import mlv
-from mlv.cli import ls, words
+from mlv import words
+from mlv.cli import ls
 from mlv.cli.overview import Overview, look_at, tree
 from mlv.query.latest import Latest
 

@@ -1,0 +1,151 @@
+"""An event as a line for people: parts with styles, which a terminal may colour and a file may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from mlv import words
+from mlv.events import Event
+from mlv.store import layout
+
+Span = tuple[str, str]
+"""A text, and its style in the words of rich; empty for none."""
+Part = tuple[Span, ...]
+"""What belongs together; parts are set apart by spaces."""
+Format = Callable[[str, Any], str]
+"""Shows the value of a metric, by the metric's full name."""
+
+
+def _plainly(_: str, value: Any) -> str:
+    return words.number(value)
+
+
+def lines_of(event: Event, names_stream: bool = False, format: Format = _plainly) -> Iterator[list[Part]]:
+    """An event as a line of parts; an exception's traceback follows on lines of its own."""
+    stream = [_styled(f"[{event.stream}]", "dim")] if names_stream and event.stream != layout.DEFAULT_STREAM else []
+    at = [_styled(words.pairs({**_step(event), **event.at}), "cyan")] if event.at or event.step is not None else []
+    yield [*stream, *at, *_content(event, format)]
+    exception = event.data.get("exception") if isinstance(event.data, dict) else None
+    if isinstance(exception, dict):
+        for line in str(exception.get("traceback") or "").rstrip().splitlines():
+            yield [_styled(words.printable(line), "dim")]
+
+
+def _styled(text: str, style: str = "") -> Part:
+    return ((text, style),)
+
+
+def _step(event: Event) -> dict[str, Any]:
+    return {"step": event.step} if event.step is not None else {}
+
+
+def _content(event: Event, format: Format) -> list[Part]:
+    if event.type == "metrics" and isinstance(event.data, dict):
+        return _metrics(event, event.data, format)
+    make = _CONTENTS.get(event.type)
+    if make is not None and isinstance(event.data, dict):
+        with suppress(AttributeError, KeyError, TypeError, ValueError):  # of a form that this version does not write
+            return make(event, event.data)
+    name = [_name(event)] if event.name else []
+    return [*name, *([] if event.type == "event" else [_styled(event.type, "magenta")]), _data(event.data)]
+
+
+def _name(event: Event) -> Part:
+    return _styled(words.printable(event.name), "bold")
+
+
+def _data(data: Any) -> Part:
+    if isinstance(data, dict) and not words.is_reference(data):
+        return _styled(words.compact(words.pairs(data)))
+    return _styled(words.compact(data) if data is not None else "")
+
+
+def _metrics(event: Event, data: Mapping[str, Any], format: Format) -> list[Part]:
+    prefix = f"{event.name}/" if event.name else ""
+    return [((words.printable(f"{prefix}{key}="), "bold"), (format(prefix + key, value), "")) for key, value in data.items()]
+
+
+def _message(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    level = str(data.get("level"))
+    name = [_name(event)] if event.name else []
+    extra = [_data(data["extra"])] if data.get("extra") else []
+    text = _styled(words.printable(str(data.get("message")), keep="\n"), "bold red" if level == "error" else "")
+    return [_styled(words.printable(level.upper()), words.LEVEL_STYLES.get(level, "")), *name, text, *extra]
+
+
+def _media(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    """Where the files are, and what can be said in few words."""
+    paths = data["files"] if "files" in data else [data["file"]] if "file" in data else []
+    rest = {key: value for key, value in data.items() if key not in _LONG}
+    first = [_styled(words.compact(paths[0]), "dim")] if paths else []
+    more = [_styled(f"and {words.counted(len(paths) - 1, 'more', 'more')}", "dim")] if len(paths) > 1 else []
+    return [_name(event), _styled(event.type, "magenta"), *first, *more, *([_data(rest)] if rest else [])]
+
+
+_LONG = frozenset({
+    "file", "files", "sizes", "captions", "boxes", "masks", "counts", "edges", "rows", "beginning",
+    "thresholds", "precision", "recall", "tp", "fp", "tn", "fn",
+})  # fmt: skip
+"""What a line of a terminal has no room for: --json gives all of it."""
+
+
+def _checkpoint(_: Event, data: Mapping[str, Any]) -> list[Part]:
+    what = _styled("checkpoint", "magenta")
+    if data["action"] == "policy":
+        policy = {key: value for key, value in data.items() if key not in ("action", "folder")}
+        return [what, _styled(words.printable(f"policy of {data['folder']}")), _data(policy)]
+    places = ", ".join(data.get("places", [])) or "nowhere"
+    said = f"{data['action']}{' for good' if data.get('is_gone') else ''}"
+    metrics = [_data(data["metrics"])] if data.get("metrics") else []
+    return [what, _styled(words.printable(f"{said}: {places}")), *metrics]
+
+
+def _rejected(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    what = words.printable(f"rejected {data.get('type')} {event.name}".rstrip())
+    return [_styled(f"{what}: {words.compact(data.get('reason'))}", "red")]
+
+
+def _dropped(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    text = f"dropped events {data.get('first')} to {data.get('last')} of run {event.subject}: {data.get('reason')}"
+    return [_styled(words.compact(text), "bold red")]
+
+
+def _run_started(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    process = data.get("process") or {}
+    text = f"run {event.run} started"
+    where = f"pid {process.get('pid')} on {process.get('machine')}" if process else ""
+    parent = f"child of {data['parent_run']}" if data.get("parent_run") else ""
+    return [
+        _styled(words.printable(text), "cyan"),
+        *(_styled(words.printable(part), "dim") for part in (where, parent) if part),
+    ]
+
+
+def _run_ended(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    status = str(data.get("status"))
+    exception = data.get("exception") or {}
+    error = f"{exception.get('type')}: {exception.get('message')}" if exception else ""
+    said = [
+        _styled(f"run {words.printable(event.subject)} ended"),
+        _styled(words.printable(status), words.STATUS_STYLES.get(status, "")),
+    ]
+    return [*said, *([_styled(words.compact(error), "bold red")] if error else [])]
+
+
+def _seal(event: Event, data: Mapping[str, Any]) -> list[Part]:
+    text = f"sealed {words.counted(int(data.get('lines') or 0), 'line')} of run {event.subject}"
+    return [_styled(words.printable(text), "dim"), _styled(words.printable(str(data.get("sha256"))[:16]), "dim")]
+
+
+_CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Part]]] = {
+    "message": _message,
+    **dict.fromkeys(("image", "figure", "audio", "video", "table", "histogram", "array", "pr_curve", "graph"), _media),
+    "checkpoint": _checkpoint,
+    "rejected": _rejected,
+    "dropped": _dropped,
+    "run_started": _run_started,
+    "run_ended": _run_ended,
+    "seal": _seal,
+}
