@@ -94,8 +94,10 @@ class Projection(Protocol):
     """Another form of the log, rebuildable at any time; it lives in a process of its own, and never touches the queue.
 
     May have, beside these, what every output of mlv has: `filter` (a regular expression over full names, `re.search`),
-    `verbosity` (events above it are left out) and `types` (of events). It travels by pickle: its class stands in a module
-    that can be imported, or `cloudpickle` is installed.
+    `verbosity` (events above it are left out), `types` (of events) and `path` (of its folder); and
+    `discard(place, resume)`, which removes what was written up to a commit, where the output is built again.
+
+    It travels by pickle: its class stands in a module that can be imported, or `cloudpickle` is installed.
     """
 
     name: str

@@ -22,6 +22,7 @@ from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
 from mlv.store.owners import Owner
+from mlv.store.reading import Lines
 from mlv.transport.launch import can_launch, launch_module
 
 OUTPUTS = {
@@ -44,6 +45,9 @@ class Tap(Protocol):
 
     def show(self, event: Event) -> None:
         """Show an event; its `seq` is 0, as nobody has numbered it yet."""
+
+    def remember(self, event: Event) -> None:
+        """Learn from an event of an earlier run of type `metadata`, and show nothing."""
 
 
 def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
@@ -106,8 +110,13 @@ class Outputs:
             self._start(projection)
 
     def tap(self, channel: Channel) -> Channel:
-        """The channel, with its events shown."""
-        return Tapped(channel, self.taps) if self.taps else channel
+        """The channel, with its events shown; how they are to be shown may have been said in an earlier run."""
+        if not self.taps:
+            return channel
+        for event in Lines(self._folder, layout.streams_in(self._folder), ("metadata",)):
+            for tap in self.taps:
+                tap.remember(event)
+        return Tapped(channel, self.taps)
 
     def failures(self) -> list[dict[str, str]]:
         """What has stopped since it was asked last, as the data of events; each is warned about."""
@@ -145,7 +154,7 @@ class Outputs:
             sleep(_POLL_S)
 
     def _position(self, projection: Any) -> Any:
-        replay, position = import_module("mlv.projections.replay"), import_module("mlv.projections.position")
+        replay, position = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
         place = replay.place_of(self._folder, projection)
         return position.read(replay.position_path(place, projection))
 
@@ -214,12 +223,11 @@ class Tapped:
         self._show(lambda: self._handed_over(cursor, parts))
 
     def _handed_over(self, cursor: int, parts: Sequence[Buffer]) -> Event:
-        job = Job.unpack(b"".join(bytes(part) for part in parts[:2]) + b"".join(bytes(part) for part in parts[2:]))
+        job = Job.unpack(b"".join(map(bytes, parts)))
         line = self._composer.line(0, time_ns(), b"", 0, 0, b'"type":%s}' % orjson.dumps(job.type))
         found = event_from_line(line, self._cursors[cursor][0])
-        return Event(
-            found.run, 0, found.time, job.type, job.name, job.step, job.at, job.options, found.stream, {}, job.verbosity
-        )
+        data = {key: value for key, value in job.options.items() if isinstance(value, (str, int, float))}
+        return Event(found.run, 0, found.time, job.type, job.name, job.step, job.at, data, found.stream, {}, job.verbosity)
 
     def _show(self, event: Callable[[], Event]) -> None:
         try:

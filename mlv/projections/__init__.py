@@ -41,7 +41,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
     """
     from mlv.errors import InvalidArgument
     from mlv.experiment.outputs import checked_outputs
-    from mlv.projections.replay import Replay, place_of
+    from mlv.projections.replaying import Replay, place_of
 
     folder = _Path(getattr(exp, "path", exp)).absolute()
     [projection] = checked_outputs([output])

@@ -10,7 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import shown
-from mlv.projections.replay import Replay
+from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
 from mlv.store.owners import Owner, process_is_gone
 from mlv.store.reading import read_state

@@ -119,9 +119,14 @@ class Replay:
                 if known.failed is not None:
                     position_.write(self._path, self._position)
                 return
-        # First: after a kill in the middle of it, it begins anew.
+        discard = getattr(self._projection, "discard", None)
+        if known is not None and known.resume is not None and discard is not None:
+            discard(self._place, known.resume)
+        # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
         position_.write(self._path, self._position)
         self._projection.open(self._place, None)
+        self._is_dirty = True
+        self.commit()
 
 
 def made_by(projection: Projection) -> str:

@@ -1,0 +1,47 @@
+"""Text files that are only appended to, and cut back to where they were committed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from mlv.errors import CannotResume
+
+
+def reopened(path: Path, size: int) -> BinaryIO:
+    """A file cut back to what was committed, open at its end.
+
+    Raises:
+        CannotResume: It is shorter, or gone.
+        OSError: It cannot be opened.
+    """
+    try:
+        file = open(path, "rb+")  # noqa: SIM115 - given to the caller
+    except FileNotFoundError:
+        raise CannotResume(f"{path} is gone", path=str(path)) from None
+    if os.fstat(file.fileno()).st_size < size:
+        file.close()
+        raise CannotResume(f"{path} has lost what was written", path=str(path))
+    file.truncate(size)
+    file.seek(size)
+    return file
+
+
+def set_aside(path: Path, word: str = "before") -> Path | None:
+    """Move a file that is in the way to a name of its own beside it; gives that name, None where nothing is in the way."""
+    name = next(name for n in count(1) if not (name := path.with_name(f"{path.name}.{word}-{n}")).exists())
+    with suppress(FileNotFoundError):
+        path.rename(name)
+        return name
+    return None
+
+
+def remove_files(place: Path, names: Iterator[str]) -> None:
+    """Remove files that an earlier build has left."""
+    for name in names:
+        with suppress(FileNotFoundError):
+            (place / name).unlink()

@@ -1,0 +1,227 @@
+"""CSV: for each stream a file with a row for each value of a metric, and one with a row for each step."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from mlv.encoding import utc_text
+from mlv.errors import CannotResume
+from mlv.projections.appending import reopened, set_aside
+from mlv.projections.output import Output
+from mlv.projections.points import Point, Points, coordinates
+from mlv.protocols import Batch
+
+_LONG = ("name", "step", "time", "value", "at", "run", "seq")
+_FIRST = ("step", "time")
+
+
+@dataclass(kw_only=True)
+class CSV(Output):
+    """The output `csv`, in UTF-8: `<stream>.csv` (long) and `<stream>.wide.csv`, only of metrics.
+
+    Long: `name, step, time, value, at, run, seq`, a row for each value in the order of the log; `at` is JSON. Wide: `step`,
+    `time`, and a column for each coordinate (`at.epoch`) and metric in the order in which they came; values that follow each
+    other with equal step and coordinates stand in one row, the later one wins. Numbers are written with all digits; `nan`,
+    `inf` and `-inf` are words, None is empty, lists are JSON. What has no step is numbered by its place in its series.
+    """
+
+    name = "csv"
+
+    wide: bool = True
+    """Whether to write the wide files as well."""
+
+    _place: Path = field(init=False, repr=False, compare=False)
+    _streams: dict[str, _Stream] = field(init=False, repr=False, compare=False)
+    _is_ours: bool = field(init=False, repr=False, compare=False)
+
+    def open(self, place: Path, resume: Any) -> None:
+        """Go on with the files, or begin them."""
+        self._place, self._streams, self._is_ours = place, {}, resume is not None
+        try:
+            for file, state in (resume or {}).items():
+                self._streams[file] = _Stream(place, file, self.wide, state)
+        except CannotResume:
+            self.close()
+            raise
+
+    def write(self, batch: Batch) -> None:
+        """Add the metrics."""
+        file: str = getattr(batch, "file", batch.stream)
+        if file not in self._streams:
+            for name in _names(file):
+                if not self._is_ours:
+                    set_aside(self._place / name)
+            self._streams[file] = _Stream(self._place, file, self.wide, None)
+        stream = self._streams[file]
+        for point in stream.points.of(batch):
+            stream.add(point)
+
+    def commit(self) -> Any:
+        """Hand everything to the system."""
+        self._is_ours = True
+        return {file: stream.commit() for file, stream in self._streams.items()}
+
+    def close(self) -> None:
+        """Close the files."""
+        for stream in self._streams.values():
+            stream.close()
+
+    def discard(self, place: Path, resume: Any) -> None:
+        """Remove the files."""
+        for file in resume:
+            for name in _names(file):
+                with suppress(FileNotFoundError):
+                    (place / name).unlink()
+
+
+def _names(file: str) -> tuple[str, str]:
+    return f"{file}.csv", f"{file}.wide.csv"
+
+
+class _Stream:
+    """The files of one stream."""
+
+    def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
+        long_path, wide_path = (place / name for name in _names(file))
+        state = state or {}
+        self.points = Points(state.get("counts"))
+        self._long = reopened(long_path, state["long"]) if state else open(long_path, "wb")  # noqa: SIM115 - until `close`
+        self._text = io.StringIO(newline="")
+        self._rows = csv.writer(self._text, lineterminator="\n")
+        if not state:
+            self._rows.writerow(_LONG)
+        self._wide = _Wide(wide_path, state.get("wide")) if wide else None
+
+    def add(self, point: Point) -> None:
+        """Add a value to both files."""
+        event = point.event
+        at = coordinates(event)
+        time = utc_text(event.time)
+        where = orjson.dumps(at).decode() if at else ""
+        self._rows.writerow((point.name, _shown(point.step), time, _shown(point.value), where, event.run, event.seq))
+        if self._wide is not None:
+            self._wide.add(point.step, time, at, where, point.name, point.value)
+
+    def commit(self) -> dict[str, Any]:
+        """Write what is held, and say how far the files are complete."""
+        self._long.write(self._text.getvalue().encode("utf-8", "backslashreplace"))
+        self._text.seek(0)
+        self._text.truncate()
+        self._long.flush()
+        state: dict[str, Any] = {"counts": self.points.counts, "long": self._long.tell()}
+        return {**state, "wide": self._wide.commit()} if self._wide is not None else state
+
+    def close(self) -> None:
+        """Close the files."""
+        self._long.close()
+        if self._wide is not None:
+            self._wide.close()
+
+
+class _Wide:
+    """A file with a row for each step: the last row may still gain values, a new column rewrites the file."""
+
+    def __init__(self, path: Path, state: Mapping[str, Any] | None) -> None:
+        self._path = path
+        self._columns: dict[str, None] = dict.fromkeys(state["columns"] if state else _FIRST)
+        self._row: dict[str, str] = dict(state["row"]) if state else {}
+        self._key: tuple[Any, ...] | None = tuple(state["key"]) if state and state["key"] else None
+        self._rows: list[dict[str, str]] = []
+        self._written = len(self._columns) if state else 0
+        self._size = state["size"] if state else 0
+        self._file: BinaryIO = reopened(path, self._size) if state else open(path, "wb")  # noqa: SIM115 - until `close`
+        if state and self._header_of(path) != list(self._columns):
+            self._file.close()
+            raise CannotResume(f"{path} has other columns than it had", path=str(path))
+
+    def add(self, step: float, time: str, at: Mapping[str, Any], where: str, name: str, value: Any) -> None:
+        """Add a value to the last row, or begin another one."""
+        key = (step, where)
+        if key != self._key:
+            if self._row:
+                self._rows.append(self._row)
+            self._key = key
+            self._row = {"step": _shown(step)}
+            for coordinate, found in at.items():
+                self._row[self._column(f"at.{coordinate}")] = _shown(found)
+        self._row["time"] = time
+        self._row[self._column(f"metric.{name}" if name in _FIRST or name.startswith(("at.", "metric.")) else name)] = _shown(
+            value
+        )
+
+    def _column(self, name: str) -> str:
+        self._columns.setdefault(name)
+        return name
+
+    def commit(self) -> dict[str, Any]:
+        """Write the rows that are complete, and the last one behind them, to be replaced when it has grown."""
+        if len(self._columns) != self._written:
+            self._widen()
+        self._file.seek(self._size)
+        self._file.write(self._as_csv(self._rows))
+        self._size = self._file.tell()
+        self._rows = []
+        self._file.write(self._as_csv([self._row] if self._row else []))
+        self._file.truncate()
+        self._file.flush()
+        key = list(self._key) if self._key else None
+        return {"size": self._size, "columns": list(self._columns), "row": self._row, "key": key}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _widen(self) -> None:
+        """Write the file again with all the columns that there are now."""
+        temporary = self._path.with_name(f".{self._path.name}.tmp")
+        with open(temporary, "wb") as wider:
+            wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
+            if self._written:
+                more = b"," * (len(self._columns) - self._written)
+                self._file.flush()
+                self._file.seek(0)
+                rest = self._file.read(self._size)
+                text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
+                next(rows := csv.reader(text))
+                out = io.StringIO(newline="")
+                csv.writer(out, lineterminator="\n").writerows([*row, *([""] * len(more))] for row in rows)
+                wider.write(out.getvalue().encode())
+            self._size = wider.tell()
+        self._file.close()
+        os.replace(temporary, self._path)
+        self._file = open(self._path, "rb+")  # noqa: SIM115 - until `close`
+        self._written = len(self._columns)
+
+    def _as_csv(self, rows: list[dict[str, str]]) -> bytes:
+        out = io.StringIO(newline="")
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerows([row.get(column, "") for column in self._columns] for row in rows)
+        return out.getvalue().encode("utf-8", "backslashreplace")
+
+    @staticmethod
+    def _header_of(path: Path) -> list[str]:
+        with open(path, encoding="utf-8", newline="") as file:
+            return next(csv.reader(file), [])
+
+
+def _shown(value: Any) -> str:
+    """A value as text that reads back as it was."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else str(value)
+    return str(value) if isinstance(value, int) else orjson.dumps(value, default=str).decode()
