@@ -293,14 +293,33 @@ def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None
 @app.command("export")
 def export(
     exps: _Exps,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or jsonl.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is new, or empty.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="csv, parquet, jsonl, tensorboard or hdf5.", show_default=False)
+    ],
+    out: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--out", metavar="DIR", help="Where to write.", show_default="the folder FORMAT of each experiment"),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until no run goes on; for one experiment.")
+    ] = False,
     root: _Below = Path("."),
 ) -> None:
-    """Write experiments as files for other tools: what they are, their runs, events, files and metrics.
+    """Write experiments as files for other tools.
 
+    With csv, parquet or jsonl and --out (a folder that is new, or empty): what they are, their runs, events, files and metrics.
     Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
-    """
-    from mlv.cli import choose, export
 
-    export.run(root, choose.experiments(exps, root), to, out)
+    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with.
+    """
+    from mlv.cli import choose
+
+    folders = choose.experiments(exps, root)
+    if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
+        from mlv.cli import export
+
+        export.run(root, folders, to, out)
+    else:
+        from mlv.cli import outputs
+
+        outputs.run(root, folders, to, out, follow=follow)

@@ -7,16 +7,20 @@ from pathlib import Path
 
 from mlv import words
 from mlv.cli.screen import progress, say
+from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
 
 
-def run(root: Path, folders: Sequence[Path], to: str, out: Path) -> None:
+def run(root: Path, folders: Sequence[Path], to: str, out: Path | None) -> None:
     """Write the files, and say where.
 
     Raises:
+        InvalidArgument: It was not said where to.
         InvalidArgument: The format is unknown, or the folder is there and not empty.
         MissingExtra: pyarrow is not installed.
     """
+    if out is None:
+        raise InvalidArgument(f"--to {to}: give a folder that is new, or empty, as --out", to=to)
     found = of_folders(root.absolute(), folders).watched(progress)
     names = found.export(to, out)
     say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

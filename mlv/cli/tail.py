@@ -43,7 +43,7 @@ def run(
         show(found)
     if follow:
         sys.stdout.flush()
-        is_over = _Watch(folder, str(meta.content.get("created")))
+        is_over = Watch(folder, str(meta.content.get("created")))
         for found in tail.follow(is_over):
             show(found)
             sys.stdout.flush()
@@ -55,7 +55,7 @@ def _print_raw(found: Found) -> None:
     sys.stdout.buffer.flush()
 
 
-class _Watch:
+class Watch:
     """Says whether an experiment is over: no run goes on, and no writer is at work any more."""
 
     def __init__(self, folder: Path, created: str) -> None:
@@ -66,6 +66,7 @@ class _Watch:
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
+        """Look again."""
         news = [found.event for found in self._news.follow(lambda: True)]
         self._state = fold(news, self._state)
         if latest_status(self._state, self._created, datetime.now(timezone.utc)) == "running":

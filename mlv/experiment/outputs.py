@@ -133,25 +133,33 @@ class Outputs:
                 )
         return found
 
-    def wait(self, timeout_s: float) -> bool:
-        """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped."""
+    def wait(self, timeout_s: float, *, is_last: bool = False) -> bool:
+        """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped.
+
+        With `is_last`, until they are closed as well.
+        """
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
-        results = [self._waited(projection, sizes, deadline) for projection in self.projections]
+        results = [self._waited(projection, sizes, is_last, deadline) for projection in self.projections]
         return all(results)
 
-    def _waited(self, projection: Any, sizes: dict[str, int], deadline: float) -> bool:
+    def _waited(self, projection: Any, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
         next_look = monotonic() + _LOOK_S
         while True:
             position = self._position(projection)
-            if position is not None and position.has_all_of(sizes) and not position.failed:
+            has_all = position is not None and position.has_all_of(sizes) and not position.failed
+            if has_all and not (is_last and position.is_open):
                 return True
             if self._failure(projection) or monotonic() > deadline:
                 return False
-            if monotonic() > next_look:  # it may have been killed: whoever comes second steps back
+            if monotonic() > next_look and not self._is_kept(projection):  # it was killed
                 self._start(projection)
                 next_look = deadline
             sleep(_POLL_S)
+
+    def _is_kept(self, projection: Any) -> bool:
+        kept: bool = import_module("mlv.projections.replaying").is_kept(self._folder, projection)
+        return kept
 
     def _position(self, projection: Any) -> Any:
         replay, position = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")

@@ -151,7 +151,7 @@ class Session:
         if not channel.close(timeout_s) and timeout_s > 0:
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
         elif timeout_s > 0 and self.parent_run is None:
-            self._outputs.wait(OUTPUTS_TIMEOUT_S)
+            self._outputs.wait(OUTPUTS_TIMEOUT_S, is_last=True)
             self._outputs.failures()
 
     def _tell_failures(self, channel: Channel | None = None) -> None:

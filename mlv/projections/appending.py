@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -38,10 +37,3 @@ def set_aside(path: Path, word: str = "before") -> Path | None:
         path.rename(name)
         return name
     return None
-
-
-def remove_files(place: Path, names: Iterator[str]) -> None:
-    """Remove files that an earlier build has left."""
-    for name in names:
-        with suppress(FileNotFoundError):
-            (place / name).unlink()

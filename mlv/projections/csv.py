@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,13 +42,14 @@ class CSV(Output):
 
     _place: Path = field(init=False, repr=False, compare=False)
     _streams: dict[str, _Stream] = field(init=False, repr=False, compare=False)
-    _is_ours: bool = field(init=False, repr=False, compare=False)
+    _foreign: set[str] = field(init=False, repr=False, compare=False)
 
     def open(self, place: Path, resume: Any) -> None:
         """Go on with the files, or begin them."""
-        self._place, self._streams, self._is_ours = place, {}, resume is not None
+        self._place, self._streams = place, {}
+        self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
         try:
-            for file, state in (resume or {}).items():
+            for file, state in (resume["streams"] if resume else {}).items():
                 self._streams[file] = _Stream(place, file, self.wide, state)
         except CannotResume:
             self.close()
@@ -58,9 +59,9 @@ class CSV(Output):
         """Add the metrics."""
         file: str = getattr(batch, "file", batch.stream)
         if file not in self._streams:
-            for name in _names(file):
-                if not self._is_ours:
-                    set_aside(self._place / name)
+            for name in self._foreign.intersection(_names(file)):
+                set_aside(self._place / name)
+                self._foreign.remove(name)
             self._streams[file] = _Stream(self._place, file, self.wide, None)
         stream = self._streams[file]
         for point in stream.points.of(batch):
@@ -68,8 +69,7 @@ class CSV(Output):
 
     def commit(self) -> Any:
         """Hand everything to the system."""
-        self._is_ours = True
-        return {file: stream.commit() for file, stream in self._streams.items()}
+        return {"foreign": sorted(self._foreign), "streams": {file: stream.commit() for file, stream in self._streams.items()}}
 
     def close(self) -> None:
         """Close the files."""
@@ -78,7 +78,7 @@ class CSV(Output):
 
     def discard(self, place: Path, resume: Any) -> None:
         """Remove the files."""
-        for file in resume:
+        for file in resume["streams"]:
             for name in _names(file):
                 with suppress(FileNotFoundError):
                     (place / name).unlink()
@@ -96,10 +96,7 @@ class _Stream:
         state = state or {}
         self.points = Points(state.get("counts"))
         self._long = reopened(long_path, state["long"]) if state else open(long_path, "wb")  # noqa: SIM115 - until `close`
-        self._text = io.StringIO(newline="")
-        self._rows = csv.writer(self._text, lineterminator="\n")
-        if not state:
-            self._rows.writerow(_LONG)
+        self._rows: list[Sequence[str]] = [] if state else [_LONG]
         self._wide = _Wide(wide_path, state.get("wide")) if wide else None
 
     def add(self, point: Point) -> None:
@@ -108,15 +105,14 @@ class _Stream:
         at = coordinates(event)
         time = utc_text(event.time)
         where = orjson.dumps(at).decode() if at else ""
-        self._rows.writerow((point.name, _shown(point.step), time, _shown(point.value), where, event.run, event.seq))
+        self._rows.append((point.name, _shown(point.step), time, _shown(point.value), where, event.run, str(event.seq)))
         if self._wide is not None:
             self._wide.add(point.step, time, at, where, point.name, point.value)
 
     def commit(self) -> dict[str, Any]:
         """Write what is held, and say how far the files are complete."""
-        self._long.write(self._text.getvalue().encode("utf-8", "backslashreplace"))
-        self._text.seek(0)
-        self._text.truncate()
+        self._long.write(_as_csv(self._rows))
+        self._rows = []
         self._long.flush()
         state: dict[str, Any] = {"counts": self.points.counts, "long": self._long.tell()}
         return {**state, "wide": self._wide.commit()} if self._wide is not None else state
@@ -187,15 +183,13 @@ class _Wide:
         with open(temporary, "wb") as wider:
             wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
             if self._written:
-                more = b"," * (len(self._columns) - self._written)
+                more = [""] * (len(self._columns) - self._written)
                 self._file.flush()
                 self._file.seek(0)
                 rest = self._file.read(self._size)
                 text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
                 next(rows := csv.reader(text))
-                out = io.StringIO(newline="")
-                csv.writer(out, lineterminator="\n").writerows([*row, *([""] * len(more))] for row in rows)
-                wider.write(out.getvalue().encode())
+                wider.write(_as_csv([*row, *more] for row in rows))
             self._size = wider.tell()
         self._file.close()
         os.replace(temporary, self._path)
@@ -203,15 +197,21 @@ class _Wide:
         self._written = len(self._columns)
 
     def _as_csv(self, rows: list[dict[str, str]]) -> bytes:
-        out = io.StringIO(newline="")
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([row.get(column, "") for column in self._columns] for row in rows)
-        return out.getvalue().encode("utf-8", "backslashreplace")
+        return _as_csv([row.get(column, "") for column in self._columns] for row in rows)
 
     @staticmethod
     def _header_of(path: Path) -> list[str]:
         with open(path, encoding="utf-8", newline="") as file:
             return next(csv.reader(file), [])
+
+
+def _as_csv(rows: Iterable[Sequence[str]]) -> bytes:
+    out = io.StringIO(newline="")
+    plain, quoted = (csv.writer(out, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
+    for row in rows:
+        # The writer does not quote what ends a line elsewhere only.
+        (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
+    return out.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _shown(value: Any) -> str:

@@ -18,7 +18,7 @@ from mlv.transport import spool
 from mlv.transport.writer import is_unattended
 
 _POLL_S = 0.05
-_LOOK_S = 0.5
+_LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
 
 
@@ -59,14 +59,14 @@ def serve(order: Order) -> None:
     try:
         while not replay.begin():
             if ending():
-                return  # whoever has it saw the end as well
+                return  # whoever has it sees the end as well
             sleep(_LOOK_S)
         follow(replay, ending)
+        replay.close()
     except Exception as error:
         replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
-        raise
-    finally:
         replay.close()
+        raise
 
 
 class _Ending:

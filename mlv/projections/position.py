@@ -39,6 +39,8 @@ class Position:
     """What the output's last `commit` gave."""
     failed: str | None = None
     """Why the output stopped, where it did."""
+    is_open: bool = True
+    """Whether somebody keeps it; also after a kill."""
 
     def offset(self, file: str) -> int:
         """Where to go on in a stream."""
@@ -52,9 +54,13 @@ class Position:
         """Whether everything was read that the streams held when they had these sizes."""
         return all(self.offset(file) >= size for file, size in sizes.items())
 
-    def without_failure(self) -> Position:
-        """The same, about to be tried again."""
-        return replace(self, failed=None)
+    def opened(self) -> Position:
+        """The same, about to grow, also after a failure."""
+        return replace(self, failed=None, is_open=True)
+
+    def closed(self) -> Position:
+        """The same, with nothing left to be done."""
+        return replace(self, is_open=False)
 
 
 def mark_of(folder: Path, file: str, offset: int) -> Mark | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -48,7 +49,7 @@ class Replay:
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
         self._position = Position(layout.exp_id(folder), made_by(projection))
-        self._is_dirty = False
+        self._is_dirty = self._is_open = False
         self._committed = monotonic()
 
     def begin(self) -> bool:
@@ -98,13 +99,17 @@ class Replay:
     def fail(self, reason: str) -> None:
         """Remember why the output stopped; what was committed stands."""
         with suppress(OSError):
-            known = position_.read(self._path) or self._position
-            position_.write(self._path, Position(known.exp, known.made_by, known.streams, known.resume, reason))
+            position_.write(self._path, replace(position_.read(self._path) or self._position, failed=reason))
 
     def close(self) -> None:
         """Give back what is held."""
         try:
-            self._projection.close()
+            if self._is_open:
+                self._is_open = False
+                self._projection.close()
+                known = position_.read(self._path)
+                if known is not None and known.failed is None:
+                    position_.write(self._path, known.closed())
         finally:
             if self._lock is not None:
                 os.close(self._lock)
@@ -113,20 +118,33 @@ class Replay:
     def _open(self, known: Position | None) -> None:
         if known is not None and known.made_by == self._position.made_by and known.is_true_of(self._folder):
             with suppress(CannotResume):
+                self._position = known.opened()
                 self._projection.open(self._place, known.resume)
-                self._position = known.without_failure()
+                self._is_open = True
                 self._offsets = {file: mark.offset for file, mark in known.streams.items()}
-                if known.failed is not None:
-                    position_.write(self._path, self._position)
+                position_.write(self._path, self._position)
                 return
+            self._position = Position(known.exp, known.made_by)
         discard = getattr(self._projection, "discard", None)
         if known is not None and known.resume is not None and discard is not None:
             discard(self._place, known.resume)
         # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
         position_.write(self._path, self._position)
         self._projection.open(self._place, None)
+        self._is_open = True
         self._is_dirty = True
         self.commit()
+
+
+def is_kept(folder: Path, projection: Projection) -> bool:
+    """Whether some process keeps the output at this moment."""
+    try:
+        lock = _locked(position_path(place_of(folder, projection), projection).with_suffix(".lock"))
+    except OSError:  # nobody has begun it
+        return False
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
 def made_by(projection: Projection) -> str:

@@ -1,0 +1,225 @@
+"""Parquet: for each stream a folder of parts with a row for each value of a metric, and a file with a row for each step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from time import monotonic
+from typing import Any, ClassVar
+
+import orjson
+
+from mlv.errors import CannotResume
+from mlv.projections.appending import set_aside
+from mlv.projections.output import Output
+from mlv.projections.points import Point, Points, coordinates
+from mlv.protocols import Batch
+
+_ROWS = 100_000
+"""Rows of a part that is complete."""
+_SHARE = 20
+"""The wide file is written again once as many times the time has passed that it takes."""
+
+
+@dataclass(kw_only=True)
+class Parquet(Output):
+    """The output `parquet`: `<stream>/part-000000.parquet` ... (long) and `<stream>.wide.parquet`, only of metrics.
+
+    Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
+    (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
+    `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric; a row for each step
+    and coordinates, the later value wins. What has no step is numbered by its place in its series.
+
+    The wide file is written from time to time, and at the end of the run.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("pyarrow", "pandas")
+    EXTRA: ClassVar[str] = "frame"
+    name = "parquet"
+
+    wide: bool = True
+    """Whether to write the wide files as well."""
+
+    _place: Path = field(init=False, repr=False, compare=False)
+    _streams: dict[str, _Stream] = field(init=False, repr=False, compare=False)
+    _foreign: set[str] = field(init=False, repr=False, compare=False)
+
+    def open(self, place: Path, resume: Any) -> None:
+        """Go on with the parts, or begin them."""
+        self._place = place
+        self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
+        known = resume["streams"] if resume else {}
+        self._streams = {file: _Stream(place, file, self.wide, state) for file, state in known.items()}
+
+    def write(self, batch: Batch) -> None:
+        """Add the metrics."""
+        file: str = getattr(batch, "file", batch.stream)
+        if file not in self._streams:
+            for path in _paths(self._place, file):
+                if path.name in self._foreign:
+                    set_aside(path)
+                    self._foreign.remove(path.name)
+            self._streams[file] = _Stream(self._place, file, self.wide, None)
+        stream = self._streams[file]
+        for point in stream.points.of(batch):
+            stream.add(point)
+
+    def commit(self) -> Any:
+        """Publish the last part of each stream anew, as far as it goes."""
+        return {"foreign": sorted(self._foreign), "streams": {file: stream.commit() for file, stream in self._streams.items()}}
+
+    def close(self) -> None:
+        """Write the wide files that are not up to date."""
+        for stream in self._streams.values():
+            stream.close()
+
+    def discard(self, place: Path, resume: Any) -> None:
+        """Remove the files."""
+        for file in resume["streams"]:
+            parts, wide = _paths(place, file)
+            shutil.rmtree(parts, ignore_errors=True)
+            with suppress(FileNotFoundError):
+                wide.unlink()
+
+
+def _paths(place: Path, file: str) -> tuple[Path, Path]:
+    return place / file, place / f"{file}.wide.parquet"
+
+
+class _Stream:
+    """The files of one stream: complete parts, and a last one that is replaced as it grows."""
+
+    def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
+        """Begin, or go on after the parts and the rows of the last one that were committed.
+
+        Raises:
+            CannotResume: They are not all there.
+        """
+        self._folder, self._wide_path = _paths(place, file)
+        self._folder.mkdir(exist_ok=True)
+        self._wide = wide
+        self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
+        self._part: int = state["part"] if state else 0
+        self.points = Points(state["counts"] if state else None)
+        self._take_back(state["rows"] if state else 0)
+        self._is_dirty = False
+        self._is_wide_old = wide
+        self._wide_again = 0.0
+
+    def add(self, point: Point) -> None:
+        """Add a row."""
+        event = point.event
+        at = coordinates(event)
+        value, text = _number_or_text(point.value)
+        row = (
+            point.name, float(point.step), event.time, value, text, orjson.dumps(at).decode() if at else None, event.run,
+            event.seq,
+        )  # fmt: skip
+        for column, item in zip(self._columns.values(), row, strict=True):
+            column.append(item)
+        self._is_dirty = True
+        if len(self._columns["seq"]) == _ROWS:
+            self._publish()
+            self._part += 1
+            for column in self._columns.values():
+                column.clear()
+
+    def commit(self) -> dict[str, Any]:
+        """Publish what there is, and say how far it goes."""
+        if self._is_dirty:
+            self._publish()
+            self._is_dirty, self._is_wide_old = False, self._wide
+            if self._wide and monotonic() > self._wide_again:
+                self._widen()
+        return {"part": self._part, "rows": len(self._columns["seq"]), "counts": self.points.counts}
+
+    def close(self) -> None:
+        """See that the wide file is up to date."""
+        if self._is_wide_old:
+            self._widen()
+
+    def _publish(self) -> None:
+        pa = import_module("pyarrow")
+        if self._columns["seq"]:
+            _replace(pa.table(self._columns, schema=_schema()), self._path(self._part))
+
+    def _path(self, part: int) -> Path:
+        return self._folder / f"part-{part:06d}.parquet"
+
+    def _take_back(self, rows: int) -> None:
+        """Hold the committed rows of the last part, and forget what came after them."""
+        parquet = import_module("pyarrow.parquet")
+        if any(not self._path(part).exists() for part in range(self._part)):
+            raise CannotResume(f"{self._folder} has lost parts", path=str(self._folder))
+        for path in self._folder.glob("part-*.parquet"):
+            if path.name > self._path(self._part).name or (rows == 0 and path == self._path(self._part)):
+                path.unlink()
+        if rows:
+            try:
+                found = parquet.read_table(self._path(self._part)).slice(0, rows)
+            except Exception as error:  # gone, or what is there is no Parquet
+                raise CannotResume(f"{self._path(self._part)}: {error}", path=str(self._folder)) from None
+            if found.num_rows < rows:
+                raise CannotResume(f"{self._path(self._part)} has lost rows", path=str(self._folder))
+            self._columns = found.to_pydict()
+
+    def _widen(self) -> None:
+        """Write the wide file of all parts."""
+        began = monotonic()
+        pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
+        parts = [parquet.read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+        if parts:
+            _replace(pa.Table.from_pandas(_wide(pa.concat_tables(parts)), preserve_index=False), self._wide_path)
+        self._is_wide_old = False
+        self._wide_again = monotonic() + _SHARE * (monotonic() - began)
+
+
+def _wide(long: Any) -> Any:
+    """A data frame with a row for each step and coordinates, in the order in which they came first."""
+    pd = import_module("pandas")
+    rows = long.to_pandas()
+    numeric = rows.groupby("name", sort=False)["text"].count() == 0
+    rows["row"] = rows.groupby(["step", rows["at"].fillna("")], sort=False).ngroup()
+    first = rows.drop_duplicates("row", keep="last").set_index("row").sort_index()[["step", "time", "at"]]
+    last = rows.drop_duplicates(["row", "name"], keep="last")
+    columns = {}
+    for name, found in last.groupby("name", sort=False):
+        values = found["value"] if numeric[name] else found["text"].fillna(found["value"].map(_as_text))
+        columns[_free(str(name))] = pd.Series(values.to_numpy(), index=found["row"])
+    return pd.concat([first, pd.DataFrame(columns, index=first.index)], axis=1)
+
+
+def _free(name: str) -> str:
+    return f"metric.{name}" if name in ("step", "time", "at") or name.startswith("metric.") else name
+
+
+def _as_text(value: float) -> str | None:
+    return None if value != value else repr(value)
+
+
+def _number_or_text(value: Any) -> tuple[float | None, str | None]:
+    if isinstance(value, (int, float)):
+        number = float(value) if abs(value) < 1e308 or isinstance(value, float) else None
+        is_exact = number == value or value != value
+        return (number, None) if is_exact else (number, str(value))
+    return None, None if value is None else orjson.dumps(value, default=str).decode()
+
+
+def _schema() -> Any:
+    pa = import_module("pyarrow")
+    return pa.schema([
+        ("name", pa.string()), ("step", pa.float64()), ("time", pa.timestamp("us", "UTC")), ("value", pa.float64()),
+        ("text", pa.string()), ("at", pa.string()), ("run", pa.string()), ("seq", pa.int64()),
+    ])  # fmt: skip
+
+
+def _replace(table: Any, path: Path) -> None:
+    """Publish a file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    import_module("pyarrow.parquet").write_table(table, temporary, compression="zstd")
+    os.replace(temporary, path)
