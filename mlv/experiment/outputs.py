@@ -162,9 +162,8 @@ class Outputs:
         return kept
 
     def _position(self, projection: Any) -> Any:
-        replay, position = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
-        place = replay.place_of(self._folder, projection)
-        return position.read(replay.position_path(place, projection))
+        replaying, position = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
+        return position.read(replaying.position_path(self._folder, projection))
 
     def _again(self, projection: Any) -> str:
         """What builds the output from the log."""

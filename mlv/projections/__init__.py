@@ -14,6 +14,8 @@ _LATER = {
     "Output": "mlv.projections.output",
     "Parquet": "mlv.projections.parquet",
     "TensorBoard": "mlv.projections.tensorboard",
+    "reopened": "mlv.projections.appending",
+    "set_aside": "mlv.projections.appending",
 }
 
 

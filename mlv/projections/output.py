@@ -26,6 +26,8 @@ class Output:
     """Modules that have to be importable."""
     EXTRA: ClassVar[str] = ""
     """Extra of mlv that brings them."""
+    NOTES_IN_EXPERIMENT: ClassVar[bool] = False
+    """Whether the note of how far it has come lies in the experiment, and not beside the output."""
 
     filter: str | None = None
     """A regular expression over full names of events and metrics; `re.search` decides. None takes all."""

@@ -28,9 +28,11 @@ def place_of(folder: Path, projection: Projection) -> Path:
     return folder / projection.name if given is None else Path(os.path.abspath(given))
 
 
-def position_path(place: Path, projection: Projection) -> Path:
-    """The file beside the output that says how far it has come."""
-    return place / f".mlv-{projection.name}.json"
+def position_path(folder: Path, projection: Projection) -> Path:
+    """The file that says how far a projection of an experiment has come: beside the output, or among mlv's own notes."""
+    if getattr(projection, "NOTES_IN_EXPERIMENT", False):
+        return layout.errors_path(folder, projection.name).with_suffix(".json")
+    return place_of(folder, projection) / f".mlv-{projection.name}.json"
 
 
 class Replay:
@@ -45,7 +47,7 @@ class Replay:
         self._folder, self._projection = folder, projection
         self._selection = selection(*(getattr(projection, name, None) for name in _OPTIONS))
         self._place = place_of(folder, projection)
-        self._path = position_path(self._place, projection)
+        self._path = position_path(folder, projection)
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
         self._position = Position(layout.exp_id(folder), made_by(projection))
@@ -59,7 +61,8 @@ class Replay:
             InvalidArgument: The folder holds the output of another experiment.
             Exception: Whatever the projection raises.
         """
-        self._place.mkdir(parents=True, exist_ok=True)
+        for needed in (self._place, self._path.parent):
+            needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)
         if known is not None and known.exp != self._position.exp:
             raise InvalidArgument(
@@ -67,7 +70,7 @@ class Replay:
                 f"give another folder, or delete that one",
                 path=str(self._place),
             )
-        self._lock = _locked(self._path.with_suffix(".lock"))
+        self._lock = _locked(_lock_path(self._path))
         if self._lock is None:
             return False
         self._open(position_.read(self._path))  # again: who had it meanwhile has gone on with it
@@ -139,7 +142,7 @@ class Replay:
 def is_kept(folder: Path, projection: Projection) -> bool:
     """Whether some process keeps the output at this moment."""
     try:
-        lock = _locked(position_path(place_of(folder, projection), projection).with_suffix(".lock"))
+        lock = _locked(_lock_path(position_path(folder, projection)))
     except OSError:  # nobody has begun it
         return False
     if lock is not None:
@@ -158,6 +161,10 @@ def made_by(projection: Projection) -> str:
 def _plain(value: Any) -> Any:
     """A value whose text is the same in every process: a set has none such."""
     return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
+
+
+def _lock_path(position: Path) -> Path:
+    return position.with_name(f"{position.name.removesuffix('.json')}.lock")
 
 
 def _locked(path: Path) -> int | None:
