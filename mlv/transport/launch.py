@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from mlv import settings
 from mlv.transport.spool import ERRORS
 
 OUR_MLV = """
@@ -58,7 +59,7 @@ def launch(folder: Path, place: Path) -> None:
     with open(place / ERRORS, "ab") as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-            cwd="/", start_new_session=True, close_fds=True,
+            cwd="/", env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
         )  # fmt: skip
     try:
         code = process.wait(_LAUNCH_WITHIN_S)
