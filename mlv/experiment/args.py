@@ -17,7 +17,7 @@ _OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")
 def add_arguments_to(parser: ArgumentParser) -> None:
     """Add the options that say where an experiment goes: --savedir, --exp-name, --exp-tag, --exp-notes, --on-exists."""
     group = parser.add_argument_group("experiment")
-    group.add_argument("--savedir", default="runs", metavar="DIR", help="folder for experiments (default: %(default)s)")
+    group.add_argument("--savedir", default=None, metavar="DIR", help="folder for experiments (default: MLV_DIR, or runs)")
     group.add_argument("--exp-name", default=None, metavar="NAME", help="name of the experiment (default: the local time)")
     group.add_argument(
         "--exp-tag", action="append", default=[], dest="exp_tags", metavar="TAG", help="a word to find it by; may be repeated"
@@ -50,7 +50,7 @@ def exp_from_args(
     ignored = {*_OWN, *args_to_ignore}
     settings = {key: value for key, value in given.items() if key not in ignored}
     return Exp(
-        given.get("savedir", "runs"),
+        given.get("savedir"),
         given.get("exp_name"),
         {**settings, **(params or {})},
         kind=kind,

@@ -42,6 +42,20 @@ def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
     return Meta(identity, _read(text))
 
 
+def meta_of(text: bytes) -> Meta:
+    """What the bytes of a meta.json say.
+
+    Raises:
+        ValueError: They are none.
+    """
+    return Meta(hashlib.sha256(text).hexdigest(), _read(text))
+
+
+def meta_text(content: Mapping[str, Any]) -> bytes:
+    """The bytes of a meta.json."""
+    return _dumps(content)
+
+
 def _dumps(content: Any) -> bytes:
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     try:

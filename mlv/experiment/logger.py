@@ -303,7 +303,7 @@ class Logger(MediaCalls):
     def _moved(self, name: str | None = None, at: Mapping[str, Any] | None = None) -> Logger:
         pattern = self._filter.pattern if self._filter else None
         where = self._name if name is None else name
-        return Logger(self._session, self._stream, where, self._coordinates() if at is None else at, pattern)
+        return type(self)(self._session, self._stream, where, self._coordinates() if at is None else at, pattern)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether the filter lets a name below this logger pass; one that it does not is counted."""

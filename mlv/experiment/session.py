@@ -18,6 +18,8 @@ from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
+from mlv.query.one import watched_state
+from mlv.state import State
 from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
@@ -35,6 +37,8 @@ class Session:
     is gone, the run ends.
     """
 
+    is_disabled = False
+
     def __init__(
         self,
         folder: Path,
@@ -45,7 +49,7 @@ class Session:
         params: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
-        self.folder = folder
+        self._folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
         self.filtered = 0
@@ -59,6 +63,23 @@ class Session:
         self._pid = os.getpid()
         _live.add(self)
         _of_place[self._pid, os.path.realpath(folder), exp_id] = self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the experiment that is written."""
+        return self._folder
+
+    @property
+    def read_from(self) -> Path:
+        """Folder of the experiment that is read: the same."""
+        return self._folder
+
+    def prepare(self) -> None:
+        """See that the folder is there for who looks into it: it is."""
+
+    def state_reader(self, folder: Path) -> Callable[[], State]:
+        """A function that gives the state of the experiment as it is at the moment."""
+        return watched_state(folder)
 
     @property
     def run(self) -> str | None:
@@ -95,11 +116,14 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = open_channel(self.folder, self.exp_id, run, self.parent_run)
+            channel = self._open_channel(run)
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
+
+    def _open_channel(self, run: str) -> Channel:
+        return open_channel(self.folder, self.exp_id, run, self.parent_run)
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -127,7 +151,7 @@ class Session:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
                 return
-            self.channel = Closed(channel.run, self.folder)
+            self.channel = Closed(channel.run, self._folder)
             if isinstance(channel, Unstarted):
                 return
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
@@ -139,7 +163,7 @@ class Session:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        _of_place[self._pid, os.path.realpath(self.folder), self.exp_id] = self
+        _of_place[self._pid, os.path.realpath(self._folder), self.exp_id] = self
         if isinstance(self.channel, (Unstarted, Closed)):
             return
         self.channel.abandon()
