@@ -25,9 +25,9 @@ class Handler(logging.Handler):
 
     `logging.getLogger().addHandler(Handler(exp.log))` is all; `logging.captureWarnings(True)` brings warnings as well. The line
     has `level` (`debug`, `info`, `warning` or `error`), `message`, `exception` with its traceback, and `extra`: what the record
-    was given as `extra`, and where it came from: `logger`, `path`, `line`, and `level_name` where it is another than those four.
-    A number given as `extra={"step": 3}` is the step of the line. What has no JSON form stands as its `repr`. A formatter is not
-    used: the parts stay apart.
+    was given as `extra`, and where it came from: `logger`, `path`, `line`, and `level_name` where it is another than those.
+    A number given as `extra={"step": 3}` is the step of the line. What has no JSON form stands as its `repr`. A formatter is
+    not used: the parts stay apart.
 
     It never raises. What is logged while it keeps a record, in the same thread, by mlv itself or by a `__repr__`, is left to
     the other handlers. It may be used in threads and in forked children, whose lines are those of a run of their own.
