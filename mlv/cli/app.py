@@ -59,7 +59,10 @@ def _where_they_are(ctx: typer.Context, param: typer.CallbackParam, value: Path)
         return value
     from mlv.settings import DIR
 
-    return DIR.get() if DIR.look_up().source != "default" else value
+    if DIR.look_up().source == "default":
+        return value
+    named = DIR.get()
+    return Path(os.path.relpath(named)) if named.is_relative_to(Path.cwd()) else named
 
 
 _Root = Annotated[

@@ -58,8 +58,9 @@ def _settings() -> Table:
         grid.add_column(overflow="fold")
     for setting in settings.SETTINGS:
         found = setting.look_up()
-        source = f"default; {setting.env}" if found.source == "default" else words.printable(found.source)
-        grid.add_row(setting.key, words.printable(settings.told(found.value)), styled(source, "dim"))
+        is_default = found.source == "default" or found.problem is not None
+        source = f"default; {setting.env}" if is_default else found.source
+        grid.add_row(setting.key, words.printable(settings.told(found.value)), styled(words.printable(source), "dim"))
     return grid
 
 
