@@ -85,10 +85,10 @@ class Setting(Generic[T]):
 
 
 def told(value: object) -> str:
-    """A value in words: `on`, `off`, `none`, a number or a path."""
+    """A value in words: `on`, `off`, `none`, seconds or a path."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "none" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
 
 
 def _flag(given: Any, _: str) -> bool:

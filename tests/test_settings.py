@@ -17,8 +17,8 @@ CASES = [
     (DISABLED, "1", True, "on"),
     (DISABLED, "off", False, "off"),
     (INLINE, "Yes", True, "on"),
-    (FSYNC_INTERVAL, "0.25", 0.25, "0.25"),
-    (PATIENCE, "0", 0.0, "0"),
+    (FSYNC_INTERVAL, "0.25", 0.25, "0.25 s"),
+    (PATIENCE, "0", 0.0, "0 s"),
     (SPOOL, "/scratch", Path("/scratch"), "/scratch"),
     (DIR, "/data/runs", Path("/data/runs"), "/data/runs"),
 ]
@@ -147,7 +147,7 @@ def test_logging_goes_on(project, monkeypatch):
     """Where a training run needs a value, a bad one is warned about, and the default serves."""
     monkeypatch.setenv("MLV_FSYNC_INTERVAL", "fast")
 
-    with pytest.warns(MlvWarning, match=r"MLV_FSYNC_INTERVAL='fast' is no number: .* The default serves: 1"):
+    with pytest.warns(MlvWarning, match=r"MLV_FSYNC_INTERVAL='fast' is no number: .* The default serves: 1 s"):
         assert FSYNC_INTERVAL.get_or_default() == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -78,18 +79,8 @@ def _findings(checks: Iterable[Check], arrow: str) -> Table:
 
 def to_data(folder: Path, checks: list[Check]) -> dict[str, Any]:
     """The same for JSON."""
-    found = {setting.key: setting.look_up() for setting in settings.SETTINGS}
     return {
         "folder": str(folder),
-        "settings": {key: {"value": one.value, "source": one.source} for key, one in found.items()},
-        "checks": [
-            {
-                "part": check.part,
-                "name": check.name,
-                "verdict": check.verdict,
-                "text": check.text,
-                "advice": check.advice or None,
-            }
-            for check in checks
-        ],
+        "settings": {one.key: {**asdict(one.look_up()), "meaning": one.meaning} for one in settings.SETTINGS},
+        "checks": [asdict(check) for check in checks],
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from difflib import get_close_matches
 from math import ceil
 from pathlib import Path
 
@@ -50,7 +51,8 @@ def examine(folder: Path) -> Iterator[Check]:
     """Everything that is looked at, for experiments in a folder."""
     yield from _settings()
     yield from _folder(folder)
-    yield from _spool()
+    if can_launch():  # else there is no spool
+        yield from _spool()
     yield _writer()
 
 
@@ -66,6 +68,10 @@ def _settings() -> Iterator[Check]:
     file = settings.project_file()
     for problem in file.problems if file is not None else ():
         yield Check("settings", settings.PROJECT_FILE, "something in it is passed over", CHANGE, problem)
+    known = [setting.env for setting in settings.SETTINGS]
+    for name in sorted(name for name in os.environ if name.startswith("MLV_") and name not in known):
+        for close in get_close_matches(name, known, 1, cutoff=0.85):
+            yield Check("settings", name, "is no setting", CHANGE, f"did you mean {close}?")
     disabled = settings.DISABLED.look_up()
     if disabled.value:
         yield Check("settings", "disabled", f"nothing is stored, because of {disabled.source}", NOTE)

@@ -45,6 +45,8 @@ class Exp(Extras, Checkpoints, Readings, References):
     The run ends with `close()`, with the `with` block, with the last reference to the experiment and its loggers, or with
     the process: `ok`, or `failed` after an uncaught exception.
 
+    Under `MLV_DISABLED=1` all calls are there, nothing is stored, and files and checkpoints last as long as the process.
+
     The object does not change; params and meta are read-only all the way down. It can be used from threads, and travels to
     forked and spawned children, whose events are those of a run of their own.
     """

@@ -71,6 +71,15 @@ def test_what_has_to_change(command, project):
     assert shown.stdout.endswith("\n2 things to change\n")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"), [("MLV_DISABLE", "MLV_DISABLED"), ("MLV_FSYNC_INTERVALL", "MLV_FSYNC_INTERVAL"), ("MLV_LAUNCH", None)]
+)
+def test_variables_that_are_mistyped(project, monkeypatch, name, meant):
+    """A variable that is nearly a setting is none: that is told, with the one that it resembles."""
+    monkeypatch.setenv(name, "1")
+    assert [one.advice for one in examine.examine(project) if one.name == name] == ([f"did you mean {meant}?"] if meant else [])
+
+
 @pytest.mark.parametrize("folder", ["pyproject.toml", "pyproject.toml/runs"])
 def test_what_is_no_folder(command, folder):
     """A file cannot be looked at: the exit status is 2."""
@@ -84,8 +93,10 @@ def test_json(command, project):
     found = json.loads(command("doctor", "--json", "somewhere", env={**os.environ, "MLV_PATIENCE_S": "5"}).stdout)
 
     assert found["folder"] == str(project / "somewhere")
-    assert found["settings"]["patience"] == {"value": 5.0, "source": "MLV_PATIENCE_S"}
-    assert found["settings"]["spool"] == {"value": os.environ["MLV_SPOOL"], "source": "MLV_SPOOL"}
+    assert list(found["settings"]) == [setting.key for setting in SETTINGS]
+    assert found["settings"]["patience"] == {
+        "value": 5.0, "source": "MLV_PATIENCE_S", "problem": None, "meaning": SETTINGS[4].meaning,
+    }  # fmt: skip
     assert {one["verdict"] for one in found["checks"]} <= {OK, NOTE}
     assert {"folder", "spool", "writer", "python"} == {one["part"] for one in found["checks"]}
 
