@@ -71,7 +71,7 @@ class Disabled(Session):
     def _make(self) -> None:
         with suppress(OSError):  # who needs the folder finds that it is missing, and says so
             if not layout.is_experiment(self._folder):
-                _root().mkdir(mode=0o700, exist_ok=True)
+                self._folder.parents[1].mkdir(mode=0o700, exist_ok=True)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 publish(self._folder / layout.META, self._meta, mode=0o444)
 

@@ -37,9 +37,9 @@ def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
         FileExistsError: There is one already.
         OSError: It cannot be written.
     """
-    text = _dumps(content)
-    identity = publish(folder / layout.META, text, mode=0o444)
-    return Meta(identity, _read(text))
+    text = meta_text(content)
+    publish(folder / layout.META, text, mode=0o444)
+    return meta_of(text)
 
 
 def meta_of(text: bytes) -> Meta:
@@ -53,10 +53,6 @@ def meta_of(text: bytes) -> Meta:
 
 def meta_text(content: Mapping[str, Any]) -> bytes:
     """The bytes of a meta.json."""
-    return _dumps(content)
-
-
-def _dumps(content: Any) -> bytes:
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     try:
         return orjson.dumps(content, option=option)

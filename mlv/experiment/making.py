@@ -62,7 +62,6 @@ class Making:
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
-        settings.tell_problems()
         if settings.DISABLED.get():
             return self._pretend(folder, parent)
         meta = identity.write_meta(folder, self._content(folder, parent))
@@ -128,13 +127,14 @@ class Making:
 
     def _tell(self, folder: Path) -> None:
         tell_redacted(self._redactor)
+        settings.tell_problems()
         off = settings.DISABLED.look_up()
         say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
 
 
 def recover_if_needed(folder: Path) -> None:
     """Write what killed processes left waiting for the experiment, if there is something, and anything is to be written."""
-    if not settings.DISABLED.get() and recovery.needs_recovery(folder):
+    if not settings.DISABLED.look_up().value and recovery.needs_recovery(folder):
         recovery.recover(folder, _RECOVER_WITHIN_S)
 
 

@@ -38,6 +38,7 @@ class Session:
     """
 
     is_disabled = False
+    """Whether nothing is stored."""
 
     def __init__(
         self,
