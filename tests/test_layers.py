@@ -14,7 +14,7 @@ PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
     {"mlv.errors"},
     {"mlv.frozen", "mlv.notices", "mlv.words"},
-    {"mlv.events"},
+    {"mlv.events", "mlv.settings"},
     {"mlv.encoding", "mlv.state", "mlv.portfolio", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
     {"mlv.media"},

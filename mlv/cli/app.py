@@ -51,10 +51,39 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-_Root = Annotated[Path, typer.Argument(metavar="ROOT", help="Folder to look in, at any depth.", show_default="the current one")]
+
+def _where_they_are(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """The folder given, else the one that a setting names, else the current one."""
+    source = ctx.get_parameter_source(param.name or "")
+    if source is None or source.name != "DEFAULT":
+        return value
+    from mlv.settings import DIR
+
+    if DIR.look_up().source == "default":
+        return value
+    named = DIR.get()
+    return Path(os.path.relpath(named)) if named.is_relative_to(Path.cwd()) else named
+
+
+_Root = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ROOT",
+        help="Folder to look in, at any depth.",
+        show_default="MLV_DIR, or the current one",
+        callback=_where_they_are,
+    ),
+]
 _Exp = Annotated[str, typer.Argument(metavar="EXP", help="Path, beginning of an ID, or name below --root.", show_default=False)]
 _Below = Annotated[
-    Path, typer.Option("--root", metavar="DIR", help="Where to look for an ID or a name.", show_default="the current one")
+    Path,
+    typer.Option(
+        "--root",
+        metavar="DIR",
+        help="Where to look for an ID or a name.",
+        show_default="MLV_DIR, or the current one",
+        callback=_where_they_are,
+    ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 # Not `str | None`: the oldest typer that is allowed cannot read it.
@@ -323,3 +352,21 @@ def export(
         from mlv.cli import outputs
 
         outputs.run(root, folders, to, out, follow=follow)
+
+
+@app.command("doctor")
+def doctor(
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="FOLDER", help="Where experiments go, or will go.", show_default="MLV_DIR, or runs"),
+    ] = None,
+    as_json: _Json = False,
+) -> None:
+    """Show the settings in force, try what mlv relies on, and say what to change.
+
+    Nothing is left on the disk. The exit status is 1 if something needs a change.
+    """
+    from mlv.cli import doctor
+
+    if not doctor.run(folder, as_json):
+        raise typer.Exit(_NOT_WELL)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mlv import settings
 from mlv.errors import InvalidArgument
 from mlv.experiment.exp import Exp
 
@@ -16,8 +18,9 @@ _OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")
 
 def add_arguments_to(parser: ArgumentParser) -> None:
     """Add the options that say where an experiment goes: --savedir, --exp-name, --exp-tag, --exp-notes, --on-exists."""
+    default = os.fspath(settings.DIR.get())
     group = parser.add_argument_group("experiment")
-    group.add_argument("--savedir", default="runs", metavar="DIR", help="folder for experiments (default: %(default)s)")
+    group.add_argument("--savedir", default=default, metavar="DIR", help="folder for experiments (default: %(default)s)")
     group.add_argument("--exp-name", default=None, metavar="NAME", help="name of the experiment (default: the local time)")
     group.add_argument(
         "--exp-tag", action="append", default=[], dest="exp_tags", metavar="TAG", help="a word to find it by; may be repeated"
@@ -56,7 +59,7 @@ def exp_from_args(
     ignored = {*_OWN, *args_to_ignore}
     settings = {key: value for key, value in given.items() if key not in ignored}
     return Exp(
-        given.get("savedir", "runs"),
+        given.get("savedir"),
         given.get("exp_name"),
         {**settings, **(params or {})},
         kind=kind,

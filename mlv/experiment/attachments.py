@@ -98,7 +98,7 @@ class Attachments:
             step: When it was, for the event.
 
         Returns:
-            The path of the attachment.
+            The path of the attachment; under `MLV_DISABLED` the path given, at which the file stays.
 
         Raises:
             InvalidName: As `file`.
@@ -110,6 +110,8 @@ class Attachments:
         source = checked_path(path, "path")
         place = self._place(source.name if name is None else name, step)
         _refuse_own(source, self._folder, how)
+        if place.session.is_disabled:
+            return source
         with _explained(f"{str(source)!r} cannot be attached as {place.name!r}"):
             return _WAYS[how](place, source)
 

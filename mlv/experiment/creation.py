@@ -7,7 +7,9 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from mlv import settings
 from mlv.errors import ExperimentExists, SavedirUnusable
+from mlv.experiment import disabled
 
 
 def timestamp_name(now: datetime) -> str:
@@ -18,12 +20,15 @@ def timestamp_name(now: datetime) -> str:
 def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
     """Make `<savedir>/<name>`; where that is taken and `suffix` is true, `<name>_1`, `<name>_2` and so on.
 
-    The folder is made by `mkdir`, which succeeds for one process only: no two get the same one.
+    The folder is made by `mkdir`, which succeeds for one process only: no two get the same one. Where nothing is to be stored,
+    it is one that is made when somebody looks into it.
 
     Raises:
         ExperimentExists: The name is taken, and no suffix wanted.
         SavedirUnusable: The savedir is a file, or nothing can be made in it.
     """
+    if _is_pretended(savedir):
+        return disabled.place(name)
     _make_savedir(savedir)
     for number in count():
         folder = savedir / (name if number == 0 else f"{name}_{number}")
@@ -41,11 +46,13 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
 
 
 def numbered_folder(parent: Path, prefix: str) -> Path:
-    """Make `<prefix>_1`, or the next number that is free.
+    """Make `<prefix>_1`, or the next number that is free; or as `make_folder`, where nothing is to be stored.
 
     Raises:
         SavedirUnusable: Nothing can be made there.
     """
+    if _is_pretended(parent):
+        return disabled.place(f"{prefix}_1")
     _make_savedir(parent)
     taken = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
     first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
@@ -58,6 +65,10 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         except OSError as error:
             raise _unusable(parent, error) from error
     raise AssertionError("count() does not end")
+
+
+def _is_pretended(savedir: Path) -> bool:
+    return settings.DISABLED.get() and not disabled.holds(savedir)
 
 
 def is_taken(folder: Path) -> bool:

@@ -11,6 +11,7 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, NoReturn
 
+from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, Event, RunPaused, RunResumed
@@ -18,17 +19,19 @@ from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, tell_redacted
 from mlv.experiment.checkpoints import Checkpoints
+from mlv.experiment.disabled import session_for
 from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
-from mlv.experiment.session import Session, session_in_this_process, status_of
+from mlv.experiment.session import Session, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
-from mlv.query.one import Events, RunView, latest_status, views, watched_state
+from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
 
@@ -42,6 +45,8 @@ class Exp(Extras, Checkpoints, Readings, References):
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.
     The run ends with `close()`, with the `with` block, with the last reference to the experiment and its loggers, or with
     the process: `ok`, or `failed` after an uncaught exception.
+
+    Under `MLV_DISABLED=1` all calls are there, nothing is stored, and files and checkpoints last as long as the process.
 
     The object does not change; params and meta are read-only all the way down. It can be used from threads, and travels to
     forked and spawned children, whose events are those of a run of their own.
@@ -60,7 +65,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     def __init__(
         self,
-        savedir: str | os.PathLike[str],
+        savedir: str | os.PathLike[str] | None = None,
         name: str | None = None,
         params: Any = None,
         *,
@@ -77,7 +82,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         """Make an experiment, and begin a run in it. The path is said once, on stderr.
 
         Args:
-            savedir: Folder for experiments, made if it is missing.
+            savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.
             name: One name without separators; None takes the local time.
             params: A mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object.
             kind: What sort of experiment it is, such as `squeeze`.
@@ -112,7 +117,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         if kind is not None:
             layout.check_label(kind, "kind")
         making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep), outputs)
-        folder = checked_path(savedir, "savedir") / (name or creation.timestamp_name(datetime.now()))
+        savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
+        folder = savedir / (name or creation.timestamp_name(datetime.now()))
         self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
 
     @classmethod
@@ -132,9 +138,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
-        session = session_in_this_process(folder, meta.id) or Session(
-            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked
-        )
+        session = session_for(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked)
         return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
 
     @classmethod
@@ -148,7 +152,8 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """The folder; under `MLV_DISABLED` a private one that is removed with the end of the process."""
+        self._session.prepare()
         return self._folder
 
     @property
@@ -305,7 +310,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if stream != layout.DEFAULT_STREAM:
             layout.check_label(stream, "stream")
-        return Logger(self._writable(), stream, filter=filter)
+        return logger_of(self._writable(), stream, filter=filter)
 
     def add_params(self, params: Any) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
@@ -391,8 +396,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             "_redactor": parts.redactor,
             "_params": parts.params,
             "_edited": parts.edited,
-            "_log": Logger(parts.session, layout.DEFAULT_STREAM),
-            "_read_state": watched_state(parts.folder),
+            "_log": logger_of(parts.session, layout.DEFAULT_STREAM),
+            "_read_state": parts.session.state_reader(parts.folder),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -429,7 +434,7 @@ class Exp(Extras, Checkpoints, Readings, References):
     def __reduce__(self) -> tuple[Any, ...]:
         from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
-        return travelled_exp, (str(self._folder), self.id, self._session.run or self._session.parent_run)
+        return travelled_exp, (str(self.path), self.id, self._session.run or self._session.parent_run)
 
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:

@@ -37,12 +37,22 @@ def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
         FileExistsError: There is one already.
         OSError: It cannot be written.
     """
-    text = _dumps(content)
-    identity = publish(folder / layout.META, text, mode=0o444)
-    return Meta(identity, _read(text))
+    text = meta_text(content)
+    publish(folder / layout.META, text, mode=0o444)
+    return meta_of(text)
 
 
-def _dumps(content: Any) -> bytes:
+def meta_of(text: bytes) -> Meta:
+    """What the bytes of a meta.json say.
+
+    Raises:
+        ValueError: They are none.
+    """
+    return Meta(hashlib.sha256(text).hexdigest(), _read(text))
+
+
+def meta_text(content: Mapping[str, Any]) -> bytes:
+    """The bytes of a meta.json."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     try:
         return orjson.dumps(content, option=option)

@@ -344,7 +344,7 @@ class Logger(MediaCalls):
         pattern = self._filter.pattern if self._filter else None
         where = self._name if name is None else name
         level = self._verbosity if verbosity is None else verbosity
-        return Logger(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
+        return type(self)(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
 
     def _is_wanted(self, name: str) -> bool:
         """Whether the filter lets a name below this logger pass; one that it does not is counted."""

@@ -10,15 +10,17 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
 from mlv.errors import InvalidArgument, MetaEdited
 from mlv.experiment import identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, capture, tell_redacted
+from mlv.experiment.disabled import Disabled, session_for
 from mlv.experiment.identity import Meta
 from mlv.experiment.outputs import checked_outputs
-from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.session import Session
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say
 from mlv.store import layout
@@ -69,9 +71,24 @@ class Making:
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
+        if settings.DISABLED.get():
+            return self._pretend(folder, parent)
         meta = identity.write_meta(folder, self._content(folder, parent))
         session = Session(folder, meta.id, outputs=self._outputs)
         session.start()
+        self._tell(folder)
+        return Parts(folder, meta, session, self._redactor, frozen(self._real))
+
+    def _pretend(self, folder: Path, parent: Mapping[str, Any] | None) -> Parts:
+        """As `make`, where nothing is to be stored; nothing is captured, either."""
+        self._captures = ()
+        text = identity.meta_text(self._content(folder, parent))
+        meta = identity.meta_of(text)
+        session = Disabled(folder, meta.id, text)
+        if folder.exists():  # a sub-experiment, which its parent shall find
+            session.prepare()
+        session.start()
+        self._redactor.found.clear()
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen(self._real))
 
@@ -92,9 +109,7 @@ class Making:
         given = self._redactor.params(self._real)
         differing = params_.check_changes(known, given, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
-        session = session_in_this_process(folder, meta.id) or Session(
-            folder, meta.id, captures=captures, params=differing, outputs=self._outputs
-        )
+        session = session_for(folder, meta.id, captures=captures, params=differing, outputs=self._outputs)
         session.start()
         new = params_.added(known, given)
         if new:
@@ -121,12 +136,14 @@ class Making:
 
     def _tell(self, folder: Path) -> None:
         tell_redacted(self._redactor)
-        say(f"mlv: {folder}")
+        settings.tell_problems()
+        off = settings.DISABLED.look_up()
+        say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
 
 
 def recover_if_needed(folder: Path) -> None:
-    """Write what killed processes left waiting for the experiment, if there is something."""
-    if recovery.needs_recovery(folder):
+    """Write what killed processes left waiting for the experiment, if there is something, and anything is to be written."""
+    if not settings.DISABLED.look_up().value and recovery.needs_recovery(folder):
         recovery.recover(folder, _RECOVER_WITHIN_S)
 
 

@@ -20,6 +20,8 @@ from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import outputs as outputs_
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
+from mlv.query.one import watched_state
+from mlv.state import State
 from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
@@ -39,6 +41,9 @@ class Session:
     is gone, the run ends.
     """
 
+    is_disabled = False
+    """Whether nothing is stored."""
+
     def __init__(
         self,
         folder: Path,
@@ -50,7 +55,7 @@ class Session:
         outputs: Sequence[Any] = (),
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
-        self.folder = folder
+        self._folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
         self.filtered = 0
@@ -65,6 +70,23 @@ class Session:
         self._pid = os.getpid()
         _live.add(self)
         _of_place[self._pid, os.path.realpath(folder), exp_id] = self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the experiment that is written."""
+        return self._folder
+
+    @property
+    def read_from(self) -> Path:
+        """Folder of the experiment that is read: the same."""
+        return self._folder
+
+    def prepare(self) -> None:
+        """See that the folder is there for who looks into it: it is."""
+
+    def state_reader(self, folder: Path) -> Callable[[], State]:
+        """A function that gives the state of the experiment as it is at the moment."""
+        return watched_state(folder)
 
     @property
     def run(self) -> str | None:
@@ -101,7 +123,7 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = self._outputs.tap(open_channel(self.folder, self.exp_id, run, self.parent_run))
+            channel = self._outputs.tap(self._open_channel(run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
@@ -109,6 +131,9 @@ class Session:
             if self.parent_run is None:  # the outputs of the run that started this one have its events as well
                 self._tell_failures()
                 self._outputs.begin(run)
+
+    def _open_channel(self, run: str) -> Channel:
+        return open_channel(self.folder, self.exp_id, run, self.parent_run)
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -141,7 +166,7 @@ class Session:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
                 return
-            self.channel = Closed(channel.run, self.folder)
+            self.channel = Closed(channel.run, self._folder)
             if isinstance(channel, Unstarted):
                 return
             if timeout_s > 0:
@@ -164,7 +189,7 @@ class Session:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
-        _of_place[self._pid, os.path.realpath(self.folder), self.exp_id] = self
+        _of_place[self._pid, os.path.realpath(self._folder), self.exp_id] = self
         if isinstance(self.channel, (Unstarted, Closed)):
             return
         self.channel.abandon()

@@ -151,7 +151,8 @@ def shelves_of(session: Session) -> dict[str, Shelf]:
     here = {shelf.name: shelf for shelf in list(session.memory.values()) if isinstance(shelf, Shelf)}
     if DEFAULT_FOLDER in here:
         return here
-    return {**{name: Shelf(session.folder, name, kept) for name, kept in fold(_events(session)).items()}, **here}
+    there = fold(_events(session, session.read_from))
+    return {**{name: Shelf(session.read_from, name, kept) for name, kept in there.items()}, **here}
 
 
 def _opened(session: Session, name: str) -> Shelf:
@@ -161,7 +162,8 @@ def _opened(session: Session, name: str) -> Shelf:
     if unfinished:
         recover_if_needed(session.folder)  # what a killed process said may wait in its ring
     session.drain(_READ_OWN_WRITES_S)
-    events = [event for event in _events(session) if isinstance(event.data, Mapping) and event.data.get("folder") == name]
+    found = _events(session, session.folder)
+    events = [event for event in found if isinstance(event.data, Mapping) and event.data.get("folder") == name]
     kept = fold(events).get(name, Kept())
     runs = read_state(session.folder).runs if unfinished else {}
     for private in unfinished:
@@ -196,8 +198,8 @@ def _is_same(made: Path, place: Path) -> bool:
     return False
 
 
-def _events(session: Session) -> Events:
-    return Events(session.folder, "checkpoint", before=lambda: session.drain(_READ_OWN_WRITES_S))
+def _events(session: Session, folder: Path) -> Events:
+    return Events(folder, "checkpoint", before=lambda: session.drain(_READ_OWN_WRITES_S))
 
 
 def _entries(folder: Path) -> list[Path]:

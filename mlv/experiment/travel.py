@@ -9,10 +9,12 @@ from typing import Any
 from mlv.errors import MlvWarning
 from mlv.experiment import identity
 from mlv.experiment.captures import make_redactor
+from mlv.experiment.disabled import session_for
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Parts
-from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.muted import logger_of
+from mlv.experiment.session import Session
 from mlv.notices import warn
 
 
@@ -44,8 +46,8 @@ def travelled_logger(
     edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
     if edited is not None:
         raise edited
-    return Logger(_session(Path(path), exp_id, run), stream, name, at, filter, verbosity)
+    return logger_of(_session(Path(path), exp_id, run), stream, name, at, filter, verbosity)
 
 
 def _session(folder: Path, exp_id: str, run: str | None) -> Session:
-    return session_in_this_process(folder, exp_id) or Session(folder, exp_id, parent_run=run)
+    return session_for(folder, exp_id, parent_run=run)

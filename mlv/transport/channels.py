@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlv import settings
 from mlv.errors import MlvWarning, TooManyStreams, WritingStalled
 from mlv.notices import warn
 from mlv.protocols import Channel, Cursor
@@ -15,12 +16,12 @@ from mlv.store.owners import Owner
 from mlv.transport import frames, spool
 from mlv.transport.inline import Inline
 from mlv.transport.launch import can_launch, launch
-from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, PATIENCE_S, NoRoom, Ring, create
+from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, NoRoom, Ring, create
 
 
 def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None) -> Channel:
     """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning."""
-    if not can_launch() or os.environ.get("MLV_INLINE") == "1":
+    if not can_launch() or settings.INLINE.get_or_default():
         return Inline(folder, run)
     here = Owner.current()
     info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data()}
@@ -37,8 +38,9 @@ def _ring(folder: Path, here: Owner, info: dict[str, Any]) -> Ring:
     candidates = spool.candidates(folder, here)
     path, place = _create(candidates, info)
     _warn_if_not_chosen(place)
+    settings.FSYNC_INTERVAL.get_or_default()  # here, where it is seen: the writer gets what is right
     try:
-        return Ring(path, place, lambda: launch(folder, place), candidates, _patience_s())
+        return Ring(path, place, lambda: launch(folder, place), candidates, settings.PATIENCE.get_or_default())
     except BaseException:
         for left in (place / path.name, path):  # nobody would drain it, and its run goes on elsewhere
             with suppress(OSError):
@@ -55,19 +57,9 @@ def _create(candidates: Sequence[Path], info: dict[str, Any]) -> tuple[Path, Pat
 
 
 def _warn_if_not_chosen(place: Path) -> None:
-    chosen = spool.chosen()
+    chosen = settings.SPOOL.get_or_default()
     if chosen is not None and place.parent != spool.root_of(chosen):
         warn(f"MLV_SPOOL={str(chosen)!r} cannot hold a spool: {place.parent} serves. Give a folder that is yours", MlvWarning)
-
-
-def _patience_s() -> float:
-    """How long a full ring makes its callers wait, as the user set it."""
-    text = os.environ.get("MLV_PATIENCE_S", "")
-    try:
-        return float(text) if text else PATIENCE_S
-    except ValueError:
-        warn(f"MLV_PATIENCE_S={text!r} is no number: give seconds. {PATIENCE_S:g} s are used", MlvWarning)
-        return PATIENCE_S
 
 
 class Cursors:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlv import settings
 from mlv.transport.spool import ERRORS
 
 OUR_MLV = """
@@ -83,7 +84,8 @@ def launch_module(
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE if order else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", start_new_session=True, close_fds=True,
+        stderr=subprocess.DEVNULL if errors is None else errors, cwd="/",
+        env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
     try:
         process.communicate(order or None, _LAUNCH_WITHIN_S)

@@ -18,6 +18,7 @@ from zlib import crc32
 
 import orjson
 
+from mlv import settings
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
 from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
@@ -67,8 +68,6 @@ LARGEST_INLINE = 64 << 10
 """Payloads above this go through a file of the spool."""
 BIG_BUDGET = 512 << 20
 """Bytes of large events that may wait in the spool."""
-PATIENCE_S = 60.0
-"""How long a full ring makes its callers wait, once per outage."""
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
@@ -159,7 +158,7 @@ class Ring:
         listed_in: Path,
         launch: Callable[[], None],
         candidates: Sequence[Path] = (),
-        patience_s: float = PATIENCE_S,
+        patience_s: float = settings.PATIENCE.default,
     ) -> None:
         """Map the ring; `launch` starts a writer and returns at once, the candidates may take large events as well."""
         with open(path, "r+b") as file:

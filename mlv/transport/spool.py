@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from mlv import settings
 from mlv.store import layout
 from mlv.store.owners import Owner
 
@@ -37,8 +38,8 @@ def bases(environ: Mapping[str, str] = os.environ) -> list[Path]:
 
 
 def chosen(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder that `MLV_SPOOL` names, which the user answers for; None if it names none."""
-    return Path(os.path.abspath(environ["MLV_SPOOL"])) if environ.get("MLV_SPOOL") else None
+    """The folder that the setting names (`MLV_SPOOL`), which the user answers for; None if it names none."""
+    return settings.SPOOL.look_up(environ).value
 
 
 def root_of(base: Path) -> Path:
@@ -189,10 +190,20 @@ def _private(folder: Path) -> None:
 
 def _is_on_network(path: Path) -> bool:
     """Whether the path lies on a network mount, as far as the system tells."""
+    return is_network(file_system_of(path))
+
+
+def is_network(kind: str) -> bool:
+    """Whether a type of file system is one of those that lie on other machines."""
+    return kind.startswith(_NETWORK)
+
+
+def file_system_of(path: Path) -> str:
+    """Type of the file system that a path lies on, such as `ext4` or `nfs4`; empty where the system does not tell."""
     try:
         mounts = [line.split(" ")[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
     except OSError:
-        return False
+        return ""
     real = os.path.realpath(path)
     under = [(point, kind) for point, kind in mounts if real == point or real.startswith(point.rstrip("/") + "/")]
-    return bool(under) and max(under, key=lambda mount: len(mount[0]))[1].startswith(_NETWORK)
+    return max(under, key=lambda mount: len(mount[0]))[1] if under else ""

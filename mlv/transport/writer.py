@@ -19,6 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, BinaryIO
 
+from mlv import settings
 from mlv.encoding import Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
@@ -34,7 +35,6 @@ from mlv.transport.source import Source
 from mlv.transport.worker import complete
 
 POLL_S = 0.02
-SYNC_EVERY_S = 1.0
 HEARTBEAT_EVERY_S = 60.0
 _SCAN_EVERY_S = 0.05
 _CHECK_OWNERS_EVERY_S = 0.25
@@ -76,7 +76,8 @@ class Writer:
         self._problem_since = 0.0
         self._is_done = False
         self._next_try = self._next_scan = self._next_check = 0.0
-        self._next_sync = monotonic() + SYNC_EVERY_S
+        self._sync_every_s = settings.FSYNC_INTERVAL.look_up().value
+        self._next_sync = monotonic() + self._sync_every_s
         self._settled: set[str] = set()
 
     def serve(self, wait: Callable[[float], None], until: float = inf) -> bool:
@@ -333,7 +334,7 @@ class Writer:
     def _sync_if_due(self, now: float) -> None:
         if now >= self._next_sync or any(source.wants_sync for source in self._sources.values()):
             self._sync()
-            self._next_sync = monotonic() + SYNC_EVERY_S
+            self._next_sync = monotonic() + self._sync_every_s
 
     def _sync(self) -> None:
         positions = [(source, source.complete) for source in self._sources.values() if source.is_new]

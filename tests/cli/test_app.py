@@ -14,7 +14,7 @@ import mlv
 from mlv.cli import choose
 from mlv.errors import InvalidArgument, NotAnExperiment
 
-COMMANDS = ["ls", "show", "tail", "verify", "recover", "compare", "sql", "plot", "summary", "export"]
+COMMANDS = ["ls", "show", "tail", "verify", "recover", "compare", "sql", "plot", "summary", "export", "doctor"]
 
 
 def test_help_names_every_command(command):

@@ -244,6 +244,18 @@ def test_the_dead_writer_was_on_another_machine(tmp_path):
 # Order, syncing, memory of what was said.
 
 
+@pytest.mark.parametrize(("interval", "is_synced"), [("0.02", True), ("3600", False)])
+def test_interval_of_syncing(tmp_path, monkeypatch, interval, is_synced):
+    """What is appended is synced as often as MLV_FSYNC_INTERVAL says, while the run goes on."""
+    monkeypatch.setenv("MLV_FSYNC_INTERVAL", interval)
+    rig, files = Rig(tmp_path / "exp"), Faulty(lambda call, name: None)
+    rig.log(rig.ring("rgoeson123"), 4)
+
+    status = rig.in_child(lambda: (rig.serve_here(files, until_s=0.5), os._exit(10 + ("fsync" in files.calls))))
+
+    assert status == 10 + is_synced
+
+
 def test_flush_after_a_dead_writer(tmp_path):
     """What a writer appended, and did not sync before it died, is synced before `flush` may return."""
     rig = Rig(tmp_path / "exp")

@@ -1,0 +1,85 @@
+"""`mlv doctor`: what is in force, whether all that mlv relies on works here, and what to change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from mlv import settings, words
+from mlv.cli.examine import CHANGE, NOTE, OK, Check, examine
+from mlv.cli.installed import installed
+from mlv.cli.screen import Screen, print_json, styled
+from mlv.errors import InvalidArgument
+
+_STYLES = {OK: "green", NOTE: "yellow", CHANGE: "bold red"}
+_GAP = (0, 2, 0, 0)
+
+
+def run(folder: Path | None, as_json: bool) -> bool:
+    """Print the settings and the findings; whether nothing has to be changed.
+
+    Raises:
+        InvalidArgument: The folder is none.
+    """
+    folder = (settings.DIR.look_up().value if folder is None else folder).absolute()
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            raise InvalidArgument(f"{str(place)!r} is a file: give a folder for experiments", path=str(place))
+    checks = [*examine(folder), *installed()]
+    changes = [check for check in checks if check.verdict == CHANGE]
+    if as_json:
+        print_json(to_data(folder, checks))
+        return not changes
+    screen = Screen()
+    screen.show(styled("settings", "bold"))
+    screen.show(_settings())
+    arrow = "→ " if screen.speaks_unicode else "-> "
+    for part, found in groupby(checks, key=lambda check: check.part):
+        if part != "settings":
+            screen.show(
+                Text.assemble("\n", (part, "bold"), *([f"  {words.printable(str(folder))}"] if part == "folder" else []))
+            )
+        screen.show(_findings(found, arrow))
+    said = f"{words.counted(len(changes), 'thing')} to change" if changes else "all is well"
+    screen.show(Text.assemble("\n", (said, _STYLES[CHANGE if changes else OK])))
+    return not changes
+
+
+def _settings() -> Table:
+    """Every setting, its value, and where that comes from."""
+    grid = Table.grid(padding=_GAP)
+    for _ in range(3):
+        grid.add_column(overflow="fold")
+    for setting in settings.SETTINGS:
+        found = setting.look_up()
+        is_default = found.source == "default" or found.problem is not None
+        source = f"default; {setting.env}" if is_default else found.source
+        grid.add_row(setting.key, words.printable(settings.told(found.value)), styled(words.printable(source), "dim"))
+    return grid
+
+
+def _findings(checks: Iterable[Check], arrow: str) -> Table:
+    grid = Table.grid(padding=_GAP)
+    grid.add_column(no_wrap=True)
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for check in checks:
+        grid.add_row(styled(check.verdict, _STYLES[check.verdict]), check.name, styled(words.printable(check.text)))
+        if check.advice:
+            grid.add_row("", "", styled(arrow + words.printable(check.advice), "bold"))
+    return grid
+
+
+def to_data(folder: Path, checks: list[Check]) -> dict[str, Any]:
+    """The same for JSON."""
+    return {
+        "folder": str(folder),
+        "settings": {one.key: {**asdict(one.look_up()), "meaning": one.meaning} for one in settings.SETTINGS},
+        "checks": [asdict(check) for check in checks],
+    }

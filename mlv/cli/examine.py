@@ -1,0 +1,296 @@
+"""What `mlv doctor` looks at: each check says what it found, and what to change; nothing is left on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from difflib import get_close_matches
+from math import ceil
+from pathlib import Path
+
+from mlv import settings, words
+from mlv.store import blobs
+from mlv.transport import spool
+from mlv.transport.header import look
+from mlv.transport.launch import can_launch
+from mlv.transport.ring import BIG_BUDGET, CAPACITY
+
+OK, NOTE, CHANGE = "ok", "note", "change"
+
+_LEAST_FREE = 1 << 30
+_FSYNCS = 7
+_FSYNC_SHARE = 0.25
+"""How much of its time the writer may spend in fsync."""
+_SKEW_S = 2.0
+_IN_MEMORY = ("tmpfs", "ramfs")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one look found."""
+
+    part: str
+    name: str
+    text: str
+    verdict: str = OK
+    """`ok`, `note` for what is good to know, `change` for what is not well."""
+    advice: str = ""
+    """What to change."""
+
+
+def examine(folder: Path) -> Iterator[Check]:
+    """Everything that is looked at, for experiments in a folder."""
+    yield from _settings()
+    yield from _folder(folder)
+    if can_launch():  # else there is no spool
+        yield from _spool()
+    yield _writer()
+
+
+# Settings.
+
+
+def _settings() -> Iterator[Check]:
+    """What is wrong with the settings, or good to know."""
+    for setting in settings.SETTINGS:
+        problem = setting.look_up().problem
+        if problem is not None:
+            yield Check("settings", setting.key, f"the default serves: {settings.told(setting.default)}", CHANGE, problem)
+    file = settings.project_file()
+    for problem in file.problems if file is not None else ():
+        yield Check("settings", settings.PROJECT_FILE, "something in it is passed over", CHANGE, problem)
+    known = [setting.env for setting in settings.SETTINGS]
+    for name in sorted(name for name in os.environ if name.startswith("MLV_") and name not in known):
+        for close in get_close_matches(name, known, 1, cutoff=0.85):
+            yield Check("settings", name, "is no setting", CHANGE, f"did you mean {close}?")
+    disabled = settings.DISABLED.look_up()
+    if disabled.value:
+        yield Check("settings", "disabled", f"nothing is stored, because of {disabled.source}", NOTE)
+
+
+# The folder of experiments.
+
+
+def _folder(folder: Path) -> Iterator[Check]:
+    there = next(place for place in (folder, *folder.parents) if place.is_dir())
+    if there != folder:
+        yield Check("folder", "there", f"it is made when it is needed; looked at is {there}", NOTE)
+    try:
+        with _scratch(there) as scratch:
+            yield Check("folder", "writable", "files can be made")
+            yield _kind(there)
+            yield _space(there)
+            yield _exclusive(scratch)
+            yield _links(scratch)
+            yield _renames(scratch)
+            yield _locks(scratch)
+            yield _fsync(scratch)
+            yield _clock(scratch)
+    except OSError as error:
+        yield Check(
+            "folder", "writable", f"no: {error.strerror or error}", CHANGE,
+            f"give yourself the right to write into {there}, or name another folder with {settings.DIR.env}",
+        )  # fmt: skip
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """A folder to try things in, removed at the end; what a killed doctor left is removed as well."""
+    scratch = blobs.temporary_beside(folder / "doctor")
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        blobs.remove(scratch)
+
+
+def _kind(folder: Path) -> Check:
+    kind = spool.file_system_of(folder)
+    if kind in _IN_MEMORY:
+        return Check("folder", "file system", f"{kind}: in memory, gone when the machine stops", NOTE)
+    if spool.is_network(kind):
+        return Check("folder", "file system", f"{kind}: on other machines, as far as its name tells", NOTE)
+    return Check("folder", "file system", kind or "the system does not tell")
+
+
+def _space(folder: Path) -> Check:
+    free = shutil.disk_usage(folder).free
+    if free < _LEAST_FREE:
+        advice = f"make room, or name another folder with {settings.DIR.env}"
+        return Check("folder", "space", f"{words.size(free)} free", CHANGE, advice)
+    return Check("folder", "space", f"{words.size(free)} free")
+
+
+def _exclusive(scratch: Path) -> Check:
+    for _ in range(2):
+        try:
+            os.close(os.open(scratch / "exclusive", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            return Check("folder", "O_EXCL", "one process only makes a file")
+    advice = "two writers may take one stream for theirs here: write from one process at a time, or elsewhere"
+    return Check("folder", "O_EXCL", "a file that is there is made again", CHANGE, advice)
+
+
+def _links(scratch: Path) -> Check:
+    one, other = _made(scratch / "link"), scratch / "linked"
+    try:
+        os.link(one, other)
+    except OSError as error:
+        text = f"none ({_name_of(error)}): what has several names is copied, and takes so much more space"
+        return Check("folder", "links", text, NOTE)
+    try:
+        os.link(one, other)
+    except FileExistsError:
+        return Check("folder", "links", "a file has several names, and no link replaces one")
+    advice = "two processes may publish one file at once here: write from one process at a time, or elsewhere"
+    return Check("folder", "links", "a link replaces what is there", CHANGE, advice)
+
+
+def _renames(scratch: Path) -> Check:
+    one, other = _made(scratch / "new", b"new"), _made(scratch / "old", b"old")
+    try:
+        os.replace(one, other)
+        if other.read_bytes() == b"new" and not one.exists():
+            return Check("folder", "rename", "replaces in one step")
+        found = "leaves the old content"
+    except OSError as error:
+        found = f"fails ({_name_of(error)})"
+    return Check("folder", "rename", found, CHANGE, "files cannot be published whole here: use another folder")
+
+
+def _locks(scratch: Path) -> Check:
+    """Whether `flock` keeps a second one out."""
+    without = "writers of one machine find each other by their claims alone"
+    try:
+        import fcntl
+    except ImportError:
+        return Check("folder", "flock", f"this system has none: {without}", NOTE)
+    path = _made(scratch / "lock")
+    with open(path, "rb") as first, open(path, "rb") as second:
+        try:
+            fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return Check("folder", "flock", f"does not work ({_name_of(error)}): {without}", NOTE)
+        try:
+            fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return Check("folder", "flock", "keeps a second one out")
+    return Check("folder", "flock", f"lets everybody in: {without}", NOTE)
+
+
+def _fsync(scratch: Path) -> Check:
+    took_s = []
+    with open(scratch / "fsync", "wb", buffering=0) as file:
+        for _ in range(_FSYNCS):
+            file.write(b"x" * 4096)
+            began = time.perf_counter()
+            os.fsync(file.fileno())
+            took_s.append(time.perf_counter() - began)
+    median_s, interval_s = statistics.median(took_s), settings.FSYNC_INTERVAL.look_up().value
+    text = f"{1000 * median_s:.3g} ms, the median of {_FSYNCS}"
+    if median_s > _FSYNC_SHARE * interval_s:
+        advice = f"set {settings.FSYNC_INTERVAL.env}={ceil(median_s / _FSYNC_SHARE)} or more; it is {interval_s:g} s"
+        return Check("folder", "fsync", text, CHANGE, advice)
+    return Check("folder", "fsync", text)
+
+
+def _clock(scratch: Path) -> Check:
+    before = time.time()
+    modified = _made(scratch / "clock").stat().st_mtime
+    skew_s = max(before - modified, modified - time.time(), 0.0)
+    if skew_s > _SKEW_S:
+        advice = "set the clocks of both machines by NTP: times in logs of several hosts would be in no order"
+        return Check("folder", "clock", f"differs by {words.duration(skew_s)} from the one that dates files", CHANGE, advice)
+    return Check("folder", "clock", f"{words.full_time(datetime.now(timezone.utc))}, as files are dated")
+
+
+# The spool and the writer.
+
+
+def _spool() -> Iterator[Check]:
+    chosen, problems = settings.SPOOL.look_up().value, []
+    bases = [*([chosen] if chosen is not None else []), *(base for base in spool.bases() if base != chosen)]
+    for base in bases:
+        try:
+            free = _tried(base)
+        except OSError as error:
+            problems.append(f"{base}: {error.strerror or error}")
+            continue
+        yield _serving(base, free, chosen, problems)
+        break
+    else:
+        reasons = f" ({'; '.join(problems)})" if problems else ""
+        text = f"no local folder has room for {words.size(CAPACITY)}{reasons}: the training process writes by itself"
+        yield Check("spool", "place", text, CHANGE, f"name a local folder with {settings.SPOOL.env}")
+    yield from _waiting()
+
+
+def _tried(base: Path) -> int:
+    """Reserve the space of a ring there, and give it back; the bytes that are free.
+
+    Raises:
+        OSError: There is no room, or it is no private folder.
+    """
+    place = spool.root_of(base) / f"doctor-{os.getpid()}"
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        spool.prepare(place)
+        with open(place / "ring", "xb") as file:
+            os.posix_fallocate(file.fileno(), 0, CAPACITY)
+        return shutil.disk_usage(place).free
+    finally:
+        with suppress(OSError):
+            (place / "ring").unlink()
+        for folder in missing:
+            with suppress(OSError):  # another process uses it by now
+                folder.rmdir()
+
+
+def _serving(base: Path, free: int, chosen: Path | None, problems: list[str]) -> Check:
+    kind = spool.file_system_of(base)
+    text = f"{base}, {kind + ', ' if kind else ''}{words.size(free)} free"
+    if chosen is not None and base != chosen:
+        advice = f"{problems[0]}: name a local folder of your own with {settings.SPOOL.env}, or none"
+        return Check("spool", "place", f"{text}, not the one that was named", CHANGE, advice)
+    if spool.is_network(kind):
+        advice = f"name a folder of this machine with {settings.SPOOL.env}: memory is mapped there"
+        return Check("spool", "place", f"{text}, on other machines", CHANGE, advice)
+    if free < BIG_BUDGET:
+        return Check("spool", "place", f"{text}; large images and arrays may wait for room", NOTE)
+    return Check("spool", "place", text)
+
+
+def _waiting() -> Iterator[Check]:
+    """What processes that are gone left, and no writer attends to."""
+    headers = [look(ring) for place in spool.existing() for ring in spool.rings_in(place)]
+    waiting = {str(header.info.get("exp")) for header in headers if header and header.is_over and not header.is_attended}
+    for path in sorted(waiting):
+        if os.path.isdir(path):
+            yield Check("spool", "waiting", f"events of {path}", CHANGE, f"write them: mlv recover {path}")
+
+
+def _writer() -> Check:
+    if settings.INLINE.look_up().value:
+        return Check("writer", "process", "none is wanted: the training process writes by itself, slower", NOTE)
+    if not can_launch():
+        text = f"cannot be started from {sys.executable or 'here'}: the training process writes by itself, slower"
+        return Check("writer", "process", text, NOTE)
+    return Check("writer", "process", "can be started")
+
+
+def _made(path: Path, content: bytes = b"") -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def _name_of(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))

@@ -1,0 +1,158 @@
+"""Runs under `MLV_DISABLED`: their events go nowhere, and their files last as long as the process.
+
+What an experiment is (runs, params, tags, notes, descriptions of metrics) is remembered, what is logged is not. Who looks at
+the folder, or writes a file or a checkpoint, finds a private one among the temporary files: a script that reads back what it
+saved runs to its end, and nothing is left after it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import time_ns
+from typing import Any
+
+from mlv import settings
+from mlv.encoding import TAIL, Composer, event_from_line
+from mlv.events import Event
+from mlv.experiment.session import Session, session_in_this_process
+from mlv.protocols import Buffer, Channel, Cursor
+from mlv.state import State, fold
+from mlv.store import blobs, layout
+from mlv.store.files import publish
+
+
+class Disabled(Session):
+    """A run of which nothing is stored."""
+
+    is_disabled = True
+
+    def __init__(self, folder: Path, exp_id: str, meta: bytes, *, read_from: Path | None = None, **options: Any) -> None:
+        """Prepare a run; `meta` is the text of meta.json, `read_from` an experiment that is there already."""
+        super().__init__(folder, exp_id, **{**options, "outputs": ()})
+        self._meta, self._read_from = meta, read_from
+        self._state = State()
+
+    @property
+    def folder(self) -> Path:
+        """Where files go; made when somebody looks."""
+        self._make()
+        return self._folder
+
+    @property
+    def read_from(self) -> Path:
+        """Where the experiment is read."""
+        return self._read_from or self.folder
+
+    def prepare(self) -> None:
+        """Make the folder, where it is this one that will be read."""
+        if self._read_from is None:
+            self._make()
+
+    def drain(self, timeout_s: float) -> bool:
+        """Somebody is about to read."""
+        self.prepare()
+        return True
+
+    def state_reader(self, folder: Path) -> Callable[[], State]:
+        """What is remembered; of an experiment that is there already, what it says itself."""
+        return (lambda: self._state) if self._read_from is None else super().state_reader(folder)
+
+    def _open_channel(self, run: str) -> Channel:
+        return Nowhere(run, self._take)
+
+    def _take(self, event: Event) -> None:
+        self._state = fold([event], self._state)
+
+    def _make(self) -> None:
+        with suppress(OSError):  # who needs the folder finds that it is missing, and says so
+            if not layout.is_experiment(self._folder):
+                self._folder.parents[1].mkdir(mode=0o700, exist_ok=True)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                publish(self._folder / layout.META, self._meta, mode=0o444)
+
+
+class Nowhere:
+    """The channel of a run of which nothing is stored: it shows each event, and forgets it."""
+
+    def __init__(self, run: str, show: Callable[[Event], object]) -> None:
+        self.run, self._show = run, show
+        self._composer = Composer(run)
+        self._seq = 0
+        self._lock = threading.RLock()
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Show the event, if it carries its own head: those that are logged do not come so far."""
+        with self._lock:
+            self._seq += 1
+            if kind == TAIL:
+                line = self._composer.line(self._seq, time_ns(), b"", kind, step, payload)
+                self._show(event_from_line(line, layout.DEFAULT_STREAM))
+
+    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+        """Nothing to complete."""
+
+    def add_cursor(self, index: int, cursor: Cursor) -> None:
+        """Nothing to announce."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Nothing waits."""
+        return True
+
+    flush = close = drain
+
+    def abandon(self) -> None:
+        """Nothing was inherited."""
+
+
+def session_for(folder: Path, exp_id: str, **options: Any) -> Session:
+    """The run that this process has in an experiment that is there, or a new one."""
+    found = session_in_this_process(folder, exp_id)
+    if found is not None:
+        return found
+    if not settings.DISABLED.get():
+        return Session(folder, exp_id, **options)
+    options.pop("captures", None)
+    return Disabled(place(folder.name), exp_id, (folder / layout.META).read_bytes(), read_from=folder, **options)
+
+
+def place(name: str) -> Path:
+    """A folder of that name for an experiment of which nothing is stored; it is not made."""
+    root = _root()
+    _places[root] = _places.get(root, 0) + 1
+    return root / str(_places[root]) / name
+
+
+def holds(path: Path) -> bool:
+    """Whether a path lies among the files of experiments of which nothing is stored."""
+    return any(root in path.parents for root in _places)
+
+
+_places: dict[Path, int] = {}
+"""How many experiments each root has."""
+_root_of: dict[int, Path] = {}
+
+
+def _root() -> Path:
+    """The folder of this process for all that lasts no longer than it."""
+    pid = os.getpid()
+    if pid not in _root_of:
+        import tempfile  # costs 2 ms, which `import mlv` shall not
+
+        try:
+            base = Path(tempfile.gettempdir())
+            # What processes that are gone left there is removed by this, too.
+            _root_of[pid] = blobs.temporary_beside(base / "mlv")
+        except OSError:
+            _root_of[pid] = Path(os.devnull) / "mlv"  # nowhere at all: what wants to save a file says so
+        atexit.register(_remove, _root_of[pid], pid)
+    return _root_of[pid]
+
+
+def _remove(root: Path, pid: int) -> None:
+    if os.getpid() == pid and root.exists():
+        blobs.remove(root)

@@ -1,0 +1,210 @@
+"""The settings: what each is called, where its value comes from, and which values it may have.
+
+An argument wins over an environment variable, that over `[tool.mlv]` in the project's `pyproject.toml`, that over the default.
+A variable that is set and empty means the default. The file is the nearest one at or above the current folder; its relative
+paths begin in its own folder.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from mlv.errors import InvalidArgument, MlvWarning
+from mlv.notices import warn
+
+T = TypeVar("T")
+
+PROJECT_FILE = "pyproject.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """What a setting is at this moment."""
+
+    value: T
+    """The default where what was given cannot be used."""
+    source: str
+    """`default`, the name of the variable, or the path of the file."""
+    problem: str | None = None
+    """What is wrong with what was given, and what to give instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Generic[T]):
+    """One setting."""
+
+    key: str
+    """In `[tool.mlv]`."""
+    env: str
+    default: T
+    read: Callable[[Any, str], T]
+    """Makes the value of what was given, and of the folder in which relative paths begin; raises ValueError."""
+    meaning: str
+
+    def look_up(self, environ: Mapping[str, str] = os.environ) -> Found[T]:
+        """The value that is in force, and why; never raises."""
+        text = environ.get(self.env)
+        if text is not None:
+            return self._found(text, self.env, f"{self.env}={text!r}", "") if text else Found(self.default, "default")
+        file = project_file()
+        if file is None or self.key not in file.table:
+            return Found(self.default, "default")
+        given = file.table[self.key]
+        return self._found(given, str(file.path), f"{self.key} = {given!r} in [tool.mlv] of {file.path}", str(file.path.parent))
+
+    def get(self) -> T:
+        """The value that is in force.
+
+        Raises:
+            InvalidArgument: What was given cannot be used.
+        """
+        found = self.look_up()
+        if found.problem is not None:
+            raise InvalidArgument(found.problem, source=found.source, setting=self.key)
+        return found.value
+
+    def get_or_default(self) -> T:
+        """The value that is in force; what cannot be used is warned about, and the default taken."""
+        found = self.look_up()
+        if found.problem is not None:
+            warn(f"{found.problem}. The default serves: {told(self.default)}", MlvWarning)
+        return found.value
+
+    def _found(self, given: Any, source: str, said: str, folder: str) -> Found[T]:
+        try:
+            return Found(self.read(given, folder), source)
+        except (ValueError, OSError) as error:
+            return Found(self.default, source, f"{said} {error}")
+
+
+def told(value: object) -> str:
+    """A value in words: `on`, `off`, `none`, seconds or a path."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
+
+
+def _flag(given: Any, _: str) -> bool:
+    word = str(given).lower() if isinstance(given, (bool, int, str)) else ""
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("is neither on nor off: give 1 or 0")
+
+
+def _seconds(given: Any, _: str) -> float:
+    try:
+        number = math.nan if isinstance(given, bool) else float(given)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise ValueError("is no number: give seconds, 0 or more")
+    return number
+
+
+def _folder(given: Any, folder: str) -> Path:
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise ValueError("is no path: give a folder")
+    return Path(os.path.abspath(os.path.join(folder, os.path.expanduser(given))))
+
+
+DISABLED = Setting("disabled", "MLV_DISABLED", False, _flag, "nothing is stored, by whatever a script logs")
+DIR = Setting("dir", "MLV_DIR", Path("runs"), _folder, "where Exp(None, name) makes experiments, and `mlv` looks for them")
+SPOOL: Setting[Path | None] = Setting("spool", "MLV_SPOOL", None, _folder, "a local folder for what waits to be written")
+FSYNC_INTERVAL = Setting("fsync_interval", "MLV_FSYNC_INTERVAL", 1.0, _seconds, "seconds between two fsyncs of the logs")
+PATIENCE = Setting("patience", "MLV_PATIENCE_S", 60.0, _seconds, "seconds that log() waits for a disk that hangs or is full")
+INLINE = Setting("inline", "MLV_INLINE", False, _flag, "the training process writes by itself, without a writer")
+
+SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE)
+
+
+def as_environment() -> dict[str, str]:
+    """What is in force, as variables for a process that is started elsewhere; what cannot be used is left out of it."""
+    return {setting.env: _as_variable(setting.look_up()) for setting in SETTINGS}
+
+
+def _as_variable(found: Found[Any]) -> str:
+    if found.source == "default" or found.problem is not None:
+        return ""
+    return str(int(found.value)) if isinstance(found.value, bool) else str(found.value)
+
+
+@dataclass(frozen=True)
+class ProjectFile:
+    """A pyproject.toml, and what its `[tool.mlv]` says."""
+
+    path: Path
+    table: Mapping[str, Any] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    """Keys that nobody knows; or why nothing could be read."""
+
+
+def project_file() -> ProjectFile | None:
+    """The nearest pyproject.toml, at or above the current folder; None if there is none."""
+    try:
+        folder = os.getcwd()
+    except OSError:
+        return None
+    while True:
+        path = os.path.join(folder, PROJECT_FILE)
+        try:
+            status = os.stat(path)
+            return _project_file(path, status.st_mtime_ns, status.st_size)
+        except OSError:
+            folder, below = os.path.dirname(folder), folder
+            if folder == below:
+                return None
+
+
+def tell_problems() -> None:
+    """Warn of what is wrong with the project's file, once for each state of it."""
+    file = project_file()
+    if file is not None and file.problems and file not in _told:
+        _told.append(file)
+        for problem in file.problems:
+            warn(problem, MlvWarning)
+
+
+_told: list[ProjectFile] = []
+
+
+@lru_cache(maxsize=8)
+def _project_file(path: str, *_: int) -> ProjectFile:  # what else is given tells one state of the file from the next
+    try:
+        content = Path(path).read_bytes()
+        # Reading TOML takes longer than all else that is imported for a setting; most projects say nothing here.
+        tool = _parsed(content).get("tool") if b"mlv" in content else None
+    except (OSError, ValueError, ImportError, RecursionError) as error:
+        return ProjectFile(Path(path), problems=(f"{path} cannot be read: {error}. Its [tool.mlv] is passed over",))
+    table = tool.get("mlv", {}) if isinstance(tool, dict) else {}
+    if not isinstance(table, dict):
+        return ProjectFile(Path(path), problems=(f"mlv = {table!r} in [tool] of {path} is no table: write [tool.mlv]",))
+    return ProjectFile(Path(path), table, tuple(_unknown(key, path) for key in table if key not in _KEYS))
+
+
+_KEYS = [setting.key for setting in SETTINGS]
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    found: dict[str, Any] = tomllib.loads(content.decode())
+    return found
+
+
+def _unknown(key: str, path: str) -> str:
+    from difflib import get_close_matches  # only for who mistypes
+
+    close = get_close_matches(key, _KEYS, 2, cutoff=0.5)
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it may have {', '.join(_KEYS)}"
+    return f"[tool.mlv] of {path} has {key!r}, which is no setting: {hint}"
