@@ -18,7 +18,7 @@ from mlv.encoding import utc_text
 from mlv.errors import CannotResume
 from mlv.projections.appending import reopened, set_aside
 from mlv.projections.output import Output
-from mlv.projections.points import Point, Points, coordinates
+from mlv.projections.series import Point, Points, coordinates
 from mlv.protocols import Batch
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")

@@ -17,7 +17,7 @@ import orjson
 from mlv.errors import CannotResume
 from mlv.projections.appending import set_aside
 from mlv.projections.output import Output
-from mlv.projections.points import Point, Points, coordinates
+from mlv.projections.series import Point, Points, coordinates
 from mlv.protocols import Batch
 
 _ROWS = 100_000

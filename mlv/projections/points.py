@@ -1,52 +1,99 @@
-"""The values of metrics as rows: what has no step is numbered by its place in the series."""
+"""Lines of a batch as points of metrics, where they are some, and as events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
 from typing import Any, NamedTuple
 
+import orjson
+
+from mlv.encoding import TAG, BadLine, event_from_line, restored
 from mlv.events import Event
+from mlv.projections.batch import Lines
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_TAG = b'"' + TAG.encode()
 
 
-class Point(NamedTuple):
-    """One value of one metric."""
+class Points(NamedTuple):
+    """The metrics of one line."""
 
-    name: str
-    """The full name."""
-    step: int | float
-    value: Any
-    event: Event
-
-
-class Points:
-    """Takes events one after the other, and remembers how many values each series had.
-
-    A step that is no number (`ForeignStep`) counts as none: the point gets the number of points that its series had before,
-    over all runs.
-    """
-
-    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
-        """Go on from the counts of an earlier `Points`."""
-        self.counts = dict(counts or {})
-
-    def of(self, events: Iterable[Event]) -> Iterator[Point]:
-        """The values of all events of type `metrics`."""
-        for event in events:
-            if event.type == "metrics" and isinstance(event.data, dict):
-                yield from self.of_event(event)
-
-    def of_event(self, event: Event) -> Iterator[Point]:
-        """The values of one event."""
-        given = event.step if isinstance(event.step, (int, float)) else None
-        for key, value in event.data.items():
-            name = f"{event.name}/{key}" if event.name else key
-            count = self.counts.get(name, 0)
-            self.counts[name] = count + 1
-            yield Point(name, count if given is None else given, value, event)
+    run: str
+    time_us: int
+    """Microseconds since the beginning of 1970, in UTC."""
+    step: Any
+    prefix: str
+    """What comes before a key in a full name: empty, or it ends with a slash."""
+    data: Mapping[str, Any]
+    """By key: mostly numbers, but whatever was logged."""
 
 
-def coordinates(event: Event) -> dict[str, Any]:
-    """The coordinates of an event; a step that is no number is one of them."""
-    if event.step is None or isinstance(event.step, (int, float)):
-        return dict(event.at)
-    return {"step": event.step, **event.at}
+def points_and_events(batch: Lines) -> Iterator[Points | Event]:
+    """What the batch holds, in its order: lines of type `metrics` as points, all others as events."""
+    if not batch.selection.takes_all:
+        for event in batch:
+            yield _points(event) or event
+        return
+    stream, is_tagged, clock = batch.stream, _TAG in batch.lines, _Clock()
+    for line in BytesIO(batch.lines):
+        found = _plain_points(line, clock) if not is_tagged or _TAG not in line else None
+        if found is not None:
+            yield found
+            continue
+        try:
+            event = event_from_line(line, stream)
+        except BadLine:
+            continue
+        yield _points(event) or event
+
+
+def microseconds(moment: datetime) -> int:
+    """Microseconds since the beginning of 1970."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _points(event: Event) -> Points | None:
+    """The points of an event that is read already; None if it is one of another type."""
+    if event.type != "metrics" or not isinstance(event.data, dict):
+        return None
+    prefix = f"{event.name}/" if event.name else ""
+    return Points(event.run, microseconds(event.time), event.step, prefix, event.data)
+
+
+def _plain_points(line: bytes, clock: _Clock) -> Points | None:
+    """The points of a line as nearly all are; None if it needs a closer look."""
+    try:
+        fields = orjson.loads(line)
+        if fields["type"] != "metrics":
+            return None
+        data, name, run = fields["data"], fields.get("name", ""), fields["run"]
+        if type(data) is not dict or type(name) is not str or type(run) is not str or type(fields["seq"]) is not int:
+            return None
+        if "nonfinite" in fields:
+            data = restored(data, fields["nonfinite"])
+        return Points(run, clock.microseconds(fields["time"]), fields.get("step"), f"{name}/" if name else "", data)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+class _Clock:
+    """Reads times of the log; the calendar is asked once per second of them."""
+
+    def __init__(self) -> None:
+        self._second, self._second_us = "", 0
+
+    def microseconds(self, text: str) -> int:
+        """Microseconds since the beginning of 1970.
+
+        Raises:
+            ValueError: It is not written as mlv writes it.
+        """
+        if len(text) != 27 or text[19] != "." or text[26] != "Z" or not (text[20:26].isascii() and text[20:26].isdigit()):
+            raise ValueError(text)
+        if text[:19] != self._second:
+            moment = datetime.fromisoformat(text[:19]).replace(tzinfo=timezone.utc)
+            self._second, self._second_us = text[:19], microseconds(moment)
+        return self._second_us + int(text[20:26])

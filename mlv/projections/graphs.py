@@ -1,0 +1,47 @@
+"""The graph of a module as TensorBoard draws it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.events import Event
+
+_DTYPES = {
+    "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9, "bool": 10,
+    "bfloat16": 14, "complex128": 18, "float16": 19,
+}  # fmt: skip
+"""Numbers of TensorFlow's types."""
+_PRODUCER = 22
+
+
+def graph_def(event: Event, folder: Path) -> bytes:
+    """A GraphDef of what an event of type `graph` refers to.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError, KeyError, TypeError: It holds no graph.
+    """
+    from tensorboardX.proto.graph_pb2 import GraphDef
+    from tensorboardX.proto.versions_pb2 import VersionDef
+
+    content = orjson.loads((folder / event.data["file"]["path"]).read_bytes())
+    graph = GraphDef(node=[_node(node) for node in content["nodes"]], versions=VersionDef(producer=_PRODUCER))
+    found: bytes = graph.SerializeToString(deterministic=True)  # mappings have no order of their own there
+    return found
+
+
+def _node(node: dict[str, Any]) -> Any:
+    from tensorboardX.proto.attr_value_pb2 import AttrValue
+    from tensorboardX.proto.node_def_pb2 import NodeDef
+    from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
+
+    found = NodeDef(name=node["name"], op=node["op"], input=node["inputs"])
+    if "shape" in node:
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in node["shape"]])
+        found.attr["_output_shapes"].MergeFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
+    if node.get("dtype") in _DTYPES:
+        found.attr["dtype"].MergeFrom(AttrValue(type=_DTYPES[node["dtype"]]))
+    return found

@@ -1,0 +1,130 @@
+"""The hyperparameters that TensorBoard's page of that name shows: params, how the run ended, and which metrics there are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.encoding import shown, text_only
+from mlv.errors import MlvError
+from mlv.events import Event
+from mlv.experiment.identity import read_meta
+from mlv.projections.points import microseconds
+
+_GREATEST = sys.float_info.max
+_ENDINGS = {"ok": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
+
+
+@dataclass
+class Session:
+    """What the page shows of one experiment, as far as its log was read."""
+
+    params: dict[str, Any] = field(default_factory=dict)
+    """Flat: by name a number, a bool or a text."""
+    run: str | None = None
+    """The latest run that is no child of another."""
+    started_s: float = 0.0
+    ended_s: float | None = None
+    status: str = "running"
+
+    @classmethod
+    def of(cls, folder: Path) -> Session:
+        """That of an experiment without a run."""
+        try:
+            return cls(dict(flat_params(read_meta(folder).content["params"])))
+        except (MlvError, OSError, KeyError, TypeError):
+            return cls()
+
+    def to_data(self) -> dict[str, Any]:
+        """A JSON form, of which `Session(**data)` is this again."""
+        return asdict(self)
+
+    def take(self, event: Event) -> None:
+        """Note what an event changes."""
+        data = event.data if isinstance(event.data, Mapping) else {}
+        if event.type == "params":
+            self.params.update(flat_params(data))
+        elif event.type == "run_started" and not data.get("parent_run"):
+            self.run, self.status, self.ended_s = event.run, "running", None
+            self.started_s = self.started_s or microseconds(event.time) / 1e6
+            self.params.update(flat_params(data.get("params")))
+        elif event.type == "run_ended" and event.subject == self.run:
+            self.status, self.ended_s = str(data.get("status")), microseconds(event.time) / 1e6
+
+    def records(self, time_s: float, metrics: Iterable[tuple[str, str]]) -> Iterator[bytes]:
+        """The records that say all this; a metric is known by its group (the run beside this one, or empty) and its tag."""
+        from tensorboardX.proto.api_pb2 import Experiment, MetricInfo, MetricName, Status
+        from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
+
+        infos = [MetricInfo(name=MetricName(group=group, tag=tag)) for group, tag in metrics]
+        experiment = Experiment(hparam_infos=_infos(self.params), metric_infos=infos)
+        start = SessionStartInfo(start_time_secs=self.started_s)
+        for name, value in self.params.items():
+            start.hparams[name].MergeFrom(_value(value))
+        yield _record(time_s, "experiment", HParamsPluginData(experiment=experiment))
+        yield _record(time_s, "session_start_info", HParamsPluginData(session_start_info=start))
+        if self.ended_s is not None:
+            status = Status.Value(_ENDINGS.get(self.status, "STATUS_FAILURE"))
+            end = SessionEndInfo(status=status, end_time_secs=self.ended_s)
+            yield _record(time_s, "session_end_info", HParamsPluginData(session_end_info=end))
+
+
+def flat_params(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Params as the page takes them: nested names join with `/`; what is no number, bool or text is a text."""
+    for key, value in params.items() if isinstance(params, Mapping) else ():
+        name = text_only(f"{prefix}{key}")
+        if isinstance(value, Mapping) and value:
+            yield from flat_params(value, f"{name}/")
+        elif isinstance(value, bool):
+            yield name, value
+        elif isinstance(value, str):
+            yield name, text_only(value)
+        elif isinstance(value, (int, float)) and abs(value) <= _GREATEST:
+            yield name, float(value)
+        elif value is not None:
+            yield name, _as_json(value)
+
+
+def _as_json(value: Any) -> str:
+    try:
+        return str(value) if isinstance(value, float) else orjson.dumps(value, default=shown).decode()
+    except TypeError:  # an integer of more than 64 bits, or a text that is none
+        return shown(value)
+
+
+def _infos(params: Mapping[str, Any]) -> list[Any]:
+    from tensorboardX.proto.api_pb2 import DataType, HParamInfo
+
+    return [HParamInfo(name=name, type=DataType.Value(_type(value))) for name, value in params.items()]
+
+
+def _type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "DATA_TYPE_BOOL"
+    return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"
+
+
+def _value(value: Any) -> Any:
+    from google.protobuf.struct_pb2 import Value
+
+    if isinstance(value, bool):
+        return Value(bool_value=value)
+    if isinstance(value, str):
+        return Value(string_value=value)
+    return Value(number_value=value)
+
+
+def _record(time_s: float, what: str, content: Any) -> bytes:
+    from tensorboardX.proto.event_pb2 import Event as Record
+    from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
+
+    # Mappings have no order of their own there.
+    plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString(deterministic=True))
+    value = Summary.Value(tag=f"_hparams_/{what}", metadata=SummaryMetadata(plugin_data=plugin))
+    found: bytes = Record(wall_time=time_s, summary=Summary(value=[value])).SerializeToString()
+    return found

@@ -1,0 +1,52 @@
+"""The values of metrics as rows: what has no step is numbered by its place in the series."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from mlv.events import Event
+
+
+class Point(NamedTuple):
+    """One value of one metric."""
+
+    name: str
+    """The full name."""
+    step: int | float
+    value: Any
+    event: Event
+
+
+class Points:
+    """Takes events one after the other, and remembers how many values each series had.
+
+    A step that is no number (`ForeignStep`) counts as none: the point gets the number of points that its series had before,
+    over all runs.
+    """
+
+    def __init__(self, counts: Mapping[str, int] | None = None) -> None:
+        """Go on from the counts of an earlier `Points`."""
+        self.counts = dict(counts or {})
+
+    def of(self, events: Iterable[Event]) -> Iterator[Point]:
+        """The values of all events of type `metrics`."""
+        for event in events:
+            if event.type == "metrics" and isinstance(event.data, dict):
+                yield from self.of_event(event)
+
+    def of_event(self, event: Event) -> Iterator[Point]:
+        """The values of one event."""
+        given = event.step if isinstance(event.step, (int, float)) else None
+        for key, value in event.data.items():
+            name = f"{event.name}/{key}" if event.name else key
+            count = self.counts.get(name, 0)
+            self.counts[name] = count + 1
+            yield Point(name, count if given is None else given, value, event)
+
+
+def coordinates(event: Event) -> dict[str, Any]:
+    """The coordinates of an event; a step that is no number is one of them."""
+    if event.step is None or isinstance(event.step, (int, float)):
+        return dict(event.at)
+    return {"step": event.step, **event.at}

@@ -1,0 +1,223 @@
+"""What TensorBoard shows of an event that is no metric: values of its summaries, made with tensorboardX."""
+
+from __future__ import annotations
+
+import io
+import math
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+
+from mlv.encoding import TAG, shown
+from mlv.events import Event
+from mlv.media.extras import is_installed
+
+MOST_THRESHOLDS = 127
+"""So many points of a curve TensorBoard takes."""
+_MOST_FRAMES = 200
+_CONVERTING_S = 60
+
+
+class Shown(NamedTuple):
+    """One value, and the series that it belongs to."""
+
+    kind: str
+    """What TensorBoard has a page for: image, audio, histogram, text, pr_curve."""
+    name: str
+    value: Any
+    """A `Summary.Value`, whose tag is still to be set."""
+
+
+def shown_values(event: Event, folder: Path, *, arrays: bool = False) -> Iterator[Shown]:
+    """The values of an event of a type in `TYPES`; what cannot be shown becomes a text that says why.
+
+    Paths in the event are relative to the experiment's folder; arrays are shown, where asked, as histograms of their values.
+    """
+    try:
+        if isinstance(event.data, Mapping) and (event.type != "array" or arrays):
+            yield from list(_MAKERS[event.type](event, folder))
+    except Exception as error:  # a file may be gone or damaged; the next events are not
+        yield _text(event.name or event.type, f"This {event.type} cannot be shown: {shown(error)}")
+
+
+def _images(event: Event, folder: Path) -> Iterator[Shown]:
+    for name, reference in _files(event):
+        yield from _image(name, reference, folder, event.data)
+    for mask, data in (event.data.get("masks") or {}).items():
+        yield from _image(f"{event.name}/{mask}", data["file"], folder, {})
+
+
+def _image(name: str, reference: Mapping[str, Any], folder: Path, options: Mapping[str, Any]) -> Iterator[Shown]:
+    path = folder / reference["path"]
+    if path.suffix in (".png", ".jpg", ".jpeg", ".gif"):
+        yield Shown("image", name, _picture(path.read_bytes(), options))
+    elif path.suffix == ".npy":  # written where Pillow was not installed
+        yield Shown("image", name, _picture(_png(path), options))
+    else:
+        yield _text(name, f"`{reference['path']}`")
+
+
+def _videos(event: Event, folder: Path) -> Iterator[Shown]:
+    for name, reference in _files(event):
+        path = folder / reference["path"]
+        if path.suffix == ".gif":
+            yield Shown("image", name, _picture(path.read_bytes(), event.data))
+        elif path.suffix != ".npy" and is_installed("imageio_ffmpeg"):
+            yield Shown("image", name, _picture(_gif(path, event.data), event.data))
+        else:
+            yield _text(name, f"`{reference['path']}`")
+
+
+def _picture(content: bytes, options: Mapping[str, Any]) -> Any:
+    """An image as it is stored; its size is for readers that do not decode it."""
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    size = {field: options[field] for field in ("width", "height") if isinstance(options.get(field), int)}
+    image = Summary.Image(encoded_image_string=content, colorspace=options.get("channels") or 3, **size)
+    return Summary.Value(image=image)
+
+
+def _png(path: Path) -> bytes:
+    import numpy
+    from PIL import Image
+
+    pixels, file = numpy.load(path), io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _gif(path: Path, options: Mapping[str, Any]) -> bytes:
+    """A video as TensorBoard plays it; of a long one, frames at equal distances."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    frames = options.get("frames") or (options.get("duration_s") or 0) * (options.get("fps") or 0)
+    step = max(1, math.ceil(frames / _MOST_FRAMES))
+    reduced = ["-vf", f"framestep={step}", "-frames:v", str(_MOST_FRAMES), "-threads", "1"]
+    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path), *reduced, "-f", "gif", "-"]
+    return subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_CONVERTING_S).stdout
+
+
+def _audios(event: Event, folder: Path) -> Iterator[Shown]:
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    data = event.data
+    for name, reference in _files(event):
+        sound = Summary.Audio(
+            sample_rate=float(data.get("rate") or 0),
+            num_channels=int(data.get("channels") or 0),
+            length_frames=round((data.get("duration_s") or 0) * (data.get("rate") or 0)),
+            encoded_audio_string=(folder / reference["path"]).read_bytes(),
+            content_type=reference.get("media_type") or "audio/wav",
+        )
+        yield Shown("audio", name, Summary.Value(audio=sound))
+
+
+def _histograms(event: Event, _folder: Path) -> Iterator[Shown]:
+    data = event.data
+    below, above = data.get("below", 0), data.get("above", 0)
+    counts, edges = data["counts"], data["edges"]
+    low, high = (data.get(name, edge) for name, edge in (("min", edges[0]), ("max", edges[-1])))
+    mean, std, count = data.get("mean"), data.get("std", 0.0), data.get("count", sum(counts))
+    if mean is None:  # of ready counts: as if all values lay in the middle of their bins
+        middles = [a / 2 + b / 2 for a, b in pairwise(edges)]
+        total = sum(n * middle for n, middle in zip(counts, middles, strict=True))
+        squares = sum(n * middle**2 for n, middle in zip(counts, middles, strict=True))
+    else:
+        total, squares = mean * count, (mean**2 + std**2) * count
+    # A bucket is known by its right end alone, so the first one ends where the bins begin.
+    yield _histogram(event.name, low, high, count, total, squares, [*edges, sys.float_info.max], [below, *counts, above])
+
+
+def _arrays(event: Event, folder: Path) -> Iterator[Shown]:
+    import numpy
+
+    values = numpy.load(folder / event.data["file"]["path"]).astype(float).ravel()
+    values = values[numpy.isfinite(values)]
+    if len(values):
+        counts, edges = numpy.histogram(values, 64)
+        sums = float(values.sum()), float((values**2).sum())
+        limits, buckets = edges.tolist(), [0, *counts.tolist()]
+        yield _histogram(event.name, float(values.min()), float(values.max()), len(values), *sums, limits, buckets)
+
+
+def _histogram(
+    name: str, low: float, high: float, count: float, total: float, squares: float, limits: list[float], counts: list[float]
+) -> Shown:
+    from tensorboardX.summary import histogram_raw
+
+    return Shown("histogram", name, histogram_raw("", low, high, count, total, squares, limits, counts).value[0])
+
+
+def _pr_curves(event: Event, _folder: Path) -> Iterator[Shown]:
+    from tensorboardX.summary import pr_curve_raw
+
+    data, count = event.data, len(event.data["thresholds"])
+    kept = min(count, MOST_THRESHOLDS)
+    places = [place * (count - 1) // max(1, kept - 1) for place in range(kept)]
+    rows = [[data[field][place] for place in places] for field in ("tp", "fp", "tn", "fn", "precision", "recall")]
+    yield Shown("pr_curve", event.name, pr_curve_raw("", *rows, num_thresholds=kept).value[0])
+
+
+def _texts(event: Event, _folder: Path) -> Iterator[Shown]:
+    yield _text(event.name, str(event.data["text"]))
+
+
+def _notes(event: Event, _folder: Path) -> Iterator[Shown]:
+    yield _text(event.name or "notes", str(event.data["text"]))
+
+
+def _messages(event: Event, _folder: Path) -> Iterator[Shown]:
+    data = event.data
+    exception = data.get("exception")
+    traceback = exception.get("traceback") if isinstance(exception, Mapping) else None
+    code = f"\n\n```\n{traceback}\n```" if traceback else ""
+    name = f"{event.name}/messages" if event.name else "messages"
+    yield _text(name, f"**{data.get('level', 'info')}** {data.get('message', '')}{code}")
+
+
+def _named_events(event: Event, _folder: Path) -> Iterator[Shown]:
+    yield _text(event.name, f"```json\n{orjson.dumps(event.data, default=shown, option=orjson.OPT_NON_STR_KEYS).decode()}\n```")
+
+
+def _tables(event: Event, _folder: Path) -> Iterator[Shown]:
+    rows = [event.data["columns"], ["---"] * len(event.data["columns"]), *event.data["rows"]]
+    yield _text(event.name, "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, Mapping) and TAG in value:
+        return f"`{value.get('path', value[TAG])}`"
+    return str(value).replace("|", "\\|").replace("\n", "<br>")
+
+
+def _text(name: str, content: str) -> Shown:
+    return Shown("text", name, text_value(content))
+
+
+def text_value(content: str) -> Any:
+    """A text that TensorBoard shows as Markdown; its tag is still to be set."""
+    from tensorboardX.summary import text
+
+    return text("", content.encode("utf-8", "backslashreplace").decode()).value[0]
+
+
+def _files(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Name and reference of each file: one has the event's name, several are numbered below it."""
+    if "files" in event.data:
+        yield from ((f"{event.name}/{place}", reference) for place, reference in enumerate(event.data["files"]))
+    elif "file" in event.data:
+        yield event.name, event.data["file"]
+
+
+_MAKERS: Mapping[str, Callable[[Event, Path], Iterator[Shown]]] = {
+    "image": _images, "figure": _images, "video": _videos, "audio": _audios, "histogram": _histograms, "array": _arrays,
+    "pr_curve": _pr_curves, "text": _texts, "table": _tables, "message": _messages, "note": _notes, "event": _named_events,
+}  # fmt: skip
+
+TYPES = frozenset(_MAKERS)
+"""Types of events that have values."""

@@ -1,0 +1,280 @@
+"""TensorBoard: the log as event files, which `tensorboard --logdir` shows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from struct import Struct, error
+from typing import Any, ClassVar
+
+from mlv.encoding import text_only
+from mlv.errors import MlvError
+from mlv.events import Event
+from mlv.experiment.identity import read_meta
+from mlv.projections.batch import Lines
+from mlv.projections.hparams import Session
+from mlv.projections.output import Output
+from mlv.projections.points import Points, microseconds, points_and_events
+from mlv.projections.summaries import TYPES, shown_values, text_value
+from mlv.projections.tfevents import EventFile, first_record, remove_own
+from mlv.projections.tfrecords import framed
+from mlv.store import layout
+
+_TIME, _VALUE = Struct("<cd"), Struct("<f")
+_SUMMARY_TEXT = "/text_summary"
+"""What tensorboardX and torch put behind the tag of a text."""
+
+
+@dataclass(slots=True)
+class Series:
+    """What is shown as one curve, one row of pictures, or the like."""
+
+    kind: str
+    name: str
+    file: EventFile
+    tag: str
+    head: bytes
+    """What stands in the record of a scalar between its step and its value."""
+    count: int = 0
+    """How many points it has had: the next one without a step gets this as its step."""
+
+
+@dataclass(kw_only=True)
+class TensorBoard(Output):
+    """Event files: `log` in the output's folder, every other stream in a folder of its own name below it.
+
+    A series has its full name as tag; where TensorBoard has another kind of page for what has that name already, the kind
+    follows, as in `loss/image`. A step that is a whole number stays what it is, a fraction is rounded down, a list or mapping
+    with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
+    Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
+
+    A `rewound` event hides what came after its `data.step` in the stream that it stands in.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("tensorboardX",)
+    EXTRA: ClassVar[str] = "tensorboard"
+
+    name: str = field(default="tensorboard", repr=False)
+    hparams: bool = True
+    """Whether params, the end of the run and the names of metrics go to TensorBoard's page for hyperparameters."""
+    texts: bool = True
+    """Whether messages, notes and events of other names are shown, as texts."""
+    arrays: bool = False
+    """Whether arrays are shown, as histograms of their values."""
+
+    def open(self, place: Path, resume: Any) -> None:
+        """Begin anew, or behind what the last `commit` knew of.
+
+        Raises:
+            CannotResume: A file has become shorter, or is gone.
+        """
+        known = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
+        self._place, self._exp, self._created_s = place, known["exp"], known["created_s"]
+        self._files: dict[str, EventFile] = {}
+        self._streams: dict[str, dict[tuple[str, str], Series]] = {}
+        self._kinds: dict[tuple[str, str], str] = {}
+        self._session = Session(**known["session"]) if known["session"] else None
+        self._said = b""
+        try:
+            for path, size in known["files"].items():
+                self._files[path] = EventFile(place / path, size)
+        except BaseException:
+            self.close()
+            raise
+        remove_own(place, {file.path for file in self._files.values()} | ({self._hparams_path()} if resume else set()))
+        for stream, rows in known["series"].items():
+            for kind, name, count in rows:
+                self._series(stream, kind, name).count = count
+
+    def tag_of(self, name: str) -> str:
+        """The tag of a series; asked once for each."""
+        return name
+
+    def file_of(self, stream: str, name: str) -> str:
+        """The event file of a series, relative to the output's folder; asked once for each.
+
+        The stream is named as its file is: `val@rk3v9x2m` for what a second writer added to `val`.
+        """
+        logical, _, writer = stream.partition("@")
+        folder = "" if logical == layout.DEFAULT_STREAM else f"{logical}/"
+        # A viewer that reads one file after the other has to meet the growing one last: `.hparams` sorts before it.
+        return f"{folder}{self._file_name('mlv')}{f'.{writer}' if writer else ''}"
+
+    def write(self, batch: Lines) -> None:
+        """Add what the lines hold."""
+        if self._session is None:
+            self._begin(batch.folder)
+        for found in points_and_events(batch):
+            if type(found) is Points:
+                self._write_points(batch.file, found)
+            elif isinstance(found, Event):
+                self._write_event(batch, found)
+        for file in self._files.values():
+            file.flush()
+
+    def commit(self) -> dict[str, Any]:
+        """Bring everything to the disk."""
+        sizes = {path: file.commit() for path, file in self._files.items()}
+        self._write_hparams()
+        series = {
+            stream: [[one.kind, one.name, one.count] for one in known.values()] for stream, known in self._streams.items()
+        }
+        session = self._session.to_data() if self._session else None
+        return {"exp": self._exp, "created_s": self._created_s, "files": sizes, "series": series, "session": session}
+
+    def close(self) -> None:
+        """Give the files back."""
+        for file in self.__dict__.pop("_files", {}).values():
+            file.close()
+
+    def _begin(self, folder: Path) -> None:
+        self._exp, self._session = layout.exp_id(folder), Session.of(folder)
+        with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
+            created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
+            self._created_s = microseconds(created) / 1e6
+
+    def _write_points(self, stream: str, points: Points) -> None:
+        known = self._streams.get(stream) or self._streams.setdefault(stream, {})
+        time = _TIME.pack(b"\x09", points.time_us / 1e6)
+        step = whole_step(points.step)
+        head = None if step is None else time + _step(step)
+        prefix = points.prefix
+        for key, value in points.data.items():
+            kind = type(value)
+            if kind is float or kind is int or kind is bool:
+                name = prefix + key
+                series = known.get(("scalar", name)) or self._series(stream, "scalar", name)
+                try:
+                    packed = _VALUE.pack(value)
+                except (OverflowError, error):
+                    packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
+                series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
+                series.count += 1
+            elif kind is str:
+                self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
+
+    def _write_event(self, batch: Lines, event: Event) -> None:
+        if event.type in TYPES and (self.texts or event.type not in ("message", "note", "event")):
+            step, time_us = whole_step(event.step), microseconds(event.time)
+            for kind, name, value in shown_values(event, batch.folder, arrays=self.arrays):
+                self._add(batch.file, kind, name, value, time_us, step)
+        elif event.type == "graph":
+            self._write_graph(batch, event)
+        elif event.type == "rewound":
+            self._hide(batch.file, event)
+        elif self._session is not None and batch.stream == layout.DEFAULT_STREAM:
+            self._session.take(event)
+
+    def _add(self, stream: str, kind: str, name: str, value: Any, time_us: int, step: int | None) -> None:
+        """Add a value that is no scalar."""
+        from tensorboardX.proto.event_pb2 import Event as Record
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        series = self._series(stream, kind, name)
+        value.tag = series.tag
+        where = series.count if step is None else step
+        record = Record(wall_time=time_us / 1e6, step=where, summary=Summary(value=[value]))
+        series.file.add(record.SerializeToString())
+        series.count += 1
+
+    def _write_graph(self, batch: Lines, event: Event) -> None:
+        from tensorboardX.proto.event_pb2 import Event as Record
+
+        from mlv.projections.graphs import graph_def
+
+        with suppress(OSError, ValueError, KeyError, TypeError):  # its file is gone, or damaged
+            graph = graph_def(event, batch.folder)
+            record = Record(wall_time=microseconds(event.time) / 1e6, graph_def=graph)
+            self._file(self.file_of(batch.file, event.name)).add(record.SerializeToString())
+
+    def _hide(self, stream: str, event: Event) -> None:
+        """Say that what came after a step counts no more: TensorBoard forgets what is not below the step of the record."""
+        from tensorboardX.proto.event_pb2 import Event as Record
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        step = event.data.get("step") if isinstance(event.data, Mapping) else None
+        last = whole_step(event.step if step is None else step)
+        if last is not None:
+            begins = Record(wall_time=microseconds(event.time) / 1e6, step=last + 1, session_log=SessionLog(status=1))
+            for file in {id(one.file): one.file for one in self._streams.get(stream, {}).values()}.values():
+                file.add(begins.SerializeToString())
+
+    def _series(self, stream: str, kind: str, name: str) -> Series:
+        known = self._streams.setdefault(stream, {})
+        if (kind, name) not in known:
+            path = self.file_of(stream, name)
+            tag = self._free_tag(os.path.dirname(path), kind, text_only(name))
+            known[kind, name] = Series(kind, name, self._file(path), tag, _scalar_head(tag))
+        return known[kind, name]
+
+    def _free_tag(self, folder: str, kind: str, name: str) -> str:
+        """The tag, which has only one kind in a folder: TensorBoard shows no other."""
+        tag = self.tag_of(name) + (_SUMMARY_TEXT if kind == "text" else "")
+        while self._kinds.setdefault((folder, tag), kind) != kind:
+            tag = f"{tag}/{kind}"
+        return tag
+
+    def _file(self, path: str) -> EventFile:
+        if path not in self._files:
+            self._files[path] = EventFile.create(self._place / path, self._created_s, self._exp)
+        return self._files[path]
+
+    def _file_name(self, suffix: str) -> str:
+        return f"events.out.tfevents.{int(self._created_s)}.{self._exp[:8]}.{suffix}"
+
+    def _hparams_path(self) -> Path:
+        return self._place / self._file_name("hparams")
+
+    def _write_hparams(self) -> None:
+        """Replace the file of the hyperparameters, whole: a viewer takes only the first that it finds in a file."""
+        if self._session is None or not self.hparams:
+            return
+        found = {
+            ("" if (group := layout.logical_stream(stream)) == layout.DEFAULT_STREAM else group, one.tag)
+            for stream, known in self._streams.items()
+            for one in known.values()
+            if one.kind == "scalar"
+        }
+        content = framed([first_record(self._created_s, self._exp), *self._session.records(self._created_s, sorted(found))])
+        if content != self._said:
+            path = self._hparams_path()
+            temporary = path.with_name(f".tmp-{path.name.removeprefix('events.out.tfevents.')}")
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+            self._said = content
+
+
+def whole_step(step: Any) -> int | None:
+    """The step as TensorBoard counts; None where there is none that it could count with."""
+    if type(step) is int:
+        return step
+    if isinstance(step, float):
+        return math.floor(step) if abs(step) < 2**63 else None
+    values = list(step.values()) if isinstance(step, Mapping) else step
+    return whole_step(values[0]) if isinstance(values, list) and len(values) == 1 else None
+
+
+def _step(step: int) -> bytes:
+    """The step in a record; 0 is left out."""
+    return b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF) if step else b""
+
+
+def _varint(number: int) -> bytes:
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    found.append(number)
+    return bytes(found)
+
+
+def _scalar_head(tag: str) -> bytes:
+    """The record of a scalar from behind its step up to its value: the lengths are the same for every value."""
+    named = (b"\x0a" + _varint(len(tag.encode())) + tag.encode() if tag else b"") + b"\x15"
+    value = b"\x0a" + _varint(len(named) + _VALUE.size) + named
+    return b"\x2a" + _varint(len(value) + _VALUE.size) + value

@@ -1,0 +1,121 @@
+"""A file of TensorBoard events that grows, and can be taken back to where it was."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from mlv.errors import CannotResume
+from mlv.projections.tfrecords import framed
+from mlv.store.files import move_new
+
+_SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
+"""Fields of TensorBoard's Event that tensorboardX does not have; they say who wrote the file."""
+_MLV = "mlv "
+_FILE_VERSION = "brain.Event:2"
+_OWN = re.compile(re.escape(_FILE_VERSION.encode()) + b"\x52.\x0a." + _MLV.encode(), re.DOTALL)
+_LOOK = 256
+_DEEPEST = 3
+
+
+class EventFile:
+    """Records on their way to one file; what was added is there after `commit`."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        """Go on behind the first `size` bytes of a file; what follows them is cut off.
+
+        Raises:
+            CannotResume: There are fewer.
+        """
+        self.path = path
+        self._waiting: list[bytes] = []
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            raise CannotResume(f"{path} is gone", path=str(path)) from None
+        if os.fstat(self._fd).st_size < size:
+            os.close(self._fd)
+            raise CannotResume(f"{path} is shorter than the {size} bytes that were written", path=str(path))
+        os.ftruncate(self._fd, size)
+        self._size = size
+        self._synced = size
+        self.add = self._waiting.append
+
+    @classmethod
+    def create(cls, path: Path, time_s: float, exp_id: str) -> EventFile:
+        """Begin a file; one that is there already is somebody else's, and gets a number behind its name."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _set_aside(path)
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        file = cls(path, 0)
+        file.add(first_record(time_s, exp_id))
+        return file
+
+    def flush(self) -> None:
+        """Hand what was added to the system."""
+        if self._waiting:
+            content = framed(self._waiting)
+            self._waiting.clear()
+            view = memoryview(content)
+            while view:
+                view = view[os.write(self._fd, view) :]
+            self._size += len(content)
+
+    def commit(self) -> int:
+        """Bring what was added to the disk.
+
+        Returns:
+            The size of the file in bytes.
+        """
+        self.flush()
+        if self._synced != self._size:
+            os.fsync(self._fd)
+            self._synced = self._size
+        return self._size
+
+    def close(self) -> None:
+        """Give the file back; what was not committed is lost."""
+        os.close(self._fd)
+
+
+def first_record(time_s: float, exp_id: str) -> bytes:
+    """The record with which a file begins: the version of its format, and that mlv wrote it for an experiment."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    writer = (_MLV + exp_id).encode()
+    source = _WRITER + bytes([len(writer)]) + writer
+    begin: bytes = Event(wall_time=time_s, file_version=_FILE_VERSION).SerializeToString()
+    return begin + _SOURCE_METADATA + bytes([len(source)]) + source
+
+
+def remove_own(place: Path, keep: set[Path]) -> None:
+    """Remove the event files that mlv wrote at or below a folder, but for some; those of others stay."""
+    for path in _event_files(place):
+        if path not in keep and _is_own(path):
+            path.unlink()
+
+
+def _event_files(place: Path) -> Iterator[Path]:
+    for depth in range(_DEEPEST):
+        yield from sorted(place.glob("*/" * depth + "*tfevents*"))
+
+
+def _is_own(path: Path) -> bool:
+    """Whether mlv wrote the file, or nobody has written anything into it."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_LOOK)
+    except OSError:  # a folder, or not ours to read
+        return False
+    return not begin or _OWN.search(begin) is not None
+
+
+def _set_aside(path: Path) -> None:
+    number = 1
+    while path.exists():
+        with suppress(FileExistsError):
+            move_new(path, path.with_name(f"{path.name}.{number}"))
+        number += 1

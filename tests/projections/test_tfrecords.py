@@ -1,0 +1,106 @@
+"""Records of TensorBoard's files, and points of lines, are made quickly, and as the plain way makes them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from logs import line
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.projections.batch import Lines
+from mlv.projections.points import Points, microseconds, points_and_events
+from mlv.projections.selecting import selection
+
+pytest.importorskip("tensorboardX")
+
+from tensorboardX.proto.event_pb2 import Event as Record
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.record_writer import RecordWriter
+
+from mlv.projections import tensorboard
+from mlv.projections.tfrecords import framed
+
+groups = st.one_of(
+    st.tuples(st.integers(0, 80), st.integers(1, 60)),
+    st.tuples(st.integers(500, 530), st.integers(1, 30)),
+    st.tuples(st.integers(12_200, 12_900), st.just(1)),
+)
+"""Length, and number of records of that length."""
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(groups, st.binary(min_size=1, max_size=5)), max_size=4))
+def test_records_are_those_of_the_record_writer(tmp_path_factory, given):
+    """Whatever the lengths and numbers of records, the file is the one that tensorboardX writes."""
+    records = [(seed * (size // len(seed) + 1))[:size] for (size, count), seed in given for _ in range(count)]
+    path = tmp_path_factory.mktemp("records") / "file"
+
+    writer = RecordWriter(str(path))
+    for record in records:
+        writer.write(record)
+    writer.close()
+
+    assert framed(records) == path.read_bytes()
+
+
+@given(st.floats(1, 2**40), st.integers(-(2**63), 2**63 - 1), st.text(max_size=300), st.floats(width=32, allow_nan=False))
+def test_scalar_is_that_of_protobuf(time_s, step, tag, value):
+    """A scalar's record, put together by hand, is what protobuf makes of it."""
+    by_hand = tensorboard._TIME.pack(b"\x09", time_s) + tensorboard._step(step) + tensorboard._scalar_head(tag)
+
+    record = Record(wall_time=time_s, step=step, summary=Summary(value=[Summary.Value(tag=tag, simple_value=value)]))
+
+    assert by_hand + tensorboard._VALUE.pack(value) == record.SerializeToString()
+
+
+ODD = [
+    b"",
+    b"{}",
+    b"[1]",
+    b'{"half": ',
+    line("r1", 1, "metrics", data=[1]),
+    line("r1", 1, "metrics", data={"a": 1}, name=3),
+    line("r1", "1", "metrics", data={"a": 1}),
+    line("r1", 1, "metrics", data={"a": 1}).replace(b"2026", b"never"),
+    line("r1", 1, "metrics", data={"a": 1}).replace(b".000000Z", b"+02:00"),
+    line("r1", 1, "metrics", data={"a": 1}).replace(b".000000Z", b".000Z"),
+    line("r1", 1, "metrics", data={"a": None, "b": None, "c/d": None}, nonfinite={"/a": "nan", "/c~1d": "-inf"}),
+    line("r1", 1, "metrics", data={"a": None}, nonfinite="no"),
+    line("r1", 1, "metrics", data={"_mlv_x": 1, "y": {"_mlv": "int", "value": "99999999999999999999"}}),
+    line("r1", 1, "event", 3.25, name="e", data={"a": 1}),
+    line("r1", 1, "metrics", 59.999999, name="train", step=3.5, at={"epoch": 1}, data={"a": True, "b": "x", "c": [1]}),
+]
+
+
+@pytest.mark.parametrize("filter", [None, ""], ids=["quick", "plain"])
+@pytest.mark.parametrize("odd", ODD)
+def test_points_are_those_of_the_events(tmp_path, odd, filter):
+    """Lines are read the same in the quick way, and in the one for filters, as events are."""
+    whole = (
+        line("r1", 1, "metrics", 1.5, data={"a": 1}) + odd.rstrip(b"\n") + b"\n" + line("r1", 2, "metrics", 2, data={"b": 2})
+    )
+
+    found = list(points_and_events(Lines(tmp_path, "log", 0, whole, selection(filter))))
+
+    assert json.dumps(list(map(_told, found)), default=repr) == json.dumps(_events(whole), default=repr)
+
+
+def _events(lines: bytes) -> list[object]:
+    found = []
+    for one in lines.splitlines():
+        try:
+            found.append(_told(event_from_line(one, "log")))
+        except BadLine:
+            continue
+    return found
+
+
+def _told(one: object) -> list[object]:
+    if isinstance(one, Points):
+        return [one.run, one.time_us, one.step, one.prefix, dict(one.data)]
+    if one.type == "metrics" and isinstance(one.data, dict):
+        return [one.run, microseconds(one.time), one.step, f"{one.name}/" if one.name else "", one.data]
+    return [one.run, microseconds(one.time), one.type, one.data]
