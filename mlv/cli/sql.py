@@ -12,6 +12,8 @@ from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
 from mlv.query.structs import distinct
 
+_PLAN = ["explain_key", "explain_value"]
+
 
 def run(root: Path, query: str, *, as_json: bool, as_csv: bool) -> None:
     """Print what a query gives.
@@ -28,6 +30,9 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool) -> None:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)
         writer.writerows(result.rows())
+        return
+    if result.columns == _PLAN and not as_json:
+        print(*(plan for _, plan in result.rows()), sep="\n")
         return
     columns = distinct(result.columns)
     show_columns([dict(zip(columns, row, strict=True)) for row in result.rows()], columns, as_json)

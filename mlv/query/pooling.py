@@ -9,6 +9,7 @@ from mlv.errors import InvalidArgument
 from mlv.query import families, frames, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
+from mlv.query.known import refuse_unknown_stream
 from mlv.query.packages import package
 
 
@@ -61,12 +62,15 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
     parts, known = [], dict[str, None]()
+    folders = []
     for digest in digests:
+        folders.append(digest.path)
         found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
         found.insert(0, "exp", digest.id)
         found.insert(1, "exp_name", digest.name)
         parts.append(found)
     if parts:
+        refuse_unknown_stream(folders, stream)
         frames.refuse_unknown(pattern, wanted, known)
     # A frame without rows has columns of no type, which would change those of the others.
     parts = [found for found in parts if len(found)] or parts[:1]

@@ -13,7 +13,7 @@ from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.query import columns
 from mlv.query.digest import Digest
 from mlv.query.packages import package
-from mlv.query.patterns import name_matcher
+from mlv.query.patterns import NamePattern, name_matcher
 
 STEP = "step"
 
@@ -36,7 +36,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
 
     Args:
         digests: The experiments.
-        wanted: Names, or patterns over names; None takes all.
+        wanted: Names, or patterns over names, of which those with stars may match none; None takes all.
         x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
 
     Raises:
@@ -68,7 +68,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     _check_all_found(patterns, seen)
     if names and not has_numbers:
         raise InvalidArgument(f"no value of {', '.join(map(repr, sorted(names)[:5]))} is a number", metrics=wanted)
-    if seen and x is not None and not any(len(part[0]) for part in parts):
+    if names and x is not None and not any(len(part[0]) for part in parts):
         raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
     joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]
     return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3])
@@ -84,8 +84,7 @@ def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
 def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> None:
     names = sorted(seen)
     for pattern in patterns or ():
-        matches = name_matcher(pattern)
-        if not any(map(matches, names)):
+        if NamePattern(pattern).names_one and not any(map(name_matcher(pattern), names)):
             raise unknown_metric(pattern, names)
 
 

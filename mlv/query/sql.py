@@ -15,6 +15,7 @@ from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
+from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
 from mlv.store import layout
@@ -24,6 +25,8 @@ _GIT = ("commit", "branch", "dirty", "message", "date")
 _MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
 _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
 """A query sees the views, and no variables of Python; nothing is fetched from the network."""
+_LOCKS = ("enable_external_access = false", "lock_configuration = true")
+"""Nor does it see files, or write them."""
 _NAMES_TOLD = 3
 _LONGEST = 400
 
@@ -70,7 +73,7 @@ def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
     """Run a query over the views; only those that it names are read.
 
     Args:
-        text: A select.
+        text: One statement that reads; it sees the views, and no files.
         digests: Gives the experiments; it is told whether their metrics are wanted.
 
     Raises:
@@ -97,7 +100,9 @@ def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
     table = experiments(digests)
     session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
     # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
-    found = session.run(f"select _row from experiments where ({predicate}\n)", predicate)  # noqa: S608 - the user's own
+    text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
+    session.parsed(text, predicate)
+    found = session.run(text, predicate)
     rows = set(found.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
 
@@ -118,12 +123,29 @@ class _Session:
         self._known: set[str] = set()
 
     def views_in(self, text: str) -> list[str]:
-        """The views that a query names."""
+        """The views that a query names; all, where it asks for their names."""
+        statements = self.parsed(text)
+        if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
+            return list(VIEWS)
         try:
-            named = {name.lower() for name in self._connection.get_table_names(text)}
+            found = re.findall(r"\w+", text) if is_pivot(statements) else self._connection.get_table_names(text)
         except self._duckdb.Error as error:
             raise self._translated(error, text) from None
+        named = {name.lower() for name in found}
         return [name for name in VIEWS if name in named]
+
+    def parsed(self, text: str, shown: str | None = None) -> list[Any]:
+        """What DuckDB makes of a query.
+
+        Raises:
+            QueryFailed: It is not one statement that reads.
+        """
+        try:
+            statements = list(self._connection.extract_statements(text))
+        except self._duckdb.Error as error:
+            raise self._translated(error, shown or text) from None
+        refuse_unless_reading(statements, shown or text)
+        return statements
 
     def register(self, name: str, table: Any) -> None:
         self._connection.register(name, table)
@@ -131,6 +153,8 @@ class _Session:
 
     def run(self, text: str, shown: str | None = None) -> Any:
         """The table that a query gives."""
+        for setting in _LOCKS:
+            self._connection.execute(f"set {setting}")
         try:
             relation = self._connection.sql(text)
             if relation is None:
@@ -148,6 +172,8 @@ class _Session:
     def _hint(self, said: str, text: str) -> str:
         """Names that are close to the one that is not there."""
         unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
+        if "Permission Error" in said:
+            return f". A query sees {', '.join(VIEWS)}, and no files: those are for DuckDB itself"
         if unknown is None and "STRUCT(" in said:
             return ". Of a metric give one number, such as metrics.acc.max"
         if unknown is None and "type VARCHAR and type" in said:
