@@ -120,6 +120,17 @@ def test_plot_into_a_file(command, several, tmp_path, name, begin):
     assert (tmp_path / name).read_bytes().startswith(begin)
 
 
+def test_lines_without_colours(command, several):
+    """Where there are no colours, letters tell the lines, below the axes where they hide nothing."""
+    pytest.importorskip("plotext")
+
+    shown = command("plot", "runs", "--metric", "loss", "--by", "seed", "--over", "model").stdout
+
+    assert shown.splitlines()[-2:] == ["a seed=0", "b seed=1 (1, 1 diverged)"]
+    axes = shown.partition("┐")[2].partition("└")[0]
+    assert {"a", "b"} <= set(axes)
+
+
 def test_plot_in_the_terminal(command, several):
     """A plot in the terminal has a title, axes, and a legend that counts the seeds."""
     pytest.importorskip("plotext")
@@ -129,5 +140,5 @@ def test_plot_in_the_terminal(command, several):
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.split()[0] == "loss"
     assert "(2, 1 diverged)" in shown.stdout
-    assert shown.stdout.split()[-1] == "step"
+    assert shown.stdout.splitlines()[-2].split() == ["step"]
     assert all(len(line) <= 100 for line in shown.stdout.splitlines())

@@ -67,6 +67,19 @@ def test_what_is_missing_is_counted(make, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_pattern_that_matches_nothing(make, tmp_path):
+    """A pattern with stars may match nothing: no rows, with the columns of any other answer."""
+    make("a", {"seed": 1}, [1.0])
+    found = mlv.find(tmp_path)
+
+    nothing, all_of_it = found.aggregate(metrics="val/*"), found.aggregate()
+
+    assert len(nothing) == 0
+    assert list(nothing.columns) == list(all_of_it.columns)
+    assert list(found.history("val/*").columns) == ["exp", "exp_name", "step", "time"]
+    assert len(found.paired(found, found, metrics="val/*")) == 0
+
+
 def test_last_values(make, tmp_path):
     """Without an x the last values are pooled."""
     make("a", {"seed": 1}, [1.0, 2.0])
@@ -193,6 +206,8 @@ def test_history_of_all(make, tmp_path):
     assert table(found.history(keys=["acc"], wide=False), "exp_name", "name", "value") == [("b", "acc", 3.0)]
     with pytest.raises(mlv.UnknownMetric):
         found.history(keys=["los"])
+    with pytest.raises(mlv.InvalidArgument, match="stream='lgo': nobody logged into such a stream; did you mean 'log'"):
+        found.history(stream="lgo")
 
 
 def test_plot(make, tmp_path):
