@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from mlv.cli.chosen import show_columns
-from mlv.cli.screen import progress
+from mlv.cli.screen import progress, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
 from mlv.query.structs import distinct
@@ -26,6 +26,8 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool) -> None:
     if as_json and as_csv:
         raise InvalidArgument("--json and --csv together: give one of them")
     result = find(root).watched(progress).sql(query)
+    for hole in result.skipped:
+        say(f"passed over {hole}")
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)

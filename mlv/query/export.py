@@ -27,6 +27,7 @@ def export(digests: Sequence[Digest], to: str, out: Path, watched: Iterable[Dige
     """Write a folder that appears whole or not at all: `experiments`, `runs`, `events` (without metrics), `files`, `metrics`.
 
     Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
+    Where damaged lines were passed over, `skipped.txt` names them.
 
     Returns:
         The names in the folder.
@@ -59,8 +60,11 @@ def _write_all(digests: Sequence[Digest], to: str, folder: Path, watched: Iterab
     experiments = sql.experiments(digests) if to == "parquet" else _flat(digests)
     write(iter([experiments]), folder / f"experiments.{to}")
     write(iter([sql.runs(digests)]), folder / f"runs.{to}")
-    write((_without_metrics(sql.events([digest])) for digest in digests), folder / f"events.{to}")
-    write((sql.files([digest]) for digest in digests), folder / f"files.{to}")
+    skipped: list[str] = []
+    write((_without_metrics(sql.events([digest], skipped)) for digest in digests), folder / f"events.{to}")
+    write((sql.files([digest], skipped) for digest in digests), folder / f"files.{to}")
+    if skipped:
+        (folder / "skipped.txt").write_text("".join(f"{hole}\n" for hole in dict.fromkeys(skipped)))
     if to == "parquet" and len(digests) > 1:
         for digest in watched:
             place = folder / "metrics" / f"exp={digest.id}"

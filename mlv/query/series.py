@@ -14,6 +14,7 @@ from mlv.query import columns
 from mlv.query.digest import Digest
 from mlv.query.packages import package
 from mlv.query.patterns import NamePattern, name_matcher
+from mlv.store.streams import Skipped
 
 STEP = "step"
 
@@ -29,6 +30,8 @@ class Values:
     """Place in `metrics`."""
     x: Any
     value: Any
+    skipped: list[str]
+    """Damaged lines that were passed over."""
 
 
 def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str | None) -> Values:
@@ -52,8 +55,11 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     parts: list[tuple[Any, ...]] = []
     seen: set[str] = set()
     has_numbers = False
+    skipped: list[str] = []
     for member, digest in enumerate(digests):
-        table = columns.metrics(digest.path)
+        holes: list[Skipped] = []
+        table = columns.metrics(digest.path, skipped=holes)
+        skipped += [f"{digest.path}/{hole}" for hole in holes]
         codes, own = _coded(np, table.column("name"))
         seen.update(own)
         numbers = np.array([names.setdefault(name, len(names)) if is_wanted(name) else -1 for name in own], np.int64)
@@ -71,7 +77,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     if names and x is not None and not any(len(part[0]) for part in parts):
         raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
     joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]
-    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3])
+    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3], skipped)
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:

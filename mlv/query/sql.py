@@ -6,11 +6,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG, BadLine, event_from_line
+from mlv.encoding import TAG
 from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
@@ -19,7 +20,8 @@ from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
 from mlv.store import layout
-from mlv.store.reading import Lines
+from mlv.store.reading import Lines, looks_whole
+from mlv.store.streams import Skipped
 
 _GIT = ("commit", "branch", "dirty", "message", "date")
 _MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
@@ -34,8 +36,10 @@ _LONGEST = 400
 class Result:
     """What a query gave, as an Arrow table; anything that speaks Arrow can take it as it is: `polars.DataFrame(result)`."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, skipped: Iterable[str] = ()) -> None:
         self._table = table
+        self.skipped = list(dict.fromkeys(skipped))
+        """Damaged lines that were passed over, with their files and byte ranges."""
 
     @property
     def columns(self) -> list[str]:
@@ -84,9 +88,10 @@ def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
     session = _Session()
     names = session.views_in(text)
     found = digests("experiments" in names) if names else []
+    skipped: list[str] = []
     for name in names:
-        session.register(name, VIEWS[name](found))
-    return Result(session.run(text))
+        session.register(name, VIEWS[name](found, skipped))
+    return Result(session.run(text), skipped)
 
 
 def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
@@ -267,11 +272,14 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
         yield from _with_children(view.children)
 
 
-def events(digests: Sequence[Digest]) -> Any:
-    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there."""
+def events(digests: Sequence[Digest], skipped: list[str]) -> Any:
+    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there.
+
+    Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
+    """
     cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
     for digest in digests:
-        for stream, fields, when in _lines(digest):
+        for stream, fields, when in _lines(digest, skipped):
             step = fields.get("step")
             row = (
                 digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
@@ -286,24 +294,26 @@ def events(digests: Sequence[Digest]) -> Any:
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
 
 
-def metrics(digests: Sequence[Digest]) -> Any:
+def metrics(digests: Sequence[Digest], skipped: list[str]) -> Any:
     """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
     from mlv.query import columns  # starts threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
-        found = columns.metrics(digest.path)
+        holes: list[Skipped] = []
+        found = columns.metrics(digest.path, skipped=holes)
+        skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
     return pa.concat_tables(parts)
 
 
-def files(digests: Sequence[Digest]) -> Any:
+def files(digests: Sequence[Digest], skipped: list[str]) -> Any:
     """A row per reference to a file in an event, in the order of the files."""
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
-        for stream, fields, when in _lines(digest, containing=b'"_mlv":"file"'):
+        for stream, fields, when in _lines(digest, skipped, containing=b'"_mlv":"file"'):
             for place, reference in _references(fields.get("data"), ""):
                 step, size = fields.get("step"), reference.get("size")
                 row = (
@@ -334,18 +344,22 @@ def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]
             yield from _references(value, f"{place}[{position}]")
 
 
-def _lines(digest: Digest, containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
+def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
     """Stream, fields and time of the lines that are whole events."""
     lines = Lines(digest.path, layout.streams_in(digest.path))
     for stream in lines.streams:
-        for _, line in lines.raw(stream):
-            if containing not in line:
+        for start, line in lines.raw(stream):
+            if containing not in line and looks_whole(line):
                 continue
-            try:
-                event_time = event_from_line(line, stream).time
-                yield layout.logical_stream(stream), orjson.loads(line), event_time
-            except BadLine:
-                continue
+            event = lines.event(stream, start, line)
+            if event is not None and containing in line:
+                yield layout.logical_stream(stream), orjson.loads(line), event.time
+    skipped += told(digest.path, lines.skipped)
+
+
+def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
+    """Damaged lines as texts, with the file that each stands in."""
+    return [f"{folder}/{hole}" for hole in holes]
 
 
 def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -380,9 +394,9 @@ def _moments(values: Iterable[datetime | None]) -> Any:
     return pa.array(list(values), pa.timestamp("us", tz="UTC"))
 
 
-VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {
-    "experiments": experiments,
-    "runs": runs,
+VIEWS: dict[str, Callable[[Sequence[Digest], list[str]], Any]] = {
+    "experiments": lambda digests, _: experiments(digests),
+    "runs": lambda digests, _: runs(digests),
     "events": events,
     "metrics": metrics,
     "files": files,
