@@ -193,7 +193,7 @@ class Experiments:
             MissingExtra: duckdb or pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return sql.query(query, self._some)
+        return sql.query(query, self._some, self._shown)
 
     def export(self, to: str, out: str | os.PathLike[str]) -> list[str]:
         """Write files for other tools into a new folder, which appears whole or not at all.
@@ -216,7 +216,7 @@ class Experiments:
         from mlv.query import export
 
         found = self._some(metrics=True)
-        return export.export(found, to, checked_path(out, "out"), self._shown(found))
+        return export.export(found, to, checked_path(out, "out"), self._shown)
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
         """What differs between two experiments, by section (`params git packages machine metrics`) and name.
@@ -357,7 +357,7 @@ class Experiments:
     def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
         """The experiments, while a long reading is watched."""
         by_path = {digest.path: digest for digest in digests}
-        return (by_path[path] for path in self._watch(list(by_path), "reading metrics"))
+        return (by_path[path] for path in self._watch(list(by_path), "reading logs"))
 
     def _parent_of(self, digest: Digest) -> Digest | None:
         return self._reader.parent(self._root, digest)

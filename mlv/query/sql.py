@@ -73,12 +73,15 @@ class Result:
         return f"<Result of {len(self)} rows: {', '.join(self.columns)}>"
 
 
-def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
+def query(
+    text: str, digests: Callable[[bool], Sequence[Digest]], watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter
+) -> Result:
     """Run a query over the views; only those that it names are read.
 
     Args:
         text: One statement that reads; it sees the views, and no files.
         digests: Gives the experiments; it is told whether their metrics are wanted.
+        watch: Goes through them while their lines are read, and may show how far it is.
 
     Raises:
         QueryFailed: DuckDB does not accept it, or it gives no table.
@@ -90,7 +93,7 @@ def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
     found = digests("experiments" in names) if names else []
     skipped: list[str] = []
     for name in names:
-        session.register(name, VIEWS[name](found, skipped))
+        session.register(name, VIEWS[name](found) if name in VIEWS else LONG_VIEWS[name](watch(found), skipped))
     return Result(session.run(text), skipped)
 
 
@@ -131,13 +134,13 @@ class _Session:
         """The views that a query names; all, where it asks for their names."""
         statements = self.parsed(text)
         if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
-            return list(VIEWS)
+            return list(_NAMES)
         try:
             found = re.findall(r"\w+", text) if is_pivot(statements) else self._connection.get_table_names(text)
         except self._duckdb.Error as error:
             raise self._translated(error, text) from None
         named = {name.lower() for name in found}
-        return [name for name in VIEWS if name in named]
+        return [name for name in _NAMES if name in named]
 
     def parsed(self, text: str, shown: str | None = None) -> list[Any]:
         """What DuckDB makes of a query.
@@ -178,7 +181,7 @@ class _Session:
         """Names that are close to the one that is not there."""
         unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
         if "Permission Error" in said:
-            return f". A query sees {', '.join(VIEWS)}, and no files: those are for DuckDB itself"
+            return f". A query sees {', '.join(_NAMES)}, and no files: those are for DuckDB itself"
         if unknown is None and "STRUCT(" in said:
             return ". Of a metric give one number, such as metrics.acc.max"
         if unknown is None and "type VARCHAR and type" in said:
@@ -187,7 +190,7 @@ class _Session:
             is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
         wanted = unknown[1].lower()
-        names = sorted(self._known | set(VIEWS))
+        names = sorted(self._known | set(_NAMES))
         ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
         close = [*get_close_matches(wanted, names, cutoff=0.6)]
         close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
@@ -272,7 +275,7 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
         yield from _with_children(view.children)
 
 
-def events(digests: Sequence[Digest], skipped: list[str]) -> Any:
+def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there.
 
     Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
@@ -294,7 +297,7 @@ def events(digests: Sequence[Digest], skipped: list[str]) -> Any:
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
 
 
-def metrics(digests: Sequence[Digest], skipped: list[str]) -> Any:
+def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
     from mlv.query import columns  # starts threads: not for what `import mlv` imports
 
@@ -309,7 +312,7 @@ def metrics(digests: Sequence[Digest], skipped: list[str]) -> Any:
     return pa.concat_tables(parts)
 
 
-def files(digests: Sequence[Digest], skipped: list[str]) -> Any:
+def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """A row per reference to a file in an event, in the order of the files."""
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
@@ -394,11 +397,8 @@ def _moments(values: Iterable[datetime | None]) -> Any:
     return pa.array(list(values), pa.timestamp("us", tz="UTC"))
 
 
-VIEWS: dict[str, Callable[[Sequence[Digest], list[str]], Any]] = {
-    "experiments": lambda digests, _: experiments(digests),
-    "runs": lambda digests, _: runs(digests),
-    "events": events,
-    "metrics": metrics,
-    "files": files,
-}
-"""Each view, and what reads it."""
+VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {"experiments": experiments, "runs": runs}
+"""Views of what is known of each experiment, and what makes them."""
+LONG_VIEWS: dict[str, Callable[[Iterable[Digest], list[str]], Any]] = {"events": events, "metrics": metrics, "files": files}
+"""Views for which the logs are read line by line."""
+_NAMES = (*VIEWS, *LONG_VIEWS)

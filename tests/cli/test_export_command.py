@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,10 @@ def test_csv(command, several, tmp_path):
     with open(tmp_path / "out" / "experiments.csv", newline="") as file:
         experiments = list(csv.DictReader(file))
     assert [(row["params.model.size"], row["metrics.loss.min"]) for row in experiments] == [("3", "0.5"), ("3", "2")]
+    created = mlv.Exp.open(several / "s0").meta["created"]
+    assert datetime.fromisoformat(experiments[0]["created"].replace("Z", "+00:00")) == datetime.fromisoformat(
+        created.replace("Z", "+00:00")
+    )
 
 
 def test_json_lines_of_one(command, several, tmp_path):
@@ -70,6 +75,8 @@ def test_json_lines_of_one(command, several, tmp_path):
     assert [(row["step"], row.get("value"), row.get("nonfinite"), row["at"]) for row in rows("metrics.jsonl")] == [
         (0, 2.0, None, {"epoch": 0}), (1, None, "nan", {"epoch": 1}),
     ]  # fmt: skip
+    assert rows("experiments.jsonl")[0]["created"] == mlv.Exp.open(several / "s1").meta["created"]
+    assert all(row["time"].endswith("Z") for row in rows("events.jsonl"))
     assert [row["data"] for row in rows("events.jsonl") if row["type"] == "event"] == [{"mb": 3}]
     assert [row["path"] for row in rows("files.jsonl")] == ["files/notes.txt"]
 
