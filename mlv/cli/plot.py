@@ -44,6 +44,7 @@ def run(
     """
     found = of_folders(root.absolute(), folders).watched(progress)
     if out is None:
+        package("plotext", "plot")  # first, as its extra brings all that is needed
         for metric in metrics:
             _show(found.lines(metric, x, by, over), metric, x)
         return

@@ -327,6 +327,7 @@ class Experiments:
         """
         from mlv.query import drawing
 
+        drawing.check_installed()
         lines = self.lines(metric, x, by, over)
         return drawing.draw(drawing.new_axes() if ax is None else ax, lines, metric, x)
 

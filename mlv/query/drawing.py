@@ -42,6 +42,15 @@ def _colours(count: int) -> list[Any]:
     return [colormaps["viridis"](place / (count - 1)) for place in range(count)]
 
 
+def check_installed() -> None:
+    """Say at once which extra brings all that a plot needs.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    package("matplotlib", "plot")
+
+
 def new_axes() -> Any:
     """Axes of a new figure, shown as figures are in this session."""
     return package("matplotlib.pyplot", "plot").subplots(figsize=(7, 4.2), layout="constrained")[1]

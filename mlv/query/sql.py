@@ -136,10 +136,13 @@ class _Session:
         if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
             return list(_NAMES)
         try:
-            found = re.findall(r"\w+", text) if is_pivot(statements) else self._connection.get_table_names(text)
+            found = () if is_pivot(statements) else self._connection.get_table_names(text)
+        except self._duckdb.CatalogException:
+            found = ()  # older ones look for the table that a `describe` names
         except self._duckdb.Error as error:
             raise self._translated(error, text) from None
-        named = {name.lower() for name in found}
+        # In what cannot be looked into, any word may be a view's name.
+        named = {name.lower() for name in found or re.findall(r"\w+", text)}
         return [name for name in _NAMES if name in named]
 
     def parsed(self, text: str, shown: str | None = None) -> list[Any]:

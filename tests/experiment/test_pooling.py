@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -208,6 +209,16 @@ def test_history_of_all(make, tmp_path):
         found.history(keys=["los"])
     with pytest.raises(mlv.InvalidArgument, match="stream='lgo': nobody logged into such a stream; did you mean 'log'"):
         found.history(stream="lgo")
+
+
+def test_a_plot_without_the_extra(make, tmp_path, monkeypatch):
+    """The extra that is named brings all that a plot needs."""
+    make("a", {}, [1.0])
+    for package in ("numpy", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[plot\]"):
+        mlv.find(tmp_path).plot("loss")
 
 
 def test_plot(make, tmp_path):
