@@ -241,7 +241,7 @@ class Experiments:
         over: str | Iterable[str] = "seed",
         metrics: str | Iterable[str] | None = None,
         x: str | None = "step",
-        stats: Sequence[str] = STATS,
+        stats: str | Iterable[str] = STATS,
         ci: float | None = 0.95,
     ) -> Any:
         """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
@@ -267,7 +267,7 @@ class Experiments:
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
         found = self.digests()
-        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown(found))
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, stats, ci, self._shown(found))
 
     def paired(
         self,
@@ -277,7 +277,7 @@ class Experiments:
         *,
         metrics: str | Iterable[str] | None = None,
         x: str | None = None,
-        stats: Sequence[str] = ("mean", "std"),
+        stats: str | Iterable[str] = ("mean", "std"),
         ci: float | None = 0.95,
     ) -> Any:
         """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
@@ -300,7 +300,7 @@ class Experiments:
         from mlv.query import pooling
 
         sides = [self._side(side) for side in (a, b)]
-        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, tuple(stats), ci)
+        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed", *, ax: Any = None

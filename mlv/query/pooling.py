@@ -19,7 +19,7 @@ def aggregate(
     over: str | Iterable[str],
     metrics: str | Iterable[str] | None,
     x: str | None,
-    stats: Sequence[str],
+    stats: str | Iterable[str],
     ci: float | None,
     read: Iterable[Digest] | None = None,
 ) -> Any:
@@ -93,7 +93,7 @@ def paired(
     over: str | Iterable[str],
     metrics: str | Iterable[str] | None,
     x: str | None,
-    stats: Sequence[str],
+    stats: str | Iterable[str],
     ci: float | None,
 ) -> Any:
     """As `Experiments.paired`."""

@@ -12,6 +12,7 @@ import orjson
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.query import columns
 from mlv.query.digest import Digest
+from mlv.query.families import texts
 from mlv.query.packages import package
 from mlv.query.patterns import NamePattern, name_matcher
 from mlv.store.streams import Skipped
@@ -49,7 +50,9 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         MissingExtra: pyarrow is not installed.
     """
     np = package("numpy")
-    patterns = None if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    patterns = None if wanted is None else texts(wanted)
+    if patterns is None and wanted is not None:
+        raise InvalidArgument(f"metrics={wanted!r}: give names, or patterns over names, such as 'train/*'", metrics=wanted)
     is_wanted = _matcher(patterns)
     names: dict[str, int] = {}
     parts: list[tuple[Any, ...]] = []
@@ -91,7 +94,7 @@ def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> Non
     names = sorted(seen)
     for pattern in patterns or ():
         if NamePattern(pattern).names_one and not any(map(name_matcher(pattern), names)):
-            raise unknown_metric(pattern, names)
+            raise unknown_metric(pattern.replace("{{", "{").replace("}}", "}"), names)
 
 
 def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:

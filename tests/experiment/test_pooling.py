@@ -86,7 +86,7 @@ def test_last_values(make, tmp_path):
     make("a", {"seed": 1}, [1.0, 2.0])
     make("b", {"seed": 2}, [1.0, 2.0, 4.0])
 
-    assert table(mlv.find(tmp_path).aggregate(x=None), "metric", "count", "mean") == [("loss", 2, 3.0)]
+    assert table(mlv.find(tmp_path).aggregate(x=None, stats="mean"), "metric", "count", "mean") == [("loss", 2, 3.0)]
 
 
 def test_a_coordinate_as_x(tmp_path, inline):
@@ -158,6 +158,12 @@ def test_sides(make, tmp_path):
         (lambda found: found.aggregate(metrics="los"), "nobody logged a metric 'los'; did you mean 'loss'"),
         (lambda found: found.aggregate(over="lrr"), "over='lrr': no experiment has such a param; did you mean lr"),
         (lambda found: found.aggregate(over=[3]), "over has 3"),
+        (lambda found: found.aggregate(over=None), "over=None: give names"),
+        (lambda found: found.aggregate(metrics=3), "metrics=3: give names"),
+        (lambda found: found.aggregate(metrics="{{"), "nobody logged a metric '{'; there are: loss"),
+        (lambda found: found.aggregate(stats=3), "stats has 3: give some of mean"),
+        (lambda found: found.aggregate(ci="wide"), "ci='wide': give a number between 0 and 1"),
+        (lambda found: found.lines("loss", by=3), "by=3: no experiment has such a param"),
         (lambda found: found.aggregate(x="epoch"), "x='epoch': none of these metrics has such a coordinate"),
         (lambda found: found.paired({"lr": 1}, {"lr": 5}), "b has no experiments"),
         (lambda found: found.paired({"lr": 1}, {"lr": 2}), "no seed in common"),
