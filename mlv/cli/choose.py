@@ -18,16 +18,21 @@ _MOST_NAMED = 8
 def experiment(word: str, root: Path) -> Path:
     """The folder of the experiment that a word means.
 
-    It may be a path (of the folder, or of anything in it), the beginning of an ID (four digits or more) or the name of an
+    It may be a path (of the folder, or of a file in it), the beginning of an ID (four digits or more) or the name of an
     experiment at or below the root; a name may have the names of folders above it, as in `squeeze/subexp_1`.
 
     Raises:
-        NotAnExperiment: None is meant; names that are close are told.
+        NotAnExperiment: None is meant, or a folder in one; names that are close are told.
         InvalidArgument: Several are meant; they are listed.
     """
     path = Path(word).absolute()
     if path.exists() and (found := _at(path)) is not None:
-        return Path(os.path.relpath(found)) if not os.path.isabs(word) else found
+        shown = Path(os.path.relpath(found)) if not os.path.isabs(word) else found
+        if path.is_dir() and found != path:
+            raise NotAnExperiment(
+                f"{word!r} is no experiment, but a folder in one: give {str(shown)!r}{_below(path)}", path=word
+            )
+        return shown
     folders = list(layout.walk(checked_root(root)))
     meant = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
     if len(meant) == 1:
@@ -36,11 +41,13 @@ def experiment(word: str, root: Path) -> Path:
         raise InvalidArgument(
             f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path, or more of the ID", word=word
         )
+    if path.is_dir() and next(layout.walk(path), None) is not None:
+        raise NotAnExperiment(f"{word!r} is no experiment, but holds some: `mlv ls {word}` lists them", path=word)
     raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
 
 
 def experiments(words: Iterable[str], root: Path) -> list[Path]:
-    """The folders of the experiments that words mean; a folder that is in none stands for all below it.
+    """The folders of the experiments that words mean; a folder that is none stands for all below it.
 
     Raises:
         NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
@@ -48,12 +55,12 @@ def experiments(words: Iterable[str], root: Path) -> list[Path]:
     found: list[Path] = []
     for word in words:
         path = Path(word)
-        if path.is_dir() and _at(path.absolute()) is None:
+        if path.is_dir() and _at(path.absolute()) != path.absolute():
             below = list(layout.walk(path))
-            if not below:
+            if not below and _at(path.absolute()) is None:
                 text = f"no experiments at or below {word!r}: give the folder that was the savedir"
                 raise NotAnExperiment(text, path=word)
-            found += below
+            found += below or [experiment(word, root)]
         else:
             found.append(experiment(word, root))
     return found
@@ -76,6 +83,12 @@ def _at(path: Path) -> Path | None:
     if layout.is_experiment(path) or (path.is_dir() and layout.streams_in(path)):
         return path
     return layout.enclosing_experiment(path)
+
+
+def _below(folder: Path) -> str:
+    """Says which experiments are below a folder."""
+    found = [Path(os.path.relpath(one)) for one in layout.walk(folder)]
+    return f", or one of those below, {_listed(found)}" if found else ""
 
 
 def _is_named(folder: Path, word: str) -> bool:

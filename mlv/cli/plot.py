@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import words
-from mlv.cli.screen import Screen, progress, say
+from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import Experiments, of_folders
 from mlv.query import drawing
@@ -20,7 +20,9 @@ from mlv.query.packages import package
 
 _FORMATS = ("png", "svg", "pdf", "html")
 _HEIGHT, _WIDEST = 20, 160
-_COLOURS = ("blue", "orange", "green", "red", "magenta", "cyan", "yellow", "white")
+_COLOURS = ("blue", "green", "red", "magenta", "cyan", "yellow")
+"""Those that both plotext and rich know by these names."""
+_LETTERS, _BLOCK = "abcdefghijklmnopqrstuvwxyz", "\u259a"
 _ELSEWHERE = 100
 
 
@@ -42,6 +44,7 @@ def run(
     """
     found = of_folders(root.absolute(), folders).watched(progress)
     if out is None:
+        package("plotext", "plot")  # first, as its extra brings all that is needed
         for metric in metrics:
             _show(found.lines(metric, x, by, over), metric, x)
         return
@@ -81,17 +84,27 @@ def _show(lines: Sequence[Line], metric: str, x: str) -> None:
     figure = plotext.figure
     figure.clear()
     groups = list(dict.fromkeys(line.group for line in lines))
+    is_told_by_colour = screen.is_terminal and len(groups) <= len(_COLOURS)
+    legend = []
     for line in lines:
-        colour = _COLOURS[groups.index(line.group) % len(_COLOURS)]
+        number = groups.index(line.group)
+        colour = _COLOURS[number % len(_COLOURS)]
+        mark = "hd" if is_told_by_colour or len(groups) == 1 else _LETTERS[number % len(_LETTERS)]
         if line.members > 1:
             for edge in (line.low, line.high):
                 figure.draw(figure.signal(*_finite(line.x, edge), marker=plotext.marker("·", colour)))
-        signal = figure.signal(*_finite(line.x, line.middle), marker=plotext.marker("hd", colour)).lines()
-        figure.draw(signal.label(words.printable(line.title)) if line.title else signal)
+        figure.draw(figure.signal(*_finite(line.x, line.middle), marker=plotext.marker(mark, colour)).lines())
+        legend.append(styled(f"{_BLOCK if mark == 'hd' else mark} {words.printable(line.title)}", colour))
+    figure.theme("simple")  # the terminal's own background
     figure.title(words.printable(metric))
     figure.label(words.printable(x), "x")
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
-    sys.stdout.write(figure.build().string(colorless=not screen.is_terminal).rstrip("\n") + "\n")
+    drawn = figure.build().string(colorless=not screen.is_terminal).splitlines()
+    sys.stdout.write("".join(f"{row.rstrip()}\n" for row in drawn))
+    sys.stdout.flush()
+    for line, entry in zip(lines, legend, strict=True):
+        if line.title:
+            screen.show(entry)  # below the axes, where it hides no line
 
 
 def _finite(x: Any, y: Any) -> tuple[list[float], list[float]]:

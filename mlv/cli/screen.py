@@ -8,9 +8,8 @@ import os
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from datetime import date, datetime
-from time import monotonic
+from threading import Timer
 from typing import Any, TypeVar
 
 from rich.console import Console, RenderableType
@@ -60,15 +59,21 @@ def progress(items: Sequence[T], what: str) -> Iterator[T]:
         return
     from rich.progress import Progress  # what few commands need, and seldom
 
-    began = monotonic()
-    with ExitStack() as stack:
-        bar = Progress(console=Console(stderr=True), transient=True)
-        task = bar.add_task(what, total=len(items))
+    bar = Progress(console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=len(items))
+    # From another thread: one long log may take all the time there is.
+    patience = Timer(_PATIENCE_S, bar.start)
+    patience.daemon = True
+    patience.start()
+    try:
         for item in items:
             yield item
             bar.advance(task)
-            if not bar.live.is_started and monotonic() - began > _PATIENCE_S:
-                stack.enter_context(bar)
+    finally:
+        patience.cancel()
+        patience.join()
+        if bar.live.is_started:
+            bar.stop()
 
 
 def print_json(data: Any) -> None:

@@ -15,6 +15,7 @@ from mlv.cli.screen import Screen, joined, styled
 from mlv.events import Event
 from mlv.experiment import identity
 from mlv.projections import lines
+from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.latest import Found, Tail
 from mlv.query.one import latest_status
 from mlv.query.surroundings import surroundings
@@ -35,8 +36,12 @@ def run(
     Raises:
         NotAnExperiment: There is no readable meta.json.
         InvalidPattern: The pattern over names cannot be read.
+        InvalidArgument: There is no such type, or no such stream.
     """
     meta = identity.read_meta(folder)
+    refuse_unknown_types(folder, types)
+    if not follow:
+        refuse_unknown_stream([folder], stream)
     tail = Tail(folder, types=types, without=() if types else HOUSEKEEPING_TYPES, name=name, stream=stream)
     show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):

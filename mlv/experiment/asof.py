@@ -15,6 +15,7 @@ from mlv.frozen import FrozenDict, frozen
 from mlv.portfolio import Kept
 from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
+from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
 from mlv.query.points import Cut
 from mlv.query.summary import Summary, fast_summary, summary
@@ -48,6 +49,7 @@ class AsOf:
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
     ) -> pandas.DataFrame:
         """As `Exp.history`."""
+        refuse_unknown_stream([self._folder], stream)
         return frames.history(self._folder, pattern, keys=keys, stream=stream, wide=wide, cut=self._moment.last)
 
     def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:

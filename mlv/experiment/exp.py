@@ -277,6 +277,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
         Raises:
             InvalidPattern: The pattern cannot be read.
+            InvalidArgument: There is no such type; or, when they are read, no such stream.
         """
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
         if not follow:

@@ -193,7 +193,7 @@ class Experiments:
             MissingExtra: duckdb or pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return sql.query(query, self._some)
+        return sql.query(query, self._some, self._shown)
 
     def export(self, to: str, out: str | os.PathLike[str]) -> list[str]:
         """Write files for other tools into a new folder, which appears whole or not at all.
@@ -216,7 +216,7 @@ class Experiments:
         from mlv.query import export
 
         found = self._some(metrics=True)
-        return export.export(found, to, checked_path(out, "out"), self._shown(found))
+        return export.export(found, to, checked_path(out, "out"), self._shown)
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
         """What differs between two experiments, by section (`params git packages machine metrics`) and name.
@@ -241,7 +241,7 @@ class Experiments:
         over: str | Iterable[str] = "seed",
         metrics: str | Iterable[str] | None = None,
         x: str | None = "step",
-        stats: Sequence[str] = STATS,
+        stats: str | Iterable[str] = STATS,
         ci: float | None = 0.95,
     ) -> Any:
         """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
@@ -267,7 +267,7 @@ class Experiments:
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
         found = self.digests()
-        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown(found))
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, stats, ci, self._shown(found))
 
     def paired(
         self,
@@ -277,7 +277,7 @@ class Experiments:
         *,
         metrics: str | Iterable[str] | None = None,
         x: str | None = None,
-        stats: Sequence[str] = ("mean", "std"),
+        stats: str | Iterable[str] = ("mean", "std"),
         ci: float | None = 0.95,
     ) -> Any:
         """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
@@ -300,7 +300,7 @@ class Experiments:
         from mlv.query import pooling
 
         sides = [self._side(side) for side in (a, b)]
-        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, tuple(stats), ci)
+        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed", *, ax: Any = None
@@ -327,6 +327,7 @@ class Experiments:
         """
         from mlv.query import drawing
 
+        drawing.check_installed()
         lines = self.lines(metric, x, by, over)
         return drawing.draw(drawing.new_axes() if ax is None else ax, lines, metric, x)
 
@@ -357,7 +358,7 @@ class Experiments:
     def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
         """The experiments, while a long reading is watched."""
         by_path = {digest.path: digest for digest in digests}
-        return (by_path[path] for path in self._watch(list(by_path), "reading metrics"))
+        return (by_path[path] for path in self._watch(list(by_path), "reading logs"))
 
     def _parent_of(self, digest: Digest) -> Digest | None:
         return self._reader.parent(self._root, digest)

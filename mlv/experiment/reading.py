@@ -61,9 +61,11 @@ class Readings:
         Raises:
             InvalidPattern: The pattern cannot be read.
             MissingExtra: pandas or pyarrow is not installed.
-            UnknownMetric: Nobody logged a metric that is named.
+            UnknownMetric: Nobody logged a metric that is named; a pattern with stars or braces may match none.
+            InvalidArgument: There is no such stream.
         """
         self._session.drain(_READ_OWN_WRITES_S)
+        _of("mlv.query.known").refuse_unknown_stream([self._folder], stream)
         found: pandas.DataFrame = _of("mlv.query.frames").history(self._folder, pattern, keys=keys, stream=stream, wide=wide)
         return found
 
@@ -76,6 +78,7 @@ class Readings:
 
         Raises:
             InvalidPattern: The pattern cannot be read.
+            InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
         events = self._events(type, name)

@@ -20,7 +20,9 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str) -> Any:
     for line in lines:
         colour = colours[line.group]
         axes.plot(line.x, line.middle, color=colour, label=line.title, marker="o" if len(line.x) == 1 else None, linewidth=1.6)
-        if line.members > 1:
+        if line.members > 1 and len(line.x) == 1:  # a band of no width would not be seen
+            axes.vlines(line.x, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
+        elif line.members > 1:
             axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
     axes.set_xlabel(x)
     axes.set_ylabel(metric)
@@ -38,6 +40,15 @@ def _colours(count: int) -> list[Any]:
     if count <= _FEW:
         return list(colormaps["tab10"].colors[:count])
     return [colormaps["viridis"](place / (count - 1)) for place in range(count)]
+
+
+def check_installed() -> None:
+    """Say at once which extra brings all that a plot needs.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    package("matplotlib", "plot")
 
 
 def new_axes() -> Any:

@@ -17,16 +17,20 @@ from mlv.query.digest import STATS, Digest
 from mlv.query.packages import package
 from mlv.store.layout import TEMPORARY
 
+Watch = Callable[[Sequence[Digest]], Iterable[Digest]]
+"""Goes through experiments, and may show how far it is."""
 FORMATS = ("csv", "parquet", "jsonl")
 _JSON = ("at", "data", "nonfinite", "text")
 """Columns that hold JSON already."""
 _ROWS_AT_ONCE = 10_000
+_AS_IN_THE_LOG = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
-def export(digests: Sequence[Digest], to: str, out: Path, watched: Iterable[Digest] | None = None) -> list[str]:
+def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter) -> list[str]:
     """Write a folder that appears whole or not at all: `experiments`, `runs`, `events` (without metrics), `files`, `metrics`.
 
     Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
+    Where damaged lines were passed over, `skipped.txt` names them.
 
     Returns:
         The names in the folder.
@@ -44,7 +48,7 @@ def export(digests: Sequence[Digest], to: str, out: Path, watched: Iterable[Dige
     temporary = out.absolute().parent / f"{TEMPORARY}{out.name}-{os.getpid()}"
     temporary.mkdir(parents=True)
     try:
-        _write_all(digests, to, temporary, digests if watched is None else watched)
+        _write_all(digests, to, temporary, watch)
         if out.exists():
             out.rmdir()
         temporary.rename(out)
@@ -54,20 +58,23 @@ def export(digests: Sequence[Digest], to: str, out: Path, watched: Iterable[Dige
     return sorted(os.listdir(out))
 
 
-def _write_all(digests: Sequence[Digest], to: str, folder: Path, watched: Iterable[Digest]) -> None:
+def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch) -> None:
     write = _WRITERS[to]
     experiments = sql.experiments(digests) if to == "parquet" else _flat(digests)
     write(iter([experiments]), folder / f"experiments.{to}")
     write(iter([sql.runs(digests)]), folder / f"runs.{to}")
-    write((_without_metrics(sql.events([digest])) for digest in digests), folder / f"events.{to}")
-    write((sql.files([digest]) for digest in digests), folder / f"files.{to}")
+    skipped: list[str] = []
+    write((_without_metrics(sql.events([digest], skipped)) for digest in watch(digests)), folder / f"events.{to}")
+    write((sql.files([digest], skipped) for digest in watch(digests)), folder / f"files.{to}")
+    if skipped:
+        (folder / "skipped.txt").write_text("".join(f"{hole}\n" for hole in dict.fromkeys(skipped)))
     if to == "parquet" and len(digests) > 1:
-        for digest in watched:
+        for digest in watch(digests):
             place = folder / "metrics" / f"exp={digest.id}"
             place.mkdir(parents=True)
             write(iter([_metrics(digest).drop_columns(["exp"])]), place / "part.parquet")
     else:
-        write(map(_metrics, watched), folder / f"metrics.{to}")
+        write(map(_metrics, watch(digests)), folder / f"metrics.{to}")
 
 
 def _flat(digests: Sequence[Digest]) -> Any:
@@ -119,7 +126,7 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> None:
     with open(path, "wb") as file:
         for found in tables:
             for batch in found.to_batches(max_chunksize=_ROWS_AT_ONCE):
-                file.writelines(orjson.dumps(_row(row), option=orjson.OPT_APPEND_NEWLINE) for row in batch.to_pylist())
+                file.writelines(orjson.dumps(_row(row), option=_AS_IN_THE_LOG) for row in batch.to_pylist())
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -64,11 +64,18 @@ def checked_over(over: str | Iterable[str]) -> tuple[str, ...]:
     Raises:
         InvalidArgument: One is no text.
     """
-    given = (over,) if isinstance(over, str) else tuple(over)
+    given = texts(over)
+    if given is None:
+        raise InvalidArgument(f"over={over!r}: give names of params, such as 'seed' or 'parent.seed'", over=over)
     for name in given:
         if not isinstance(name, str) or not name:
             raise InvalidArgument(f"over has {name!r}: give names of params, such as 'seed' or 'parent.seed'", over=over)
     return given
+
+
+def texts(given: Any) -> tuple[Any, ...] | None:
+    """One text, or several of something iterable; None for what is neither."""
+    return (given,) if isinstance(given, str) else tuple(given) if isinstance(given, Iterable) else None
 
 
 def settings(digest: Digest, parent_of: ParentOf) -> dict[str, Any]:
@@ -127,7 +134,7 @@ def check_setting(wanted: str, names: Sequence[str], what: str) -> None:
         InvalidArgument: It is none of the names.
     """
     if wanted not in names:
-        close = get_close_matches(wanted, names)
+        close = get_close_matches(str(wanted), names)
         hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:12]) or 'none'}"
         raise InvalidArgument(f"{what}={wanted!r}: no experiment has such a param; {hint}", name=wanted)
 
@@ -162,7 +169,7 @@ class Points:
     value: Any
 
 
-def aggregated(points: Points, sizes: Any, stats: Sequence[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
+def aggregated(points: Points, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
     """The numbers of each group at each x.
 
     Args:
@@ -179,8 +186,8 @@ def aggregated(points: Points, sizes: Any, stats: Sequence[str] = STATS, ci: flo
         InvalidArgument: A stat is unknown, or ci is not between 0 and 1.
     """
     np = package("numpy")
-    shares = {stat: _share(stat) for stat in stats}
-    if ci is not None and not 0 < ci < 1:
+    shares: dict[Any, float | None] = {stat: _share(stat) for stat in texts(stats) or [stats]}
+    if ci is not None and not (isinstance(ci, (int, float)) and 0 < ci < 1):
         raise InvalidArgument(f"ci={ci!r}: give a number between 0 and 1, such as 0.95", ci=ci)
     group, x, value = _last_of_each(np, points)
     is_new = np.ones(len(group), bool)
@@ -205,7 +212,7 @@ def aggregated(points: Points, sizes: Any, stats: Sequence[str] = STATS, ci: flo
     return result
 
 
-def _share(stat: str) -> float | None:
+def _share(stat: Any) -> float | None:
     """0.1 for `p10`; None for what is no percentile."""
     if stat in ("mean", "std", "min", "max"):
         return None

@@ -15,6 +15,7 @@ from typing import Any
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.events import Event
+from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.patterns import name_matcher
 from mlv.state import LOST_AFTER, Run, State
 from mlv.store import layout
@@ -48,11 +49,12 @@ class Events:
         """Choose events by type or types, by a pattern over names (`*` one segment, `**` any number), and by stream.
 
         Raises:
-            InvalidArgument: A type is no text.
+            InvalidArgument: A type is no text, or none of the format and of no event.
             InvalidPattern: The pattern cannot be read.
         """
         self._folder = folder
         self._types = _checked_types(type)
+        refuse_unknown_types(folder, self._types or ())
         self._names = name_matcher(name) if name is not None else None
         self._stream = stream
         self._before = before
@@ -60,7 +62,13 @@ class Events:
         """What the last iteration passed over."""
 
     def __iter__(self) -> Iterator[Event]:
+        """Read the events.
+
+        Raises:
+            InvalidArgument: There is no such stream.
+        """
         self._before()
+        refuse_unknown_stream([self._folder], self._stream)
         lines = self._lines()
         self.skipped = lines.skipped
         found = iter(lines) if _are_in_order(lines) else _in_order(lines)

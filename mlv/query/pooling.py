@@ -9,6 +9,7 @@ from mlv.errors import InvalidArgument
 from mlv.query import families, frames, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
+from mlv.query.known import refuse_unknown_stream
 from mlv.query.packages import package
 
 
@@ -18,7 +19,7 @@ def aggregate(
     over: str | Iterable[str],
     metrics: str | Iterable[str] | None,
     x: str | None,
-    stats: Sequence[str],
+    stats: str | Iterable[str],
     ci: float | None,
     read: Iterable[Digest] | None = None,
 ) -> Any:
@@ -34,12 +35,19 @@ def aggregate(
     group = family_of[values.member] * width + values.metric
     numbers = aggregated(Points(group, values.member, values.x, values.value), sizes, stats, ci)
     group, place = numbers.pop("group"), numbers.pop("x")
-    return pandas.DataFrame({
+    table = pandas.DataFrame({
         **described(found, group // width),
         "metric": np.array(values.metrics, object)[group % width] if values.metrics else [],
         **({} if x is None else {x: as_integers(np, place)}),
         **numbers,
     })  # fmt: skip
+    return _with_skipped(table, values.skipped)
+
+
+def _with_skipped(table: Any, skipped: list[str]) -> Any:
+    if skipped:
+        table.attrs["skipped"] = skipped
+    return table
 
 
 def described(found: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
@@ -61,16 +69,21 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
     parts, known = [], dict[str, None]()
+    folders, skipped = [], list[str]()
     for digest in digests:
+        folders.append(digest.path)
         found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
+        skipped += [f"{digest.path}/{hole}" for hole in found.attrs.pop("skipped", ())]
         found.insert(0, "exp", digest.id)
         found.insert(1, "exp_name", digest.name)
         parts.append(found)
     if parts:
+        refuse_unknown_stream(folders, stream)
         frames.refuse_unknown(pattern, wanted, known)
     # A frame without rows has columns of no type, which would change those of the others.
     parts = [found for found in parts if len(found)] or parts[:1]
-    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+    table = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+    return _with_skipped(table, skipped)
 
 
 def paired(
@@ -80,7 +93,7 @@ def paired(
     over: str | Iterable[str],
     metrics: str | Iterable[str] | None,
     x: str | None,
-    stats: Sequence[str],
+    stats: str | Iterable[str],
     ci: float | None,
 ) -> Any:
     """As `Experiments.paired`."""
@@ -94,13 +107,14 @@ def paired(
     group, member, place, value = _differences(np, values, len(common))
     numbers = aggregated(Points(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
     group, place = numbers.pop("group"), numbers.pop("x")
-    return pandas.DataFrame({
+    table = pandas.DataFrame({
         "metric": np.array(values.metrics, object)[group] if values.metrics else [],
         **({} if x is None else {x: as_integers(np, place)}),
         **numbers,
         "only_a": len(first) - len(common),
         "only_b": len(second) - len(common),
     })  # fmt: skip
+    return _with_skipped(table, values.skipped)
 
 
 def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], name: str) -> dict[bytes, Digest]:

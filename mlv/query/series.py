@@ -12,8 +12,10 @@ import orjson
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.query import columns
 from mlv.query.digest import Digest
+from mlv.query.families import texts
 from mlv.query.packages import package
-from mlv.query.patterns import name_matcher
+from mlv.query.patterns import NamePattern, name_matcher
+from mlv.store.streams import Skipped
 
 STEP = "step"
 
@@ -29,6 +31,8 @@ class Values:
     """Place in `metrics`."""
     x: Any
     value: Any
+    skipped: list[str]
+    """Damaged lines that were passed over."""
 
 
 def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str | None) -> Values:
@@ -36,7 +40,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
 
     Args:
         digests: The experiments.
-        wanted: Names, or patterns over names; None takes all.
+        wanted: Names, or patterns over names, of which those with stars may match none; None takes all.
         x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
 
     Raises:
@@ -46,14 +50,19 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         MissingExtra: pyarrow is not installed.
     """
     np = package("numpy")
-    patterns = None if wanted is None else [wanted] if isinstance(wanted, str) else list(wanted)
+    patterns = None if wanted is None else texts(wanted)
+    if patterns is None and wanted is not None:
+        raise InvalidArgument(f"metrics={wanted!r}: give names, or patterns over names, such as 'train/*'", metrics=wanted)
     is_wanted = _matcher(patterns)
     names: dict[str, int] = {}
     parts: list[tuple[Any, ...]] = []
     seen: set[str] = set()
     has_numbers = False
+    skipped: list[str] = []
     for member, digest in enumerate(digests):
-        table = columns.metrics(digest.path)
+        holes: list[Skipped] = []
+        table = columns.metrics(digest.path, skipped=holes)
+        skipped += [f"{digest.path}/{hole}" for hole in holes]
         codes, own = _coded(np, table.column("name"))
         seen.update(own)
         numbers = np.array([names.setdefault(name, len(names)) if is_wanted(name) else -1 for name in own], np.int64)
@@ -68,10 +77,10 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     _check_all_found(patterns, seen)
     if names and not has_numbers:
         raise InvalidArgument(f"no value of {', '.join(map(repr, sorted(names)[:5]))} is a number", metrics=wanted)
-    if seen and x is not None and not any(len(part[0]) for part in parts):
+    if names and x is not None and not any(len(part[0]) for part in parts):
         raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
     joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]
-    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3])
+    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3], skipped)
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
@@ -84,9 +93,8 @@ def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
 def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> None:
     names = sorted(seen)
     for pattern in patterns or ():
-        matches = name_matcher(pattern)
-        if not any(map(matches, names)):
-            raise unknown_metric(pattern, names)
+        if NamePattern(pattern).names_one and not any(map(name_matcher(pattern), names)):
+            raise unknown_metric(pattern.replace("{{", "{").replace("}}", "}"), names)
 
 
 def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:

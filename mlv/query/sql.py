@@ -6,24 +6,29 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG, BadLine, event_from_line
+from mlv.encoding import TAG
 from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
+from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
 from mlv.store import layout
-from mlv.store.reading import Lines
+from mlv.store.reading import Lines, looks_whole
+from mlv.store.streams import Skipped
 
 _GIT = ("commit", "branch", "dirty", "message", "date")
 _MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
 _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
 """A query sees the views, and no variables of Python; nothing is fetched from the network."""
+_LOCKS = ("enable_external_access = false", "lock_configuration = true")
+"""Nor does it see files, or write them."""
 _NAMES_TOLD = 3
 _LONGEST = 400
 
@@ -31,8 +36,10 @@ _LONGEST = 400
 class Result:
     """What a query gave, as an Arrow table; anything that speaks Arrow can take it as it is: `polars.DataFrame(result)`."""
 
-    def __init__(self, table: Any) -> None:
+    def __init__(self, table: Any, skipped: Iterable[str] = ()) -> None:
         self._table = table
+        self.skipped = list(dict.fromkeys(skipped))
+        """Damaged lines that were passed over, with their files and byte ranges."""
 
     @property
     def columns(self) -> list[str]:
@@ -66,12 +73,15 @@ class Result:
         return f"<Result of {len(self)} rows: {', '.join(self.columns)}>"
 
 
-def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
+def query(
+    text: str, digests: Callable[[bool], Sequence[Digest]], watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter
+) -> Result:
     """Run a query over the views; only those that it names are read.
 
     Args:
-        text: A select.
+        text: One statement that reads; it sees the views, and no files.
         digests: Gives the experiments; it is told whether their metrics are wanted.
+        watch: Goes through them while their lines are read, and may show how far it is.
 
     Raises:
         QueryFailed: DuckDB does not accept it, or it gives no table.
@@ -81,9 +91,10 @@ def query(text: str, digests: Callable[[bool], Sequence[Digest]]) -> Result:
     session = _Session()
     names = session.views_in(text)
     found = digests("experiments" in names) if names else []
+    skipped: list[str] = []
     for name in names:
-        session.register(name, VIEWS[name](found))
-    return Result(session.run(text))
+        session.register(name, VIEWS[name](found) if name in VIEWS else LONG_VIEWS[name](watch(found), skipped))
+    return Result(session.run(text), skipped)
 
 
 def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
@@ -97,7 +108,9 @@ def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
     table = experiments(digests)
     session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
     # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
-    found = session.run(f"select _row from experiments where ({predicate}\n)", predicate)  # noqa: S608 - the user's own
+    text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
+    session.parsed(text, predicate)
+    found = session.run(text, predicate)
     rows = set(found.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
 
@@ -118,12 +131,32 @@ class _Session:
         self._known: set[str] = set()
 
     def views_in(self, text: str) -> list[str]:
-        """The views that a query names."""
+        """The views that a query names; all, where it asks for their names."""
+        statements = self.parsed(text)
+        if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
+            return list(_NAMES)
         try:
-            named = {name.lower() for name in self._connection.get_table_names(text)}
+            found = () if is_pivot(statements) else self._connection.get_table_names(text)
+        except self._duckdb.CatalogException:
+            found = ()  # older ones look for the table that a `describe` names
         except self._duckdb.Error as error:
             raise self._translated(error, text) from None
-        return [name for name in VIEWS if name in named]
+        # In what cannot be looked into, any word may be a view's name.
+        named = {name.lower() for name in found or re.findall(r"\w+", text)}
+        return [name for name in _NAMES if name in named]
+
+    def parsed(self, text: str, shown: str | None = None) -> list[Any]:
+        """What DuckDB makes of a query.
+
+        Raises:
+            QueryFailed: It is not one statement that reads.
+        """
+        try:
+            statements = list(self._connection.extract_statements(text))
+        except self._duckdb.Error as error:
+            raise self._translated(error, shown or text) from None
+        refuse_unless_reading(statements, shown or text)
+        return statements
 
     def register(self, name: str, table: Any) -> None:
         self._connection.register(name, table)
@@ -131,6 +164,8 @@ class _Session:
 
     def run(self, text: str, shown: str | None = None) -> Any:
         """The table that a query gives."""
+        for setting in _LOCKS:
+            self._connection.execute(f"set {setting}")
         try:
             relation = self._connection.sql(text)
             if relation is None:
@@ -148,6 +183,8 @@ class _Session:
     def _hint(self, said: str, text: str) -> str:
         """Names that are close to the one that is not there."""
         unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
+        if "Permission Error" in said:
+            return f". A query sees {', '.join(_NAMES)}, and no files: those are for DuckDB itself"
         if unknown is None and "STRUCT(" in said:
             return ". Of a metric give one number, such as metrics.acc.max"
         if unknown is None and "type VARCHAR and type" in said:
@@ -156,7 +193,7 @@ class _Session:
             is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
         wanted = unknown[1].lower()
-        names = sorted(self._known | set(VIEWS))
+        names = sorted(self._known | set(_NAMES))
         ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
         close = [*get_close_matches(wanted, names, cutoff=0.6)]
         close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
@@ -241,11 +278,14 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
         yield from _with_children(view.children)
 
 
-def events(digests: Sequence[Digest]) -> Any:
-    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there."""
+def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
+    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there.
+
+    Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
+    """
     cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
     for digest in digests:
-        for stream, fields, when in _lines(digest):
+        for stream, fields, when in _lines(digest, skipped):
             step = fields.get("step")
             row = (
                 digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
@@ -260,24 +300,26 @@ def events(digests: Sequence[Digest]) -> Any:
 _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
 
 
-def metrics(digests: Sequence[Digest]) -> Any:
+def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
     from mlv.query import columns  # starts threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
-        found = columns.metrics(digest.path)
+        holes: list[Skipped] = []
+        found = columns.metrics(digest.path, skipped=holes)
+        skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
     return pa.concat_tables(parts)
 
 
-def files(digests: Sequence[Digest]) -> Any:
+def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """A row per reference to a file in an event, in the order of the files."""
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
-        for stream, fields, when in _lines(digest, containing=b'"_mlv":"file"'):
+        for stream, fields, when in _lines(digest, skipped, containing=b'"_mlv":"file"'):
             for place, reference in _references(fields.get("data"), ""):
                 step, size = fields.get("step"), reference.get("size")
                 row = (
@@ -308,18 +350,22 @@ def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]
             yield from _references(value, f"{place}[{position}]")
 
 
-def _lines(digest: Digest, containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
+def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
     """Stream, fields and time of the lines that are whole events."""
     lines = Lines(digest.path, layout.streams_in(digest.path))
     for stream in lines.streams:
-        for _, line in lines.raw(stream):
-            if containing not in line:
+        for start, line in lines.raw(stream):
+            if containing not in line and looks_whole(line):
                 continue
-            try:
-                event_time = event_from_line(line, stream).time
-                yield layout.logical_stream(stream), orjson.loads(line), event_time
-            except BadLine:
-                continue
+            event = lines.event(stream, start, line)
+            if event is not None and containing in line:
+                yield layout.logical_stream(stream), orjson.loads(line), event.time
+    skipped += told(digest.path, lines.skipped)
+
+
+def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
+    """Damaged lines as texts, with the file that each stands in."""
+    return [f"{folder}/{hole}" for hole in holes]
 
 
 def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
@@ -354,11 +400,8 @@ def _moments(values: Iterable[datetime | None]) -> Any:
     return pa.array(list(values), pa.timestamp("us", tz="UTC"))
 
 
-VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {
-    "experiments": experiments,
-    "runs": runs,
-    "events": events,
-    "metrics": metrics,
-    "files": files,
-}
-"""Each view, and what reads it."""
+VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {"experiments": experiments, "runs": runs}
+"""Views of what is known of each experiment, and what makes them."""
+LONG_VIEWS: dict[str, Callable[[Iterable[Digest], list[str]], Any]] = {"events": events, "metrics": metrics, "files": files}
+"""Views for which the logs are read line by line."""
+_NAMES = (*VIEWS, *LONG_VIEWS)

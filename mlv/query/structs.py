@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from mlv.encoding import TAG, Conversion, dumps
@@ -15,8 +16,8 @@ _LARGEST = 2**63
 def column(values: Sequence[Any]) -> Any:
     """An Arrow array of values, each of which may be None.
 
-    All of one kind keep it: booleans, integers, numbers, texts, lists, mappings (a struct with the keys of all). The rest is
-    text: a text as it is, anything else as its JSON.
+    All of one kind keep it: booleans, integers, numbers, texts, moments, lists, mappings (a struct with the keys of all). The
+    rest is text: a text as it is, anything else as its JSON.
     """
     pa = package("pyarrow", "sql")
     present = [value for value in values if value is not None]
@@ -35,6 +36,8 @@ def column(values: Sequence[Any]) -> Any:
         return struct(children, [value is None for value in values])
     if kinds == {"list"}:
         return _lists(pa, values)
+    if all(isinstance(value, datetime) for value in present):
+        return pa.array(values, pa.timestamp("us", tz="UTC"))
     return pa.array([None if value is None else _text(value) for value in values], pa.string())
 
 

@@ -98,10 +98,32 @@ def test_interrupted(runs, tmp_path):
 
 
 class TestChoosing:
-    @pytest.mark.parametrize("path", ["", "meta.json", "model.npz", "squeeze"])
+    @pytest.mark.parametrize("path", ["", "meta.json", "model.npz"])
     def test_by_path(self, runs, path):
-        """A folder means the experiment that it holds or lies in, and a file the one that it belongs to."""
+        """A folder means the experiment that it is, and a file the one that it belongs to."""
         assert choose.experiment(str(runs / "digits" / path), Path()) == runs / "digits"
+
+    @pytest.mark.parametrize(
+        ("path", "said"),
+        [
+            ("digits/squeeze", r"is no experiment, but a folder in one: give .*digits', or one of those below, .*subexp_1"),
+            ("digits/files", r"is no experiment, but a folder in one: give .*digits'$"),
+            ("", "is no experiment, but holds some: `mlv ls"),
+        ],
+    )
+    def test_folders_that_are_none(self, runs, path, said):
+        """A folder in an experiment, or above some, is not taken for one of them in silence."""
+        (runs / "digits" / "files").mkdir(exist_ok=True)
+
+        with pytest.raises(NotAnExperiment, match=said):
+            choose.experiment(str(runs / path), Path())
+
+    def test_all_below_a_folder(self, runs):
+        """Where several may be meant, a folder stands for the experiments below it: one of a kind for those of that kind."""
+        inner = runs / "digits" / "squeeze" / "subexp_1"
+
+        assert choose.experiments([str(runs / "digits" / "squeeze")], Path()) == [inner]
+        assert choose.experiments([str(runs)], Path()) == [runs / "digits", inner]
 
     def test_the_innermost(self, runs):
         """A path within a sub-experiment means that one."""

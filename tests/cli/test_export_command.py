@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,10 @@ def test_csv(command, several, tmp_path):
     with open(tmp_path / "out" / "experiments.csv", newline="") as file:
         experiments = list(csv.DictReader(file))
     assert [(row["params.model.size"], row["metrics.loss.min"]) for row in experiments] == [("3", "0.5"), ("3", "2")]
+    created = mlv.Exp.open(several / "s0").meta["created"]
+    assert datetime.fromisoformat(experiments[0]["created"].replace("Z", "+00:00")) == datetime.fromisoformat(
+        created.replace("Z", "+00:00")
+    )
 
 
 def test_json_lines_of_one(command, several, tmp_path):
@@ -70,6 +75,8 @@ def test_json_lines_of_one(command, several, tmp_path):
     assert [(row["step"], row.get("value"), row.get("nonfinite"), row["at"]) for row in rows("metrics.jsonl")] == [
         (0, 2.0, None, {"epoch": 0}), (1, None, "nan", {"epoch": 1}),
     ]  # fmt: skip
+    assert rows("experiments.jsonl")[0]["created"] == mlv.Exp.open(several / "s1").meta["created"]
+    assert all(row["time"].endswith("Z") for row in rows("events.jsonl"))
     assert [row["data"] for row in rows("events.jsonl") if row["type"] == "event"] == [{"mb": 3}]
     assert [row["path"] for row in rows("files.jsonl")] == ["files/notes.txt"]
 
@@ -120,6 +127,17 @@ def test_plot_into_a_file(command, several, tmp_path, name, begin):
     assert (tmp_path / name).read_bytes().startswith(begin)
 
 
+def test_lines_without_colours(command, several):
+    """Where there are no colours, letters tell the lines, below the axes where they hide nothing."""
+    pytest.importorskip("plotext")
+
+    shown = command("plot", "runs", "--metric", "loss", "--by", "seed", "--over", "model").stdout
+
+    assert shown.splitlines()[-2:] == ["a seed=0", "b seed=1 (1, 1 diverged)"]
+    axes = shown.partition("┐")[2].partition("└")[0]
+    assert {"a", "b"} <= set(axes)
+
+
 def test_plot_in_the_terminal(command, several):
     """A plot in the terminal has a title, axes, and a legend that counts the seeds."""
     pytest.importorskip("plotext")
@@ -129,5 +147,5 @@ def test_plot_in_the_terminal(command, several):
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout.split()[0] == "loss"
     assert "(2, 1 diverged)" in shown.stdout
-    assert shown.stdout.split()[-1] == "step"
+    assert shown.stdout.splitlines()[-2].split() == ["step"]
     assert all(len(line) <= 100 for line in shown.stdout.splitlines())

@@ -47,6 +47,16 @@ def test_json_and_csv(command, several):
 
 
 @needs_sql
+def test_a_plan(command, several):
+    """What `explain` draws is printed as it is drawn."""
+    shown = command("sql", "runs", "explain select name from experiments")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert len(shown.stdout.splitlines()) > 3
+    assert "\\n" not in shown.stdout
+
+
+@needs_sql
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +21,7 @@ pytest.importorskip("duckdb")
 def root(tmp_path, inline):
     """Two experiments of three steps each."""
     for name in ("a", "b"):
-        with mlv.Exp(tmp_path / "runs", name, capture=()) as exp:
+        with mlv.Exp(tmp_path / "runs", name, capture=(), tags=[name]) as exp:
             for step in range(3):
                 exp.log({"loss": float(step)}, step=step)
     return tmp_path / "runs"
@@ -33,19 +35,87 @@ def readings(root) -> tuple[object, ...]:
     return counts, list(frame["metrics.loss.count"]), list(found.aggregate()["count"]), len(found.history())
 
 
-def test_cut_at_each_byte_of_the_last_metrics(root):
-    """However a log is cut within its last lines of metrics, each way of reading sees the same whole lines."""
+def exported(root) -> list[float]:
+    """The losses of `b` in files."""
+    out = root.parent / "out"
+    mlv.find(root).export("jsonl", out)
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    shutil.rmtree(out)
+    return [row["value"] for row in rows if row["exp_name"] == "b"]
+
+
+def of_b(table, column="loss") -> list[float]:
+    return list(table[table["exp_name"] == "b"][column])
+
+
+READERS = {
+    "history of many": lambda root: of_b(mlv.find(root).history()),
+    "aggregate": lambda root: list(mlv.find(root, tags="b").aggregate(stats=["mean"])["mean"]),
+    "sql of many": lambda root: [
+        value for (value,) in mlv.find(root).sql("select value from metrics where exp_name = 'b' order by seq").rows()
+    ],
+    "sql": lambda root: [value for (value,) in mlv.Exp.open(root / "b").sql("select value from metrics order by seq").rows()],
+    "events in sql": lambda root: [
+        float(value)
+        for (value,) in mlv.find(root).sql(
+            "select data->>'$.loss' from events where exp_name = 'b' and type = 'metrics' order by seq"
+        ).rows()
+    ],
+    "export": exported,
+    "as of": lambda root: list(mlv.Exp.open(root / "b").as_of(step=99).history()["loss"]),
+    "summary as of": lambda root: [float(n) for n in range(mlv.Exp.open(root / "b").as_of(step=99).summary()["loss"].count)],
+    "summary": lambda root: [float(n) for n in range(mlv.Exp.open(root / "b").summary()["loss"].count)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_cut_at_each_byte_of_the_last_two_lines(root, reader):
+    """However a log is cut within its last two lines, each way of reading gives the lines that are whole."""
     path = root / "b" / "log.jsonl"
-    content = path.read_bytes()
-    lines = content.splitlines(keepends=True)
+    lines = [
+        line for line in path.read_bytes().splitlines(keepends=True) if b'"seal"' not in line and b'"run_ended"' not in line
+    ]
+    assert b'"metrics"' in lines[-2]
     ends = [sum(map(len, lines[: n + 1])) for n, line in enumerate(lines) if b'"metrics"' in line]
 
-    for cut in range(ends[-2] - 1, ends[-1] + 1, 7):
-        path.write_bytes(content[:cut])
+    for cut in range(ends[-3], ends[-1] + 1, 1 if "sql" not in reader else 5):  # each opens a DuckDB
+        path.write_bytes(b"".join(lines)[:cut])
         # A line that lacks nothing but its newline is whole.
-        whole = sum(cut >= end - 1 for end in ends)
+        assert READERS[reader](root) == [float(n) for n, end in enumerate(ends) if cut >= end - 1]
 
-        assert readings(root) == ([("a", 3), ("b", whole)], [3, whole], [2] * whole + [1] * (3 - whole), 3 + whole)
+
+@pytest.mark.parametrize("reader", [reader for reader in READERS if "summary" not in reader])
+def test_a_damaged_metric(root, reader):
+    """Damage within a line of metrics costs that line, and no other."""
+    path = root / "b" / "log.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = next(n for n, line in enumerate(lines) if b'"loss":1.0' in line)
+    lines[place] = lines[place].replace(b'"data"', b"\xff\x00")
+    path.write_bytes(b"".join(lines))
+
+    assert READERS[reader](root) == [0.0, 2.0]
+
+
+def test_damage_is_named(root):
+    """Whatever reads many experiments says which bytes it passed over, and of which file."""
+    path = root / "b" / "log.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], b"damage\n", *lines[3:]]))
+    start = sum(map(len, lines[:3]))
+    expected = [f"{path}, bytes {start} to {start + 7}: not JSON"]
+    found = mlv.find(root)
+
+    told = {
+        "history": found.history().attrs["skipped"],
+        "aggregate": found.aggregate().attrs["skipped"],
+        "metrics": found.sql("select * from metrics").skipped,
+        "all": found.sql("select * from events, metrics, files").skipped,
+    }
+    assert "skipped.txt" in found.export("csv", root.parent / "out")
+
+    told["export"] = (root.parent / "out" / "skipped.txt").read_text().splitlines()
+    assert {name: [text[: len(expected[0])] for text in texts] for name, texts in told.items()} == dict.fromkeys(told, expected)
+    assert found[:1].sql("select * from metrics").skipped == []
 
 
 @pytest.mark.parametrize("damage", [b"half a line\n", b'{"type":"metrics","data":3}\n', b"\xff\n"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,12 +68,25 @@ def test_what_is_missing_is_counted(make, tmp_path):
     ]  # fmt: skip
 
 
+def test_a_pattern_that_matches_nothing(make, tmp_path):
+    """A pattern with stars may match nothing: no rows, with the columns of any other answer."""
+    make("a", {"seed": 1}, [1.0])
+    found = mlv.find(tmp_path)
+
+    nothing, all_of_it = found.aggregate(metrics="val/*"), found.aggregate()
+
+    assert len(nothing) == 0
+    assert list(nothing.columns) == list(all_of_it.columns)
+    assert list(found.history("val/*").columns) == ["exp", "exp_name", "step", "time"]
+    assert len(found.paired(found, found, metrics="val/*")) == 0
+
+
 def test_last_values(make, tmp_path):
     """Without an x the last values are pooled."""
     make("a", {"seed": 1}, [1.0, 2.0])
     make("b", {"seed": 2}, [1.0, 2.0, 4.0])
 
-    assert table(mlv.find(tmp_path).aggregate(x=None), "metric", "count", "mean") == [("loss", 2, 3.0)]
+    assert table(mlv.find(tmp_path).aggregate(x=None, stats="mean"), "metric", "count", "mean") == [("loss", 2, 3.0)]
 
 
 def test_a_coordinate_as_x(tmp_path, inline):
@@ -144,6 +158,12 @@ def test_sides(make, tmp_path):
         (lambda found: found.aggregate(metrics="los"), "nobody logged a metric 'los'; did you mean 'loss'"),
         (lambda found: found.aggregate(over="lrr"), "over='lrr': no experiment has such a param; did you mean lr"),
         (lambda found: found.aggregate(over=[3]), "over has 3"),
+        (lambda found: found.aggregate(over=None), "over=None: give names"),
+        (lambda found: found.aggregate(metrics=3), "metrics=3: give names"),
+        (lambda found: found.aggregate(metrics="{{"), "nobody logged a metric '{'; there are: loss"),
+        (lambda found: found.aggregate(stats=3), "stats has 3: give some of mean"),
+        (lambda found: found.aggregate(ci="wide"), "ci='wide': give a number between 0 and 1"),
+        (lambda found: found.lines("loss", by=3), "by=3: no experiment has such a param"),
         (lambda found: found.aggregate(x="epoch"), "x='epoch': none of these metrics has such a coordinate"),
         (lambda found: found.paired({"lr": 1}, {"lr": 5}), "b has no experiments"),
         (lambda found: found.paired({"lr": 1}, {"lr": 2}), "no seed in common"),
@@ -193,6 +213,18 @@ def test_history_of_all(make, tmp_path):
     assert table(found.history(keys=["acc"], wide=False), "exp_name", "name", "value") == [("b", "acc", 3.0)]
     with pytest.raises(mlv.UnknownMetric):
         found.history(keys=["los"])
+    with pytest.raises(mlv.InvalidArgument, match="stream='lgo': nobody logged into such a stream; did you mean 'log'"):
+        found.history(stream="lgo")
+
+
+def test_a_plot_without_the_extra(make, tmp_path, monkeypatch):
+    """The extra that is named brings all that a plot needs."""
+    make("a", {}, [1.0])
+    for package in ("numpy", "matplotlib"):
+        monkeypatch.setitem(sys.modules, package, None)
+
+    with pytest.raises(mlv.MissingExtra, match=r"pip install mlvlogger\[plot\]"):
+        mlv.find(tmp_path).plot("loss")
 
 
 def test_plot(make, tmp_path):

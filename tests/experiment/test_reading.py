@@ -20,7 +20,7 @@ def filled(exp, log):
     portfolio = exp.checkpoints(latest=1, top=1, metric="loss")
     for step, loss in enumerate([3.0, 1.0, float("nan"), 2.0]):
         log({"loss": loss}, step=step)
-        portfolio.save({"weights": [step]}, step=step, metrics={"loss": loss})
+        portfolio.save(lambda path: path.write_text("weights"), step=step, metrics={"loss": loss}, suffix=".txt")
         log("saved", {"mb": step}, step=step)
         if step == 1:
             exp.add_params({"late": True})
@@ -43,6 +43,21 @@ class TestExp:
         pytest.importorskip("pandas")
 
         assert filled.frame("event", "saved")["mb"].tolist() == [0, 1, 2, 3]
+
+    def test_what_was_never_logged(self, filled):
+        """A metric, type or stream that is named and not there is told; a type of which there is no event is empty."""
+        pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+
+        for exp in (filled, filled.as_of(step=9)):
+            with pytest.raises(mlv.UnknownMetric, match="'los': there is 'loss'"):
+                exp.history("los")
+            with pytest.raises(mlv.InvalidArgument, match=r"stream='lgo'.* did you mean 'log'"):
+                exp.history(stream="lgo")
+            with pytest.raises(mlv.InvalidArgument, match="type='evnt' is no type of event: did you mean 'event'"):
+                exp.frame("evnt")
+            assert list(exp.frame("image").columns) == ["step", "time", "name"]
+            assert list(exp.history("los*", wide=False).columns) == ["name", "step", "time", "value"]
 
     def test_damage_is_named(self, filled):
         """A frame of events says which bytes were passed over."""

@@ -118,10 +118,9 @@ class TestChoice:
             ({"type": "metrics"}, [2, 3, 6]),
             ({"type": ["event", "of_tomorrow"]}, [4, 5]),
             ({"type": []}, []),
-            ({"type": "nope"}, []),
+            ({"type": "image"}, []),
             ({"stream": "val"}, [6]),
             ({"stream": "log"}, [1, 2, 3, 4, 5]),
-            ({"stream": "nope"}, []),
             ({"name": "train"}, [2]),
             ({"name": "train/*"}, [2, 3, 4]),
             ({"name": "train/loss"}, [2, 3]),
@@ -135,6 +134,20 @@ class TestChoice:
     def test_by_type_name_and_stream(self, folder, choice, found):
         """Events are chosen by type or types, by stream, and by a pattern over names, full names of metrics included."""
         assert [seq for _, seq in seqs(folder, **choice)] == found
+
+    @pytest.mark.parametrize(
+        ("choice", "said"),
+        [
+            ({"type": "nope"}, "type='nope' is no type of event: did you mean 'note'"),
+            ({"type": ["metrics", "imag"]}, "type='imag' is no type of event: did you mean 'image'"),
+            ({"stream": "vla"}, "nobody logged into such a stream; did you mean 'val'"),
+            ({"stream": 3}, "stream=3 is no text"),
+        ],
+    )
+    def test_what_can_never_be_found(self, folder, choice, said):
+        """A type that the format lacks and no event has, and a stream that is not there, are told with those that are close."""
+        with pytest.raises(InvalidArgument, match=said):
+            list(Events(folder, **choice))
 
     @pytest.mark.parametrize(
         ("pattern", "matches", "others"),

@@ -157,6 +157,7 @@ class TestChoice:
             ({"pattern": "**/acc"}, ["train/epoch/0/acc", "train/epoch/1/acc", "train/epoch/2/acc"]),
             ({"keys": ["lr", "train/epoch/0/acc"]}, ["train/epoch/0/acc", "lr"]),
             ({"pattern": "nothing/*"}, []),
+            ({"pattern": "nothing/{n:int}"}, ["n"]),
         ],
     )
     def test_patterns_and_keys(self, folder, choice, expected):
