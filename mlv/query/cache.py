@@ -25,7 +25,8 @@ from typing import Any
 import orjson
 
 from mlv.query.packages import package
-from mlv.query.parsing import Parsed, in_threads, parse, schema
+from mlv.query.parsing import Parsed, in_threads, parse
+from mlv.query.rows import schema
 from mlv.store import layout
 from mlv.store.streams import Skipped
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from mlv.events import Event
 from mlv.query.packages import package
-from mlv.query.parsing import EXACT, from_json_text
+
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Cut, Entry, Points, checked_keys, entries_of, plain_step, read_points
+from mlv.query.rows import EXACT, from_json_text
 from mlv.store.streams import Skipped
 
 

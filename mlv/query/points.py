@@ -12,8 +12,8 @@ from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.query import cache
 from mlv.query.columns import full_names, wanted_streams
 from mlv.query.packages import package
-from mlv.query.parsing import EXACT, schema
 from mlv.query.patterns import NamePattern
+from mlv.query.rows import EXACT, schema
 from mlv.store.streams import Skipped
 
 Cut = Mapping[str, int]

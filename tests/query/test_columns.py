@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mlv.encoding import Conversion
 from mlv.query import parsing
 from mlv.query.columns import metrics
+from mlv.query.rows import from_json_text
 from mlv.store.streams import Skipped, read_lines
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
@@ -76,7 +77,7 @@ class TestBothWaysAreEqual:
 
     def test_the_fast_way_is_taken(self, monkeypatch):
         """Ordinary lines, of several names, keys and coordinates, are parsed as a block."""
-        monkeypatch.setattr(parsing, "_row", lambda event: pytest.fail("read one by one"))
+        monkeypatch.setattr(parsing, "row", lambda event: pytest.fail("read one by one"))
         events = [({"name": "", "data": {"loss": 0.5}}, 1, {"epoch": 3}), ({"name": "val", "data": {"acc": 1, "f1": 0.25}}, 2)]
 
         tables = parsing.parse_block(b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1)), 0, "log", [])
@@ -122,7 +123,7 @@ def test_what_was_logged_is_what_stands_there(tmp_path_factory, events):
     assert len(found) == len(expected)
     for row in found:
         value, step, at = expected[row["seq"], row["name"]]
-        logged = row["value"] if row["text"] is None else parsing.from_json_text(row["text"])
+        logged = row["value"] if row["text"] is None else from_json_text(row["text"])
         assert logged == value or repr(logged) == repr(value)
         assert row["step"] == (float(step) if isinstance(step, (int, float)) else None)
         assert (json.loads(row["at"]) if row["at"] else {}) == at
