@@ -21,8 +21,8 @@ from mlv.query.rows import EXACT, at_text, constant, lists, row, schema
 MARK = b'"type":"metrics"'
 _MOST_PATTERNS = 16
 """Of a block: so many kinds of lines are mixed at the most."""
-_AT_A_TIME = 64 << 10
-"""So few bytes that what is made of them stays in the processor's cache."""
+_AT_A_TIME = 1 << 20
+"""So many bytes are looked at with one call."""
 _MARKER = 735149600000
 """What is put in the place of numbers, and counted up: no number like it may stand in the line."""
 _TIME = b"2001-02-03T04:05:06.000007"
@@ -92,7 +92,7 @@ def _pattern(line: bytes) -> _Pattern | None:
     landed = {value: slot for slot, value in _places(fields)}
     slots = [landed.get(text.decode() + "Z" if text is _TIME else int(text)) for text in texts]
     known = [slot for slot in slots if slot is not None]
-    if len(known) < len(slots) or ("seq", None) not in slots or len(event.data) != len(fields["data"]):
+    if len(known) < len(slots) or not {("seq", None), ("time", None)} <= set(known) or len(event.data) != len(fields["data"]):
         return None
     return _Pattern(gaps, known, row(event), event.at)
 
@@ -125,15 +125,23 @@ class _Lines:
         self.words = np.ndarray((max(0, len(block) - 7),), "<u8", block, 0, (1,))
 
     def _scanned(self) -> tuple[Any, bool]:
-        """The places of commas and of ends of lines, and whether a dot stands before an e: JSON does not know 1.e5, Arrow does."""
+        """The places of commas and of ends of lines, and whether an e follows on a dot: 1.e5 is a number to Arrow only."""
         np = package("numpy")
         stops, has_odd = [], False
+        memory = np.empty((2, _AT_A_TIME + 1), bool)
         for begin in range(0, len(self.signs), _AT_A_TIME):
             signs = self.signs[begin : begin + _AT_A_TIME + 1]
-            some = signs[:_AT_A_TIME]
-            stops.append(np.flatnonzero((some == ord(",")) | (some == ord("\n"))).astype(np.int32) + np.int32(begin))
-            is_e = (signs[1:] == ord("e")) | (signs[1:] == ord("E"))
-            has_odd = has_odd or bool(((signs[:-1] == ord(".")) & is_e).any())
+            one, other = memory[:, : len(signs)]
+            np.equal(signs, ord("e"), out=one)
+            np.equal(signs, ord("E"), out=other)
+            np.logical_or(one, other, out=one)
+            np.equal(signs, ord("."), out=other)
+            np.logical_and(other[:-1], one[1:], out=one[1:])
+            has_odd = has_odd or bool(one[1:].any())
+            np.equal(signs, ord(","), out=one)
+            np.equal(signs, ord("\n"), out=other)
+            np.logical_or(one, other, out=one)
+            stops.append((np.flatnonzero(one[:_AT_A_TIME]) + begin).astype(np.int32))
         return np.concatenate(stops), has_odd
 
     def __getitem__(self, number: int) -> bytes:
@@ -141,19 +149,20 @@ class _Lines:
 
     def matching(self, pattern: _Pattern, lines: Any) -> Any:
         """Those of some lines that have the pattern's text around what stands in its slots, which begins as it should."""
+        np = package("numpy")
         lines = lines[self.stop_counts[lines] == _stops(pattern.gaps)]
         begins, ends = self.slots(pattern, lines)
         last = ends[-1] + len(pattern.gaps[-1])
         is_like = (begins < ends).all(axis=0) & (last == self.ends[lines])
         lines, begins, ends = lines[is_like], begins[:, is_like], ends[:, is_like]
-        is_like = self._is_text(self.ends[lines], pattern.gaps[-1])
-        for begin, end, text, (name, _) in zip(begins, ends, pattern.gaps, pattern.slots, strict=False):
-            is_like &= self._is_text(begin, text)
-            is_like &= (end - begin == len(_TIME)) if name == "time" else self._is_begun_as_number(begin, end)
-        return lines[is_like]
+        is_like = self._has_gaps(pattern, np.vstack([begins, self.ends[lines]]))
+        times = [name == "time" for name, _ in pattern.slots]
+        is_like &= (ends - begins == len(_TIME))[times].all(axis=0)
+        is_number = [not is_time for is_time in times]
+        return lines[is_like & self._are_begun_as_numbers(begins[is_number], ends[is_number])]
 
     def slots(self, pattern: _Pattern, lines: Any) -> tuple[Any, Any]:
-        """Where each slot begins and ends in each line, if the line has the pattern: behind every slot comes a comma, or the end."""
+        """Where each slot begins and ends in each line, if it has the pattern: a comma follows on every slot, or the end."""
         np, gaps = package("numpy"), pattern.gaps
         gap_begins = np.empty((len(gaps), len(lines)), np.int32)
         gap_begins[0] = self.starts[lines]
@@ -164,25 +173,39 @@ class _Lines:
         lengths = np.array([len(text) for text in gaps], np.int32)
         return (gap_begins + lengths[:, None])[:-1], gap_begins[1:]
 
-    def _is_text(self, end: Any, text: bytes) -> Any:
-        """Whether a text stands before some places, where at least eight bytes are."""
-        np = package("numpy")
-        is_same = np.ones(len(end), bool)
-        for stop in range(len(text), 0, -8):
-            stop = max(stop, min(8, len(text)))
-            wanted = text[max(0, stop - 8) : stop]
-            found = self.words[end - (len(text) - stop + 8)] >> np.uint64(64 - 8 * len(wanted))
-            is_same &= found == np.uint64(int.from_bytes(wanted, "little"))
-        return is_same
+    def texts(self, begins: Any, ends: Any) -> Any:
+        """The texts in some slots, line by line, as they stand in the block: every other item, for what is between is null."""
+        pa, np = package("pyarrow"), package("numpy")
+        offsets = np.empty((begins.shape[1], 2 * begins.shape[0]), np.int32)
+        offsets[:, 0::2], offsets[:, 1::2] = begins.T, ends.T
+        offsets = np.append(offsets.ravel(), np.int32(len(self.block)))
+        is_there = pa.py_buffer(b"\x55" * (len(offsets) // 8 + 1))
+        return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [is_there, pa.py_buffer(offsets), pa.py_buffer(self.block)])
 
-    def _is_begun_as_number(self, begin: Any, end: Any) -> Any:
+    def _has_gaps(self, pattern: _Pattern, ends: Any) -> Any:
+        """Whether in each line the pattern's text stands before some places; for all lines, and eight bytes, at once."""
+        np = package("numpy")
+        rows, before, shifts, wanted = [], [], [], []
+        for number, text in enumerate(pattern.gaps):
+            for stop in range(len(text), 0, -8):
+                stop = max(stop, min(8, len(text)))
+                part = text[max(0, stop - 8) : stop]
+                rows.append(number)
+                before.append(len(text) - stop + 8)
+                shifts.append(64 - 8 * len(part))
+                wanted.append(int.from_bytes(part, "little"))
+        found = self.words[ends[rows] - np.array(before, np.int32)[:, None]]
+        found >>= np.array(shifts, np.uint64)[:, None]
+        return (found == np.array(wanted, np.uint64)[:, None]).all(axis=0)
+
+    def _are_begun_as_numbers(self, begins: Any, ends: Any) -> Any:
         """Whether texts begin and end as numbers of JSON do. What is between, the conversion refuses."""
         np, signs = package("numpy"), self.signs
         zero = np.uint8(ord("0"))
-        first = begin + (signs[begin] == ord("-"))
+        first = begins + (signs[begins] == ord("-"))
         lead = signs[first]
         has_leading_zero = (lead == zero) & (signs[first + 1] - zero < 10)
-        return (first < end) & (lead - zero < 10) & ~has_leading_zero & (signs[end - 1] - zero < 10)
+        return ((first < ends) & (lead - zero < 10) & ~has_leading_zero & (signs[ends - 1] - zero < 10)).all(axis=0)
 
 
 _STOP = re.compile(rb"[,\n]")
@@ -195,71 +218,61 @@ def _stops(texts: list[bytes]) -> int:
 def _table(lines: _Lines, pattern: _Pattern, numbers: Any, closely: bool = False) -> tuple[Any, Any]:
     """The table of lines that match, and their numbers: without those whose values floats do not hold."""
     pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
-    closely = closely or lines.may_have_odd_numbers
-    begins, ends = lines.slots(pattern, numbers)
-    texts = [_texts(lines, begin, end) for begin, end in zip(begins, ends, strict=True)]
-    if closely:
-        is_number = np.ones(len(numbers), bool)
-        for text, (name, _) in zip(texts, pattern.slots, strict=True):
-            if name != "time":
-                is_number &= pc.match_substring_regex(text, _NUMBER).fill_null(False).to_numpy(zero_copy_only=False)[::2]
-        if not is_number.all():
-            return _table(lines, pattern, numbers[is_number], closely)
     if not len(numbers):
         return None, numbers
+    closely = closely or lines.may_have_odd_numbers
+    begins, ends = lines.slots(pattern, numbers)
+    names = [name for name, _ in pattern.slots]
+    floats = [place for place, name in enumerate(names) if name not in ("seq", "time")]
+    texts = lines.texts(begins[floats], ends[floats])
+    if closely and floats:
+        is_number = pc.match_substring_regex(texts, _NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
+        is_number = is_number.reshape(len(numbers), -1).all(axis=1)
+        if not is_number.all():
+            return _table(lines, pattern, numbers[is_number], closely)
     try:
-        found = {slot: _converted(text, slot[0]) for slot, text in zip(pattern.slots, texts, strict=True)}
+        found = _items(pc.cast(texts, pa.float64()), np.float64).reshape(len(numbers), -1)
+        seq, time = (
+            _items(pc.cast(lines.texts(begins[[place]], ends[[place]]), kind), np.int64)
+            for kind, place in ((pa.int64(), names.index("seq")), (pa.timestamp("us"), names.index("time")))
+        )
     except pa.ArrowInvalid:
-        return (None, numbers[:0]) if closely else _table(lines, pattern, numbers, closely=True)
-    is_exact = np.ones(len(numbers), bool)
-    for (name, _), column in found.items():
-        if name not in ("seq", "time"):
-            is_exact &= (np.abs(column) < EXACT) & ((column != 0) | ~np.signbit(column))
+        return (None, numbers[:0]) if closely or not floats else _table(lines, pattern, numbers, closely=True)
+    is_exact = ((np.abs(found) < EXACT) & ((found != 0) | ~np.signbit(found))).all(axis=1)
     if not is_exact.all():
         return _table(lines, pattern, numbers[is_exact], closely)
-    return _of_columns(pattern, found, len(numbers)), numbers
+    return _of_columns(pattern, seq, time, found, [pattern.slots[place] for place in floats]), numbers
 
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 
 
-def _texts(lines: _Lines, begin: Any, end: Any) -> Any:
-    """The texts in one slot, where they are in the block: every other item, for what is between them is null."""
-    pa, np = package("pyarrow"), package("numpy")
-    offsets = np.empty(2 * len(begin) + 1, np.int32)
-    offsets[0:-1:2], offsets[1::2], offsets[-1] = begin, end, len(lines.block)
-    is_there = pa.py_buffer(b"\x55" * (len(begin) // 4 + 1))
-    return pa.Array.from_buffers(pa.string(), 2 * len(begin), [is_there, pa.py_buffer(offsets), pa.py_buffer(lines.block)])
+def _items(column: Any, kind: Any) -> Any:
+    """What texts were converted to."""
+    return package("numpy").frombuffer(column.buffers()[1], kind)[: len(column) : 2]
 
 
-def _converted(texts: Any, name: str) -> Any:
-    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
-    kind = {"seq": pa.int64(), "time": pa.timestamp("us")}.get(name, pa.float64())
-    return np.frombuffer(pc.cast(texts, kind).buffers()[1], np.float64 if kind == pa.float64() else np.int64)[: len(texts) : 2]
-
-
-def _of_columns(pattern: _Pattern, found: dict[_Slot, Any], count: int) -> Any:
+def _of_columns(pattern: _Pattern, seq: Any, time: Any, found: Any, slots: list[_Slot]) -> Any:
     """A table of `schema()`: what the slots hold, and for the rest what the line of the pattern holds."""
     pa, np = package("pyarrow"), package("numpy")
-    fields = schema()
-    columns = dict(zip(fields.names, pattern.row, strict=True))
-    values = np.empty((count, len(columns["values"])))
-    values[:] = [np.nan if value is None else value for value in columns["values"]]
-    for (name, key), column in found.items():
-        if name == "data":
-            values[:, key] = column
-        elif name != "at":
-            columns[name] = np.ascontiguousarray(column)
-    in_at = {key: column for (name, key), column in found.items() if name == "at"}
-    columns["at"] = _at_words(pattern.at, in_at) if in_at else columns["at"]
-    columns["values"] = lists(values, [value is None for value in columns["values"]])
-    for field in fields:
-        column = columns[field.name]
-        if isinstance(column, np.ndarray):
-            columns[field.name] = pa.array(column, pa.int64() if field.name == "time" else field.type).view(field.type)
-        elif not isinstance(column, pa.Array):
-            columns[field.name] = constant(field.type, column, count)
-    return pa.Table.from_arrays(list(columns.values()), schema=fields)
+    kinds = {field.name: field.type for field in schema()}
+    known = dict(zip(kinds, pattern.row, strict=True))
+    values = np.empty((len(seq), len(known["values"])))
+    values[:] = [np.nan if value is None else value for value in known["values"]]
+    in_data = [place for place, (name, _) in enumerate(slots) if name == "data"]
+    values[:, [slots[place][1] for place in in_data]] = found[:, in_data]
+    columns = {
+        name: constant(kind, known[name], len(seq)) for name, kind in kinds.items() if name not in ("seq", "time", "values")
+    }
+    columns["seq"] = pa.array(np.ascontiguousarray(seq))
+    columns["time"] = pa.array(np.ascontiguousarray(time)).view(kinds["time"])
+    columns["values"] = lists(values, [value is None for value in known["values"]])
+    if ("step", None) in slots:
+        columns["step"] = pa.array(np.ascontiguousarray(found[:, slots.index(("step", None))]))
+    in_at = {key: found[:, place] for place, (name, key) in enumerate(slots) if name == "at"}
+    if in_at:
+        columns["at"] = _at_words(pattern.at, in_at)
+    return pa.Table.from_arrays([columns[name] for name in kinds], schema=schema())
 
 
 def _at_words(at: dict[str, Any], numbers: dict[str, Any]) -> Any:
