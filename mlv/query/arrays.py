@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from mlv.query import cache
 from mlv.query.columns import wanted_streams
 from mlv.query.packages import package
+from mlv.store import layout
 from mlv.store.streams import Skipped
 
 Cut = Mapping[str, int]
@@ -50,11 +52,22 @@ class Points:
 def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None) -> Points:
     """The lines of an experiment's streams, or of one; those that a cut leaves."""
     pa = package("pyarrow")
-    lines = _Gathered()
-    for name in wanted_streams(folder, None if stream is None else [stream]):
+    streams = wanted_streams(folder, None if stream is None else [stream])
+    lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
+    for name in streams:
         for table in cache.read(folder, name, [] if skipped is None else skipped):
             lines.add(table if cut is None else table.filter(pa.array(_is_before(table, cut))))
     return lines.points()
+
+
+_LINE_BYTES = 100
+"""Hardly a line of metrics is shorter: memory is reserved for so many, and only what is used is taken."""
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
 
 
 def _is_before(table: Any, cut: Cut) -> Any:
@@ -67,8 +80,9 @@ def _is_before(table: Any, cut: Cut) -> Any:
 class _Gathered:
     """The columns of tables, put behind one another: of each table only numbers that differ stay in memory."""
 
-    def __init__(self) -> None:
-        self._numbers = {name: _Growing("f8" if name in ("step", "values") else "i8") for name in _NUMBERS}
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._numbers = {name: _Growing("f8" if name in ("step", "values") else "i8", count) for name in _NUMBERS}
         self._codes = {name: _Repeated() for name in ("run", "name", "at", "keys")}
         self._places: dict[str, dict[str, int]] = {name: {} for name in self._codes}
         self._widths = _Repeated()
@@ -78,7 +92,7 @@ class _Gathered:
     def add(self, table: Any) -> None:
         """Add the rows of a table."""
         np, pa = package("numpy"), package("pyarrow")
-        for batch in table.to_batches():
+        for batch in filter(len, table.to_batches()):
             lists, start = batch["values"], len(self._numbers["values"])
             offsets = np.asarray(lists.offsets)
             for line in np.flatnonzero(np.asarray(batch["texts"].is_valid())) if _has_any(batch["texts"]) else ():
@@ -89,12 +103,16 @@ class _Gathered:
             self._numbers["seq"].add(batch["seq"].to_numpy())
             self._numbers["time"].add(batch["time"].view(pa.int64()).to_numpy())
             self._numbers["step"].add(batch["step"].to_numpy(zero_copy_only=False))
+            if not start:
+                self._numbers["values"] = _Growing("f8", self._count * len(lists[0]))
             self._numbers["values"].add(lists.flatten().to_numpy(zero_copy_only=False))
             for name, codes in self._codes.items():
                 known, column = self._places[name], batch[name]
                 own = [known.setdefault(text, len(known)) for text in column.dictionary.to_pylist()]
-                indices = np.asarray(column.indices.fill_null(len(own)))
-                codes.add(np.asarray([*own, -1], np.int32)[indices])
+                if not _has_any(column) or (len(own) == 1 and not column.null_count):
+                    codes.add_one(own[0] if _has_any(column) else -1, len(column))
+                else:
+                    codes.add(np.asarray([*own, -1], np.int32)[np.asarray(column.indices.fill_null(len(own)))])
 
     def points(self) -> Points:
         """All of it, in the order of the events."""
@@ -135,10 +153,10 @@ def _has_any(column: Any) -> bool:
 
 
 class _Growing:
-    """An array that grows where it is: the system moves its pages, nothing is copied."""
+    """An array that grows into memory which is reserved, and not taken before it is filled."""
 
-    def __init__(self, kind: str) -> None:
-        self._array, self._count = package("numpy").empty(0, kind), 0
+    def __init__(self, kind: str, count: int) -> None:
+        self._array, self._count = package("numpy").empty(count, kind), 0
 
     def __len__(self) -> int:
         return self._count
@@ -147,13 +165,15 @@ class _Growing:
         """Add values."""
         end = self._count + len(values)
         if end > len(self._array):
-            self._array.resize(end + end // 8, refcheck=False)
+            larger = package("numpy").empty(max(end, 2 * len(self._array)), self._array.dtype)
+            larger[: self._count] = self._array[: self._count]
+            self._array = larger
         self._array[self._count : end] = values
         self._count = end
 
     def array(self) -> Any:
         """All of them."""
-        self._array.resize(self._count, refcheck=False)
+        self._array.resize(self._count, refcheck=False)  # gives back what is behind them
         return self._array
 
 
@@ -166,8 +186,14 @@ class _Repeated:
 
     def add(self, values: Any) -> None:
         """Add integers."""
-        if len(values):
-            self._parts.append((len(values), values[:1].copy() if _is_constant(values) else values.astype("i4")))
+        if _is_constant(values):
+            self.add_one(int(values[0]), len(values))
+        else:
+            self._parts.append((len(values), values.astype("i4")))
+
+    def add_one(self, value: int, count: int) -> None:
+        """Add an integer that many times."""
+        self._parts.append((count, package("numpy").array([value], "i4")))
 
     def array(self) -> Any:
         """All of them."""

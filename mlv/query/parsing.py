@@ -25,8 +25,8 @@ from mlv.store.streams import Skipped
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 1 << 20
-_THREADS = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_BLOCK = 2 << 20
+_THREADS = min(3, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 _ODD = (b"null", b'"' + TAG.encode())
 """What stands in lines that have to be read one by one: a number that JSON lacks, and an object that stands for another."""
 _MANY = 30
