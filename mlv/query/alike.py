@@ -8,6 +8,7 @@ same with other numbers. These are found and converted for a whole block at once
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ _MOST_PATTERNS = 16
 """Of a block: so many kinds of lines are mixed at the most."""
 _AT_A_TIME = 1 << 20
 """So many bytes are looked at with one call."""
+_of_thread = threading.local()
 _MARKER = 735149600000
 """What is put in the place of numbers, and counted up: no number like it may stand in the line."""
 _TIME = b"2001-02-03T04:05:06.000007"
@@ -128,10 +130,11 @@ class _Lines:
         """The places of commas and of ends of lines, and whether an e follows on a dot: 1.e5 is a number to Arrow only."""
         np = package("numpy")
         stops, has_odd = [], False
-        memory = np.empty((2, _AT_A_TIME + 1), bool)
+        if not hasattr(_of_thread, "memory"):  # new memory for each block would cost as much as the search
+            _of_thread.memory = np.empty((2, _AT_A_TIME + 1), bool)
         for begin in range(0, len(self.signs), _AT_A_TIME):
             signs = self.signs[begin : begin + _AT_A_TIME + 1]
-            one, other = memory[:, : len(signs)]
+            one, other = _of_thread.memory[:, : len(signs)]
             np.equal(signs, ord("e"), out=one)
             np.equal(signs, ord("E"), out=other)
             np.logical_or(one, other, out=one)

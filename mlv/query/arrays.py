@@ -55,8 +55,11 @@ def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list
     streams = wanted_streams(folder, None if stream is None else [stream])
     lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
     for name in streams:
-        for table in cache.read(folder, name, [] if skipped is None else skipped):
+        for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
+            if number % 8 == 7:
+                pa.default_memory_pool().release_unused()
             lines.add(table if cut is None else table.filter(pa.array(_is_before(table, cut))))
+    pa.default_memory_pool().release_unused()  # it would keep what the tables took, while a frame is made
     return lines.points()
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _VERSION = 2
 """Of the columns and of what is said about them: a part of another one is not read."""
 _KEY = b"mlv"
-_GROUP_ROWS = 1 << 15
+_GROUP_ROWS = 1 << 14
 """So many rows are written, read and in memory at a time."""
 
 
