@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -60,17 +61,21 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     """As `Experiments.history`."""
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
-    parts, known = [], dict[str, None]()
+    parts, known, skipped = [], dict[str, None](), list[str]()
     for digest in digests:
         found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
         found.insert(0, "exp", digest.id)
         found.insert(1, "exp_name", digest.name)
+        skipped += [os.path.join(digest.path, hole) for hole in found.attrs.pop("skipped", ())]
         parts.append(found)
     if parts:
         frames.refuse_unknown(pattern, wanted, known)
     # A frame without rows has columns of no type, which would change those of the others.
     parts = [found for found in parts if len(found)] or parts[:1]
-    return pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+    table = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+    if skipped:
+        table.attrs["skipped"] = skipped
+    return table
 
 
 def paired(

@@ -33,6 +33,7 @@ def schema() -> Any:
 
 
 def row(event: Event) -> tuple[Any, ...]:
+    """The row of an event of type `metrics`, in the order of `schema()`."""
     step, step_text = _number_and_text(event.step) if event.step is not None else (None, None)
     pairs = [_number_and_text(value) for value in event.data.values()]
     texts = [text for _, text in pairs]
@@ -77,6 +78,7 @@ def _with_floats(value: Any) -> Any:
 
 
 def at_text(at: Any) -> str | None:
+    """The JSON of coordinates; None if there are none."""
     if not at:
         return None
     form = Conversion().value({key: coordinate(value) for key, value in at.items()})
@@ -89,6 +91,7 @@ def coordinate(value: Any) -> Any:
 
 
 def table_of(rows: list[tuple[Any, ...]]) -> Any:
+    """A table of rows."""
     pa = package("pyarrow")
     columns = list(zip(*rows, strict=True)) or [()] * len(schema())
     arrays = []
