@@ -32,6 +32,8 @@ _SLOT = re.compile(
     rb'(?<="time":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(?=Z")'
     rb"|(?<=:)-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?=[,}])"
 )
+_STEP_TEXT, _TEXTS = 4, 9
+"""Where these stand in a row."""
 _Slot = tuple[str, Any]
 """The field and, in `at` and `data`, the key or the place of the value."""
 
@@ -96,7 +98,10 @@ def _pattern(line: bytes) -> _Pattern | None:
     known = [slot for slot in slots if slot is not None]
     if len(known) < len(slots) or not {("seq", None), ("time", None)} <= set(known) or len(event.data) != len(fields["data"]):
         return None
-    return _Pattern(gaps, known, row(event), event.at)
+    own = row(event)
+    if own[_STEP_TEXT] is not None or (own[_TEXTS] and any(name == "data" and own[_TEXTS][place] for name, place in known)):
+        return None  # its own numbers are none that floats hold
+    return _Pattern(gaps, known, own, event.at)
 
 
 def _places(fields: dict[str, Any]) -> Iterator[tuple[_Slot, Any]]:

@@ -18,6 +18,46 @@ Cut = Mapping[str, int]
 """The last `seq` of each run that counts: a prefix of the events in their order."""
 
 
+class Values:
+    """The values of all lines, one line behind the other.
+
+    While all lines have as many, the first of each are one array, the second another, and so on: a `range` of places from line
+    to line gives such an array as it is.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._columns: list[_Growing] | None = None
+        self._flat: Any = None
+
+    def __len__(self) -> int:
+        return len(self._flat) if self._flat is not None else sum(map(len, self._columns or ()))
+
+    def __getitem__(self, places: Any) -> Any:
+        if isinstance(places, range) and self._columns is not None:
+            return self._columns[places.start].array()
+        return self._in_one().array()[places]
+
+    def add(self, values: Any, widths: Any) -> None:
+        """Add the values of lines, and how many each has."""
+        width = int(widths[0]) if _is_constant(widths) else -1
+        if self._columns is None and self._flat is None:
+            self._columns = [_Growing("f8", self._count * 100 // (100 + 8 * width)) for _ in range(width)]
+        if self._columns is not None and len(self._columns) == width:
+            for number, column in enumerate(self._columns):
+                column.add(values[number::width])
+        else:
+            self._in_one().add(values)
+
+    def _in_one(self) -> _Growing:
+        if self._flat is None:
+            np = package("numpy")
+            columns = [column.array() for column in self._columns or ()]
+            self._columns, self._flat = None, _Growing("f8", 0)
+            self._flat.add(np.stack(columns, axis=1).ravel() if columns else np.empty(0))
+        return self._flat  # type: ignore[no-any-return]
+
+
 @dataclass
 class Points:
     """The lines of type `metrics` of some streams as arrays, in the order of the events."""
@@ -31,7 +71,7 @@ class Points:
     codes: dict[str, Any]
     """Of `name`, `at` and `keys`: for each line the place of its text, -1 for none."""
     texts_of: dict[str, list[str]]
-    values: Any
+    values: Values
     first: Any
     """Where the values of each line begin; None where all lines have as many and stand in order."""
     texts: Any
@@ -56,10 +96,10 @@ def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list
     lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
     for name in streams:
         for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
-            if number % 8 == 7:
+            if number % 8 == 7:  # what tables took would be kept, while more is made
                 pa.default_memory_pool().release_unused()
             lines.add(table if cut is None else table.filter(pa.array(_is_before(table, cut))))
-    pa.default_memory_pool().release_unused()  # it would keep what the tables took, while a frame is made
+    pa.default_memory_pool().release_unused()
     return lines.points()
 
 
@@ -84,8 +124,8 @@ class _Gathered:
     """The columns of tables, put behind one another: of each table only numbers that differ stay in memory."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
-        self._numbers = {name: _Growing("f8" if name in ("step", "values") else "i8", count) for name in _NUMBERS}
+        self._numbers = {name: _Growing("f8" if name == "step" else "i8", count) for name in _NUMBERS}
+        self._values = Values(count)
         self._codes = {name: _Repeated() for name in ("run", "name", "at", "keys")}
         self._places: dict[str, dict[str, int]] = {name: {} for name in self._codes}
         self._widths = _Repeated()
@@ -96,19 +136,18 @@ class _Gathered:
         """Add the rows of a table."""
         np, pa = package("numpy"), package("pyarrow")
         for batch in filter(len, table.to_batches()):
-            lists, start = batch["values"], len(self._numbers["values"])
+            lists, start = batch["values"], len(self._values)
             offsets = np.asarray(lists.offsets)
             for line in np.flatnonzero(np.asarray(batch["texts"].is_valid())) if _has_any(batch["texts"]) else ():
                 self._texts.append((start + int(offsets[line] - offsets[0]), batch["texts"][int(line)].as_py()))
             if _has_any(batch["step_text"]):
                 self._step_texts.append((len(self._numbers["seq"]), batch["step_text"]))
-            self._widths.add(np.diff(offsets))
+            widths = np.diff(offsets)
+            self._widths.add(widths)
             self._numbers["seq"].add(batch["seq"].to_numpy())
             self._numbers["time"].add(batch["time"].view(pa.int64()).to_numpy())
             self._numbers["step"].add(batch["step"].to_numpy(zero_copy_only=False))
-            if not start:
-                self._numbers["values"] = _Growing("f8", self._count * len(lists[0]))
-            self._numbers["values"].add(lists.flatten().to_numpy(zero_copy_only=False))
+            self._values.add(lists.flatten().to_numpy(zero_copy_only=False), widths)
             for name, codes in self._codes.items():
                 known, column = self._places[name], batch[name]
                 own = [known.setdefault(text, len(known)) for text in column.dictionary.to_pylist()]
@@ -120,13 +159,13 @@ class _Gathered:
     def points(self) -> Points:
         """All of it, in the order of the events."""
         np = package("numpy")
-        seq, time, step, values = (self._numbers.pop(name).array() for name in _NUMBERS)
+        seq, time, step = (self._numbers.pop(name).array() for name in _NUMBERS)
         widths = self._widths.array()
         first = None if _is_constant(widths) else np.cumsum(widths, dtype=np.int64) - widths
         codes = {name: column.array() for name, column in self._codes.items()}
         points = Points(
             step, self._all_step_texts(len(seq)), time, codes, {name: list(known) for name, known in self._places.items()},
-            values, first, self._all_texts(len(values)), np.arange(len(seq)),
+            self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)),
         )  # fmt: skip
         order = _order(points, seq)
         return points if order is None else _ordered(points, order)
@@ -148,7 +187,7 @@ class _Gathered:
         return texts
 
 
-_NUMBERS = ("seq", "time", "step", "values")
+_NUMBERS = ("seq", "time", "step")
 
 
 def _has_any(column: Any) -> bool:

@@ -201,11 +201,9 @@ class _Groups:
     def _filled(self, rows: Any, places: Any, count: int) -> Any:
         """The values at some places, put into their rows; what is missing is NaN."""
         np = package("numpy")
-        if isinstance(places, range):
-            places = slice(places.start, places.stop, places.step)
-        values = np.ascontiguousarray(self._points.values[places])
+        values = self._points.values[places]
         if self._points.texts is not None:
-            texts = self._points.texts[places]
+            texts = self._points.texts[places.start :: places.step] if isinstance(places, range) else self._points.texts[places]
             odd = np.flatnonzero(texts != None)  # noqa: E711 - elementwise
             if len(odd):
                 values = values.astype(object)

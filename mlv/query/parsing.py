@@ -26,7 +26,10 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _BLOCK = 2 << 20
-_THREADS = min(3, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_THREADS = min(4, _CORES)
+_PARSERS = min(2, _CORES)
+"""More of them would only wait for the interpreter's lock."""
 _ODD = (b"null", b'"' + TAG.encode())
 """What stands in lines that have to be read one by one: a number that JSON lacks, and an object that stands for another."""
 _MANY = 30
@@ -63,7 +66,7 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
         return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
     with suppress(FileNotFoundError):
-        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset))
+        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset), _PARSERS)
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
@@ -84,7 +87,7 @@ def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) 
     return [table_of([row(event) for event in _events(_lines(block), start, stream, skipped)])]
 
 
-def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
+def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THREADS) -> Iterator[R]:
     """The results in the order of the pieces, of which only a few are in memory at a time."""
     pieces = iter(pieces)
     first = list(islice(pieces, 2))
@@ -93,11 +96,11 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T]) -> Iterator[R]:
         return
     from concurrent.futures import Future, ThreadPoolExecutor  # `import mlv` does without
 
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
         for piece in chain(first, pieces):
             waiting.append(pool.submit(work, piece))
-            if len(waiting) > _THREADS:
+            if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
