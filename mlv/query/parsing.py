@@ -25,10 +25,10 @@ from mlv.store.streams import Skipped
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 2 << 20
+_BLOCK = 1 << 20
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = min(4, _CORES)
-_PARSERS = min(2, _CORES)
+PARSERS = min(2, _CORES)
 """More of them would only wait for the interpreter's lock."""
 _ODD = (b"null", b'"' + TAG.encode())
 """What stands in lines that have to be read one by one: a number that JSON lacks, and an object that stands for another."""
@@ -66,7 +66,7 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
         return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
     with suppress(FileNotFoundError):
-        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset), _PARSERS)
+        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset), PARSERS)
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:

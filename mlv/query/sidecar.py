@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mlv.query.packages import package
-from mlv.query.parsing import Parsed, in_threads
+from mlv.query.parsing import PARSERS, Parsed, in_threads
 from mlv.query.rows import schema
 from mlv.store import layout
 from mlv.store.streams import Skipped
@@ -85,7 +85,7 @@ class Part:
 
         try:
             first = 0
-            for table, last in zip(in_threads(read, range(len(self._groups))), self._groups, strict=True):
+            for table, last in zip(in_threads(read, range(len(self._groups)), PARSERS), self._groups, strict=True):
                 yield table, self._stretch(first, last)
                 first = last
         except (package("pyarrow").ArrowException, OSError) as error:
