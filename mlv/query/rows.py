@@ -16,6 +16,7 @@ EXACT = 2**53
 """Up to here a float holds every integer."""
 
 
+@lru_cache(maxsize=1)
 def schema() -> Any:
     """The columns: `keys` is the JSON list of the names in `data`, `values` and `texts` have an item for each of them.
 
