@@ -29,12 +29,12 @@ memory = lambda name: int(re.search(rf"{name}:\\s+(\\d+) kB", Path("/proc/self/s
 exp = Exp.open(sys.argv[1])
 before = memory("VmRSS")
 table = exp.history()
-print(json.dumps([(memory("VmHWM") - before) * 1024 / 1e6, int(table.memory_usage().sum()) / 1e6, len(table)]))
+print(json.dumps([(memory("VmHWM") - before) * 1024 / 1e6, int(table.memory_usage(deep=True).sum()) / 1e6, len(table)]))
 """
 
 
 def history(quick: bool) -> list[Figure]:
-    """`exp.history()` without its sidecar, with it, and with 1 % appended since; and the memory that the first one takes."""
+    """`exp.history()` without its sidecar, with it, and with 1 % appended since; and the memory that each takes."""
     import duckdb
 
     count, repetitions = (200_000, 3) if quick else (1_000_000, 9)
@@ -68,14 +68,20 @@ def history(quick: bool) -> list[Figure]:
 
         check_count(len(exp.history()), count)
         figures = [_figure(f"{count:,} metric lines to a frame, cold", in_turn(by_duckdb, cold, repetitions), 2)]
-        memory = [_memory(exp.path, count) for _ in range(3)]
+        memory = [_memory("cold", [_memory_of(exp.path, count, is_cold=True) for _ in range(5)])]
         mlv()
         figures.append(_figure("the same with its sidecar", in_turn(by_duckdb, mlv, repetitions), 0.35))
+        memory.append(_memory("with its sidecar", [_memory_of(exp.path, count) for _ in range(5)]))
         figures.append(_figure("the same, 1 % appended since", in_turn(by_duckdb, appended, repetitions), 0.5))
-        check_count(len(exp.history()), count + count // 100)
-    more, frame = (median(values) for values in zip(*memory, strict=True))
-    what = "the same, cold: memory at its peak, over before (reference: the frame)"
-    return [*figures, Figure(what, "MB", frame, more, more / frame, "x", 3)]
+        peaks = []
+        for _ in range(5):
+            with open(log, "ab") as file:
+                file.truncate(size)
+            cold()
+            _write(log, count, count // 100)
+            peaks.append(_memory_of(exp.path, count + count // 100))
+        memory.append(_memory("1 % appended since", peaks))
+    return [*figures, *memory]
 
 
 def _figure(what: str, spent: tuple[list[float], list[float]], bar: float) -> Figure:
@@ -83,9 +89,16 @@ def _figure(what: str, spent: tuple[list[float], list[float]], bar: float) -> Fi
     return Figure(f"{what} (reference: DuckDB's read_json)", "ms", duckdb, mlv, mlv / duckdb, "x", bar)
 
 
-def _memory(path: Path, count: int) -> tuple[float, float]:
-    """MB at the peak of a cold read in a fresh interpreter, and MB of the frame."""
-    shutil.rmtree(path / ".mlv" / "cache", ignore_errors=True)
+def _memory(what: str, found: list[tuple[float, float]]) -> Figure:
+    more, frame = (median(values) for values in zip(*found, strict=True))
+    text = f"the same, {what}: memory at its peak, over before (reference: the frame)"
+    return Figure(text, "MB", frame, more, more / frame, "x", 3)
+
+
+def _memory_of(path: Path, count: int, *, is_cold: bool = False) -> tuple[float, float]:
+    """MB at the peak of a read in a fresh interpreter, and MB of the frame."""
+    if is_cold:
+        shutil.rmtree(path / ".mlv" / "cache", ignore_errors=True)
     done = subprocess.run([sys.executable, "-c", _MEMORY, str(path)], check=True, capture_output=True, text=True, timeout=300)
     more, frame, rows = json.loads(done.stdout)
     check_count(rows, count)

@@ -15,9 +15,9 @@ from mlv.frozen import FrozenDict, frozen
 from mlv.portfolio import Kept
 from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
+from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
-from mlv.query.points import Cut
 from mlv.query.summary import Summary, fast_summary, summary
 from mlv.state import State
 

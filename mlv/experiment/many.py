@@ -174,6 +174,8 @@ class Experiments:
     ) -> Any:
         """The metrics of all as one DataFrame: as `Exp.history`, with ID and name of the experiment in `exp` and `exp_name`.
 
+        Damaged lines are passed over, and named with path and byte range in `.attrs["skipped"]`.
+
         Raises:
             UnknownMetric: No experiment has one that is named.
             InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.

@@ -29,10 +29,8 @@ def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list
     pa = package("pyarrow")
     parts = []
     for stream in wanted_streams(folder, streams):
-        found = cache.read(folder, stream)
-        if skipped is not None:
-            skipped += found.skipped
-        parts += [_exploded(table, layout.logical_stream(stream)) for table in found.tables if table.num_rows]
+        tables = cache.read(folder, stream, [] if skipped is None else skipped)
+        parts += [_exploded(table, layout.logical_stream(stream)) for table in tables if table.num_rows]
     return pa.concat_tables(parts) if parts else _empty()
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
+from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
-from mlv.query.parsing import EXACT, from_json_text
 from mlv.query.patterns import NamePattern
-from mlv.query.points import Choice, Cut, Entry, Points, checked_keys, entries_of, plain_step, read_points
+from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
+from mlv.query.rows import EXACT, from_json_text
 from mlv.store.streams import Skipped
 
 
@@ -171,10 +172,10 @@ class _Groups:
     def _described(self, lines: Any, capture: Any, choice: Choice) -> dict[str, Any]:
         """Step, time, coordinates and captures of rows."""
         pd, np = package("pandas"), package("numpy")
-        times = self._points.times()
+        times = self._points.time
         moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
         taken = {"step": self._steps(lines), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
-        codes, texts = self._points.words("at")
+        codes, texts = self._points.codes["at"], self._points.texts_of["at"]
         if (codes >= 0).any():
             coordinates = [{}, *(from_json_text(text) for text in texts)]
             used, inverse = np.unique(codes[lines] + 1, return_inverse=True)
@@ -187,12 +188,10 @@ class _Groups:
 
     def _steps(self, lines: Any) -> Any:
         np = package("numpy")
-        steps = self._points.numbers("step")
+        steps, given = self._points.step, self._points.step_texts
         steps = steps if lines is self._points.every else steps[lines]
-        texts = self._points.table["step_text"]
-        if texts.null_count < len(texts):
-            given = texts.to_pylist()
-            exact = [from_json_text(text) if (text := given[line]) is not None else None for line in lines]
+        if given is not None:
+            exact = [from_json_text(given[line]) if given[line] is not None else None for line in lines]
             pairs = zip(steps.tolist(), exact, strict=True)
             return _column([plain_step(step) if text is None else text for step, text in pairs])
         if len(steps) and bool((np.isfinite(steps) & (np.floor(steps) == steps) & (np.abs(steps) <= EXACT)).all()):
@@ -202,11 +201,9 @@ class _Groups:
     def _filled(self, rows: Any, places: Any, count: int) -> Any:
         """The values at some places, put into their rows; what is missing is NaN."""
         np = package("numpy")
-        if isinstance(places, range):
-            places = slice(places.start, places.stop, places.step)
-        values = np.ascontiguousarray(self._points.values[places])
+        values = self._points.values[places]
         if self._points.texts is not None:
-            texts = self._points.texts[places]
+            texts = self._points.texts[places.start :: places.step] if isinstance(places, range) else self._points.texts[places]
             odd = np.flatnonzero(texts != None)  # noqa: E711 - elementwise
             if len(odd):
                 values = values.astype(object)
@@ -222,15 +219,14 @@ class _Groups:
 def _same_step(points: Points) -> Any:
     """A number for each line, equal for lines of equal step and coordinates."""
     np = package("numpy")
-    steps, texts = points.numbers("step"), points.table["step_text"]
-    at, _ = points.words("at")
-    has_text = texts.null_count < len(texts)
-    if not has_text and bool((at == at[:1]).all()) and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
+    steps, texts, at = points.step, points.step_texts, points.codes["at"]
+    has_one_place = not at.strides[0] if len(at) else True
+    if texts is None and has_one_place and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
         return points.every
     _, code = np.unique(steps, return_inverse=True)
     stepless = np.isnan(steps)
-    if has_text:
-        exact = np.asarray(texts.fill_null("").to_pylist(), object).astype("U")
+    if texts is not None:
+        exact = np.asarray(["" if text is None else text for text in texts], "U")
         _, text_code = np.unique(exact, return_inverse=True)
         code = code * (text_code.max() + 1) + text_code
         stepless &= exact == ""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
+from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
-from mlv.query.points import Choice, Cut, Entry, Points, entries_of, plain_step, read_points
+from mlv.query.points import Choice, Entry, entries_of, plain_step
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +94,7 @@ def fast_summary(
         MissingExtra: pyarrow is not installed.
     """
     points = read_points(folder, None, cut, None)
-    steps = points.table["step_text"]
-    if points.texts is not None or steps.null_count < len(steps):
+    if points.texts is not None or points.step_texts is not None:
         return None
     by_name: dict[str, list[Entry]] = {}
     for entry in entries_of(points, Choice(None, None), {}):
@@ -111,7 +111,7 @@ def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
     if len(entries) > 1:
         order = np.lexsort((places, lines))
         lines, places = lines[order], places[order]
-    values, steps = points.values[places], points.numbers("step")
+    values, steps = points.values[places], points.step
     is_nan = np.isnan(values)
     nans = int(is_nan.sum())
 

@@ -13,7 +13,7 @@ from logs import line
 
 pytest.importorskip("pyarrow")
 
-from mlv.query import cache, parsing
+from mlv.query import cache, parsing, sidecar
 from mlv.query.columns import metrics
 
 
@@ -237,3 +237,67 @@ def test_readers_at_once(folder):
     assert len(results) == 4
     assert all(200 <= count <= 300 for count in results)
     assert len(values(folder)) == 300
+
+
+class TestParts:
+    def grow(self, folder: Path, first: int, last: int) -> None:
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(metric_lines(first, last))
+        assert values(folder) == values_without_sidecar(folder)
+
+    def names(self, folder: Path) -> list[str]:
+        return sorted(path.name for path in (folder / ".mlv" / "cache").iterdir() if path.suffix != ".seen")
+
+    def test_what_was_appended_has_its_own(self, folder, parsed):
+        """A short rest is not paid for with a sidecar written anew."""
+        values(folder)
+        before = (folder / ".mlv" / "cache" / "log.parquet").stat()
+        self.grow(folder, 201, 220)
+        after = (folder / ".mlv" / "cache" / "log.parquet").stat()
+        values(folder)
+
+        assert self.names(folder) == ["log.parquet", "log.parquet.1"]
+        assert before.st_ino == after.st_ino
+        assert parsed[-1] == (folder / "log.jsonl").stat().st_size
+
+    def test_are_few(self, folder):
+        """Parts that are hardly longer than what was appended are written as one with it."""
+        for last in range(200, 1000, 20):
+            self.grow(folder, last + 1, last + 20)
+
+        assert len(self.names(folder)) < 6
+
+    @pytest.mark.parametrize("name", ["log.parquet", "log.parquet.1"])
+    @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
+    def test_one_that_is_gone(self, folder, name, harm):
+        """Any part may be deleted or damaged at any time."""
+        values(folder)
+        self.grow(folder, 201, 220)
+        harm(folder / ".mlv" / "cache" / name)
+
+        assert values(folder) == values_without_sidecar(folder)
+        assert values(folder) == values_without_sidecar(folder)
+
+    def test_one_whose_numbers_the_disk_changed(self, folder, monkeypatch):
+        """What is read until the damage shows is not read twice, and the part is written anew."""
+        monkeypatch.setattr(sidecar, "_GROUP_ROWS", 50)
+        monkeypatch.setattr(parsing, "_BLOCK", 5000)
+        values(folder)
+        path = folder / ".mlv" / "cache" / "log.parquet"
+        content = path.read_bytes()
+        place = content.rindex(struct.pack("<d", 0.5))
+        path.write_bytes(content[:place] + struct.pack("<d", 0.7) + content[place + 8 :])
+
+        assert values(folder) == values_without_sidecar(folder)
+        assert values(folder) == values_without_sidecar(folder)
+
+    def test_of_a_log_that_was_another(self, folder):
+        """A second part is not believed beside a first one that was written anew."""
+        values(folder)
+        self.grow(folder, 201, 220)
+        second = (folder / ".mlv" / "cache" / "log.parquet.1").read_bytes()
+        (folder / "log.jsonl").write_bytes(metric_lines(1, 220, 0.25))
+        values(folder)
+        (folder / ".mlv" / "cache" / "log.parquet.1").write_bytes(second)
+
+        assert values(folder) == values_without_sidecar(folder)

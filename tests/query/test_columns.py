@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import orjson
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from mlv.encoding import Conversion
 from mlv.query import parsing
 from mlv.query.columns import metrics
+from mlv.query.rows import from_json_text
 from mlv.store.streams import Skipped, read_lines
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
@@ -38,6 +40,26 @@ regular = st.fixed_dictionaries(
     }
 )
 
+NUMBERS = [
+    "1.e5",
+    "1.E5",
+    ".5",
+    "5.",
+    "01",
+    "-01",
+    "-0",
+    "-0.0",
+    "+1",
+    "1e5",
+    "1E-07",
+    "0x1F",
+    "1e999",
+    "nan",
+    "-inf",
+    "1 ",
+    "",
+]
+
 
 def metric_line(seq: int, event: dict, step: object = None, at: dict | None = None) -> bytes:
     """A line as mlv writes it."""
@@ -54,7 +76,7 @@ def rows(tables: list) -> list:
     for row in found:
         pairs = zip(orjson.loads(row.pop("keys")), row.pop("values"), row.pop("texts") or [None] * 99, strict=False)
         row["data"] = sorted((key, repr(value), text) for key, value, text in pairs)
-    return sorted(found, key=lambda row: row["seq"])
+    return sorted(found, key=lambda row: (row["seq"], repr(row)))
 
 
 class TestBothWaysAreEqual:
@@ -74,9 +96,52 @@ class TestBothWaysAreEqual:
 
         assert rows(parsing.parse_block(block, 0, "log", [])) == rows(parsing.parse_slowly(block, 0, "log", []))
 
+    @settings(deadline=None, max_examples=200)
+    @given(st.lists(st.tuples(regular, st.none() | st.integers(-3, 10**9), coordinates), min_size=1, max_size=6))
+    def test_regular_at_once(self, events):
+        """The same where lines that are unlike each other are given to pyarrow in one piece."""
+        block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(parsing, "_MANY", 1)
+            patched.setattr(parsing, "parse_alike", lambda block: ([], parsing._lines(block)))
+
+            assert rows(parsing.parse_block(block, 0, "log", [])) == rows(parsing.parse_slowly(block, 0, "log", []))
+
+    @settings(deadline=None, max_examples=300)
+    @given(
+        st.tuples(fields, steps, coordinates),
+        st.lists(st.sampled_from(NUMBERS) | st.floats().map(repr) | st.integers().map(str), min_size=1, max_size=5),
+        st.data(),
+    )
+    def test_alike(self, event, numbers, data):
+        """Lines that differ in one number, which may be none of JSON."""
+        line = metric_line(1, *event)
+        found = list(re.finditer(rb"-?\d[\d.e+-]*", line))
+        place = data.draw(st.sampled_from(found))
+        lines = [line, *(line[: place.start()] + number.encode() + line[place.end() :] for number in numbers), line]
+        fast, slow = [], []
+
+        assert rows(parsing.parse_block(b"".join(lines), 0, "log", fast)) == rows(
+            parsing.parse_slowly(b"".join(lines), 0, "log", slow)
+        )
+        assert [(hole.start, hole.end) for hole in fast] == [(hole.start, hole.end) for hole in slow]
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.lists(st.tuples(regular, st.integers(0, 9), st.just({"epoch": 3})), min_size=2, max_size=4), st.data())
+    def test_a_byte_that_went_wrong(self, events, data):
+        """One byte of a block is another one: what the lines say does not depend on how they are read."""
+        block = bytearray(b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1)))
+        block[data.draw(st.integers(0, len(block) - 2))] = data.draw(st.sampled_from(b'0.e-,:"{}x \n\xff'))
+        fast, slow = [], []
+
+        assert rows(parsing.parse_block(bytes(block), 0, "log", fast)) == rows(
+            parsing.parse_slowly(bytes(block), 0, "log", slow)
+        )
+        assert {(hole.start, hole.end) for hole in fast} <= {(hole.start, hole.end) for hole in slow}
+
     def test_the_fast_way_is_taken(self, monkeypatch):
         """Ordinary lines, of several names, keys and coordinates, are parsed as a block."""
-        monkeypatch.setattr(parsing, "_row", lambda event: pytest.fail("read one by one"))
+        monkeypatch.setattr(parsing, "row", lambda event: pytest.fail("read one by one"))
         events = [({"name": "", "data": {"loss": 0.5}}, 1, {"epoch": 3}), ({"name": "val", "data": {"acc": 1, "f1": 0.25}}, 2)]
 
         tables = parsing.parse_block(b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1)), 0, "log", [])
@@ -122,7 +187,7 @@ def test_what_was_logged_is_what_stands_there(tmp_path_factory, events):
     assert len(found) == len(expected)
     for row in found:
         value, step, at = expected[row["seq"], row["name"]]
-        logged = row["value"] if row["text"] is None else parsing.from_json_text(row["text"])
+        logged = row["value"] if row["text"] is None else from_json_text(row["text"])
         assert logged == value or repr(logged) == repr(value)
         assert row["step"] == (float(step) if isinstance(step, (int, float)) else None)
         assert (json.loads(row["at"]) if row["at"] else {}) == at

@@ -1,0 +1,278 @@
+"""The lines of type `metrics` of an experiment as arrays, in the order of the events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlv.query import cache
+from mlv.query.columns import wanted_streams
+from mlv.query.packages import package
+from mlv.store import layout
+from mlv.store.streams import Skipped
+
+Cut = Mapping[str, int]
+"""The last `seq` of each run that counts: a prefix of the events in their order."""
+
+
+class Values:
+    """The values of all lines, one line behind the other.
+
+    While all lines have as many, the first of each are one array, the second another, and so on: a `range` of places from line
+    to line gives such an array as it is.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._columns: list[_Growing] | None = None
+        self._flat: Any = None
+
+    def __len__(self) -> int:
+        return len(self._flat) if self._flat is not None else sum(map(len, self._columns or ()))
+
+    def __getitem__(self, places: Any) -> Any:
+        if isinstance(places, range) and self._columns is not None:
+            return self._columns[places.start].array()
+        return self._in_one().array()[places]
+
+    def add(self, values: Any, widths: Any) -> None:
+        """Add the values of lines, and how many each has."""
+        width = int(widths[0]) if _is_constant(widths) else -1
+        if self._columns is None and self._flat is None:
+            self._columns = [_Growing("f8", self._count * 100 // (100 + 8 * width)) for _ in range(width)]
+        if self._columns is not None and len(self._columns) == width:
+            for number, column in enumerate(self._columns):
+                column.add(values[number::width])
+        else:
+            self._in_one().add(values)
+
+    def _in_one(self) -> _Growing:
+        if self._flat is None:
+            np = package("numpy")
+            columns = [column.array() for column in self._columns or ()]
+            self._columns, self._flat = None, _Growing("f8", 0)
+            self._flat.add(np.stack(columns, axis=1).ravel() if columns else np.empty(0))
+        return self._flat  # type: ignore[no-any-return]
+
+
+@dataclass
+class Points:
+    """The lines of type `metrics` of some streams as arrays, in the order of the events."""
+
+    step: Any
+    """NaN where there is none, or it is no number."""
+    step_texts: Any
+    """JSON of steps that are no floats, as objects; None if there are no such."""
+    time: Any
+    """Microseconds since 1970."""
+    codes: dict[str, Any]
+    """Of `name`, `at` and `keys`: for each line the place of its text, -1 for none."""
+    texts_of: dict[str, list[str]]
+    values: Values
+    first: Any
+    """Where the values of each line begin; None where all lines have as many and stand in order."""
+    texts: Any
+    """JSON of each value that is no float, as objects; None if there are no such."""
+    every: Any
+    """The number of each line."""
+
+    @property
+    def width(self) -> int:
+        """How many values each line has, if all have as many."""
+        return len(self.values) // len(self.every) if len(self.every) else 0
+
+    def firsts(self, lines: Any) -> Any:
+        """Where the values of some lines begin."""
+        return lines * self.width if self.first is None else self.first[lines]
+
+
+def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None) -> Points:
+    """The lines of an experiment's streams, or of one; those that a cut leaves."""
+    pa = package("pyarrow")
+    streams = wanted_streams(folder, None if stream is None else [stream])
+    lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
+    for name in streams:
+        for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
+            if number % 8 == 7:  # what tables took would be kept, while more is made
+                pa.default_memory_pool().release_unused()
+            lines.add(table if cut is None else table.filter(pa.array(_is_before(table, cut))))
+    pa.default_memory_pool().release_unused()
+    return lines.points()
+
+
+_LINE_BYTES = 100
+"""Hardly a line of metrics is shorter: memory is reserved for so many, and only what is used is taken."""
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def _is_before(table: Any, cut: Cut) -> Any:
+    np = package("numpy")
+    run = table["run"].combine_chunks()
+    last = np.asarray([cut.get(name, 0) for name in run.dictionary.to_pylist()] or [0], np.int64)
+    return table["seq"].to_numpy() <= last[np.asarray(run.indices)]
+
+
+class _Gathered:
+    """The columns of tables, put behind one another: of each table only numbers that differ stay in memory."""
+
+    def __init__(self, count: int) -> None:
+        self._numbers = {name: _Growing("f8" if name == "step" else "i8", count) for name in _NUMBERS}
+        self._values = Values(count)
+        self._codes = {name: _Repeated() for name in ("run", "name", "at", "keys")}
+        self._places: dict[str, dict[str, int]] = {name: {} for name in self._codes}
+        self._widths = _Repeated()
+        self._step_texts: list[tuple[int, Any]] = []
+        self._texts: list[tuple[int, list[str | None]]] = []
+
+    def add(self, table: Any) -> None:
+        """Add the rows of a table."""
+        np, pa = package("numpy"), package("pyarrow")
+        for batch in filter(len, table.to_batches()):
+            lists, start = batch["values"], len(self._values)
+            offsets = np.asarray(lists.offsets)
+            for line in np.flatnonzero(np.asarray(batch["texts"].is_valid())) if _has_any(batch["texts"]) else ():
+                self._texts.append((start + int(offsets[line] - offsets[0]), batch["texts"][int(line)].as_py()))
+            if _has_any(batch["step_text"]):
+                self._step_texts.append((len(self._numbers["seq"]), batch["step_text"]))
+            widths = np.diff(offsets)
+            self._widths.add(widths)
+            self._numbers["seq"].add(batch["seq"].to_numpy())
+            self._numbers["time"].add(batch["time"].view(pa.int64()).to_numpy())
+            self._numbers["step"].add(batch["step"].to_numpy(zero_copy_only=False))
+            self._values.add(lists.flatten().to_numpy(zero_copy_only=False), widths)
+            for name, codes in self._codes.items():
+                known, column = self._places[name], batch[name]
+                own = [known.setdefault(text, len(known)) for text in column.dictionary.to_pylist()]
+                if not _has_any(column) or (len(own) == 1 and not column.null_count):
+                    codes.add_one(own[0] if _has_any(column) else -1, len(column))
+                else:
+                    codes.add(np.asarray([*own, -1], np.int32)[np.asarray(column.indices.fill_null(len(own)))])
+
+    def points(self) -> Points:
+        """All of it, in the order of the events."""
+        np = package("numpy")
+        seq, time, step = (self._numbers.pop(name).array() for name in _NUMBERS)
+        widths = self._widths.array()
+        first = None if _is_constant(widths) else np.cumsum(widths, dtype=np.int64) - widths
+        codes = {name: column.array() for name, column in self._codes.items()}
+        points = Points(
+            step, self._all_step_texts(len(seq)), time, codes, {name: list(known) for name, known in self._places.items()},
+            self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)),
+        )  # fmt: skip
+        order = _order(points, seq)
+        return points if order is None else _ordered(points, order)
+
+    def _all_step_texts(self, count: int) -> Any:
+        if not self._step_texts:
+            return None
+        texts = package("numpy").full(count, None, object)
+        for start, column in self._step_texts:
+            texts[start : start + len(column)] = column.to_pylist()
+        return texts
+
+    def _all_texts(self, count: int) -> Any:
+        if not self._texts:
+            return None
+        texts = package("numpy").full(count, None, object)
+        for start, given in self._texts:
+            texts[start : start + len(given)] = given
+        return texts
+
+
+_NUMBERS = ("seq", "time", "step")
+
+
+def _has_any(column: Any) -> bool:
+    return bool(column.null_count < len(column))
+
+
+class _Growing:
+    """An array that grows into memory which is reserved, and not taken before it is filled."""
+
+    def __init__(self, kind: str, count: int) -> None:
+        self._array, self._count = package("numpy").empty(count, kind), 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, values: Any) -> None:
+        """Add values."""
+        end = self._count + len(values)
+        if end > len(self._array):
+            larger = package("numpy").empty(max(end, 2 * len(self._array)), self._array.dtype)
+            larger[: self._count] = self._array[: self._count]
+            self._array = larger
+        self._array[self._count : end] = values
+        self._count = end
+
+    def array(self) -> Any:
+        """All of them."""
+        self._array.resize(self._count, refcheck=False)  # gives back what is behind them
+        return self._array
+
+
+class _Repeated:
+    """Integers that are the same again and again, in which case they take no memory."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[int, Any]] = []
+        """Their number, and one for all, or each of them."""
+
+    def add(self, values: Any) -> None:
+        """Add integers."""
+        if _is_constant(values):
+            self.add_one(int(values[0]), len(values))
+        else:
+            self._parts.append((len(values), values.astype("i4")))
+
+    def add_one(self, value: int, count: int) -> None:
+        """Add an integer that many times."""
+        self._parts.append((count, package("numpy").array([value], "i4")))
+
+    def array(self) -> Any:
+        """All of them."""
+        np = package("numpy")
+        count = sum(length for length, _ in self._parts)
+        firsts = {int(values[0]) if len(values) == 1 else None for _, values in self._parts}
+        if len(firsts) == 1 and None not in firsts:
+            return np.broadcast_to(np.int32(firsts.pop() or 0), count)
+        whole, end = np.empty(count, np.int32), 0
+        for length, values in self._parts:
+            whole[end : end + length] = values
+            end += length
+        return whole
+
+
+def _is_constant(values: Any) -> bool:
+    return not len(values) or not values.strides[0] or bool((values == values[0]).all())
+
+
+def _order(points: Points, seq: Any) -> Any:
+    """Each run by `seq`, and the runs by time, whatever a clock did within one; None if the lines stand so."""
+    np = package("numpy")
+    runs, names, time = points.codes["run"], points.texts_of["run"], points.time
+    if len(names) <= 1 and bool((seq[1:] >= seq[:-1]).all()):
+        return None
+    latest = np.empty_like(time)
+    by_run = np.lexsort((seq, runs))
+    for run in range(len(names)):
+        rows = by_run[np.searchsorted(runs[by_run], run) : np.searchsorted(runs[by_run], run, "right")]
+        latest[rows] = np.maximum.accumulate(time[rows])
+    rank = np.argsort(np.argsort(np.asarray(names, object).astype("U")))
+    return np.lexsort((seq, rank[runs], latest))
+
+
+def _ordered(points: Points, order: Any) -> Points:
+    return Points(
+        points.step[order], None if points.step_texts is None else points.step_texts[order], points.time[order],
+        {name: codes if _is_constant(codes) else codes[order] for name, codes in points.codes.items()}, points.texts_of,
+        points.values, points.firsts(order), points.texts, points.every,
+    )  # fmt: skip

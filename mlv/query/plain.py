@@ -1,0 +1,189 @@
+"""Lines of type `metrics` of other writers, or with texts that differ, parsed by pyarrow in one piece."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from mlv.encoding import TAG
+from mlv.query.packages import package
+from mlv.query.rows import EXACT, constant, coordinate, lists, schema
+
+_LONG_INTEGER = re.compile(rb":-?\d{16,}[,}]")
+_MOST_KEYS = 60
+
+
+class NotPlain(ValueError):
+    """Lines that have to be read one by one."""
+
+
+def parsed_at_once(block: bytes) -> list[Any]:
+    """Tables of whole lines, one for each set of keys.
+
+    Raises:
+        NotPlain: There is something in them that needs a closer look.
+    """
+    pa, pj = package("pyarrow"), package("pyarrow.json")
+    count = _count_objects(block)
+    _refuse_unlike(block)
+    known = pa.schema([
+        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")), ("type", pa.string()),
+        ("name", pa.string()), ("step", pa.float64()),
+    ])  # fmt: skip
+    try:
+        if not block.isascii():
+            block.decode()
+        table = pj.read_json(
+            pa.BufferReader(block),
+            read_options=pj.ReadOptions(block_size=len(block) + 1, use_threads=False),
+            parse_options=pj.ParseOptions(explicit_schema=known),
+        )
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise NotPlain from None
+    if table.num_rows != count or set(table.column_names) - {*known.names, "at", "data"}:
+        raise NotPlain
+    return _by_keys(table.combine_chunks(), block)
+
+
+def _count_objects(block: bytes) -> int:
+    """The number of lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one.
+
+    Raises:
+        NotPlain: One does not.
+    """
+    np = package("numpy")
+    signs = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    if not len(ends) or ends[-1] != len(signs) - 1 or not block.startswith(b"{"):
+        raise NotPlain
+    if (signs[ends - 1] != ord("}")).any() or (signs[ends[:-1] + 1] != ord("{")).any():
+        raise NotPlain
+    return len(ends)
+
+
+def _refuse_unlike(block: bytes) -> None:
+    """Look at some of the lines: if they are of other types, or have few keys in common, a table of them is of no use."""
+    keys: set[str] = set()
+    for position in range(0, len(block), len(block) // 32 + 1):
+        begin = block.rfind(b"\n", 0, position) + 1
+        try:
+            fields = orjson.loads(block[begin : block.find(b"\n", begin)])
+            keys.update(fields["data"])
+        except (ValueError, KeyError, TypeError):
+            raise NotPlain from None
+        if fields.get("type") != "metrics" or len(keys) > _MOST_KEYS:
+            raise NotPlain
+
+
+def _by_keys(table: Any, block: bytes) -> list[Any]:
+    """The tables of a parsed block: the numbers of lines with the same keys lie in rows of one matrix."""
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    if "data" not in table.column_names or not pa.types.is_struct(table["data"].type):
+        raise NotPlain
+    data = _one(table["data"])
+    names = [data.type.field(i).name for i in range(data.type.num_fields)]
+    if any(name.startswith(TAG) for name in names):
+        raise NotPlain
+    children = [_numbers(child, block) for child in data.flatten()]
+    if data.null_count or any(table[name].null_count for name in ("run", "seq", "time", "type")) or len(names) > _MOST_KEYS:
+        raise NotPlain
+    if not pc.all(pc.equal(table["type"], "metrics")).as_py():
+        raise NotPlain
+    common = _common(table)
+    has_gaps = any(child.null_count for child in (*children, *_fields(table, "at")))
+    if has_gaps and b"null" in block:
+        raise NotPlain  # a key that is absent, and one that is null, look the same by now
+    shapes = np.zeros(table.num_rows, np.uint64)
+    for number, child in enumerate(children):
+        if child.null_count:
+            shapes |= np.asarray(child.is_valid()).astype(np.uint64) << np.uint64(number)
+        else:
+            shapes |= np.uint64(1 << number)
+    tables = []
+    for shape in np.unique(shapes):
+        of_shape = np.flatnonzero(shapes == shape)
+        is_all = len(of_shape) == len(shapes)
+        there = [number for number in range(len(names)) if int(shape) >> number & 1]
+        values = np.empty((len(of_shape), len(there)))
+        for column, number in enumerate(there):
+            numbers = children[number].to_numpy(zero_copy_only=False)
+            values[:, column] = numbers if is_all else numbers[of_shape]
+        keys = orjson.dumps([names[number] for number in there]).decode()
+        rows = common if is_all else [column.take(pa.array(of_shape)) for column in common]
+        tables.append(_shaped(rows, keys, values))
+    return tables
+
+
+def _fields(table: Any, name: str) -> list[Any]:
+    return list(_one(table[name]).flatten()) if name in table.column_names else []
+
+
+def _one(column: Any) -> Any:
+    """A column in one piece."""
+    pa = package("pyarrow")
+    chunks = column.chunks
+    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
+
+
+def _numbers(child: Any, block: bytes) -> Any:
+    """The numbers of one key as floats.
+
+    Raises:
+        NotPlain: There are other values among them, or such as floats do not hold.
+    """
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    if not (pa.types.is_int64(child.type) or pa.types.is_float64(child.type)):
+        raise NotPlain
+    numbers = pc.cast(child, pa.float64(), safe=False)
+    ends = pc.min_max(numbers).as_py()
+    low, high = ends["min"] or 0.0, ends["max"] or 0.0
+    if not np.isfinite(low + high) or (numbers.null_count < len(numbers) and pc.any(pc.is_nan(numbers)).as_py()):
+        raise NotPlain  # written by others: mlv has another form for them
+    if max(-low, high) >= EXACT and _LONG_INTEGER.search(block):
+        raise NotPlain
+    return numbers
+
+
+def _common(table: Any) -> list[Any]:
+    """The columns before `keys`, as `schema()` has them."""
+    pa, pc = package("pyarrow"), package("pyarrow.compute")
+    at = _one(table["at"]) if "at" in table.column_names else None
+    step = _one(table["step"])
+    bounds = pc.min_max(step).as_py()
+    if max(-(bounds["min"] or 0), bounds["max"] or 0) >= EXACT:
+        raise NotPlain
+    return [
+        _one(table["run"]).dictionary_encode(), _one(table["seq"]), _one(table["time"]), step,
+        pa.nulls(table.num_rows, pa.string()), pc.fill_null(_one(table["name"]), "").dictionary_encode(),
+        (pa.nulls(table.num_rows, pa.string()) if at is None else _at_texts(at)).dictionary_encode(),
+    ]  # fmt: skip
+
+
+def _at_texts(at: Any) -> Any:
+    """The JSON of coordinates, each different value written once."""
+    pa, pc = package("pyarrow"), package("pyarrow.compute")
+    if not pa.types.is_struct(at.type) or at.type.num_fields == 0:
+        raise NotPlain
+    names = (at.type.field(i).name for i in range(at.type.num_fields))
+    fields = sorted(zip(names, at.flatten(), strict=True), key=lambda pair: pair[0])
+    parts = []
+    for name, child in fields:
+        if name.startswith(TAG) or child.type not in (pa.int64(), pa.float64(), pa.string(), pa.bool_()):
+            raise NotPlain
+        words = child.dictionary_encode()
+        values = words.dictionary.to_pylist()
+        if any(isinstance(value, (int, float)) and not abs(value) < EXACT for value in values):
+            raise NotPlain
+        texts = [f",{orjson.dumps(name).decode()}:{orjson.dumps(coordinate(value)).decode()}" for value in values]
+        parts.append(pc.fill_null(pa.array(texts, pa.string()).take(words.indices), ""))
+    joined = pc.binary_join_element_wise("{", *parts, "}", "")
+    objects = pc.replace_substring(joined, "{,", "{", max_replacements=1)
+    return pc.if_else(pc.equal(objects, "{}"), pa.scalar(None, pa.string()), objects)
+
+
+def _shaped(common: list[Any], keys: str, values: Any) -> Any:
+    kinds = {field.name: field.type for field in schema()}
+    words = [constant(kinds["keys"], keys, len(values)), lists(values), constant(kinds["texts"], None, len(values))]
+    return package("pyarrow").Table.from_arrays([*common, *words], schema=schema())

@@ -1,0 +1,143 @@
+"""Lines of type `metrics` as rows of Arrow tables: their columns, and what stands in them for values that are no floats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+
+from mlv.encoding import TAG, Conversion, restored
+from mlv.events import Event
+from mlv.query.packages import package
+
+EXACT = 2**53
+"""Up to here a float holds every integer."""
+
+
+@lru_cache(maxsize=1)
+def schema() -> Any:
+    """The columns: `keys` is the JSON list of the names in `data`, `values` and `texts` have an item for each of them.
+
+    A value that is no number is null in `values`, and JSON in `texts`; so is an integer that a float cannot hold, beside the
+    nearest float. Where all values are numbers, `texts` is null. A step that is no float is JSON in `step_text`; `at` is the
+    JSON of the coordinates with sorted keys, null if there are none.
+    """
+    pa = package("pyarrow")
+    word = pa.dictionary(pa.int32(), pa.string())
+    return pa.schema([
+        ("run", word), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")), ("step", pa.float64()),
+        ("step_text", pa.string()), ("name", word), ("at", word), ("keys", word),
+        ("values", pa.list_(pa.float64())), ("texts", pa.list_(pa.string())),
+    ])  # fmt: skip
+
+
+def row(event: Event) -> tuple[Any, ...]:
+    """The row of an event of type `metrics`, in the order of `schema()`."""
+    step, step_text = _number_and_text(event.step) if event.step is not None else (None, None)
+    pairs = [_number_and_text(value) for value in event.data.values()]
+    texts = [text for _, text in pairs]
+    return (
+        event.run, event.seq, event.time, step, step_text, event.name, at_text(event.at),
+        orjson.dumps(list(event.data)).decode(), [number for number, _ in pairs], texts if any(texts) else None,
+    )  # fmt: skip
+
+
+def _number_and_text(value: Any) -> tuple[float | None, str | None]:
+    """The nearest float, None for what is no number; its JSON, None where the float says all."""
+    if type(value) is float:
+        return value, None
+    if type(value) is not int:
+        return None, json_text(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = float("inf") if value > 0 else float("-inf")
+    return number, None if abs(value) <= EXACT else json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """The JSON of a value as it was logged; `from_json_text` gives the value back."""
+    conversion = Conversion()
+    form = conversion.value(value)
+    tagged = restored(form, conversion.nonfinite, lambda text: {TAG: "float", "value": text}) if conversion.nonfinite else form
+    return orjson.dumps(tagged).decode()
+
+
+def from_json_text(text: str) -> Any:
+    """The value that `json_text` was given."""
+    return _with_floats(restored(orjson.loads(text), {}))
+
+
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_floats(item) for item in value]
+    if isinstance(value, dict) and value.get(TAG) == "float":
+        return float(value["value"])
+    return {key: _with_floats(item) for key, item in value.items()} if type(value) is dict else value
+
+
+def at_text(at: Any) -> str | None:
+    """The JSON of coordinates; None if there are none."""
+    if not at:
+        return None
+    form = Conversion().value({key: coordinate(value) for key, value in at.items()})
+    return orjson.dumps(form, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def coordinate(value: Any) -> Any:
+    """3.0 as 3, so that equal coordinates have the same text."""
+    return int(value) if type(value) is float and value.is_integer() and abs(value) <= EXACT else value
+
+
+def table_of(rows: list[tuple[Any, ...]]) -> Any:
+    """A table of rows."""
+    pa = package("pyarrow")
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema())
+    arrays = []
+    for column, kind in zip(columns, schema(), strict=True):
+        is_word = pa.types.is_dictionary(kind.type)
+        plain = pa.array(column, kind.type.value_type if is_word else kind.type)
+        arrays.append(plain.dictionary_encode() if is_word else plain)
+    return pa.Table.from_arrays(arrays, schema=schema())
+
+
+def constant(kind: Any, value: Any, count: int) -> Any:
+    """A column in which one value is repeated; such columns share their memory."""
+    pa = package("pyarrow")
+    if value is None:
+        return _nulls(kind, _rounded(count)).slice(0, count)
+    if pa.types.is_dictionary(kind):
+        return pa.DictionaryArray.from_arrays(_zeros(_rounded(count)).slice(0, count), pa.array([value], kind.value_type))
+    return pa.array([value] * count, kind)
+
+
+def lists(values: Any, is_missing: Sequence[bool] = ()) -> Any:
+    """A column of lists of numbers, from a matrix with a line for each of them; of its columns some hold nothing."""
+    pa, np = package("pyarrow"), package("numpy")
+    count, width = values.shape
+    mask = np.broadcast_to(is_missing, (count, width)).ravel() if any(is_missing) else None
+    return pa.ListArray.from_arrays(
+        _offsets(_rounded(count + 1), width).slice(0, count + 1), pa.array(values.ravel(), mask=mask)
+    )
+
+
+def _rounded(count: int) -> int:
+    return 1 << (max(1, count) - 1).bit_length()
+
+
+@lru_cache(maxsize=32)
+def _nulls(kind: Any, count: int) -> Any:
+    return package("pyarrow").nulls(count, kind)
+
+
+@lru_cache(maxsize=32)
+def _zeros(count: int) -> Any:
+    return package("pyarrow").array(package("numpy").zeros(count, "i4"))
+
+
+@lru_cache(maxsize=32)
+def _offsets(count: int, width: int) -> Any:
+    np = package("numpy")
+    return package("pyarrow").array(np.arange(count, dtype=np.int32) * np.int32(width))
