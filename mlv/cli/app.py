@@ -214,6 +214,26 @@ def recover(
         raise typer.Exit(_NOT_WELL)
 
 
+@app.command("merge")
+def merge(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="The copy to read: an experiment, or a folder with some.")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="The copy to complete; made if it is missing.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Bring what one copy of a tree has of its experiments into another copy.
+
+    Experiments are the same where their IDs are, whatever their names. Runs may go on in both. Nothing is overwritten or
+    deleted, and doing it again changes nothing.
+
+    The exit status is 1 if bytes that should be equal in both are not.
+    """
+    from mlv.cli import merge
+
+    if not merge.run(src, dst, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(_NOT_WELL)
+
+
 @app.command("compare")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],
