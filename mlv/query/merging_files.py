@@ -44,9 +44,13 @@ def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> Broug
     Raises:
         OSError: Ours cannot be written.
     """
-    claims = [claim for folder in (ours, theirs) for claim in _claims(folder)]
-    known = {path: history for path, history in histories(claims).items() if not outside({"path": path})}
-    return _Bringing(theirs, ours, known, may_change, dry_run).result()
+    return _Bringing(theirs, ours, known_files(ours, theirs), may_change, dry_run).result()
+
+
+def known_files(*copies: Path) -> dict[str, History]:
+    """The history of each file of an experiment that the logs of its copies, taken together, speak of."""
+    claims = [claim for folder in copies for claim in _claims(folder)]
+    return {path: history for path, history in histories(claims).items() if not outside({"path": path})}
 
 
 def _claims(folder: Path) -> Iterator[Claim]:
@@ -166,26 +170,30 @@ def _units(folder: Path, known: Mapping[str, History]) -> Iterator[str]:
     yield from named
     folders = tuple(f"{path}/" for path in named if (folder / path).is_dir())
     there = {*named}
-    for path in _files(folder):
+    for path in files_of(folder):
         if path not in there and not path.startswith(folders):
             yield path
 
 
-def _files(folder: Path) -> Iterator[str]:
-    """Every finished file of an experiment but its meta.json and streams, without those of its sub-experiments."""
+def files_of(folder: Path, *, unfinished: bool = False) -> Iterator[str]:
+    """Every file of an experiment but its meta.json and streams, without those of its sub-experiments and housekeeping.
+
+    Those that are not finished, or were left so by processes that were killed, are passed over unless they are wanted.
+    """
     for place, folders, names in os.walk(folder):
         inside = Path(place).relative_to(folder)
-        is_top, first = inside == Path(), (inside.parts or ("",))[0]
+        is_top, is_part = inside == Path(), bool({*inside.parts[:1]} & {*_PARTS})
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith(layout.TEMPORARY)
+            if (unfinished or not name.startswith(layout.TEMPORARY))
             and not (is_top and name == layout.HOUSEKEEPING)
-            and (first in _PARTS or (is_top and name in _PARTS) or not layout.is_experiment(Path(place, name)))
+            and (is_part or (is_top and name in _PARTS) or not layout.is_experiment(Path(place, name)))
         )
         for name in sorted(names):
             is_own = is_top and (name == layout.META or layout.stream_of(name) is not None)
-            if not is_own and not name.startswith(layout.TEMPORARY) and not _UNFINISHED.match(name):
+            is_finished = not name.startswith(layout.TEMPORARY) and not _UNFINISHED.match(name)
+            if not (is_own and is_finished) and (unfinished or is_finished):
                 yield (inside / name).as_posix()
 
 

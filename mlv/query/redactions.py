@@ -51,8 +51,8 @@ class Redactions:
         """The IDs that the experiment had before its meta.json was redacted."""
         return identities.earlier_ids(identity, self._new_ids)
 
-    def findings(self, folder: Path) -> Iterator[Finding]:
-        """What was redacted, and what of it is not explained, not proven or not done."""
+    def findings(self, folder: Path, identity: str | None) -> Iterator[Finding]:
+        """What was redacted in the experiment that has this ID now, and what of it is not explained, not proven or not done."""
         yield from (Finding("intact", text) for text in self._told)
         wrong = [name for name, line in self._lines.items() if line.sha256 not in self._listed.get(name, ())]
         for run, seq in wrong[:_MOST_TOLD]:
@@ -62,6 +62,8 @@ class Redactions:
         forgotten = sum(line.is_forgotten for line in self._lines.values())
         if forgotten:
             yield Finding("unproven", f"{forgotten} redacted events were forgotten: nothing proves that they were as they were")
+        if identity in self._new_ids:
+            yield Finding("unproven", f"meta.json was to be redacted, and is not: run `mlv redact {folder}` again", "meta.json")
         standing = len(self._listed.keys() - self._lines.keys())
         if standing:
             text = f"{standing} events that were to be redacted are not: run `mlv redact {folder}` again"

@@ -83,7 +83,7 @@ class _Examination:
         for path, history in files.items():
             self._judge_file(path, history)
         self._judge_surroundings()
-        self._evidence.findings += self._evidence.redactions.findings(self._folder)
+        self._evidence.findings += self._evidence.redactions.findings(self._folder, identity)
         findings = self._evidence.findings
         return Report(
             worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
