@@ -55,9 +55,9 @@ def missing(stream: str, theirs: list[Piece], ours: list[Piece]) -> Missing:
     """
     if len(theirs) == 1 and len(ours) <= 1:
         rest = _rest_of_prefix(theirs[0], ours[0] if ours else None)
-        if rest is not None:
-            count = sum(1 for _ in _whole_lines(rest))
-            return Missing(stream, [rest] if count else [], count)
+        are_events = [run_and_seq(line) is not None for _, line in _whole_lines(rest)] if rest is not None else [False]
+        if rest is not None and all(are_events):
+            return Missing(stream, [rest] if are_events else [], len(are_events))
     return _Comparison(stream, ours).with_theirs(theirs)
 
 
