@@ -13,16 +13,18 @@ import orjson
 
 from mlv.encoding import TAG
 from mlv.errors import InvalidPattern
-from mlv.events import Redacted, Seal
+from mlv.events import Dropped, Heartbeat, Redacted, Seal
 from mlv.state import STRUCTURAL
 from mlv.store.seals import is_redacted, line_digest
 
 MASK = "<redacted>"
 _LARGEST_TEXT = 64 << 20
-_OWN = frozenset({Seal.TYPE, Redacted.TYPE, "heartbeat"})
+_OWN = frozenset({Seal.TYPE, Redacted.TYPE, Heartbeat.TYPE, Dropped.TYPE})
 """What writers say themselves holds nothing of the user's."""
-_KEPT = frozenset({*STRUCTURAL, "checkpoint", "dropped"})
+_KEPT = frozenset({*STRUCTURAL, "checkpoint"})
 """What others rest on: a reader would lose a run, its end, or a checkpoint with the line."""
+_FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
+"""Fields of their data that have to stay as they are, or go with the line."""
 
 
 class Mask:
@@ -84,20 +86,19 @@ class Mask:
         """
         try:
             fields = orjson.loads(line)
-            run, seq, time, type_ = (fields.pop(name) for name in ("run", "seq", "time", "type"))
+            begin = {name: fields.pop(name) for name in ("run", "seq", "time")}
+            type_ = fields.pop("type")
         except (ValueError, KeyError, TypeError, AttributeError):
             return self._damaged(line)
-        before = fields.pop("redacted", None) if is_redacted(line) else None
+        if is_redacted(line):
+            fields.pop("redacted")
         masked = self.value(fields)
-        if masked == fields and not self.is_in(type_):
-            return None
-        if type_ in _OWN:
+        if type_ in _OWN or (masked == fields and not self.is_in(type_)):
             return None
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
-        begin = {"run": run, "seq": seq, "time": time}
-        if (type_ in _KEPT or b'"_mlv":"file"' in line) and _references(masked) == _references(fields):
-            content = {**begin, "redacted": {**(before or {}), **proof} if digest else {}, "type": type_, **masked}
+        if (type_ in _KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
+            content = {**begin, "redacted": proof, "type": type_, **masked}
         else:
             content = {**begin, "redacted": {**proof, "type": self.text(type_)}, "type": Redacted.TYPE}
         return orjson.dumps(content) + b"\n"
@@ -139,8 +140,15 @@ class Mask:
             return False if any(pattern.search(content_map) for pattern in self._bytes) else None
 
 
+def _fixed(fields: dict[str, Any]) -> list[Any]:
+    """What has to stay as it is: what the store itself goes by, and references to files."""
+    data = fields.get("data")
+    own = [data.get(name) for name in _FIXED] if isinstance(data, dict) else []
+    return [*own, *_references(data)]
+
+
 def _references(value: Any) -> list[Any]:
-    """The references to files in a value, which have to stay as they are or go with their line."""
+    """The paths and hashes of the files that a value refers to."""
     if isinstance(value, dict):
         own = [(value.get("path"), value.get("sha256"))] if value.get(TAG) == "file" else []
         return own + [one for item in value.values() for one in _references(item)]

@@ -106,7 +106,7 @@ class TestGone:
         again = mlv.Exp.open(exp)
         assert [event.data for event in again.events("metrics")] == [{"loss": 0.5}]
         assert [run.status for run in again.runs] == ["ok"]
-        assert list(again.events("note"))[0].data == {"text": "it is <redacted>"}
+        assert next(iter(again.events("note"))).data == {"text": "it is <redacted>"}
 
     def test_what_others_rest_on(self, tmp_path):
         """A run keeps its start and its end, though its exception told the secret."""
