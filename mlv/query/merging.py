@@ -102,7 +102,7 @@ class _Tree:
     """The experiments of the target, by their IDs."""
 
     def __init__(self, root: Path) -> None:
-        self._folders = list(layout.walk(root))
+        self._folders = [folder for folder in layout.walk(root) if layout.exp_id(folder)]
         self._taken: set[Path] = set()
 
     @cached_property

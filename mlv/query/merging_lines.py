@@ -107,6 +107,7 @@ class _Comparison:
         self._known: dict[str, dict[int, bytes | None]] = {}
         self._damaged: set[bytes] = set()
         self._redacted: set[tuple[str, int]] = set()
+        self._taken: set[tuple[str, int]] = set()
         self._found = Missing(stream)
         self._untold = 0
         for piece in ours:
@@ -124,7 +125,7 @@ class _Comparison:
 
     def with_theirs(self, theirs: list[Piece]) -> Missing:
         """What their files hold and ours do not."""
-        places: dict[str, list[Piece]] = {}
+        places: dict[str, Piece] = {}
         order: list[tuple[str, Piece]] = []
         torn: dict[str, int] = {}
         for piece in theirs:
@@ -134,15 +135,18 @@ class _Comparison:
                 if who is None:
                     if line not in self._damaged:
                         self._differ(f"{_shown(at)}: the line is no event, so it is not carried over")
+                elif who in self._taken:
+                    self._differ(f"{_shown(at)}: event {who[1]} of run {who[0]} stands there twice; it is carried over once")
                 elif who[1] in self._known.get(who[0], {}):
                     self._compare(who, line, at)
                     if who[0] in places:  # a line that we lack stands before one that we have
                         torn.setdefault(who[0], who[1])
                 else:
-                    places.setdefault(who[0], []).append(at)
+                    self._taken.add(who)
+                    places.setdefault(who[0], at)
                     order.append((who[0], at))
         for run, seq in torn.items():
-            text = f"{_shown(places[run][0])}: of run {run} lines are lacking before its event {seq}, which is there"
+            text = f"{_shown(places[run])}: of run {run} lines are lacking before its event {seq}, which is there"
             self._differ(f"{text}; what is missing in the middle cannot be put back in order. Restore the file from a copy")
         for run, at in order:
             if run not in torn:

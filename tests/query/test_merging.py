@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -267,6 +268,37 @@ class TestBothWentOn:
         assert (b / "exp" / "files" / "table.txt").read_text() == "second"
         assert verify(b / "exp").verdict == "intact"
         assert not merged(b, a)[0].is_changed
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order(tmp_path, monkeypatch, seed):
+    """However runs and merges follow each other in three copies, in the end all hold everything, and every seal holds."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    random = Random(seed)
+    copies = [tmp_path / name for name in ("a", "b", "c")]
+    made(copies[0])
+    for root in copies[1:]:
+        merged(copies[0], root)
+    running: dict[Path, mlv.Exp] = {}
+    for _ in range(30):
+        root, other = random.sample(copies, 2)
+        action = random.choice(["run", "log", "log", "merge", "merge"])
+        if action == "merge":
+            merged(root, other)
+        elif action == "log" and root in running:
+            log_some(running[root], 2)
+        elif root in running:
+            running.pop(root).close()
+        else:
+            running[root] = mlv.Exp.open(root / "exp")
+    for exp in running.values():
+        exp.close()
+    for root, other in [(a, b) for _ in range(2) for a in copies for b in copies if a != b]:
+        merged(root, other)
+
+    assert len({frozenset(identities(root / "exp")) for root in copies}) == 1
+    assert [verify(root / "exp").findings for root in copies] == [(), (), ()]
+    assert [merged(a, b)[0].is_changed for a in copies for b in copies if a != b] == [False] * 6
 
 
 class TestWhichIsWhich:
