@@ -58,7 +58,7 @@ class Mask:
         return text
 
     def value(self, value: Any) -> Any:
-        """A value in its JSON form without it: keys, texts, numbers and encoded bytes are looked at."""
+        """A value in its JSON form without it: keys, texts and encoded bytes are masked, numbers become null."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
@@ -69,7 +69,7 @@ class Mask:
             return [self.value(item) for item in value]
         if value is None or isinstance(value, bool):
             return value
-        return MASK if self.is_in(orjson.dumps(value).decode()) else value
+        return None if self.is_in(orjson.dumps(value).decode()) else value  # a text would break columns of numbers
 
     def _is_in_encoded(self, value: dict[str, Any]) -> bool:
         try:

@@ -120,6 +120,22 @@ class TestGone:
         assert run.exception["message"] == "<redacted>"
         assert verify(exp.path).verdict == "intact"
 
+    def test_numbers(self, tmp_path):
+        """A number becomes null where its line has to stay, so that what counts on numbers goes on."""
+        exp = mlv.Exp(tmp_path, "exp", {"pin": 41127}, capture=())
+        portfolio = exp.checkpoints(top=2, metric="loss", mode="min")
+        for step, loss in enumerate([0.41127, 2.5]):
+            portfolio.save(lambda path: path.write_text("w"), step=step, metrics={"loss": loss})
+        exp.close()
+
+        redacted(exp.path, "41127")
+
+        again = mlv.Exp.open(exp.path)
+        assert again.params["pin"] is None
+        assert again.latest.step == 1
+        assert again.best.step == 1
+        assert verify(exp.path).verdict == "intact"
+
     def test_history_and_caches(self, exp, tmp_path):
         """What readers kept of the log is gone, and made anew without it."""
         pytest.importorskip("pandas")
