@@ -13,6 +13,7 @@ MlvError
 ├── UnknownMetric        (KeyError)           nobody logged a metric of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
+├── ExperimentBusy       (OSError)            somebody writes into the experiment, which has to rest for what was asked
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no checkpoint, or no file where it should be
 ├── CheckpointNotSaved   (OSError)            a checkpoint could not be saved; those before are as they were
@@ -120,6 +121,10 @@ class SavedirUnusable(MlvError, OSError):
 
 class ExperimentExists(MlvError, FileExistsError):
     """The name is taken, and the caller asked for an error in that case."""
+
+
+class ExperimentBusy(MlvError, OSError):
+    """Somebody writes into the experiment, which has to rest for what was asked."""
 
 
 class NotAnExperiment(MlvError, FileNotFoundError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
@@ -152,6 +152,22 @@ class Dropped(Record):
     count: int = 0
     reason: str = ""
     of: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted(Record):
+    """Something was taken out of the experiment after it was written: what, by whom and why."""
+
+    TYPE: ClassVar[str] = "redacted"
+    who: str = ""
+    """User and host."""
+    reason: str = ""
+    lines: Sequence[Mapping[str, Any]] | None = None
+    """Of each line that was replaced: `run` and `seq`, and the `sha256` of the line that stands there since."""
+    files: Sequence[Mapping[str, Any]] | None = None
+    """Of each file: its `path`, and as `now` the reference to what it holds since; without that it is gone."""
+    meta: Mapping[str, Any] | None = None
+    """IDs of the experiment, `old` and `new`, where meta.json was replaced."""
 
 
 @dataclass(frozen=True, slots=True)

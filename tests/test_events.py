@@ -23,6 +23,9 @@ EXAMPLES = [
     events.Heartbeat("ra"),
     events.Rejected("metrics", "why", {"a": 1}),
     events.Dropped(3, 5, 3, "full", "ra"),
+    events.Redacted(
+        "me@here", "it leaked", [{"run": "ra", "seq": 3, "sha256": "ff"}], [{"path": "x"}], {"old": "f", "new": "e"}
+    ),
     events.Seal("ra", "log", 7, "ab", "cd"),
 ]
 

@@ -243,6 +243,54 @@ def recover(
         raise typer.Exit(_NOT_WELL)
 
 
+@app.command("merge")
+def merge(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="The copy to read: an experiment, or a folder with some.")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="The copy to complete; made if it is missing.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Bring what one copy of a tree has of its experiments into another copy.
+
+    Experiments are the same where their IDs are, whatever their names. Runs may go on in both. Nothing is overwritten or
+    deleted, and doing it again changes nothing.
+
+    The exit status is 1 if bytes that should be equal in both are not.
+    """
+    from mlv.cli import merge
+
+    if not merge.run(src, dst, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(_NOT_WELL)
+
+
+@app.command("redact")
+def redact(
+    exp: _Exp,
+    patterns: Annotated[
+        list[str],
+        typer.Option("--pattern", "-p", metavar="REGEX", help="What leaked; may be given several times.", show_default=False),
+    ],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")] = "",
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop the hashes of the lines too: a value could be guessed from them.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: _Json = False,
+    root: _Below = Path("."),
+) -> None:
+    """Take a value that leaked out of an experiment and the ones below it.
+
+    A line of the log that holds it is replaced by its hash, so that the rest can still be proven; texts lose what matches,
+    other files go. A redacted event says who did it, when and why.
+
+    It waits for nobody: a run that goes on has to end before.
+    """
+    from mlv.cli import choose, redact
+
+    folder = choose.experiment(exp, root)
+    redact.run(folder, patterns, reason=reason, forget=forget, dry_run=dry_run, as_json=as_json)
+
+
 @app.command("compare")
 def compare(
     a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],

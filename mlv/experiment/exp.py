@@ -34,6 +34,7 @@ from mlv.notices import warn
 from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
+from mlv.store.identities import known_ids
 
 _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
@@ -237,7 +238,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             return None
         given = Path(os.path.normpath(self._folder / str(parent.get("path", ".."))))
         for folder in (given, *self._folder.parents):
-            if layout.is_experiment(folder) and identity.read_meta(folder).id == wanted:
+            if layout.is_experiment(folder) and wanted in known_ids(folder):
                 return Exp.open(folder)
         raise NotAnExperiment(
             f"the parent {wanted} of {self._folder} is neither at {given} nor around it: move it back, or open it by its path",
@@ -248,7 +249,8 @@ class Exp(Extras, Checkpoints, Readings, References):
     def sub_exps(self) -> list[Exp]:
         """The experiments below this one that name it as their parent, in order of path; one that cannot be read warns."""
         below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
-        return [Exp.open(folder) for folder in below if _parent_id(folder) == self.id]
+        known = known_ids(self._folder)
+        return [Exp.open(folder) for folder in below if _parent_id(folder) in known]
 
     # What happened.
 

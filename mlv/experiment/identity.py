@@ -15,6 +15,7 @@ from mlv.errors import MetaEdited, NotAnExperiment
 from mlv.frozen import FrozenDict, frozen
 from mlv.store import layout
 from mlv.store.files import publish
+from mlv.store.identities import known_ids
 from mlv.store.reading import Lines
 
 FORMAT = 1
@@ -111,7 +112,7 @@ def recorded_id(folder: Path) -> str | None:
 def check_identity(folder: Path, meta: Meta) -> MetaEdited | None:
     """What is wrong where meta.json is not the one that the runs recorded, else None."""
     recorded = recorded_id(folder)
-    if recorded is None or recorded == meta.id:
+    if recorded in (None, meta.id) or recorded in known_ids(folder):
         return None
     return MetaEdited(
         f"{folder / layout.META} was edited: its ID is {meta.id}, its runs recorded {recorded}. Restore the file to write into "

@@ -14,6 +14,7 @@ from mlv.query.published import claims_of
 from mlv.query.whence import events_naming
 from mlv.store import layout
 from mlv.store.blobs import content_of
+from mlv.store.identities import known_ids
 from mlv.store.owners import host_name
 from mlv.store.references import completed, holds
 
@@ -123,7 +124,9 @@ def find_exp(folder: Path, reference: Reference) -> Path:
 def _experiments(folder: Path, reference: Reference) -> Iterator[Path]:
     """Where an experiment of this ID is: at its path, or among those around, below and beside an experiment."""
     given = Path(os.path.normpath(folder / str(reference.get("path"))))
-    return (found for found in chain([given], _around(folder)) if layout.exp_id(found) == reference.get("id"))
+    wanted = reference.get("id")
+    yield from (found for found in chain([given], _around(folder)) if layout.exp_id(found) == wanted)
+    yield from (found for found in chain([given], _around(folder)) if wanted in known_ids(found)[1:])
 
 
 def _around(folder: Path) -> Iterator[Path]:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import BadLine
-from mlv.events import Dropped, RunEnded, RunStarted, Seal
+from mlv.events import Dropped, Redacted, RunEnded, RunStarted, Seal
 from mlv.query.findings import Finding
 from mlv.query.format1 import LARGEST_SEQ, checked
 from mlv.query.published import ATTACHING, Claim, claims_of
+from mlv.query.redactions import Redactions
 from mlv.query.seqs import Range, Seqs
 from mlv.store import layout
-from mlv.store.seals import Chain, run_and_seq
+from mlv.store.seals import Chain, is_redacted, run_and_seq
 from mlv.store.streams import read_lines
 
 _MOST_FINDINGS = 20
@@ -51,7 +52,7 @@ class Unsealed:
         """Take the next line."""
         if not self.chain.lines:
             self.start = start
-        self.chain.add([line])
+        self.chain.take(line)
         self.end = start + len(line)
 
 
@@ -65,6 +66,7 @@ class Evidence:
     saved: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
     """The files of checkpoints, by folder and number."""
     findings: list[Finding] = field(default_factory=list)
+    redactions: Redactions = field(default_factory=Redactions)
     lines: int = 0
 
     def run(self, name: str) -> RunEvidence:
@@ -78,8 +80,12 @@ class Evidence:
 class StreamExamination:
     """One stream's file, read once, up to a size; what it holds goes into the evidence."""
 
-    def __init__(self, folder: Path, stream: str, size: int, evidence: Evidence) -> None:
+    def __init__(
+        self, folder: Path, stream: str, size: int, evidence: Evidence, followed: StreamExamination | None = None
+    ) -> None:
+        """Prepare to read; `followed` is the stream whose runs go on in this one, which has to be read before."""
         self.stream, self.size = stream, size
+        self._followed = followed
         self.file = layout.stream_file(stream)
         self.unsealed: dict[str, Unsealed] = {}
         """Lines that no seal covers, by run."""
@@ -121,6 +127,8 @@ class StreamExamination:
             fields = {}
             self._bad(start, line, str(error))
         who = run_and_seq(line)
+        if who is not None and is_redacted(line):
+            self._evidence.redactions.replaced(*who, line, f"{self.file}, bytes {start} to {start + len(line)}")
         sealed = str(fields["data"]["of"]) if fields.get("type") == Seal.TYPE else None
         if sealed is not None:
             self._compare(start, start + len(line), Seal.from_data(fields["data"]))
@@ -132,19 +140,25 @@ class StreamExamination:
         if fields:
             self._learn(fields)
             # A look at the bytes: a large table need not be walked through.
-            if fields["type"] == "checkpoint" or (fields["type"] in ATTACHING and b'"_mlv"' in line):
+            is_attaching = fields["type"] in ATTACHING and b'"_mlv"' in line
+            if is_attaching or fields["type"] in ("checkpoint", Redacted.TYPE):
                 self._attach(fields)
 
     def _count(self, run: str, seq: int, start: int, line: bytes) -> None:
         # A line that is no event counts as well where it still says whose it is: the seals were made over it.
-        if run not in self.unsealed:
-            self.unsealed[run] = Unsealed()
-        self.unsealed[run].add(start, line)
+        self._unsealed_of(run).add(start, line)
         if 1 <= seq <= LARGEST_SEQ:
             seqs = self._evidence.run(run).seqs
             if self.stream not in seqs:
                 seqs[self.stream] = Seqs()
             seqs[self.stream].add(seq)
+
+    def _unsealed_of(self, run: str) -> Unsealed:
+        """The unsealed lines of a run; where it goes on from another stream, with those that it left there."""
+        if run not in self.unsealed:
+            before = self._followed.unsealed.pop(run, None) if self._followed is not None else None
+            self.unsealed[run] = before or Unsealed()
+        return self.unsealed[run]
 
     def _seal(self, run: str, sha256: str) -> None:
         self.unsealed[run] = Unsealed(Chain(sha256))
@@ -161,6 +175,8 @@ class StreamExamination:
             self._evidence.run(fields["data"].get("of", run.id)).is_ended = True
         elif type_ == Dropped.TYPE:
             self._drop(Dropped.from_data(fields["data"]), run.id)
+        elif type_ == Redacted.TYPE and isinstance(fields.get("data"), dict):
+            self._evidence.redactions.told(fields["time"], fields["data"])
 
     def _attach(self, fields: Mapping[str, Any]) -> None:
         where = fields["time"], fields["run"], fields["seq"]
@@ -183,7 +199,7 @@ class StreamExamination:
 
     def _compare(self, start: int, end: int, seal: Seal) -> None:
         """Say what is wrong where a seal does not agree with the lines before it."""
-        before = self.unsealed.get(seal.of, Unsealed())
+        before = self._unsealed_of(seal.of)
         where = f"{self.file}: the seal at byte {start}"
         if layout.logical_stream(seal.stream) != layout.logical_stream(self.stream):
             text = f"{where} is one of the stream {seal.stream!r}: put the line back into its file"
@@ -192,6 +208,9 @@ class StreamExamination:
             self._earlier_seal(where, start, end, seal, before)
         elif seal.lines != before.chain.lines:
             self._other_count(where, start, end, seal, before)
+        elif before.chain.is_forgotten:
+            text = f"{where} covers a line that was redacted and forgotten, so nothing proves its {_lines(seal.lines)}"
+            self._find("unproven", text, before.start, before.end)
         elif seal.sha256 != before.chain.hexdigest():
             text = (
                 f"{where} does not fit the {_lines(seal.lines)} of run {seal.of} in bytes {before.start} to {before.end}: "

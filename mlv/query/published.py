@@ -14,6 +14,9 @@ MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histog
 ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
 """Types whose events refer to files of the experiment that have to be there."""
 
+REDACTING = "redacted"
+"""The type of the events that say what files hold since something was taken out of them."""
+
 SAVED, REMOVED = "saved", "removed"
 """What a `checkpoint` event can say of a checkpoint's places; with any other action they are new ones."""
 
@@ -29,6 +32,8 @@ class Claim:
     time: str = ""
     run: str = ""
     seq: int = 0
+    is_redaction: bool = False
+    """Whether the file is so because something was taken out of it."""
 
     @property
     def sha256(self) -> Any:
@@ -46,10 +51,13 @@ class History:
     published: list[Claim] = field(default_factory=list)
     """The same content twice in a row counts once, with the latest that was said of it."""
     is_let_go: bool = False
+    is_redacted: bool = False
+    """Whether what was said last was said by a redaction."""
 
     def take(self, claim: Claim) -> None:
         """Add what came next."""
         self.is_let_go = claim.reference is None
+        self.is_redacted = claim.is_redaction
         if claim.reference is not None:
             if self.published and self.published[-1].sha256 == claim.sha256:
                 self.published.pop()
@@ -76,6 +84,8 @@ def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[A
         seq: The number of the event.
         saved: The files of checkpoints by folder and number, which this adds to: later events name only these.
     """
+    if type == REDACTING:
+        return list(_redactions(data, time, run, seq))
     if type != "checkpoint" or not isinstance(data, dict):
         return [Claim(found["path"], found, time, run, seq) for found in references(data)]
     places = [place for place in data.get("places") or () if isinstance(place, str)]
@@ -88,6 +98,14 @@ def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[A
     saved[checkpoint] = file
     # Without a list of places the file itself is one; with an empty list, it is kept nowhere.
     return [Claim(place, file, time, run, seq) for place in (places if "places" in data else [file["path"]])]
+
+
+def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[Claim]:
+    files = data.get("files") if isinstance(data, dict) else None
+    for file in files if isinstance(files, list) else ():
+        if isinstance(file, dict) and isinstance(file.get("path"), str):
+            now = next(references(file.get("now")), None)
+            yield Claim(file["path"], now, time, run, seq, is_redaction=True)
 
 
 def histories(claims: Iterable[Claim]) -> dict[str, History]:

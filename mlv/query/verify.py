@@ -23,6 +23,7 @@ from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
 from mlv.store import layout
 from mlv.store.blobs import FOLDER, Content, content_of
+from mlv.store.claims import FOR_MERGES
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds
 
@@ -52,10 +53,17 @@ class _Examination:
         self._sizes = stream_sizes(folder)
         self._has_grown = False
         self._evidence = Evidence()
-        self._streams = [StreamExamination(folder, name, size, self._evidence) for name, size in self._sizes.items()]
+        self._streams = self._examinations()
         self._cut_off: set[str] = set()
         self._renamed: set[str] = set()
         self._contents: dict[tuple[int, ...], Content] = {}
+
+    def _examinations(self) -> list[StreamExamination]:
+        found: dict[str, StreamExamination] = {}
+        for name, size in self._sizes.items():  # a stream comes before the one that follows it
+            followed = found.get(layout.followed_by(name) or "")
+            found[name] = StreamExamination(self._folder, name, size, self._evidence, followed)
+        return list(found.values())
 
     def report(self) -> Report:
         """Everything that is found."""
@@ -75,6 +83,7 @@ class _Examination:
         for path, history in files.items():
             self._judge_file(path, history)
         self._judge_surroundings()
+        self._evidence.findings += self._evidence.redactions.findings(self._folder, identity)
         findings = self._evidence.findings
         return Report(
             worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
@@ -108,7 +117,8 @@ class _Examination:
         for run in self._evidence.runs.values():
             if run.started is not None:
                 recorded.setdefault(run.started.exp, []).append(run.id)
-        for other in sorted(recorded.keys() - {identity}):
+        earlier = self._evidence.redactions.earlier_ids(identity)
+        for other in sorted(recorded.keys() - {identity, *earlier}):
             text = (
                 f"{layout.META} was edited: its SHA-256, the experiment's ID, is {identity}, and run "
                 f"{', '.join(recorded[other][:3])} recorded {other}. Restore it from a copy"
@@ -277,7 +287,9 @@ class _Examination:
             if not place.exists():
                 self._find("intact", f"{path}, outside the experiment, is not there any more")
         elif history.is_let_go:
-            if place.exists():
+            if place.exists() and history.is_redacted:
+                self._find("unproven", f"{path} is still there, although it was to be redacted: run `mlv redact` again", path)
+            elif place.exists():
                 self._find("intact", f"{path} is still there, although the log says that it was removed")
         else:
             self._judge_content(path, history, latest)
@@ -299,7 +311,9 @@ class _Examination:
         reference = history.latest.reference or {}
         recorded, kind = reference.get("size"), reference.get("media_type")
         earlier = history.superseded(content.sha256)
-        if earlier is not None:
+        if earlier is not None and history.is_redacted:
+            self._find("unproven", f"{path} is as it was before it was to be redacted: run `mlv redact` again", path)
+        elif earlier is not None:
             text = f"{path} holds the content published {earlier}, which the one published {history.latest} superseded"
             self._fault("edited", text, path)
         elif kind is not None and content.is_folder != (kind == FOLDER):
@@ -343,7 +357,12 @@ class _Examination:
 
     def _judge_surroundings(self) -> None:
         writers: dict[tuple[int, str], list[str]] = {}
+        waiting = [stream for stream, claim in self._around.claims.items() if claim == FOR_MERGES]
+        if waiting:
+            self._find("unproven", f"{_files(waiting)} may get more lines when `mlv merge` brings them from the other copy")
         for stream, claim in self._around.living.items():
+            if claim == FOR_MERGES:
+                continue
             writers.setdefault((claim.owner.pid, claim.owner.machine), []).append(stream)
         for (pid, machine), streams in sorted(writers.items()):
             text = f"process {pid} on {machine} may still write into {_files(streams)}: verify again when it is done"

@@ -16,6 +16,7 @@ from mlv.events import Event
 from mlv.query.published import ATTACHING, SAVED, outside, placed_references
 from mlv.store import layout
 from mlv.store.blobs import Content, content_of
+from mlv.store.identities import known_ids
 from mlv.store.references import absolute_path
 from mlv.store.streams import lines_with
 
@@ -213,7 +214,7 @@ class _Search:
     def _above(self, wanted: str | None, checkpoint: Mapping[str, Any]) -> tuple[_Known | None, Event | None]:
         """The experiment that a checkpoint came from, by its ID, else by the checkpoint's hash; and the event there."""
         sha256 = checkpoint.get("sha256")
-        known = self._by_id.get(wanted) if wanted is not None else None
+        known = self._of_id(wanted) if wanted is not None else None
         if not isinstance(sha256, str) or (wanted is not None and known is None):
             return known, None
         found = list(known.origins(sha256)) if known is not None else self._found(sha256)
@@ -221,6 +222,12 @@ class _Search:
         if not makers:
             return known, None
         return self._by_id[makers[0].exp_id], makers[0].event
+
+    def _of_id(self, wanted: str) -> _Known | None:
+        """The experiment that has this ID, or had it before its meta.json was redacted."""
+        if (found := self._by_id.get(wanted)) is not None:
+            return found
+        return next((known for known in self._experiments if wanted in known_ids(known.folder)), None)
 
 
 def _known(folder: Path) -> _Known:

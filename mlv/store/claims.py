@@ -6,18 +6,21 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from mlv.errors import ExperimentBusy
 from mlv.store import layout
 from mlv.store.owners import Owner
 
 _LOCK_TIMEOUT_S = 1.0
+_CHANGING = ".changing"
+"""In place of a stream: that one process changes files of the experiment as a whole. It begins with a dot: no stream does."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 
 
@@ -32,6 +35,10 @@ class Claim:
     def to_bytes(self) -> bytes:
         """The content of the claim's file."""
         return orjson.dumps({"run": self.run, **self.owner.to_data()})
+
+
+FOR_MERGES = Claim(Owner("", "", "", 0, ""), "merge")
+"""The claim on a stream that holds lines from another copy, and waits for more of them: no process writes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +72,7 @@ def claim(folder: Path, stream: str, mine: Claim) -> Granted:
     Raises:
         OSError: The claim's file cannot be written.
     """
-    path = layout.claim_path(folder, stream)
-    for made in (path.parent.parent, path.parent):  # not the experiment's own folder: a deleted one stays deleted
-        made.mkdir(exist_ok=True)
-    if read(folder, stream) == mine or _create(path, mine):
+    if claim_exactly(folder, stream, mine):
         return Granted(stream, was_stale=False)
     if take_over(folder, stream, mine):
         return Granted(stream, was_stale=True)
@@ -76,6 +80,46 @@ def claim(folder: Path, stream: str, mine: Claim) -> Granted:
     if read(folder, beside) != mine:
         _create(layout.claim_path(folder, beside), mine)
     return Granted(beside, was_stale=False)
+
+
+def claim_exactly(folder: Path, stream: str, mine: Claim) -> bool:
+    """Make the stream ours if it is nobody's; whether it is ours.
+
+    Raises:
+        OSError: The claim's file cannot be written.
+    """
+    path = layout.claim_path(folder, stream)
+    for made in (path.parent.parent, path.parent):  # not the experiment's own folder: a deleted one stays deleted
+        made.mkdir(exist_ok=True)
+    return read(folder, stream) == mine or _create(path, mine)
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Be the one process that merges into an experiment, or redacts it, while the block lasts.
+
+    Raises:
+        ExperimentBusy: Another process does so, or died at it where that cannot be proven from here.
+        OSError: The claim's file cannot be written.
+    """
+    mine = Claim(Owner.current(), "changing")
+    path = layout.claim_path(folder, _CHANGING)
+    if not (_create_within(folder, mine) or take_over(folder, _CHANGING, mine)):
+        held = read(folder, _CHANGING)
+        who = f"process {held.owner.pid} on {held.owner.machine}" if held is not None else "another process"
+        text = f"{who} merges into {folder}, or redacts it, at this moment. Try again later; if it died, remove {path}"
+        raise ExperimentBusy(text, path=str(folder))
+    try:
+        yield
+    finally:
+        release(folder, _CHANGING, mine)
+
+
+def _create_within(folder: Path, mine: Claim) -> bool:
+    # Not `claim_exactly`: two threads of one process are two as well.
+    path = layout.claim_path(folder, _CHANGING)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return _create(path, mine)
 
 
 def take_over(folder: Path, stream: str, mine: Claim) -> bool:
@@ -123,7 +167,7 @@ def stale(folder: Path) -> list[str]:
         names = sorted(os.listdir(folder / layout.HOUSEKEEPING / "claims"))
     except OSError:
         return []
-    streams = [name[: -len(".json")] for name in names if name.endswith(".json")]
+    streams = [name[: -len(".json")] for name in names if name.endswith(".json") and not name.startswith(".")]
     return [stream for stream in streams if (held := read(folder, stream)) is not None and held.owner.is_gone()]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +34,27 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
             temporary.unlink()
     sync_folder(path.parent)
     return hashlib.sha256(content).hexdigest()
+
+
+def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
+    """Write a file anew beside its place, fsync it, and put it in the place of the old one in one step, with its mode.
+
+    Raises:
+        OSError: It could not be written; the old one is as it was, and nothing is left behind.
+    """
+    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+    sync_folder(path.parent)
 
 
 def move_new(temporary: Path, path: Path) -> None:

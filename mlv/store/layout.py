@@ -18,6 +18,8 @@ MODELS = "models"
 TEMPORARY = ".tmp-"
 """Beginning of the names of files that are not finished; a killed process leaves them behind."""
 DEFAULT_STREAM = "log"
+MERGED = "@merged"
+"""End of the names of streams that a merge made beside those that were not its to write."""
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
@@ -42,6 +44,11 @@ def stream_of(file_name: str) -> str | None:
 def logical_stream(stream: str) -> str:
     """`val` for `val@rk3v9x2m`, the file that a second writer made beside `val`."""
     return stream.partition("@")[0]
+
+
+def followed_by(stream: str) -> str | None:
+    """The stream whose runs go on in this one: `val` for `val@merged`; None for a stream that stands alone."""
+    return stream[: -len(MERGED)] if stream.endswith(MERGED) else None
 
 
 def streams_in(folder: Path) -> list[str]:

@@ -3,12 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
 
 from mlv.store.streams import read_digests
+
+_REDACTED = re.compile(
+    rb'\{"run":"[^"]*","seq":\d+,"time":"[^"]*","redacted":\{(?:"sha256":"([0-9a-f]{64})"[,}])?'  # where mlv puts it
+)
+
+
+def is_redacted(line: bytes) -> bool:
+    """Whether something was taken out of a line since it was written."""
+    return _REDACTED.match(line) is not None
+
+
+def line_digest(line: bytes) -> bytes | None:
+    """SHA-256 of a line as it was written, which one that was redacted names; None where that was forgotten."""
+    found = _REDACTED.match(line)
+    if found is None:
+        return hashlib.sha256(line).digest()
+    return bytes.fromhex(found[1].decode()) if found[1] else None
 
 
 class Chain:
@@ -17,6 +36,8 @@ class Chain:
     def __init__(self, previous: str | None = None) -> None:
         self.previous = previous
         self.lines = 0
+        self.is_forgotten = False
+        """Whether the digest of a line that was taken is not known any more: then no seal over it can be proven."""
         self._digest = hashlib.sha256(bytes.fromhex(previous) if previous else b"")
 
     def add(self, lines: Iterable[bytes]) -> None:
@@ -24,6 +45,12 @@ class Chain:
         digests = [hashlib.sha256(line).digest() for line in lines]
         self._digest.update(b"".join(digests))
         self.lines += len(digests)
+
+    def take(self, line: bytes) -> None:
+        """Take a line as it stands in a file, redacted perhaps."""
+        digest = line_digest(line)
+        self.is_forgotten = self.is_forgotten or digest is None
+        self.add_digest(digest or hashlib.sha256(line).digest())
 
     def add_digest(self, line_sha256: bytes) -> None:
         """Take a line by the SHA-256 of its bytes, newline included."""
@@ -64,17 +91,24 @@ def sealed_by(line: bytes) -> tuple[str, str] | None:
         return None
 
 
-def chains_of(path: Path) -> dict[str, Chain]:
-    """The chain of every run in a stream's file, as it would go on; empty if there is no file."""
+def chains_of(*paths: Path) -> dict[str, Chain]:
+    """The chain of every run in a stream's file, and in the files that follow it, as it would go on; empty without files."""
     chains: dict[str, Chain] = {}
-    try:
-        for line, sha256 in read_digests(path):
-            who = run_and_seq(line)
-            if who is None:
-                continue
-            chains.setdefault(who[0], Chain()).add_digest(sha256)
-            if (sealed := sealed_by(line)) is not None:
-                chains[sealed[0]] = Chain(previous=sealed[1])
-    except FileNotFoundError:
-        pass
+    for path in paths:
+        with suppress(FileNotFoundError):
+            _go_on(chains, path)
     return chains
+
+
+def _go_on(chains: dict[str, Chain], path: Path) -> None:
+    for line, sha256 in read_digests(path):
+        who = run_and_seq(line)
+        if who is None:
+            continue
+        chain = chains.setdefault(who[0], Chain())
+        if is_redacted(line):
+            chain.take(line)
+        else:
+            chain.add_digest(sha256)
+        if (sealed := sealed_by(line)) is not None:
+            chains[sealed[0]] = Chain(previous=sealed[1])

@@ -13,6 +13,10 @@ from typing import Any
 import pytest
 
 import mlv
+from mlv.query.merging import merge
+from mlv.query.redacting import redact
+from mlv.store import claims
+from mlv.store.owners import Owner
 
 PAGE = (Path(__file__).parents[2] / "schemas" / "format.md").read_text()
 CODE = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
@@ -90,6 +94,34 @@ def test_seals_hold(exp, reader):
     assert {(run.id, stream) for run in exp.runs for stream in ("log", "val")} == {
         (seal["of"], seal["stream"]) for seal, _ in seals if seal["of"] in {run.id for run in exp.runs}
     }
+
+
+def test_seals_hold_when_redacted(exp, reader):
+    """Lines that were replaced by their hash are proven as before; of those that were forgotten nothing is."""
+    [_] = redact(exp.path, ["a~1/b"])
+    seals = [(seal, holds) for path in reader.streams(exp.path) for seal, holds in reader.seals(path)]
+    assert all(holds for _, holds in seals)
+
+    [_] = redact(exp.path, ["found"], forget=True)
+
+    wrong = [seal["of"] for path in reader.streams(exp.path) for seal, holds in reader.seals(path) if not holds]
+    assert wrong == [exp.runs[0].id]
+
+
+def test_seals_hold_beside(exp, reader, tmp_path):
+    """Lines that a merge put beside a stream go on with the chains in it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(exp.path, copy)
+    shutil.rmtree(copy / ".mlv")
+    claims.claim(copy, "log", claims.Claim(Owner("elsewhere", "b", "p", 1, "1"), "relse"))
+    with mlv.Exp.open(exp.path) as again:
+        again.log({"loss": 1})
+    list(merge(exp.path, copy))
+
+    seals = list(reader.seals(copy / "log.jsonl", copy / "log@merged.log.jsonl"))
+
+    assert all(holds for _, holds in seals)
+    assert {run.id for run in again.runs} <= {seal["of"] for seal, _ in seals}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,4 +64,17 @@ def test_who_does_not_come_to_an_end(tmp_path):
 def test_within_itself(tmp_path):
     """A signal handler that interrupts the block may enter it as well, also where the folder is gone."""
     with alone_in(tmp_path), alone_in(tmp_path), alone_in(Path(tmp_path / "gone")):
+        assert True
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks(tmp_path, monkeypatch, number):
+    """Where the system has no locks on folders, nobody is kept out, and nothing fails."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+    with alone_in(tmp_path):
         assert True

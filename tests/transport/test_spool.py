@@ -145,3 +145,27 @@ def test_a_full_spool(tmp_path, monkeypatch, small):
 
     assert isinstance(channel, Ring)
     assert payloads(folder, "rspool1234") == list(range(5000))
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_nobody_else_looks_in(tmp_path, umask, python):
+    """Spool folders are the user's own, whatever the umask is; the experiment's folders and files honour it."""
+    done = python(
+        f"""
+        import os
+        os.umask({umask})
+        import mlv
+        from mlv.store.owners import Owner
+        from mlv.transport import spool
+        exp = mlv.Exp("runs", "exp", capture=())
+        exp.log({{"loss": 1}})
+        exp.flush()
+        [place] = spool.find(exp.path, Owner.current())
+        paths = [place, place.parent, exp.path, exp.path / "log.jsonl", exp.path / "meta.json"]
+        print(*(oct(path.stat().st_mode & 0o777) for path in paths))
+        exp.close()
+        """
+    )
+
+    modes = [int(word, 8) for word in done.stdout.split()]
+    assert modes == [0o700, 0o700, 0o777 & ~umask, 0o666 & ~umask, 0o444 & ~umask], done.stderr

@@ -1,0 +1,47 @@
+"""`mlv merge`: bringing what one copy of a tree lacks of another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mlv.cli import words
+from mlv.cli.screen import Screen, print_json, styled
+from mlv.query.merging import Merged, merge
+
+
+def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
+    """Merge, and say what was done; whether everything that should be equal is.
+
+    Raises:
+        MlvError, OSError: As `merge`.
+    """
+    screen = None if as_json else Screen()
+    changed = differing = 0
+    for done in merge(src, dst, dry_run=dry_run):
+        changed += done.is_changed
+        differing += bool(done.differences)
+        if screen is None:
+            print_json(done.to_data())
+        elif done.is_changed or done.differences or done.notes:
+            _show(screen, done, dry_run)
+    if screen is not None and not changed:
+        screen.show(styled(f"nothing is lacking in {words.printable(str(dst))}"))
+    return not differing
+
+
+def _show(screen: Screen, done: Merged, dry_run: bool) -> None:
+    screen.show(styled(sentence(done, dry_run)), wrap=screen.is_terminal)
+    for text in done.differences:
+        screen.show(styled(f"  differs: {words.printable(text)}", "bold red"), wrap=screen.is_terminal)
+    for text in done.notes:
+        screen.show(styled(f"  note: {words.printable(text)}", "dim"), wrap=screen.is_terminal)
+
+
+def sentence(done: Merged, dry_run: bool) -> str:
+    """What was brought, for people."""
+    lines = [f"{words.counted(count, 'line')} into {file}" for file, count in done.lines.items()]
+    files = [words.counted(len(done.files), "file")] if done.files else []
+    brought = ", ".join([*lines, *files]) or ("its meta.json" if done.is_new else "nothing")
+    verb = "would bring" if dry_run else "brought"
+    new = " (new)" if done.is_new else ""
+    return words.printable(f"{done.target}{new}: {verb} {brought}")

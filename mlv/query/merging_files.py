@@ -1,0 +1,228 @@
+"""Which files of one copy of an experiment another one lacks, and copying them whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.query.published import ATTACHING, REDACTING, Claim, History, claims_of, histories, outside, references
+from mlv.store import blobs, layout
+from mlv.store.blobs import Content, content_of, files_in
+from mlv.store.reading import type_filter
+from mlv.store.streams import read_lines
+
+_PARTS = (layout.FILES, layout.MODELS)
+_UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}\.tmp\Z")
+
+
+@dataclass
+class Brought:
+    """What was done about the files of one experiment."""
+
+    files: list[str] = field(default_factory=list)
+    """Paths of what was copied: files, and folders that were published as a whole."""
+    differences: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> Brought:
+    """Copy the files that our copy of an experiment lacks; what the log says was published later replaces what was earlier.
+
+    Args:
+        theirs: The copy to read.
+        ours: The copy to complete; with `dry_run` it may be missing.
+        may_change: Whether somebody may write into theirs at this moment.
+        dry_run: Only say what would be copied.
+
+    Raises:
+        OSError: Ours cannot be written.
+    """
+    return _Bringing(theirs, ours, known_files(ours, theirs), may_change, dry_run).result()
+
+
+def known_files(*copies: Path) -> dict[str, History]:
+    """The history of each file of an experiment that the logs of its copies, taken together, speak of."""
+    claims = [claim for folder in copies for claim in _claims(folder)]
+    return {path: history for path, history in histories(claims).items() if not outside({"path": path})}
+
+
+def _claims(folder: Path) -> Iterator[Claim]:
+    """What the log of a copy, and its meta.json, say about files."""
+    with suppress(OSError, ValueError, AttributeError):
+        git = orjson.loads((folder / layout.META).read_bytes()).get("git")
+        yield from [Claim(reference["path"], reference) for reference in references(git)]
+    wanted = type_filter((*ATTACHING, REDACTING))
+    saved: dict[Any, Mapping[str, Any]] = {}
+    for stream in layout.streams_in(folder) if folder.is_dir() else ():
+        for _, line in read_lines(folder / layout.stream_file(stream)):
+            with suppress(ValueError, KeyError, TypeError):
+                fields = orjson.loads(line) if wanted(line) else {}
+                if fields.get("type") in (*ATTACHING, REDACTING):
+                    yield from claims_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
+
+
+class _Bringing:
+    """One look at the files of both copies."""
+
+    def __init__(self, theirs: Path, ours: Path, known: Mapping[str, History], may_change: bool, dry_run: bool) -> None:
+        self._theirs, self._ours, self._known = theirs, ours, known
+        self._may_change, self._dry_run = may_change, dry_run
+        self._copied: dict[tuple[int, int], Path] = {}
+        self._result = Brought()
+
+    def result(self) -> Brought:
+        """Everything that was done."""
+        for path in _units(self._theirs, self._known):
+            try:
+                self._judge(path, self._known.get(path))
+            except _Changed as error:
+                self._tell(f"{path} {error}", is_passing=True)
+        return self._result
+
+    def _judge(self, path: str, history: History | None) -> None:
+        theirs, ours = self._theirs / path, self._ours / path
+        if not os.path.lexists(ours):
+            if history is None or not history.is_let_go:
+                self._copy(path, history, is_new=True)
+        elif not _look_equal(theirs, ours):
+            self._judge_other(path, history, _content(theirs), _content(ours))
+
+    def _judge_other(self, path: str, history: History | None, theirs: Content | None, ours: Content | None) -> None:
+        if theirs is not None and ours is not None and theirs.sha256 == ours.sha256:
+            return
+        if history is None:
+            if path.partition("/")[0] in _PARTS:  # elsewhere lies what can be made again, and what is the user's own
+                self._tell(f"{path} has other bytes than ours, which stays: no line says which of them is right")
+            return
+        published = [claim.sha256 for claim in history.published]
+        is_latest = theirs is not None and theirs.sha256 == published[-1]
+        if is_latest and ours is not None and ours.sha256 in published:
+            self._copy(path, history, is_new=False)
+        elif is_latest or ours is None or ours.sha256 != published[-1]:
+            self._tell(f"{path} has other bytes than ours, which stays: ours are not what was published last", is_passing=True)
+        elif theirs is None or theirs.sha256 not in published:
+            self._tell(f"{path} has bytes that nobody published; ours, which were published last, stay", is_passing=True)
+
+    def _copy(self, path: str, history: History | None, is_new: bool) -> None:
+        """Copy a file or folder whole, if it is what was published last."""
+        wanted = history.latest.sha256 if history is not None else None
+        if self._dry_run:
+            self._result.files.append(path)
+            return
+        source, target = self._theirs / path, self._ours / path
+        temporary = blobs.temporary_beside(target)
+        try:
+            found = self._linked_or_copied(source, temporary)
+            if wanted is not None and found.sha256 != wanted:
+                raise _Changed("holds other bytes than were published last: it is not copied")
+            _take_times(source, temporary)
+            blobs.make_durable(temporary, read_only=history is not None or not os.access(source, os.W_OK))
+            blobs.move_into_place(temporary, target, is_new=is_new)
+        except FileExistsError:
+            raise _Changed("appeared in our copy at this moment: merge again") from None
+        finally:
+            blobs.remove(temporary)
+        self._note_copied(source, target)
+        self._result.files.append(path)
+
+    def _linked_or_copied(self, source: Path, temporary: Path) -> Content:
+        """The content, at its new place; what has several names there is one file here as well."""
+        try:
+            found = source.stat()
+            earlier = self._copied.get((found.st_dev, found.st_ino)) if source.is_file() else None
+            if earlier is not None:
+                with suppress(OSError):
+                    blobs.link_or_copy(earlier, temporary)
+                    return content_of(temporary)
+            return blobs.copy_hashed(source, temporary)
+        except FileNotFoundError:
+            raise _Changed("was removed while it was read") from None
+        except OSError as error:
+            raise _Changed(f"could not be copied: {error.strerror or error}") from error
+
+    def _note_copied(self, source: Path, target: Path) -> None:
+        with suppress(OSError):
+            found = source.stat()
+            if found.st_nlink > 1 and source.is_file():
+                self._copied[found.st_dev, found.st_ino] = target
+
+    def _tell(self, text: str, *, is_passing: bool = False) -> None:
+        if is_passing and self._may_change:
+            self._result.notes.append(f"{text} (runs go on there: merge again later)")
+        else:
+            self._result.differences.append(text)
+
+
+class _Changed(Exception):
+    """A file is not, or not any more, what it should be."""
+
+
+def _units(folder: Path, known: Mapping[str, History]) -> Iterator[str]:
+    """What is copied in one piece: what the log names, and every other file."""
+    named = [path for path in known if os.path.exists(folder / path)]
+    yield from named
+    folders = tuple(f"{path}/" for path in named if (folder / path).is_dir())
+    there = {*named}
+    for path in files_of(folder):
+        if path not in there and not path.startswith(folders):
+            yield path
+
+
+def files_of(folder: Path, *, unfinished: bool = False) -> Iterator[str]:
+    """Every file of an experiment but its meta.json and streams, without those of its sub-experiments and housekeeping.
+
+    Those that are not finished, or were left so by processes that were killed, are passed over unless they are wanted.
+    """
+    for place, folders, names in os.walk(folder):
+        inside = Path(place).relative_to(folder)
+        is_top, is_part = inside == Path(), bool({*inside.parts[:1]} & {*_PARTS})
+        folders[:] = sorted(
+            name
+            for name in folders
+            if (unfinished or not name.startswith(layout.TEMPORARY))
+            and not (is_top and name == layout.HOUSEKEEPING)
+            and (is_part or (is_top and name in _PARTS) or not layout.is_experiment(Path(place, name)))
+        )
+        for name in sorted(names):
+            is_own = is_top and (name == layout.META or layout.stream_of(name) is not None)
+            is_finished = not name.startswith(layout.TEMPORARY) and not _UNFINISHED.match(name)
+            if not (is_own and is_finished) and (unfinished or is_finished):
+                yield (inside / name).as_posix()
+
+
+def _look_equal(a: Path, b: Path) -> bool:
+    """Whether two files, or the files of two folders, agree in size and time, as copies of a merge do."""
+    try:
+        names = [""] if a.is_file() else files_in(a)
+        if a.is_dir() != b.is_dir() or (a.is_dir() and files_in(b) != names):
+            return False
+        return all(_size_and_time(a / name) == _size_and_time(b / name) for name in names)
+    except OSError:
+        return False
+
+
+def _size_and_time(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _take_times(source: Path, copy: Path) -> None:
+    names: Iterable[str] = files_in(copy) if copy.is_dir() else [""]
+    for name in names:
+        with suppress(OSError):  # file systems without times of their own, or a link to what is read-only
+            found = (source / name).stat()
+            os.utime(copy / name, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _content(path: Path) -> Content | None:
+    try:
+        return content_of(path)
+    except OSError:
+        return None

@@ -1,0 +1,70 @@
+"""What a log says about its own redaction: which lines were replaced, and whether an event explains each of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlv.query.findings import Finding
+from mlv.store import identities
+from mlv.store.seals import line_digest
+
+_MOST_TOLD = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Replaced:
+    sha256: str
+    """Of the line as it stands there now."""
+    where: str
+    is_forgotten: bool
+
+
+@dataclass
+class Redactions:
+    """The redactions of one experiment, as its streams are read."""
+
+    _lines: dict[tuple[str, int], _Replaced] = field(default_factory=dict)
+    _listed: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    _told: list[str] = field(default_factory=list)
+    _new_ids: dict[str, str] = field(default_factory=dict)
+
+    def replaced(self, run: str, seq: int, line: bytes, where: str) -> None:
+        """Take a line out of which something was taken."""
+        self._lines[run, seq] = _Replaced(hashlib.sha256(line).hexdigest(), where, line_digest(line) is None)
+
+    def told(self, time: str, data: Mapping[str, Any]) -> None:
+        """Take what a `redacted` event says."""
+        lines, files, meta = data.get("lines") or [], data.get("files") or [], data.get("meta")
+        for line in lines:
+            if isinstance(line, dict):
+                self._listed.setdefault((str(line.get("run")), int(line.get("seq", 0))), set()).add(str(line.get("sha256")))
+        if isinstance(meta, dict):
+            self._new_ids[str(meta.get("old"))] = str(meta.get("new"))
+        what = [f"{len(lines)} events"] * bool(lines) + [f"{len(files)} files"] * bool(files) + ["meta.json"] * bool(meta)
+        self._told.append(f"{data.get('who')} redacted {', '.join(what)} at {time}: {data.get('reason') or 'no reason given'}")
+
+    def earlier_ids(self, identity: str) -> list[str]:
+        """The IDs that the experiment had before its meta.json was redacted."""
+        return identities.earlier_ids(identity, self._new_ids)
+
+    def findings(self, folder: Path, identity: str | None) -> Iterator[Finding]:
+        """What was redacted in the experiment that has this ID now, and what of it is not explained, not proven or not done."""
+        yield from (Finding("intact", text) for text in self._told)
+        wrong = [name for name, line in self._lines.items() if line.sha256 not in self._listed.get(name, ())]
+        for run, seq in wrong[:_MOST_TOLD]:
+            said = "looks redacted, and no `redacted` event tells of it" if (run, seq) not in self._listed else "was redacted"
+            text = f"{self._lines[run, seq].where}: event {seq} of run {run} {said}, so it was changed. Restore it from a copy"
+            yield Finding("edited", text)
+        forgotten = sum(line.is_forgotten for line in self._lines.values())
+        if forgotten:
+            yield Finding("unproven", f"{forgotten} redacted events were forgotten: nothing proves that they were as they were")
+        if identity in self._new_ids:
+            yield Finding("unproven", f"meta.json was to be redacted, and is not: run `mlv redact {folder}` again", "meta.json")
+        standing = len(self._listed.keys() - self._lines.keys())
+        if standing:
+            text = f"{standing} events that were to be redacted are not: run `mlv redact {folder}` again"
+            yield Finding("unproven", text)

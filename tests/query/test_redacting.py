@@ -1,0 +1,437 @@
+"""What `mlv redact` promises: what leaked is gone from the disk, the rest can still be proven, and the log says who did it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlv
+from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
+from mlv.query.merging import merge
+from mlv.query.redacting import Redaction, redact
+from mlv.query.verify import verify
+from mlv.store import layout
+from tests.contracts import evidence
+
+SECRET = "hunter2xyz"
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep caches of the test to itself."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+
+
+@pytest.fixture
+def exp(tmp_path: Path) -> Path:
+    """An experiment that is full of a secret, and was closed."""
+    return made(tmp_path / "runs")
+
+
+def made(root: Path, **params: Any) -> Path:
+    exp = mlv.Exp(root, "exp", {"lr": 0.1, **params}, capture=())
+    exp.log({"loss": 0.5}, step=1)
+    exp.log.info("connecting with %s", SECRET)
+    exp.log("config", {"deep": [{"text": f'"{SECRET}"\n'}], SECRET: 1, "raw": SECRET.encode()})
+    exp.logger("val")({"acc": 0.5, f"of {SECRET}": 1})
+    exp.add_note(f"it is {SECRET}")
+    with exp.file("conf.txt", "w") as file:
+        file.write(f"user=me\npassword={SECRET}\n")
+    with exp.file("blob.bin", "wb") as file:
+        file.write(b"\0\1" + SECRET.encode())
+    with exp.filepath("folder") as path:
+        path.mkdir()
+        (path / "a.txt").write_text(SECRET)
+        (path / "b.txt").write_text("clean")
+    exp.close()
+    return exp.path
+
+
+def redacted(folder: Path, *patterns: str, **options: Any) -> Redaction:
+    """Redact an experiment that has none below it."""
+    [done] = redact(folder, patterns or [SECRET], **options)
+    return done
+
+
+def holders(root: Path, text: str = SECRET) -> list[str]:
+    """The files below a folder that hold a text."""
+    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+
+
+def notices(folder: Path) -> list[dict[str, Any]]:
+    """The events that say what was redacted."""
+    return [event["data"] for event in evidence.events(folder) if event["type"] == "redacted" and "data" in event]
+
+
+class TestGone:
+    def test_from_everything(self, exp, tmp_path):
+        """No file of the experiment holds it, what is left of log and files is as it was, and all of it is proven."""
+        redacted(exp, reason="leaked")
+
+        assert holders(tmp_path) == []
+        assert verify(exp).verdict == "intact"
+        assert (exp / "files" / "conf.txt").read_text() == "user=me\npassword=<redacted>\n"
+        assert (exp / "files" / "folder" / "a.txt").read_text() == "<redacted>"
+        assert not (exp / "files" / "blob.bin").exists()
+
+    def test_who_and_why(self, exp):
+        """An event says who did it, why, and what: lines, files."""
+        redacted(exp, reason="leaked")
+
+        [notice] = notices(exp)
+        assert notice["reason"] == "leaked"
+        assert "@" in notice["who"]
+        assert len(notice["lines"]) == 4
+        assert {file["path"]: "now" in file for file in notice["files"]} == {
+            "files/conf.txt": True, "files/blob.bin": False, "files/folder": True
+        }  # fmt: skip
+
+    def test_lines_keep_their_names(self, exp):
+        """Run, number and time of every event stay; nothing is missing, and readers pass over what was redacted."""
+        before = [(event["run"], event["seq"], event["time"]) for event in evidence.events(exp)]
+
+        redacted(exp)
+
+        after = [(event["run"], event["seq"], event["time"]) for event in evidence.events(exp)]
+        assert set(before) < set(after)
+        again = mlv.Exp.open(exp)
+        assert [event.data for event in again.events("metrics")] == [{"loss": 0.5}]
+        assert [run.status for run in again.runs] == ["ok"]
+        assert next(iter(again.events("note"))).data == {"text": "it is <redacted>"}
+
+    def test_what_others_rest_on(self, tmp_path):
+        """A run keeps its start and its end, though its exception told the secret."""
+        with pytest.raises(ValueError, match=SECRET), mlv.Exp(tmp_path / "runs", "exp", capture=()) as exp:
+            raise ValueError(SECRET)
+
+        redacted(exp.path)
+
+        [run] = mlv.Exp.open(exp.path).runs
+        assert run.status == "failed"
+        assert run.exception["message"] == "<redacted>"
+        assert verify(exp.path).verdict == "intact"
+
+    def test_numbers(self, tmp_path):
+        """A number becomes null where its line has to stay, so that what counts on numbers goes on."""
+        exp = mlv.Exp(tmp_path, "exp", {"pin": 41127}, capture=())
+        portfolio = exp.checkpoints(top=2, metric="loss", mode="min")
+        for step, loss in enumerate([0.41127, 2.5]):
+            portfolio.save(lambda path: path.write_text("w"), step=step, metrics={"loss": loss})
+        exp.close()
+
+        redacted(exp.path, "41127")
+
+        again = mlv.Exp.open(exp.path)
+        assert again.params["pin"] is None
+        assert again.latest.step == 1
+        assert again.best.step == 1
+        assert verify(exp.path).verdict == "intact"
+
+    def test_history_and_caches(self, exp, tmp_path):
+        """What readers kept of the log is gone, and made anew without it."""
+        pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        for place in (exp / ".mlv" / "cache", tmp_path / "caches" / "mlv" / layout.exp_id(exp)):
+            place.mkdir(parents=True)
+            (place / "log.parquet").write_bytes(SECRET.encode())
+        (exp / ".mlv" / "torn").mkdir()
+        (exp / ".mlv" / "torn" / "log.jsonl.7").write_text(f'{{"half": "{SECRET}')
+
+        redacted(exp)
+
+        assert holders(tmp_path) == []
+        assert mlv.Exp.open(exp).history()["loss"].dropna().tolist() == [0.5]
+
+    def test_what_a_killed_process_left(self, exp, tmp_path):
+        """Files that were never finished are looked at as well."""
+        (exp / "files" / ".tmp-a-b-c-1-2-ff.txt").write_text(SECRET)
+
+        redacted(exp)
+
+        assert holders(tmp_path) == []
+
+    def test_what_waits_in_a_spool(self, tmp_path, python, spool):
+        """Events that a killed writer left come into the log first, and are redacted with the rest."""
+        python(
+            f"""
+            import os, signal, mlv
+            from mlv.store.owners import Owner
+            from mlv.transport import frames, spool
+            exp = mlv.Exp("runs", "exp", capture=())
+            exp.log("first", 1)
+            exp.flush()
+            [ring] = [ring for place in spool.find(exp.path, Owner.current()) for ring in spool.rings_in(place)]
+            writer = int.from_bytes(ring.read_bytes()[frames.W_WRITER_PID * 8 :][:8], "little")
+            os.kill(writer, signal.SIGSTOP)
+            exp.log("token", "{SECRET}")
+            os.kill(writer, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+            """
+        )
+        assert holders(spool) != []
+
+        redacted(tmp_path / "runs" / "exp")
+
+        assert holders(tmp_path / "runs") == holders(spool) == []
+        assert verify(tmp_path / "runs" / "exp").verdict == "intact"
+
+    def test_experiments_below(self, exp, tmp_path):
+        """Sub-experiments are redacted with their parent."""
+        (exp / "model.bin").write_bytes(b"w")
+        with mlv.init_sub_exp(exp / "model.bin", "squeeze", params={"token_of": SECRET}) as sub:
+            sub.log("secret", SECRET)
+
+        assert [done.folder for done in redact(exp, [SECRET])] == [exp, sub.path]
+
+        assert holders(tmp_path) == []
+        assert verify(sub.path).verdict == "intact"
+
+    def test_other_files(self, exp):
+        """A script's own files lose it as well, without becoming attachments."""
+        (exp / "own.txt").write_text(SECRET)
+
+        redacted(exp)
+        (exp / "own.txt").write_text("other")
+
+        assert verify(exp).verdict == "intact"
+
+
+class TestMeta:
+    def test_the_id_changes(self, tmp_path):
+        """The record holds the old ID and the new one; everything that names the old one is still right."""
+        exp = made(tmp_path / "runs", dsn=SECRET)
+        (exp / "model.bin").write_bytes(b"w")
+        mlv.init_sub_exp(exp / "model.bin", "squeeze").close()
+        old = layout.exp_id(exp)
+
+        list(redact(exp, [SECRET]))
+
+        new = layout.exp_id(exp)
+        assert notices(exp)[-1]["meta"] == {"old": old, "new": new}
+        assert verify(exp).verdict == "intact"
+        again = mlv.Exp.open(exp)
+        assert again.params["dsn"] == "<redacted>"
+        [sub] = again.sub_exps
+        assert sub.parent.id == new
+
+    def test_going_on(self, tmp_path):
+        """It can be written into, and redacted again; later runs repeat the new ID."""
+        exp = made(tmp_path / "runs", dsn=SECRET, user="somebody")
+        redacted(exp)
+        with mlv.Exp.open(exp) as again:
+            again.log({"loss": 1})
+        redacted(exp, "somebody")
+
+        with mlv.Exp.open(exp) as again:
+            again.log({"loss": 1})
+
+        assert verify(exp).verdict == "intact"
+
+    def test_an_edit_is_an_edit(self, tmp_path):
+        """A meta.json that was edited after it was redacted is found out."""
+        exp = made(tmp_path / "runs", dsn=SECRET)
+        redacted(exp)
+        (exp / "meta.json").chmod(0o644)
+        (exp / "meta.json").write_bytes((exp / "meta.json").read_bytes() + b"\n")
+
+        assert verify(exp).verdict == "edited"
+
+    def test_merging_finds_it(self, tmp_path):
+        """A copy from before is still the same experiment; what was redacted does not come back."""
+        exp = made(tmp_path / "runs", dsn=SECRET)
+        shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+        redacted(exp)
+
+        [done] = merge(tmp_path / "copy", tmp_path / "runs")
+
+        assert (done.is_changed, done.differences) == (False, [])
+        assert any("redact it too" in note for note in done.notes)
+        assert holders(tmp_path / "runs") == []
+
+    def test_merging_tells_of_it(self, tmp_path):
+        """A copy that gets the record, and still holds what leaked, is told so, and can be redacted in its turn."""
+        exp = made(tmp_path / "runs", dsn=SECRET)
+        shutil.copytree(tmp_path / "runs", tmp_path / "copy")
+        redacted(exp)
+
+        [done] = merge(tmp_path / "runs", tmp_path / "copy")
+
+        assert any("was redacted there, and ours was not" in text for text in done.differences)
+        assert verify(tmp_path / "copy" / "exp").verdict == "unproven"
+        redacted(tmp_path / "copy" / "exp")
+        assert holders(tmp_path / "copy") == []
+        assert verify(tmp_path / "copy" / "exp").verdict == "intact"
+
+
+class TestProof:
+    def test_what_is_left_is_proven(self, exp):
+        """Another line that is changed afterwards is found out as before."""
+        redacted(exp)
+        log = exp / "log.jsonl"
+        log.write_bytes(log.read_bytes().replace(b'"loss":0.5', b'"loss":0.4'))
+
+        assert verify(exp).verdict == "edited"
+
+    @pytest.mark.parametrize(
+        ("old", "new"),
+        [(b"it is <redacted>", b"it is nothing "), (b'"type":"message"}', b'"type":"metrics"}')],
+        ids=["kept", "hash"],
+    )
+    def test_what_stands_there_instead(self, exp, old, new):
+        """A line that stands for one that was redacted cannot be changed either."""
+        redacted(exp)
+        log = exp / "log.jsonl"
+        assert old in log.read_bytes()
+        log.write_bytes(log.read_bytes().replace(old, new))
+
+        assert verify(exp).verdict == "edited"
+
+    def test_a_forged_one(self, exp):
+        """A line replaced by its hash without an event that tells of it is tampering."""
+        log = exp / "log.jsonl"
+        lines = log.read_bytes().splitlines(keepends=True)
+        number = next(number for number, line in enumerate(lines) if b'"metrics"' in line)
+        fields = json.loads(lines[number])
+        import hashlib
+
+        proof = {"sha256": hashlib.sha256(lines[number]).hexdigest(), "type": "metrics"}
+        content = {name: fields[name] for name in ("run", "seq", "time")} | {"redacted": proof, "type": "redacted"}
+        lines[number] = json.dumps(content, separators=(",", ":")).encode() + b"\n"
+        log.write_bytes(b"".join(lines))
+
+        report = verify(exp)
+
+        assert report.verdict == "edited"
+        assert "no `redacted` event tells of it" in report.findings[0].text
+
+    def test_forgotten(self, exp):
+        """With `forget` no hash of the lines is left, and they are unproven, not broken."""
+        redacted(exp, forget=True)
+
+        assert verify(exp).verdict == "unproven"
+        assert all("sha256" not in event["redacted"] for event in evidence.events(exp) if "redacted" in event)
+
+    def test_seals_go_on(self, exp):
+        """What is logged after a redaction is proven, with or without hashes."""
+        redacted(exp, forget=True)
+        before = len([finding for finding in verify(exp).findings if finding.verdict == "unproven"])
+        with mlv.Exp.open(exp) as again:
+            again.log({"loss": 1})
+
+        assert len([finding for finding in verify(exp).findings if finding.verdict == "unproven"]) == before
+
+    def test_many_lines(self, tmp_path):
+        """Thousands of lines are told of in events of bounded size."""
+        with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+            for number in range(2500):
+                exp.log("secret", SECRET, step=number)
+
+        redacted(exp.path)
+
+        assert [len(notice["lines"]) for notice in notices(exp.path)] == [1000, 1000, 500]
+        assert verify(exp.path).verdict == "intact"
+
+
+class TestRefused:
+    def test_a_run_goes_on(self, tmp_path):
+        """While a run goes on nothing is done, and the text says who writes."""
+        exp = mlv.Exp(tmp_path, "exp", capture=())
+        exp.log("secret", SECRET)
+        exp.flush()
+        before = (exp.path / "log.jsonl").read_bytes()
+
+        with pytest.raises(ExperimentBusy, match=r"process \d+ on .* writes into .*log.jsonl: redact"):
+            redacted(exp.path)
+
+        assert (exp.path / "log.jsonl").read_bytes() == before
+        exp.close()
+        redacted(exp.path)
+        assert verify(exp.path).verdict == "intact"
+
+    @pytest.mark.parametrize("pattern", ["", "x*", "(", "(?a)\\"])
+    def test_patterns(self, exp, pattern):
+        """A pattern that is none, or matches where nothing is, is refused, and not repeated."""
+        with pytest.raises(InvalidPattern) as caught:
+            redacted(exp, "secret", pattern)
+        assert "secret" not in str(caught.value)
+
+    def test_a_reason_that_tells(self, exp):
+        """A reason must not hold the secret, and the error does not repeat it."""
+        with pytest.raises(InvalidArgument, match="word it otherwise") as caught:
+            redacted(exp, reason=f"it was {SECRET}")
+        assert SECRET not in str(caught.value)
+
+    def test_no_experiment(self, tmp_path):
+        """A folder without an experiment is a mistake."""
+        with pytest.raises(NotAnExperiment):
+            redacted(tmp_path)
+
+    def test_only_looked(self, exp, tmp_path):
+        """A dry run changes nothing, and says what would go."""
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+        planned = redacted(exp, dry_run=True)
+
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        assert planned.to_data() == redacted(exp).to_data()
+
+    def test_nothing_to_do(self, exp):
+        """Where nothing matches nothing is written."""
+        redacted(exp)
+        before = {path: path.read_bytes() for path in exp.rglob("*") if path.is_file()}
+
+        assert redacted(exp).is_empty
+        assert {path: path.read_bytes() for path in exp.rglob("*") if path.is_file()} == before
+
+
+KILLED = f"""
+    import os, signal, sys
+    from pathlib import Path
+    from mlv.query.redacting import redact
+
+    calls = 0
+
+    def dying(name):
+        real = getattr(os, name)
+        def call(*arguments, **options):
+            global calls
+            calls += 1
+            if calls == int(sys.argv[2]):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(*arguments, **options)
+        setattr(os, name, call)
+
+    for name in ("link", "replace", "fsync", "unlink", "chmod", "mkdir"):
+        dying(name)
+    list(redact(Path(sys.argv[1]), [{SECRET!r}]))
+"""
+
+
+def test_killed(tmp_path):
+    """Killed at any moment it leaves nothing that looks like tampering; done again it ends as if it had not been killed."""
+    original = made(tmp_path / "original", dsn=SECRET)
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(KILLED))
+    for moment in range(1, 100, 3):
+        exp = Path(shutil.copytree(original, tmp_path / f"copy{moment}" / "exp"))
+        done = subprocess.run([sys.executable, script, exp, str(moment)], capture_output=True, timeout=60, env=dict(os.environ))
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+        found = verify(exp)
+        assert found.verdict in ("intact", "unproven"), found.findings
+
+        redacted(exp)
+
+        assert holders(exp) == []
+        assert verify(exp).verdict == "intact", verify(exp).findings
+        if done.returncode == 0:
+            return
+    raise AssertionError("it never came to its end")
