@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlv.cli import words
+from mlv import words
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.redacting import Redaction, redact
 from mlv.store import layout
