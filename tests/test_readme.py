@@ -30,6 +30,7 @@ OPTIONAL = {
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
     "numpy": find_spec("numpy") and find_spec("PIL"),
+    "tensorboard": find_spec("tensorboardX"),
 }
 
 
@@ -44,7 +45,7 @@ class Block:
     @property
     def tool(self) -> str | None:
         """What has to be installed to run it, besides mlv."""
-        return next((tool for tool in OPTIONAL if re.search(rf"(import|\$) {tool}\b", self.text)), None)
+        return next((tool for tool in OPTIONAL if re.search(rf"(import|\$|--to) {tool}\b", self.text)), None)
 
 
 def blocks() -> list[Block]:
@@ -70,6 +71,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "work"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     for name, value in (("COLUMNS", "120"), ("LC_ALL", "C.UTF-8"), ("NO_COLOR", "1"), ("TERM", "dumb")):
         monkeypatch.setenv(name, value)
@@ -87,7 +89,9 @@ def test_every_block_runs(tool, shell):
     for block, following in zip_longest(blocks(), blocks()[1:]):
         if block.tool not in (None, tool) or SET_UP in block.text:
             continue
-        if block.kind == "python":
+        if block.kind == "python" and (name := re.match(r"# (\w+\.py)\n", block.text)):
+            (shell / name[1]).write_text(block.text)
+        elif block.kind == "python":
             printed = run_python(block, namespace)
             if following is not None and following.kind == "text":
                 assert_alike(printed, following.text, following.line)
@@ -124,6 +128,7 @@ TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+Z)?|[A-Z][a-z]{2} \d\d \d\d:\d
 QUANTITY = r"\bpid \d+|\b\d+(?:\.\d+)? (?:m?s|[kM]?B)\b"
 LIKENESS = {
     "run": (r"\br(?=[a-z]*[0-9])[0-9a-z]{9}\b", r"r[0-9a-z]{9}"),
+    "moment": (r"(?<=tfevents\.)\d{10}\b", r"\d{10}"),
     "digest": (r"\b(?=[a-f]*[0-9])[0-9a-f]{8,64}\b", r"[0-9a-f]{8,64}"),
     "time": (TIME, f"(?:{TIME})"),
     "quantity": (QUANTITY, f"(?:{QUANTITY})"),
