@@ -267,7 +267,7 @@ class Experiments:
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
         found = self.digests()
-        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown(found))
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, tuple(stats), ci, self._shown)
 
     def paired(
         self,
