@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from mlv.encoding import TAG
 from mlv.query.packages import package
 from mlv.store import layout
 from mlv.store.reading import type_filter
@@ -44,8 +45,8 @@ class NotTogether(ValueError):
     """Lines that have to be read one by one."""
 
 
-def block_of(folder: Path) -> bytes:
-    """The lines of type `metrics` of an experiment.
+def block_of(folder: Path, *, sifted: bool) -> bytes:
+    """The lines of an experiment from the first of type `metrics` to the last; sifted, those of this type only.
 
     Raises:
         NotTogether: There are too many of them, or they are not plain.
@@ -54,16 +55,15 @@ def block_of(folder: Path) -> bytes:
     for stream in layout.streams_in(folder):
         try:
             with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > LONGEST:
+                if os.fstat(file.fileno()).st_size > LONGEST:
                     raise NotTogether
-                found.append(_metric_lines(file.read()))
+                found.append(_metric_lines(file.read(), sifted))
         except FileNotFoundError:
             continue  # removed, or merged into another, since the streams were listed
     return b"".join(found)
 
 
-def _metric_lines(content: bytes) -> bytes:
+def _metric_lines(content: bytes, sifted: bool) -> bytes:
     begin = content.rfind(b"\n", 0, max(0, content.find(_MARK))) + 1
     last = content.rfind(_MARK)
     end = content.find(b"\n", last) + 1 if last >= 0 else begin
@@ -71,39 +71,35 @@ def _metric_lines(content: bytes) -> bytes:
         raise NotTogether  # the last line is being written
     inner = content[begin:end]
     others = [content[:begin], content[end:]]
-    if not _are_all_metrics(inner):
+    if sifted:
         lines = list(BytesIO(inner))
         inner = b"".join(line for line in lines if _MARK in line)
         others += [line for line in lines if _MARK not in line]
-    if any(map(_is_metrics, others)) or any(odd in inner for odd in _ODD) or not _are_all_metrics(inner):
+    if any(map(_is_metrics, others)) or (sifted and any(odd in inner for odd in _ODD)):
         raise NotTogether
     return inner
 
 
-def _are_all_metrics(lines: bytes) -> bool:
-    """Whether each line is an object of this type, as far as can be seen from outside."""
-    count = lines.count(b"\n")
-    is_whole = not lines or (lines.startswith(b"{") and lines.endswith(b"}\n"))
-    return is_whole and lines.count(b"}\n{") == max(0, count - 1) and lines.count(_MARK) == count
-
-
 def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> tuple[Part, set[int]]:
-    """The values of some experiments, given by their numbers, and the numbers of those that several runs wrote: these are left out.
+    """The values of some experiments, given by their numbers, and the numbers of those left out, which several runs wrote.
 
     Raises:
         NotTogether: There is something in the lines that needs a closer look.
     """
     np, pc = package("numpy"), package("pyarrow.compute")
-    table = _table(b"".join(block for _, block in blocks))
+    whole = b"".join(block for _, block in blocks)
+    _refuse_halves(np, whole)
+    table = _table(whole)
+    if any(child.null_count for child in _one(table["data"]).flatten()) and b"null" in whole:
+        raise NotTogether  # a key that is absent, and one that is null, look the same by now
     counts = [block.count(b"\n") for _, block in blocks]
-    if table.num_rows != sum(counts) or not pc.all(pc.equal(table["type"], "metrics")).as_py():
+    if table.num_rows != sum(counts) or table["type"].null_count or not pc.all(pc.equal(table["type"], "metrics")).as_py():
         raise NotTogether
     member = np.repeat(np.array([number for number, _ in blocks], np.int64), counts)
     order, several = _in_order(np, table, member)
     place = _places(np, table, x)
     seen: dict[str, int] = {}
-    parts = [np.array([], np.int64)] * 2 + [np.array([], float)] * 2
-    columns: list[list[Any]] = [[part] for part in parts]
+    columns: list[list[Any]] = [[np.array([], kind)] for kind in (np.int64, np.int64, float, float)]
     has_numbers = False
     for name, rows, values in _series(np, table, order):
         metric = seen.setdefault(name, len(seen))
@@ -113,13 +109,25 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
             rows, values = rows[keep], values[keep]
             for column, part in zip(columns, (member[rows], np.full(len(rows), metric), place[rows], values), strict=True):
                 column.append(part)
-    return Part(list(seen), *(np.concatenate(column) for column in columns), has_numbers), several
+    members, metrics, places, values = map(np.concatenate, columns)
+    return Part(list(seen), members, metrics, places, values, has_numbers), several
+
+
+def _refuse_halves(np: Any, block: bytes) -> None:
+    """Each line begins and ends as an object: halves of damaged ones cannot make up a whole one."""
+    signs = np.frombuffer(block, np.uint8)
+    ends = np.flatnonzero(signs == ord("\n"))
+    if not len(ends) or ends[-1] != len(signs) - 1 or not block.startswith(b"{"):
+        raise NotTogether
+    if (signs[ends - 1] != ord("}")).any() or (signs[ends[:-1] + 1] != ord("{")).any():
+        raise NotTogether
 
 
 def _table(block: bytes) -> Any:
     pa, pj = package("pyarrow"), package("pyarrow.json")
     known = pa.schema([
-        ("run", pa.string()), ("seq", pa.int64()), ("type", pa.string()), ("name", pa.string()), ("step", pa.float64()),
+        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.string()), ("type", pa.string()), ("name", pa.string()),
+        ("step", pa.float64()),
     ])  # fmt: skip
     try:
         if not block.isascii():
@@ -133,6 +141,8 @@ def _table(block: bytes) -> Any:
         raise NotTogether from None
     data = table["data"].type if "data" in table.column_names else None
     if data is None or not pa.types.is_struct(data) or data.num_fields > _MOST_KEYS or table["data"].null_count:
+        raise NotTogether
+    if set(table.column_names) - {*known.names, "at", "data"} or any(field.name.startswith(TAG) for field in data):
         raise NotTogether
     return table.combine_chunks()
 

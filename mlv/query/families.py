@@ -257,7 +257,7 @@ class _Sorted:
 
 
 class _Grid:
-    """Values as a matrix, a row for each group and x, a column for each member: where nearly all have a value, all is faster."""
+    """Values as a matrix, a row for each group and x, a column for each member: faster where nearly all have a value."""
 
     def __init__(self, np: Any, group: Any, x: Any, values: Any, present: Any) -> None:
         self._np, self.group, self.x, self.present = np, group, x, present

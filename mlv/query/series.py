@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
@@ -102,24 +103,20 @@ class Reading:
 
     def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[Part]:
         """Together what is plain, the rest one by one."""
-        blocks: list[tuple[int, bytes]] = []
-        alone: set[int] = set()
-        for member, digest in batch:
-            try:
-                block = batches.block_of(digest.path)
-            except batches.NotTogether:
-                alone.add(member)
-            else:
-                blocks += [(member, block)] if block else []
-        parts = []
-        if blocks:
-            try:
-                part, several = batches.parsed(blocks, self._x, self._is_wanted)
-                parts.append(part)
-                alone |= several
-            except batches.NotTogether:
-                alone |= {member for member, _ in blocks}
-        return [*parts, *(self._part(member, digest) for member, digest in batch if member in alone)]
+        for sifted in (False, True):
+            alone, blocks = set[int](), list[tuple[int, bytes]]()
+            for member, digest in batch:
+                try:
+                    block = batches.block_of(digest.path, sifted=sifted)
+                except batches.NotTogether:
+                    alone.add(member)
+                else:
+                    blocks += [(member, block)] if block else []
+            with suppress(batches.NotTogether):
+                part, several = batches.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
+                others = [self._part(member, digest) for member, digest in batch if member in alone | several]
+                return [*others, *([part] if part is not None else [])]
+        return [self._part(member, digest) for member, digest in batch]
 
     def _part(self, member: int, digest: Digest) -> Part:
         """Of one experiment, whatever it holds."""
