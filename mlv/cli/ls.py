@@ -19,7 +19,7 @@ from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import glances
 from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, joined, print_json, styled
+from mlv.cli.screen import Screen, print_json
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
@@ -72,9 +72,10 @@ def overviews(root: Path) -> Iterator[Overview]:
 
 def table(branches: Sequence[Branch[Any]], width: int) -> Table:
     """The experiments as rows; what would be empty is left out, and where there is little room, what can be missed."""
-    columns = _columns(branches)
+    columns = {heading: [Text.assemble(*cell(branch)) for branch in branches] for heading, cell in _COLUMNS.items()}
+    columns = {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
     if _least_width(columns) > width:
-        columns["started"] = [_started(branch, "day") for branch in branches]
+        columns["started"] = [Text.assemble(*_started(branch, "day")) for branch in branches]
     for heading in ("duration", "kind", "started"):
         if _least_width(columns) > width:
             columns.pop(heading, None)
@@ -88,19 +89,15 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Table:
 
 def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
     """The same where nothing is wrapped: many rows are told as fast as they are read."""
-    columns = {heading: [cell.plain for cell in cells] for heading, cells in _columns(branches).items()}
     padded = []
-    for heading, cells in columns.items():
-        lengths = [cell_len(cell) for cell in (heading, *cells)]
-        width = max(lengths)
-        padded.append([cell + " " * (width - length) for cell, length in zip((heading, *cells), lengths, strict=True)])
+    for heading, cell in _COLUMNS.items():
+        cells = ["".join(text for text, _ in cell(branch)) for branch in branches]
+        if any(cells):
+            lengths = [cell_len(text) for text in (heading, *cells)]
+            width = max(lengths)
+            padded.append([text + " " * (width - length) for text, length in zip((heading, *cells), lengths, strict=True)])
     for row in zip(*padded, strict=True):
         yield (" " * _GAP).join(row).rstrip(" ")
-
-
-def _columns(branches: Sequence[Branch[Any]]) -> dict[str, list[Text]]:
-    columns = {heading: [cell(branch) for branch in branches] for heading, cell in _COLUMNS.items()}
-    return {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
 
 
 def _least_width(columns: Mapping[str, list[Text]]) -> int:
@@ -125,39 +122,44 @@ def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
     return widths
 
 
-def _name(branch: Branch[Any]) -> Text:
-    return Text.assemble((branch.guide, "dim"), (words.printable(branch.label), "" if branch.guide else "bold"))
+_Cell = list[tuple[str, str]]
+"""Texts and their styles."""
 
 
-def _kind(branch: Branch[Any]) -> Text:
-    return styled(words.printable(branch.overview.kind or ""))
+def _name(branch: Branch[Any]) -> _Cell:
+    return [(branch.guide, "dim"), (words.printable(branch.label), "" if branch.guide else "bold")]
 
 
-def _status(branch: Branch[Any]) -> Text:
-    return styled(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, ""))
+def _kind(branch: Branch[Any]) -> _Cell:
+    return [(words.printable(branch.overview.kind or ""), "")]
 
 
-def _started(branch: Branch[Any], precision: str = "minute") -> Text:
+def _status(branch: Branch[Any]) -> _Cell:
+    return [(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, ""))]
+
+
+def _started(branch: Branch[Any], precision: str = "minute") -> _Cell:
     overview = branch.overview
-    return styled(words.moment(overview.started, overview.now or datetime.now(timezone.utc), precision))
+    return [(words.moment(overview.started, overview.now or datetime.now(timezone.utc), precision), "")]
 
 
-def _duration(branch: Branch[Any]) -> Text:
-    return styled(words.duration(branch.overview.duration_s))
+def _duration(branch: Branch[Any]) -> _Cell:
+    return [(words.duration(branch.overview.duration_s), "")]
 
 
-def _metrics(branch: Branch[Any]) -> Text:
+def _metrics(branch: Branch[Any]) -> _Cell:
     overview = branch.overview
-    shown = [Text.assemble((f"{words.printable(name)}=", "dim"), value) for name, value in overview.shown(METRICS_SHOWN)]
-    error = [styled("see below", "red")] if overview.error else []
-    return joined([*error, *shown])
+    cell = [("see below", "red")] if overview.error else []
+    for name, value in overview.shown(METRICS_SHOWN):
+        cell += [("  " if cell else "", ""), (f"{words.printable(name)}=", "dim"), (value, "")]
+    return cell
 
 
-def _id(branch: Branch[Any]) -> Text:
-    return styled(branch.overview.id[:8], "dim")
+def _id(branch: Branch[Any]) -> _Cell:
+    return [(branch.overview.id[:8], "dim")]
 
 
-_COLUMNS: dict[str, Callable[[Branch[Any]], Text]] = {
+_COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
     "name": _name,
     "kind": _kind,
     "status": _status,

@@ -199,17 +199,14 @@ def tree(overviews: Iterable[T], root: Path, unicode: bool = True) -> list[Branc
     """The experiments as a tree by their folders; parents come before their sub-experiments."""
     children: dict[str | None, list[T]] = {}
     folders: set[str] = set()
+    top = str(root)
     for overview in overviews:
-        around: str | None = os.path.dirname(overview.place)
-        while around not in folders:
-            above = os.path.dirname(around or "")
-            if not around or above == around:
-                around = None
-                break
-            around = above
+        around = os.path.dirname(overview.place) or "."
+        while around not in folders and around != top and len(around) >= len(top):
+            around = os.path.dirname(around) or "."
+        children.setdefault(around if around in folders else None, []).append(overview)
         folders.add(overview.place)
-        children.setdefault(around, []).append(overview)
-    return list(_branches(children, None, str(root), "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
+    return list(_branches(children, None, top, "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
 
 
 def _branches(

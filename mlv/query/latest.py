@@ -22,7 +22,7 @@ from mlv.store import layout
 from mlv.store.streams import read_lines
 
 _PIECE = 64 << 10
-_POLL_S = 0.05
+_POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
 
 
