@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from datetime import date, datetime, timezone
+from datetime import date
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -17,12 +17,9 @@ from mlv.cli import words
 from mlv.cli.screen import Screen, joined, styled
 from mlv.events import Event
 from mlv.experiment import identity
-from mlv.query.latest import Found, Tail
-from mlv.query.one import latest_status
+from mlv.query.latest import Found, Status, Tail
 from mlv.query.surroundings import surroundings
-from mlv.state import fold
 from mlv.store import layout
-from mlv.store.reading import read_state
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat")
 """Left out unless they are asked for: they keep the log provable, and tell nothing about the experiment."""
@@ -61,16 +58,11 @@ class _Watch:
     """Says whether an experiment is over: no run goes on, and no writer is at work any more."""
 
     def __init__(self, folder: Path, created: str) -> None:
-        self._folder, self._created = folder, created
-        self._state = read_state(folder)
-        self._news = Tail(folder)
-        self._news.last(0)
+        self._folder, self._status = folder, Status(folder, created)
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
-        news = [found.event for found in self._news.follow(lambda: True)]
-        self._state = fold(news, self._state)
-        if latest_status(self._state, self._created, datetime.now(timezone.utc)) == "running":
+        if self._status() == "running":
             self._over_since = None
             return False
         self._over_since = self._over_since or monotonic()

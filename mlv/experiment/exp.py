@@ -27,6 +27,7 @@ from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
+from mlv.query.latest import Status
 from mlv.query.one import Events, RunView, latest_status, views, watched_state
 from mlv.state import State
 from mlv.store import layout
@@ -269,7 +270,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
         if not follow:
             return events
-        return events.follow(lambda: self.status != "running")
+        status = Status(self._folder, str(self._meta.content.get("created", "")))
+        return events.follow(lambda: status() != "running")
 
     # Logging.
 
