@@ -24,7 +24,7 @@ _GIT = ("commit", "branch", "dirty", "message", "date")
 _MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
 _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
 """A query sees the views, and no variables of Python; nothing is fetched from the network."""
-_NAMES_TOLD = 3
+_NAMES_TOLD, _NAMES_LISTED = 3, 12
 _LONGEST = 400
 
 
@@ -156,12 +156,19 @@ class _Session:
             is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
         wanted = unknown[1].lower()
-        names = sorted(self._known | set(VIEWS))
+        names = sorted(self._known | set(VIEWS), key=lambda name: ("." in name, name))
         ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
         close = [*get_close_matches(wanted, names, cutoff=0.6)]
         close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
         told = list(dict.fromkeys(close))[:_NAMES_TOLD]
-        return f": did you mean {' or '.join(told)}?" if told else ""
+        if told:
+            return f": did you mean {' or '.join(told)}?"
+        there = (
+            [name for name in names if name.startswith("params.")]
+            if "in struct" in said
+            else [name for name in names if name[0] != "_"]
+        )
+        return f": there are {', '.join(there[:_NAMES_LISTED])}" if there else ""
 
 
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
