@@ -212,5 +212,5 @@ def test_where_of_none(tmp_path):
 )
 def test_a_name_that_is_like_no_other(runs, predicate, there):
     """Where nothing is close to an unknown name, those that are there are told."""
-    with pytest.raises(QueryFailed, match=there):
+    with pytest.raises(mlv.QueryFailed, match=there):
         len(mlv.find(runs, where=predicate))
