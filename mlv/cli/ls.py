@@ -93,7 +93,7 @@ def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
     for heading, cell in _COLUMNS.items():
         cells = ["".join(text for text, _ in cell(branch)) for branch in branches]
         if any(cells):
-            lengths = [cell_len(text) for text in (heading, *cells)]
+            lengths = [len(text) if text.isascii() else cell_len(text) for text in (heading, *cells)]
             width = max(lengths)
             padded.append([text + " " * (width - length) for text, length in zip((heading, *cells), lengths, strict=True)])
     for row in zip(*padded, strict=True):
