@@ -18,7 +18,7 @@ from mlv.cli.overview import Branch, look_at
 from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
-from mlv.query.digest import STATS
+from mlv.query.digest import STATS, Depth
 from mlv.query.table import columns as columns_of
 from mlv.query.table import rows as rows_of
 
@@ -34,7 +34,7 @@ def run(root: Path, as_json: bool, *, where: str | None, sort: str | None, colum
         NotAnExperiment: There is none below the root.
     """
     now = datetime.now(timezone.utc)
-    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(metrics=True), STATS, now))
+    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(Depth.METRICS), STATS, now))
     if not rows:
         say(f"of no experiment at or below {str(root)!r} it holds that {where}")
         return

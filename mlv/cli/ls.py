@@ -2,38 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import gc
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from mlv import words
-from mlv.cli.overview import Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, joined, print_json, say, styled
+from mlv.cli.forks import in_processes
+from mlv.cli.glance import glance_at
+from mlv.cli.index import glances
+from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
+from mlv.cli.screen import Screen, print_json
+from mlv.errors import NotAnExperiment
 from mlv.store import layout
-
-_METRICS_SHOWN = 4
 
 
 def run(root: Path, as_json: bool) -> None:
-    """Print the table, or one JSON object per experiment."""
-    found = overviews(root)
+    """Print the table, or one JSON object per experiment.
+
+    Raises:
+        NotAnExperiment: There is none at or below the root.
+    """
     if as_json:
-        for overview in found:
-            print_json(to_data(overview))
+        folders = list(layout.walk(root))
+        found = [data for part in in_processes(_all_data, folders, _PART) for data in part]
+        for data in found or _refuse_none(root):
+            print_json(data)
         return
+    gc.disable()  # rows are many and no garbage, and the process ends soon
+    now = datetime.now(timezone.utc)
     screen = Screen()
-    branches = tree(found, root, screen.speaks_unicode)
+    branches = tree(glances(root, partial(glance_at, now=now)), root, screen.speaks_unicode)
     if not branches:
-        say(f"no experiments at or below {str(root)!r}")
-        return
-    screen.show(table(branches, screen.width))
+        _refuse_none(root)
+    if screen.is_terminal:
+        screen.show(table(branches, screen.width))
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in plain_lines(branches)))
     for branch in branches:
         if branch.overview.error:
             screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+
+
+_PART = 20
+"""So many experiments, of which all is told, are worth a process of their own."""
+
+
+def _all_data(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    return [to_data(look_at(folder, datetime.now(timezone.utc))) for folder in folders]
+
+
+def _refuse_none(root: Path) -> NoReturn:
+    text = f"no experiments at or below {str(root)!r}: give the folder that was the savedir"
+    raise NotAnExperiment(text, path=str(root))
 
 
 def overviews(root: Path) -> Iterator[Overview]:
@@ -42,12 +70,12 @@ def overviews(root: Path) -> Iterator[Overview]:
         yield look_at(folder, datetime.now(timezone.utc))
 
 
-def table(branches: list[Branch], width: int) -> Table:
+def table(branches: Sequence[Branch[Any]], width: int) -> Table:
     """The experiments as rows; what would be empty is left out, and where there is little room, what can be missed."""
-    columns = {heading: [cell(branch) for branch in branches] for heading, cell in _COLUMNS.items()}
+    columns = {heading: [Text.assemble(*cell(branch)) for branch in branches] for heading, cell in _COLUMNS.items()}
     columns = {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
     if _least_width(columns) > width:
-        columns["started"] = [_started(branch, "day") for branch in branches]
+        columns["started"] = [Text.assemble(*_started(branch, "day")) for branch in branches]
     for heading in ("duration", "kind", "started"):
         if _least_width(columns) > width:
             columns.pop(heading, None)
@@ -57,6 +85,19 @@ def table(branches: list[Branch], width: int) -> Table:
     for row in zip(*columns.values(), strict=True):
         result.add_row(*row)
     return result
+
+
+def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
+    """The same where nothing is wrapped: many rows are told as fast as they are read."""
+    padded = []
+    for heading, cell in _COLUMNS.items():
+        cells = ["".join(text for text, _ in cell(branch)) for branch in branches]
+        if any(cells):
+            lengths = [len(text) if text.isascii() else cell_len(text) for text in (heading, *cells)]
+            width = max(lengths)
+            padded.append([text + " " * (width - length) for text, length in zip((heading, *cells), lengths, strict=True)])
+    for row in zip(*padded, strict=True):
+        yield (" " * _GAP).join(row).rstrip(" ")
 
 
 def _least_width(columns: Mapping[str, list[Text]]) -> int:
@@ -81,42 +122,44 @@ def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
     return widths
 
 
-def _name(branch: Branch) -> Text:
-    return Text.assemble((branch.guide, "dim"), (words.printable(branch.label), "" if branch.guide else "bold"))
+_Cell = list[tuple[str, str]]
+"""Texts and their styles."""
 
 
-def _kind(branch: Branch) -> Text:
-    return styled(words.printable(branch.overview.kind or ""))
+def _name(branch: Branch[Any]) -> _Cell:
+    return [(branch.guide, "dim"), (words.printable(branch.label), "" if branch.guide else "bold")]
 
 
-def _status(branch: Branch) -> Text:
-    return styled(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, ""))
+def _kind(branch: Branch[Any]) -> _Cell:
+    return [(words.printable(branch.overview.kind or ""), "")]
 
 
-def _started(branch: Branch, precision: str = "minute") -> Text:
+def _status(branch: Branch[Any]) -> _Cell:
+    return [(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, ""))]
+
+
+def _started(branch: Branch[Any], precision: str = "minute") -> _Cell:
     overview = branch.overview
-    return styled(words.moment(overview.started, overview.now or datetime.now(timezone.utc), precision))
+    return [(words.moment(overview.started, overview.now or datetime.now(timezone.utc), precision), "")]
 
 
-def _duration(branch: Branch) -> Text:
-    return styled(words.duration(branch.overview.duration_s))
+def _duration(branch: Branch[Any]) -> _Cell:
+    return [(words.duration(branch.overview.duration_s), "")]
 
 
-def _metrics(branch: Branch) -> Text:
+def _metrics(branch: Branch[Any]) -> _Cell:
     overview = branch.overview
-    shown = [
-        Text.assemble((f"{words.printable(name)}=", "dim"), words.number(latest.value, overview.format_of(name)))
-        for name, latest in overview.first_metrics(_METRICS_SHOWN).items()
-    ]
-    error = [styled("see below", "red")] if overview.error else []
-    return joined([*error, *shown])
+    cell = [("see below", "red")] if overview.error else []
+    for name, value in overview.shown(METRICS_SHOWN):
+        cell += [("  " if cell else "", ""), (f"{words.printable(name)}=", "dim"), (value, "")]
+    return cell
 
 
-def _id(branch: Branch) -> Text:
-    return styled(branch.overview.id[:8], "dim")
+def _id(branch: Branch[Any]) -> _Cell:
+    return [(branch.overview.id[:8], "dim")]
 
 
-_COLUMNS: dict[str, Callable[[Branch], Text]] = {
+_COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
     "name": _name,
     "kind": _kind,
     "status": _status,

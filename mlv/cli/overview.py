@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from mlv import words
 from mlv.encoding import BadLine, parse_time
 from mlv.experiment import identity
 from mlv.query.latest import Latest, latest_metrics
@@ -16,6 +18,8 @@ from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
 
+METRICS_SHOWN = 4
+"""In a row."""
 BROKEN = "broken"
 """Stands for the status where an experiment cannot be read."""
 _NEAR_THE_END = 1 << 18
@@ -88,11 +92,20 @@ class Overview:
         names = sorted(self.metrics, key=lambda name: name not in self.state.descriptions)
         return {name: self.metrics[name] for name in names[:count]}
 
+    def shown(self, count: int) -> list[list[str]]:
+        """The same in words."""
+        return [[name, words.number(found.value, self.format_of(name))] for name, found in self.first_metrics(count).items()]
 
-def look_at(folder: Path, now: datetime, *, all_metrics: bool = False) -> Overview:
+    @property
+    def place(self) -> str:
+        """The folder as a text."""
+        return str(self.path)
+
+
+def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE_END) -> Overview:
     """Read what there is to say about an experiment; one that cannot be read has an `error`.
 
-    Metrics are those near the end of each stream, unless all are asked for.
+    Metrics are those near the end of each stream; None takes all.
     """
     try:
         meta = identity.read_meta(folder)
@@ -101,7 +114,7 @@ def look_at(folder: Path, now: datetime, *, all_metrics: bool = False) -> Overvi
     content, created = meta.content, str(meta.content.get("created"))
     try:
         state = read_state(folder)
-        metrics = latest_metrics(folder, None if all_metrics else _NEAR_THE_END)
+        metrics = latest_metrics(folder, within_bytes)
         status = latest_status(state, created, now)
     except Exception as error:
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)
@@ -135,48 +148,85 @@ def run_duration_s(run: RunView, now: datetime | None) -> float | None:
     return run.duration_s
 
 
-@dataclass(frozen=True)
-class Branch:
+class Glance(NamedTuple):
+    """What a row tells."""
+
+    place: str
+    """The folder."""
+    id: str
+    name: str
+    kind: str | None
+    status: str
+    started: datetime | None
+    duration_s: float | None
+    error: str | None
+    first: list[list[str]]
+    """The first metrics, each with its latest value in words."""
+
+    @property
+    def now(self) -> datetime | None:
+        """Not kept: a row is told at another moment than it was read."""
+        return None
+
+    def shown(self, count: int) -> list[list[str]]:
+        """So many metrics, each with its latest value in words."""
+        return self.first[:count]
+
+
+def glance_of(found: Overview) -> Glance:
+    """What a row tells of an experiment that was looked at."""
+    return Glance(
+        found.place, found.id, found.name, found.kind, found.status, found.started, found.duration_s, found.error,
+        found.shown(METRICS_SHOWN),
+    )  # fmt: skip
+
+
+T = TypeVar("T", Overview, Glance)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch(Generic[T]):
     """An experiment in the tree of those that lie within one another."""
 
-    overview: Overview
+    overview: T
     depth: int
     guide: str
     """Lines that draw the tree, before the label."""
     label: str
 
 
-def tree(overviews: Iterable[Overview], root: Path, unicode: bool = True) -> list[Branch]:
+def tree(overviews: Iterable[T], root: Path, unicode: bool = True) -> list[Branch[T]]:
     """The experiments as a tree by their folders; parents come before their sub-experiments."""
-    children: dict[Path | None, list[Overview]] = {}
-    folders: set[Path] = set()
+    children: dict[str | None, list[T]] = {}
+    folders: set[str] = set()
+    top = str(root)
     for overview in overviews:
-        around = next((folder for folder in overview.path.parents if folder in folders), None)
-        folders.add(overview.path)
-        children.setdefault(around, []).append(overview)
-    return list(_branches(children, None, root, "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
+        around = os.path.dirname(overview.place) or "."
+        while around not in folders and around != top and len(around) >= len(top):
+            around = os.path.dirname(around) or "."
+        children.setdefault(around if around in folders else None, []).append(overview)
+        folders.add(overview.place)
+    return list(_branches(children, None, top, "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
 
 
 def _branches(
-    children: Mapping[Path | None, list[Overview]],
-    around: Path | None,
-    root: Path,
-    guide: str,
-    depth: int,
-    lines: tuple[str, str, str],
-) -> Iterable[Branch]:
+    children: Mapping[str | None, list[T]], around: str | None, root: str, guide: str, depth: int, lines: tuple[str, str, str]
+) -> Iterable[Branch[T]]:
     inner = children.get(around, [])
     for position, overview in enumerate(inner):
         is_last = position == len(inner) - 1
         joint = "" if around is None else lines[1 if is_last else 0]
         yield Branch(overview, depth, guide + joint, _label(overview, around, root))
-        below = guide if around is None else guide + ("   " if is_last else lines[2])
-        yield from _branches(children, overview.path, root, below, depth + 1, lines)
+        if overview.place in children:
+            below = guide if around is None else guide + ("   " if is_last else lines[2])
+            yield from _branches(children, overview.place, root, below, depth + 1, lines)
 
 
-def _label(overview: Overview, around: Path | None, root: Path) -> str:
+def _label(overview: Overview | Glance, around: str | None, root: str) -> str:
     """Where an experiment lies below the one around it; the folder of its kind is left out, as the kind is said beside it."""
-    parts = overview.path.relative_to(around or root).parts
-    if around is not None and len(parts) == 2 and parts[0] == overview.kind:
-        return parts[1]
-    return "/".join(parts) or overview.name
+    base = around or root
+    if overview.place == base:
+        return overview.name
+    below = overview.place if base == "." else overview.place[len(base) :].strip(os.sep)
+    parts = below.split(os.sep)
+    return parts[1] if around is not None and len(parts) == 2 and parts[0] == overview.kind else "/".join(parts)

@@ -34,7 +34,7 @@ def run(folder: Path, as_json: bool) -> None:
     Raises:
         NotAnExperiment: There is no readable meta.json.
     """
-    overview = look_at(folder, datetime.now(timezone.utc), all_metrics=True)
+    overview = look_at(folder, datetime.now(timezone.utc), within_bytes=None)
     if not overview.meta:
         raise NotAnExperiment(overview.error or f"{folder} holds no experiment", path=str(folder))
     subs = [sub for sub in overviews(folder) if sub.path != folder]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
-from datetime import date, datetime, timezone
+from datetime import date
 from pathlib import Path
 from time import monotonic
 
@@ -16,12 +16,9 @@ from mlv.events import Event
 from mlv.experiment import identity
 from mlv.projections import lines
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
-from mlv.query.latest import Found, Tail
-from mlv.query.one import latest_status
+from mlv.query.latest import Found, Status, Tail
 from mlv.query.surroundings import surroundings
-from mlv.state import fold
 from mlv.store import layout
-from mlv.store.reading import read_state
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat")
 """Left out unless they are asked for: they keep the log provable, and tell nothing about the experiment."""
@@ -64,17 +61,12 @@ class Watch:
     """Says whether an experiment is over: no run goes on, and no writer is at work any more."""
 
     def __init__(self, folder: Path, created: str) -> None:
-        self._folder, self._created = folder, created
-        self._state = read_state(folder)
-        self._news = Tail(folder)
-        self._news.last(0)
+        self._folder, self._status = folder, Status(folder, created)
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
         """Look again."""
-        news = [found.event for found in self._news.follow(lambda: True)]
-        self._state = fold(news, self._state)
-        if latest_status(self._state, self._created, datetime.now(timezone.utc)) == "running":
+        if self._status() == "running":
             self._over_since = None
             return False
         self._over_since = self._over_since or monotonic()

@@ -31,6 +31,7 @@ from mlv.experiment.references import References
 from mlv.experiment.session import Session, status_of
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
+from mlv.query.latest import Status
 from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
@@ -284,7 +285,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
         if not follow:
             return events
-        return events.follow(lambda: self.status != "running")
+        status = Status(self._folder, str(self._meta.content.get("created", "")))
+        return events.follow(lambda: status() != "running")
 
     # Logging.
 

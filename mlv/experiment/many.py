@@ -16,7 +16,7 @@ from mlv.experiment.making import checked_path
 from mlv.notices import warn
 from mlv.query import families, sql, table
 from mlv.query.compare import Difference, compare
-from mlv.query.digest import Digest, fingerprint, read_digest
+from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.store import layout
 
@@ -72,7 +72,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self._metas: dict[Path, identity.Meta] = {}
-        self._digests: dict[Path, tuple[Any, bool, Digest]] = {}
+        self._digests: dict[Path, tuple[Any, Depth, Digest]] = {}
         self._by_id: dict[str, Path] | None = None
 
     def meta(self, folder: Path) -> identity.Meta | None:
@@ -84,15 +84,15 @@ class _Reader:
             return None
         return self._metas.setdefault(folder, found)
 
-    def digest(self, folder: Path, metrics: bool = False) -> Digest | None:
-        """An experiment as a whole, as it is now, with its metrics if they are wanted; None where it cannot be read."""
+    def digest(self, folder: Path, depth: Depth = Depth.STATE) -> Digest | None:
+        """An experiment as it is now, at least as deep as it is wanted; None where it cannot be read."""
         meta = self.meta(folder)
         if meta is None:
             return None
         now = fingerprint(folder)
         before = self._digests.get(folder)
-        if before is None or before[0] != now or (metrics and not before[1]):
-            before = self._digests[folder] = (now, metrics, read_digest(folder, meta.id, meta.content, metrics))
+        if before is None or before[0] != now or before[1] < depth:
+            before = self._digests[folder] = (now, depth, read_digest(folder, meta.id, meta.content, depth))
         return before[2]
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
@@ -102,11 +102,11 @@ class _Reader:
             return None
         given = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
         if layout.is_experiment(given) and (meta := self.meta(given)) is not None and meta.id == wanted:
-            return self.digest(given)
+            return self.digest(given, Depth.SETTINGS)
         if self._by_id is None:
             self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
         found = self._by_id.get(wanted)
-        return None if found is None else self.digest(found)
+        return None if found is None else self.digest(found, Depth.SETTINGS)
 
 
 class Experiments:
@@ -167,7 +167,7 @@ class Experiments:
             InvalidArgument: A stat is unknown.
             NotAnExperiment: There is none below the root.
         """
-        return table.frame(self.digests(metrics=True), tuple(stats), datetime.now(timezone.utc))
+        return table.frame(self.digests(Depth.METRICS), tuple(stats), datetime.now(timezone.utc))
 
     def history(
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
@@ -183,7 +183,7 @@ class Experiments:
         """
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
-        return pooling.history(self._shown(self.digests()), pattern, keys, stream, wide)
+        return pooling.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
 
     def sql(self, query: str) -> sql.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -217,7 +217,7 @@ class Experiments:
         """
         from mlv.query import export
 
-        found = self._some(metrics=True)
+        found = self._some(True)
         return export.export(found, to, checked_path(out, "out"), self._shown)
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
@@ -268,8 +268,8 @@ class Experiments:
         """
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
-        found = self.digests()
-        return pooling.aggregate(found, self._parent_of, over, metrics, x, stats, ci, self._shown(found))
+        found = self.digests(Depth.SETTINGS)
+        return pooling.aggregate(found, self._parent_of, over, metrics, x, stats, ci, self._shown)
 
     def paired(
         self,
@@ -337,17 +337,17 @@ class Experiments:
         """What `plot` draws."""
         from mlv.query.lines import lines
 
-        return lines(self.digests(), self._parent_of, metric, x, by, over)
+        return lines(self.digests(Depth.SETTINGS), self._parent_of, metric, x, by, over)
 
     def _side(self, given: Any) -> list[Digest]:
         if isinstance(given, Experiments):
-            return given.digests()
+            return given.digests(Depth.SETTINGS)
         if isinstance(given, str):
-            found = self.digests(metrics="metrics" in given.lower())
+            found = self.digests(_depth_of(given))
             return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
         if not isinstance(given, Mapping):
             raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
-        found = self.digests()
+        found = self.digests(Depth.SETTINGS)
         params = [families.settings(digest, self._parent_of) for digest in found]
         for name in given:
             families.check_setting(name, list(dict.fromkeys(key for one in params for key in one)), "a side")
@@ -365,15 +365,15 @@ class Experiments:
     def _parent_of(self, digest: Digest) -> Digest | None:
         return self._reader.parent(self._root, digest)
 
-    def digests(self, metrics: bool = False) -> list[Digest]:
-        """Not called by users: each experiment as a whole, as it is now, with its metrics if they are wanted.
+    def digests(self, depth: Depth = Depth.STATE) -> list[Digest]:
+        """Not called by users: each experiment as it is now, at least as deep as it is wanted.
 
         Raises:
             NotAnExperiment: There is none below the root.
         """
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
-        return self._digests_of(self.paths, metrics)
+        return self._digests_of(self.paths, depth)
 
     def _meant(self, given: Any) -> Digest:
         """The one experiment that is meant."""
@@ -382,7 +382,7 @@ class Experiments:
         else:
             path = given.path if isinstance(given, Exp) else given
             folders = [folder for folder in self.paths if self._is_meant(folder, path)]
-        found = [digest for folder in folders if (digest := self._reader.digest(folder, metrics=True)) is not None]
+        found = [digest for folder in folders if (digest := self._reader.digest(folder, Depth.METRICS)) is not None]
         if len(found) == 1:
             return found[0]
         if found:
@@ -401,13 +401,13 @@ class Experiments:
 
     def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""
-        found = self.digests(metrics)
+        found = self.digests(Depth.METRICS if metrics else Depth.STATE)
         if not found:
             raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
         return found
 
-    def _digests_of(self, folders: Sequence[Path], metrics: bool) -> list[Digest]:
-        found = (self._reader.digest(folder, metrics) for folder in self._watch(folders, "reading experiments"))
+    def _digests_of(self, folders: Sequence[Path], depth: Depth) -> list[Digest]:
+        found = (self._reader.digest(folder, depth) for folder in self._watch(folders, "reading experiments"))
         return [digest for digest in found if digest is not None]
 
     def _of(self, folders: Sequence[Path]) -> Experiments:
@@ -420,7 +420,7 @@ class Experiments:
 
     def _matching(self, folders: Sequence[Path], where: str) -> list[Path]:
         """Those of which a predicate holds."""
-        found = self._digests_of(folders, metrics="metrics" in where.lower())
+        found = self._digests_of(folders, _depth_of(where))
         if not found and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]
@@ -437,3 +437,7 @@ class Experiments:
     def _refuse_none(self) -> NoReturn:
         text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
         raise NotAnExperiment(text, path=str(self._root))
+
+
+def _depth_of(predicate: str) -> Depth:
+    return Depth.METRICS if "metrics" in predicate.lower() else Depth.STATE

@@ -119,9 +119,13 @@ class Readings:
             MissingExtra: duckdb or pyarrow is not installed.
         """
         self._session.drain(_READ_OWN_WRITES_S)
-        read = _of("mlv.query.digest").read_digest
-        meta = self._meta
-        found: Result = _of("mlv.query.sql").query(query, lambda metrics: [read(self._folder, meta.id, meta.content, metrics)])
+        digests, meta = _of("mlv.query.digest"), self._meta
+
+        def read(metrics: bool) -> list[Any]:
+            depth = digests.Depth.METRICS if metrics else digests.Depth.STATE
+            return [digests.read_digest(self._folder, meta.id, meta.content, depth)]
+
+        found: Result = _of("mlv.query.sql").query(query, read)
         return found
 
     def _events(self, type: str | Iterable[str] | None = None, name: str | None = None) -> Events:

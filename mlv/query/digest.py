@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mlv.query.summary import Summary
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
+from mlv.store.streams import lines_with
 
 STATS = ("last", "min", "max", "mean", "best", "count", "nans")
 """What a metric is folded to."""
@@ -87,14 +89,32 @@ class Digest:
         return views(self.state, now)
 
 
-def read_digest(folder: Path, id: str, meta: Mapping[str, Any], metrics: bool = True) -> Digest:
-    """Read all of an experiment once; without its metrics where they are not asked for, in a third of the time."""
-    if not metrics:
+class Depth(IntEnum):
+    """How much of an experiment is read."""
+
+    SETTINGS = 0
+    """What it was made with, and the params that were added."""
+    STATE = 1
+    """Its runs, tags, notes and descriptions as well."""
+    METRICS = 2
+
+
+def read_digest(folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = Depth.METRICS) -> Digest:
+    """Read an experiment once; what is not asked for takes no time."""
+    if depth is Depth.SETTINGS and not _adds_params(folder):
+        return Digest(folder, id, meta, State(), {})
+    if depth < Depth.METRICS:
         return Digest(folder, id, meta, read_state(folder), {})
     folding = _Folding()
     state = read_state(folder, also=folding.take)
     modes = {name: described.get("mode") for name, described in state.descriptions.items()}
     return Digest(folder, id, meta, state, folding.summaries(modes))
+
+
+def _adds_params(folder: Path) -> bool:
+    """Whether a log may hold an event of type `params`."""
+    paths = [folder / layout.stream_file(stream) for stream in layout.streams_in(folder)]
+    return any(next(lines_with(path, b'"params"'), None) is not None for path in paths if path.exists())
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:

@@ -189,25 +189,17 @@ def aggregated(points: Points, sizes: Any, stats: str | Iterable[str] = STATS, c
     shares: dict[Any, float | None] = {stat: _share(stat) for stat in texts(stats) or [stats]}
     if ci is not None and not (isinstance(ci, (int, float)) and 0 < ci < 1):
         raise InvalidArgument(f"ci={ci!r}: give a number between 0 and 1, such as 0.95", ci=ci)
-    group, x, value = _last_of_each(np, points)
-    is_new = np.ones(len(group), bool)
-    is_new[1:] = (group[1:] != group[:-1]) | (x[1:] != x[:-1])
-    row = np.cumsum(is_new) - 1
-    is_finite = np.isfinite(value)
-    rows = int(is_new.sum())
-    count = np.bincount(row[is_finite], minlength=rows)
-    present = np.bincount(row, minlength=rows)
-    group, x = group[is_new], x[is_new]
+    table = _grid(np, points) or _Sorted(np, points)
     result = {
-        "group": group, "x": x, "count": count, "diverged": present - count, "missing": np.asarray(sizes)[group] - present,
+        "group": table.group, "x": table.x, "count": table.count, "diverged": table.present - table.count,
+        "missing": np.asarray(sizes, np.int64)[table.group] - table.present,
     }  # fmt: skip
-    numbers = _Numbers(np, row[is_finite], value[is_finite], count)
-    result.update((stat, numbers.of(stat, share)) for stat, share in shares.items())
+    result.update((stat, table.of(stat, share)) for stat, share in shares.items())
     if ci is not None:
-        half = (
-            np.array([t_quantile((1 + ci) / 2, int(n) - 1) for n in count]) * numbers.of("std", None) / np.sqrt(count.clip(1))
-        )
-        mean = numbers.of("mean", None)
+        counts, place = np.unique(table.count, return_inverse=True)
+        quantiles = np.array([t_quantile((1 + ci) / 2, int(n) - 1) for n in counts])[place]
+        half = quantiles * table.of("std", None) / np.sqrt(table.count.clip(1))
+        mean = table.of("mean", None)
         result.update(ci_low=mean - half, ci_high=mean + half)
     return result
 
@@ -231,42 +223,127 @@ def _last_of_each(np: Any, points: Points) -> tuple[Any, Any, Any]:
     return group[is_last], x[is_last], points.value[order][is_last]
 
 
-class _Numbers:
-    """Finite values by rows, and what they come to; NaN for a row without any."""
+class _Sorted:
+    """Finite values, sorted by rows, and what they come to; NaN for a row without any. For whatever grids there are."""
 
-    def __init__(self, np: Any, row: Any, value: Any, count: Any) -> None:
+    def __init__(self, np: Any, points: Points) -> None:
+        group, x, value = _last_of_each(np, points)
+        is_new = np.ones(len(group), bool)
+        is_new[1:] = (group[1:] != group[:-1]) | (x[1:] != x[:-1])
+        row = np.cumsum(is_new) - 1
+        is_finite = np.isfinite(value)
+        self.group, self.x = group[is_new], x[is_new]
+        self.count = np.bincount(row[is_finite], minlength=len(self.x))
+        self.present = np.bincount(row, minlength=len(self.x))
+        row, value = row[is_finite], value[is_finite]
         order = np.lexsort((value, row))
-        self._np, self._row, self._value, self._count = np, row[order], value[order], count
-        self._first = np.concatenate(([0], np.cumsum(count)[:-1])).astype(np.int64)
+        self._np, self._row, self._value = np, row[order], value[order]
+        self._first = np.concatenate(([0], np.cumsum(self.count)[:-1])).astype(np.int64)
 
     def of(self, stat: str, share: float | None) -> Any:
         """One number for each row."""
+        np = self._np
         if stat == "mean":
             return self._mean(self._value)
         if stat == "std":
             squares = (self._value - self._mean(self._value)[self._row]) ** 2
-            with self._np.errstate(invalid="ignore", divide="ignore"):
-                return self._np.where(self._count > 1, self._np.sqrt(self._sum(squares) / (self._count - 1)), math.nan)
-        return self._at({"min": 0.0, "max": 1.0}.get(stat, share or 0.0))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return np.where(self.count > 1, np.sqrt(self._sum(squares) / (self.count - 1)), math.nan)
+        if len(self._value) == 0:
+            return np.full(len(self.count), math.nan)
+        last = len(self._value) - 1
+        share = {"min": 0.0, "max": 1.0}.get(stat, share or 0.0)
+        return _between(np, share, self.count, lambda place: self._value[(self._first + place).clip(0, last)])
 
     def _sum(self, values: Any) -> Any:
-        return self._np.bincount(self._row, weights=values, minlength=len(self._count))
+        return self._np.bincount(self._row, weights=values, minlength=len(self.count))
 
     def _mean(self, values: Any) -> Any:
         with self._np.errstate(invalid="ignore", divide="ignore"):
-            return self._np.where(self._count > 0, self._sum(values) / self._count, math.nan)
+            return self._np.where(self.count > 0, self._sum(values) / self.count, math.nan)
 
-    def _at(self, share: float) -> Any:
-        """The value below which a share of them lies, between two neighbours as far as it falls."""
+
+class _Grid:
+    """Values as a matrix, a row for each group and x, a column for each member: faster where nearly all have a value."""
+
+    def __init__(self, np: Any, group: Any, x: Any, values: Any, present: Any) -> None:
+        self._np, self.group, self.x, self.present = np, group, x, present
+        is_finite = np.isfinite(values)
+        self.count = is_finite.sum(axis=1)
+        self._values = np.where(is_finite, values, math.inf)
+        self._values.sort(axis=1)  # the finite ones come first
+        self._is_finite = np.arange(values.shape[1]) < self.count[:, None]
+
+    def of(self, stat: str, share: float | None) -> Any:
+        """One number for each row."""
         np = self._np
-        if len(self._value) == 0:
-            return np.full(len(self._count), math.nan)
-        place = share * (self._count - 1).clip(0)
-        below = np.floor(place).astype(np.int64)
-        last = len(self._value) - 1
-        low = self._value[(self._first + below).clip(0, last)]
-        high = self._value[(self._first + np.ceil(place).astype(np.int64)).clip(0, last)]
-        return np.where(self._count > 0, low + (high - low) * (place - below), math.nan)
+        if stat in ("mean", "std"):
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                mean = np.where(self.count > 0, self._values.sum(axis=1, where=self._is_finite) / self.count, math.nan)
+                if stat == "mean":
+                    return mean
+                squares = ((self._values - mean[:, None]) ** 2).sum(axis=1, where=self._is_finite)
+                return np.where(self.count > 1, np.sqrt(squares / (self.count - 1)), math.nan)
+        rows = np.arange(len(self.count))
+        share = {"min": 0.0, "max": 1.0}.get(stat, share or 0.0)
+        return _between(np, share, self.count, lambda place: self._values[rows, place])
+
+
+_FILLED = 4
+"""A matrix is worth it that has at most so many cells for each value."""
+
+
+def _grid(np: Any, points: Points) -> _Grid | None:
+    """The values as a matrix; None where it would be large, or there are none."""
+    if not len(points.x):
+        return None
+    most = _FILLED * len(points.x)
+    groups, group = _codes(np, points.group)
+    members, member = _codes(np, points.member)
+    places, place = _codes(np, points.x)
+    if max(len(groups) * len(members), len(groups) * len(places)) > most:
+        return None
+    has = np.zeros((len(groups), len(members)), bool)
+    has[group, member] = True
+    width = int(has.sum(axis=1).max())
+    key = group * len(places) + place
+    is_there = np.zeros(len(groups) * len(places), bool)
+    is_there[key] = True
+    keys = np.flatnonzero(is_there)
+    if len(keys) * width > most:
+        return None
+    cell = (np.cumsum(is_there) - 1)[key] * width + (np.cumsum(has, axis=1) - 1)[group, member]
+    values, present = np.full(len(keys) * width, math.nan), np.zeros(len(keys) * width, bool)
+    values[cell], present[cell] = points.value, True  # of repeated places the last value stays
+    row_group, row_place = np.divmod(keys, len(places))
+    counts = present.reshape(-1, width).sum(axis=1)
+    return _Grid(np, groups[row_group], places[row_place], values.reshape(-1, width), counts)
+
+
+def _codes(np: Any, values: Any) -> tuple[Any, Any]:
+    """The distinct values, sorted, and for each value its place among them."""
+    low = values.min()
+    if (
+        low == low
+        and abs(low) < 2**53
+        and values.max() - low <= _FILLED * len(values)
+        and bool((values == np.floor(values)).all())
+    ):
+        numbers = (values - low).astype(np.int64)
+        is_there = np.zeros(int(numbers.max()) + 1, bool)
+        is_there[numbers] = True
+        return np.flatnonzero(is_there).astype(values.dtype) + low, (np.cumsum(is_there) - 1)[numbers]
+    found, codes = np.unique(values, return_inverse=True)
+    return found, codes.reshape(-1)
+
+
+def _between(np: Any, share: float, count: Any, at: Callable[[Any], Any]) -> Any:
+    """The value below which a share of a row lies, between two neighbours as far as it falls."""
+    place = share * (count - 1).clip(0)
+    below = np.floor(place).astype(np.int64)
+    low, high = at(below), at(np.ceil(place).astype(np.int64))
+    with np.errstate(invalid="ignore"):
+        return np.where(count > 0, low + (high - low) * (place - below), math.nan)
 
 
 @lru_cache(maxsize=10_000)

@@ -6,7 +6,7 @@ import heapq
 import os
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,16 @@ from typing import Any
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
-from mlv.query.one import is_named
+from mlv.query.one import is_named, latest_status
 from mlv.query.patterns import name_matcher
 from mlv.query.surroundings import stream_size
+from mlv.state import State, fold
 from mlv.store import layout
+from mlv.store.reading import read_state
 from mlv.store.streams import read_lines
 
 _PIECE = 64 << 10
-_POLL_S = 0.05
+_POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
 
 
@@ -70,13 +72,17 @@ class Tail:
             if monotonic() >= next_look:
                 next_look = monotonic() + _LOOK_EVERY_S
             news = False
-            for stream in self._streams():
-                for found in self._since(stream):
-                    news = True
-                    yield found
+            for found in self.news():
+                news = True
+                yield found
             if ending and not news:
                 return
             sleep(_POLL_S)
+
+    def news(self) -> Iterator[Found]:
+        """The events that have come by now."""
+        for stream in self._streams():
+            yield from self._since(stream)
 
     def _streams(self) -> list[str]:
         streams = layout.streams_in(self._folder)
@@ -113,6 +119,23 @@ class Tail:
 
 def _moment(found: Found) -> tuple[datetime, str, int]:
     return found.event.time, found.event.run, found.event.seq
+
+
+class Status:
+    """The status of an experiment, again and again: only what is new in the log is read."""
+
+    def __init__(self, folder: Path, created: str) -> None:
+        self._folder, self._created = folder, created
+        self._tail = Tail(folder)
+        self._state: State | None = None
+
+    def __call__(self) -> str:
+        """As it is now."""
+        if self._state is None:
+            self._tail.last(0)  # first: what comes meanwhile may be seen twice, but not be missed
+            self._state = read_state(self._folder)
+        self._state = fold((found.event for found in self._tail.news()), self._state)
+        return latest_status(self._state, self._created, datetime.now(timezone.utc))
 
 
 @dataclass(frozen=True, slots=True)

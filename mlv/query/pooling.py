@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from mlv.errors import InvalidArgument
@@ -11,6 +12,11 @@ from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.packages import package
+
+_PORTION = 512
+"""So many experiments are in memory at a time, or those of one family."""
+Show = Callable[[Sequence[Digest]], Iterable[Digest]]
+"""Goes through experiments while they are read."""
 
 
 def aggregate(
@@ -21,27 +27,39 @@ def aggregate(
     x: str | None,
     stats: str | Iterable[str],
     ci: float | None,
-    read: Iterable[Digest] | None = None,
+    show: Show = iter,
 ) -> Any:
-    """As `Experiments.aggregate`; `read` are the same experiments, gone through while their values are read."""
+    """As `Experiments.aggregate`."""
     np, pandas = package("numpy"), package("pandas")
     found = families.families(digests, over, parent_of)
-    values = series.read(digests if read is None else read, metrics, x)
-    family_of = np.zeros(len(digests), np.int64)
-    for number, family in enumerate(found):
-        family_of[family.members] = number
-    width = max(1, len(values.metrics))
-    sizes = np.repeat([len(family.members) for family in found], width)
-    group = family_of[values.member] * width + values.metric
-    numbers = aggregated(Points(group, values.member, values.x, values.value), sizes, stats, ci)
-    group, place = numbers.pop("group"), numbers.pop("x")
+    reading = series.Reading(metrics, x)
+    members = [number for family in found for number in family.members]
+    watched = zip(members, show([digests[number] for number in members]), strict=True)
+    tables, skipped = [], list[str]()
+    for first, portion in _portions(found):
+        count = sum(len(family.members) for family in portion)
+        values = series.joined(reading.values(islice(watched, count)))
+        skipped += values.skipped
+        family_of = np.zeros(len(digests), np.int64)
+        for number, family in enumerate(portion):
+            family_of[family.members] = number
+        width = max(1, len(reading.metrics))
+        sizes = np.repeat([len(family.members) for family in portion], width)
+        group = family_of[values.member] * width + values.metric
+        numbers = aggregated(Points(group, values.member, values.x, values.value), sizes, stats, ci)
+        group = numbers.pop("group")
+        tables.append({"family": first + group // width, "metric": group % width, **numbers})
+    reading.check()
+    whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]} if tables else {}
+    names = np.array([*reading.metrics, ""], object)
+    place = whole.pop("x", np.array([]))
     table = pandas.DataFrame({
-        **described(found, group // width),
-        "metric": np.array(values.metrics, object)[group % width] if values.metrics else [],
+        **described(found, whole.pop("family", [])),
+        "metric": names[whole.pop("metric", [])],
         **({} if x is None else {x: as_integers(np, place)}),
-        **numbers,
+        **whole,
     })  # fmt: skip
-    return _with_skipped(table, values.skipped)
+    return _with_skipped(table, skipped)
 
 
 def _with_skipped(table: Any, skipped: list[str]) -> Any:
@@ -50,11 +68,22 @@ def _with_skipped(table: Any, skipped: list[str]) -> Any:
     return table
 
 
+def _portions(found: Sequence[Family]) -> Iterator[tuple[int, list[Family]]]:
+    """Families that are in memory together, with the number of the first."""
+    begin, count = 0, 0
+    for number, family in enumerate(found):
+        count += len(family.members)
+        if count >= _PORTION or number == len(found) - 1:
+            yield begin, list(found[begin : number + 1])
+            begin, count = number + 1, 0
+
+
 def described(found: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
     """Columns that tell the family of each row: its number, its kind, and the settings in which families differ."""
     result = {"family": list(rows), "kind": [found[number].kind for number in rows]}
     for name in families.varying(found):
-        result[families.column_of(name)] = [found[number].settings.get(name) for number in rows]
+        values = [family.settings.get(name) for family in found]
+        result[families.column_of(name)] = [values[number] for number in rows]
     return result
 
 

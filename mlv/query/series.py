@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from mlv.errors import InvalidArgument, UnknownMetric
-from mlv.query import columns
+from mlv.query import batches, columns
+from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
 from mlv.query.families import texts
 from mlv.query.packages import package
+from mlv.query.parsing import in_threads
 from mlv.query.patterns import NamePattern, name_matcher
 from mlv.store.streams import Skipped
-
-STEP = "step"
 
 
 @dataclass(frozen=True)
@@ -49,38 +51,98 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         InvalidPattern: A pattern cannot be read.
         MissingExtra: pyarrow is not installed.
     """
+    reading = Reading(wanted, x)
+    found = joined(reading.values(enumerate(digests)))
+    reading.check()
+    return replace(found, metrics=list(reading.metrics))
+
+
+def joined(parts: Iterable[Values]) -> Values:
+    """Parts as one; the names of the metrics are left out."""
     np = package("numpy")
-    patterns = None if wanted is None else texts(wanted)
-    if patterns is None and wanted is not None:
-        raise InvalidArgument(f"metrics={wanted!r}: give names, or patterns over names, such as 'train/*'", metrics=wanted)
-    is_wanted = _matcher(patterns)
-    names: dict[str, int] = {}
-    parts: list[tuple[Any, ...]] = []
-    seen: set[str] = set()
-    has_numbers = False
-    skipped: list[str] = []
-    for member, digest in enumerate(digests):
+    none, nowhere = np.array([], np.int64), np.array([], float)
+    found = [Values([], none, none, nowhere, nowhere, []), *parts]
+    member, metric, x, value = (
+        np.concatenate([getattr(part, name) for part in found]) for name in ("member", "metric", "x", "value")
+    )
+    return Values([], member, metric, x, value, [hole for part in found for hole in part.skipped])
+
+
+_BATCH = 32
+"""So many experiments are parsed at once."""
+
+
+class Reading:
+    """Reads values of metrics, of one experiment after the other, and knows at the end what was not there."""
+
+    def __init__(self, wanted: str | Iterable[str] | None, x: str | None) -> None:
+        self._wanted = None if wanted is None else texts(wanted)
+        if self._wanted is None and wanted is not None:
+            raise InvalidArgument(f"metrics={wanted!r}: give names, or patterns over names, such as 'train/*'", metrics=wanted)
+        self._is_wanted = _matcher(self._wanted)
+        self._x = x
+        self._seen: set[str] = set()
+        self._has_numbers = self._has_places = False
+        self.metrics: dict[str, int] = {}
+        """Names of those that were read, and their numbers."""
+
+    def values(self, members: Iterable[tuple[int, Digest]]) -> Iterator[Values]:
+        """Values of some experiments, given with their numbers: as parts, in which those of one experiment are together."""
+        np, members = package("numpy"), iter(members)
+        pieces = iter(lambda: list(islice(members, _BATCH)), [])
+        for parts in in_threads(self._parts, pieces):
+            for part in parts:
+                self._seen.update(part.seen)
+                self._has_numbers |= part.has_numbers
+                self._has_places |= len(part.x) > 0
+                codes = [
+                    self.metrics.setdefault(name, len(self.metrics)) if self._is_wanted(name) else -1 for name in part.seen
+                ]
+                metric = np.array(codes, np.int64)[part.metric] if codes else part.metric
+                yield Values([], part.member, metric, part.x, part.value, part.skipped)
+
+    def check(self) -> None:
+        """Raise where nothing of what was wanted was found."""
+        _check_all_found(self._wanted, self._seen)
+        if self.metrics and not self._has_numbers:
+            names = ", ".join(map(repr, sorted(self.metrics)[:5]))
+            raise InvalidArgument(f"no value of {names} is a number", metrics=self._wanted)
+        if self.metrics and self._x is not None and not self._has_places:
+            what = "step" if self._x == STEP else "coordinate"
+            raise InvalidArgument(f"x={self._x!r}: none of these metrics has such a {what}", x=self._x)
+
+    def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[Part]:
+        """Together what is plain, the rest one by one."""
+        for sifted in (False, True):
+            alone, blocks = set[int](), list[tuple[int, bytes]]()
+            for member, digest in batch:
+                try:
+                    block = batches.block_of(digest.path, sifted=sifted)
+                except batches.NotTogether:
+                    alone.add(member)
+                else:
+                    blocks += [(member, block)] if block else []
+            with suppress(batches.NotTogether):
+                part, several = batches.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
+                others = [self._part(member, digest) for member, digest in batch if member in alone | several]
+                return [*others, *([part] if part is not None else [])]
+        return [self._part(member, digest) for member, digest in batch]
+
+    def _part(self, member: int, digest: Digest) -> Part:
+        """Of one experiment, whatever it holds."""
+        np = package("numpy")
         holes: list[Skipped] = []
         table = columns.metrics(digest.path, skipped=holes)
-        skipped += [f"{digest.path}/{hole}" for hole in holes]
         codes, own = _coded(np, table.column("name"))
-        seen.update(own)
-        numbers = np.array([names.setdefault(name, len(names)) if is_wanted(name) else -1 for name in own], np.int64)
-        metric = numbers[codes] if len(own) else codes
-        places = _places(np, table, x)
+        is_wanted = np.array([self._is_wanted(name) for name in own], bool)
+        places = _places(np, table, self._x)
         value = _floats(np, table.column("value"))
         keep = in_order(table)
-        keep = keep[(metric[keep] >= 0) & _are_numbers(np, table)[keep]]
-        has_numbers |= len(keep) > 0
+        keep = keep[(is_wanted[codes] if own else codes > 0)[keep] & _are_numbers(np, table)[keep]]
+        has_numbers = len(keep) > 0
         keep = keep[~np.isnan(places[keep])]
-        parts.append((np.full(len(keep), member), metric[keep], places[keep], value[keep]))
-    _check_all_found(patterns, seen)
-    if names and not has_numbers:
-        raise InvalidArgument(f"no value of {', '.join(map(repr, sorted(names)[:5]))} is a number", metrics=wanted)
-    if names and x is not None and not any(len(part[0]) for part in parts):
-        raise InvalidArgument(f"x={x!r}: none of these metrics has such a {'step' if x == STEP else 'coordinate'}", x=x)
-    joined = [np.concatenate([part[place] for part in parts] or [np.array([], float)]) for place in range(4)]
-    return Values(list(names), joined[0].astype(np.int64), joined[1].astype(np.int64), joined[2], joined[3], skipped)
+        skipped = [f"{digest.path}/{hole}" for hole in holes]
+        return Part(own, np.full(len(keep), member), codes[keep], places[keep], value[keep], has_numbers, skipped)
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:

@@ -29,7 +29,7 @@ _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions":
 """A query sees the views, and no variables of Python; nothing is fetched from the network."""
 _LOCKS = ("enable_external_access = false", "lock_configuration = true")
 """Nor does it see files, or write them."""
-_NAMES_TOLD = 3
+_NAMES_TOLD, _NAMES_LISTED = 3, 12
 _LONGEST = 400
 
 
@@ -193,12 +193,19 @@ class _Session:
             is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
         wanted = unknown[1].lower()
-        names = sorted(self._known | set(_NAMES))
+        names = sorted(self._known | set(_NAMES), key=lambda name: ("." in name, name))
         ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
         close = [*get_close_matches(wanted, names, cutoff=0.6)]
         close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
         told = list(dict.fromkeys(close))[:_NAMES_TOLD]
-        return f": did you mean {' or '.join(told)}?" if told else ""
+        if told:
+            return f": did you mean {' or '.join(told)}?"
+        there = (
+            [name for name in names if name.startswith("params.")]
+            if "in struct" in said
+            else [name for name in names if name[0] != "_"]
+        )
+        return f": there are {', '.join(there[:_NAMES_LISTED])}" if there else ""
 
 
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:

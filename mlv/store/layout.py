@@ -23,7 +23,7 @@ MERGED = "@merged"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
-_KEEPING = (FILES, MODELS, HOUSEKEEPING)
+KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rank\d+)\Z", re.IGNORECASE)
@@ -94,7 +94,7 @@ def enclosing_experiment(path: Path) -> Path | None:
     for folder in reversed(path.parents):
         if is_experiment(folder):
             found = folder
-            if path.relative_to(folder).parts[0] in _KEEPING and _has_params(folder):
+            if path.relative_to(folder).parts[0] in KEEPING and _has_params(folder):
                 break
     return found
 
@@ -111,7 +111,7 @@ def _has_params(folder: Path) -> bool:
 def is_own(folder: Path, path: Path) -> bool:
     """Whether a path within an experiment is one that mlv gives a meaning to."""
     first = path.relative_to(folder).parts[0]
-    return first in (META, *_KEEPING) or stream_of(first) is not None
+    return first in (META, *KEEPING) or stream_of(first) is not None
 
 
 def walk(root: Path) -> Iterator[Path]:
@@ -122,20 +122,20 @@ def walk(root: Path) -> Iterator[Path]:
     passed_over: tuple[str, ...] = (HOUSEKEEPING,)
     if is_experiment(root):
         yield root
-        passed_over = _KEEPING
+        passed_over = KEEPING
     try:
         with os.scandir(root) as entries:
-            folders = sorted(
-                entry.name
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False)
-                and entry.name not in passed_over
-                and not entry.name.startswith(TEMPORARY)
-            )
+            folders = sorted(entry.name for entry in entries if may_hold_experiments(entry, passed_over))
     except OSError:
         return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
     for name in folders:
         yield from walk(root / name)
+
+
+def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) -> bool:
+    """Whether it is a folder to look for experiments in."""
+    is_folder = entry.is_dir(follow_symlinks=False)
+    return is_folder and entry.name not in passed_over and not entry.name.startswith(TEMPORARY)
 
 
 def check_name(name: object, what: str) -> str:

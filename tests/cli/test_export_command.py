@@ -84,7 +84,10 @@ def test_json_lines_of_one(command, several, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["export", "runs", "--to", "xls", "--out", "out"], "--to 'xls': there is no such form; give csv, hdf5, parquet, tensorboard, or jsonl"),
+        (
+            ["export", "runs", "--to", "xls", "--out", "out"],
+            "--to 'xls': there is no such form; give csv, hdf5, parquet, tensorboard, or jsonl",
+        ),
         (["export", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
         (["export", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),
         (["plot", "runs", "--metric", "los"], "nobody logged a metric 'los'; did you mean 'loss'?"),

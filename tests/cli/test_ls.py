@@ -74,11 +74,22 @@ def test_the_current_folder(command, runs):
 
 
 def test_none(command, tmp_path):
-    """Where there are no experiments it is said, on stderr."""
-    shown = command("ls")
+    """Where there are no experiments it is an error, whatever is asked for."""
+    for options in ([], ["--json"], ["--sort", "name"], ["--where", "true"]):
+        shown = command("ls", *options)
 
-    assert (shown.returncode, shown.stdout) == (0, "")
-    assert shown.stderr == "mlv: no experiments at or below '.'\n"
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert shown.stderr.startswith("mlv: no experiments at or below ")
+        assert shown.stderr.endswith(": give the folder that was the savedir\n")
+
+
+def test_nowhere(command, tmp_path):
+    """A root that is no folder is an error."""
+    (tmp_path / "file").write_text("")
+
+    assert "'missing' does not exist" in command("ls", "missing").stderr
+    assert "'file' is a file" in command("ls", "file").stderr
+    assert command("ls", "missing").returncode == 2
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"format": 99, "params": {}}', "\udcff"])

@@ -84,8 +84,9 @@ values = st.floats(allow_nan=True, allow_infinity=True, width=32)
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2), values), max_size=60)
 
 
+@pytest.mark.parametrize("filled", [0, 4, 10**6])
 @given(rows)
-def test_equal_to_plain_numpy(rows):
+def test_equal_to_plain_numpy(filled, rows):
     """The numbers are those of numpy over the finite values; what is not finite, or not there, is counted."""
     group, member, x, value = (
         np.array([row[i] for row in rows], dtype=kind) for i, kind in enumerate((int, int, float, float))
@@ -94,7 +95,9 @@ def test_equal_to_plain_numpy(rows):
     for row in rows:
         expected.setdefault((row[0], float(row[2])), {})[row[1]] = row[3]
 
-    found = aggregated(Points(group, member, x, value), [4, 4, 4])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "_FILLED", filled)  # as sorted values, and as a matrix
+        found = aggregated(Points(group, member, x, value), [4, 4, 4])
 
     assert list(zip(found["group"].tolist(), found["x"].tolist(), strict=True)) == sorted(expected)
     for place, key in enumerate(sorted(expected)):

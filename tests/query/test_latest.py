@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
+from datetime import datetime, timezone
 
 import pytest
 from logs import line, write
 
 from mlv.query import latest
-from mlv.query.latest import Tail, latest_metrics, lines_from_end, whole_end
+from mlv.query.latest import Status, Tail, latest_metrics, lines_from_end, whole_end
 from mlv.store.streams import read_lines
 
 
@@ -134,3 +134,30 @@ def test_latest_metrics_near_the_end(tmp_path):
     write(tmp_path, line("r1", 1, "metrics", data={"early": 1}), last := line("r1", 2, "metrics", data={"late": 2}))
 
     assert list(latest_metrics(tmp_path, len(last))) == ["late"]
+
+
+def test_status_reads_what_is_new(tmp_path, monkeypatch):
+    """A status that is asked for again and again follows the log, of which each line is read once."""
+    now = datetime.now(timezone.utc).isoformat()
+    path = write(tmp_path, line("r1", 1, "run_started", data={}), line("r1", 2, "metrics", data={"loss": 1}))
+    status = Status(tmp_path, now)
+    assert status() in ("running", "lost")
+    monkeypatch.setattr(latest, "read_state", None)
+    path.write_bytes(path.read_bytes() + line("r1", 3, "run_ended", second=1, data={"status": "failed"}))
+    assert status() == "failed"
+    write(
+        tmp_path, line("r2", 1, "run_started", second=2, data={}), line("r2", 2, "run_ended", second=3, data={}), stream="other"
+    )
+
+    assert status() == "ok"
+
+
+def test_asking_for_the_status_does_not_wait(tmp_path):
+    """Events that keep coming do not hold up the answer."""
+    path = write(tmp_path, line("r1", 1, "run_started", data={}))
+    tail = Tail(tmp_path)
+    tail.last(0)
+    path.write_bytes(path.read_bytes() + line("r1", 2))
+
+    assert seqs(tail.news()) == [2]
+    assert seqs(tail.news()) == []

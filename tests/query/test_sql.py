@@ -238,3 +238,12 @@ def test_where_of_none(tmp_path):
     """A predicate over an empty folder is refused with the folder's name."""
     with pytest.raises(mlv.NotAnExperiment, match="no experiments"):
         list(mlv.find(tmp_path, where="params.lr > 1"))
+
+
+@pytest.mark.parametrize(
+    ("predicate", "there"), [("params.zzqq < 1", "there are params.lr"), ("zzqq = 1", "there are created")]
+)
+def test_a_name_that_is_like_no_other(runs, predicate, there):
+    """Where nothing is close to an unknown name, those that are there are told."""
+    with pytest.raises(mlv.QueryFailed, match=there):
+        len(mlv.find(runs, where=predicate))

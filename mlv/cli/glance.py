@@ -1,0 +1,205 @@
+"""One experiment at a glance, as `mlv ls` lists it: from the beginning and the end of its log, where these tell all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv import words
+from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
+from mlv.encoding import TAG, BadLine, parse_time, restored
+from mlv.experiment.identity import FORMAT
+from mlv.store import layout
+
+HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
+"""So much is read of a long log. What ends a run takes 1 KiB."""
+
+Record = dict[str, Any]
+_TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
+"""Times of this length are in the order of their texts."""
+
+
+def glance_at(folder: Path, files: Sequence[str] | None, now: datetime) -> Glance:
+    """Read what a row tells of an experiment; one that cannot be read has an `error`.
+
+    `files` are the names of meta.json and of the streams, if they are known. Metrics are those near the end of each stream;
+    of the log of a finished run, those in the last 4 KiB.
+    """
+    return finished(folder, files) or glance_of(look_at(folder, now))
+
+
+def finished(folder: Path, files: Sequence[str] | None = None) -> Glance | None:
+    """What a row tells of an experiment with one stream and one run, which is over; None where that is not certain.
+
+    Nothing matters in the middle of a log, which is not read, if the run began it and the writer that ended it said nothing
+    but what stands at the end: it would have sealed any other run.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadLine):
+        log = layout.stream_file(layout.DEFAULT_STREAM)
+        if (files or [layout.META, *map(layout.stream_file, layout.streams_in(folder))]) != [layout.META, log]:
+            return None
+        with open(f"{folder}/{layout.META}", "rb", buffering=0) as file:
+            text = file.read()
+        meta, ends = _plain_meta(text), _read_ends(f"{folder}/{log}")
+        run = _only_run(ends)
+        if meta is None or run is None:
+            return None
+        identity, kind = hashlib.sha256(text).hexdigest(), meta.get("kind")
+        if run.exp not in (None, identity):
+            return None
+        return Glance(
+            str(folder), identity, str(meta.get("name") or folder.absolute().name), None if kind is None else str(kind),
+            run.status, run.started, run.duration_s, None, _shown(ends),
+        )  # fmt: skip
+    return None
+
+
+def _plain_meta(text: bytes) -> Mapping[str, Any] | None:
+    """A meta.json of this format whose params are what stands there."""
+    meta = orjson.loads(text)
+    is_plain = type(meta["format"]) is int and meta["format"] <= FORMAT and type(meta["params"]) is dict
+    if not is_plain or meta.get("nonfinite") or (b'"_mlv' in text and TAG in orjson.dumps(meta["params"]).decode()):
+        return None
+    return meta  # type: ignore[no-any-return]
+
+
+@dataclass(slots=True)
+class _Ends:
+    """The records at the beginning and the end of a log."""
+
+    records: list[Record]
+    near_end: int
+    """How many of them are in the tail."""
+    is_all: bool
+    """Whether there are no others."""
+
+
+def _read_ends(path: str) -> _Ends:
+    with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        begin = max(0, size - TAIL_BYTES - 1)
+        is_all = begin <= HEAD_BYTES
+        head = file.read(begin if is_all else HEAD_BYTES)
+        if not is_all:
+            file.seek(begin)
+        tail = file.read(size - begin)
+    if begin:  # the line that begins before the tail belongs to what is before
+        rest, newline, tail = tail.partition(b"\n")
+        head = head + rest + newline if is_all else head[: head.rfind(b"\n") + 1]
+    return _Ends(_records(head + tail), tail.count(b"\n"), is_all)
+
+
+def _records(lines: bytes) -> list[Record]:
+    """The records of whole lines, read at once.
+
+    Raises:
+        ValueError: One is none, or is not as mlv writes it.
+    """
+    found: list[Record] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+    is_whole = lines.endswith(b"}\n") and len(found) == lines.count(b"\n")
+    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in found} != {(_TIME_LENGTH, int)}:
+        raise ValueError
+    if b'"nonfinite"' in lines or b'"_mlv' in lines:
+        for record in found:
+            record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
+    return found
+
+
+@dataclass(slots=True)
+class _Run:
+    status: str
+    started: datetime
+    duration_s: float
+    exp: Any
+
+
+def _only_run(ends: _Ends) -> _Run | None:
+    """The only run of a log, if it is over."""
+    first, last = ends.records[0], ends.records[-1]
+    run, writer = first["run"], last["run"]
+    by_writer, verdicts = 0, []
+    for record in ends.records:
+        if record["run"] == run and record["type"] == "metrics":
+            continue
+        about = _subject(record)
+        if record["run"] != run:
+            if record["run"] != writer or record["type"] in ("run_started", "metrics") or about not in (run, writer):
+                return None
+            by_writer += 1
+        if record["type"] in _OF_RUNS:
+            if about != run or (record["type"] == "run_started" and record is not first):
+                return None
+            if record["type"] == "run_ended":
+                verdicts.append(record)
+    began = first.get("data") or {}
+    if first["type"] != "run_started" or began.get("parent_run") is not None or len(verdicts) != 1:
+        return None
+    if not ends.is_all and not _said_nothing_else(last, by_writer):
+        return None
+    [verdict] = verdicts
+    started, ended = parse_time(first["time"]), parse_time(verdict["time"])
+    return None if ended < started else _Run(_status(verdict), started, (ended - started).total_seconds(), began.get("exp"))
+
+
+_OF_RUNS = ("run_started", "run_ended", "run_paused", "run_resumed")
+
+
+def _subject(record: Record) -> str:
+    data = record.get("data")
+    of = data.get("of") if type(data) is dict else None
+    return of if type(of) is str else record["run"]
+
+
+def _said_nothing_else(last: Record, count: int) -> bool:
+    """Whether a log ends with its writer's seal of its own lines, all of which were seen."""
+    data = last["data"]
+    is_own = last["type"] == "seal" and data["of"] == last["run"] and data.get("previous") is None
+    return is_own and last["seq"] == count and data["lines"] == count - 1
+
+
+def _status(verdict: Record) -> str:
+    data = verdict.get("data")
+    return str(data.get("status", "ok")) if type(data) is dict else "ok"
+
+
+def _shown(ends: _Ends) -> list[list[str]]:
+    """The first metrics of those in the tail, the described ones before the others."""
+    latest: dict[str, tuple[str, Any]] = {}
+    shapes: dict[tuple[str, ...], str] = {}
+    for record in ends.records[: -ends.near_end - 1 : -1]:
+        data, time = record.get("data"), record["time"]
+        if record["type"] != "metrics" or type(data) is not dict:
+            continue
+        prefix = record.get("name") or ""
+        shape = (prefix, *data)
+        if shapes.get(shape, "") >= time:
+            continue  # all that it has is known from later lines
+        shapes[shape] = time
+        for key, value in data.items():
+            name = f"{prefix}/{key}" if prefix else key
+            if name not in latest or latest[name][0] < time:
+                latest[name] = time, value
+    described = _descriptions(ends.records)
+    names = sorted(latest, key=lambda name: name not in described)[:METRICS_SHOWN]
+    return [[name, words.number(latest[name][1], _format(described.get(name, {})))] for name in names]
+
+
+def _descriptions(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for record in sorted((record for record in records if record["type"] == "metadata"), key=lambda record: record["time"]):
+        data = record.get("data")
+        found.setdefault(record.get("name") or "", {}).update(data if type(data) is dict else {})
+    return found
+
+
+def _format(described: Mapping[str, Any]) -> str | None:
+    found = described.get("format")
+    return found if type(found) is str else None

@@ -1,0 +1,176 @@
+"""The index of a folder never tells anything but what the folder holds."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+from datetime import datetime, timezone
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlv.cli import index
+from mlv.cli.forks import in_processes
+from mlv.cli.glance import glance_at
+from mlv.cli.index import glances, path_of
+from mlv.store import layout
+from tests.logs import line, write
+
+NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch, tmp_path_factory):
+    """Keep an index of few experiments, however recent they are."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setattr(index, "_WORTH", 1)
+    monkeypatch.setattr(index, "_SETTLED_NS", -(10**12))
+
+
+def experiment(folder, value=1.0, *, is_over=True) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = {"format": 1, "name": folder.name, "kind": None, "created": "2026-01-01T00:00:00Z", "params": {"value": value}}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    ends = [line("r1", 3, "run_ended", 2.0, data={"status": "ok"})] if is_over else []
+    write(folder, line("r1", 1, "run_started", 0.0, data={}), line("r1", 2, "metrics", 1.0, data={"loss": value}), *ends)
+
+
+def look(folder, files):
+    return glance_at(folder, files, NOW)
+
+
+def listed(root):
+    return list(glances(root, look))
+
+
+def as_it_is(root):
+    return [glance_at(folder, None, NOW) for folder in layout.walk(root)]
+
+
+def looks_of(root) -> list[str]:
+    """The experiments that are looked at when the folder is listed."""
+    looked = []
+    list(glances(root, lambda folder, files: looked.append(folder.name) or look(folder, files)))
+    return sorted(looked)
+
+
+CHANGES = {
+    "a new one": lambda root, n: experiment(root / f"new{n}", n),
+    "a sub-experiment": lambda root, n: experiment(root / "a" / "squeeze" / f"sub{n}", n),
+    "one below a folder": lambda root, n: experiment(root / "group" / f"x{n}", n),
+    "one that goes on": lambda root, n: write(root / "a", line("r9", n + 1, "run_started", 50.0 + n, data={}), stream=f"s{n}"),
+    "one edited": lambda root, n: (root / "a" / "meta.json").write_text('{"format":1,"params":{}}' + "\n" * n),
+    "one removed": lambda root, n: shutil.rmtree(root / "b", ignore_errors=True),
+    "one running": lambda root, n: experiment(root / f"run{n}", n, is_over=False),
+    "broken": lambda root, n: (root / "a" / "meta.json").write_text("{" * (n + 1)),
+    "no log": lambda root, n: (root / "a" / "log.jsonl").unlink(missing_ok=True),
+    "a file": lambda root, n: (root / f"file{n}").write_text("x"),
+}  # fmt: skip
+
+
+@settings(deadline=None, max_examples=40)
+@given(changes=st.lists(st.sampled_from(sorted(CHANGES)), max_size=6))
+def test_an_index_tells_what_is_there(tmp_path_factory, changes):
+    """After any changes a listing with the index equals one without."""
+    root = tmp_path_factory.mktemp("runs")
+    experiment(root / "a")
+    experiment(root / "b")
+    assert listed(root) == as_it_is(root)
+
+    for number, change in enumerate(changes):
+        CHANGES[change](root, number)
+        assert listed(root) == as_it_is(root)
+
+    assert listed(root) == as_it_is(root)
+
+
+def test_only_what_changed_is_read_again(tmp_path):
+    """A finished experiment is read once, one that goes on each time."""
+    for name in "abc":
+        experiment(tmp_path / name, is_over=name != "c")
+
+    assert [looks_of(tmp_path) for _ in range(3)] == [["a", "b", "c"], ["c"], ["c"]]
+
+    experiment(tmp_path / "b", 22.5)
+    assert looks_of(tmp_path) == ["b", "c"]
+
+
+def test_what_changed_just_now_is_not_believed(tmp_path, monkeypatch):
+    """A file that was written within the last moments may change once more without a sign: it is read again."""
+    monkeypatch.setattr(index, "_SETTLED_NS", 10**12)
+    experiment(tmp_path / "a")
+
+    assert [looks_of(tmp_path) for _ in range(2)] == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version":1}', b'{"version":99,"folders":{}}', b"\xff"])
+def test_a_damaged_index(tmp_path, content):
+    """An index that cannot be read is made anew."""
+    experiment(tmp_path / "a")
+    listed(tmp_path)
+    path_of(tmp_path).write_bytes(content)
+
+    assert listed(tmp_path) == as_it_is(tmp_path)
+    assert looks_of(tmp_path) == []
+
+
+def test_few_experiments_need_no_index(tmp_path, monkeypatch):
+    """A folder that is read in no time leaves no file behind."""
+    monkeypatch.setattr(index, "_WORTH", 2)
+    experiment(tmp_path / "a")
+
+    listed(tmp_path)
+
+    assert not path_of(tmp_path).exists()
+
+
+def test_nowhere_to_keep_it(tmp_path, monkeypatch):
+    """Where no index can be written, the listing is the same."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    experiment(tmp_path / "runs" / "a")
+
+    assert listed(tmp_path / "runs") == as_it_is(tmp_path / "runs")
+
+
+def test_two_readers_at_once(tmp_path):
+    """Readers may build the index at the same time; it is whole at any moment."""
+    for number in range(20):
+        experiment(tmp_path / f"e{number:02d}")
+    found = []
+    readers = [threading.Thread(target=lambda: found.append(listed(tmp_path))) for _ in range(4)]
+
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join(timeout=60)
+
+    assert found == [as_it_is(tmp_path)] * 4
+    assert os.listdir(path_of(tmp_path).parent) == [path_of(tmp_path).name]
+
+
+def test_several_processes_tell_the_same(tmp_path, monkeypatch):
+    """The rows come in the order of the folders, whichever process read them."""
+    monkeypatch.setattr(index, "_PART", 3)
+    for number in range(25):
+        experiment(tmp_path / f"e{number % 7}" / f"sub{number}", number)
+
+    assert listed(tmp_path) == as_it_is(tmp_path)
+    assert listed(tmp_path) == as_it_is(tmp_path)
+
+
+def test_parts(monkeypatch):
+    """The parts are equal, in order, and none is lost; one whose process dies is done here."""
+    monkeypatch.setattr("mlv.cli.forks._processors", lambda: 3)
+    here = os.getpid()
+
+    def doubled(numbers):
+        if 7 in numbers and os.getpid() != here:
+            os._exit(1)
+        return [2 * number for number in numbers]
+
+    assert [one for part in in_processes(doubled, range(10), 2) for one in part] == [2 * number for number in range(10)]
+    assert in_processes(doubled, range(3), 2) == [[0, 2, 4]]
