@@ -87,6 +87,8 @@ class RunStarted(Record):
     """Host, boot, process namespace, pid and start time: enough to say later whether the process is gone."""
     params: Mapping[str, Any] | None = None
     """Params of this run that differ from the experiment's, as `may_change` allows."""
+    rank: int | None = None
+    """Rank of the process in its launch, where it is not the main one."""
     script: Mapping[str, Any] | None = None
     git: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None

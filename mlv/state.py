@@ -33,6 +33,8 @@ class Run:
     exp: str | None = None
     """The experiment's ID as the run saw it."""
     process: Mapping[str, Any] | None = None
+    rank: int = 0
+    """Among the processes of its launch."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Params of this run that differ from the experiment's."""
 
@@ -68,6 +70,11 @@ class State:
     def main_runs(self) -> list[Run]:
         """The runs that no other run started."""
         return [run for run in self.runs.values() if run.parent_run is None]
+
+    @property
+    def deciding_runs(self) -> list[Run]:
+        """The main runs that decide the experiment's status: those of main ranks, if there are any."""
+        return [run for run in self.main_runs if not run.rank] or self.main_runs
 
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
@@ -111,6 +118,7 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
         return replace(
             run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
             process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
+            rank=rank if type(rank := data.get("rank")) is int else 0,
         )  # fmt: skip
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:

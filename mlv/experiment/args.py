@@ -29,7 +29,12 @@ def add_arguments_to(parser: ArgumentParser) -> None:
 
 
 def exp_from_args(
-    args: Namespace, kind: str | None = None, args_to_ignore: Collection[str] = (), params: Mapping[str, Any] | None = None
+    args: Namespace,
+    kind: str | None = None,
+    args_to_ignore: Collection[str] = (),
+    params: Mapping[str, Any] | None = None,
+    *,
+    ranks: str = "main",
 ) -> Exp:
     """Make the experiment that the options of `add_arguments_to` describe; all other arguments are its params.
 
@@ -38,6 +43,7 @@ def exp_from_args(
         kind: As in `Exp`.
         args_to_ignore: Arguments that are no params, such as `verbose`.
         params: More params; they win over arguments of the same name.
+        ranks: As in `Exp`.
 
     Raises:
         InvalidArgument: `args_to_ignore` is one text.
@@ -56,5 +62,6 @@ def exp_from_args(
         kind=kind,
         tags=given.get("exp_tags", ()),
         notes=given.get("exp_notes"),
+        ranks=ranks,
         on_exists=given.get("on_exists", "suffix"),
     )

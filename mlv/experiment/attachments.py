@@ -110,6 +110,8 @@ class Attachments:
         source = checked_path(path, "path")
         place = self._place(source.name if name is None else name, step)
         _refuse_own(source, self._folder, how)
+        if place.session.is_silent:
+            return place.path
         with _explained(f"{str(source)!r} cannot be attached as {place.name!r}"):
             return _WAYS[how](place, source)
 
@@ -184,6 +186,12 @@ def _checked_mode(mode: Any) -> str:
 @contextmanager
 def _written(place: _Place, options: dict[str, Any]) -> Iterator[IO[Any]]:
     """A file to write into, published at the end."""
+    if place.session.is_silent:
+        import tempfile  # `import mlv` does without
+
+        with tempfile.TemporaryFile(**{**options, "mode": options["mode"].replace("x", "w")}) as file:
+            yield file
+        return
     with _temporary(place) as temporary:
         with _explained(_not_published(place)):
             file = _open_new(temporary, **options)
@@ -206,6 +214,12 @@ def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) 
 @contextmanager
 def _made(place: _Place) -> Iterator[Path]:
     """A path for a library to write to, published at the end."""
+    if place.session.is_silent:
+        import tempfile  # `import mlv` does without
+
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / place.path.name
+        return
     with _temporary(place) as private:
         with _explained(_not_published(place)):
             private.mkdir()

@@ -22,9 +22,12 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.meeting import together
+from mlv.experiment.ranks import checked_ranks, this_place
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
+from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
 from mlv.query.one import Events, RunView, latest_status, views, watched_state
@@ -66,6 +69,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         kind: str | None = None,
         tags: Iterable[str] = (),
         notes: str | None = None,
+        ranks: str = "main",
         on_exists: str = "suffix",
         may_change: Collection[str] = (),
         capture: Collection[str] = CAPTURES,
@@ -81,6 +85,9 @@ class Exp(Extras, Checkpoints, Readings, References):
             kind: What sort of experiment it is, such as `squeeze`.
             tags: Words to find it by.
             notes: A text for people.
+            ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
+                experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
+                `all` each logs into `rank<N>.log.jsonl`.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -95,6 +102,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             SavedirUnusable: Nothing can be made in savedir.
             ExperimentExists: The name is taken, with `on_exists="error"`.
             ParamsConflict: A param differs from the one the experiment was made with, with `on_exists="open"`.
+            RanksNotMet: Rank 0 made no experiment within five minutes (`MLV_RANKS_TIMEOUT_S`).
             MetaEdited: `meta.json` was edited since, with `on_exists="open"`.
         """
         if on_exists not in ("suffix", "open", "error"):
@@ -106,28 +114,45 @@ class Exp(Extras, Checkpoints, Readings, References):
         if kind is not None:
             layout.check_label(kind, "kind")
         making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep))
+        given_ranks = checked_ranks(ranks)
         folder = checked_path(savedir, "savedir") / (name or creation.timestamp_name(datetime.now()))
-        self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
+        self._set(
+            together(
+                folder.parent,
+                f"experiment {name!r}" if name is not None else "an experiment",
+                lambda: _opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists),
+                lambda place, rank, run: making.join(place, given_ranks, rank, run),
+                exact=folder if on_exists == "open" else None,
+            )
+        )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Exp:
+    def open(cls, path: str | os.PathLike[str], *, ranks: str = "main") -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
         What killed processes left waiting is written first.
+
+        Args:
+            path: The folder.
+            ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored.
 
         Raises:
             NotAnExperiment: The folder holds none.
         """
         folder = checked_path(path, "path")
+        rank = this_place().rank
+        given_ranks = checked_ranks(ranks)
         meta = identity.read_meta(folder)
         recover_if_needed(folder)
         edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
-        session = session_in_this_process(folder, meta.id) or Session(
-            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor)
-        )
+        session = session_in_this_process(folder, meta.id)
+        if session is None and rank:
+            session = session_of_rank(folder, meta.id, rank, given_ranks)
+        if session is None:
+            session = Session(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor))
         return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
 
     @classmethod
@@ -148,6 +173,16 @@ class Exp(Extras, Checkpoints, Readings, References):
     def name(self) -> str:
         """Name it was made with, suffix included."""
         return str(self._meta.content.get("name", self._folder.name))
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process among those that were launched together; 0 if it is alone."""
+        return self._session.rank
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is rank 0, which makes the experiment and, with `ranks="main"`, alone writes into it."""
+        return self.rank == 0
 
     @property
     def kind(self) -> str | None:
@@ -284,7 +319,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         return self._log
 
     def logger(self, stream: str = layout.DEFAULT_STREAM, *, filter: str | None = None) -> Logger:
-        """A logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`.
+        """A logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`, with `ranks="all"` that of the rank.
 
         Args:
             stream: Name of the stream.
@@ -298,7 +333,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if stream != layout.DEFAULT_STREAM:
             layout.check_label(stream, "stream")
-        return Logger(self._writable(), stream, filter=filter)
+        session = self._writable()
+        return Logger(session, session.stream if stream == layout.DEFAULT_STREAM else stream, filter=filter)
 
     def add_params(self, params: Any) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
@@ -381,7 +417,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             "_redactor": parts.redactor,
             "_params": parts.params,
             "_edited": parts.edited,
-            "_log": Logger(parts.session, layout.DEFAULT_STREAM),
+            "_log": Logger(parts.session, parts.session.stream),
             "_read_state": watched_state(parts.folder),
         }
         for name, value in values.items():
@@ -419,7 +455,8 @@ class Exp(Extras, Checkpoints, Readings, References):
     def __reduce__(self) -> tuple[Any, ...]:
         from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
-        return travelled_exp, (str(self._folder), self.id, self._session.run or self._session.parent_run)
+        session = self._session
+        return travelled_exp, (str(self._folder), self.id, session.run or session.parent_run, session.rank, session.is_silent)
 
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:

@@ -35,6 +35,9 @@ class Session:
     is gone, the run ends.
     """
 
+    is_silent = False
+    """Whether nothing is written: of a rank other than the main one."""
+
     def __init__(
         self,
         folder: Path,
@@ -43,8 +46,10 @@ class Session:
         parent_run: str | None = None,
         captures: Callable[[], Mapping[str, Any]] = dict,
         params: Mapping[str, Any] | None = None,
+        rank: int = 0,
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
+        self.rank = rank
         self.folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
@@ -54,7 +59,7 @@ class Session:
         self.channel: Channel = Unstarted(self)
         self._captures, self._params = captures, params
         self._cursors = Cursors()
-        self._cursors.index((layout.DEFAULT_STREAM, b""))
+        self._cursors.index((self.stream, b""))
         self._lock = threading.RLock()
         self._pid = os.getpid()
         _live.add(self)
@@ -64,6 +69,11 @@ class Session:
     def run(self) -> str | None:
         """The run's ID, None before the first event."""
         return self.channel.run or None
+
+    @property
+    def stream(self) -> str:
+        """The stream that the run writes where no other is chosen: each rank has its own."""
+        return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
     def is_started(self) -> bool:
@@ -94,8 +104,9 @@ class Session:
                 return
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
-            started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = open_channel(self.folder, self.exp_id, run, self.parent_run)
+            here = Owner.current().to_data()
+            started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
+            channel = open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run)
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel

@@ -139,6 +139,8 @@ class Shelf:
 
 def shelf_of(session: Session, name: str) -> Shelf:
     """The shelf that this run has in a folder; the first time it is read from the log, and put in order."""
+    if session.is_silent:
+        return Shelf(session.folder, name, fold(_events(session)).get(name, Kept()))
     key = f"portfolio {name}"
     if key not in session.memory:
         session.memory.setdefault(key, _opened(session, name))

@@ -90,7 +90,7 @@ def _behind(folder: Path, seq: Any) -> Moment:
 
 
 def _latest_run(folder: Path) -> str | None:
-    runs = fold(Events(folder, "run_started")).main_runs
+    runs = fold(Events(folder, "run_started")).deciding_runs
     latest = max(runs, key=lambda run: (run.started, run.id), default=None)
     return latest.id if latest is not None else None
 

@@ -32,6 +32,11 @@ def stream_file(stream: str) -> str:
     return "log.jsonl" if stream == DEFAULT_STREAM else f"{stream}.log.jsonl"
 
 
+def rank_stream(rank: int) -> str:
+    """The stream of a rank above 0."""
+    return f"rank{rank}"
+
+
 def stream_of(file_name: str) -> str | None:
     """The stream that a file holds, None if it is no log."""
     if file_name == "log.jsonl":
