@@ -125,6 +125,20 @@ class RunResumed(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class Rewound(Record):
+    """Work goes on from an earlier step: what had come after it is superseded, and stays in the log.
+
+    It stands in a stream of its own, `rewound.log.jsonl`.
+    """
+
+    TYPE: ClassVar[str] = "rewound"
+    step: float = 0
+    """Events with a greater step are superseded ..."""
+    last: Mapping[str, int] | None = None
+    """... of these runs, up to this `seq` of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Heartbeat(Record):
     """The writer sees the run's process alive though it logs nothing."""
 

@@ -12,7 +12,9 @@ from mlv.events import Event
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
 
-STRUCTURAL = ("run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata")
+STRUCTURAL = (
+    "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata", "rewound",
+)  # fmt: skip
 """The types of which this fold takes more than the time."""
 
 
@@ -54,6 +56,25 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewind:
+    """A `rewound` event: which events it supersedes."""
+
+    run: str
+    seq: int
+    step: float
+    last: Mapping[str, int]
+    """The last `seq` that is superseded, of each run that has one."""
+
+    def supersedes(self, run: str, seq: int, step: Any) -> bool:
+        """Whether an event is superseded; one without a step, or whose step is no number, never is."""
+        return seq <= self.last.get(run, 0) and self.is_greater(step)
+
+    def is_greater(self, step: Any) -> bool:
+        """Whether a step comes after the one that was gone back to."""
+        return type(step) in (int, float) and step > self.step
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """An experiment after some of its events."""
 
@@ -65,6 +86,7 @@ class State:
     notes: tuple[str, ...] = ()
     descriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `log.describe` said about each metric, by full name."""
+    rewinds: tuple[Rewind, ...] = ()
 
     @property
     def main_runs(self) -> list[Run]:
@@ -94,12 +116,23 @@ def _after(state: State, event: Event) -> State:
         given = data.get("tags")
         new = [tag for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
         return replace(state, tags=tuple(dict.fromkeys((*state.tags, *new))))
+    if event.type == "rewound":
+        return replace(state, rewinds=(*state.rewinds, *_rewinds(event, data)))
     if event.type == "note":
         return replace(state, notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
         known = state.descriptions.get(event.name, {})
         return replace(state, descriptions={**state.descriptions, event.name: {**known, **data}})
     return state
+
+
+def _rewinds(event: Event, data: Mapping[str, Any]) -> list[Rewind]:
+    """What an event tells, nothing where it cannot be read."""
+    step, last = data.get("step"), data.get("last")
+    if type(step) not in (int, float):
+        return []
+    known = {run: seq for run, seq in last.items() if type(seq) is int} if isinstance(last, Mapping) else {}
+    return [Rewind(event.run, event.seq, step, known)]  # type: ignore[arg-type]
 
 
 def _with_run(state: State, event: Event, data: Mapping[str, Any]) -> State:

@@ -212,6 +212,11 @@ def _run_ended(event: Event, data: Mapping[str, Any]) -> list[Text]:
     return [*said, *([styled(words.compact(error), "bold red")] if error else [])]
 
 
+def _rewound(_event: Event, data: Mapping[str, Any]) -> list[Text]:
+    runs = words.counted(len(data.get("last") or ()), "run")
+    return [styled(f"rewound to step {words.compact(data.get('step'))}", "yellow"), styled(f"what {runs} logged later", "dim")]
+
+
 def _seal(event: Event, data: Mapping[str, Any]) -> list[Text]:
     text = f"sealed {words.counted(int(data.get('lines') or 0), 'line')} of run {event.subject}"
     return [styled(words.printable(text), "dim"), styled(words.printable(str(data.get("sha256"))[:16]), "dim")]
@@ -226,5 +231,6 @@ _CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Text]]] = {
     "dropped": _dropped,
     "run_started": _run_started,
     "run_ended": _run_ended,
+    "rewound": _rewound,
     "seal": _seal,
 }

@@ -12,13 +12,14 @@ from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
-from mlv.portfolio import Kept
+from mlv.portfolio import PORTFOLIO_TYPES, Kept
 from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
 from mlv.query.one import Events
 from mlv.query.points import Cut
+from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of, surviving_events
 from mlv.query.summary import Summary, fast_summary, summary
-from mlv.state import State
+from mlv.state import Rewind, State
 
 if TYPE_CHECKING:
     import pandas
@@ -45,18 +46,26 @@ class AsOf:
         return asof.until(Events(self._folder, type, name, stream), self._moment)
 
     def history(
-        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+        self,
+        pattern: str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        stream: str | None = None,
+        wide: bool = True,
+        branches: str = SURVIVING,
     ) -> pandas.DataFrame:
-        """As `Exp.history`."""
-        return frames.history(self._folder, pattern, keys=keys, stream=stream, wide=wide, cut=self._moment.last)
+        """As `Exp.history`; a rewind that came later has superseded nothing yet."""
+        options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
+        return frames.history(self._folder, pattern, cut=self._moment.last, **options)
 
-    def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:
+    def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
         """As `Exp.frame`."""
-        return frames.frame(self.events(type, name))
+        return frames.frame(surviving_events(self.events(type, name), self._rewinds(branches)))
 
-    def summary(self) -> dict[str, Summary]:
+    def summary(self, *, branches: str = SURVIVING) -> dict[str, Summary]:
         """As `Exp.summary`."""
-        return summary_of(self._folder, self._state(), self._moment.last, self.events("metrics"))
+        events = surviving_events(self.events("metrics"), self._rewinds(branches))
+        return summary_of(self._folder, self._state(), self._moment.last, events, branches)
 
     @property
     def params(self) -> FrozenDict:
@@ -105,8 +114,11 @@ class AsOf:
             raise CheckpointMissing(text)
         return checkpoint_of(self._folder, folder, kept, found)
 
+    def _rewinds(self, branches: str) -> list[Rewind]:
+        return rewinds_of(self._folder, checked_branches(branches), self._moment.last)
+
     def _portfolios(self) -> dict[str, Kept]:
-        return fold_portfolios(self.events("checkpoint"))
+        return fold_portfolios(self.events(PORTFOLIO_TYPES))
 
     def _state(self) -> State:
         return asof.state_at(self._folder, self._moment)
@@ -115,10 +127,12 @@ class AsOf:
         return f"<{self._folder.name} as of {self.time}>"
 
 
-def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> dict[str, Summary]:
+def summary_of(
+    folder: Path, state: State, cut: Cut | None, events: Iterable[Event], branches: str = SURVIVING
+) -> dict[str, Summary]:
     """By columns where pyarrow is there and all are numbers, else event by event."""
     try:
-        found = fast_summary(folder, state.descriptions, cut)
+        found = fast_summary(folder, state.descriptions, cut, branches)
     except MissingExtra:
         found = None
     return summary(events, state.descriptions) if found is None else found

@@ -127,17 +127,23 @@ class Exp(Extras, Checkpoints, Readings, References):
         )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, ranks: str = "main") -> Exp:
+    def open(cls, path: str | os.PathLike[str], *, rewind_to: float | None = None, ranks: str = "main") -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
         What killed processes left waiting is written first.
 
         Args:
             path: The folder.
-            ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored.
+            rewind_to: Go on from this step, that of a checkpoint for instance: what was logged so far with a greater one is
+                superseded, by a `rewound` event. Nothing is removed; `history`, `frame`, `summary`, `find` and `sql` show
+                what survives, `events` shows everything. What was logged without a step survives. Superseded checkpoints are
+                neither the best nor the latest, and are let go at the next save unless they are kept for good.
+            ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
 
         Raises:
             NotAnExperiment: The folder holds none.
+            InvalidArgument: `rewind_to` is no number, or beyond all that survives.
+            MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder = checked_path(path, "path")
         rank = this_place().rank
@@ -153,7 +159,11 @@ class Exp(Extras, Checkpoints, Readings, References):
             session = session_of_rank(folder, meta.id, rank, given_ranks)
         if session is None:
             session = Session(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor))
-        return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
+        parts = Parts(folder, meta, session, redactor, edited=edited)
+        if rewind_to is not None:
+            what = f"rewind of {folder.name!r} to step {rewind_to!r}"
+            together(folder.parent, what, lambda: _rewound(parts, rewind_to), lambda *_: parts, exact=folder)
+        return cls.of_parts(parts)
 
     @classmethod
     def of_parts(cls, parts: Parts) -> Exp:
@@ -472,6 +482,16 @@ def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
         return _made(making, folder, "error")
     except ExperimentExists:
         return making.open(folder, may_change)  # somebody else made it just now
+
+
+def _rewound(parts: Parts, step: float) -> Parts:
+    """The experiment, gone back to a step."""
+    from mlv.experiment.rewinding import rewind  # reads much that `import mlv` does without
+
+    if parts.edited is not None:
+        raise parts.edited
+    rewind(parts.session, step)
+    return parts
 
 
 def _parent_id(folder: Path) -> str | None:

@@ -181,6 +181,8 @@ def _none_is_best(policy: Policy, shelf: Shelf) -> str:
     if policy.top is None:
         wanted = "exp.checkpoints(top=1, metric='test_loss', mode='min')"
         return f"no checkpoint in {where} is the best: its policy ranks by no metric. Say it before saving: {wanted}"
+    if shelf.kept.superseded:
+        return f"no checkpoint in {where} is the best: those that were are superseded by a rewind; the next save decides anew"
     return f"no checkpoint in {where} is the best: none that is kept as such has a number as {policy.metric!r}"
 
 

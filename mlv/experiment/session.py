@@ -116,10 +116,12 @@ class Session:
         """Emit an event of a structural type into the default stream."""
         self.emit(record.TYPE, record.to_data())
 
-    def emit(self, type: str, data: Mapping[str, Any], *, name: str = "", step: float | None = None) -> None:
-        """Emit an event of the experiment itself into the default stream."""
+    def emit(
+        self, type: str, data: Mapping[str, Any], *, name: str = "", step: float | None = None, stream: str | None = None
+    ) -> None:
+        """Emit an event of the experiment itself into the run's own stream, or into the one that is given."""
         self.start()
-        _put(self.channel, type, data, name, step)
+        _put(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until what was logged here can be read."""
@@ -224,10 +226,12 @@ def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
     return session if session is not None and not session.is_closed else None
 
 
-def _put(channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None) -> None:
+def _put(
+    channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None, cursor: int = 0
+) -> None:
     conversion = Conversion()
     text = dumps(conversion.value(data))
-    channel.put(0, TAIL, 0, head(type, name) + tail(step, {}, text, conversion.nonfinite))
+    channel.put(cursor, TAIL, 0, head(type, name) + tail(step, {}, text, conversion.nonfinite))
 
 
 def described(error: BaseException) -> dict[str, str]:

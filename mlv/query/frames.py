@@ -11,6 +11,7 @@ from mlv.query.packages import package
 from mlv.query.parsing import EXACT, from_json_text
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Cut, Entry, Points, checked_keys, entries_of, plain_step, read_points
+from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.store.streams import Skipped
 
 
@@ -22,6 +23,7 @@ def history(
     stream: str | None = None,
     wide: bool = True,
     cut: Cut | None = None,
+    branches: str = SURVIVING,
     known: dict[str, None] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
@@ -38,7 +40,7 @@ def history(
     package("pandas")
     choice = _choice(pattern, keys)
     skipped: list[Skipped] = []
-    points = read_points(folder, stream, cut, skipped)
+    points = read_points(folder, stream, cut, skipped, checked_branches(branches))
     names: dict[str, None] = {} if known is None else known
     entries = entries_of(points, choice, names)
     if known is None:

@@ -14,6 +14,7 @@ from mlv.query.columns import full_names, wanted_streams
 from mlv.query.packages import package
 from mlv.query.parsing import EXACT, schema
 from mlv.query.patterns import NamePattern
+from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store.streams import Skipped
 
 Cut = Mapping[str, int]
@@ -103,8 +104,10 @@ class Points:
         return self.table[name].to_numpy(zero_copy_only=False)
 
 
-def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None) -> Points:
-    """The lines of an experiment's streams, or of one; those that a cut leaves."""
+def read_points(
+    folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None, branches: str = SURVIVING
+) -> Points:
+    """The lines of an experiment's streams, or of one; those that a cut leaves, and no rewind supersedes."""
     pa, np = package("pyarrow"), package("numpy")
     tables = []
     for name in wanted_streams(folder, None if stream is None else [stream]):
@@ -117,6 +120,7 @@ def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list
     tables.clear()
     if cut is not None:
         whole = whole.filter(pa.array(_is_before(whole, cut)))
+    whole = surviving_rows(whole, rewinds_of(folder, branches, cut))
     columns = {}
     for name in schema().names:  # one after the other: a large log is not in memory twice
         columns[name] = _single(whole[name])

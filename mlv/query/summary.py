@@ -10,6 +10,7 @@ from typing import Any
 from mlv.events import Event
 from mlv.query.packages import package
 from mlv.query.points import Choice, Cut, Entry, Points, entries_of, plain_step, read_points
+from mlv.query.rewinds import SURVIVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +86,14 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
 
 
 def fast_summary(
-    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None
+    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None, branches: str = SURVIVING
 ) -> dict[str, Summary] | None:
     """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
-    points = read_points(folder, None, cut, None)
+    points = read_points(folder, None, cut, None, branches)
     steps = points.table["step_text"]
     if points.texts is not None or steps.null_count < len(steps):
         return None

@@ -18,13 +18,15 @@ MODELS = "models"
 TEMPORARY = ".tmp-"
 """Beginning of the names of files that are not finished; a killed process leaves them behind."""
 DEFAULT_STREAM = "log"
+REWOUND = "rewound"
+"""The stream of `rewound` events: who reads others need not look for them there."""
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
 _KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
-RESERVED = re.compile(r"(log|files|models|system|console|rank\d+)\Z", re.IGNORECASE)
+RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
 
 
 def stream_file(stream: str) -> str:
@@ -158,13 +160,13 @@ def check_label(name: object, what: str) -> str:
     """Accept the name of a kind or of a stream.
 
     Raises:
-        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rank<N>, or holds @).
+        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rewound, rank<N>, or holds @).
     """
     text = check_name(name, what)
     if RESERVED.match(text) or "@" in text or text.startswith("."):
         raise InvalidName(
-            f"{what} {text!r} is reserved: log, files, models, system, console, rank<N>, names with @ and names "
-            f"that begin with a dot are mlv's own; choose another",
+            f"{what} {text!r} is reserved: log, files, models, system, console, rewound, rank<N>, names with @ and "
+            f"names that begin with a dot are mlv's own; choose another",
             name=text,
         )
     return text
