@@ -26,7 +26,7 @@ from mlv.experiment.meeting import together
 from mlv.experiment.ranks import checked_ranks, this_place
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
-from mlv.experiment.session import Session, session_in_this_process, status_of
+from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
@@ -397,24 +397,27 @@ class Exp(Extras, Checkpoints, Readings, References):
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False."""
         return self._session.flush(timeout)
 
-    def close(self, status: str = "ok") -> None:
+    def close(self, status: str | None = None) -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.
 
-        Logging afterwards stores nothing and warns once. Closing again does nothing.
+        Without a status it is `ok`, or `preempted` where SIGTERM, or SIGUSR1 under SLURM, asked the process to end. Logging
+        afterwards stores nothing and warns once. Closing again does nothing.
 
         Raises:
             InvalidArgument: The status is none that a run can end with.
         """
-        if status not in _ENDINGS:
+        if status is not None and status not in _ENDINGS:
             raise InvalidArgument(f"status={status!r}: give one of {', '.join(_ENDINGS)}", status=status)
-        self._session.close(status)
+        if status is None:
+            self._session.end()
+        else:
+            self._session.close(status)
 
     def __enter__(self) -> Exp:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        status = status_of(error)
-        self._session.close(status, error if status != "ok" else None)
+        self._session.end(error)
 
     # How it behaves.
 

@@ -16,6 +16,7 @@ from typing import Any, Union
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
+from mlv.experiment import preemption
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
@@ -54,9 +55,12 @@ class Session:
         self.exp_id = exp_id
         self.parent_run = parent_run
         self.filtered = 0
+        self.is_preempted = False
+        """Whether a signal has asked the process to end."""
         self.memory: dict[str, Any] = {}
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
         self.channel: Channel = Unstarted(self)
+        self._preempted: Channel | None = None
         self._captures, self._params = captures, params
         self._cursors = Cursors()
         self._cursors.index((self.stream, b""))
@@ -111,6 +115,8 @@ class Session:
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
+            if self._is_told_of_signals():
+                preemption.watch(_told_of_signals)
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -134,19 +140,54 @@ class Session:
         warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 
+    def notice(self, signal: str, timeout_s: float) -> None:
+        """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
+        self.is_preempted = True
+        text = f"{signal}: the process is asked to end"
+        self.emit("message", {"level": "warning", "message": text, "extra": {"signal": signal}})
+        self.channel.flush(timeout_s)
+
+    def end_preempted(self, timeout_s: float) -> bool:
+        """End the run as preempted, and wait; whether all is written. Called again, it waits on."""
+        if self._preempted is not None:
+            return self._preempted.drain(timeout_s)
+        if not self.is_started:
+            return True
+        self._preempted = self.channel
+        try:
+            return self._close("preempted", None, timeout_s)
+        finally:
+            self.channel = Unheard(self.channel.run, self.folder)
+
+    def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End the run as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
+        status = status_of(error)
+        if self.is_preempted and (error is None or isinstance(error, (SystemExit, KeyboardInterrupt))):
+            status, error = "preempted", None
+        self.close(status, error if status != "ok" else None, timeout_s)
+
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
+        if not self._close(status, error, timeout_s) and timeout_s > 0:
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        if not _told_of_signals():
+            preemption.unwatch()
+
+    def _close(self, status: str, error: BaseException | None, timeout_s: float) -> bool:
         with self._lock:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
-                return
+                return True
             self.channel = Closed(channel.run, self.folder)
             if isinstance(channel, Unstarted):
-                return
+                return True
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
             _put(channel, ended.TYPE, ended.to_data())
-        if not channel.close(timeout_s) and timeout_s > 0:
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        return channel.close(timeout_s)
+
+    def _is_told_of_signals(self) -> bool:
+        """Whether signals concern the run: children are ended by their parents, often by SIGTERM."""
+        return self.is_started and (self.parent_run is None or self.rank > 0)
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
@@ -163,7 +204,7 @@ class Session:
         # Nobody can log into the run any more. Nothing is waited for: this may be the garbage collector's thread.
         if sys.is_finalizing() or os.getpid() != self._pid:
             return
-        self.close("ok", timeout_s=0)
+        self.end(timeout_s=0)
 
 
 class Unstarted:
@@ -218,6 +259,13 @@ class Closed(Unstarted):
     def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
         """Warn, as `put`."""
         self.put(cursor, TAIL, 0, b"")
+
+
+class Unheard(Closed):
+    """The channel of a process that a signal is about to kill: what it logs until then is not worth a word."""
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Do nothing."""
 
 
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
@@ -280,7 +328,12 @@ def _end_with_process() -> None:
 def _close_all() -> None:
     error = _uncaught()
     for session in list(_live):
-        session.close(status_of(error), error if status_of(error) != "ok" else None)
+        session.end(error)
+
+
+def _told_of_signals() -> list[Session]:
+    """The runs of this process that signals concern."""
+    return [session for session in list(_live) if session._is_told_of_signals()]
 
 
 def _uncaught() -> BaseException | None:
@@ -310,6 +363,7 @@ def _keep_what_ends_a_child() -> None:
 def _after_fork_in_child() -> None:
     _hooked.discard("multiprocessing")
     _ended_a_child.clear()
+    preemption.unwatch()
     for session in list(_live):
         session.after_fork()
 

@@ -22,7 +22,7 @@ class Silent(Session):
     def start(self) -> None:
         """There is no run to begin."""
 
-    def close(self, status: str | None = None, error: BaseException | None = None, timeout_s: float = 0) -> None:
+    def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:
         """There is no run to end."""
 
 

@@ -191,7 +191,7 @@ RECOVERING = """
     import sys, time
     import mlv
 
-    exp = mlv.Exp.open("runs/everything")
+    exp = mlv.Exp.open("runs/everything", rewind_to=2)
     deadline = time.monotonic() + 20
     while exp.status == "running" or [run.status for run in exp.runs] != ["failed", "killed"]:
         assert time.monotonic() < deadline, exp.runs
