@@ -11,6 +11,8 @@ from mlv.events import Event
 
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
+_NOT_YET = timedelta(days=1)
+"""A run that was last heard of so far in the future is lost as well: its clock is wrong, and it would be running till then."""
 
 STRUCTURAL = (
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata", "rewound",
@@ -46,7 +48,8 @@ class Run:
             return self.verdict
         if self.process is not None and is_gone(self.process):
             return "killed"
-        return "lost" if self.last_heard is not None and now - self.last_heard > LOST_AFTER else "running"
+        silent_for = now - self.last_heard if self.last_heard is not None else timedelta(0)
+        return "lost" if silent_for > LOST_AFTER or silent_for < -_NOT_YET else "running"
 
     @property
     def duration_s(self) -> float | None:
