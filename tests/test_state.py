@@ -136,7 +136,8 @@ class TestRewinds:
         """A rewind supersedes greater steps of the runs that it names, up to the number that it names."""
         [rewind] = fold([event("rewound", step=3, last={"ra": 7})]).rewinds
 
-        assert rewind.supersedes("ra", 7, 4) and rewind.supersedes("ra", 1, 3.5)
+        assert rewind.supersedes("ra", 7, 4)
+        assert rewind.supersedes("ra", 1, 3.5)
         assert not any(rewind.supersedes(*given) for given in (("ra", 8, 4), ("rb", 1, 4), ("ra", 7, 3), ("ra", 7, None)))
         assert not any(rewind.supersedes("ra", 1, step) for step in ("9", [9], True, float("nan")))
 

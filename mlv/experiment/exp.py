@@ -397,18 +397,18 @@ class Exp(Extras, Checkpoints, Readings, References):
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False."""
         return self._session.flush(timeout)
 
-    def close(self, status: str | None = None) -> None:
+    def close(self, status: str = "ok") -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.
 
-        Without a status it is `ok`, or `preempted` where SIGTERM, or SIGUSR1 under SLURM, asked the process to end. Logging
+        What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to end. Logging
         afterwards stores nothing and warns once. Closing again does nothing.
 
         Raises:
             InvalidArgument: The status is none that a run can end with.
         """
-        if status is not None and status not in _ENDINGS:
+        if status not in _ENDINGS:
             raise InvalidArgument(f"status={status!r}: give one of {', '.join(_ENDINGS)}", status=status)
-        if status is None:
+        if status == "ok":
             self._session.end()
         else:
             self._session.close(status)

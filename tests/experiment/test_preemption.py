@@ -114,7 +114,7 @@ class TestHandlers:
             ("sys.exit(3)", 3, "preempted"),
             ("raise KeyboardInterrupt", -signal.SIGINT, "preempted"),
             ("1 / 0", 1, "failed"),
-            ("exp.close('ok')", 0, "ok"),
+            ("exp.close('interrupted')", 0, "interrupted"),
             ("exp.close()", 0, "preempted"),
         ],
     )

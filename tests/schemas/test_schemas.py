@@ -91,6 +91,7 @@ FAILING = """
         mlv.init_sub_exp(exp.best, "squeeze", params={"rate": 0.5}).close()
         mlv.init_sub_exp("checkpoint.bin", "elsewhere", "without_parent").close("preempted")
         mlv.Exp("runs", "quiet", capture=()).close()
+        mlv.Exp.open("runs/everything", rewind_to=2)
         raise RuntimeError("the end of the run")
 
     main()
@@ -191,7 +192,7 @@ RECOVERING = """
     import sys, time
     import mlv
 
-    exp = mlv.Exp.open("runs/everything", rewind_to=2)
+    exp = mlv.Exp.open("runs/everything")
     deadline = time.monotonic() + 20
     while exp.status == "running" or [run.status for run in exp.runs] != ["failed", "killed"]:
         assert time.monotonic() < deadline, exp.runs
