@@ -12,7 +12,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep, time
@@ -177,10 +177,12 @@ class Meeting:
 
     def _read(self) -> Word | None:
         try:
-            word = Word(**orjson.loads(self._path.read_bytes()))
+            known = {one.name for one in fields(Word)}
+            given = orjson.loads(self._path.read_bytes())
+            word = Word(**{name: value for name, value in given.items() if name in known})
             Owner.from_data(word.process)
             return word
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def _believes(self, word: Word, waited_s: float) -> bool:
@@ -218,7 +220,7 @@ class Meeting:
         return RanksNotMet(
             f"rank {self._place.rank} waited {timeout_s:g} s for rank 0 to make {self._what} in {self._savedir}. {seen} in "
             f"{self._path}: see whether rank 0 runs, calls Exp with the same savedir and name, and has the same launch "
-            f"variables; MLV_RANKS_TIMEOUT_S sets the time",
+            f"variables. Unset {self._place.variable} where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
             path=str(self._path),
             rank=self._place.rank,
         )

@@ -201,7 +201,7 @@ class TestBadInput:
         assert not (parent.path / "squeeze").exists()
 
     @pytest.mark.parametrize(
-        "kind", ["log", "files", "models", "system", "console", "rewound", "rank3", "a/b", "a@b", "", "..", 3]
+        "kind", ["log", "files", "models", "system", "console", "rewound", "rank3", "a/b", "a@b", "", "..", None, 3]
     )
     def test_kinds(self, checkpoint, parent, kind):
         """A kind that is reserved, or no name, is refused."""
