@@ -25,6 +25,7 @@ MlvError
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
+├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
 ├── CannotResume         (ValueError)         what an output wrote is not what it remembers: it is built again
 └── MissingExtra         (ImportError)        an optional package is needed
@@ -169,6 +170,10 @@ class NotStorable(MlvError, TypeError):
 
 class MetaEdited(MlvError, ValueError):
     """meta.json is not the one that its runs recorded."""
+
+
+class RanksNotMet(MlvError, TimeoutError):
+    """The main rank of this launch did not make the experiment in time."""
 
 
 class TooManyStreams(MlvError, ValueError):

@@ -89,6 +89,8 @@ class RunStarted(Record):
     """Host, boot, process namespace, pid and start time: enough to say later whether the process is gone."""
     params: Mapping[str, Any] | None = None
     """Params of this run that differ from the experiment's, as `may_change` allows."""
+    rank: int | None = None
+    """Rank of the process in its launch, where it is not the main one."""
     script: Mapping[str, Any] | None = None
     git: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None
@@ -122,6 +124,20 @@ class RunResumed(Record):
 
     TYPE: ClassVar[str] = "run_resumed"
     paused_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewound(Record):
+    """Work goes on from an earlier step: what had come after it is superseded, and stays in the log.
+
+    It stands in a stream of its own, `rewound.log.jsonl`.
+    """
+
+    TYPE: ClassVar[str] = "rewound"
+    step: float = 0
+    """Events with a greater step are superseded ..."""
+    last: Mapping[str, int] | None = None
+    """... of these runs, up to this `seq` of each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from mlv.errors import InvalidArgument
 from mlv.events import Event
 
 EVERY, TOP, LATEST = "every_k", "top_k", "latest"
+PORTFOLIO_TYPES = ("checkpoint", "rewound")
+"""The events that decide what a portfolio keeps."""
 SECTIONS = (EVERY, TOP, LATEST)
 """The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
 
@@ -143,6 +145,8 @@ class Kept:
         """Number of the latest save."""
         self.sections: dict[str, dict[str, Saved]] = {section: {} for section in SECTIONS}
         """The checkpoints of each folder by the names of their files."""
+        self.superseded: set[str] = set()
+        """Files of checkpoints after whose step work went on from an earlier one: none of these is the best or the latest."""
 
     def take(self, data: Mapping[str, Any], step: Any = None) -> None:
         """Go on by an event: its data and its step. What cannot be read is passed over."""
@@ -161,6 +165,16 @@ class Kept:
             for section, name in places_of(data):
                 self.sections[section].pop(name, None)
 
+    def rewind(self, step: Any) -> None:
+        """Go back to a step: what was saved later stays where it is, until the next save decides without it."""
+        if isinstance(step, (int, float)):
+            later = (saved for saved in self if isinstance(saved.step, (int, float)) and saved.step > step)
+            self.superseded.update(saved.name for saved in later)
+
+    def surviving(self, section: str) -> Iterator[Saved]:
+        """The checkpoints of a folder that are not superseded, the latest first."""
+        return (saved for name, saved in reversed(self.sections[section].items()) if name not in self.superseded)
+
     def __iter__(self) -> Iterator[Saved]:
         """Each checkpoint that is kept, in the order of the saves."""
         found = {name: saved for section in self.sections.values() for name, saved in section.items()}
@@ -174,14 +188,14 @@ class Kept:
     def latest(self) -> Saved | None:
         """The latest that is kept anywhere."""
         # What is kept for good is in the order of the saves: it grows, and is not looked through.
-        of_every = [self.sections[EVERY][name] for name in islice(reversed(self.sections[EVERY]), 1)]
-        candidates = [*self.sections[LATEST].values(), *self.sections[TOP].values(), *of_every]
+        of_every = islice(self.surviving(EVERY), 1)
+        candidates = [*self.surviving(LATEST), *self.surviving(TOP), *of_every]
         return max(candidates, key=lambda saved: saved.save, default=None)
 
     @property
     def best(self) -> Saved | None:
         """The best by the policy's metric."""
-        ranked = self.policy.ranked(self.sections[TOP].values()) if self.policy is not None else []
+        ranked = self.policy.ranked(self.surviving(TOP)) if self.policy is not None else []
         return ranked[0] if ranked else None
 
 
@@ -190,9 +204,9 @@ def choose(kept: Kept, new: Saved, policy: Policy) -> Decision:
 
     Everything but what is kept for good is decided anew, so that a changed policy holds from the next save on.
     """
-    recent = sorted(kept.sections[LATEST].values(), key=lambda saved: saved.save)
+    recent = sorted(kept.surviving(LATEST), key=lambda saved: saved.save)
     recent = [*recent, new][-policy.latest :] if policy.latest else []
-    best = policy.ranked([*kept.sections[TOP].values(), new])[: policy.top or 0]
+    best = policy.ranked([*kept.surviving(TOP), new])[: policy.top or 0]
     is_kept = {
         EVERY: policy.every is not None and new.save % policy.every == 0,
         TOP: any(saved is new for saved in best),
@@ -236,7 +250,10 @@ def fold(events: Iterable[Event]) -> dict[str, Kept]:
     result: dict[str, Kept] = {}
     for event in events:
         data = _mapping(event.data)
-        if event.type == "checkpoint" and isinstance(data.get("folder"), str):
+        if event.type == "rewound":
+            for kept in result.values():
+                kept.rewind(data.get("step"))
+        elif event.type == "checkpoint" and isinstance(data.get("folder"), str):
             result.setdefault(data["folder"], Kept()).take(data, event.step)
     return result
 

@@ -11,8 +11,12 @@ from mlv.events import Event
 
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
+_NOT_YET = timedelta(days=1)
+"""A run that was last heard of so far in the future is lost as well: its clock is wrong, and it would be running till then."""
 
-STRUCTURAL = ("run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata")
+STRUCTURAL = (
+    "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata", "rewound",
+)  # fmt: skip
 """The types of which this fold takes more than the time."""
 
 
@@ -33,6 +37,8 @@ class Run:
     exp: str | None = None
     """The experiment's ID as the run saw it."""
     process: Mapping[str, Any] | None = None
+    rank: int = 0
+    """Among the processes of its launch."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Params of this run that differ from the experiment's."""
 
@@ -42,13 +48,33 @@ class Run:
             return self.verdict
         if self.process is not None and is_gone(self.process):
             return "killed"
-        return "lost" if self.last_heard is not None and now - self.last_heard > LOST_AFTER else "running"
+        silent_for = now - self.last_heard if self.last_heard is not None else timedelta(0)
+        return "lost" if silent_for > LOST_AFTER or silent_for < -_NOT_YET else "running"
 
     @property
     def duration_s(self) -> float | None:
         """Seconds from the start to the end, or to what was last heard; None if no start is known."""
         until = self.ended or self.last_heard
         return (until - self.started).total_seconds() if self.started and until else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """A `rewound` event: which events it supersedes."""
+
+    run: str
+    seq: int
+    step: float
+    last: Mapping[str, int]
+    """The last `seq` that is superseded, of each run that has one."""
+
+    def supersedes(self, run: str, seq: int, step: Any) -> bool:
+        """Whether an event is superseded; one without a step, or whose step is no number, never is."""
+        return seq <= self.last.get(run, 0) and self.is_greater(step)
+
+    def is_greater(self, step: Any) -> bool:
+        """Whether a step comes after the one that was gone back to."""
+        return type(step) in (int, float) and step > self.step
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +89,17 @@ class State:
     notes: tuple[str, ...] = ()
     descriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What `log.describe` said about each metric, by full name."""
+    rewinds: tuple[Rewind, ...] = ()
 
     @property
     def main_runs(self) -> list[Run]:
         """The runs that no other run started."""
         return [run for run in self.runs.values() if run.parent_run is None]
+
+    @property
+    def deciding_runs(self) -> list[Run]:
+        """The main runs that decide the experiment's status: those of main ranks, if there are any."""
+        return [run for run in self.main_runs if not run.rank] or self.main_runs
 
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
@@ -87,12 +119,23 @@ def _after(state: State, event: Event) -> State:
         given = data.get("tags")
         new = [tag for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
         return replace(state, tags=tuple(dict.fromkeys((*state.tags, *new))))
+    if event.type == "rewound":
+        return replace(state, rewinds=(*state.rewinds, *_rewinds(event, data)))
     if event.type == "note":
         return replace(state, notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
         known = state.descriptions.get(event.name, {})
         return replace(state, descriptions={**state.descriptions, event.name: {**known, **data}})
     return state
+
+
+def _rewinds(event: Event, data: Mapping[str, Any]) -> list[Rewind]:
+    """What an event tells, nothing where it cannot be read."""
+    step, last = data.get("step"), data.get("last")
+    if type(step) not in (int, float):
+        return []
+    known = {run: seq for run, seq in last.items() if type(seq) is int} if isinstance(last, Mapping) else {}
+    return [Rewind(event.run, event.seq, step, known)]  # type: ignore[arg-type]
 
 
 def _with_run(state: State, event: Event, data: Mapping[str, Any]) -> State:
@@ -111,6 +154,7 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
         return replace(
             run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
             process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
+            rank=rank if type(rank := data.get("rank")) is int else 0,
         )  # fmt: skip
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:

@@ -16,10 +16,11 @@ from mlv.events import Event, Record
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 RECORDS = [kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Record) and kind is not Record]
 EXAMPLES = [
-    events.RunStarted("id", "rparent", {"pid": 3}, {"lr": 0.1}),
+    events.RunStarted("id", "rparent", {"pid": 3}, {"lr": 0.1}, 2),
     events.RunEnded("failed", exception={"type": "ValueError"}, filtered=3),
     events.RunPaused("lunch"),
     events.RunResumed(1.5),
+    events.Rewound(3, {"ra": 7}),
     events.Heartbeat("ra"),
     events.Rejected("metrics", "why", {"a": 1}),
     events.Dropped(3, 5, 3, "full", "ra"),

@@ -67,6 +67,20 @@ class TestRuns:
         assert run_after(STARTED, event("metrics", second=late)).status(START + timedelta(seconds=late)) == "running"
         assert run_after(STARTED, event("heartbeat", "rw", late, of="ra")).status(START + timedelta(seconds=late)) == "running"
 
+    def test_a_clock_of_next_year(self):
+        """A run whose clock is far ahead is not running until that time has come; minutes are forgiven."""
+        run = run_after(STARTED, event("metrics", second=400 * 86400))
+
+        assert run.status(START) == "lost"
+        assert run_after(STARTED, event("metrics", second=600)).status(START) == "running"
+
+    def test_deciding_runs(self):
+        """Runs of main ranks decide, unless there are only others."""
+        other = event("run_started", "rb", 1, rank=1)
+
+        assert [run.id for run in fold([STARTED, other]).deciding_runs] == ["ra"]
+        assert [run.id for run in fold([other]).deciding_runs] == ["rb"]
+
     def test_a_clock_that_jumps_back(self):
         """The time last heard does not go back."""
         assert run_after(STARTED, event("metrics", second=60), event("metrics", second=5)).last_heard == START + timedelta(
@@ -115,6 +129,22 @@ class TestAdditions:
     def test_strange_tags(self, tags):
         """Tags of another writer that are none are passed over."""
         assert set(fold([event("tags", tags=tags)]).tags) <= {"good"}
+
+
+class TestRewinds:
+    def test_what_is_superseded(self):
+        """A rewind supersedes greater steps of the runs that it names, up to the number that it names."""
+        [rewind] = fold([event("rewound", step=3, last={"ra": 7})]).rewinds
+
+        assert rewind.supersedes("ra", 7, 4)
+        assert rewind.supersedes("ra", 1, 3.5)
+        assert not any(rewind.supersedes(*given) for given in (("ra", 8, 4), ("rb", 1, 4), ("ra", 7, 3), ("ra", 7, None)))
+        assert not any(rewind.supersedes("ra", 1, step) for step in ("9", [9], True, float("nan")))
+
+    @pytest.mark.parametrize("data", [{}, {"step": None}, {"step": True}, {"step": "3", "last": {"ra": 1}}])
+    def test_strange_rewinds(self, data):
+        """What names no step is no rewind."""
+        assert fold([event("rewound", **data)]).rewinds == ()
 
 
 class TestProperties:

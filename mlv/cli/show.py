@@ -247,14 +247,14 @@ def _metrics(overview: Overview) -> Iterator[Any]:
 
 def checkpoints(folder: Path) -> dict[str, Kept]:
     """What is kept in each folder of checkpoints, as the log tells."""
-    return portfolio.fold(Events(folder, "checkpoint"))
+    return portfolio.fold(Events(folder, portfolio.PORTFOLIO_TYPES))
 
 
 def _checkpoints(overview: Overview) -> Iterator[Table]:
     rows = [
         (
             f"{name}/{section}/{saved.name}",
-            "best" if saved is kept.best else "",
+            "best" if saved is kept.best else "superseded" if saved.name in kept.superseded else "",
             f"step {words.compact(saved.step)}" if saved.step is not None else "",
             "  ".join(f"{key}={words.number(value, overview.format_of(key))}" for key, value in saved.metrics.items()),
         )

@@ -38,6 +38,7 @@ def exp_from_args(
     params: Mapping[str, Any] | None = None,
     *,
     outputs: Iterable[Any] = (),
+    ranks: str = "main",
 ) -> Exp:
     """Make the experiment that the options of `add_arguments_to` describe; all other arguments are its params.
 
@@ -47,6 +48,7 @@ def exp_from_args(
         args_to_ignore: Arguments that are no params, such as `verbose`.
         params: More params; they win over arguments of the same name.
         outputs: As in `Exp`.
+        ranks: As in `Exp`.
 
     Raises:
         InvalidArgument: `args_to_ignore` is one text.
@@ -66,5 +68,6 @@ def exp_from_args(
         tags=given.get("exp_tags", ()),
         notes=given.get("exp_notes"),
         outputs=outputs,
+        ranks=ranks,
         on_exists=given.get("on_exists", "suffix"),
     )

@@ -12,14 +12,15 @@ from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
-from mlv.portfolio import Kept
+from mlv.portfolio import PORTFOLIO_TYPES, Kept
 from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
 from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
+from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of, surviving_events
 from mlv.query.summary import Summary, fast_summary, summary
-from mlv.state import State
+from mlv.state import Rewind, State
 
 if TYPE_CHECKING:
     import pandas
@@ -46,19 +47,27 @@ class AsOf:
         return asof.until(Events(self._folder, type, name, stream), self._moment)
 
     def history(
-        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+        self,
+        pattern: str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        stream: str | None = None,
+        wide: bool = True,
+        branches: str = SURVIVING,
     ) -> pandas.DataFrame:
-        """As `Exp.history`."""
+        """As `Exp.history`; a rewind that came later has superseded nothing yet."""
         refuse_unknown_stream([self._folder], stream)
-        return frames.history(self._folder, pattern, keys=keys, stream=stream, wide=wide, cut=self._moment.last)
+        options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
+        return frames.history(self._folder, pattern, cut=self._moment.last, **options)
 
-    def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:
+    def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
         """As `Exp.frame`."""
-        return frames.frame(self.events(type, name))
+        return frames.frame(surviving_events(self.events(type, name), self._rewinds(branches)))
 
-    def summary(self) -> dict[str, Summary]:
+    def summary(self, *, branches: str = SURVIVING) -> dict[str, Summary]:
         """As `Exp.summary`."""
-        return summary_of(self._folder, self._state(), self._moment.last, self.events("metrics"))
+        events = surviving_events(self.events("metrics"), self._rewinds(branches))
+        return summary_of(self._folder, self._state(), self._moment.last, events, branches)
 
     @property
     def params(self) -> FrozenDict:
@@ -69,7 +78,7 @@ class AsOf:
     @property
     def status(self) -> str:
         """Status of the latest run of then; a process was never killed before its log says so."""
-        runs = sorted(self._state().main_runs, key=lambda run: (run.started is not None, run.started, run.id))
+        runs = sorted(self._state().deciding_runs, key=lambda run: (run.started is not None, run.started, run.id))
         if not runs or self.time is None:
             return "running"
         return runs[-1].status(self.time)
@@ -107,8 +116,11 @@ class AsOf:
             raise CheckpointMissing(text)
         return checkpoint_of(self._folder, folder, kept, found)
 
+    def _rewinds(self, branches: str) -> list[Rewind]:
+        return rewinds_of(self._folder, checked_branches(branches), self._moment.last)
+
     def _portfolios(self) -> dict[str, Kept]:
-        return fold_portfolios(self.events("checkpoint"))
+        return fold_portfolios(self.events(PORTFOLIO_TYPES))
 
     def _state(self) -> State:
         return asof.state_at(self._folder, self._moment)
@@ -117,10 +129,12 @@ class AsOf:
         return f"<{self._folder.name} as of {self.time}>"
 
 
-def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> dict[str, Summary]:
+def summary_of(
+    folder: Path, state: State, cut: Cut | None, events: Iterable[Event], branches: str = SURVIVING
+) -> dict[str, Summary]:
     """By columns where pyarrow is there and all are numbers, else event by event."""
     try:
-        found = fast_summary(folder, state.descriptions, cut)
+        found = fast_summary(folder, state.descriptions, cut, branches)
     except MissingExtra:
         found = None
     return summary(events, state.descriptions) if found is None else found

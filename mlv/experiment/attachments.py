@@ -112,6 +112,8 @@ class Attachments:
         _refuse_own(source, self._folder, how)
         if place.session.is_disabled:
             return source
+        if place.session.is_silent:
+            return place.path
         with _explained(f"{str(source)!r} cannot be attached as {place.name!r}"):
             return _WAYS[how](place, source)
 
@@ -186,6 +188,12 @@ def _checked_mode(mode: Any) -> str:
 @contextmanager
 def _written(place: _Place, options: dict[str, Any]) -> Iterator[IO[Any]]:
     """A file to write into, published at the end."""
+    if place.session.is_silent:
+        import tempfile  # `import mlv` does without
+
+        with tempfile.TemporaryFile(**{**options, "mode": options["mode"].replace("x", "w")}) as file:
+            yield file
+        return
     with _temporary(place) as temporary:
         with _explained(_not_published(place)):
             file = _open_new(temporary, **options)
@@ -208,6 +216,12 @@ def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) 
 @contextmanager
 def _made(place: _Place) -> Iterator[Path]:
     """A path for a library to write to, published at the end."""
+    if place.session.is_silent:
+        import tempfile  # `import mlv` does without
+
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder) / place.path.name
+        return
     with _temporary(place) as private:
         with _explained(_not_published(place)):
             private.mkdir()

@@ -24,11 +24,14 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.meeting import together
 from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
+from mlv.experiment.ranks import checked_ranks, this_place
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
-from mlv.experiment.session import Session, status_of
+from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
 from mlv.query.latest import Status
@@ -75,6 +78,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         tags: Iterable[str] = (),
         notes: str | None = None,
         outputs: Iterable[Any] = (),
+        ranks: str = "main",
         on_exists: str = "suffix",
         may_change: Collection[str] = (),
         capture: Collection[str] = CAPTURES,
@@ -92,6 +96,9 @@ class Exp(Extras, Checkpoints, Readings, References):
             notes: A text for people.
             outputs: Other forms of the log that are kept as it grows: `tensorboard`, `hdf5`, `csv`, `parquet`, `console`, or
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
+            ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
+                experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
+                `all` each logs into `rank<N>.log.jsonl`.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -108,6 +115,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             SavedirUnusable: Nothing can be made in savedir.
             ExperimentExists: The name is taken, with `on_exists="error"`.
             ParamsConflict: A param differs from the one the experiment was made with, with `on_exists="open"`.
+            RanksNotMet: Rank 0 made no experiment within five minutes (`MLV_RANKS_TIMEOUT_S`).
             MetaEdited: `meta.json` was edited since, with `on_exists="open"`.
         """
         if on_exists not in ("suffix", "open", "error"):
@@ -119,29 +127,61 @@ class Exp(Extras, Checkpoints, Readings, References):
         if kind is not None:
             layout.check_label(kind, "kind")
         making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep), outputs)
+        given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
         folder = savedir / (name or creation.timestamp_name(datetime.now()))
-        self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
+        self._set(
+            together(
+                folder.parent,
+                f"experiment {name!r}" if name is not None else "an experiment",
+                lambda: _opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists),
+                lambda place, rank, run: making.join(place, given_ranks, rank, run),
+                exact=folder if on_exists == "open" else None,
+            )
+        )
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, outputs: Iterable[Any] = ()) -> Exp:
+    def open(
+        cls, path: str | os.PathLike[str], *, rewind_to: float | None = None, outputs: Iterable[Any] = (), ranks: str = "main"
+    ) -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
-        What killed processes left waiting is written first. `outputs` are those of the new run, as in `Exp`.
+        What killed processes left waiting is written first.
+
+        Args:
+            path: The folder.
+            rewind_to: Go on from this step, that of a checkpoint for instance: what was logged so far with a greater one is
+                superseded, by a `rewound` event. Nothing is removed; `history`, `frame`, `summary`, `find` and `sql` show
+                what survives, `events` shows everything. What was logged without a step survives. Superseded checkpoints are
+                neither the best nor the latest, and are let go at the next save unless they are kept for good.
+            outputs: Those of the new run, as in `Exp`.
+            ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
 
         Raises:
             InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs.
             NotAnExperiment: The folder holds none.
+            InvalidArgument: `rewind_to` is no number, or beyond all that survives.
+            MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder, asked = checked_path(path, "path"), checked_outputs(outputs)
+        rank = this_place().rank
+        given_ranks = checked_ranks(ranks)
         meta = identity.read_meta(folder)
         recover_if_needed(folder)
         edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
-        session = session_for(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked)
-        return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
+        session = session_in_this_process(folder, meta.id)
+        if session is None and rank and not settings.DISABLED.get():
+            session = session_of_rank(folder, meta.id, rank, given_ranks)
+        if session is None:
+            session = session_for(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked)
+        parts = Parts(folder, meta, session, redactor, edited=edited)
+        if rewind_to is not None:
+            what = f"rewind of {folder.name!r} to step {rewind_to!r}"
+            together(folder.parent, what, lambda: _rewound(parts, rewind_to), lambda *_: parts, exact=folder)
+        return cls.of_parts(parts)
 
     @classmethod
     def of_parts(cls, parts: Parts) -> Exp:
@@ -162,6 +202,16 @@ class Exp(Extras, Checkpoints, Readings, References):
     def name(self) -> str:
         """Name it was made with, suffix included."""
         return str(self._meta.content.get("name", self._folder.name))
+
+    @property
+    def rank(self) -> int:
+        """Rank of this process among those that were launched together; 0 if it is alone."""
+        return self._session.rank
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is rank 0, which makes the experiment and, with `ranks="main"`, alone writes into it."""
+        return self.rank == 0
 
     @property
     def kind(self) -> str | None:
@@ -301,7 +351,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         return self._log
 
     def logger(self, stream: str = layout.DEFAULT_STREAM, *, filter: str | None = None) -> Logger:
-        """A logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`.
+        """A logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`, with `ranks="all"` that of the rank.
 
         Args:
             stream: Name of the stream.
@@ -315,7 +365,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if stream != layout.DEFAULT_STREAM:
             layout.check_label(stream, "stream")
-        return logger_of(self._writable(), stream, filter=filter)
+        session = self._writable()
+        return logger_of(session, session.stream if stream == layout.DEFAULT_STREAM else stream, filter=filter)
 
     def add_params(self, params: Any) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
@@ -374,21 +425,24 @@ class Exp(Extras, Checkpoints, Readings, References):
     def close(self, status: str = "ok") -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.
 
-        Logging afterwards stores nothing and warns once. Closing again does nothing.
+        What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to end. Logging
+        afterwards stores nothing and warns once. Closing again does nothing.
 
         Raises:
             InvalidArgument: The status is none that a run can end with.
         """
         if status not in _ENDINGS:
             raise InvalidArgument(f"status={status!r}: give one of {', '.join(_ENDINGS)}", status=status)
-        self._session.close(status)
+        if status == "ok":
+            self._session.end()
+        else:
+            self._session.close(status)
 
     def __enter__(self) -> Exp:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        status = status_of(error)
-        self._session.close(status, error if status != "ok" else None)
+        self._session.end(error)
 
     # How it behaves.
 
@@ -401,7 +455,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             "_redactor": parts.redactor,
             "_params": parts.params,
             "_edited": parts.edited,
-            "_log": logger_of(parts.session, layout.DEFAULT_STREAM),
+            "_log": logger_of(parts.session, parts.session.stream),
             "_read_state": parts.session.state_reader(parts.folder),
         }
         for name, value in values.items():
@@ -439,7 +493,8 @@ class Exp(Extras, Checkpoints, Readings, References):
     def __reduce__(self) -> tuple[Any, ...]:
         from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
-        return travelled_exp, (str(self.path), self.id, self._session.run or self._session.parent_run)
+        session = self._session
+        return travelled_exp, (str(self.path), self.id, session.run or session.parent_run, session.rank, session.is_silent)
 
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:
@@ -455,6 +510,16 @@ def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
         return _made(making, folder, "error")
     except ExperimentExists:
         return making.open(folder, may_change)  # somebody else made it just now
+
+
+def _rewound(parts: Parts, step: float) -> Parts:
+    """The experiment, gone back to a step."""
+    from mlv.experiment.rewinding import rewind  # reads much that `import mlv` does without
+
+    if parts.edited is not None:
+        raise parts.edited
+    rewind(parts.session, step)
+    return parts
 
 
 def _parent_id(folder: Path) -> str | None:

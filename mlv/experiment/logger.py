@@ -331,8 +331,10 @@ class Logger(MediaCalls):
         from mlv.experiment.travel import travelled_logger  # travel makes Loggers: it stands above this module
 
         pattern = self._filter.pattern if self._filter else None
-        travels = (str(self._session.folder), self._session.exp_id, self._session.run or self._session.parent_run)
-        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern, self._verbosity)
+        session = self._session
+        travels = (str(session.folder), session.exp_id, session.run or session.parent_run)
+        where = (self._stream, self._name, self._coordinates(), pattern, self._verbosity)
+        return travelled_logger, (*travels, *where, session.rank, session.is_silent)
 
     def _state(self) -> tuple[Any, ...]:
         return self._session, self._stream, self._name, self._coordinates(), self._filter, self._verbosity

@@ -20,7 +20,8 @@ from mlv.experiment.captures import CAPTURES, capture, tell_redacted
 from mlv.experiment.disabled import Disabled, session_for
 from mlv.experiment.identity import Meta
 from mlv.experiment.outputs import checked_outputs
-from mlv.experiment.session import Session
+from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say
 from mlv.store import layout
@@ -116,6 +117,13 @@ class Making:
             session.emit("params", new)
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen({**known, **self._real}))
+
+    def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> Parts:
+        """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""
+        meta = _meta_soon(folder)
+        session = session_in_this_process(folder, meta.id) or session_of_rank(folder, meta.id, rank, ranks, main_run)
+        session.start()
+        return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 
     def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
         found = capture(self._captures, self._redactor, folder, "git.diff")

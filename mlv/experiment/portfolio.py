@@ -35,6 +35,8 @@ def portfolio_of(
         if isinstance(metric, str) and mode is None:
             mode = modes().get(metric, {}).get("mode")
         policy = checked_policy(**{**given, "mode": mode})
+    if session.is_silent:
+        return Portfolio(session, name)
     with shelf_of(session, name) as shelf:
         shelf.set_policy(session, policy or shelf.policy)
     return Portfolio(session, name)
@@ -100,13 +102,16 @@ class Portfolio:
             suffix: Of the path that a function gets, such as `.pt`; a library that adds one of its own may do so.
 
         Returns:
-            The checkpoint, or None if the policy keeps it nowhere: then only the log knows of it.
+            The checkpoint, or None if the policy keeps it nowhere: then only the log knows of it. None on a rank that does not
+            write: there nothing is saved, and a function is not called.
 
         Raises:
             CheckpointNotSaved: It could not be written.
             InvalidArgument: Nobody knows how to save it, or a metric has no JSON form.
             InvalidStep: The step is not a number.
         """
+        if self._session.is_silent:
+            return None
         saver = saver_of(what, suffix)
         number, numbers = step_number(step), _checked_metrics(metrics)
         with shelf_of(self._session, self._folder) as shelf:
@@ -176,6 +181,8 @@ def _none_is_best(policy: Policy, shelf: Shelf) -> str:
     if policy.top is None:
         wanted = "exp.checkpoints(top=1, metric='test_loss', mode='min')"
         return f"no checkpoint in {where} is the best: its policy ranks by no metric. Say it before saving: {wanted}"
+    if shelf.kept.superseded:
+        return f"no checkpoint in {where} is the best: those that were are superseded by a rewind; the next save decides anew"
     return f"no checkpoint in {where} is the best: none that is kept as such has a number as {policy.metric!r}"
 
 

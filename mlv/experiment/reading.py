@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlv.events import Event
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
 from mlv.query.one import Events
@@ -41,7 +42,13 @@ class Readings:
         def _state(self) -> State: ...
 
     def history(
-        self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
+        self,
+        pattern: str | None = None,
+        *,
+        keys: Iterable[str] | None = None,
+        stream: str | None = None,
+        wide: bool = True,
+        branches: str = "surviving",
     ) -> pandas.DataFrame:
         """The metrics as a DataFrame; what was logged here is waited for.
 
@@ -57,8 +64,10 @@ class Readings:
             keys: Full names of metrics.
             stream: One stream only, such as `log` or `val`.
             wide: False gives a row for each value: `name`, `step`, `time`, coordinates, braces, `value`.
+            branches: `all` gives also what `Exp.open(path, rewind_to=...)` superseded.
 
         Raises:
+            InvalidArgument: `keys` are no names, or there are no such branches.
             InvalidPattern: The pattern cannot be read.
             MissingExtra: pandas or pyarrow is not installed.
             UnknownMetric: Nobody logged a metric that is named; a pattern with stars or braces may match none.
@@ -66,31 +75,42 @@ class Readings:
         """
         self._session.drain(_READ_OWN_WRITES_S)
         _of("mlv.query.known").refuse_unknown_stream([self._folder], stream)
-        found: pandas.DataFrame = _of("mlv.query.frames").history(self._folder, pattern, keys=keys, stream=stream, wide=wide)
+        options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
+        found: pandas.DataFrame = _of("mlv.query.frames").history(self._folder, pattern, **options)
         return found
 
-    def frame(self, type: str | Iterable[str], name: str | None = None) -> pandas.DataFrame:
+    def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
         """The events of a type, or of several, as a DataFrame: step, time, name, coordinates, and their data as columns.
 
         Args:
             type: Such as `event`, `message` or `image`.
             name: A pattern over names, as in `events`.
+            branches: As in `history`: events with a step may have been superseded.
 
         Raises:
+            InvalidArgument: There are no such branches.
             InvalidPattern: The pattern cannot be read.
             InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
         events = self._events(type, name)
-        rows = list(events)
+        rows = list(self._surviving(events, branches))
         found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
         return found
 
-    def summary(self) -> dict[str, Summary]:
-        """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra."""
+    def summary(self, *, branches: str = "surviving") -> dict[str, Summary]:
+        """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
+
+        Args:
+            branches: As in `history`.
+
+        Raises:
+            InvalidArgument: There are no such branches.
+        """
         self._session.drain(_READ_OWN_WRITES_S)
         reader = _of("mlv.experiment.asof")
-        found: dict[str, Summary] = reader.summary_of(self._folder, self._state(), None, self._events("metrics"))
+        events = self._surviving(self._events("metrics"), branches)
+        found: dict[str, Summary] = reader.summary_of(self._folder, self._state(), None, events, branches)
         return found
 
     def as_of(
@@ -99,7 +119,7 @@ class Readings:
         """The experiment as it was at a moment, for reading: after the events, in their order, up to one place.
 
         Args:
-            step: Before the first event with a greater step.
+            step: Before the first event with a greater step that survives.
             time: Before the first event that is later: a `datetime`, or a text such as `2026-11-21T03:03:00Z`.
             seq: Behind the event of this number, of the latest run or of the run in `(run, seq)`.
 
@@ -126,6 +146,12 @@ class Readings:
             return [digests.read_digest(self._folder, meta.id, meta.content, depth)]
 
         found: Result = _of("mlv.query.sql").query(query, read)
+        return found
+
+    def _surviving(self, events: Iterable[Event], branches: str) -> Iterable[Event]:
+        reader = _of("mlv.query.rewinds")
+        rewinds = reader.rewinds_of(self._folder, reader.checked_branches(branches))
+        found: Iterable[Event] = reader.surviving_events(events, rewinds)
         return found
 
     def _events(self, type: str | Iterable[str] | None = None, name: str | None = None) -> Events:

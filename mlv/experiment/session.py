@@ -18,6 +18,7 @@ from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import outputs as outputs_
+from mlv.experiment import preemption
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
@@ -43,6 +44,8 @@ class Session:
 
     is_disabled = False
     """Whether nothing is stored."""
+    is_silent = False
+    """Whether nothing is written: of a rank other than the main one."""
 
     def __init__(
         self,
@@ -53,19 +56,24 @@ class Session:
         captures: Callable[[], Mapping[str, Any]] = dict,
         params: Mapping[str, Any] | None = None,
         outputs: Sequence[Any] = (),
+        rank: int = 0,
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
+        self.rank = rank
         self._folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
         self.filtered = 0
+        self.is_preempted = False
+        """Whether a signal has asked the process to end."""
         self.memory: dict[str, Any] = {}
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
         self.channel: Channel = Unstarted(self)
+        self._preempted: Channel | None = None
         self._captures, self._params = captures, params
         self._outputs = outputs_.Outputs(folder, outputs)
         self._cursors = Cursors()
-        self._cursors.index((layout.DEFAULT_STREAM, b""))
+        self._cursors.index((self.stream, b""))
         self._lock = threading.RLock()
         self._pid = os.getpid()
         _live.add(self)
@@ -92,6 +100,11 @@ class Session:
     def run(self) -> str | None:
         """The run's ID, None before the first event."""
         return self.channel.run or None
+
+    @property
+    def stream(self) -> str:
+        """The stream that the run writes where no other is chosen: each rank has its own."""
+        return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
     def is_started(self) -> bool:
@@ -122,27 +135,32 @@ class Session:
                 return
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
-            started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
+            here = Owner.current().to_data()
+            started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
             channel = self._outputs.tap(self._open_channel(run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
+            if self._is_told_of_signals():
+                preemption.watch(_told_of_signals)
             if self.parent_run is None:  # the outputs of the run that started this one have its events as well
                 self._tell_failures()
                 self._outputs.begin(run)
 
     def _open_channel(self, run: str) -> Channel:
-        return open_channel(self.folder, self.exp_id, run, self.parent_run)
+        return open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run)
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
         self.emit(record.TYPE, record.to_data())
 
-    def emit(self, type: str, data: Mapping[str, Any], *, name: str = "", step: float | None = None) -> None:
-        """Emit an event of the experiment itself into the default stream."""
+    def emit(
+        self, type: str, data: Mapping[str, Any], *, name: str = "", step: float | None = None, stream: str | None = None
+    ) -> None:
+        """Emit an event of the experiment itself into the run's own stream, or into the one that is given."""
         self.start()
-        _put(self.channel, type, data, name, step)
+        _put(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until what was logged here can be read."""
@@ -160,30 +178,66 @@ class Session:
         warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 
+    def notice(self, signal: str, timeout_s: float) -> None:
+        """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
+        self.is_preempted = True
+        text = f"{signal}: the process is asked to end"
+        self.emit("message", {"level": "warning", "message": text, "extra": {"signal": signal}})
+        self.channel.flush(timeout_s)
+
+    def end_preempted(self, timeout_s: float) -> bool:
+        """End the run as preempted, and wait; whether all is written. Called again, it waits on."""
+        if self._preempted is not None:
+            return self._preempted.drain(timeout_s)
+        if not self.is_started:
+            return True
+        self._preempted = self.channel
+        try:
+            return self._close("preempted", None, timeout_s)
+        finally:
+            self.channel = Unheard(self.channel.run, self.folder)
+
+    def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """End the run as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
+        status = status_of(error)
+        if self.is_preempted and (error is None or isinstance(error, (SystemExit, KeyboardInterrupt))):
+            status, error = "preempted", None
+        self.close(status, error if status != "ok" else None, timeout_s)
+
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
+        if not self._close(status, error, timeout_s) and timeout_s > 0:
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        if not _told_of_signals():
+            preemption.unwatch()
+
+    def _close(self, status: str, error: BaseException | None, timeout_s: float) -> bool:
         with self._lock:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
-                return
+                return True
             self.channel = Closed(channel.run, self._folder)
             if isinstance(channel, Unstarted):
-                return
+                return True
             if timeout_s > 0:
                 self._tell_failures(channel)
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
             _put(channel, ended.TYPE, ended.to_data())
-        if not channel.close(timeout_s) and timeout_s > 0:
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
-        elif timeout_s > 0 and self.parent_run is None:
+        is_complete = channel.close(timeout_s)
+        if is_complete and timeout_s > 0 and self.parent_run is None:
             self._outputs.wait(OUTPUTS_TIMEOUT_S, is_last=True)
             self._outputs.failures()
+        return is_complete
 
     def _tell_failures(self, channel: Channel | None = None) -> None:
         """Log, and warn about, outputs that have stopped."""
         if channel is not None or self.is_started:
             for data in self._outputs.failures():
                 _put(channel or self.channel, "event", data, outputs_.EVENT)
+
+    def _is_told_of_signals(self) -> bool:
+        """Whether signals concern the run: children are ended by their parents, often by SIGTERM."""
+        return self.is_started and (self.parent_run is None or self.rank > 0)
 
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
@@ -200,7 +254,7 @@ class Session:
         # Nobody can log into the run any more. Nothing is waited for: this may be the garbage collector's thread.
         if sys.is_finalizing() or os.getpid() != self._pid:
             return
-        self.close("ok", timeout_s=0)
+        self.end(timeout_s=0)
 
 
 class Unstarted:
@@ -257,16 +311,25 @@ class Closed(Unstarted):
         self.put(cursor, TAIL, 0, b"")
 
 
+class Unheard(Closed):
+    """The channel of a process that a signal is about to kill: what it logs until then is not worth a word."""
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Do nothing."""
+
+
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
     """The run that this process has in an experiment already, unless it has ended: there is one at a time."""
     session = _of_place.get((os.getpid(), os.path.realpath(folder), exp_id))
     return session if session is not None and not session.is_closed else None
 
 
-def _put(channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None) -> None:
+def _put(
+    channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None, cursor: int = 0
+) -> None:
     conversion = Conversion()
     text = dumps(conversion.value(data))
-    channel.put(0, TAIL, 0, head(type, name) + tail(step, {}, text, conversion.nonfinite))
+    channel.put(cursor, TAIL, 0, head(type, name) + tail(step, {}, text, conversion.nonfinite))
 
 
 def described(error: BaseException) -> dict[str, str]:
@@ -315,7 +378,12 @@ def _end_with_process() -> None:
 def _close_all() -> None:
     error = _uncaught()
     for session in list(_live):
-        session.close(status_of(error), error if status_of(error) != "ok" else None)
+        session.end(error)
+
+
+def _told_of_signals() -> list[Session]:
+    """The runs of this process that signals concern."""
+    return [session for session in list(_live) if session._is_told_of_signals()]
 
 
 def _uncaught() -> BaseException | None:
@@ -345,6 +413,7 @@ def _keep_what_ends_a_child() -> None:
 def _after_fork_in_child() -> None:
     _hooked.discard("multiprocessing")
     _ended_a_child.clear()
+    preemption.unwatch()
     for session in list(_live):
         session.after_fork()
 

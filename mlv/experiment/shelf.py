@@ -19,7 +19,7 @@ from mlv.experiment.making import recover_if_needed
 from mlv.experiment.savers import Saver, summary
 from mlv.experiment.session import Session
 from mlv.notices import warn
-from mlv.portfolio import Decision, Kept, Policy, Saved, choose, fold, places_of, told
+from mlv.portfolio import PORTFOLIO_TYPES, Decision, Kept, Policy, Saved, choose, fold, places_of, told
 from mlv.query.one import Events
 from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
 from mlv.store.files import move_new, sync_folder
@@ -33,6 +33,7 @@ _MADE = "checkpoint"
 _FINAL = re.compile(r"\d{6}")
 
 DEFAULT_FOLDER = "models"
+_MEMORY = "portfolio "
 
 
 class Shelf:
@@ -139,7 +140,9 @@ class Shelf:
 
 def shelf_of(session: Session, name: str) -> Shelf:
     """The shelf that this run has in a folder; the first time it is read from the log, and put in order."""
-    key = f"portfolio {name}"
+    if session.is_silent:
+        return Shelf(session.read_from, name, fold(_events(session, session.read_from)).get(name, Kept()))
+    key = _MEMORY + name
     if key not in session.memory:
         session.memory.setdefault(key, _opened(session, name))
     found: Shelf = session.memory[key]
@@ -155,6 +158,12 @@ def shelves_of(session: Session) -> dict[str, Shelf]:
     return {**{name: Shelf(session.read_from, name, kept) for name, kept in there.items()}, **here}
 
 
+def forget_shelves(session: Session) -> None:
+    """Have the shelves read from the log anew, which says something that no save said."""
+    for key in [key for key in session.memory if key.startswith(_MEMORY)]:
+        session.memory.pop(key, None)
+
+
 def _opened(session: Session, name: str) -> Shelf:
     """Read a shelf from the log, and finish or undo what killed processes were doing there."""
     folder = session.folder / name
@@ -162,8 +171,8 @@ def _opened(session: Session, name: str) -> Shelf:
     if unfinished:
         recover_if_needed(session.folder)  # what a killed process said may wait in its ring
     session.drain(_READ_OWN_WRITES_S)
-    found = _events(session, session.folder)
-    events = [event for event in found if isinstance(event.data, Mapping) and event.data.get("folder") == name]
+    found = [event for event in _events(session, session.folder) if isinstance(event.data, Mapping)]
+    events = [event for event in found if event.type != "checkpoint" or event.data.get("folder") == name]
     kept = fold(events).get(name, Kept())
     runs = read_state(session.folder).runs if unfinished else {}
     for private in unfinished:
@@ -199,7 +208,7 @@ def _is_same(made: Path, place: Path) -> bool:
 
 
 def _events(session: Session, folder: Path) -> Events:
-    return Events(folder, "checkpoint", before=lambda: session.drain(_READ_OWN_WRITES_S))
+    return Events(folder, PORTFOLIO_TYPES, before=lambda: session.drain(_READ_OWN_WRITES_S))
 
 
 def _entries(folder: Path) -> list[Path]:

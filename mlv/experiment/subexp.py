@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from mlv.errors import CheckpointMissing, InvalidArgument
 from mlv.experiment import creation, identity
 from mlv.experiment.captures import CAPTURES, make_redactor
 from mlv.experiment.exp import Exp
-from mlv.experiment.making import Making, checked_path
+from mlv.experiment.making import Making, Parts, checked_path
+from mlv.experiment.meeting import together
+from mlv.experiment.ranks import checked_ranks
 from mlv.store import layout
 from mlv.store.blobs import FOLDER, content_of
 
@@ -24,6 +27,7 @@ def init_sub_exp(
     tags: Iterable[str] = (),
     notes: str | None = None,
     outputs: Iterable[Any] = (),
+    ranks: str = "main",
 ) -> Exp:
     """Make `<folder of the checkpoint's experiment>/<kind>/subexp_1` (then `subexp_2` ...) and begin a run in it.
 
@@ -38,6 +42,7 @@ def init_sub_exp(
         tags: As in `Exp`.
         notes: As in `Exp`.
         outputs: As in `Exp`.
+        ranks: As in `Exp`.
 
     Raises:
         CheckpointMissing: There is no such file.
@@ -59,9 +64,22 @@ def init_sub_exp(
         )
     parent = layout.enclosing_experiment(path)
     making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()), outputs)
+    given_ranks = checked_ranks(ranks)
+    savedir = (parent or path.parent) / kind
+    return Exp.of_parts(
+        together(
+            savedir,
+            f"{kind} experiment {name!r}" if name is not None else f"{kind} experiment of {path.name!r}",
+            lambda: _made(making, path, parent, savedir, name),
+            lambda place, rank, run: making.join(place, given_ranks, rank, run),
+        )
+    )
+
+
+def _made(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> Parts:
+    """A new experiment below the one that a checkpoint belongs to."""
     content = content_of(path)
     parent_id = identity.read_meta(parent).id if parent is not None else None
-    savedir = (parent or path.parent) / kind
     folder = creation.numbered_folder(savedir, "subexp") if name is None else creation.make_folder(savedir, name, suffix=True)
     where = os.path.relpath(path, folder)
     reference: dict[str, Any] = {"_mlv": "file", "path": where, "sha256": content.sha256, "size": content.size}
@@ -70,4 +88,4 @@ def init_sub_exp(
     link: dict[str, Any] = {"checkpoint": reference}
     if parent is not None:
         link = {"_mlv": "exp", "id": parent_id, "path": os.path.relpath(parent, folder), **link}
-    return Exp.of_parts(making.make(folder, link))
+    return making.make(folder, link)

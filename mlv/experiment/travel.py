@@ -14,18 +14,20 @@ from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Parts
 from mlv.experiment.muted import logger_of
-from mlv.experiment.session import Session
+from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.silent import Silent
 from mlv.notices import warn
 
 
-def travelled_exp(path: str, exp_id: str, run: str | None) -> Exp:
+def travelled_exp(path: str, exp_id: str, run: str | None, rank: int = 0, is_silent: bool = False) -> Exp:
     """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
     folder = Path(path)
     meta = identity.read_meta(folder)
     edited = identity.check_identity(folder, meta)
     if edited is not None:
         warn(str(edited), MlvWarning)
-    return Exp.of_parts(Parts(folder, meta, _session(folder, exp_id, run), make_redactor((), ()), edited=edited))
+    session = _session(folder, exp_id, run, rank, is_silent)
+    return Exp.of_parts(Parts(folder, meta, session, make_redactor((), ()), edited=edited))
 
 
 def travelled_logger(
@@ -37,6 +39,8 @@ def travelled_logger(
     at: Mapping[str, Any],
     filter: str | None,
     verbosity: int = 0,
+    rank: int = 0,
+    is_silent: bool = False,
 ) -> Logger:
     """A Logger that was pickled; as `travelled_exp`.
 
@@ -46,8 +50,13 @@ def travelled_logger(
     edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
     if edited is not None:
         raise edited
-    return logger_of(_session(Path(path), exp_id, run), stream, name, at, filter, verbosity)
+    return logger_of(_session(Path(path), exp_id, run, rank, is_silent), stream, name, at, filter, verbosity)
 
 
-def _session(folder: Path, exp_id: str, run: str | None) -> Session:
-    return session_for(folder, exp_id, parent_run=run)
+def _session(folder: Path, exp_id: str, run: str | None, rank: int, is_silent: bool) -> Session:
+    there = session_in_this_process(folder, exp_id)
+    if there is not None:
+        return there
+    if is_silent:
+        return Silent(folder, exp_id, rank)
+    return session_for(folder, exp_id, parent_run=run, rank=rank)

@@ -134,6 +134,14 @@ def _run_ended(event: Event, data: Mapping[str, Any]) -> list[Part]:
     return [*said, *([_styled(words.compact(error), "bold red")] if error else [])]
 
 
+def _rewound(_event: Event, data: Mapping[str, Any]) -> list[Part]:
+    runs = words.counted(len(data.get("last") or ()), "run")
+    return [
+        _styled(f"rewound to step {words.compact(data.get('step'))}", "yellow"),
+        _styled(f"what {runs} logged later", "dim"),
+    ]
+
+
 def _seal(event: Event, data: Mapping[str, Any]) -> list[Part]:
     text = f"sealed {words.counted(int(data.get('lines') or 0), 'line')} of run {event.subject}"
     return [_styled(words.printable(text), "dim"), _styled(words.printable(str(data.get("sha256"))[:16]), "dim")]
@@ -147,5 +155,6 @@ _CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Part]]] = {
     "dropped": _dropped,
     "run_started": _run_started,
     "run_ended": _run_ended,
+    "rewound": _rewound,
     "seal": _seal,
 }

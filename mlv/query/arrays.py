@@ -11,6 +11,7 @@ from typing import Any
 from mlv.query import cache
 from mlv.query.columns import wanted_streams
 from mlv.query.packages import package
+from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store import layout
 from mlv.store.streams import Skipped
 
@@ -89,16 +90,19 @@ class Points:
         return lines * self.width if self.first is None else self.first[lines]
 
 
-def read_points(folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None) -> Points:
-    """The lines of an experiment's streams, or of one; those that a cut leaves."""
-    pa = package("pyarrow")
+def read_points(
+    folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None, branches: str = SURVIVING
+) -> Points:
+    """The lines of an experiment's streams, or of one; those that a cut leaves, and no rewind supersedes."""
+    pa, rewinds = package("pyarrow"), rewinds_of(folder, branches, cut)
     streams = wanted_streams(folder, None if stream is None else [stream])
     lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
     for name in streams:
         for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
             if number % 8 == 7:  # what tables took would be kept, while more is made
                 pa.default_memory_pool().release_unused()
-            lines.add(table if cut is None else table.filter(pa.array(_is_before(table, cut))))
+            left = table if cut is None else table.filter(pa.array(_is_before(table, cut)))
+            lines.add(surviving_rows(left, rewinds))
     pa.default_memory_pool().release_unused()
     return lines.points()
 

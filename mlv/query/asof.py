@@ -12,6 +12,7 @@ from mlv.encoding import BadLine, parse_time, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.query.one import Events
+from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.state import State, fold
 
 
@@ -34,7 +35,7 @@ def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None)
 
     Args:
         folder: Of the experiment.
-        step: A number.
+        step: A number; events that a rewind superseded do not end it.
         time: An aware `datetime`, a naive one in local time, or ISO 8601 as in the log.
         seq: A number of the latest run that no other started, or a pair of a run's ID and a number.
 
@@ -46,7 +47,13 @@ def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None)
         raise InvalidArgument(f"as_of needs one of step, time and seq, and got {', '.join(given) or 'none'}", given=given)
     if step is not None:
         most = _checked_step(step)
-        return _before(folder, lambda event: isinstance(event.step, (int, float)) and event.step > most, None)
+        rewinds = rewinds_of(folder)
+
+        def is_later(event: Event) -> bool:
+            is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
+            return isinstance(event.step, (int, float)) and event.step > most and not is_gone
+
+        return _before(folder, is_later, None)
     if time is not None:
         until = _checked_time(time)
         return _before(folder, lambda event: event.time > until, until)
@@ -90,7 +97,7 @@ def _behind(folder: Path, seq: Any) -> Moment:
 
 
 def _latest_run(folder: Path) -> str | None:
-    runs = fold(Events(folder, "run_started")).main_runs
+    runs = fold(Events(folder, "run_started")).deciding_runs
     latest = max(runs, key=lambda run: (run.started, run.id), default=None)
     return latest.id if latest is not None else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,16 @@ import orjson
 
 from mlv.query import cache
 from mlv.query.packages import package
+from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
+from mlv.state import Rewind
 from mlv.store import layout
 from mlv.store.streams import Skipped
 
 
-def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list[Skipped] | None = None) -> Any:
-    """A `pyarrow.Table` of all values of all metrics, of some streams or of all.
+def metrics(
+    folder: Path, streams: Sequence[str] | None = None, *, skipped: list[Skipped] | None = None, branches: str = SURVIVING
+) -> Any:
+    """A `pyarrow.Table` of all values of all metrics that survive, of some streams or of all.
 
     Its columns: `stream`, `run`, `seq`, `time` (microseconds, UTC), `step` (null where there is none, or it is no number),
     `name` (the full name), `value` (NaN and infinities restored; null where it is no number), `text` (the JSON of a value that
@@ -27,11 +31,16 @@ def metrics(folder: Path, streams: Sequence[str] | None = None, *, skipped: list
         MissingExtra: pyarrow is not installed.
     """
     pa = package("pyarrow")
-    parts = []
+    parts, rewinds = [], rewinds_of(folder, branches)
     for stream in wanted_streams(folder, streams):
-        tables = cache.read(folder, stream, [] if skipped is None else skipped)
-        parts += [_exploded(table, layout.logical_stream(stream)) for table in tables if table.num_rows]
+        tables = _left(cache.read(folder, stream, [] if skipped is None else skipped), rewinds)
+        parts += [_exploded(table, layout.logical_stream(stream)) for table in tables]
     return pa.concat_tables(parts) if parts else _empty()
+
+
+def _left(tables: Iterable[Any], rewinds: Sequence[Rewind]) -> Iterator[Any]:
+    """The tables with what survives, where that is anything."""
+    return (table for table in (surviving_rows(table, rewinds) for table in tables) if table.num_rows)
 
 
 def wanted_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:

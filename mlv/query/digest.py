@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -15,8 +15,9 @@ import orjson
 
 from mlv.encoding import restored
 from mlv.query.one import RunView, latest_status, views
+from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.summary import Summary
-from mlv.state import State
+from mlv.state import Rewind, State
 from mlv.store import layout
 from mlv.store.reading import read_state
 from mlv.store.streams import lines_with
@@ -105,7 +106,7 @@ def read_digest(folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = D
         return Digest(folder, id, meta, State(), {})
     if depth < Depth.METRICS:
         return Digest(folder, id, meta, read_state(folder), {})
-    folding = _Folding()
+    folding = _Folding(rewinds_of(folder))
     state = read_state(folder, also=folding.take)
     modes = {name: described.get("mode") for name, described in state.descriptions.items()}
     return Digest(folder, id, meta, state, folding.summaries(modes))
@@ -170,7 +171,8 @@ class _Series:
 class _Folding:
     """Metrics folded line by line."""
 
-    def __init__(self) -> None:
+    def __init__(self, rewinds: Sequence[Rewind] = ()) -> None:
+        self._rewinds = rewinds
         self._writers: dict[tuple[str, str], dict[str, _Series]] = {}
 
     def take(self, stream: str, line: bytes) -> None:
@@ -186,6 +188,8 @@ class _Folding:
         except (ValueError, KeyError, TypeError):
             return
         data, step = event["data"], event.get("step")
+        if self._rewinds and is_superseded(self._rewinds, event["run"], seq, step):
+            return
         if "nonfinite" in event or b'"_mlv' in line:
             data = restored(data, event.get("nonfinite") or {})
         for key, value in data.items():

@@ -89,6 +89,7 @@ _WORD = _Rule(lambda value: isinstance(value, str), "a text")
 _TEXT = _Rule(_is_text, "a text")
 _INTEGER = _Rule(_is_integer, "an integer from 1")
 _OBJECT = _Rule(lambda value: isinstance(value, dict), "an object")
+_NUMBER = _Rule(lambda value: type(value) in (int, float), "a number")
 _DIGEST = _Rule(lambda value: isinstance(value, str) and _SHA256.fullmatch(value) is not None, "a SHA-256")
 
 _LINE = {
@@ -107,6 +108,7 @@ _DATA = {
     "run_ended": {"status": _WORD, "of": _optional(_RUN)},
     "run_paused": {"reason": _optional(_TEXT)},
     "run_resumed": {},
+    "rewound": {"step": _NUMBER, "last": _optional(_OBJECT)},
     "heartbeat": {"of": _RUN},
     "params": {},
     "tags": {"tags": _Rule(_is_texts, "a list of texts")},

@@ -11,6 +11,7 @@ from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
+from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.query.rows import EXACT, from_json_text
 from mlv.store.streams import Skipped
 
@@ -23,6 +24,7 @@ def history(
     stream: str | None = None,
     wide: bool = True,
     cut: Cut | None = None,
+    branches: str = SURVIVING,
     known: dict[str, None] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
@@ -39,7 +41,7 @@ def history(
     package("pandas")
     choice = _choice(pattern, keys)
     skipped: list[Skipped] = []
-    points = read_points(folder, stream, cut, skipped)
+    points = read_points(folder, stream, cut, skipped, checked_branches(branches))
     names: dict[str, None] = {} if known is None else known
     entries = entries_of(points, choice, names)
     if known is None:

@@ -17,6 +17,7 @@ from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.query.one import is_named, latest_status
 from mlv.query.patterns import name_matcher
+from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
 from mlv.store import layout
@@ -150,9 +151,11 @@ class Latest:
 def latest_metrics(folder: Path, within_bytes: int | None = None) -> dict[str, Latest]:
     """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream."""
     found: dict[str, Latest] = {}
+    rewinds = rewinds_of(folder)
     for stream in layout.streams_in(folder):
         for event in _metrics_from_end(folder / layout.stream_file(stream), within_bytes):
-            for key, value in event.data.items() if isinstance(event.data, dict) else ():
+            is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
+            for key, value in event.data.items() if isinstance(event.data, dict) and not is_gone else ():
                 name = f"{event.name}/{key}" if event.name else key
                 if name not in found or found[name].time < event.time:
                     found[name] = Latest(value, event.step, event.time)

@@ -229,7 +229,7 @@ def views(state: State, now: datetime) -> list[RunView]:
 
 def latest_status(state: State, created: str, now: datetime) -> str:
     """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
-    runs = sorted(state.main_runs, key=_by_start)
+    runs = sorted(state.deciding_runs, key=_by_start)
     if runs:
         return runs[-1].status(now, process_is_gone)
     try:

@@ -16,6 +16,7 @@ from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
 from mlv.query.packages import package
+from mlv.query.rewinds import is_superseded
 from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
@@ -286,25 +287,27 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
 
 
 def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per event, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands there.
+    """A row per event, superseded ones too, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands.
 
     Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
     """
     cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
     for digest in digests:
+        rewinds = digest.state.rewinds
         for stream, fields, when in _lines(digest, skipped):
             step = fields.get("step")
             row = (
                 digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
                 float(step) if isinstance(step, (int, float)) else None,
                 *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
+                is_superseded(rewinds, fields["run"], fields["seq"], step),
             )  # fmt: skip
             for values, value in zip(cells.values(), row, strict=True):
                 values.append(value)
     return of_columns(_typed(cells))
 
 
-_EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite")
+_EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite", "superseded")
 
 
 def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
@@ -378,7 +381,13 @@ def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
 def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
     """Columns whose type does not depend on what stands in them."""
     pa = package("pyarrow", "sql")
-    types = {"seq": pa.int64(), "size": pa.int64(), "step": pa.float64(), "time": pa.timestamp("us", tz="UTC")}
+    types = {
+        "seq": pa.int64(),
+        "size": pa.int64(),
+        "step": pa.float64(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "superseded": pa.bool_(),
+    }
     return {name: pa.array(values, types.get(name, pa.string())) for name, values in cells.items()}
 
 

@@ -11,6 +11,7 @@ from mlv.events import Event
 from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
 from mlv.query.points import Choice, Entry, entries_of, plain_step
+from mlv.query.rewinds import SURVIVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +87,14 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
 
 
 def fast_summary(
-    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None
+    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None, branches: str = SURVIVING
 ) -> dict[str, Summary] | None:
     """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
-    points = read_points(folder, None, cut, None)
+    points = read_points(folder, None, cut, None, branches)
     if points.texts is not None or points.step_texts is not None:
         return None
     by_name: dict[str, list[Entry]] = {}

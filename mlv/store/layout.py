@@ -20,18 +20,25 @@ TEMPORARY = ".tmp-"
 DEFAULT_STREAM = "log"
 MERGED = "@merged"
 """End of the names of streams that a merge made beside those that were not its to write."""
+REWOUND = "rewound"
+"""The stream of `rewound` events: who reads others need not look for them there."""
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
 KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
-RESERVED = re.compile(r"(log|files|models|system|console|rank\d+)\Z", re.IGNORECASE)
+RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
 
 
 def stream_file(stream: str) -> str:
     """File name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
     return "log.jsonl" if stream == DEFAULT_STREAM else f"{stream}.log.jsonl"
+
+
+def rank_stream(rank: int) -> str:
+    """The stream of a rank above 0."""
+    return f"rank{rank}"
 
 
 def stream_of(file_name: str) -> str | None:
@@ -165,13 +172,13 @@ def check_label(name: object, what: str) -> str:
     """Accept the name of a kind or of a stream.
 
     Raises:
-        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rank<N>, or holds @).
+        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rewound, rank<N>, or holds @).
     """
     text = check_name(name, what)
     if RESERVED.match(text) or "@" in text or text.startswith("."):
         raise InvalidName(
-            f"{what} {text!r} is reserved: log, files, models, system, console, rank<N>, names with @ and names "
-            f"that begin with a dot are mlv's own; choose another",
+            f"{what} {text!r} is reserved: log, files, models, system, console, rewound, rank<N>, names with @ and "
+            f"names that begin with a dot are mlv's own; choose another",
             name=text,
         )
     return text

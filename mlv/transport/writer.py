@@ -482,7 +482,7 @@ def _hashed(pieces: Iterator[bytes], digest: Any) -> Iterator[bytes]:
 
 def main(folder: str, place: str) -> None:
     """Run as the writer process."""
-    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
-        # It goes when the rings are empty and their processes gone: a batch system's SIGTERM must not cost the last lines.
+    for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
+        # It goes when the rings are empty and their processes gone: what a batch system sends must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
     serve(Path(folder), Path(place))

@@ -98,7 +98,7 @@ class TestEndings:
         assert settled(tmp_path) == "killed"
         assert [event.data.get("i") for event in opened(tmp_path).events("metrics")][1:] == list(range(1000))
 
-    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV])
+    @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP, signal.SIGSEGV])
     def test_killed(self, python, tmp_path, number):
         """What was logged before a signal is there; the run was killed."""
         done = python(BEGIN + f"for i in range(1000): exp.log({{'i': i}})\nos.kill(os.getpid(), {int(number)})\n")

@@ -200,7 +200,9 @@ class TestBadInput:
         assert caught.value.path == str(parent.path / "nope.npz")
         assert not (parent.path / "squeeze").exists()
 
-    @pytest.mark.parametrize("kind", ["log", "files", "models", "system", "console", "rank3", "a/b", "a@b", "", "..", None, 3])
+    @pytest.mark.parametrize(
+        "kind", ["log", "files", "models", "system", "console", "rewound", "rank3", "a/b", "a@b", "", "..", None, 3]
+    )
     def test_kinds(self, checkpoint, parent, kind):
         """A kind that is reserved, or no name, is refused."""
         before = sorted(parent.path.rglob("*"))

@@ -92,6 +92,7 @@ FAILING = """
         mlv.init_sub_exp(exp.best, "squeeze", params={"rate": 0.5}).close()
         mlv.init_sub_exp("checkpoint.bin", "elsewhere", "without_parent").close("preempted")
         mlv.Exp("runs", "quiet", capture=()).close()
+        mlv.Exp.open("runs/everything", rewind_to=2)
         raise RuntimeError("the end of the run")
 
     main()

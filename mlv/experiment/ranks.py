@@ -1,0 +1,104 @@
+"""Where a process stands among those of its launch: its rank, and the key by which all ranks know that they belong together."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mlv.errors import InvalidArgument
+from mlv.store.owners import Owner
+
+_LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
+_VARIABLES = (
+    ("RANK", "WORLD_SIZE"),  # torchrun and whoever does as it does; a worker of `srun torchrun` has SLURM's as well
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("SLURM_PROCID", "SLURM_NTASKS"),
+)
+_NO_RENDEZVOUS = ("", "none")
+"""What `torchrun` gives as the rendezvous ID where nobody chose one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a process in its launch."""
+
+    rank: int = 0
+    variable: str | None = None
+    """The variable that says so; None for a process that was launched alone."""
+    key: str | None = None
+    """The same for all ranks of a launch and for no other launch, as far as that can be told; None where nothing tells."""
+    is_unique: bool = False
+    """Whether no later launch has the same key: else only a run that is going on is believed to be of this one."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the rank that makes experiments."""
+        return self.rank == 0
+
+
+def place_of(environ: Mapping[str, str], here: Owner) -> Place:
+    """The place of a process, after its environment; `here` is the process.
+
+    Raises:
+        InvalidArgument: A rank is no number.
+    """
+    for rank, size in _VARIABLES:
+        if rank in environ and (size in environ or rank != "RANK"):
+            if _number(environ, rank) == 0 and environ.get(size) == "1":
+                return Place()
+            parts, is_unique = _launch(environ, rank, here)
+            key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
+            return Place(_number(environ, rank), rank, key, is_unique)
+    return Place()
+
+
+def this_place() -> Place:
+    """The place of the calling process."""
+    return place_of(os.environ, Owner.current())
+
+
+def checked_ranks(ranks: object) -> str:
+    """Accept which ranks write.
+
+    Raises:
+        InvalidArgument: It is neither `main` nor `all`.
+    """
+    if ranks not in ("main", "all"):
+        raise InvalidArgument(f"ranks={ranks!r:.100}: give 'main' or 'all'", ranks=ranks)
+    return str(ranks)
+
+
+def _number(environ: Mapping[str, str], variable: str) -> int:
+    text = environ[variable]
+    if not text.isdecimal() or not text.isascii():
+        raise InvalidArgument(f"{variable}={text!r:.100} in the environment is no rank: set a number, or unset it", rank=text)
+    return int(text)
+
+
+def _launch(environ: Mapping[str, str], rank: str, here: Owner) -> tuple[Sequence[str], bool]:
+    """What names the launch, and whether it never comes again; nothing where nothing names it."""
+    restart = _found(environ, "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+    if environ.get("MLV_LAUNCH"):
+        return [*_found(environ, "MLV_LAUNCH"), *restart], True
+    job, step = _found(environ, "SLURM_JOB_ID"), _found(environ, "SLURM_STEP_ID")
+    run = [] if environ.get("TORCHELASTIC_RUN_ID", "") in _NO_RENDEZVOUS else _found(environ, "TORCHELASTIC_RUN_ID")
+    master = _found(environ, "MASTER_ADDR", "MASTER_PORT")
+    if rank == "RANK" and (run or len(master) == 2):
+        # One step for each node is a usual way to start torchrun, so that steps differ: the job's number does not.
+        where = [f"{here.machine} {here.boot}"] if _is_loopback(environ.get("MASTER_ADDR", "")) else []
+        return [*job, *run, *master, *where, *(step if where else ()), *restart], False
+    space = _found(environ, "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid") if rank.startswith(("OMPI", "PMI")) else []
+    if space or job:
+        return [*job, *(space or step), *restart], bool(space or step)
+    return ([*master, *restart], False) if len(master) == 2 else ([], False)
+
+
+def _found(environ: Mapping[str, str], *names: str) -> list[str]:
+    return [f"{name}={environ[name]}" for name in names if environ.get(name)]
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith(_LOOPBACK)
