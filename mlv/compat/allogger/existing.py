@@ -1,0 +1,82 @@
+"""What happens to a logdir that is there already."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import mlv
+
+_LOG = re.compile(r"\d+_.+\.log")
+_EVENTS = re.compile(r".+\.h5(\.broken-\d+)?|.*tfevents.*")
+
+
+def settle(logdir: str, policy: str) -> None:
+    """Do what `default_path_exists` says: continue, clear, abort, or ask at the terminal.
+
+    Raises:
+        SystemExit: It says abort.
+        RuntimeError: It says something else; there is nobody to ask; or what is there is not allogger's, or in use.
+    """
+    folder = Path(logdir)
+    if not folder.exists():
+        return
+    answer = (_asked(logdir) if policy == "ask" else policy).lower()
+    if answer in ("a", "abort"):
+        raise SystemExit(1)
+    if answer in ("cl", "clear"):
+        print(f"Clearing loggdir {logdir}")
+        _clear(folder)
+    elif answer not in ("c", "continue", ""):
+        raise RuntimeError("Unrecognized response. Valid responses are 'c', 'cl' or 'a'")
+
+
+def _asked(logdir: str) -> str:
+    try:
+        if sys.stdin.isatty():
+            return input(f"logdir {logdir} already exists [(C)ontinue/(cl)ear/(a)bort: ")
+    except (EOFError, AttributeError, ValueError):  # no stdin, or a closed one
+        pass
+    text = f"logdir {logdir} already exists, and there is no terminal to ask: give default_path_exists='c', 'cl' or 'a'"
+    raise RuntimeError(text)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what allogger wrote into a folder; where there is anything else, nothing."""
+    foreign = _foreign(folder)
+    if foreign is not None:
+        text = f"logdir {folder} is not cleared: {foreign} was not written by allogger. Move it away, or give another logdir"
+        raise RuntimeError(text)
+    for exp in mlv.find(folder):
+        if exp.status == "running":
+            raise RuntimeError(f"logdir {folder} is not cleared: {exp.path} is being written. End that process first")
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _foreign(folder: Path) -> Path | None:
+    """Something in a logdir that allogger does not write; None if there is nothing such. A link leads out of it."""
+    for path in folder.iterdir():
+        if path.is_symlink():
+            return path
+        if not path.is_dir():
+            if not _LOG.fullmatch(path.name):
+                return path
+        elif path.name == "events":
+            found = _foreign_event(path)
+            if found is not None:
+                return found
+        elif not (path / "meta.json").is_file() or not (path / ".mlv").is_dir():
+            found = _foreign(path) if any(path.iterdir()) else path  # the logdir of another scope
+            if found is not None:
+                return found
+    return None
+
+
+def _foreign_event(folder: Path) -> Path | None:
+    for path in folder.rglob("*"):  # groups of scalars have folders of their own
+        if path.is_symlink() or not (path.is_dir() or _EVENTS.fullmatch(path.name)):
+            return path
+    return None

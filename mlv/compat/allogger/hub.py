@@ -1,0 +1,110 @@
+"""What this process, and those that it starts, know of their loggers."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from mlv.compat.allogger.steps import Steps
+
+if TYPE_CHECKING:
+    from mlv.compat.allogger.logger import Logger
+
+_IN_CHILDREN = "mlv.compat.allogger"
+
+
+class Hub:
+    """All loggers by scope, and the counters that they share."""
+
+    def __init__(self) -> None:
+        self.loggers: dict[str, Logger] = {}
+        self.steps = Steps()
+        self.is_enabled = True
+        self.is_begun = False
+        """Whether there is a session: one logger at least was told where to write."""
+        self.lock = threading.RLock()
+
+    def get(self, scope: str, make: Callable[[str], Logger]) -> Logger:
+        """The logger of a scope, made if it is missing."""
+        if scope.split(".")[0] != "root":
+            scope = f"root.{scope}"
+        with self.lock:
+            self.join(make)
+            if scope not in self.loggers:
+                self.loggers[scope] = make(scope)
+            return self.loggers[scope]
+
+    def above(self, scope: str) -> Logger | None:
+        """The nearest logger that there is above a scope; None above the root."""
+        while "." in scope:
+            scope = scope.rpartition(".")[0]
+            if scope in self.loggers:
+                return self.loggers[scope]
+        return None
+
+    def begin(self) -> None:
+        """Let children find the session, however they are started."""
+        self.is_begun = True
+        # Private, but the one thing of multiprocessing's that reaches a child by every start method, and grandchildren.
+        multiprocessing.current_process()._config[_IN_CHILDREN] = _Travel(self)  # type: ignore[attr-defined]
+
+    def join(self, make: Callable[[str], Logger]) -> None:
+        """In a spawned child: go on with the session of the process that started it."""
+        found = None if self.is_begun else multiprocessing.current_process()._config.get(_IN_CHILDREN)  # type: ignore[attr-defined]
+        if not isinstance(found, bytes):
+            return
+        self.begin()
+        self.is_enabled, folder, given = pickle.loads(found)  # noqa: S301 - from the process that started this one
+        self.steps = Steps(folder)
+        for scope, (settings, place) in given.items():
+            self.get(scope, make).restore(settings, place)
+
+    def packed(self) -> bytes:
+        """The session as a spawned child needs it."""
+        self.steps.share()
+        given = {scope: (logger.settings, logger.place) for scope, logger in self.loggers.items()}
+        return pickle.dumps((self.is_enabled, self.steps.folder, given))
+
+    def close(self) -> None:
+        """Close all loggers, the latest first; one that cannot be closed keeps none from it."""
+        with self.lock, ExitStack() as stack:
+            stack.callback(self._end)
+            for logger in self.loggers.values():
+                stack.callback(logger.close)
+
+    def _end(self) -> None:
+        self.is_begun, self.is_enabled = False, True
+        multiprocessing.current_process()._config.pop(_IN_CHILDREN, None)  # type: ignore[attr-defined]
+        self.steps.discard()
+
+
+class _Travel:
+    """A place holder for the session; pickled, on the way to a spawned child, it is what the session is at that moment."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return bytes, (self._hub.packed(),)
+
+
+hub = Hub()
+
+
+def _before_fork() -> None:
+    if hub.is_begun:
+        hub.steps.before_fork()
+
+
+def _after_fork() -> None:
+    if hub.is_begun:
+        hub.steps.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -1,0 +1,311 @@
+"""Loggers in a hierarchy of scopes, and the functions with which a script begins and ends."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import ExitStack
+from multiprocessing import current_process
+from typing import Any
+
+import mlv
+from mlv.compat.allogger import kinds
+from mlv.compat.allogger.existing import settle
+from mlv.compat.allogger.hub import hub
+from mlv.compat.allogger.messages import Console, TextLog, python_logger
+from mlv.compat.allogger.place import Place
+from mlv.compat.allogger.settings import HDFWriter, Messages, Settings, TensorBoardWriter, checked_outputs
+from mlv.compat.allogger.steps import Manager, Steps
+
+_MAIN = "MainProcess"
+
+
+class Logger:
+    """Logs values under keys below its scope; what it was not told, the nearest logger above it was.
+
+    Every value is an event of the experiment in the logdir, whatever filters and outputs say.
+    """
+
+    def __init__(self, scope: str) -> None:
+        """Not called by users: `get_logger` and `get_root` give loggers."""
+        self._scope = scope
+        self.settings = Settings()
+        self.place: Place | None = None
+        self.is_configured = False
+        self.logger = python_logger(scope)
+        self._handlers = ExitStack()
+
+    def configure(
+        self,
+        logdir: str | None = None,
+        default_outputs: list[str] | None = None,
+        hdf_writer_params: dict[str, Any] | None = None,
+        tensorboard_writer_params: dict[str, Any] | None = None,
+        log_only_main_process: bool = False,
+        file_writer_params: dict[str, Any] | None = None,
+        debug: bool = False,
+        default_path_exists: str = "c",
+        basic_logging_params: dict[str, Any] | None = None,
+    ) -> None:
+        """Tell the logger where to write, and what; a logdir that it had is closed.
+
+        Args:
+            logdir: A folder for an experiment, `events/` with the outputs, and the text log.
+            default_outputs: Of `valid_outputs`.
+            hdf_writer_params: `filter`, a regular expression over keys; `min_time_diff_btw_disc_writes`, `precision`.
+            tensorboard_writer_params: `filter`; `use_hdf_hook`, whether HDF5 gets the same; `min_time_diff_btw_disc_writes`.
+            log_only_main_process: Whether values that children log are left out.
+            file_writer_params: Without effect, as in the original.
+            debug: Without effect: what goes wrong is told in any case.
+            default_path_exists: If the logdir is there: `c` continues, `cl` clears it, `a` aborts, `ask` asks.
+            basic_logging_params: `level` of the console; `formatter`, arguments of `logging.Formatter`.
+
+        Raises:
+            ValueError: There is no such output, or a filter is no regular expression.
+            RuntimeError: The logdir may not be cleared, or there is nobody to ask.
+            MissingExtra: An output needs a package that is not installed.
+        """
+        settings = Settings(
+            None if logdir is None else str(logdir),
+            checked_outputs(default_outputs),
+            None if hdf_writer_params is None else HDFWriter(**hdf_writer_params),
+            None if tensorboard_writer_params is None else TensorBoardWriter(**tensorboard_writer_params),
+            log_only_main_process,
+            debug,
+            None if basic_logging_params is None else Messages(**basic_logging_params),
+        )
+        self.close()
+        if self._scope == "root":
+            hub.steps.discard()
+            hub.steps = Steps()
+        self.settings, self.is_configured = settings, True
+        if settings.logdir is not None and hub.is_enabled:
+            settle(settings.logdir, default_path_exists)
+            self.place = Place(settings.logdir, self.default_outputs or (), self._hooked())
+            hub.begin()
+        self._show_messages()
+
+    def restore(self, settings: Settings, place: Place | None) -> None:
+        """In a child: be as the logger of this scope is in the process that started it."""
+        self.settings, self.place, self.is_configured = settings, place, True
+        self._show_messages()
+
+    def close(self) -> None:
+        """End what the logger has in this process: everything is in the files, and no handler stays."""
+        with ExitStack() as stack:
+            stack.callback(self._handlers.pop_all().close)
+            if self.place is not None:
+                stack.callback(self.place.close)
+            self.settings, self.place, self.is_configured = Settings(), None, False
+
+    # What it is.
+
+    @property
+    def scope(self) -> str:
+        """Scope and process, such as `root.main-MainProcess`."""
+        return f"{self._scope}-{current_process().name.replace('-', '')}"
+
+    @property
+    def parent(self) -> Logger:
+        """The nearest logger above; the root is its own."""
+        return hub.above(self._scope) or self
+
+    @property
+    def logdir(self) -> str | None:
+        """The folder, inherited where it has none of its own."""
+        found: str | None = self._told("logdir")
+        return found
+
+    @property
+    def default_outputs(self) -> list[str] | None:
+        """The outputs, inherited where it was told none."""
+        found = self._told("default_outputs")
+        return None if found is None else list(found)
+
+    @property
+    def log_only_main_process(self) -> bool:
+        """Whether values of children are left out."""
+        return bool(self._told("log_only_main_process"))
+
+    @property
+    def debug(self) -> bool:
+        """What it was told."""
+        return bool(self._told("debug"))
+
+    @property
+    def step_per_key(self) -> Steps:
+        """The next step of each `(scope, key)`, of all processes: to read, to save and to set."""
+        return hub.steps
+
+    @step_per_key.setter
+    def step_per_key(self, saved: Any) -> None:
+        known = dict(saved)
+        hub.steps.clear()
+        hub.steps.update(known)
+
+    @property
+    def manager(self) -> Manager:
+        """Makes what `step_per_key` may be set to: `root.manager.dict(saved)`."""
+        return Manager()
+
+    def gen_key(self, key: str | None = None) -> str:
+        """Scope and key, such as `root.main/value`; beside the main process the scope says which it is."""
+        scope = self.scope.removesuffix(f"-{_MAIN}")
+        return f"{scope}/{key}" if key else scope
+
+    # Logging.
+
+    def log(
+        self,
+        data: Any,
+        key: str | None = None,
+        data_type: str | None = None,
+        to_tensorboard: bool | None = None,
+        to_stdout: bool | None = None,
+        to_csv: bool | None = None,
+        to_hdf: bool | None = None,
+    ) -> None:
+        """Log a value as the next step of its key.
+
+        Args:
+            data: A number is a scalar, one axis of numbers a histogram, three are an image (CHW, or HWC), other arrays stay
+                arrays, a text is a text.
+            key: Its name below the scope.
+            data_type: `scalar`, `histogram`, `image`, `scalars` (numbers by name) or `array`, instead.
+            to_tensorboard: Whether it goes to TensorBoard, whatever the default outputs say.
+            to_stdout: Whether it is printed as well.
+            to_csv: There is no such output.
+            to_hdf: Whether it goes to HDF5, whatever the default outputs say.
+
+        Raises:
+            ValueError: There is no key.
+            NotImplementedError: There is no such type, or no such output.
+        """
+        if not hub.is_enabled or (self.log_only_main_process and current_process().name != _MAIN):
+            return
+        if to_csv:
+            raise NotImplementedError("CSV writer not implemented")
+        if key is None:
+            raise ValueError(f"Logging a value of type {type(data).__name__} requires a valid key")
+        if data_type is not None and data_type not in kinds.data_types:
+            raise NotImplementedError(f"There is no type {data_type}: the types are {', '.join(kinds.data_types)}")
+        place = self._place()
+        if place is None:
+            text = f"{self._scope} has no logdir, and nothing is logged: call basic_configure(logdir=...) first"
+            warnings.warn(text, mlv.MlvWarning, stacklevel=2)
+            return
+        step, name = hub.steps.take((self.scope, str(key))), self.gen_key(str(key))
+        kind, value = kinds.inferred(data) if data_type is None else (data_type, data)
+        route = self._route(str(key), to_tensorboard, to_hdf)
+        if to_stdout:
+            print(f"{name} {step}: {data}")
+        if kind == "image":
+            _put_image(place, route, name, value, step)
+        else:
+            kinds.put(place.logger(route), kind, name, value, step)
+
+    def info(self, data: Any, level: int = logging.INFO) -> None:
+        """Log a message: a line of the text log, and of the console from its level on."""
+        if not hub.is_enabled:
+            return
+        self.logger.log(level, "%s", data)
+        place = self._place()
+        if place is not None:
+            log = place.exp.log.sub(self.gen_key())
+            say = next(
+                (say for least, say in ((40, log.error), (30, log.warning), (20, log.info)) if level >= least), log.debug
+            )
+            say(data)
+
+    def _told(self, name: str) -> Any:
+        """What the nearest logger that was told something was told."""
+        logger: Logger | None = self
+        while logger is not None:
+            found = getattr(logger.settings, name)
+            if found is not None and found is not False:
+                return found
+            logger = hub.above(logger._scope)
+        return None
+
+    def _place(self) -> Place | None:
+        """Where it writes; None before anybody has said it."""
+        hub.join(Logger)
+        logger: Logger | None = self
+        while logger is not None:
+            if logger.place is not None:
+                return logger.place
+            logger = hub.above(logger._scope)
+        return None
+
+    def _hooked(self) -> list[str]:
+        writer = self._told("tensorboard") or TensorBoardWriter()
+        return ["hdf"] if "tensorboard" in (self.default_outputs or ()) and writer.use_hdf_hook else []
+
+    def _route(self, key: str, to_tensorboard: bool | None, to_hdf: bool | None) -> frozenset[str]:
+        """The outputs that a value goes to."""
+        outputs = self._told("default_outputs") or ()
+        tensorboard = self._told("tensorboard") or TensorBoardWriter()
+        hdf = self._told("hdf") or HDFWriter()
+        wants_tensorboard = "tensorboard" in outputs if to_tensorboard is None else to_tensorboard
+        wants_hdf = ("hdf" in outputs or (wants_tensorboard and tensorboard.use_hdf_hook)) if to_hdf is None else to_hdf
+        found = []
+        if wants_tensorboard and tensorboard.takes(key):
+            found.append("tensorboard")
+        if wants_hdf and hdf.takes(key):
+            found.append("hdf")
+        return frozenset(found)
+
+    def _show_messages(self) -> None:
+        messages = self._told("messages") or Messages()
+        self.logger.setLevel(logging.DEBUG)
+        self._handlers.callback(self.logger.setLevel, logging.NOTSET)
+        if self._scope == "root":
+            if self.place is not None:
+                self._handlers.callback(TextLog(self.place.text_log, messages).close)
+            return
+        console = Console(self._scope, messages)
+        self.logger.addHandler(console)
+        self._handlers.callback(self.logger.removeHandler, console)
+
+
+def basic_configure(enable: bool = True, *args: Any, **kwargs: Any) -> None:
+    """Tell the root logger where to write, and what: the arguments of `Logger.configure`.
+
+    With `enable=False`, nothing is logged until it is told again, or `close()`.
+    """
+    hub.is_enabled = bool(enable)
+    if not enable:
+        warnings.warn("Logger is globally disabled. Nothing will be logged.", stacklevel=2)
+        hub.begin()
+    get_root().configure(*args, **kwargs)
+
+
+def get_root() -> Logger:
+    """The root of all loggers."""
+    return hub.get("root", Logger)
+
+
+def get_logger(scope: str, *args: Any, **kwargs: Any) -> Logger:
+    """The logger of a scope: `main` and `root.main` are the same.
+
+    It is configured when it is asked for first, with the arguments of `Logger.configure`; later ones are passed over.
+    """
+    with hub.lock:
+        logger = hub.get(scope, Logger)
+        if not logger.is_configured and (logger is not get_root() or args or kwargs):
+            logger.configure(*args, **kwargs)
+        return logger
+
+
+def close() -> None:
+    """Write everything and close all loggers; another `basic_configure` begins another session."""
+    hub.close()
+
+
+def _put_image(place: Place, route: frozenset[str], name: str, value: Any, step: int) -> None:
+    """Log an image as a picture to look at, and for HDF5 as the array that it is; what is no picture is an array."""
+    is_picture = kinds.layout_of(value) is not None
+    if is_picture and (route != {"hdf"}):
+        kinds.put_picture(place.logger(route & {"tensorboard"}), name, value, step)
+    if not is_picture or "hdf" in route:
+        kinds.put(place.logger(route & {"hdf"}, is_image=True), "array", name, value, step)

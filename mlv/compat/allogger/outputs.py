@@ -1,0 +1,171 @@
+"""The files in `<logdir>/events`: projections of the log for TensorBoard and HDF5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import count
+from pathlib import Path
+from typing import Any, ClassVar
+
+import orjson
+
+import mlv
+from mlv.compat.allogger import h5file
+from mlv.projections import Output, TensorBoard
+
+ROUTE = "outputs"
+"""The coordinate of a line that goes to other outputs than most of its experiment: their names, joined by commas."""
+KIND = "kind"
+"""The coordinate of an array that is an image."""
+
+_MOST_BYTES = 64 << 20
+
+
+@dataclass(kw_only=True)
+class EventFiles(TensorBoard):
+    """`events.out.tfevents.*`: scalars, images, histograms and texts under tags such as `root.main/value`."""
+
+    NOTES_IN_EXPERIMENT: ClassVar[bool] = True
+
+    name: str = field(default="allogger-tensorboard", repr=False)
+    hparams: bool = False
+    texts: bool = False
+    by_default: bool = True
+    """Whether lines go here that say nothing about it."""
+
+    def write(self, batch: Any) -> None:
+        """Add the lines that are for TensorBoard."""
+        if not self.by_default or f'"{ROUTE}":'.encode() in batch.lines:
+            batch = replace(batch, lines=b"".join(line for line in batch.lines.splitlines(keepends=True) if self._is_for(line)))
+        super().write(batch)
+
+    def _is_for(self, line: bytes) -> bool:
+        try:
+            at = orjson.loads(line).get("at", {})
+        except ValueError:
+            return False
+        return is_for("tensorboard", at, self.by_default)
+
+
+@dataclass(kw_only=True)
+class H5(Output):
+    """`<experiment>.h5`: datasets `<scalar|image|array>/<scope>/<key>`, a row for each record.
+
+    A row has `step` (int64), `time` and `walltime` (float64: seconds since 1970 in UTC, and since the log began) and `value`
+    (float64, of the shape of what was logged). The scope stands without its `root.`, and `-` becomes `/`, as ALLogger has it.
+    Where a name is taken by another series, by one whose values have another shape, or by a group, `%` follows.
+    """
+
+    NEEDS: ClassVar[tuple[str, ...]] = ("h5py",)
+    EXTRA: ClassVar[str] = "hdf5"
+    NOTES_IN_EXPERIMENT: ClassVar[bool] = True
+
+    name: str = field(default="allogger-hdf", repr=False)
+    by_default: bool = True
+    """Whether lines go here that say nothing about it."""
+
+    def open(self, place: Path, resume: Any) -> None:
+        """Begin anew, or where the last `commit` left off.
+
+        Raises:
+            CannotResume: The file is not as it was left; a broken one was set aside.
+        """
+        known = resume or {"file": "", "exp": "", "began_s": 0.0, "series": []}
+        self._place, self._file, self._exp, self._began_s = place, known["file"], known["exp"], known["began_s"]
+        self._series = {(kind, name, tuple(shape)): (path, rows) for kind, name, shape, path, rows in known["series"]}
+        self._waiting: dict[tuple[str, str, tuple[int, ...]], list[tuple[Any, ...]]] = {}
+        self._waiting_bytes = 0
+        if self._file:
+            h5file.check(place / self._file, dict(self._series.values()))
+
+    def write(self, batch: Any) -> None:
+        """Collect what the lines hold."""
+        for event in batch:
+            if not self._exp and event.type == "run_started":
+                self._exp, self._began_s = event.data["exp"], event.time.timestamp()
+                self._file = _free_name(self._place, batch.folder.name, self._exp)
+            if is_for("hdf", event.at, self.by_default):
+                for kind, name, value in _values(event, batch.folder):
+                    self._collect(event, kind, name, value)
+        if self._waiting_bytes > _MOST_BYTES:
+            self._write_out()
+
+    def commit(self) -> dict[str, Any]:
+        """Write what was collected."""
+        self._write_out()
+        series = [[*which, *where] for which, where in self._series.items()]
+        return {"file": self._file, "exp": self._exp, "began_s": self._began_s, "series": series}
+
+    def close(self) -> None:
+        """Nothing is held: the file is open only while it is written."""
+
+    def discard(self, place: Path, resume: Any) -> None:
+        """Remove the file."""
+        if resume["file"]:
+            (place / resume["file"]).unlink(missing_ok=True)
+
+    def _collect(self, event: mlv.Event, kind: str, name: str, value: Any) -> None:
+        time_s = event.time.timestamp()
+        which = (kind, name, tuple(getattr(value, "shape", ())))
+        self._waiting.setdefault(which, []).append((event.step or 0, time_s, time_s - self._began_s, value))
+        self._waiting_bytes += getattr(value, "nbytes", 32)
+
+    def _write_out(self) -> None:
+        if self._waiting:
+            h5file.change(self._place / self._file, self._append)
+            self._waiting, self._waiting_bytes = {}, 0
+
+    def _append(self, file: Any) -> None:
+        file.attrs[h5file.EXPERIMENT] = self._exp
+        for which, rows in self._waiting.items():
+            path, before = self._series.get(which) or ("", 0)
+            path = h5file.append(file, path or f"{which[0]}/{_path_of(which[1])}", before, rows, which[2])
+            self._series[which] = path, before + len(rows)
+
+
+def is_for(output: str, at: Mapping[str, Any], by_default: bool) -> bool:
+    """Whether a line with these coordinates goes to an output."""
+    route = at.get(ROUTE)
+    return by_default if route is None else output in str(route).split(",")
+
+
+def _values(event: mlv.Event, folder: Path) -> Iterator[tuple[str, str, Any]]:
+    """Kind, full name and value of what has a place in HDF5."""
+    if event.type == "metrics" and isinstance(event.data, Mapping):
+        prefix = f"{event.name}/" if event.name else ""
+        for key, value in event.data.items():
+            if isinstance(value, (int, float)):
+                yield "scalar", prefix + key, _float(value)
+    elif event.type == "array":
+        with suppress(Exception):  # its file is gone, or of a dtype that HDF5 lacks
+            import numpy
+
+            value = numpy.load(folder / event.data["file"]["path"], allow_pickle=False).astype(
+                numpy.float64, casting="same_kind"
+            )
+            yield "image" if event.at.get(KIND) == "image" else "array", event.name, value
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def _path_of(name: str) -> str:
+    """Groups and dataset of a series. HDF5 takes an empty part and `.` for no part at all."""
+    parts = name.removeprefix("root.").replace("-", "/").replace("\0", "%00").encode("utf-8", "backslashreplace").decode()
+    return "/".join({"": "%", ".": "%2E"}.get(part, part) for part in parts.split("/"))
+
+
+def _free_name(place: Path, name: str, exp: str) -> str:
+    """A file for an experiment: one that it left there is removed, those of others stay."""
+    for number in count():
+        path = place / (f"{name}_{number}.h5" if number else f"{name}.h5")
+        if not path.exists() or h5file.experiment_of(path) in (exp, None):
+            path.unlink(missing_ok=True)
+            return path.name
+    raise AssertionError("count() does not end")

@@ -1,0 +1,71 @@
+"""The experiment of one logdir, and the files beside it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from socket import gethostname
+from time import time
+from typing import Any
+
+import mlv
+from mlv.compat.allogger.outputs import H5, KIND, ROUTE, EventFiles
+
+NOWHERE = "none"
+"""The route of what goes to no output: only the log has it."""
+
+
+class Place:
+    """A logdir in use: the experiment `<logdir>/<time>_<host>`, and its outputs in `<logdir>/events`.
+
+    Making the folder of the experiment gives a name that nobody else gets: the other files are called so, too. A Place
+    travels to spawned children, which log into the same experiment.
+    """
+
+    def __init__(self, logdir: str, wanted: Iterable[str], hooked: Iterable[str]) -> None:
+        """Begin the experiment.
+
+        Args:
+            logdir: Its folder.
+            wanted: Outputs that were asked for.
+            hooked: Outputs that follow from these.
+
+        Raises:
+            MissingExtra: An output that was asked for needs a package that is not installed.
+        """
+        self.route = frozenset((*wanted, *hooked))
+        outputs = list(_outputs(Path(logdir, "events"), frozenset(wanted), self.route))
+        self.exp = mlv.Exp(logdir, f"{int(time())}_{gethostname()}", outputs=outputs)
+        os.makedirs(Path(logdir, "events"), exist_ok=True)
+        self.text_log = os.path.abspath(Path(logdir, f"{self.exp.name}.log"))
+        self._loggers: dict[tuple[frozenset[str], bool], mlv.Logger] = {}
+
+    def logger(self, route: frozenset[str], *, is_image: bool = False) -> mlv.Logger:
+        """The Logger whose lines go to certain outputs; most lines need not say so."""
+        found = self._loggers.get((route, is_image))
+        if found is None:
+            at: dict[str, Any] = {} if route == self.route else {ROUTE: ",".join(sorted(route)) or NOWHERE}
+            found = self.exp.log.at(**at, **({KIND: "image"} if is_image else {}))
+            self._loggers[route, is_image] = found
+        return found
+
+    def close(self) -> None:
+        """End the run of this process in the experiment; the process that began it waits for the outputs."""
+        self.exp.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loggers": {}}
+
+
+def _outputs(events: Path, wanted: frozenset[str], route: frozenset[str]) -> Iterator[Any]:
+    """Both outputs: any call may ask for either. One that is not installed matters only where it is wanted."""
+    for name, kind in (("tensorboard", EventFiles), ("hdf", H5)):
+        try:
+            yield kind(path=events.absolute(), by_default=name in route)
+        except mlv.MissingExtra as error:
+            if name in wanted:
+                raise
+            if name in route:
+                warnings.warn(f"{error}: what is logged to TensorBoard is not in HDF5 as well", mlv.MlvWarning, stacklevel=2)
