@@ -20,7 +20,7 @@ FLOORS = [
     {"mlv.media"},
     {"mlv.transport"},
     {"mlv.query"},
-    {"mlv.experiment"},
+    {"mlv.experiment", "mlv.hdf"},
     {"mlv", "mlv.projections"},
     {"mlv.integrations", "mlv.compat"},
     {"mlv.web"},

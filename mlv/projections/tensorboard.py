@@ -19,7 +19,7 @@ from mlv.experiment.identity import read_meta
 from mlv.projections.batch import Lines
 from mlv.projections.hparams import Session
 from mlv.projections.output import Output
-from mlv.projections.points import Points, microseconds, points_and_events
+from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, first_record, remove_own
 from mlv.projections.tfrecords import framed
@@ -247,16 +247,6 @@ class TensorBoard(Output):
             temporary.write_bytes(content)
             os.replace(temporary, path)
             self._said = content
-
-
-def whole_step(step: Any) -> int | None:
-    """The step as TensorBoard counts; None where there is none that it could count with."""
-    if type(step) is int:
-        return step
-    if isinstance(step, float):
-        return math.floor(step) if abs(step) < 2**63 else None
-    values = list(step.values()) if isinstance(step, Mapping) else step
-    return whole_step(values[0]) if isinstance(values, list) and len(values) == 1 else None
 
 
 def _step(step: int) -> bytes:
