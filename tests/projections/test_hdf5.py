@@ -96,7 +96,7 @@ def test_names_are_kept_apart(exp):
         "..",
         "/",
         "//",
-        "",
+       
         "%",
         "a%",
         "%2E",
