@@ -96,7 +96,6 @@ def test_names_are_kept_apart(exp):
         "..",
         "/",
         "//",
-       
         "%",
         "a%",
         "%2E",
