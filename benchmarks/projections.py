@@ -73,7 +73,7 @@ def _hdf5(exp: Exp, place: Path, lines: int, repetitions: int) -> Figure:
     spent = in_turn(by_hand, mlv, repetitions)
     check_count(sum(len(hdf.read_from_key(place / "output", name)) for name in _NAMES), 3 * lines)
     what = f"{3 * lines:,} scalars of a log to HDF5 (reference: orjson to columns, each written whole by h5py)"
-    return _figure(what, spent, 2.0)
+    return _figure(what, spent, 0.5)
 
 
 def _written_by_hand(log: Path, path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mlv.projections.blocks import NotPlain, numbers_in
 from mlv.projections.points import Points, whole_step
 
 _NUMBERS = {int, float, bool}
@@ -29,6 +30,7 @@ class Columns:
         """Begin; `counts` says how many points each series has had before."""
         self._counts = dict(counts)
         self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._ready: dict[str, list[_Part]] = {}
         self.lines = 0
         """How many were added since the columns were taken."""
 
@@ -45,9 +47,20 @@ class Columns:
         shape.rows.append(tuple(data.values()))
         self.lines += 1
 
+    def add_lines(self, lines: bytes) -> bool:
+        """Take whole lines at once; False, and nothing taken, where they have to be read one by one."""
+        try:
+            count, found = numbers_in(lines)
+        except NotPlain:
+            return False
+        for name, places, *arrays in found:
+            self._ready.setdefault(name, []).append(_Part(places + self.lines, *arrays))
+        self.lines += count
+        return True
+
     def take(self) -> Iterator[Column]:
         """The columns of what was added since the last time, in the order in which their names came first."""
-        parts: dict[str, list[_Part]] = {}
+        parts, self._ready = self._ready, {}
         for shape in self._shapes.values():
             for name, part in shape.parts():
                 parts.setdefault(name, []).append(part)

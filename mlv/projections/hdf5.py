@@ -97,11 +97,12 @@ class HDF5(Output):
         """Collect what the lines hold."""
         self._exp = self._exp or layout.exp_id(batch.folder)
         columns = self._columns_of(batch.file)
-        for found in points_and_events(batch):
-            if type(found) is Points:
-                columns.add(found)
-            elif isinstance(found, Event):
-                self._collect(batch, found)
+        if not (batch.selection.takes_all and columns.add_lines(batch.lines)):
+            for found in points_and_events(batch):
+                if type(found) is Points:
+                    columns.add(found)
+                elif isinstance(found, Event):
+                    self._collect(batch, found)
         if columns.lines > _MOST_LINES:
             self._write_out()
 
