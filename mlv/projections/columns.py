@@ -59,13 +59,13 @@ class Columns:
         return True
 
     def take(self) -> Iterator[Column]:
-        """The columns of what was added since the last time, in the order in which their names came first."""
+        """The columns of what was added since the last time, in the order in which their names came, those of a line sorted."""
         parts, self._ready = self._ready, {}
         for shape in self._shapes.values():
             for name, part in shape.parts():
                 parts.setdefault(name, []).append(part)
         self._shapes, self.lines = {}, 0
-        for name in sorted(parts, key=lambda name: min(part.places[0] for part in parts[name])):
+        for name in sorted(parts, key=lambda name: (min(part.places[0] for part in parts[name]), name)):
             yield self._column(name, parts[name])
 
     def _column(self, name: str, parts: list[_Part]) -> Column:
