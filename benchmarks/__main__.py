@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, many, media, portfolio, rates, reading, starting, writer
+from benchmarks import attach, calls, many, media, portfolio, projections, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -35,6 +35,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "ls": many.listing,
     "aggregate": many.pooling,
     "follow": many.following,
+    "projections": projections.projections,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600

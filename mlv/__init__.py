@@ -64,8 +64,12 @@ _LATER = {
 }
 """What is imported when it is first used: `import mlv` stays light."""
 
+_MODULES = ("hdf", "projections")
+
 
 def __getattr__(name: str) -> _Any:
+    if name in _MODULES:
+        return _import_module(f"mlv.{name}")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found = getattr(_import_module(_LATER[name]), name)

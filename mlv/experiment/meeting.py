@@ -20,6 +20,7 @@ from typing import Any
 
 import orjson
 
+from mlv import settings
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
 from mlv.experiment.making import Parts
 from mlv.experiment.ranks import Place, this_place

@@ -5,6 +5,8 @@
 
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from time import monotonic as _monotonic
+from time import sleep as _sleep
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
@@ -13,6 +15,7 @@ if _TYPE_CHECKING:
     from mlv.projections.appending import set_aside as set_aside
     from mlv.projections.console import Console as Console
     from mlv.projections.csv import CSV as CSV
+    from mlv.projections.hdf5 import HDF5 as HDF5
     from mlv.projections.output import Output as Output
     from mlv.projections.parquet import Parquet as Parquet
     from mlv.projections.tensorboard import TensorBoard as TensorBoard
@@ -40,6 +43,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
+_KEPT_S = 30.0
+_POLL_S = 0.05
+
+
 def replay(exp: _Any, output: _Any) -> _Path:
     """Bring an output of an experiment up to what its log holds, in this process; a name, or an object with options.
 
@@ -53,14 +60,19 @@ def replay(exp: _Any, output: _Any) -> _Path:
     """
     from mlv.errors import InvalidArgument
     from mlv.experiment.outputs import checked_outputs
-    from mlv.projections.replaying import Replay, place_of
+    from mlv.projections.replaying import Replay, is_up_to_date, place_of
 
     folder = _Path(getattr(exp, "path", exp)).absolute()
     [projection] = checked_outputs([output])
     work = Replay(folder, projection)
     try:
-        if not work.begin():
-            raise InvalidArgument(f"the output {projection.name!r} of {folder} is kept by a running process", output=output)
+        deadline = _monotonic() + _KEPT_S
+        while not work.begin():
+            if is_up_to_date(folder, projection):
+                return place_of(folder, projection)  # by the process that keeps it
+            if _monotonic() > deadline:
+                raise InvalidArgument(f"the output {projection.name!r} of {folder} is kept by a running process", output=output)
+            _sleep(_POLL_S)
         work.catch_up()
         work.commit()
     finally:

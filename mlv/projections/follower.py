@@ -15,6 +15,7 @@ from mlv.protocols import Projection
 from mlv.store.owners import Owner, process_is_gone
 from mlv.store.reading import read_state
 from mlv.transport import spool
+from mlv.transport.header import look
 from mlv.transport.writer import is_unattended
 
 _POLL_S = 0.05
@@ -78,12 +79,16 @@ class _Ending:
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
-        places = spool.find(self._folder, Owner.current())
-        if not self._is_over([ring for place in places for ring in spool.rings_in(place)]):
+        rings = [ring for place in spool.find(self._folder, Owner.current()) for ring in spool.rings_in(place)]
+        if not self._is_over(rings):
             return False
         self._over_since = self._over_since or monotonic()
         # Children may go on for a while; what a writer that died has left comes with the next run.
-        return not any(map(spool.rings_in, places)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
+        return not any(map(self._is_of_child, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
+
+    def _is_of_child(self, ring: Path) -> bool:
+        header = look(ring)
+        return header is not None and header.info.get("parent_run") == self._order.run and header.is_attended
 
     def _is_over(self, rings: list[Path]) -> bool:
         mine = [ring for ring in rings if ring.stem == self._order.run]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from io import BytesIO
@@ -53,6 +54,19 @@ def points_and_events(batch: Lines) -> Iterator[Points | Event]:
 def microseconds(moment: datetime) -> int:
     """Microseconds since the beginning of 1970."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def whole_step(step: Any) -> int | None:
+    """The step as an integer of 64 bits, which is all that other forms of the log have room for; None if it has none.
+
+    A fraction is rounded down; a list or mapping with one number counts as that number.
+    """
+    if type(step) is int:
+        return step if -(2**63) <= step < 2**63 else None
+    if isinstance(step, float):
+        return whole_step(math.floor(step)) if math.isfinite(step) else None
+    values = list(step.values()) if isinstance(step, Mapping) else step
+    return whole_step(values[0]) if isinstance(values, list) and len(values) == 1 else None
 
 
 def _points(event: Event) -> Points | None:

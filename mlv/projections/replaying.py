@@ -139,6 +139,13 @@ class Replay:
         self.commit()
 
 
+def is_up_to_date(folder: Path, projection: Projection) -> bool:
+    """Whether an output holds all that is in the log now, and was made with these options."""
+    known = position_.read(position_path(folder, projection))
+    sizes = {file: os.path.getsize(folder / layout.stream_file(file)) for file in layout.streams_in(folder)}
+    return known is not None and known.made_by == made_by(projection) and known.failed is None and known.has_all_of(sizes)
+
+
 def is_kept(folder: Path, projection: Projection) -> bool:
     """Whether some process keeps the output at this moment."""
     try:

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from struct import Struct, error
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any, ClassVar
 
 from mlv.encoding import text_only
@@ -19,7 +20,7 @@ from mlv.experiment.identity import read_meta
 from mlv.projections.batch import Lines
 from mlv.projections.hparams import Session
 from mlv.projections.output import Output
-from mlv.projections.points import Points, microseconds, points_and_events
+from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, first_record, remove_own
 from mlv.projections.tfrecords import framed
@@ -77,7 +78,7 @@ class TensorBoard(Output):
         self._place, self._exp, self._created_s = place, known["exp"], known["created_s"]
         self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], Series]] = {}
-        self._kinds: dict[tuple[str, str], str] = {}
+        self._kinds: dict[tuple[str, str, str], str] = {}
         self._session = Session(**known["session"]) if known["session"] else None
         self._said = b""
         try:
@@ -153,7 +154,7 @@ class TensorBoard(Output):
                 series = known.get(("scalar", name)) or self._series(stream, "scalar", name)
                 try:
                     packed = _VALUE.pack(value)
-                except (OverflowError, error):
+                except (OverflowError, StructError):  # the latter for integers that are none of the floats
                     packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
                 series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
                 series.count += 1
@@ -210,14 +211,14 @@ class TensorBoard(Output):
         known = self._streams.setdefault(stream, {})
         if (kind, name) not in known:
             path = self.file_of(stream, name)
-            tag = self._free_tag(os.path.dirname(path), kind, text_only(name))
+            tag = self._free_tag(stream, os.path.dirname(path), kind, text_only(name))
             known[kind, name] = Series(kind, name, self._file(path), tag, _scalar_head(tag))
         return known[kind, name]
 
-    def _free_tag(self, folder: str, kind: str, name: str) -> str:
-        """The tag, which has only one kind in a folder: TensorBoard shows no other."""
+    def _free_tag(self, stream: str, folder: str, kind: str, name: str) -> str:
+        """The tag, which has only one kind in what a stream writes to a folder: TensorBoard shows no other."""
         tag = self.tag_of(name) + (_SUMMARY_TEXT if kind == "text" else "")
-        while self._kinds.setdefault((folder, tag), kind) != kind:
+        while self._kinds.setdefault((stream, folder, tag), kind) != kind:
             tag = f"{tag}/{kind}"
         return tag
 
@@ -249,16 +250,6 @@ class TensorBoard(Output):
             temporary.write_bytes(content)
             os.replace(temporary, path)
             self._said = content
-
-
-def whole_step(step: Any) -> int | None:
-    """The step as TensorBoard counts; None where there is none that it could count with."""
-    if type(step) is int:
-        return step
-    if isinstance(step, float):
-        return math.floor(step) if abs(step) < 2**63 else None
-    values = list(step.values()) if isinstance(step, Mapping) else step
-    return whole_step(values[0]) if isinstance(values, list) and len(values) == 1 else None
 
 
 def _step(step: int) -> bytes:

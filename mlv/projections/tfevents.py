@@ -16,7 +16,7 @@ _SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
 _MLV = "mlv "
 _FILE_VERSION = "brain.Event:2"
 _LOOK = 256
-_DEEPEST = 3
+_LEVELS = 3
 
 
 class EventFile:
@@ -31,7 +31,7 @@ class EventFile:
         self.path = path
         self._waiting: list[bytes] = []
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
         except FileNotFoundError:
             raise CannotResume(f"{path} is gone", path=str(path)) from None
         if os.fstat(self._fd).st_size < size:
@@ -96,9 +96,12 @@ def remove_own(place: Path, exp_id: str, keep: set[Path]) -> None:
             path.unlink()
 
 
-def _event_files(place: Path) -> Iterator[Path]:
-    for depth in range(_DEEPEST):
-        yield from sorted(place.glob("*/" * depth + "*tfevents*"))
+def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:
+    """Event files at or below a folder, but for those of other outputs, which have folders of their own."""
+    yield from sorted(folder.glob("*tfevents*"))
+    for inner in sorted(folder.iterdir()) if levels > 1 else ():
+        if inner.is_dir() and not any(inner.glob(".mlv-*.json")):
+            yield from _event_files(inner, levels - 1)
 
 
 def _is_of(path: Path, exp_id: str) -> bool:

@@ -272,6 +272,8 @@ def test_resume_takes_back_what_was_not_committed(exp, tmp_path, kept):
     exp.close()
     whole = b"".join(line("r1", seq, "metrics", data={"a": seq, "text": "t"}) for seq in range(1, 200))
     middle = whole.find(b"\n", 9000) + 1
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
     output = TensorBoard()
     output.open(tmp_path / "one", None)
     output.write(Lines(exp.path, "log", 0, whole[:middle], selection()))
@@ -323,6 +325,18 @@ def test_files_of_others_stay(exp):
 
     assert theirs.read_bytes() == b"theirs"
     assert len(list(theirs.parent.glob("*.mlv"))) == 1
+
+
+def test_output_below_another_stays(exp, tmp_path):
+    """An output that begins anew leaves those of other experiments alone, also in folders below its own."""
+    with Exp(tmp_path, "other", capture=()) as other:
+        other.log({"x": 2}, step=0)
+    inner = replay(other, TensorBoard(path=tmp_path / "tb" / "other"))
+    exp.log({"x": 1}, step=0)
+
+    outer = shown(exp, path=tmp_path / "tb")
+
+    assert (points(outer, "x"), points(inner, "x")) == ([(0, 1.0)], [(0, 2.0)])
 
 
 @settings(max_examples=60, deadline=None)

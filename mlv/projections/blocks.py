@@ -1,0 +1,97 @@
+"""Many lines of metrics parsed at once, by pyarrow where it is installed: what is not plain is left to the slow way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mlv.encoding import TAG
+from mlv.media.extras import is_installed
+
+_LEAST_BYTES = 1 << 16
+_ODD = (b'"' + TAG.encode(), b'"nonfinite"')
+
+
+class NotPlain(ValueError):
+    """Lines that have to be read one by one."""
+
+
+def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
+    """How many lines there are; and for each metric its full name, and arrays of one length: places of the lines, steps,
+    which steps there are, times in microseconds, values.
+
+    Raises:
+        NotPlain: They are few, pyarrow is missing, or something in them needs a closer look.
+    """
+    if len(lines) < _LEAST_BYTES or any(odd in lines for odd in _ODD) or not is_installed("pyarrow"):
+        raise NotPlain
+    table, count = _table(lines), _count_of_objects(lines)
+    if table.num_rows != count or any(table[name].null_count for name in ("run", "seq", "time", "type", "data")):
+        raise NotPlain
+    if table["type"].unique().to_pylist() != ["metrics"]:
+        raise NotPlain
+    return count, list(_numbers(table))
+
+
+def _table(lines: bytes) -> Any:
+    import pyarrow as pa
+    from pyarrow import json as pj
+
+    known = pa.schema([
+        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")), ("type", pa.string()),
+        ("name", pa.string()), ("step", pa.int64()),
+    ])  # fmt: skip
+    try:
+        if not lines.isascii():
+            lines.decode()
+        table = pj.read_json(
+            pa.BufferReader(lines),
+            read_options=pj.ReadOptions(block_size=len(lines) + 1, use_threads=False),
+            parse_options=pj.ParseOptions(explicit_schema=known),
+        )
+    except (pa.ArrowException, UnicodeDecodeError):
+        raise NotPlain from None
+    if "data" not in table.column_names or not pa.types.is_struct(table["data"].type):
+        raise NotPlain
+    return table.combine_chunks()
+
+
+def _count_of_objects(lines: bytes) -> int:
+    """The number of lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one."""
+    count = lines.count(b"\n")
+    if not lines.startswith(b"{") or not lines.endswith(b"}\n") or lines.count(b"}\n{") != count - 1:
+        raise NotPlain
+    return count
+
+
+def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
+    import numpy
+
+    has_step = table["step"].is_valid().to_numpy()
+    steps = table["step"].fill_null(0).to_numpy()
+    times_us = table["time"].cast("int64").to_numpy()
+    names = table["name"].fill_null("").to_numpy()
+    data = table["data"].combine_chunks()
+    data = data.chunk(0) if hasattr(data, "chunk") else data
+    for prefix in dict.fromkeys(names):
+        of_prefix = names == prefix
+        for place, field in enumerate(data.type):
+            values = _floats(data.field(place))
+            if values is not None:
+                there = numpy.flatnonzero(of_prefix & ~numpy.isnan(values))
+                if len(there):
+                    name = f"{prefix}/{field.name}" if prefix else field.name
+                    yield name, there, steps[there], has_step[there], times_us[there], values[there]
+
+
+def _floats(column: Any) -> Any:
+    """Values as floats, NaN where there is none, which JSON itself cannot say; None where they are no numbers."""
+    import numpy
+    import pyarrow as pa
+
+    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type) or pa.types.is_boolean(column.type)):
+        return None
+    values = numpy.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), numpy.float64)
+    if numpy.isinf(values).any():
+        raise NotPlain
+    return values

@@ -1,0 +1,151 @@
+"""Points of many lines as columns of numpy, one set for each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from mlv.projections.blocks import NotPlain, numbers_in
+from mlv.projections.points import Points, whole_step
+
+_NUMBERS = {int, float, bool}
+
+
+class Column(NamedTuple):
+    """The points of one metric, in the order of the lines: three arrays of one length."""
+
+    name: str
+    steps: Any
+    """Integers of 64 bits; where there is none that fits, the position in the series."""
+    times_s: Any
+    values: Any
+    """Floats of 64 bits: what is beyond their range is infinite."""
+
+
+class Columns:
+    """Collects the points of one stream. Values that are no numbers are left out."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        """Begin; `counts` says how many points each series has had before."""
+        self._counts = dict(counts)
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
+        self._ready: dict[str, list[_Part]] = {}
+        self.lines = 0
+        """How many were added since the columns were taken."""
+
+    def add(self, points: Points) -> None:
+        """Take what one line holds."""
+        data = points.data
+        key = (points.prefix, *data)
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = _Shape([points.prefix + name for name in data])
+        shape.places.append(self.lines)
+        shape.steps.append(points.step)
+        shape.times_us.append(points.time_us)
+        shape.rows.append(tuple(data.values()))
+        self.lines += 1
+
+    def add_lines(self, lines: bytes) -> bool:
+        """Take whole lines at once; False, and nothing taken, where they have to be read one by one."""
+        try:
+            count, found = numbers_in(lines)
+        except NotPlain:
+            return False
+        for name, places, *arrays in found:
+            self._ready.setdefault(name, []).append(_Part(places + self.lines, *arrays))
+        self.lines += count
+        return True
+
+    def take(self) -> Iterator[Column]:
+        """The columns of what was added since the last time, in the order in which their names came, those of a line sorted."""
+        parts, self._ready = self._ready, {}
+        for shape in self._shapes.values():
+            for name, part in shape.parts():
+                parts.setdefault(name, []).append(part)
+        self._shapes, self.lines = {}, 0
+        for name in sorted(parts, key=lambda name: (min(part.places[0] for part in parts[name]), name)):
+            yield self._column(name, parts[name])
+
+    def _column(self, name: str, parts: list[_Part]) -> Column:
+        import numpy
+
+        whole = parts[0]
+        if len(parts) > 1:  # lines with other names beside it came in between
+            whole = _Part(*(numpy.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+            order = numpy.argsort(whole.places)
+            whole = _Part(*(array[order] for array in whole))
+        before, count = self._counts.get(name, 0), len(whole.places)
+        self._counts[name] = before + count
+        steps = numpy.where(whole.has_step, whole.steps, numpy.arange(before, before + count))
+        return Column(name, steps, whole.times_us / 1e6, whole.values)
+
+
+class _Part(NamedTuple):
+    """Arrays of one length: some of the points of a metric."""
+
+    places: Any
+    """Places of their lines among all."""
+    steps: Any
+    has_step: Any
+    times_us: Any
+    values: Any
+
+
+@dataclass(slots=True)
+class _Shape:
+    """Lines with the same names in the same order: nearly all lines of a script are of a few shapes."""
+
+    names: list[str]
+    places: list[int] = field(default_factory=list)
+    steps: list[Any] = field(default_factory=list)
+    times_us: list[int] = field(default_factory=list)
+    rows: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def parts(self) -> Iterator[tuple[str, _Part]]:
+        """By name the points that are numbers."""
+        import numpy
+
+        places, times_us = numpy.array(self.places), numpy.array(self.times_us, numpy.int64)
+        steps, has_step = _steps(self.steps)
+        for name, values in zip(self.names, zip(*self.rows, strict=True), strict=True):
+            found, is_number = _values(values)
+            if is_number is None:
+                yield name, _Part(places, steps, has_step, times_us, found)
+            elif is_number.any():
+                yield name, _Part(*(array[is_number] for array in (places, steps, has_step, times_us, found)))
+
+
+def _steps(steps: Sequence[Any]) -> tuple[Any, Any]:
+    """Steps as integers, and which of them there are."""
+    import numpy
+
+    found = steps if set(map(type, steps)) == {int} else list(map(whole_step, steps))
+    try:
+        return numpy.array(found, numpy.int64), numpy.ones(len(found), bool)
+    except (TypeError, OverflowError):
+        found = list(map(whole_step, found))
+    return numpy.array([step or 0 for step in found], numpy.int64), numpy.array([step is not None for step in found])
+
+
+def _values(values: Sequence[Any]) -> tuple[Any, Any]:
+    """Values as floats, and which of them are numbers; None where all are."""
+    import numpy
+
+    if set(map(type, values)) <= _NUMBERS:
+        try:
+            return numpy.array(values, numpy.float64), None
+        except OverflowError:
+            pass
+    found = [_number(value) for value in values]
+    return numpy.array([value or 0.0 for value in found]), numpy.array([value is not None for value in found])
+
+
+def _number(value: Any) -> float | None:
+    if type(value) not in _NUMBERS:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")

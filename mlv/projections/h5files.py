@@ -1,0 +1,186 @@
+"""HDF5 files that are changed such that a kill never leaves a broken one unnoticed, and others can read them meanwhile."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from errno import EAGAIN
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, NoReturn
+
+from mlv.errors import CannotResume, FileUnusable
+from mlv.store.files import move_new
+from mlv.store.layout import TEMPORARY
+
+EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
+"""Attributes of the file: whose it is, and how often it was changed."""
+REPLACED_BYTES = 4 << 20
+"""Files up to this size are copied, changed and replaced, so that a reader never waits; larger ones are changed in place."""
+_WAIT_S = 60.0
+_POLL_S = 0.05
+
+
+def change(path: Path, exp: str, commit: int, work: Callable[[Any], None]) -> None:
+    """Let `work` change a file, or make a new one; afterwards it is on the disk, and says that this was its commit.
+
+    Where another program reads the file, it keeps what it has opened: that is replaced, not changed.
+
+    Raises:
+        FileUnusable: Another program writes into it, and has not finished after a minute.
+        OSError: It cannot be written. After a change in place, `opened` knows that the file is not whole.
+    """
+
+    def change_all(file: Any) -> None:
+        work(file)
+        file.attrs[EXPERIMENT], file.attrs[COMMIT] = exp, commit
+
+    if not path.exists() or path.stat().st_size <= REPLACED_BYTES or not _changed_in_place(path, change_all):
+        _replaced(path, change_all)
+
+
+def check(path: Path, commit: int) -> None:
+    """See that a file is whole, and as it was after a commit.
+
+    Raises:
+        CannotResume: It is not; a broken one was set aside as `NAME.broken-1`.
+        FileUnusable: Another program writes into it, and has not finished after a minute.
+    """
+    if _commit_of(path)[1] != commit:
+        raise CannotResume(f"{path} is not what was written last", path=str(path))
+
+
+def clear(path: Path) -> None:
+    """Make room for a new file: ours is removed, a broken one or that of others set aside."""
+    _temporary(path).unlink(missing_ok=True)
+    if path.exists():
+        try:
+            exp, _ = _commit_of(path)
+        except CannotResume:
+            return
+        if exp is None:
+            _set_aside(path, "")
+        else:
+            path.unlink()
+
+
+def _commit_of(path: Path) -> tuple[str | None, int | None]:
+    import h5py
+
+    if _marker(path).exists():  # a kill in the middle of a change
+        _break(path, "it was left half written")
+    try:
+        with _when_free(path), h5py.File(path, "r") as file:
+            return file.attrs.get(EXPERIMENT), file.attrs.get(COMMIT)
+    except FileNotFoundError:
+        raise CannotResume(f"{path} is gone", path=str(path)) from None
+    except FileUnusable:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        _break(path, str(error))
+
+
+def _break(path: Path, reason: str) -> NoReturn:
+    """Set a broken file aside.
+
+    Raises:
+        CannotResume: Always.
+    """
+    if path.exists():
+        _set_aside(path, "broken-")
+    _marker(path).unlink(missing_ok=True)
+    raise CannotResume(f"{path} is broken: {reason}", path=str(path))
+
+
+def _set_aside(path: Path, word: str) -> None:
+    number = 1
+    while True:
+        try:
+            move_new(path, path.with_name(f"{path.name}.{word}{number}"))
+            return
+        except FileExistsError:
+            number += 1
+
+
+def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
+    """Change the file itself; False if another program reads it."""
+    import h5py
+
+    deadline, marker = monotonic() + _WAIT_S, _marker(path)
+    while True:
+        try:
+            file = h5py.File(path, "r+")
+            break
+        except OSError as error:
+            if _is_free(path):
+                return False
+            if error.errno != EAGAIN:
+                raise FileUnusable(f"{path} cannot be changed: {error}", path=str(path)) from error
+        _wait(path, deadline)
+    with file:
+        marker.touch()
+        work(file)
+    _sync(path)
+    marker.unlink()
+    return True
+
+
+def _replaced(path: Path, work: Callable[[Any], None]) -> None:
+    import h5py
+
+    temporary = _temporary(path)
+    if path.exists():
+        with _when_free(path):
+            shutil.copyfile(path, temporary)
+    else:
+        temporary.unlink(missing_ok=True)
+    with h5py.File(temporary, "a") as file:
+        work(file)
+    _sync(temporary)
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _when_free(path: Path) -> Iterator[None]:
+    """Wait until nobody writes into a file."""
+    deadline = monotonic() + _WAIT_S
+    while not _is_free(path):
+        _wait(path, deadline)
+    yield
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nobody writes into a file: who reads shares it."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r"):
+            return True
+    except OSError as error:
+        return error.errno != EAGAIN  # what is broken is not locked
+
+
+def _wait(path: Path, deadline: float) -> None:
+    if monotonic() > deadline:
+        text = f"{path} is locked by another program for more than {_WAIT_S:g} s: close it there. The log is complete"
+        raise FileUnusable(text, path=str(path))
+    sleep(_POLL_S)
+
+
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _marker(path: Path) -> Path:
+    """A file that is there while the other one is changed in place."""
+    return path.with_name(f".{path.name}.changing")
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{path.name}")
