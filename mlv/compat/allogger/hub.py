@@ -40,11 +40,12 @@ class Hub:
             return self.loggers[scope]
 
     def above(self, scope: str) -> Logger | None:
-        """The nearest logger that there is above a scope; None above the root."""
+        """The nearest logger of this session above a scope; None above the root."""
         while "." in scope:
             scope = scope.rpartition(".")[0]
-            if scope in self.loggers:
-                return self.loggers[scope]
+            logger = self.loggers.get(scope)
+            if logger is not None and (logger.is_configured or scope == "root"):
+                return logger
         return None
 
     def begin(self) -> None:
