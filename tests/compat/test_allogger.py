@@ -37,7 +37,9 @@ def tags(events="log/events"):
 
 
 def accumulated(events="log/events"):
-    found = event_accumulator.EventAccumulator(str(events), {kind: 0 for kind in event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE})
+    found = event_accumulator.EventAccumulator(
+        str(events), {kind: 0 for kind in event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE}
+    )
     return found.Reload()
 
 
@@ -247,7 +249,9 @@ def test_console_level(capsys):
 def test_signatures():
     """Arguments have the names, the order and the defaults of the original."""
     configure = "logdir=None default_outputs=None hdf_writer_params=None tensorboard_writer_params=None "
-    configure += "log_only_main_process=False file_writer_params=None debug=False default_path_exists='c' basic_logging_params=None"
+    configure += (
+        "log_only_main_process=False file_writer_params=None debug=False default_path_exists='c' basic_logging_params=None"
+    )
     log = "data key=None data_type=None to_tensorboard=None to_stdout=None to_csv=None to_hdf=None"
 
     assert shown(allogger.Logger.configure) == f"self {configure}"

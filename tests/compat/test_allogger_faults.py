@@ -107,9 +107,7 @@ def test_shapes_that_change():
 
 def test_steps_of_what_is_filtered():
     """A filter of one output does not stop the steps of the other."""
-    allogger.basic_configure(
-        logdir="log", default_outputs=["tensorboard", "hdf"], tensorboard_writer_params={"filter": "loss"}
-    )
+    allogger.basic_configure(logdir="log", default_outputs=["tensorboard", "hdf"], tensorboard_writer_params={"filter": "loss"})
     for value in range(3):
         allogger.get_logger("main").log(value, "lr")
     allogger.close()

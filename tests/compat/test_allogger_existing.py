@@ -1,0 +1,111 @@
+"""What happens to a logdir that is there already: only what allogger wrote is ever cleared."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+import mlv
+import mlv.compat.allogger as allogger
+
+pytest.importorskip("h5py")
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    """A folder of its own; whatever a test began is over behind it."""
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    allogger.close()
+
+
+@pytest.fixture
+def logdir(place):
+    """A logdir with a session that is over, and one of a worker in it."""
+    allogger.basic_configure(logdir="log", default_outputs=["hdf"])
+    allogger.get_logger("main").log(1, "x")
+    allogger.get_logger("worker", logdir="log/Process-1").log(1, "x")
+    allogger.close()
+    return place / "log"
+
+
+@pytest.mark.parametrize(("policy", "sessions"), [("c", 3), ("continue", 3), ("", 3), ("cl", 1), ("clear", 1), ("CL", 1)])
+def test_continue_and_clear(logdir, policy, sessions):
+    """`c` adds a session, `cl` removes those before."""
+    allogger.basic_configure(logdir="log", default_path_exists=policy)
+
+    assert len(list(mlv.find(logdir))) == sessions
+
+
+def test_abort(logdir):
+    """`a` ends the script, and changes nothing."""
+    with pytest.raises(SystemExit, match="1"):
+        allogger.basic_configure(logdir="log", default_path_exists="a")
+
+    assert len(list(mlv.find(logdir))) == 2
+
+
+def test_other_answers(logdir):
+    """What is no answer is said, as in the original."""
+    with pytest.raises(RuntimeError, match="Unrecognized response. Valid responses are 'c', 'cl' or 'a'"):
+        allogger.basic_configure(logdir="log", default_path_exists="perhaps")
+
+
+def test_nobody_to_ask(logdir, monkeypatch):
+    """`ask` never waits where there is no terminal."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("cl\n"))
+
+    with pytest.raises(RuntimeError, match="no terminal"):
+        allogger.basic_configure(logdir="log", default_path_exists="ask")
+
+
+def test_ask_at_the_terminal(logdir, monkeypatch):
+    """`ask` does what is answered."""
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: "cl")
+
+    allogger.basic_configure(logdir="log", default_path_exists="ask")
+
+    assert len(list(mlv.find(logdir))) == 1
+
+
+@pytest.mark.parametrize("foreign", ["checkpoint.npy", "src/main.py", "events/notes.txt", "events/deep/x.py"])
+def test_others_files_are_not_cleared(logdir, foreign):
+    """A folder with anything that allogger did not write stays as it is."""
+    path = logdir / foreign
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("precious")
+
+    with pytest.raises(RuntimeError, match=path.name):
+        allogger.basic_configure(logdir="log", default_path_exists="cl")
+
+    assert path.read_text() == "precious"
+    assert len(list(mlv.find(logdir))) == 2
+
+
+def test_links_are_not_followed(logdir, place):
+    """A link leads out of the folder: nothing is cleared, there or here."""
+    (place / "data").mkdir()
+    (place / "data" / "1_vm.h5").touch()
+    (logdir / "linked").symlink_to(place / "data")
+
+    with pytest.raises(RuntimeError, match="linked"):
+        allogger.basic_configure(logdir="log", default_path_exists="cl")
+
+    assert (place / "data" / "1_vm.h5").exists()
+
+
+def test_a_running_session_is_not_cleared(logdir, python):
+    """What another process is writing is not cleared under its hands."""
+    allogger.basic_configure(logdir="log", default_outputs=["hdf"])
+    allogger.get_logger("main").log(1, "x")
+
+    done = python("""
+        import mlv.compat.allogger as allogger
+        allogger.basic_configure(logdir="log", default_path_exists="cl")
+    """)
+
+    assert "is being written" in done.stderr
+    allogger.close()
+    assert len(list(mlv.find(logdir))) == 3
