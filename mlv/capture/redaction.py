@@ -30,12 +30,17 @@ class Redactor:
     """
 
     def __init__(self, patterns: Iterable[str] = (), exceptions: Iterable[str] = ()) -> None:
-        patterns = tuple(patterns)
+        patterns, exceptions = tuple(patterns), tuple(exceptions)
+        self.patterns, self.exceptions = patterns, exceptions
         self._names = [_compiled_from_user(pattern, re.IGNORECASE) for pattern in patterns]
         self._values = [_compiled_from_user(pattern) for pattern in patterns]
         self._exceptions = [_compiled_from_user(exception, re.IGNORECASE) for exception in exceptions]
         self.found: list[str] = []
         """The places where something was replaced (`env.WANDB_API_KEY`, `script.argv[3]`), in order, each once."""
+
+    def exempts(self, name: str) -> bool:
+        """Whether what stands under a name is never touched."""
+        return self._is_exempt(name)
 
     def variables(self, environ: Mapping[str, str], prefix: str = "env") -> dict[str, str]:
         """Copy environment variables, sorted by name, without the values that are credentials by name or by shape."""

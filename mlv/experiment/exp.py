@@ -21,7 +21,7 @@ from mlv.experiment.checkpoints import Checkpoints
 from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process, status_of
@@ -71,6 +71,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         capture: Collection[str] = CAPTURES,
         redact: Iterable[str] = (),
         keep: Iterable[str] = (),
+        system: float | None = None,
+        console: bool = False,
     ) -> None:
         """Make an experiment, and begin a run in it. The path is said once, on stderr.
 
@@ -86,7 +88,10 @@ class Exp(Extras, Checkpoints, Readings, References):
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
             capture: What to record about the process, of `script`, `git`, `env` and `machine`.
             redact: Regular expressions over names and values that are credentials as well.
-            keep: Regular expressions over names that are none, whatever they look like.
+            keep: Regular expressions over names that are none, whatever they look like; `message` and `console` exempt those.
+            system: Seconds between two samples of processors, memory, disk, network, GPUs and the run's own share, which the
+                writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
+            console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
 
         Raises:
             InvalidName: The name or kind cannot be used.
@@ -105,7 +110,9 @@ class Exp(Extras, Checkpoints, Readings, References):
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep))
+        making = Making(
+            params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep), system=system, console=console
+        )
         folder = checked_path(savedir, "savedir") / (name or creation.timestamp_name(datetime.now()))
         self._set(_opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists))
 
@@ -126,7 +133,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
         session = session_in_this_process(folder, meta.id) or Session(
-            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor)
+            folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), wishes=wishes_of(None, redactor)
         )
         return cls.of_parts(Parts(folder, meta, session, redactor, edited=edited))
 

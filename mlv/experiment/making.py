@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from math import inf
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -23,7 +24,10 @@ from mlv.notices import say
 from mlv.store import layout
 from mlv.store.reading import read_state
 from mlv.transport import recovery
+from mlv.transport.wishes import Wishes
 
+SYSTEM_EVERY_S = 10.0
+SYSTEM_AT_MOST_EVERY_S = 0.1
 _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
 
@@ -46,7 +50,16 @@ class Making:
     """An experiment that is to be made: everything is checked before anything is on the disk."""
 
     def __init__(
-        self, params: Any, kind: str | None, tags: Iterable[str], notes: str | None, captures: Sequence[str], redactor: Redactor
+        self,
+        params: Any,
+        kind: str | None,
+        tags: Iterable[str],
+        notes: str | None,
+        captures: Sequence[str],
+        redactor: Redactor,
+        *,
+        system: float | None = None,
+        console: bool = False,
     ) -> None:
         """Check and convert what the user gave.
 
@@ -57,12 +70,13 @@ class Making:
         self._real = params_.restored_params(self._plain, self._nonfinite)
         self._kind, self._tags, self._notes = kind, checked_tags(tags), _checked_notes(notes)
         self._captures, self._redactor = captures, redactor
+        self._wishes, self._console = wishes_of(system, redactor), console
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         meta = identity.write_meta(folder, self._content(folder, parent))
-        session = Session(folder, meta.id)
-        session.start()
+        session = Session(folder, meta.id, wishes=self._wishes)
+        self._begin(session)
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen(self._real))
 
@@ -83,13 +97,20 @@ class Making:
         given = self._redactor.params(self._real)
         differing = params_.check_changes(known, given, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
-        session = session_in_this_process(folder, meta.id) or Session(folder, meta.id, captures=captures, params=differing)
-        session.start()
+        session = session_in_this_process(folder, meta.id) or Session(
+            folder, meta.id, captures=captures, params=differing, wishes=self._wishes
+        )
+        self._begin(session)
         new = params_.added(known, given)
         if new:
             session.emit("params", new)
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen({**known, **self._real}))
+
+    def _begin(self, session: Session) -> None:
+        session.start()
+        if self._console:
+            session.capture_console()
 
     def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
         found = capture(self._captures, self._redactor, folder, "git.diff")
@@ -111,6 +132,33 @@ class Making:
     def _tell(self, folder: Path) -> None:
         tell_redacted(self._redactor)
         say(f"mlv: {folder}")
+
+
+def wishes_of(system: float | None, redactor: Redactor, environ: Mapping[str, str] = os.environ) -> Wishes:
+    """What the writer is told: samples of the machine every `system` seconds, by `MLV_SYSTEM` where that is None.
+
+    Raises:
+        InvalidArgument: It is no number of seconds.
+    """
+    return Wishes(_interval_s(system, environ.get("MLV_SYSTEM", "")), redactor.patterns, redactor.exceptions)
+
+
+def _interval_s(system: Any, text: str) -> float | None:
+    given = (text.strip().lower() or True) if system is None else system
+    if given is True or given == "on":
+        return SYSTEM_EVERY_S
+    if given is False or given == "off":
+        return None
+    try:
+        interval_s = float(given)
+    except (TypeError, ValueError):
+        interval_s = -1.0
+    if not (interval_s >= SYSTEM_AT_MOST_EVERY_S or interval_s == 0) or interval_s == inf:
+        what = f"MLV_SYSTEM={text!r}" if system is None else f"system={system!r}"
+        raise InvalidArgument(
+            f"{what}: give seconds between two samples, from {SYSTEM_AT_MOST_EVERY_S:g} on, or False ('off')", system=system
+        )
+    return interval_s or None
 
 
 def recover_if_needed(folder: Path) -> None:

@@ -16,12 +16,14 @@ from typing import Any, Union
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
+from mlv.experiment import console
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.journal import new_run_id
+from mlv.transport.wishes import Wishes
 
 CLOSE_TIMEOUT_S = 30.0
 
@@ -43,14 +45,18 @@ class Session:
         parent_run: str | None = None,
         captures: Callable[[], Mapping[str, Any]] = dict,
         params: Mapping[str, Any] | None = None,
+        wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
         self.folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
+        self.wishes = wishes
         self.filtered = 0
         self.memory: dict[str, Any] = {}
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
+        self.console: console.Console | None = None
+        """What captures what is printed, where that is wished for."""
         self.channel: Channel = Unstarted(self)
         self._captures, self._params = captures, params
         self._cursors = Cursors()
@@ -95,11 +101,17 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             started = RunStarted(self.exp_id, self.parent_run, Owner.current().to_data(), self._params or None, **captures)
-            channel = open_channel(self.folder, self.exp_id, run, self.parent_run)
+            channel = open_channel(self.folder, self.exp_id, run, self.parent_run, self.wishes)
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
             self.channel = channel
             _end_with_process()
+
+    def capture_console(self) -> None:
+        """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
+        self.start()
+        if self.console is None and self.run:
+            self.console = console.begin(self.folder, self.exp_id, self.run, self.wishes.to_info())
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -123,6 +135,8 @@ class Session:
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
+        if os.getpid() == self._pid:
+            self._end_console(timeout_s)
         with self._lock:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
@@ -135,10 +149,18 @@ class Session:
         if not channel.close(timeout_s) and timeout_s > 0:
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
 
+    def _end_console(self, timeout_s: float) -> None:
+        capture, self.console = self.console, None
+        if capture is not None and not capture.end(timeout_s) and timeout_s > 0:
+            warn(f"what was printed is not in the log after {timeout_s:g} s: the tee goes on with it", WritingStalled)
+
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        if self.console is not None:
+            self.console.abandon()
+            self.console = None
         _of_place[self._pid, os.path.realpath(self.folder), self.exp_id] = self
         if isinstance(self.channel, (Unstarted, Closed)):
             return

@@ -18,6 +18,8 @@ MODELS = "models"
 TEMPORARY = ".tmp-"
 """Beginning of the names of files that are not finished; a killed process leaves them behind."""
 DEFAULT_STREAM = "log"
+SYSTEM_STREAM = "system"
+CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 

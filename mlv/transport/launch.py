@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlv.transport.spool import ERRORS
 
@@ -47,6 +49,16 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
+    with open(place / ERRORS, "ab") as errors:
+        detach(_PROGRAM, [str(folder), str(place), *module_path()], errors)
+
+
+def detach(program: str, arguments: Sequence[str], errors: Any = None, pass_fds: Sequence[int] = ()) -> None:
+    """Run a program that forks at once, so that it is nobody's child; returns when it has.
+
+    Raises:
+        OSError: It cannot be started.
+    """
     try:
         import subprocess  # costs 3 ms, which `import mlv` shall not
     except Exception as error:  # a `selectors.py` of the user's own beside the script, say, may raise anything
@@ -54,12 +66,11 @@ def launch(folder: Path, place: Path) -> None:
             f"subprocess cannot be imported ({error!r}): does a file beside the script have a module's name?"
         ) from error
 
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, str(folder), str(place), *module_path()]
-    with open(place / ERRORS, "ab") as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
-            cwd="/", start_new_session=True, close_fds=True,
-        )  # fmt: skip
+    command = [sys.executable, "-I", "-S", "-c", program, *arguments]
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors or subprocess.DEVNULL,
+        cwd="/", start_new_session=True, close_fds=True, pass_fds=pass_fds,
+    )  # fmt: skip
     try:
         code = process.wait(_LAUNCH_WITHIN_S)
     except subprocess.TimeoutExpired:

@@ -123,6 +123,8 @@ def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
     try:
         os.posix_fallocate(fd, 0, DATA_OFFSET + capacity)
         text = orjson.dumps(info)
+        if len(text) > CURSOR_OFFSET - INFO_OFFSET:
+            raise OSError(errno.ENAMETOOLONG, "path and patterns of the run are too long for a ring")
         words = {W_MAGIC: MAGIC, W_CAPACITY: capacity, W_INFO_BYTES: len(text)}
         for word, value in words.items():
             os.pwrite(fd, struct.pack("<Q", value), word * 8)
