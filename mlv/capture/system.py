@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
@@ -35,9 +36,9 @@ class SystemMeter:
         import psutil
 
         usage = psutil.disk_usage(str(self._folder))  # hangs where the disk does
-        counters = {"disk_read_bytes_s": None, "disk_written_bytes_s": None}
         device = _device_of(self._folder)
         found = psutil.disk_io_counters(perdisk=True).get(device) if device else None
+        counters: Values = {}
         if found is not None:
             counters = {"disk_read_bytes_s": found.read_bytes, "disk_written_bytes_s": found.write_bytes}
         return {"disk_percent": usage.percent, "disk_free_bytes": usage.free, **self._rates(counters)}
@@ -60,12 +61,10 @@ class SystemMeter:
     def _gpu(self) -> Values:
         return self._gpus.measure(self._tree.pids) if self._gpus is not None else {}
 
-    def _rates(self, counters: Mapping[str, float | None]) -> Values:
+    def _rates(self, counters: Mapping[str, float]) -> Values:
         """How much each counter grew in a second, since it was seen before."""
         now, found = monotonic(), {}
         for name, count in counters.items():
-            if count is None:
-                continue
             if name in self._before:
                 before, then = self._before[name]
                 found[name] = max(0.0, count - before) / max(now - then, 1e-9)  # less than before: the counter began anew
@@ -161,7 +160,7 @@ class Gpus:
         for index, handle in enumerate(self._handles):
             parts = (_gpu_use, _gpu_memory, _gpu_power, _gpu_temperature, _gpu_processes)
             for part in parts:  # each may be unknown to a card, a driver or a container
-                values = _attempt(lambda part=part, handle=handle: part(self._nvml, handle, frozenset(pids)))
+                values = _attempt(partial(part, self._nvml, handle, frozenset(pids)))
                 found |= {f"gpu{index}_{name}": value for name, value in values.items()}
         return found
 

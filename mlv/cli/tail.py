@@ -24,8 +24,8 @@ from mlv.state import fold
 from mlv.store import layout
 from mlv.store.reading import read_state
 
-HOUSEKEEPING_TYPES = ("seal", "heartbeat")
-"""Left out unless they are asked for: they keep the log provable, and tell nothing about the experiment."""
+HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
+"""Left out unless they are asked for: they keep the log provable, or come by the clock."""
 _QUIET_S = 5.0
 
 
@@ -39,7 +39,13 @@ def run(
         InvalidPattern: The pattern over names cannot be read.
     """
     meta = identity.read_meta(folder)
-    tail = Tail(folder, types=types, without=() if types else HOUSEKEEPING_TYPES, name=name, stream=stream)
+    tail = Tail(
+        folder,
+        types=types,
+        without=() if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES,
+        name=name,
+        stream=stream,
+    )
     show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)

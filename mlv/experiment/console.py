@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,11 +73,14 @@ class Console:
         self._is_done = threading.Event()
         self._is_ending = False
         self._starts = 0
-        with _or_closed(self._descriptors):
+        try:
             for fd in DESCRIPTORS:
                 self._open(fd)
             self._open_copies()
             self._control = self._start()
+        except OSError:
+            self._let_go()
+            raise
         self._take_over()
         threading.Thread(target=self._watch, name="mlv-console", daemon=True).start()
 
@@ -87,22 +90,26 @@ class Console:
         _flush()
         for restore in self._restore:
             restore()
+        self._restore.clear()
         for captured in self._captured:
             fd = next((fd for fd, name in DESCRIPTORS.items() if name == captured.name), -1)
             if captured.shown >= 0 and self._is_ours(fd):
                 os.dup2(captured.shown, fd)
-        for copy in self._copies:
-            os.close(copy)
+        self._close_copies()
         with suppress(OSError):
             self._control.send(END)
         is_done = self._is_done.wait(timeout_s)
         if is_done:
-            self._close()
+            self._let_go()
+            self._control.close()
         return is_done
 
     def abandon(self) -> None:
         """In a forked child: leave all to the parent, and go on printing into what it captures."""
-        self._close()
+        self._restore.clear()
+        self._copies.clear()
+        self._let_go()
+        self._control.close()
 
     # What takes the place of the descriptors.
 
@@ -145,12 +152,21 @@ class Console:
             yield from (fd for fd in (captured.read, captured.shown) if fd >= 0)
         yield from self._ends.values()
 
-    def _close(self) -> None:
+    def _close_copies(self) -> None:
+        for copy in self._copies:
+            os.close(copy)
+        self._copies.clear()
+
+    def _let_go(self) -> None:
+        """Close what stands for the descriptors; where they were not taken over, nothing has happened."""
+        for restore in self._restore:
+            restore()
+        self._close_copies()
         for fd in self._descriptors():
             with suppress(OSError):
                 os.close(fd)
         self._captured.clear()
-        self._control.close()
+        self._ends.clear()
 
     # The tee.
 
@@ -268,17 +284,6 @@ def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> Con
         return None
 
 
-@contextmanager
-def _or_closed(descriptors: Callable[[], Iterator[int]]) -> Iterator[None]:
-    try:
-        yield
-    except OSError:
-        for fd in descriptors():
-            with suppress(OSError):
-                os.close(fd)
-        raise
-
-
 def _terminal_like(fd: int) -> tuple[int, int]:
     """A terminal of the same kind and size, which hands on what is written as it is."""
     import fcntl
@@ -298,7 +303,7 @@ def _pipe() -> tuple[int, int]:
 
     read, write = os.pipe()
     with suppress(OSError, AttributeError):
-        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)  # type: ignore[attr-defined]
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
     return read, write
 
 

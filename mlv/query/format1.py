@@ -108,6 +108,7 @@ _DATA = {
     "run_paused": {"reason": _optional(_TEXT)},
     "run_resumed": {},
     "heartbeat": {"of": _RUN},
+    "system": {"of": _RUN},
     "params": {},
     "tags": {"tags": _Rule(_is_texts, "a list of texts")},
     "note": {"text": _TEXT},
