@@ -39,13 +39,8 @@ def run(
         InvalidPattern: The pattern over names cannot be read.
     """
     meta = identity.read_meta(folder)
-    tail = Tail(
-        folder,
-        types=types,
-        without=() if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES,
-        name=name,
-        stream=stream,
-    )
+    without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
+    tail = Tail(folder, types=types, without=without, name=name, stream=stream)
     show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)

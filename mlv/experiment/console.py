@@ -71,7 +71,7 @@ class Console:
         self._restore: list[Callable[[], None]] = []
         self._copies: list[int] = []
         self._is_done = threading.Event()
-        self._is_ending = False
+        self._is_ending = self._has_given_up = False
         self._starts = 0
         try:
             for fd in DESCRIPTORS:
@@ -99,7 +99,7 @@ class Console:
         with suppress(OSError):
             self._control.send(END)
         is_done = self._is_done.wait(timeout_s)
-        if is_done:
+        if is_done and not self._has_given_up:
             self._let_go()
             self._control.close()
         return is_done
@@ -197,7 +197,7 @@ class Console:
             try:
                 word = self._control.recv(1 << 16)
             except OSError:
-                return  # closed: all is done
+                word = b""  # it died before it read what it was told
             if word == DONE:
                 self._is_done.set()
                 return
@@ -220,16 +220,17 @@ class Console:
         return True
 
     def _give_up(self) -> None:
+        self._has_given_up = True
         warn("what is printed is not captured any more: the process that did it was ended again and again", MlvWarning)
         for fd, name in DESCRIPTORS.items():
             for captured in self._captured:
                 if captured.name == name and captured.shown >= 0 and self._is_ours(fd):
                     os.dup2(captured.shown, fd)
+        pass_on([(captured.read, captured.shown) for captured in self._captured], self._is_done.set)
         self._is_done.set()
-        pass_on([(captured.read, captured.shown) for captured in self._captured])
 
 
-def pass_on(ways: Sequence[tuple[int, int]]) -> None:
+def pass_on(ways: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
     """Show what comes, and no more, until nobody can print there any more."""
     import select
 
@@ -237,7 +238,11 @@ def pass_on(ways: Sequence[tuple[int, int]]) -> None:
     for read in shown:
         poll.register(read, select.POLLIN)
     while shown:
-        for read, _ in poll.poll():
+        ready = poll.poll(0)
+        if not ready:
+            when_idle()
+            ready = poll.poll()
+        for read, _ in ready:
             piece = read_piece(read)
             if not piece:
                 poll.unregister(read)

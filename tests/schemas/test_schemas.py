@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mlv import events
-from mlv.events import Dropped, Heartbeat, Record
+from mlv.events import Dropped, Heartbeat, Record, System
 from mlv.query.verify import verify
 from mlv.transport.journal import Journal
 
@@ -221,6 +221,7 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     # What a writer says of a run that hung, or that nobody could write for.
     journal = Journal(folder / "runs" / "everything")
     journal.say(Heartbeat(of="rsomebody"))
+    journal.say(System("rsomebody", {"cpu_percent": 12.5}), "system")
     journal.say(Dropped(5, 9, 5, "no room", of="rsomebody"))
     journal.close()
     return [path.parent for path in sorted(folder.rglob("meta.json"))]
@@ -394,7 +395,8 @@ def without(fields: dict[str, Any], key: str) -> dict[str, Any]:
         line("pr_curve", CURVE, nonfinite={"/recall/0": "nan", "/average_precision": "nan"}),
         line("checkpoint", {"action": "renamed", "folder": "models"}),
         line("metrics", {"loss": None}, nonfinite={"/loss": "nan"}, step=[0, 1], at={"epoch": 1}),
-        without(LINE, "data") | {"type": "system"},
+        without(LINE, "data") | {"type": "redacted"},
+        line("system", {"of": "ra", "tape_percent": 3.5}),
     ],
 )
 def test_what_is_unknown_is_allowed(good):
