@@ -26,6 +26,7 @@ END, DONE = b"end", b"done"
 """What is said to the tee, and what it answers."""
 _PIPE_BYTES = 1 << 20
 """What a process may print ahead of the tee; the system may allow less."""
+_PIECE_BYTES = 1 << 16
 _MOST_STARTS = 4
 _FIRST_FREE = 10
 """Descriptors below this one are those that programs open by their number."""
@@ -71,7 +72,7 @@ class Console:
         self._restore: list[Callable[[], None]] = []
         self._copies: list[int] = []
         self._is_done = threading.Event()
-        self._is_ending = self._has_given_up = False
+        self._is_ending = False
         self._starts = 0
         try:
             for fd in DESCRIPTORS:
@@ -91,18 +92,14 @@ class Console:
         for restore in self._restore:
             restore()
         self._restore.clear()
-        for captured in self._captured:
+        for captured in list(self._captured):
             fd = next((fd for fd, name in DESCRIPTORS.items() if name == captured.name), -1)
             if captured.shown >= 0 and self._is_ours(fd):
                 os.dup2(captured.shown, fd)
         self._close_copies()
         with suppress(OSError):
             self._control.send(END)
-        is_done = self._is_done.wait(timeout_s)
-        if is_done and not self._has_given_up:
-            self._let_go()
-            self._control.close()
-        return is_done
+        return self._is_done.wait(timeout_s)
 
     def abandon(self) -> None:
         """In a forked child: leave all to the parent, and go on printing into what it captures."""
@@ -199,13 +196,13 @@ class Console:
             except OSError:
                 word = b""  # it died before it read what it was told
             if word == DONE:
-                self._is_done.set()
-                return
-            if word:
-                continue
-            if self._starts >= _MOST_STARTS or not self._start_again():
+                break
+            if not word and (self._starts >= _MOST_STARTS or not self._start_again()):
                 self._give_up()
-                return
+                break
+        self._let_go()
+        self._control.close()
+        self._is_done.set()
 
     def _start_again(self) -> bool:
         before = self._control
@@ -220,14 +217,12 @@ class Console:
         return True
 
     def _give_up(self) -> None:
-        self._has_given_up = True
         warn("what is printed is not captured any more: the process that did it was ended again and again", MlvWarning)
         for fd, name in DESCRIPTORS.items():
             for captured in self._captured:
                 if captured.name == name and captured.shown >= 0 and self._is_ours(fd):
                     os.dup2(captured.shown, fd)
         pass_on([(captured.read, captured.shown) for captured in self._captured], self._is_done.set)
-        self._is_done.set()
 
 
 def pass_on(ways: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
@@ -254,7 +249,7 @@ def pass_on(ways: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lam
 def read_piece(fd: int) -> bytes:
     """What is there; nothing where nobody can print there any more."""
     try:
-        return os.read(fd, _PIPE_BYTES)
+        return os.read(fd, _PIECE_BYTES)
     except OSError:  # EIO: no process has the terminal open
         return b""
 

@@ -23,7 +23,10 @@ from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes
 
 _LOOK_EVERY_S = 0.25
-_LINES_AT_A_TIME = 256
+_BYTES_AT_A_TIME = 4096
+"""Of what was printed; as many empty lines have room in `_FREE_BYTES` of a ring."""
+_FREE_BYTES = 1 << 20
+_WAIT_FOR_ROOM_S = 0.005
 _MOST_WAITING_BYTES = 64 << 20
 """What may be shown before it is logged; then who prints waits for the log."""
 _LONGEST = 1 << 20
@@ -153,15 +156,17 @@ class Tee:
 
     def _turn(self, wait_s: float) -> bool:
         """Show what is there, else log some of what was; whether there was something."""
-        is_busy = self._waiting_bytes > 0
-        ready = self._poll.poll(0 if is_busy else wait_s * 1000)
+        is_loggable = getattr(self._session.channel, "free_bytes", _FREE_BYTES) >= _FREE_BYTES
+        if self._waiting_bytes:
+            wait_s = 0 if is_loggable else _WAIT_FOR_ROOM_S
+        ready = self._poll.poll(wait_s * 1000)
         found = False
         for fd, _ in ready:
             if fd == self._control.fileno():
                 self._hear()
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 found |= self._show(self._open[fd])
-        if not found:
+        if not found and (is_loggable or self._waiting_bytes >= _MOST_WAITING_BYTES):
             self._log_some()
         self._look(monotonic())
         return found
@@ -191,9 +196,9 @@ class Tee:
     def _next(self, source: Source) -> bytes:
         """Some of what waits: not so much that who prints would have to wait for it."""
         piece = source.waiting.popleft()
-        if len(piece) > 1 << 14:
-            source.waiting.appendleft(piece[1 << 14 :])
-            piece = piece[: 1 << 14]
+        if len(piece) > _BYTES_AT_A_TIME:
+            source.waiting.appendleft(piece[_BYTES_AT_A_TIME:])
+            piece = piece[:_BYTES_AT_A_TIME]
         self._waiting_bytes -= len(piece)
         return piece
 

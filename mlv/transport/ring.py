@@ -552,6 +552,11 @@ class Ring:
             self._map[CURSOR_OFFSET + used : CURSOR_OFFSET + used + len(line)] = line
             self._words[W_CURSOR_BYTES] = used + len(line)
 
+    @property
+    def free_bytes(self) -> int:
+        """Room for frames: events of less than that are accepted without a wait."""
+        return int(self._words[W_TAIL] + self._capacity - self._words[W_HEAD])
+
     def drain(self, timeout_s: float) -> bool:
         """Wait until all accepted events can be read; see `Channel`."""
         return self._wait_for_published(W_COMPLETE, timeout_s)
