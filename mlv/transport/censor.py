@@ -36,9 +36,11 @@ class Censor:
         where = "console" if is_printed else "message"
         if self._redactor.exempts(where):
             return payload
-        clean = _without_copies(data, self._redactor.tree(data, where))
-        if is_printed and isinstance(clean.get("message"), str):
-            clean["message"] = self._without_key(clean["message"], event.get("name", ""))
+        if is_printed:
+            text = self._redactor.text(str(data.get("message")), where)
+            clean = {**data, "message": self._without_key(text, event.get("name", ""))}
+        else:
+            clean = _without_copies(data, self._redactor.tree(data, where))
         return payload if clean == data else dumps({**event, "data": clean})[1:]
 
     def _without_key(self, line: str, descriptor: str) -> str:

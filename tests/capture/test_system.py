@@ -59,10 +59,8 @@ def test_children_come_and_go(is_waited_for):
 
 def test_orphans_still_belong():
     """A process whose parent ended is still of the tree that it was seen in."""
-    nested = (
-        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'input()']); print(p.pid, flush=True); input()"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", nested], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    nested = "import subprocess; p = subprocess.Popen(['sleep', '60']); print(p.pid, flush=True); p.wait()"
+    parent = subprocess.Popen([sys.executable, "-c", nested], stdout=subprocess.PIPE)
     orphan = int(parent.stdout.readline())
     tree = ProcessTree(os.getpid())
     tree.use()
@@ -73,7 +71,6 @@ def test_orphans_still_belong():
 
     assert orphan in tree.pids
     os.kill(orphan, 9)
-    parent.stdin.close()
     parent.stdout.close()
 
 
