@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from time import sleep
 
 import pytest
 from conftest import wait_until
@@ -91,8 +92,11 @@ def test_children_are_not_sampled(tmp_path):
         pid = os.fork()
         if pid == 0:
             exp.log({"loss": 1})
-            signal.pause()
-        wait_until(lambda: len(samples(exp.path)) >= 3 and len(exp.runs) == 2)
+            sleep(5)
+            os._exit(0)
+        wait_until(lambda: exp.runs[0].children)
+        count = len(samples(exp.path))
+        wait_until(lambda: len(samples(exp.path)) >= count + 3)
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
