@@ -7,13 +7,11 @@ import subprocess
 import sys
 import types
 
-import psutil
 import pytest
-from conftest import wait_until
 
 from mlv.capture.system import Gpus, ProcessTree, SystemMeter
 
-BUSY = "import time\nwhile time.process_time() < {}: pass\n"
+BUSY = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\ninput()\n"
 
 
 def test_a_machine(tmp_path):
@@ -40,17 +38,17 @@ def test_what_cannot_be_measured_is_left_out(tmp_path):
     assert "memory_percent" in found
 
 
-@pytest.mark.parametrize("is_waited_for", [True, False])
-def test_children_come_and_go(is_waited_for):
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_children_come_and_go(is_seen):
     """What ended children have used counts, also those that came and went between two looks."""
     tree = ProcessTree(os.getpid())
     before = tree.use().cpu_s
 
-    process = subprocess.Popen([sys.executable, "-c", BUSY.format(0.3)], stdout=subprocess.PIPE)
-    if not is_waited_for:
-        wait_until(lambda: psutil.Process(process.pid).cpu_times().user > 0.25)
+    process = subprocess.Popen([sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    if is_seen:
         tree.use()
-    process.communicate()
+    process.communicate(b"\n")
     used = tree.use().cpu_s - before
 
     assert 0.25 < used < 3
