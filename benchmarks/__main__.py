@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, media, portfolio, rates, reading, starting, writer
+from benchmarks import attach, beside, calls, media, portfolio, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -32,6 +32,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "portfolio": portfolio.saves,
     "attach": attach.attach,
     "history": reading.history,
+    "printing": beside.printing,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600

@@ -426,7 +426,7 @@ class Exp(Extras, Checkpoints, Readings, References):
     def __reduce__(self) -> tuple[Any, ...]:
         from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
-        return travelled_exp, (str(self._folder), self.id, self._session.run or self._session.parent_run)
+        return travelled_exp, (str(self._folder), self.id, self._session.run or self._session.parent_run, self._session.wishes)
 
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:

@@ -292,7 +292,7 @@ class Logger(MediaCalls):
 
         pattern = self._filter.pattern if self._filter else None
         travels = (str(self._session.folder), self._session.exp_id, self._session.run or self._session.parent_run)
-        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern)
+        return travelled_logger, (*travels, self._stream, self._name, self._coordinates(), pattern, self._session.wishes)
 
     def _state(self) -> tuple[Any, ...]:
         return self._session, self._stream, self._name, self._coordinates(), self._filter

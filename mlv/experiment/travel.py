@@ -8,26 +8,26 @@ from typing import Any
 
 from mlv.errors import MlvWarning
 from mlv.experiment import identity
-from mlv.experiment.captures import make_redactor
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Parts
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.notices import warn
+from mlv.transport.wishes import Wishes
 
 
-def travelled_exp(path: str, exp_id: str, run: str | None) -> Exp:
+def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes) -> Exp:
     """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
     folder = Path(path)
     meta = identity.read_meta(folder)
     edited = identity.check_identity(folder, meta)
     if edited is not None:
         warn(str(edited), MlvWarning)
-    return Exp.of_parts(Parts(folder, meta, _session(folder, exp_id, run), make_redactor((), ()), edited=edited))
+    return Exp.of_parts(Parts(folder, meta, _session(folder, exp_id, run, wishes), wishes.redactor(), edited=edited))
 
 
 def travelled_logger(
-    path: str, exp_id: str, run: str | None, stream: str, name: str, at: Mapping[str, Any], filter: str | None
+    path: str, exp_id: str, run: str | None, stream: str, name: str, at: Mapping[str, Any], filter: str | None, wishes: Wishes
 ) -> Logger:
     """A Logger that was pickled; as `travelled_exp`.
 
@@ -37,8 +37,8 @@ def travelled_logger(
     edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
     if edited is not None:
         raise edited
-    return Logger(_session(Path(path), exp_id, run), stream, name, at, filter)
+    return Logger(_session(Path(path), exp_id, run, wishes), stream, name, at, filter)
 
 
-def _session(folder: Path, exp_id: str, run: str | None) -> Session:
-    return session_in_this_process(folder, exp_id) or Session(folder, exp_id, parent_run=run)
+def _session(folder: Path, exp_id: str, run: str | None, wishes: Wishes) -> Session:
+    return session_in_this_process(folder, exp_id) or Session(folder, exp_id, parent_run=run, wishes=wishes)
