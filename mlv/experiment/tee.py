@@ -27,6 +27,8 @@ _BYTES_AT_A_TIME = 4096
 """Of what was printed; as many empty lines have room in `_FREE_BYTES` of a ring."""
 _FREE_BYTES = 1 << 20
 _WAIT_FOR_ROOM_S = 0.005
+_LOG_EVERY_S = 0.01
+"""How often something is logged while what is printed never pauses: a terminal's buffer is small, and showing comes first."""
 _MOST_WAITING_BYTES = 64 << 20
 """What may be shown before it is logged; then who prints waits for the log."""
 _LONGEST = 1 << 20
@@ -125,7 +127,7 @@ class Source:
 
 
 class Tee:
-    """Shows first, logs when nothing more comes: who prints waits for neither."""
+    """Shows first, logs when nothing more comes or it has waited long enough: who prints waits for neither."""
 
     def __init__(self, session: Session, sources: list[Source], control: socket.socket) -> None:
         self._session, self._sources, self._control = session, sources, control
@@ -135,7 +137,7 @@ class Tee:
             self._poll.register(fd, select.POLLIN)
         self._cursor = session.cursor((CONSOLE_STREAM, b"")) or 0
         self._waiting_bytes = 0
-        self._next_look = 0.0
+        self._next_look = self._next_log = 0.0
         self._is_over = False
 
     def serve(self) -> None:
@@ -166,9 +168,11 @@ class Tee:
                 self._hear()
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 found |= self._show(self._open[fd])
-        if not found and (is_loggable or self._waiting_bytes >= _MOST_WAITING_BYTES):
+        now = monotonic()
+        if (not found or now >= self._next_log) and (is_loggable or self._waiting_bytes >= _MOST_WAITING_BYTES):
             self._log_some()
-        self._look(monotonic())
+            self._next_log = now + _LOG_EVERY_S
+        self._look(now)
         return found
 
     def _hear(self) -> None:
