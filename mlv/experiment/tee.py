@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import orjson
@@ -27,6 +27,8 @@ _BYTES_AT_A_TIME = 4096
 """Of what was printed; as many empty lines have room in `_FREE_BYTES` of a ring."""
 _FREE_BYTES = 1 << 20
 _WAIT_FOR_ROOM_S = 0.005
+_PACE_S = 0.0002
+"""Between two looks while something is printed: each write that wakes a waiting tee costs who prints."""
 _LOG_EVERY_S = 0.01
 """How often something is logged while what is printed never pauses: a terminal's buffer is small, and showing comes first."""
 _MOST_WAITING_BYTES = 64 << 20
@@ -139,6 +141,7 @@ class Tee:
         self._waiting_bytes = 0
         self._next_look = self._next_log = 0.0
         self._is_over = False
+        self._is_quiet = True
 
     def serve(self) -> None:
         """Show and log until nobody can print any more, or the run has ended; then only show."""
@@ -160,7 +163,7 @@ class Tee:
         """Show what is there, else log some of what was; whether there was something."""
         is_loggable = getattr(self._session.channel, "free_bytes", _FREE_BYTES) >= _FREE_BYTES
         if self._waiting_bytes:
-            wait_s = 0 if is_loggable else _WAIT_FOR_ROOM_S
+            wait_s = 0 if is_loggable and self._is_quiet else _WAIT_FOR_ROOM_S
         ready = self._poll.poll(wait_s * 1000)
         found = False
         for fd, _ in ready:
@@ -168,6 +171,9 @@ class Tee:
                 self._hear()
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 found |= self._show(self._open[fd])
+        self._is_quiet = not found
+        if found:
+            sleep(_PACE_S)
         now = monotonic()
         if (not found or now >= self._next_log) and (is_loggable or self._waiting_bytes >= _MOST_WAITING_BYTES):
             self._log_some()
