@@ -10,6 +10,7 @@ from statistics import median
 from benchmarks.figures import Figure, ratio
 from benchmarks.measuring import folder
 
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
 _PRINTING = """
 import os, sys, time
 import mlv
@@ -53,6 +54,6 @@ def printing(quick: bool) -> list[Figure]:
 
 def _printed_s(place: object, is_captured: bool, is_terminal: bool, count: int) -> float:
     command = [sys.executable, "-c", _PRINTING, str(place), str(int(is_captured)), str(int(is_terminal)), str(count)]
-    process = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ})
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env=_ENVIRONMENT)
     took = next(line for line in process.stderr.splitlines() if line.startswith("took "))
     return float(took.split()[1])
