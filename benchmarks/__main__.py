@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, many, media, portfolio, projections, rates, reading, starting, writer
+from benchmarks import attach, beside, calls, many, media, portfolio, projections, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -36,6 +36,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "aggregate": many.pooling,
     "follow": many.following,
     "projections": projections.projections,
+    "printing": beside.printing,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600
