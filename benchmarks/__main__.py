@@ -15,7 +15,20 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, compat_allogger, many, media, portfolio, projections, rates, reading, starting, writer
+from benchmarks import (
+    attach,
+    beside,
+    calls,
+    compat_allogger,
+    many,
+    media,
+    portfolio,
+    projections,
+    rates,
+    reading,
+    starting,
+    writer,
+)  # fmt: skip
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -37,6 +50,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "follow": many.following,
     "projections": projections.projections,
     "allogger": compat_allogger.values,
+    "printing": beside.printing,
     "others": calls.others,
 }
 _ROW_TIMEOUT_S = 600

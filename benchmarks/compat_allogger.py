@@ -1,4 +1,4 @@
-"""What `mlv.compat.allogger` costs, beside what ALLogger does for each value: counters and rows in a process of multiprocessing.
+"""What `mlv.compat.allogger` costs, beside what ALLogger does for each value: counters and rows in a process of their own.
 
 ALLogger is on no package index: its way of a value is written out here by hand, with the same round trips and nothing else.
 """

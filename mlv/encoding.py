@@ -354,9 +354,10 @@ def as_tail(kind: int, step: int, payload: bytes) -> bytes:
 
 
 class Composer:
-    """Makes whole lines of one run from what a frame holds."""
+    """Makes whole lines of one run from what a frame holds; `clean` is done to what follows an event's head, of kind TAIL."""
 
-    def __init__(self, run: str) -> None:
+    def __init__(self, run: str, clean: Callable[[bytes], bytes] = bytes) -> None:
+        self._clean = clean
         self._begin = b'{"run":"%s","seq":' % run.encode()
         self._second = -1
         self._second_text = b""
@@ -375,7 +376,7 @@ class Composer:
             )  # fmt: skip
         if kind == DATA:
             return b'%s%d,"time":"%s%06dZ",%s"data":%s}\n' % (begin, seq, when, nanosecond // 1000, head, payload)
-        return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, payload)
+        return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, self._clean(payload))
 
     def opening(self, seq: int, time_ns: int) -> bytes:
         """What comes before the head: for payloads too large to be joined in memory."""

@@ -149,6 +149,25 @@ class Heartbeat(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class System(Record):
+    """What the machine and the processes of a run were doing, as its writer measured it."""
+
+    TYPE: ClassVar[str] = "system"
+    of: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """By name; on the disk they stand beside `of`."""
+
+    def to_data(self) -> dict[str, Any]:
+        """The mapping that stands in the event's `data`."""
+        return {"of": self.of, **self.values}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> System:
+        """Read the mapping back."""
+        return cls(str(data.get("of", "")), {name: value for name, value in data.items() if name != "of"})
+
+
+@dataclass(frozen=True, slots=True)
 class Rejected(Record):
     """An event that could not be stored as it was given: why, and what could be read of it."""
 

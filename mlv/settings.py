@@ -22,6 +22,8 @@ from mlv.notices import warn
 T = TypeVar("T")
 
 PROJECT_FILE = "pyproject.toml"
+SYSTEM_EVERY_S = 10.0
+SYSTEM_AT_MOST_EVERY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,27 @@ def _seconds(given: Any, _: str) -> float:
     return number
 
 
+def interval(given: Any, _: str = "") -> float | None:
+    """Seconds between two samples; None for `off`, False and 0.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    word = given.strip().lower() if isinstance(given, str) else given
+    if word is True or word == "on":
+        return SYSTEM_EVERY_S
+    if word is False or word in ("off", "0", 0):
+        return None
+    try:
+        number = float(word)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if not SYSTEM_AT_MOST_EVERY_S <= number < math.inf:
+        text = f"cannot be: give seconds between two samples, from {SYSTEM_AT_MOST_EVERY_S:g} on, or False ('off')"
+        raise ValueError(text)
+    return number
+
+
 def _folder(given: Any, folder: str) -> Path:
     if not isinstance(given, str) or not given or "\0" in given:
         raise ValueError("is no path: give a folder")
@@ -122,8 +145,12 @@ SPOOL: Setting[Path | None] = Setting("spool", "MLV_SPOOL", None, _folder, "a lo
 FSYNC_INTERVAL = Setting("fsync_interval", "MLV_FSYNC_INTERVAL", 1.0, _seconds, "seconds between two fsyncs of the logs")
 PATIENCE = Setting("patience", "MLV_PATIENCE_S", 60.0, _seconds, "seconds that log() waits for a disk that hangs or is full")
 INLINE = Setting("inline", "MLV_INLINE", False, _flag, "the training process writes by itself, without a writer")
+SYSTEM: Setting[float | None] = Setting(
+    "system", "MLV_SYSTEM", SYSTEM_EVERY_S, interval, "seconds between two samples of the machine, or off"
+)
+RANKS_TIMEOUT = Setting("ranks_timeout", "MLV_RANKS_TIMEOUT_S", 300.0, _seconds, "seconds that ranks wait for rank 0")
 
-SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE)
+SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT)
 
 
 def as_environment() -> dict[str, str]:
@@ -134,6 +161,8 @@ def as_environment() -> dict[str, str]:
 def _as_variable(found: Found[Any]) -> str:
     if found.source == "default" or found.problem is not None:
         return ""
+    if found.value is None:
+        return "off"
     return str(int(found.value)) if isinstance(found.value, bool) else str(found.value)
 
 

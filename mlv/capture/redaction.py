@@ -30,12 +30,21 @@ class Redactor:
     """
 
     def __init__(self, patterns: Iterable[str] = (), exceptions: Iterable[str] = ()) -> None:
-        patterns = tuple(patterns)
+        patterns, exceptions = tuple(patterns), tuple(exceptions)
+        self.patterns, self.exceptions = patterns, exceptions
         self._names = [_compiled_from_user(pattern, re.IGNORECASE) for pattern in patterns]
         self._values = [_compiled_from_user(pattern) for pattern in patterns]
         self._exceptions = [_compiled_from_user(exception, re.IGNORECASE) for exception in exceptions]
         self.found: list[str] = []
         """The places where something was replaced (`env.WANDB_API_KEY`, `script.argv[3]`), in order, each once."""
+
+    def may_find(self, line: bytes) -> bool:
+        """Whether it is worth looking for credentials in a line of JSON: one glance, for the many that hold none."""
+        return bool(self._values) or _compiled_anchors().search(line) is not None
+
+    def exempts(self, name: str) -> bool:
+        """Whether what stands under a name is never touched."""
+        return self._is_exempt(name)
 
     def variables(self, environ: Mapping[str, str], prefix: str = "env") -> dict[str, str]:
         """Copy environment variables, sorted by name, without the values that are credentials by name or by shape."""
@@ -345,6 +354,12 @@ _SHAPES = (
     *_prefixed("http:// https://", r"""(?P<secret>[^\s/@:?#"'<>`]+)@""", _is_user_part),
     _Shape(("ig=", "ignature="), r"""[?&](?:sig|[A-Za-z\-]{0,20}[Ss]ignature)=(?P<secret>[^\s&"'<>`]{16,})"""),
 )
+
+
+@cache
+def _compiled_anchors() -> re.Pattern[bytes]:
+    anchors = dict.fromkeys(anchor.encode() for shape in _SHAPES for anchor in (*shape.anchors, "PRIVATE KEY"))
+    return re.compile(b"|".join(map(re.escape, anchors)))  # JSON writes each of them as it is
 
 
 def _without_shapes(text: str) -> str:

@@ -179,7 +179,7 @@ def tail(
 ) -> None:
     """Print the last events of an experiment.
 
-    Seals and heartbeats are left out unless --type asks for them.
+    Seals, heartbeats and system metrics are left out unless --type or --stream asks for them.
     """
     from mlv.cli import choose, tail
 

@@ -20,8 +20,8 @@ from mlv.query.latest import Found, Status, Tail
 from mlv.query.surroundings import surroundings
 from mlv.store import layout
 
-HOUSEKEEPING_TYPES = ("seal", "heartbeat")
-"""Left out unless they are asked for: they keep the log provable, and tell nothing about the experiment."""
+HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
+"""Left out unless they are asked for: they keep the log provable, or come by the clock."""
 _QUIET_S = 5.0
 
 
@@ -39,7 +39,8 @@ def run(
     refuse_unknown_types(folder, types)
     if not follow:
         refuse_unknown_stream([folder], stream)
-    tail = Tail(folder, types=types, without=() if types else HOUSEKEEPING_TYPES, name=name, stream=stream)
+    without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
+    tail = Tail(folder, types=types, without=without, name=name, stream=stream)
     show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)

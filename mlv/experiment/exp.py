@@ -23,7 +23,7 @@ from mlv.experiment.disabled import session_for
 from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed
+from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.meeting import together
 from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
@@ -84,6 +84,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         capture: Collection[str] = CAPTURES,
         redact: Iterable[str] = (),
         keep: Iterable[str] = (),
+        system: float | None = None,
+        console: bool = False,
     ) -> None:
         """Make an experiment, and begin a run in it. The path is said once, on stderr.
 
@@ -104,7 +106,10 @@ class Exp(Extras, Checkpoints, Readings, References):
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
             capture: What to record about the process, of `script`, `git`, `env` and `machine`.
             redact: Regular expressions over names and values that are credentials as well.
-            keep: Regular expressions over names that are none, whatever they look like.
+            keep: Regular expressions over names that are none, whatever they look like; `message` and `console` exempt those.
+            system: Seconds between two samples of processors, memory, disk, network, GPUs and the run's own share, which the
+                writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
+            console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
 
         Raises:
             InvalidName: The name or kind cannot be used.
@@ -126,7 +131,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        making = Making(params, kind, tags, notes, check_captures(capture), make_redactor(redact, keep), outputs)
+        captures, redactor = check_captures(capture), make_redactor(redact, keep)
+        making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console)
         given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
         folder = savedir / (name or creation.timestamp_name(datetime.now()))
@@ -174,9 +180,10 @@ class Exp(Extras, Checkpoints, Readings, References):
         redactor = make_redactor((), ())
         session = session_in_this_process(folder, meta.id)
         if session is None and rank and not settings.DISABLED.get():
-            session = session_of_rank(folder, meta.id, rank, given_ranks)
+            session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes_of(None, redactor))
         if session is None:
-            session = session_for(folder, meta.id, captures=later_captures(folder, CAPTURES, redactor), outputs=asked)
+            captures = later_captures(folder, CAPTURES, redactor)
+            session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes_of(None, redactor))
         parts = Parts(folder, meta, session, redactor, edited=edited)
         if rewind_to is not None:
             what = f"rewind of {folder.name!r} to step {rewind_to!r}"
@@ -494,7 +501,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
         session = self._session
-        return travelled_exp, (str(self.path), self.id, session.run or session.parent_run, session.rank, session.is_silent)
+        travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
+        return travelled_exp, (*travels, session.rank, session.is_silent)
 
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:

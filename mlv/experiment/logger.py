@@ -332,7 +332,7 @@ class Logger(MediaCalls):
 
         pattern = self._filter.pattern if self._filter else None
         session = self._session
-        travels = (str(session.folder), session.exp_id, session.run or session.parent_run)
+        travels = (str(session.folder), session.exp_id, session.run or session.parent_run, session.wishes)
         where = (self._stream, self._name, self._coordinates(), pattern, self._verbosity)
         return travelled_logger, (*travels, *where, session.rank, session.is_silent)
 

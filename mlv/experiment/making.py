@@ -27,6 +27,7 @@ from mlv.notices import say
 from mlv.store import layout
 from mlv.store.reading import read_state
 from mlv.transport import recovery
+from mlv.transport.wishes import Wishes
 
 _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
@@ -58,6 +59,9 @@ class Making:
         captures: Sequence[str],
         redactor: Redactor,
         outputs: Iterable[Any] = (),
+        *,
+        system: float | None = None,
+        console: bool = False,
     ) -> None:
         """Check and convert what the user gave.
 
@@ -69,14 +73,15 @@ class Making:
         self._kind, self._tags, self._notes = kind, checked_tags(tags), _checked_notes(notes)
         self._captures, self._redactor = captures, redactor
         self._outputs = checked_outputs(outputs)
+        self._wishes, self._console = wishes_of(system, redactor), console
 
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         if settings.DISABLED.get():
             return self._pretend(folder, parent)
         meta = identity.write_meta(folder, self._content(folder, parent))
-        session = Session(folder, meta.id, outputs=self._outputs)
-        session.start()
+        session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes)
+        self._begin(session)
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen(self._real))
 
@@ -110,8 +115,8 @@ class Making:
         given = self._redactor.params(self._real)
         differing = params_.check_changes(known, given, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
-        session = session_for(folder, meta.id, captures=captures, params=differing, outputs=self._outputs)
-        session.start()
+        session = session_for(folder, meta.id, captures=captures, params=differing, outputs=self._outputs, wishes=self._wishes)
+        self._begin(session)
         new = params_.added(known, given)
         if new:
             session.emit("params", new)
@@ -121,9 +126,15 @@ class Making:
     def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> Parts:
         """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""
         meta = _meta_soon(folder)
-        session = session_in_this_process(folder, meta.id) or session_of_rank(folder, meta.id, rank, ranks, main_run)
+        there = session_in_this_process(folder, meta.id)
+        session = there or session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
         session.start()
         return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
+
+    def _begin(self, session: Session) -> None:
+        session.start()
+        if self._console and not session.is_disabled:
+            session.capture_console()
 
     def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
         found = capture(self._captures, self._redactor, folder, "git.diff")
@@ -147,6 +158,21 @@ class Making:
         settings.tell_problems()
         off = settings.DISABLED.look_up()
         say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
+
+
+def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
+    """What the writer is told: samples of the machine every `system` seconds, as the settings say where that is None.
+
+    Raises:
+        InvalidArgument: It is no number of seconds.
+    """
+    try:
+        interval_s = settings.SYSTEM.get() if system is None else settings.interval(system)
+    except ValueError as error:
+        if isinstance(error, InvalidArgument):
+            raise
+        raise InvalidArgument(f"system={system!r} {error}", system=system) from None
+    return Wishes(interval_s, redactor.patterns, redactor.exceptions)
 
 
 def recover_if_needed(folder: Path) -> None:

@@ -30,8 +30,6 @@ from mlv.store.files import sync_folder
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 
-TIMEOUT_S = 300.0
-_POLL_S, _POLL_MOST_S = 0.01, 0.5
 _RECENT_S = 600.0
 """Ranks of one launch begin within this time of each other."""
 _GRACE_S = 5.0
@@ -162,7 +160,7 @@ class Meeting:
                 rank=self._place.rank,
             )
         began = monotonic()
-        timeout_s = _timeout_s() if timeout_s is None else timeout_s
+        timeout_s = settings.RANKS_TIMEOUT.get() if timeout_s is None else timeout_s
         pause_s = _POLL_S
         while True:
             word = self._read()
@@ -228,22 +226,13 @@ class Meeting:
 
 
 def _wait_for_meta(folder: Path) -> None:
-    timeout_s = _timeout_s()
+    timeout_s = settings.RANKS_TIMEOUT.get()
     deadline = monotonic() + timeout_s
     while not layout.is_experiment(folder):
         if monotonic() > deadline:
             text = f"waited {timeout_s:g} s for {folder / layout.META}: see whether rank 0 runs, and whether savedir is shared"
             raise RanksNotMet(text, path=str(folder))
         sleep(_POLL_S)
-
-
-def _timeout_s() -> float:
-    """How long a rank waits for the main one, as the user set it."""
-    text = os.environ.get("MLV_RANKS_TIMEOUT_S", "")
-    try:
-        return float(text) if text else TIMEOUT_S
-    except ValueError:
-        raise InvalidArgument(f"MLV_RANKS_TIMEOUT_S={text!r} is no number: give seconds") from None
 
 
 def _forget_old(folder: Path, before: float) -> None:

@@ -17,8 +17,8 @@ from typing import Any, Union
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
+from mlv.experiment import console, preemption
 from mlv.experiment import outputs as outputs_
-from mlv.experiment import preemption
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
@@ -27,6 +27,7 @@ from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.journal import new_run_id
+from mlv.transport.wishes import Wishes
 
 CLOSE_TIMEOUT_S = 30.0
 OUTPUTS_TIMEOUT_S = 10.0
@@ -57,17 +58,21 @@ class Session:
         params: Mapping[str, Any] | None = None,
         outputs: Sequence[Any] = (),
         rank: int = 0,
+        wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     ) -> None:
         """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
         self.rank = rank
         self._folder = folder
         self.exp_id = exp_id
         self.parent_run = parent_run
+        self.wishes = wishes
         self.filtered = 0
         self.is_preempted = False
         """Whether a signal has asked the process to end."""
         self.memory: dict[str, Any] = {}
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
+        self.console: console.Console | None = None
+        """What captures what is printed, where that is wished for."""
         self.channel: Channel = Unstarted(self)
         self._preempted: Channel | None = None
         self._captures, self._params = captures, params
@@ -149,7 +154,13 @@ class Session:
                 self._outputs.begin(run)
 
     def _open_channel(self, run: str) -> Channel:
-        return open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run)
+        return open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run, self.wishes)
+
+    def capture_console(self) -> None:
+        """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
+        self.start()
+        if self.console is None and self.run:
+            self.console = console.begin(self.folder, self.exp_id, self.run, self.wishes.to_info())
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -212,6 +223,8 @@ class Session:
             preemption.unwatch()
 
     def _close(self, status: str, error: BaseException | None, timeout_s: float) -> bool:
+        if os.getpid() == self._pid:
+            self._end_console(timeout_s)
         with self._lock:
             channel = self.channel
             if isinstance(channel, Closed) or os.getpid() != self._pid:
@@ -239,10 +252,18 @@ class Session:
         """Whether signals concern the run: children are ended by their parents, often by SIGTERM."""
         return self.is_started and (self.parent_run is None or self.rank > 0)
 
+    def _end_console(self, timeout_s: float) -> None:
+        capture, self.console = self.console, None
+        if capture is not None and not capture.end(timeout_s) and timeout_s > 0:
+            warn(f"what was printed is not in the log after {timeout_s:g} s: the tee goes on with it", WritingStalled)
+
     def after_fork(self) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._lock = threading.RLock()
         self._pid = os.getpid()
+        if self.console is not None:
+            self.console.abandon()
+            self.console = None
         _of_place[self._pid, os.path.realpath(self._folder), self.exp_id] = self
         if isinstance(self.channel, (Unstarted, Closed)):
             return

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlv.experiment.session import Session, Unstarted
 from mlv.protocols import Buffer
+from mlv.transport.wishes import Wishes
 
 
 class Silent(Session):
@@ -36,8 +37,10 @@ class Nowhere(Unstarted):
         """Do nothing."""
 
 
-def session_of_rank(folder: Path, exp_id: str, rank: int, ranks: str, parent_run: str | None = None) -> Session:
+def session_of_rank(
+    folder: Path, exp_id: str, rank: int, ranks: str, parent_run: str | None = None, *, wishes: Wishes
+) -> Session:
     """A session for a rank above 0: a run in a stream of its own with `ranks="all"`, else one that is silent."""
     if ranks == "main":
         return Silent(folder, exp_id, rank)
-    return Session(folder, exp_id, parent_run=parent_run, rank=rank)
+    return Session(folder, exp_id, parent_run=parent_run, rank=rank, wishes=wishes)

@@ -8,7 +8,6 @@ from typing import Any
 
 from mlv.errors import MlvWarning
 from mlv.experiment import identity
-from mlv.experiment.captures import make_redactor
 from mlv.experiment.disabled import session_for
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
@@ -17,23 +16,25 @@ from mlv.experiment.muted import logger_of
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import Silent
 from mlv.notices import warn
+from mlv.transport.wishes import Wishes
 
 
-def travelled_exp(path: str, exp_id: str, run: str | None, rank: int = 0, is_silent: bool = False) -> Exp:
+def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes, rank: int = 0, is_silent: bool = False) -> Exp:
     """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
     folder = Path(path)
     meta = identity.read_meta(folder)
     edited = identity.check_identity(folder, meta)
     if edited is not None:
         warn(str(edited), MlvWarning)
-    session = _session(folder, exp_id, run, rank, is_silent)
-    return Exp.of_parts(Parts(folder, meta, session, make_redactor((), ()), edited=edited))
+    session = _session(folder, exp_id, run, wishes, rank, is_silent)
+    return Exp.of_parts(Parts(folder, meta, session, wishes.redactor(), edited=edited))
 
 
 def travelled_logger(
     path: str,
     exp_id: str,
     run: str | None,
+    wishes: Wishes,
     stream: str,
     name: str,
     at: Mapping[str, Any],
@@ -50,13 +51,13 @@ def travelled_logger(
     edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
     if edited is not None:
         raise edited
-    return logger_of(_session(Path(path), exp_id, run, rank, is_silent), stream, name, at, filter, verbosity)
+    return logger_of(_session(Path(path), exp_id, run, wishes, rank, is_silent), stream, name, at, filter, verbosity)
 
 
-def _session(folder: Path, exp_id: str, run: str | None, rank: int, is_silent: bool) -> Session:
+def _session(folder: Path, exp_id: str, run: str | None, wishes: Wishes, rank: int, is_silent: bool) -> Session:
     there = session_in_this_process(folder, exp_id)
     if there is not None:
         return there
     if is_silent:
         return Silent(folder, exp_id, rank)
-    return session_for(folder, exp_id, parent_run=run, rank=rank)
+    return session_for(folder, exp_id, parent_run=run, rank=rank, wishes=wishes)

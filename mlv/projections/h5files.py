@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EAGAIN
 from pathlib import Path
@@ -23,10 +23,11 @@ _WAIT_S = 60.0
 _POLL_S = 0.05
 
 
-def change(path: Path, exp: str, commit: int, work: Callable[[Any], None]) -> None:
+def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], **making: Any) -> None:
     """Let `work` change a file, or make a new one; afterwards it is on the disk, and says that this was its commit.
 
-    Where another program reads the file, it keeps what it has opened: that is replaced, not changed.
+    Where another program reads the file, it keeps what it has opened: that is replaced, not changed. `making` are options of
+    h5py for a new file.
 
     Raises:
         FileUnusable: Another program writes into it, and has not finished after a minute.
@@ -38,10 +39,10 @@ def change(path: Path, exp: str, commit: int, work: Callable[[Any], None]) -> No
         file.attrs[EXPERIMENT], file.attrs[COMMIT] = exp, commit
 
     if not path.exists() or path.stat().st_size <= REPLACED_BYTES or not _changed_in_place(path, change_all):
-        _replaced(path, change_all)
+        _replaced(path, change_all, making)
 
 
-def check(path: Path, commit: int) -> None:
+def check_h5(path: Path, commit: int) -> None:
     """See that a file is whole, and as it was after a commit.
 
     Raises:
@@ -52,7 +53,7 @@ def check(path: Path, commit: int) -> None:
         raise CannotResume(f"{path} is not what was written last", path=str(path))
 
 
-def clear(path: Path) -> None:
+def clear_h5(path: Path) -> None:
     """Make room for a new file: ours is removed, a broken one or that of others set aside."""
     _temporary(path).unlink(missing_ok=True)
     if path.exists():
@@ -127,16 +128,17 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
     return True
 
 
-def _replaced(path: Path, work: Callable[[Any], None]) -> None:
+def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]) -> None:
     import h5py
 
     temporary = _temporary(path)
     if path.exists():
         with _when_free(path):
             shutil.copyfile(path, temporary)
+        file = h5py.File(temporary, "r+")
     else:
-        temporary.unlink(missing_ok=True)
-    with h5py.File(temporary, "a") as file:
+        file = h5py.File(temporary, "w", **making)
+    with file:
         work(file)
     _sync(temporary)
     os.replace(temporary, path)

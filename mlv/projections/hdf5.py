@@ -80,11 +80,11 @@ class HDF5(Output):
         self._pending: dict[str, list[Pending]] = {ARRAYS: [], IMAGES: []}
         if resume is None:
             for name in hdf.FILES:
-                h5files.clear(place / name)
+                h5files.clear_h5(place / name)
             return
         self._exp = resume["exp"]
         for name, commit in resume["commits"].items():
-            h5files.check(place / name, commit)
+            h5files.check_h5(place / name, commit)
             self._commits[name] = commit
         for name, rows in resume["series"].items():
             self._series[name] = {(stream, series): Series(path, count) for stream, series, path, count in rows}
@@ -145,7 +145,7 @@ class HDF5(Output):
 
     def _change(self, name: str, work: Callable[[Any], None]) -> None:
         commit = self._commits.get(name, 0) + 1
-        h5files.change(self._place / name, self._exp, commit, work)
+        h5files.change_h5(self._place / name, self._exp, commit, work)
         self._commits[name] = commit
 
     def _append(self, file: Any, columns: Mapping[str, list[Column]]) -> None:

@@ -110,6 +110,7 @@ _DATA = {
     "run_resumed": {},
     "rewound": {"step": _NUMBER, "last": _optional(_OBJECT)},
     "heartbeat": {"of": _RUN},
+    "system": {"of": _RUN},
     "params": {},
     "tags": {"tags": _Rule(_is_texts, "a list of texts")},
     "note": {"text": _TEXT},

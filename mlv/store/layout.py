@@ -22,6 +22,8 @@ MERGED = "@merged"
 """End of the names of streams that a merge made beside those that were not its to write."""
 REWOUND = "rewound"
 """The stream of `rewound` events: who reads others need not look for them there."""
+SYSTEM_STREAM = "system"
+CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 

@@ -14,24 +14,26 @@ from mlv.notices import warn
 from mlv.protocols import Channel, Cursor
 from mlv.store.owners import Owner
 from mlv.transport import frames, spool
+from mlv.transport.censor import Censor
 from mlv.transport.inline import Inline
 from mlv.transport.launch import can_launch, launch
 from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, NoRoom, Ring, create
+from mlv.transport.wishes import Wishes
 
 
-def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None) -> Channel:
+def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None, wishes: Wishes = Wishes()) -> Channel:  # noqa: B008 - frozen
     """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning."""
     if not can_launch() or settings.INLINE.get_or_default():
-        return Inline(folder, run)
+        return Inline(folder, run, censor=Censor(wishes.redactor()))
     here = Owner.current()
-    info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data()}
+    info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data(), **wishes.to_info()}
     if parent_run is not None:
         info["parent_run"] = parent_run
     try:
         return _ring(folder, here, info)
     except OSError as error:
         warn(f"run {run} writes from its own process, which is slower: {error}", WritingStalled)
-        return Inline(folder, run)
+        return Inline(folder, run, censor=Censor(wishes.redactor()))
 
 
 def _ring(folder: Path, here: Owner, info: dict[str, Any]) -> Ring:

@@ -19,6 +19,7 @@ from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
+from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
 
 _RETRY_AFTER_S = 0.01
@@ -41,10 +42,12 @@ class Inline:
     An exception may end a call at any point, such as KeyboardInterrupt: the next one asks the file what was written.
     """
 
-    def __init__(self, folder: Path, run: str, files: FileLayer | None = None, waiting_bytes: int = 8 << 20) -> None:
+    def __init__(
+        self, folder: Path, run: str, files: FileLayer | None = None, waiting_bytes: int = 8 << 20, censor: Censor | None = None
+    ) -> None:
         self.run = run
         self._journal = Journal(folder, files)
-        self._composer = Composer(run)
+        self._composer = Composer(run, censor.payload if censor is not None else bytes)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
         self._busy = False

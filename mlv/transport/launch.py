@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mlv import settings
 from mlv.transport.spool import ERRORS
@@ -26,10 +27,11 @@ _PROGRAM = f"""
 import os, sys
 if os.fork():
     os._exit(0)
-PATH = sys.argv[4:]
+COUNT = 3 + int(sys.argv[2])
+PATH = sys.argv[COUNT:]
 {OUR_MLV}
 from importlib import import_module
-import_module(sys.argv[1]).main(*sys.argv[2:4])
+import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
 _LAUNCH_WITHIN_S = 10.0
 
@@ -55,20 +57,22 @@ def launch(folder: Path, place: Path) -> None:
 
 def launch_module(
     module: str,
-    arguments: tuple[str, str] = ("", ""),
+    arguments: Sequence[str] = (),
     *,
-    errors: int | None = None,
+    errors: Any = None,
     order: bytes = b"",
     also: Sequence[str] = (),
+    pass_fds: Sequence[int] = (),
 ) -> None:
-    """Start a process that calls `main` of a module of mlv with two arguments; as `launch`.
+    """Start a process that calls `main` of a module of mlv with some texts; as `launch`.
 
     Args:
         module: Such as `mlv.transport.writer`.
-        arguments: Two texts.
-        errors: Descriptor for what it says on stderr; None lets it go nowhere.
+        arguments: The texts.
+        errors: File or descriptor for what it says on stderr; None lets it go nowhere.
         order: What it reads from stdin; at most what a pipe holds is sure not to be waited for.
         also: Folders to import from, after all others.
+        pass_fds: Descriptors that it inherits.
 
     Raises:
         OSError: It cannot be started.
@@ -81,10 +85,11 @@ def launch_module(
         ) from error
 
     path = module_path()
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, *arguments, *path[:-1], *also, path[-1]]
+    count = str(len(arguments))
+    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, count, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE if order else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL if errors is None else errors, cwd="/",
+        stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
     try:

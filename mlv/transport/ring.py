@@ -122,6 +122,8 @@ def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
     try:
         os.posix_fallocate(fd, 0, DATA_OFFSET + capacity)
         text = orjson.dumps(info)
+        if len(text) > CURSOR_OFFSET - INFO_OFFSET:
+            raise OSError(errno.ENAMETOOLONG, "path and patterns of the run are too long for a ring")
         words = {W_MAGIC: MAGIC, W_CAPACITY: capacity, W_INFO_BYTES: len(text)}
         for word, value in words.items():
             os.pwrite(fd, struct.pack("<Q", value), word * 8)
@@ -548,6 +550,11 @@ class Ring:
             used = self._words[W_CURSOR_BYTES]
             self._map[CURSOR_OFFSET + used : CURSOR_OFFSET + used + len(line)] = line
             self._words[W_CURSOR_BYTES] = used + len(line)
+
+    @property
+    def free_bytes(self) -> int:
+        """Room for frames: events of less than that are accepted without a wait."""
+        return int(self._words[W_TAIL] + self._capacity - self._words[W_HEAD])
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until all accepted events can be read; see `Channel`."""

@@ -20,18 +20,22 @@ from time import monotonic, sleep
 from typing import Any, BinaryIO
 
 from mlv import settings
-from mlv.encoding import Composer
+from mlv.encoding import TAIL, Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
 from mlv.store import claims
+from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
 from mlv.transport import spool
 from mlv.transport.backlog import Backlog
+from mlv.transport.censor import TEXTS, Censor
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
+from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
+from mlv.transport.wishes import Wishes
 from mlv.transport.worker import complete
 
 POLL_S = 0.02
@@ -62,13 +66,15 @@ class Writer:
         files: FileLayer | None = None,
         serves: Callable[[Source], bool] = lambda source: True,
         backlog: Backlog | None = None,
+        sampler: Sampler | None = None,
     ) -> None:
-        """Prepare to drain the rings that `serves` accepts."""
+        """Prepare to drain the rings that `serves` accepts. Without a sampler nothing is measured."""
         self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
         self._files = files
         self._journal = Journal(folder, files)
         self._backlog = backlog or Backlog(folder)
+        self._sampler = sampler
         self._sources: dict[Path, Source] = {}
         self._composers: dict[str, Composer] = {}
         self._heard: dict[str, float] = {}
@@ -118,6 +124,7 @@ class Writer:
         problems: list[OSError] = []
         moved = [_tried(partial(self._drain, source), problems) for source in self._sources.values()]
         moved.append(_tried(self._work, problems))
+        _tried(self._say_samples, problems)
         if not any(moved):
             _tried(self._settle_stale, problems)  # reads much: not while events wait
         _tried(partial(self._sync_if_due, now), problems)
@@ -181,8 +188,10 @@ class Writer:
             return
         source.attach(self._me)
         self._sources[path] = source
-        self._composers[source.run] = Composer(source.run)
+        self._composers[source.run] = Composer(source.run, Censor(Wishes.from_info(source.info).redactor()).payload)
         self._heard[source.run] = monotonic()
+        if self._sampler is not None and source.info.get("system_s") and "parent_run" not in source.info:
+            self._sampler.follow(source.run, source.owner.pid, source.info["system_s"])
 
     def _catch_up(self, source: Source) -> None:
         """After a writer that died: go on with the run's chains, and do not append what it had appended.
@@ -254,20 +263,28 @@ class Writer:
         """Copy a large event from its spool file into the stream, in pieces, unless it is there."""
         path = os.fsdecode(frame.payload)
         if frame.seq not in source.already:
-            opening = self._composers[source.run].opening(frame.seq, frame.time_ns) + head
             try:
                 file = open(path, "rb")  # noqa: SIM115 - closed below
             except FileNotFoundError:
                 self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
             else:
                 with file:
-                    digest = hashlib.sha256()
-                    self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
+                    self._append_from(file, frame, source, stream, head)
             source.already.add(frame.seq)
         if not head and frame.step == LAST:
             source.said_end = True
         with suppress(OSError):
             os.unlink(path)
+
+    def _append_from(self, file: BinaryIO, frame: Frame, source: Source, stream: str, head: bytes) -> None:
+        composer = self._composers[source.run]
+        if not head and file.read(max(map(len, TEXTS))).startswith(TEXTS):
+            file.seek(0)
+            self._journal.append(source.run, stream, [composer.line(frame.seq, frame.time_ns, head, TAIL, 0, file.read())])
+            return
+        file.seek(0)
+        digest, opening = hashlib.sha256(), composer.opening(frame.seq, frame.time_ns) + head
+        self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
 
     def _take_job(self, source: Source, frame: Frame) -> None:
         if frame.seq in source.already:
@@ -314,6 +331,8 @@ class Writer:
         del self._sources[path]
         del self._composers[source.run]
         del self._heard[source.run]
+        if self._sampler is not None:
+            self._sampler.forget(source.run)
         source.finish()
         source.close()
 
@@ -322,6 +341,16 @@ class Writer:
             if now - self._heard[source.run] >= HEARTBEAT_EVERY_S and "parent_run" not in source.info:
                 self._journal.say(Heartbeat(of=source.run))
                 self._heard[source.run] = now
+
+    def _say_samples(self) -> None:
+        """Write what the sampler has measured.
+
+        Raises:
+            OSError: It waits.
+        """
+        while self._sampler is not None and (sample := self._sampler.first()) is not None:
+            self._journal.say(sample, SYSTEM_STREAM)
+            self._sampler.let_go(sample)
 
     def _settle_stale(self) -> None:
         """Give verdicts and seals to what died with the stream's last writer."""
@@ -397,7 +426,7 @@ class Wait:
 
 def serve(folder: Path, place: Path) -> None:
     """Be the writer of a spool, unless there is one: then see that it takes the rings that are there, and leave."""
-    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place).serve(wait)):
+    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place, sampler=Sampler(folder)).serve(wait)):
         # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
         if not any(is_unattended(ring) for ring in spool.rings_in(place)):
             return

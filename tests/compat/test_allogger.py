@@ -38,7 +38,7 @@ def tags(events="log/events"):
 
 def accumulated(events="log/events"):
     found = event_accumulator.EventAccumulator(
-        str(events), {kind: 0 for kind in event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE}
+        str(events), dict.fromkeys(event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE, 0)
     )
     return found.Reload()
 
@@ -327,5 +327,5 @@ def test_damaged_files(place):
     with pytest.raises(FileNotFoundError, match=r"no \.h5 file"):
         allogger.api.hdf.list_keys("events")
     (place / "events" / "1_vm.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(20))
-    with pytest.raises(mlv.FileUnusable, match="1_vm.h5"):
+    with pytest.raises(mlv.FileUnusable, match=r"1_vm\.h5"):
         allogger.api.hdf.list_keys("events")

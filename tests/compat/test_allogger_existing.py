@@ -48,7 +48,7 @@ def test_abort(logdir):
 
 def test_other_answers(logdir):
     """What is no answer is said, as in the original."""
-    with pytest.raises(RuntimeError, match="Unrecognized response. Valid responses are 'c', 'cl' or 'a'"):
+    with pytest.raises(RuntimeError, match=r"Unrecognized response\. Valid responses are 'c', 'cl' or 'a'"):
         allogger.basic_configure(logdir="log", default_path_exists="perhaps")
 
 

@@ -10,10 +10,10 @@ from collections import Counter
 
 import numpy
 import pytest
+from conftest import wait_until
 
 import mlv
 import mlv.compat.allogger as allogger
-from conftest import wait_until
 from mlv.compat.allogger.steps import Steps
 
 pytest.importorskip("h5py")
@@ -91,6 +91,7 @@ def test_one_bad_value_costs_no_other(data_type):
     assert list(kept["step"]) == list(range(2, 2 * len(ODD) + 1, 2))
     assert set(kept["value"]) == {1.5}
     [exp] = mlv.find("log")
+    assert list(exp.events("event", name="output_failed")) == []
     assert Counter(event.step for event in exp.events() if event.step).keys() == set(range(1, 2 * len(ODD) + 1))
 
 

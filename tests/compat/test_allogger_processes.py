@@ -8,10 +8,10 @@ import sys
 
 import numpy
 import pytest
+from conftest import wait_until
 
 import mlv
 import mlv.compat.allogger as allogger
-from conftest import wait_until
 from mlv.projections import replay
 
 h5py = pytest.importorskip("h5py")
@@ -70,7 +70,7 @@ WORKERS = """
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_children(python, method):
-    """Children log into the session of the process that started them; the scope says which one, a logdir of their own is apart."""
+    """Children log into the session of the process that started them; a logdir of their own is apart."""
     done = python(WORKERS, method)
 
     assert done.returncode == 0, done.stderr
@@ -83,6 +83,7 @@ def test_children(python, method):
     parents = {event.run: event.data.get("parent_run") for event in exp.events("run_started")}
     [main] = [run for run, parent in parents.items() if parent is None]
     assert sorted(filter(None, parents.values())) == [main] * 4
+    assert (exp.path.parent / f"{exp.name}.log").read_text().count("done") == 2
 
 
 def keys(events):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from mlv import events
-from mlv.events import Dropped, Heartbeat, Record
+from mlv.events import Dropped, Heartbeat, Record, System
 from mlv.query.redacting import redact
 from mlv.query.verify import verify
 from mlv.transport.journal import Journal
@@ -223,6 +223,7 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     # What a writer says of a run that hung, or that nobody could write for.
     journal = Journal(folder / "runs" / "everything")
     journal.say(Heartbeat(of="rsomebody"))
+    journal.say(System("rsomebody", {"cpu_percent": 12.5}), "system")
     journal.say(Dropped(5, 9, 5, "no room", of="rsomebody"))
     journal.close()
     list(redact(folder / "runs" / "everything", ["A later note", "disk at"]))
@@ -330,7 +331,9 @@ def test_types_are_those_of_the_code():
 
     assert EVENT["properties"]["type"]["examples"] == sorted(events.TYPES)
     assert {record.TYPE: {field.name for field in fields(record)} for record in records if record is not Record} == {
-        record.TYPE: set(EVENT["$defs"][record.TYPE]["properties"]) for record in records if record is not Record
+        record.TYPE: set(EVENT["$defs"][record.TYPE]["properties"]) | ({"values"} if record is events.System else set())
+        for record in records
+        if record is not Record
     }
 
 
@@ -395,7 +398,8 @@ def without(fields: dict[str, Any], key: str) -> dict[str, Any]:
         line("pr_curve", CURVE, nonfinite={"/recall/0": "nan", "/average_precision": "nan"}),
         line("checkpoint", {"action": "renamed", "folder": "models"}),
         line("metrics", {"loss": None}, nonfinite={"/loss": "nan"}, step=[0, 1], at={"epoch": 1}),
-        without(LINE, "data") | {"type": "system"},
+        without(LINE, "data") | {"type": "redacted"},
+        line("system", {"of": "ra", "tape_percent": 3.5}),
     ],
 )
 def test_what_is_unknown_is_allowed(good):

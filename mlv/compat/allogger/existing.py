@@ -10,7 +10,7 @@ from pathlib import Path
 import mlv
 
 _LOG = re.compile(r"\d+_.+\.log")
-_EVENTS = re.compile(r".+\.h5(\.broken-\d+)?|.*tfevents.*")
+_EVENTS = re.compile(r".+\.h5(\..+)?|.*tfevents.*")  # also what a kill left half done, and what was set aside
 
 
 def settle(logdir: str, policy: str) -> None:

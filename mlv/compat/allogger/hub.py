@@ -98,6 +98,7 @@ hub = Hub()
 
 
 def _before_fork() -> None:
+    hub.lock.acquire()
     if hub.is_begun:
         hub.steps.before_fork()
 
@@ -105,6 +106,7 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     if hub.is_begun:
         hub.steps.after_fork()
+    hub.lock.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
 
 import mlv
-from mlv.compat.allogger import h5file
-from mlv.projections import Output, TensorBoard
+from mlv.compat.allogger.tables import REUSE_SPACE, append
+from mlv.projections import Output, TensorBoard, change_h5, check_h5, clear_h5
 
 ROUTE = "outputs"
 """The coordinate of a line that goes to other outputs than most of its experiment: their names, joined by commas."""
@@ -55,7 +54,8 @@ class H5(Output):
 
     A row has `step` (int64), `time` and `walltime` (float64: seconds since 1970 in UTC, and since the log began) and `value`
     (float64, of the shape of what was logged). The scope stands without its `root.`, and `-` becomes `/`, as ALLogger has it.
-    Where a name is taken by another series, by one whose values have another shape, or by a group, `%` follows.
+    Where a name is taken by another series, by one whose values have another shape, or by a group, `%` follows. Empty arrays,
+    texts and None are left out.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("h5py",)
@@ -70,22 +70,25 @@ class H5(Output):
         """Begin anew, or where the last `commit` left off.
 
         Raises:
-            CannotResume: The file is not as it was left; a broken one was set aside.
+            CannotResume: The file is not as it was left; a broken one was set aside as `NAME.broken-1`.
+        FileUnusable: Another program writes into it.
         """
-        known = resume or {"file": "", "exp": "", "began_s": 0.0, "series": []}
-        self._place, self._file, self._exp, self._began_s = place, known["file"], known["exp"], known["began_s"]
+        known = resume or {"file": "", "commit": 0, "exp": "", "began_s": 0.0, "series": []}
+        self._place, self._file, self._commit = place, known["file"], known["commit"]
+        self._exp, self._began_s = known["exp"], known["began_s"]
         self._series = {(kind, name, tuple(shape)): (path, rows) for kind, name, shape, path, rows in known["series"]}
         self._waiting: dict[tuple[str, str, tuple[int, ...]], list[tuple[Any, ...]]] = {}
         self._waiting_bytes = 0
-        if self._file:
-            h5file.check(place / self._file, dict(self._series.values()))
+        if self._commit:
+            check_h5(place / self._file, self._commit)
 
     def write(self, batch: Any) -> None:
         """Collect what the lines hold."""
         for event in batch:
-            if not self._exp and event.type == "run_started":
+            if not self._file and event.type == "run_started":
                 self._exp, self._began_s = event.data["exp"], event.time.timestamp()
-                self._file = _free_name(self._place, batch.folder.name, self._exp)
+                self._file = f"{batch.folder.name}.h5"
+                clear_h5(self._place / self._file)
             if is_for("hdf", event.at, self.by_default):
                 for kind, name, value in _values(event, batch.folder):
                     self._collect(event, kind, name, value)
@@ -96,7 +99,8 @@ class H5(Output):
         """Write what was collected."""
         self._write_out()
         series = [[*which, *where] for which, where in self._series.items()]
-        return {"file": self._file, "exp": self._exp, "began_s": self._began_s, "series": series}
+        began = {"exp": self._exp, "began_s": self._began_s}
+        return {"file": self._file, "commit": self._commit, **began, "series": series}
 
     def close(self) -> None:
         """Nothing is held: the file is open only while it is written."""
@@ -114,15 +118,16 @@ class H5(Output):
 
     def _write_out(self) -> None:
         if self._waiting:
-            h5file.change(self._place / self._file, self._append)
+            change_h5(self._place / self._file, self._exp, self._commit + 1, self._append, **REUSE_SPACE)
+            self._commit += 1
             self._waiting, self._waiting_bytes = {}, 0
 
     def _append(self, file: Any) -> None:
-        file.attrs[h5file.EXPERIMENT] = self._exp
         for which, rows in self._waiting.items():
             path, before = self._series.get(which) or ("", 0)
-            path = h5file.append(file, path or f"{which[0]}/{_path_of(which[1])}", before, rows, which[2])
-            self._series[which] = path, before + len(rows)
+            with suppress(ValueError, TypeError):  # HDF5 has no form for it, such as for a row above 4 GiB
+                path = append(file, path or f"{which[0]}/{_path_of(which[1])}", before, rows, which[2])
+                self._series[which] = path, before + len(rows)
 
 
 def is_for(output: str, at: Mapping[str, Any], by_default: bool) -> bool:
@@ -145,7 +150,8 @@ def _values(event: mlv.Event, folder: Path) -> Iterator[tuple[str, str, Any]]:
             value = numpy.load(folder / event.data["file"]["path"], allow_pickle=False).astype(
                 numpy.float64, casting="same_kind"
             )
-            yield "image" if event.at.get(KIND) == "image" else "array", event.name, value
+            if value.size:
+                yield "image" if event.at.get(KIND) == "image" else "array", event.name, value
 
 
 def _float(value: float) -> float:
@@ -159,13 +165,3 @@ def _path_of(name: str) -> str:
     """Groups and dataset of a series. HDF5 takes an empty part and `.` for no part at all."""
     parts = name.removeprefix("root.").replace("-", "/").replace("\0", "%00").encode("utf-8", "backslashreplace").decode()
     return "/".join({"": "%", ".": "%2E"}.get(part, part) for part in parts.split("/"))
-
-
-def _free_name(place: Path, name: str, exp: str) -> str:
-    """A file for an experiment: one that it left there is removed, those of others stay."""
-    for number in count():
-        path = place / (f"{name}_{number}.h5" if number else f"{name}.h5")
-        if not path.exists() or h5file.experiment_of(path) in (exp, None):
-            path.unlink(missing_ok=True)
-            return path.name
-    raise AssertionError("count() does not end")

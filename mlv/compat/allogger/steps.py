@@ -71,6 +71,11 @@ class Steps(MutableMapping[Key, int]):
         """Go on; in the parent and in the child, which has the lock that the parent held."""
         self._lock.release()
 
+    def clear(self) -> None:
+        """Forget all counters."""
+        for key in list(self):
+            del self[key]
+
     def copy(self) -> dict[Key, int]:
         """The counters as they are now."""
         return dict(self)

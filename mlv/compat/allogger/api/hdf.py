@@ -50,7 +50,7 @@ def read_from_key(path: str | os.PathLike[str], key: str) -> Any:
 
 def _files(path: str | os.PathLike[str]) -> list[Path]:
     given = Path(path)
-    found = sorted(given.glob("*.h5")) if given.is_dir() else [given]
+    found = sorted(given.glob("[!.]*.h5")) if given.is_dir() else [given]
     if not found or not found[0].exists():
         text = f"there is no .h5 file in {given}" if given.is_dir() else f"{given} does not exist"
         raise FileNotFoundError(f"{text}: give the `events` folder of a logdir, or a file in it")

@@ -1,0 +1,333 @@
+"""Console capture: what is printed is shown as before, and is in the log, whoever printed it and whoever is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from conftest import wait_until
+
+import mlv
+
+LIBRARY = """
+import ctypes, os, subprocess, sys, time
+import mlv
+"""
+TOKEN = "ghp_abcdefghij1234567890abcdefghijklmnop"
+
+
+def start(tmp_path, source, **options):
+    """Start a script that captures its console."""
+    script = tmp_path / "script.py"
+    script.write_text(LIBRARY + textwrap.dedent(source))
+    command = [sys.executable, "-W", "error", str(script), str(tmp_path / "runs")]
+    return subprocess.Popen(command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "cwd": tmp_path, **options})
+
+
+def printed(folder, name):
+    """The lines that are logged as printed on a descriptor."""
+    path = folder / "console.log.jsonl"
+    events = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    return [event["data"]["message"] for event in events if event["type"] == "message" and event["name"] == name]
+
+
+def finished(process):
+    """What a script printed; it ended well."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err.decode()
+    return out, err
+
+
+def tee_of(folder):
+    """The process that captures."""
+    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    started = [line["data"] for line in lines if line["type"] == "run_started" and "parent_run" in line["data"]]
+    return started[-1]["process"]["pid"] if started else None
+
+
+def is_intact(folder):
+    return (
+        subprocess.run([sys.executable, "-m", "mlv", "verify", str(folder)], capture_output=True, check=False).returncode == 0
+    )
+
+
+def test_everybody_is_heard(tmp_path):
+    """What Python, a C library and children print is shown, in the order of each descriptor, and is in the log."""
+    process = start(
+        tmp_path,
+        """
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        print("python", flush=True)
+        libc = ctypes.CDLL(None)
+        libc.puts(b"library")
+        libc.fflush(None)
+        subprocess.run(["sh", "-c", "echo child; echo complaint >&2"])
+        if os.fork() == 0:
+            print("fork", flush=True)
+            os._exit(0)
+        os.wait()
+        print("last", end="")
+        exp.close()
+        print(" and more")
+        """,
+    )
+    out, err = finished(process)
+    folder = tmp_path / "runs" / "exp"
+
+    assert out == b"python\nlibrary\nchild\nfork\nlast and more\n"
+    assert b"complaint\n" in err
+    assert printed(folder, "stdout") == ["python", "library", "child", "fork", "last"]
+    assert "complaint" in printed(folder, "stderr")
+    assert is_intact(folder)
+
+
+def test_bytes_of_any_kind(tmp_path):
+    """Bytes that are no text, long lines and the rest of a line pass as they are; the log has what can be read of them."""
+    process = start(
+        tmp_path,
+        r"""
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        os.write(1, b"\xff\x00z\n" + b"x" * 3_000_000 + b"\n" + "\u00e4\U0001f600\r\n".encode() + b"rest")
+        """,
+    )
+    out, _ = finished(process)
+    lines = printed(tmp_path / "runs" / "exp", "stdout")
+
+    assert out == b"\xff\x00z\n" + b"x" * 3_000_000 + b"\n\xc3\xa4\xf0\x9f\x98\x80\r\nrest"
+    assert lines[0] == "\ufffd\0z"
+    assert "".join(lines[1:-2]) == "x" * 3_000_000
+    assert lines[-2:] == ["\u00e4\U0001f600", "rest"]
+
+
+def test_an_exception(tmp_path):
+    """The traceback that ends a script is in the log, and so is what was printed before it."""
+    process = start(tmp_path, 'exp = mlv.Exp(sys.argv[1], "exp", console=True)\nprint("before")\nraise ValueError("why")')
+    out, err = process.communicate(timeout=60)
+    folder = tmp_path / "runs" / "exp"
+
+    assert (out, b"ValueError: why" in err) == (b"before\n", True)
+    assert printed(folder, "stdout") == ["before"]
+    assert printed(folder, "stderr")[-1] == "ValueError: why"
+    assert mlv.Exp.open(folder).status == "failed"
+
+
+def test_killed_while_printing(tmp_path):
+    """A script that is killed loses nothing of what it had printed."""
+    process = start(
+        tmp_path,
+        """
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        for i in range(20_000):
+            print(i)
+        print("end", flush=True)
+        os.kill(os.getpid(), 9)
+        """,
+    )
+    out, _ = process.communicate(timeout=60)
+    folder = tmp_path / "runs" / "exp"
+    wait_until(lambda: printed(folder, "stdout")[-1:] == ["end"])
+
+    assert process.returncode == -signal.SIGKILL
+    assert printed(folder, "stdout") == out.decode().splitlines() == [*map(str, range(20_000)), "end"]
+    wait_until(lambda: is_intact(folder))
+    assert mlv.Exp.open(folder).status == "killed"
+
+
+def test_killed_tee(tmp_path):
+    """Killing what captures neither ends nor holds up the script, and what it prints is shown; another one takes over."""
+    process = start(
+        tmp_path,
+        """
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        print("first", flush=True)
+        sys.stdin.readline()
+        for i in range(200_000):
+            print("line", i)
+        print("last", flush=True)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    folder = tmp_path / "runs" / "exp"
+    wait_until(lambda: printed(folder, "stdout") == ["first"])
+    os.kill(tee_of(folder), signal.SIGKILL)
+
+    out, err = process.communicate(b"\n", timeout=60)
+
+    assert process.returncode == 0, err.decode()
+    assert out.splitlines() == [b"first", *(b"line %d" % i for i in range(200_000)), b"last"]
+    assert printed(folder, "stdout") == [line.decode() for line in out.splitlines()]
+    assert is_intact(folder)
+
+
+def test_tees_that_are_always_killed(tmp_path):
+    """Where it is killed again and again, the script goes on and what it prints is shown."""
+    process = start(
+        tmp_path,
+        """
+        warnings = __import__("warnings")
+        warnings.simplefilter("default")
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        for line in sys.stdin:
+            print(line, end="", flush=True)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    folder, seen = tmp_path / "runs" / "exp", set()
+    wait_until(lambda: (folder / "log.jsonl").exists())
+    for _ in range(4):
+        process.stdin.write(b"again\n")
+        process.stdin.flush()
+        wait_until(lambda: tee_of(folder) not in {None, *seen})
+        seen.add(tee_of(folder))
+        os.kill(tee_of(folder), signal.SIGKILL)
+
+    out, err = process.communicate(b"x" * 100_000 + b"\n", timeout=60)
+
+    assert process.returncode == 0
+    assert out.splitlines()[-1] == b"x" * 100_000
+    assert b"not captured any more" in err
+
+
+def test_a_terminal_stays_one(tmp_path):
+    """What writes to a terminal still finds one, of the same size, and it gets the same bytes: colours and bars too."""
+    ours, theirs = pty.openpty()
+    import fcntl
+    import struct
+    import termios
+
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 33, 111, 0, 0))
+    process = start(
+        tmp_path,
+        r"""
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        print(sys.stdout.isatty(), os.get_terminal_size(1).columns)
+        for percent in range(0, 101, 10):
+            print(f"\r\x1b[32m{percent}%\x1b[0m", end="", flush=True)
+        print()
+        sys.stdin.readline()
+        while os.get_terminal_size(1).columns != 99:
+            time.sleep(0.01)
+        print("wider")
+        """,
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+    )
+    folder = tmp_path / "runs" / "exp"
+    wait_until(lambda: len(printed(folder, "stdout")) == 2)
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 33, 99, 0, 0))
+    os.close(theirs)
+    process.communicate(b"\n", timeout=60)
+    shown = os.read(ours, 1 << 16)
+    os.close(ours)
+
+    assert process.returncode == 0
+    assert shown.startswith(b"True 111\r\n\r\x1b[32m0%\x1b[0m\r\x1b[32m10%")
+    assert shown.endswith(b"100%\x1b[0m\r\nwider\r\n")
+    assert printed(folder, "stdout") == ["True 111", "100%", "wider"]
+
+
+def test_nobody_looks_any_more(tmp_path):
+    """Where the reader of the output goes away, the script goes on, and the log has all of it."""
+    process = start(
+        tmp_path,
+        """
+        exp = mlv.Exp(sys.argv[1], "exp", console=True)
+        sys.stdin.readline()
+        for i in range(1000):
+            print(i, flush=True)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    process.stdout.close()
+    process.stdin.write(b"\n")
+    process.stdin.close()
+
+    assert process.wait(60) == 0, process.stderr.read().decode()
+    assert printed(tmp_path / "runs" / "exp", "stdout") == [str(i) for i in range(1000)]
+    process.stderr.close()
+
+
+def test_no_token_reaches_the_disk(tmp_path):
+    """Credentials that are printed or logged are shown, and nothing of them is in any file, unless they are exempt."""
+    source = f"""
+        exp = mlv.Exp(sys.argv[1], sys.argv[2], redact=["plum-[0-9]+"], keep=eval(sys.argv[3]), console=True, capture=())
+        print("a token: {TOKEN} and plum-7")
+        print("-----BEGIN RSA PRIVATE KEY-----", "MIIEabcd" * 8, "-----END RSA PRIVATE KEY-----", "after", sep="\\n")
+        exp.log.info("using {TOKEN}", other="plum-8")
+        exp.log.warning("x" * 100_000 + " {TOKEN}")
+        exp.add_note("{TOKEN}")
+        raise ValueError("{TOKEN}")
+        """
+    for name, keep in (("hidden", []), ("kept", ["console"])):
+        script = tmp_path / "script.py"
+        script.write_text(LIBRARY + textwrap.dedent(source))
+        command = [sys.executable, str(script), str(tmp_path / "runs"), name, repr(keep)]
+        found = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert TOKEN.encode() in found.stdout
+    hidden, kept = (tmp_path / "runs" / name for name in ("hidden", "kept"))
+    content = b"".join(path.read_bytes() for path in hidden.rglob("*") if path.is_file())
+
+    assert TOKEN.encode() not in content
+    assert b"plum-7" not in content
+    assert b"plum-8" not in content
+    assert b"MIIEabcd" not in content
+    assert printed(hidden, "stdout")[0] == "a token: <redacted> and <redacted>"
+    assert printed(hidden, "stdout")[-1] == "after"
+    assert TOKEN in printed(kept, "stdout")[0]
+    assert is_intact(hidden)
+
+
+def test_in_a_notebook(tmp_path, capsys):
+    """What is printed by a stream without a descriptor, as in a notebook, is shown there and is in the log."""
+    before = sys.stdout.write
+    exp = mlv.Exp(tmp_path, "exp", console=True)
+    print("in a cell")
+    exp.close()
+    print("after")
+
+    assert capsys.readouterr().out == "in a cell\nafter\n"
+    assert "in a cell" in printed(exp.path, "stdout")
+    assert "after" not in printed(exp.path, "stdout")
+    assert sys.stdout.write == before
+
+
+def test_descriptors_are_given_back(tmp_path, capfd):
+    """After the end nothing is open that was not before, and the descriptors are what they were."""
+
+    def is_open():
+        links = {fd: Path("/proc/self/fd") / fd for fd in os.listdir("/proc/self/fd")}
+        return {fd: os.readlink(link) for fd, link in links.items() if link.exists()}
+
+    mlv.Exp(tmp_path, "warm", console=True).close()
+    before = is_open()
+
+    mlv.Exp(tmp_path, "exp", console=True).close()
+
+    assert is_open() == before
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_two_at_once(tmp_path, order):
+    """Two experiments of one process may capture, and end in any order: what is printed is shown once."""
+    process = start(
+        tmp_path,
+        f"""
+        exps = [mlv.Exp(sys.argv[1], name, console=True) for name in "ab"]
+        print("both", flush=True)
+        for i in {order}:
+            exps[i].close()
+        print("neither")
+        """,
+    )
+    out, _ = finished(process)
+
+    assert out == b"both\nneither\n"
+    assert printed(tmp_path / "runs" / "b", "stdout") == ["both"]
+    assert is_intact(tmp_path / "runs" / "a")

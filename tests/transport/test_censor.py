@@ -1,0 +1,91 @@
+"""Credentials are taken out of texts before a line reaches its file, and nothing else is touched."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import mlv
+from mlv.capture.redaction import _SHAPES, Redactor
+from mlv.transport.censor import Censor
+
+TOKEN = "hf_abcdefghij1234567890abcdefghij"
+
+
+def message(data, type="message", name=""):
+    """The text of an event from its type on."""
+    about = f',"name":"{name}"' if name else ""
+    return b'"type":"%s"%s,"data":%s}' % (type.encode(), about.encode(), json.dumps(data, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize("type", ["message", "run_ended", "rejected", "note"])
+@pytest.mark.parametrize("data", [{"message": f"a\n{TOKEN}"}, {"extra": {"a": [TOKEN]}}, {"exception": {"message": TOKEN}}])
+def test_texts(type, data):
+    """A credential goes, wherever in the data it stands."""
+    clean = Censor(Redactor()).payload(message(data, type))
+
+    assert TOKEN.encode() not in clean
+    assert json.loads(b"{" + clean)["type"] == type
+
+
+UNTOUCHED = [message({"message": "nothing"}), message({"loss": TOKEN}, "metrics"), message({"message": "sk-"})]
+
+
+@pytest.mark.parametrize("payload", UNTOUCHED)
+def test_the_rest_stays(payload):
+    """What holds no credential, or is no text, is the same bytes."""
+    assert Censor(Redactor()).payload(payload) is payload
+
+
+def test_every_shape_is_glanced_at():
+    """The glance finds the beginning of every credential that a closer look could find."""
+    redactor = Redactor()
+
+    assert all(redactor.may_find(f'"x{anchor}y"'.encode()) for shape in _SHAPES for anchor in shape.anchors)
+    assert redactor.may_find(b"-----BEGIN PRIVATE KEY")
+
+
+def test_exact_bytes_go_too():
+    """A text that UTF-8 cannot hold is stored beside its bytes: they go with what they hold."""
+    data = {"level": "info", "message": {"_mlv": "text", "text": f"\\ud800 {TOKEN}", "base64": "aGZfYWJj"}}
+
+    assert json.loads(b"{" + Censor(Redactor()).payload(message(data)))["data"]["message"] == "\\ud800 <redacted>"
+
+
+def test_own_patterns_and_exceptions():
+    """The user's patterns count, and so do the exceptions."""
+    redactor = Redactor(["plum-[0-9]+"], ["message"])
+
+    assert b"plum" not in Censor(Redactor(["plum-[0-9]+"])).payload(message({"message": "plum-7"}))
+    assert b"plum-7" in Censor(redactor).payload(message({"message": "plum-7"}))
+    assert b"plum" not in Censor(redactor).payload(message({"of": "ra", "message": "plum-7"}, name="stdout"))
+
+
+def test_a_key_in_many_lines():
+    """A private key that is printed line by line goes as a whole, on its own descriptor, and what follows stays."""
+    censor = Censor(Redactor())
+    lines = ["before", "-----BEGIN PRIVATE KEY-----", "MIIEabcd+/12", "xyz=", "-----END PRIVATE KEY-----", "after"]
+
+    def shown(line, name="stdout"):
+        return json.loads(b"{" + censor.payload(message({"of": "ra", "message": line}, name=name)))["data"]["message"]
+
+    found = [(shown(line), shown("beside", "stderr")) for line in lines]
+
+    assert [line for line, _ in found] == [*lines[:2], "<redacted>", "<redacted>", "<redacted>", "after"]
+    assert {line for _, line in found} == {"beside"}
+
+
+@pytest.mark.parametrize("is_inline", [True, False])
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_nothing_on_the_disk(tmp_path, monkeypatch, is_inline, size):
+    """No file of an experiment holds a credential of a message, short or long, by the writer or without one."""
+    monkeypatch.setenv("MLV_INLINE", "1" if is_inline else "")
+    with mlv.Exp(tmp_path, "exp", capture=(), redact=["plum-[0-9]+"]) as exp:
+        exp.log.info("x" * size + " %s plum-7", TOKEN, more={"a": [TOKEN]})
+        exp.log.error("wrong step " + TOKEN, step="three")
+    content = b"".join(path.read_bytes() for path in exp.path.rglob("*") if path.is_file())
+
+    assert TOKEN.encode() not in content
+    assert b"plum-7" not in content
+    assert content.count(b"<redacted>") >= 3
