@@ -7,12 +7,12 @@ import logging
 import re
 import sys
 
-import numpy
 import pytest
 
 import mlv
 import mlv.compat.allogger as allogger
 
+numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("tensorboardX")
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -37,9 +37,7 @@ def tags(events="log/events"):
 
 
 def accumulated(events="log/events"):
-    found = event_accumulator.EventAccumulator(
-        str(events), dict.fromkeys(event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE, 0)
-    )
+    found = event_accumulator.EventAccumulator(str(events), dict.fromkeys(event_accumulator.STORE_EVERYTHING_SIZE_GUIDANCE, 0))
     return found.Reload()
 
 

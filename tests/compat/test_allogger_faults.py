@@ -8,15 +8,17 @@ import multiprocessing
 import threading
 from collections import Counter
 
-import numpy
 import pytest
 from conftest import wait_until
 
 import mlv
 import mlv.compat.allogger as allogger
 from mlv.compat.allogger.steps import Steps
+from mlv.compat.allogger.tables import REUSE_SPACE, append
+from mlv.projections import change_h5
 
-pytest.importorskip("h5py")
+numpy = pytest.importorskip("numpy")
+h5py = pytest.importorskip("h5py")
 pytest.importorskip("tensorboardX")
 
 
@@ -49,8 +51,6 @@ def test_keys_stay_apart(keys):
     for number, key in enumerate(keys):
         allogger.get_logger("main").log(number, key)
     allogger.close()
-
-    import h5py
 
     [exp] = mlv.find("log")
     found = []
@@ -227,6 +227,20 @@ def test_threads():
 
     found = allogger.api.hdf.read_from_key("log/events", "scalar/main/x")
     assert sorted(found["step"]) == list(range(1, 801))
+
+
+def test_a_file_that_grows_slowly_stays_small(place):
+    """The space of a compressed chunk that moves is used again."""
+    row = (1, 1.5, 0.5, 0.25)
+
+    def add(file, before, rows):
+        append(file, "scalar/main/x", before, rows, ())
+
+    change_h5(place / "once.h5", "", 1, lambda file: add(file, 0, [row] * 2000), **REUSE_SPACE)
+    for before in range(0, 2000, 10):
+        change_h5(place / "slow.h5", "", 1, lambda file, before=before: add(file, before, [row] * 10), **REUSE_SPACE)
+
+    assert (place / "slow.h5").stat().st_size < 2 * (place / "once.h5").stat().st_size
 
 
 @pytest.mark.parametrize("is_shared", [False, True])

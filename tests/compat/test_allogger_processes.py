@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
-import numpy
+import psutil
 import pytest
 from conftest import wait_until
 
@@ -14,6 +15,7 @@ import mlv
 import mlv.compat.allogger as allogger
 from mlv.projections import replay
 
+numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("tensorboardX")
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -151,8 +153,6 @@ def has_all_rows():
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_outputs(python, place, seed):
     """Whenever the process of an output is killed, and started again, each record is in its file once."""
-    import psutil
-
     script = place / "training.py"
     script.write_text("""
 import sys, numpy
@@ -170,7 +170,7 @@ for _ in sys.stdin:
             training.stdin.write("go\n")
             training.stdin.flush()
             training.stdout.readline()
-            wait_until_killed(psutil, place, wait_s)
+            kill_outputs(wait_s)
         training.stdin.close()
     [exp] = mlv.find("log")
     for output in outputs_of(exp):
@@ -182,10 +182,8 @@ for _ in sys.stdin:
     assert [point.step for point in found] == list(range(1, 401))
 
 
-def wait_until_killed(psutil, place, wait_s):
+def kill_outputs(wait_s):
     """Let the outputs work for a while, then kill them."""
-    import time
-
     time.sleep(wait_s)
     for process in psutil.process_iter(["cmdline", "environ"]):
         command = " ".join(process.info["cmdline"] or ())

@@ -6,10 +6,12 @@ import multiprocessing
 import os
 import pickle
 import threading
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+import mlv
 from mlv.compat.allogger.steps import Steps
 
 if TYPE_CHECKING:
@@ -60,7 +62,11 @@ class Hub:
         if not isinstance(found, bytes):
             return
         self.begin()
-        self.is_enabled, folder, given = pickle.loads(found)  # noqa: S301 - from the process that started this one
+        try:
+            self.is_enabled, folder, given = pickle.loads(found)  # noqa: S301 - from the process that started this one
+        except Exception as error:  # its experiment was removed meanwhile: the child goes on with its work
+            warnings.warn(f"this process cannot log into the session that it belongs to: {error}", mlv.MlvWarning, stacklevel=2)
+            return
         self.steps = Steps(folder)
         for scope, (settings, place) in given.items():
             self.get(scope, make).restore(settings, place)
@@ -73,9 +79,11 @@ class Hub:
 
     def close(self) -> None:
         """Close all loggers, the latest first; one that cannot be closed keeps none from it."""
-        with self.lock, ExitStack() as stack:
+        with self.lock:
+            loggers = list(self.loggers.values())
+        with ExitStack() as stack:
             stack.callback(self._end)
-            for logger in self.loggers.values():
+            for logger in loggers:
                 stack.callback(logger.close)
 
     def _end(self) -> None:
