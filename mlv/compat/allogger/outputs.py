@@ -71,7 +71,7 @@ class H5(Output):
 
         Raises:
             CannotResume: The file is not as it was left; a broken one was set aside as `NAME.broken-1`.
-        FileUnusable: Another program writes into it.
+            FileUnusable: Another program writes into it.
         """
         known = resume or {"file": "", "commit": 0, "exp": "", "began_s": 0.0, "series": []}
         self._place, self._file, self._commit = place, known["file"], known["commit"]
