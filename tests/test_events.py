@@ -22,6 +22,7 @@ EXAMPLES = [
     events.RunResumed(1.5),
     events.Rewound(3, {"ra": 7}),
     events.Heartbeat("ra"),
+    events.System("ra", {"cpu_percent": 12.5}),
     events.Rejected("metrics", "why", {"a": 1}),
     events.Dropped(3, 5, 3, "full", "ra"),
     events.Redacted(
@@ -44,6 +45,8 @@ class TestRecords:
 
     def test_fields_of_tomorrow(self, record):
         """A field that this version does not know is passed over, and a missing one has its default."""
+        if isinstance(record, events.System):
+            return  # whatever stands beside `of` is a measured value
         assert type(record).from_data({**record.to_data(), "of_tomorrow": 1}) == record
         assert type(record).from_data({}) == type(record)()
 

@@ -161,7 +161,8 @@ def test_unknown_keys(project):
 
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
-        "'colour', which is no setting: it may have disabled, dir, spool, fsync_interval, patience, inline",
+        "'colour', which is no setting: it may have disabled, dir, spool, fsync_interval, patience, inline, "
+        "system, ranks_timeout",
     ]
     assert PATIENCE.get() == 2
 
@@ -204,7 +205,8 @@ def test_what_a_process_elsewhere_is_told(project, monkeypatch):
     monkeypatch.chdir("/")
 
     assert given["MLV_SPOOL"] == str(project / "spool")
-    assert [setting.look_up(given).value for setting in SETTINGS] == [False, Path("runs"), project / "spool", 0.5, 60, True]
+    found = [setting.look_up(given).value for setting in SETTINGS]
+    assert found == [False, Path("runs"), project / "spool", 0.5, 60, True, 10, 300]
 
 
 def test_reading_toml_is_not_imported_in_vain(python, tmp_path):

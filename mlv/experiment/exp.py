@@ -34,7 +34,6 @@ from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import warn
-from mlv.query.latest import Status
 from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
@@ -342,6 +341,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
         if not follow:
             return events
+        from mlv.query.latest import Status  # `import mlv` does without
+
         status = Status(self._folder, str(self._meta.content.get("created", "")))
         return events.follow(lambda: status() != "running")
 

@@ -30,6 +30,7 @@ from mlv.store.files import sync_folder
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 
+_POLL_S, _POLL_MOST_S = 0.01, 0.5
 _RECENT_S = 600.0
 """Ranks of one launch begin within this time of each other."""
 _GRACE_S = 5.0

@@ -138,6 +138,8 @@ class Outputs:
 
         With `is_last`, until they are closed as well.
         """
+        if not self.projections:
+            return True
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
         results = [self._waited(projection, sizes, is_last, deadline) for projection in self.projections]
@@ -284,7 +286,8 @@ def _script_folders() -> list[str]:
 
 def _sizes(folder: Path) -> dict[str, int]:
     sizes = {}
-    for file in layout.streams_in(folder):
-        with suppress(OSError):
-            sizes[file] = os.path.getsize(folder / layout.stream_file(file))
+    with suppress(OSError):  # the folder may have been removed
+        for file in layout.streams_in(folder):
+            with suppress(OSError):
+                sizes[file] = os.path.getsize(folder / layout.stream_file(file))
     return sizes

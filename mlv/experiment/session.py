@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
-from mlv.experiment import console, preemption
 from mlv.experiment import outputs as outputs_
+from mlv.experiment import preemption
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
@@ -28,6 +28,9 @@ from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.journal import new_run_id
 from mlv.transport.wishes import Wishes
+
+if TYPE_CHECKING:
+    from mlv.experiment.console import Console
 
 CLOSE_TIMEOUT_S = 30.0
 OUTPUTS_TIMEOUT_S = 10.0
@@ -71,7 +74,7 @@ class Session:
         """Whether a signal has asked the process to end."""
         self.memory: dict[str, Any] = {}
         """What other parts of the experiment remember for as long as the run lasts, by their name."""
-        self.console: console.Console | None = None
+        self.console: Console | None = None
         """What captures what is printed, where that is wished for."""
         self.channel: Channel = Unstarted(self)
         self._preempted: Channel | None = None
@@ -160,6 +163,8 @@ class Session:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
         self.start()
         if self.console is None and self.run:
+            from mlv.experiment import console  # `import mlv` does without
+
             self.console = console.begin(self.folder, self.exp_id, self.run, self.wishes.to_info())
 
     def say(self, record: Record) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 
 from mlv.errors import InvalidArgument
@@ -42,5 +41,11 @@ def refuse_unknown_stream(folders: Iterable[Path], stream: str | None) -> None:
 
 
 def _hint(wanted: str, names: Iterable[str]) -> str:
-    close = get_close_matches(wanted, sorted(names))
+    close = _close(wanted, sorted(names))
     return f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {', '.join(sorted(names))}"
+
+
+def _close(word: str, words: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # for errors only: `import mlv` does without
+
+    return get_close_matches(word, list(words))

@@ -398,7 +398,7 @@ def without(fields: dict[str, Any], key: str) -> dict[str, Any]:
         line("pr_curve", CURVE, nonfinite={"/recall/0": "nan", "/average_precision": "nan"}),
         line("checkpoint", {"action": "renamed", "folder": "models"}),
         line("metrics", {"loss": None}, nonfinite={"/loss": "nan"}, step=[0, 1], at={"epoch": 1}),
-        without(LINE, "data") | {"type": "redacted"},
+        without(LINE, "data") | {"type": "redacted", "redacted": {"sha256": DIGEST, "type": "message"}},
         line("system", {"of": "ra", "tape_percent": 3.5}),
     ],
 )
