@@ -281,3 +281,27 @@ def test_nothing_stays_behind(python):
     """)
 
     assert done.returncode == 0, done.stderr
+
+
+def test_a_child_without_its_session(python):
+    """Where the experiment is gone, a spawned child is told so, and goes on with its work."""
+    done = python("""
+        import multiprocessing, os, shutil, warnings
+        import mlv.compat.allogger as allogger
+
+        def work():
+            warnings.simplefilter("always")
+            allogger.get_logger("main").log(1, "x")
+            print("went on")
+
+        if __name__ == "__main__":
+            allogger.basic_configure(logdir="log")
+            shutil.rmtree("log")
+            child = multiprocessing.get_context("spawn").Process(target=work)
+            child.start()
+            child.join()
+            os._exit(child.exitcode)
+    """)
+
+    assert (done.returncode, done.stdout) == (0, "went on\n")
+    assert "cannot log into the session" in done.stderr
