@@ -5,7 +5,17 @@
 
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
+
+if _TYPE_CHECKING:
+    from mlv.projections.appending import reopened as reopened
+    from mlv.projections.appending import set_aside as set_aside
+    from mlv.projections.console import Console as Console
+    from mlv.projections.csv import CSV as CSV
+    from mlv.projections.output import Output as Output
+    from mlv.projections.parquet import Parquet as Parquet
+    from mlv.projections.tensorboard import TensorBoard as TensorBoard
 
 _LATER = {
     "CSV": "mlv.projections.csv",
