@@ -60,7 +60,9 @@ def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
             set_aside(path)
         open(path, "ab").close()
         found = _kept.get(str(path)) or _kept.setdefault(str(path), Kept(path))
-    found.exp.log(OPENED, {"append": bool(append)})
+    # What says that they are over may come later than this.
+    gone = [run.id for run in found.exp.runs if run.status in ("killed", "lost")] if not append else []
+    found.exp.log(OPENED, {"append": bool(append), **({"gone": gone} if gone else {})})
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -65,11 +65,11 @@ class DLLLines(Output):
         if event.type == "run_started":
             parent = self._runs.get(str(data.get("parent_run")), {})
             loggers = dict(parent.get("loggers", {}))  # a forked child goes on with those of its parent
-            self._runs[event.run] = {"process": data.get("process"), "loggers": loggers, "is_writing": False}
+            self._runs[event.run] = {**_new_run(), "process": data.get("process"), "loggers": loggers}
         elif event.type == "run_ended":
-            self._runs.pop(event.subject, None)
+            self._runs.setdefault(event.subject, _new_run())["is_writing"] = False
         elif event.type == "event" and event.name == OPENED:
-            if not data.get("append") and not self._others_write(event.run):
+            if not data.get("append") and not self._others_write(event.run, data.get("gone") or ()):
                 self._text.clear()
             self._run(event)["is_writing"] = True
         elif event.type == "event" and event.name == STARTED:
@@ -80,16 +80,17 @@ class DLLLines(Output):
                 self._text.add(self._line(event, record))
 
     def _run(self, event: Event) -> dict[str, Any]:
-        return self._runs.setdefault(event.run, {"process": None, "loggers": {}, "is_writing": False})
+        return self._runs.setdefault(event.run, _new_run())
 
     def _logger_of(self, event: Event) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self._run(event)["loggers"].get(_logger(event), {})
         return {} if "metric" in event.data else found  # what a metric is, is told to all
 
-    def _others_write(self, run: str) -> bool:
+    def _others_write(self, run: str, gone: Collection[str]) -> bool:
         """Whether the file belongs to a process that is still at work, and is another one than that of this run."""
         mine = self._runs.get(run, {}).get("process")
-        return any(one["is_writing"] and one["process"] != mine for one in self._runs.values())
+        others = [one for name, one in self._runs.items() if name not in gone and one["process"] != mine]
+        return any(one["is_writing"] for one in others)
 
     def _line(self, event: Event, record: Mapping[str, Any]) -> bytes:
         moment = _moment(event.at.get("timestamp")) or event.time
@@ -106,6 +107,10 @@ class DLLLines(Output):
         named = {pointer.removeprefix(where): text for pointer, text in nonfinite.items()}
         line = json.dumps({**times, **body, **({"nonfinite": named} if named else {})}, allow_nan=False)
         return b"DLLL %s\n" % line.encode()
+
+
+def _new_run() -> dict[str, Any]:
+    return {"process": None, "loggers": {}, "is_writing": False}
 
 
 def _record(event: Event, data: Mapping[str, Any]) -> dict[str, Any] | None:

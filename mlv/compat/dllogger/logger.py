@@ -8,7 +8,7 @@ import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from os import PathLike
@@ -164,8 +164,9 @@ class Logger:
         self._failed: set[int] = set()
         for backend in backends:
             self._route(backend)
-        if any(isinstance(route, Shown) for _, route in self._routes.values()):
-            atexit.register(self._flush_shown)
+        others = [backend for backend in backends if not isinstance(backend, (JSONStreamBackend, StdOutBackend))]
+        if others:  # what mlv keeps sees to itself
+            atexit.register(_flush_all, others)
 
     def log(self, step: Any, data: Any, verbosity: int = Verbosity.VERBOSE) -> None:
         """Log a record: `data` maps names of metrics to values, `step` is a number, a text or a tuple of numbers."""
@@ -191,8 +192,7 @@ class Logger:
 
     def flush(self) -> None:
         """Return when files hold what was logged, and all backends have written what they held."""
-        for backend in self.backends:
-            self._flush(backend)
+        _flush_all(self.backends, self._tell)
         if self._default is not None:
             self._default.flush()
 
@@ -220,30 +220,11 @@ class Logger:
                 if isinstance(way, Way):
                     way.start(self._began + offset)
 
-    def _flush(self, backend: Any) -> None:
-        try:
-            flush = getattr(backend, "flush", None)
-            if flush is not None:
-                flush()
-        except Exception as error:
-            self._tell(backend, error)
-
-    def _flush_shown(self) -> None:
-        """With the process: what mlv keeps sees to itself."""
-        for backend, route in self._routes.values():
-            if isinstance(route, Shown):
-                self._flush(backend)
-
     def _tell(self, backend: Any, error: Exception) -> None:
         """Warn of a backend that failed, once."""
         if id(backend) not in self._failed:
             self._failed.add(id(backend))
-            text = f"the backend {type(backend).__name__} failed: {type(error).__name__}: {error}. The other backends go on"
-            try:
-                warnings.warn(text, MlvWarning, stacklevel=3)
-            except Exception:  # warnings are errors here
-                with suppress(Exception):
-                    print(text, file=sys.stderr)
+            _tell(backend, error)
 
 
 class Route(Protocol):
@@ -270,3 +251,21 @@ class Shown:
     def metadata(self, metric: Any, metadata: Any) -> None:
         """Give it what a metric is."""
         self._backend.metadata(timestamp=datetime.now(), elapsedtime=self._elapsed_s(), metric=metric, metadata=metadata)
+
+
+def _tell(backend: Any, error: Exception) -> None:
+    text = f"the backend {type(backend).__name__} failed: {type(error).__name__}: {error}. The other backends go on"
+    try:
+        warnings.warn(text, MlvWarning, stacklevel=4)
+    except Exception:  # warnings are errors here
+        with suppress(Exception):
+            print(text, file=sys.stderr)
+
+
+def _flush_all(backends: Iterable[Any], tell: Callable[[Any, Exception], None] = _tell) -> None:
+    for backend in backends:
+        try:
+            if hasattr(backend, "flush"):
+                backend.flush()
+        except Exception as error:
+            tell(backend, error)
