@@ -86,7 +86,8 @@ class TensorBoard(Output):
         except BaseException:
             self.close()
             raise
-        remove_own(place, {file.path for file in self._files.values()} | ({self._hparams_path()} if resume else set()))
+        if self._exp:
+            remove_own(place, {self._hparams_path(), *(file.path for file in self._files.values())}, self._exp)
         for stream, rows in known["series"].items():
             for kind, name, count in rows:
                 self._series(stream, kind, name).count = count
@@ -134,6 +135,7 @@ class TensorBoard(Output):
 
     def _begin(self, folder: Path) -> None:
         self._exp, self._session = layout.exp_id(folder), Session.of(folder)
+        remove_own(self._place, {file.path for file in self._files.values()}, self._exp)
         with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
             created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
             self._created_s = microseconds(created) / 1e6

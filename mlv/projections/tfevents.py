@@ -16,7 +16,7 @@ _SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
 """Fields of TensorBoard's Event that tensorboardX does not have; they say who wrote the file."""
 _MLV = "mlv "
 _FILE_VERSION = "brain.Event:2"
-_OWN = re.compile(re.escape(_FILE_VERSION.encode()) + b"\x52.\x0a." + _MLV.encode(), re.DOTALL)
+_OWN = re.escape(_FILE_VERSION.encode()) + b"\x52.\x0a." + _MLV.encode()
 _LOOK = 256
 _DEEPEST = 3
 
@@ -91,10 +91,10 @@ def first_record(time_s: float, exp_id: str) -> bytes:
     return begin + _SOURCE_METADATA + bytes([len(source)]) + source
 
 
-def remove_own(place: Path, keep: set[Path]) -> None:
-    """Remove the event files that mlv wrote at or below a folder, but for some; those of others stay."""
+def remove_own(place: Path, keep: set[Path], exp_id: str) -> None:
+    """Remove the event files that mlv wrote for an experiment at or below a folder, but for some; those of others stay."""
     for path in _event_files(place):
-        if path not in keep and _is_own(path):
+        if path not in keep and _is_own(path, exp_id):
             path.unlink()
 
 
@@ -103,14 +103,14 @@ def _event_files(place: Path) -> Iterator[Path]:
         yield from sorted(place.glob("*/" * depth + "*tfevents*"))
 
 
-def _is_own(path: Path) -> bool:
-    """Whether mlv wrote the file, or nobody has written anything into it."""
+def _is_own(path: Path, exp_id: str) -> bool:
+    """Whether mlv wrote the file for an experiment, or nobody has written anything into it."""
     try:
         with open(path, "rb") as file:
             begin = file.read(_LOOK)
     except OSError:  # a folder, or not ours to read
         return False
-    return not begin or _OWN.search(begin) is not None
+    return not begin or re.search(_OWN + exp_id.encode(), begin, re.DOTALL) is not None
 
 
 def _set_aside(path: Path) -> None:
