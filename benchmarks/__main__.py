@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, compat_dllogger, media, portfolio, rates, reading, starting, writer
+from benchmarks import attach, calls, compat_dllogger, compat_helios, media, portfolio, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -34,6 +34,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "history": reading.history,
     "others": calls.others,
     "dllogger": compat_dllogger.dllogger,
+    "helios": compat_helios.helios,
 }
 _ROW_TIMEOUT_S = 600
 

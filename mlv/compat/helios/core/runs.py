@@ -48,10 +48,12 @@ class Run:
         return self
 
     def release(self) -> None:
-        """Say that a logger has closed."""
+        """Say that a logger has closed: what it logged is in the files."""
         self._holders -= 1
         if self._holders == 0:
             self.exp.close()
+        else:
+            self.exp.flush(outputs=True)
 
 
 def begin(
