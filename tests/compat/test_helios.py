@@ -324,15 +324,16 @@ def test_media(tmp_path):
     writer.add_image("wh", pixels[0].T, 1, dataformats="WH")
     writer.add_images("batch", np.stack([pixels] * 10), 1)
     writer.add_figure("figure", plt.figure(figsize=(1, 1)), 1)
+    writer.add_figure("figures", [plt.figure(figsize=(1, 1)) for _ in range(2)], 1)
     writer.add_text("note", "some *text*", 2)
     writer.add_pr_curve("pr", np.array([0, 1, 1, 0]), np.array([0.1, 0.9, 0.8, 0.3]), 1)
     run = writer.run_path
     writer.close()
 
     found = shown(run)
-    sizes = {tag: (found.Images(tag)[0].width, found.Images(tag)[0].height) for tag in ("chw", "wh", "batch")}
-    assert sizes == {"chw": (6, 4), "wh": (6, 4), "batch": (48, 8)}
-    assert set(found.Tags()["images"]) == {"chw", "wh", "batch", "figure"}
+    sizes = {tag: (found.Images(tag)[0].width, found.Images(tag)[0].height) for tag in ("chw", "wh", "batch", "figures")}
+    assert sizes == {"chw": (6, 4), "wh": (6, 4), "batch": (48, 8), "figures": (200, 100)}
+    assert set(found.Tags()["images"]) == {"chw", "wh", "batch", "figure", "figures"}
     assert set(found.Tags()["tensors"]) == {"note/text_summary", "pr"}
     assert plt.get_fignums() == []
 

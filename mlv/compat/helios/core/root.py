@@ -19,7 +19,7 @@ _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MOST_BEFORE_SETUP = 10_000
 
 
-class Console(logging.StreamHandler[Any]):
+class Console(logging.StreamHandler):  # type: ignore[type-arg] # has arguments since Python 3.11
     """Shows warnings on stderr; on ranks above 0 errors only."""
 
     def __init__(self, rank: int) -> None:

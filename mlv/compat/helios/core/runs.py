@@ -114,4 +114,6 @@ def _made(exp: Exp, log_file: Path | None, run_path: Path | None) -> Run:
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         log_file.touch()
+    if run_path is not None:
+        run_path.mkdir(parents=True, exist_ok=True)
     return Run(exp, log_file, run_path)

@@ -57,9 +57,16 @@ class TensorboardWriterBase:
         self.add_image(tag, img_tensor, global_step, dataformats)
 
     def add_figure(self, tag: str, figure: Any, global_step: int | None = None, close: bool = True) -> None:
-        """Add a figure of matplotlib, or a list of them."""
-        if self._log is not None:
+        """Add a figure of matplotlib, or a list of them as a grid."""
+        if self._log is None:
+            return
+        drawn = _drawn(figure) if isinstance(figure, list) else None
+        if drawn is None:
             self._log.figure(tag, figure, step=global_step, close=close)
+        else:
+            self._log.image(tag, drawn, step=global_step)
+            if close:
+                _close(figure)
 
     def add_text(self, tag: str, text_string: str, global_step: int | None = None) -> None:
         """Add a text."""
@@ -137,6 +144,27 @@ def _grid(images: Any) -> Any:
         y, x = divmod(place, columns)
         grid[y * height : (y + 1) * height, x * width : (x + 1) * width] = image
     return grid
+
+
+def _drawn(figures: list[Any]) -> Any:
+    """Figures of one size as a grid; None for others."""
+    try:
+        import numpy
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+        canvases = [FigureCanvasAgg(figure) for figure in figures]
+        for canvas in canvases:
+            canvas.draw()
+        return _grid(numpy.stack([numpy.asarray(canvas.buffer_rgba())[..., :3] for canvas in canvases]))
+    except Exception:
+        return None
+
+
+def _close(figures: list[Any]) -> None:
+    from matplotlib import pyplot
+
+    for figure in figures:
+        pyplot.close(figure)
 
 
 def _on_cpu(model: Any, example: Any) -> tuple[Any, Any]:
