@@ -205,11 +205,11 @@ def test_verbosity(tmp_path, level):
     other = Recorded(level)
     logger = Logger([other, JSONStreamBackend(level, tmp_path / "log.json")])
     for verbosity in (-1, 0, 1, 2):
-        logger.log(0, {"verbosity": verbosity}, verbosity)
+        logger.log(0, {"metric": verbosity}, verbosity)
     logger.metadata("loss", {"unit": "nat"})
     logger.flush()
 
-    expected = [{"verbosity": verbosity} for verbosity in (-1, 0, 1, 2) if level >= verbosity]
+    expected = [{"metric": verbosity} for verbosity in (-1, 0, 1, 2) if level >= verbosity]
     assert data(tmp_path / "log.json") == expected == [one[3] for one in other.seen[:-1]]
     assert other.seen[-1] == ("loss", {"unit": "nat"})
     assert lines(tmp_path / "log.json")[-1]["type"] == "METADATA"

@@ -67,36 +67,44 @@ class DLLLines(Output):
             loggers = dict(parent.get("loggers", {}))  # a forked child goes on with those of its parent
             self._runs[event.run] = {**_new_run(), "process": data.get("process"), "loggers": loggers}
         elif event.type == "run_ended":
-            self._runs.setdefault(event.subject, _new_run())["is_writing"] = False
+            self._runs.setdefault(event.subject, _new_run())["ended"] = event.time.isoformat(timespec="microseconds")
         elif event.type == "event" and event.name == OPENED:
-            if not data.get("append") and not self._others_write(event.run, data.get("gone") or ()):
+            if not data.get("append") and not self._others_write(event, data.get("gone") or ()):
                 self._text.clear()
             self._run(event)["is_writing"] = True
         elif event.type == "event" and event.name == STARTED:
-            self._run(event)["loggers"][_logger(event)] = dict(data)
+            self._run(event)["loggers"][str(event.at.get("logger", 0))] = dict(data)
         else:
             record = _record(event, data)
-            if record is not None and event.verbosity <= self._logger_of(event).get("verbosity", math.inf):
+            if record is not None and (record["type"] == "METADATA" or self._is_shown(event)):
                 self._text.add(self._line(event, record))
 
     def _run(self, event: Event) -> dict[str, Any]:
         return self._runs.setdefault(event.run, _new_run())
 
     def _logger_of(self, event: Event) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._run(event)["loggers"].get(_logger(event), {})
-        return {} if "metric" in event.data else found  # what a metric is, is told to all
+        """What was said of the Logger that an event came from."""
+        found: Mapping[str, Any] = self._run(event)["loggers"].get(str(event.at.get("logger", 0)), {})
+        return found
 
-    def _others_write(self, run: str, gone: Collection[str]) -> bool:
-        """Whether the file belongs to a process that is still at work, and is another one than that of this run."""
-        mine = self._runs.get(run, {}).get("process")
+    def _is_shown(self, event: Event) -> bool:
+        most = self._logger_of(event).get("verbosity")
+        return most is None or event.verbosity <= most
+
+    def _others_write(self, opened: Event, gone: Collection[str]) -> bool:
+        """Whether the file belongs to a process that was still at work then, and is another one than that of this run.
+
+        Times decide: what two processes say may stand in the log one after the other, though they said it side by side.
+        """
+        mine, time = self._run(opened)["process"], opened.time.isoformat(timespec="microseconds")
         others = [one for name, one in self._runs.items() if name not in gone and one["process"] != mine]
-        return any(one["is_writing"] for one in others)
+        return any(one["is_writing"] and (one["ended"] is None or one["ended"] > time) for one in others)
 
     def _line(self, event: Event, record: Mapping[str, Any]) -> bytes:
         moment = _moment(event.at.get("timestamp")) or event.time
         elapsed_s = event.at.get("elapsedtime")
         if elapsed_s is None:
-            started = _moment(self._run(event)["loggers"].get(_logger(event), {}).get("start")) or event.time
+            started = _moment(self._logger_of(event).get("start")) or event.time
             elapsed_s = max(timedelta(), event.time - started).total_seconds()
         nonfinite: dict[str, str] = {}
         body = {key: _strict(value, f"/{key}", nonfinite) for key, value in record.items()}
@@ -110,7 +118,7 @@ class DLLLines(Output):
 
 
 def _new_run() -> dict[str, Any]:
-    return {"process": None, "loggers": {}, "is_writing": False}
+    return {"process": None, "loggers": {}, "is_writing": False, "ended": None}
 
 
 def _record(event: Event, data: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -125,11 +133,6 @@ def _record(event: Event, data: Mapping[str, Any]) -> dict[str, Any] | None:
     if type_ == "event" and event.name == METADATA:
         return {"type": "METADATA", "metric": found.get("metric"), "metadata": found.get("metadata")}
     return None
-
-
-def _logger(event: Event) -> str:
-    """Which of the Loggers that write into the file in one process."""
-    return str(event.at.get("logger", 0))
 
 
 def _moment(text: Any) -> datetime | None:
