@@ -149,6 +149,17 @@ def test_steps(tmp_path, step, expected):
     assert [event.step for event in events(tmp_path / "log.json")] == [expected]
 
 
+@pytest.mark.parametrize("step", [(), (3,), (0, -1, 2**62), (2**64, 1), ("a", 1), [1, 2], "PARAMETER"], ids=str)
+def test_quick_way_of_steps(tmp_path, step):
+    """A step goes the quick way with numbers, and is then what it is on the plain one."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        exp.log({"loss": 0.5}, step=mlv.ForeignStep(step))
+        exp.log.metrics({"loss": 0.5}, step=mlv.ForeignStep(step))
+
+    quick, plain = exp.events(["metrics", "rejected"])
+    assert (quick.type, quick.step, quick.data) == (plain.type, plain.step, plain.data)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

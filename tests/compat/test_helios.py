@@ -359,6 +359,31 @@ def test_hparams(tmp_path):
     assert [list(info.domain_discrete) for info in experiment.hparam_infos if info.name == "opt"] == [["sgd", "adam"]]
 
 
+@pytest.mark.filterwarnings("ignore::mlv.RejectedWarning")
+def test_unusable_hparams(tmp_path):
+    """What cannot be stored among hyperparameters costs neither the others nor what is logged afterwards."""
+    _, writer = begun(tmp_path)
+    writer.add_hparams({"lr": 0.1, "fn": print}, {"acc": 0.9})
+    writer.add_hparams(["lr"], {"acc": 0.5})
+    writer.add_scalar("loss", 0.5, 1)
+    run = writer.run_path
+    writer.close()
+
+    assert scalars(run, "acc") == [(0, pytest.approx(0.9))]
+    assert scalars(run, "loss") == [(1, 0.5)]
+
+
+def test_folder_around_others(tmp_path):
+    """A writer whose folder holds those of other runs leaves their files alone."""
+    for name in ("runs/a", "runs"):
+        writer = logging.TensorboardWriter()
+        writer.setup(tmp_path / name)
+        writer.add_scalar("loss", 0.5, 1)
+        writer.close()
+
+    assert scalars(tmp_path / "runs/a", "loss") == scalars(tmp_path / "runs", "loss") == [(1, 0.5)]
+
+
 def test_graph(tmp_path):
     """A graph is traced as a copy on the CPU."""
     torch = pytest.importorskip("torch")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,12 +98,13 @@ class EventFiles(TensorBoard):
         super().write(batch)
         if b'"hparams"' in batch.lines:
             for event in batch:
-                if event.type == "event" and event.name == HPARAMS:
-                    self._write_hparams_of(event)
+                if event.name == HPARAMS and event.type in ("event", "rejected"):
+                    given = event.data if event.type == "event" else event.data.get("rest")
+                    with suppress(AttributeError, KeyError, TypeError, ValueError):  # something else was given
+                        self._write_hparams_of(event, given)
 
-    def _write_hparams_of(self, event: Event) -> None:
+    def _write_hparams_of(self, event: Event, given: Mapping[str, Any]) -> None:
         """Write a file, whole: a viewer takes only the first parameters that it finds in a file, and it sorts before others."""
-        given = event.data
         place = self._folder / str(given.get("run_name") or ".")
         place.mkdir(parents=True, exist_ok=True)
         path = place / f"events.out.tfevents.0000000000.hparams.{event.run}.{event.seq:09d}"

@@ -39,12 +39,14 @@ class Messages(logging.Handler):
 
     def begin(self, log: Logger) -> None:
         """Give all records to a Logger."""
-        with self.lock or threading.Lock():
+        self.acquire()
+        try:
             self._log = log
             while self._waiting:
                 record = self._waiting.popleft()
-                said = logging.Formatter().formatTime(record)
-                self._keep(log, record, said=said)
+                self._keep(log, record, said=logging.Formatter().formatTime(record))
+        finally:
+            self.release()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record; what mlv itself says meanwhile is left to the other handlers."""
