@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mlv import CannotResume
 from mlv.projections import set_aside
@@ -26,7 +26,8 @@ class TextFile:
             CannotResume: The file is shorter.
             OSError: It cannot be opened.
         """
-        self._file = open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "rb+")  # noqa: SIM115 - until `close`
+        self._path = path
+        self._file = self._opened()
         if self._file.seek(0, os.SEEK_END) < size:
             self._file.close()
             raise CannotResume(f"{path} has lost what was written", path=str(path))
@@ -57,6 +58,8 @@ class TextFile:
     def commit(self) -> int:
         """Hand everything to the system, and tell how much of the file is known."""
         if self._begins_anew:
+            self._file.close()
+            self._file = self._opened()  # again: it may have been deleted meanwhile, or be another one
             self._file.truncate(0)
             self._size, self._begins_anew = 0, False
         if self._new:
@@ -70,6 +73,9 @@ class TextFile:
     def close(self) -> None:
         """Give the file back."""
         self._file.close()
+
+    def _opened(self) -> BinaryIO:
+        return open(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666), "rb+")
 
 
 def discard(path: Path) -> None:

@@ -389,6 +389,21 @@ def test_appends(tmp_path):
     ]
 
 
+def test_deleted_file(tmp_path):
+    """A file that was deleted between two runs begins anew, with `append` as well."""
+    path = tmp_path / "log.json"
+    for session in range(2):
+        logger = Logger([JSONStreamBackend(1, path, append=True)])
+        logger.log(0, {"session": session})
+        logger.flush()
+        del logger
+        if session == 0:
+            path.unlink()
+
+    assert data(path) == [{"session": 1}]
+    assert len(events(path)) == 2
+
+
 def test_foreign_file_is_set_aside(tmp_path):
     """What DLLogger itself wrote is not lost where the file begins anew."""
     path = tmp_path / "log.json"

@@ -56,13 +56,14 @@ def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
     if path.exists() and not path.is_file() and not path.is_dir():
         return Kept(None)  # /dev/null
     with _lock:
+        append = bool(append) and path.exists()  # who has deleted it wants it to begin anew
         if not append and path.is_file() and path.stat().st_size and not path.with_name(path.name + SUFFIX).exists():
             set_aside(path)
         open(path, "ab").close()
         found = _kept.get(str(path)) or _kept.setdefault(str(path), Kept(path))
     # What says that they are over may come later than this.
     gone = [run.id for run in found.exp.runs if run.status in ("killed", "lost")] if not append else []
-    found.exp.log(OPENED, {"append": bool(append), **({"gone": gone} if gone else {})})
+    found.exp.log(OPENED, {"append": append, **({"gone": gone} if gone else {})})
     return found
 
 
