@@ -20,6 +20,8 @@ from benchmarks import (
     beside,
     calls,
     compat_allogger,
+    compat_dllogger,
+    compat_helios,
     many,
     media,
     portfolio,
@@ -52,6 +54,8 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "allogger": compat_allogger.values,
     "printing": beside.printing,
     "others": calls.others,
+    "dllogger": compat_dllogger.dllogger,
+    "helios": compat_helios.helios,
 }
 _ROW_TIMEOUT_S = 600
 

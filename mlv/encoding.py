@@ -41,6 +41,8 @@ TAIL, DATA, STEP = 0, 1, 2
 """TAIL: all that follows the head. DATA: the data alone. STEP: the data alone, the step beside it as an integer."""
 
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1
+_INTEGERS = frozenset({int})
+_FAR = 2**63
 
 _NONFINITE = ("nan", "inf", "-inf")
 _MOST_DIGITS_BITS = 14_000
@@ -311,6 +313,9 @@ class ForeignStep:
         Raises:
             InvalidStep: It has none.
         """
+        given = self.value
+        if type(given) is tuple and _INTEGERS.issuperset(map(type, given)) and all(-_FAR < one < _FAR for one in given):
+            return list(given)  # as nearly all are
         conversion = Conversion()
         found = conversion.value(list(self.value) if isinstance(self.value, (tuple, list)) else self.value)
         if conversion.problems or conversion.nonfinite or not isinstance(found, (str, list)):

@@ -12,7 +12,7 @@ from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 import orjson
 
 from mlv import encoding
-from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, number, shown, step_number
+from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, ForeignStep, dumps, number, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
 from mlv.experiment.media import KINDS, NEED_EXTRAS, MediaCalls
@@ -115,6 +115,8 @@ class Logger(MediaCalls):
                         return
                     if step is None:
                         self._session.channel.put(self._cursor, DATA, 0, payload)
+                        return
+                    if type(step) is ForeignStep and self._put_quickly(data, step):  # type: ignore[comparison-overlap]
                         return
             except (TypeError, ValueError, OverflowError, struct.error):
                 pass  # anything else is looked at closely below

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Output:
 
     def __post_init__(self) -> None:
         selection(self.filter, self.verbosity, self.types)
+        if self.path is not None:
+            self.path = Path(os.path.abspath(self.path))  # the output's process has another current folder
         for module in self.NEEDS:
             if not is_installed(module):
                 text = f"the output {type(self).__name__} needs {module}: pip install 'mlvlogger[{self.EXTRA}]'"

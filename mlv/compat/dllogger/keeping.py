@@ -1,0 +1,137 @@
+"""Where DLLogger's records are kept: the experiment beside each file, and the way of a Logger into it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from mlv import Exp, ForeignStep, InvalidStep
+from mlv.compat.dllogger.lines import METADATA, OPENED, RECORD, STARTED, DLLLines
+from mlv.projections import set_aside
+
+SUFFIX = ".mlv"
+_PLAIN = frozenset({int, float, bool, str, type(None)})
+_WHOLE = frozenset({int})
+_SAID = ("unit", "format", "description")
+"""What mlv says of metrics as well."""
+
+
+class Kept:
+    """An experiment that keeps records: `log.json.mlv` beside `log.json`, or one where experiments are made by default."""
+
+    def __init__(self, path: Path | None) -> None:
+        """Make the experiment, or open it again; None, or what is no regular file, has no place beside it.
+
+        Raises:
+            OSError: The file cannot be opened.
+        """
+        outputs = [DLLLines(path=path.parent, file=path.name)] if path is not None else []
+        folder, name = (path.parent, path.name + SUFFIX) if path is not None else (None, None)
+        self.exp = Exp(folder, name, outputs=outputs, on_exists="suffix" if path is None else "open")
+        self._ways = 0
+        self._lock = threading.Lock()
+
+    def way(self, started_s: float, verbosity: float) -> Way:
+        """A way into it for one more Logger."""
+        with self._lock:
+            number, self._ways = self._ways, self._ways + 1
+        return Way(self.exp, number, started_s, verbosity)
+
+
+def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
+    """The experiment beside a file, one for each file of this process; the file is there afterwards.
+
+    A file that mlv has not written is set aside as `log.json.before-1` where it would be emptied.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    path = Path(os.path.realpath(filename))
+    if path.exists() and not path.is_file() and not path.is_dir():
+        return Kept(None)  # /dev/null
+    with _lock:
+        append = bool(append) and path.exists()  # who has deleted it wants it to begin anew
+        if not append and path.is_file() and path.stat().st_size and not path.with_name(path.name + SUFFIX).exists():
+            set_aside(path)
+        open(path, "ab").close()
+        found = _kept.get(str(path)) or _kept.setdefault(str(path), Kept(path))
+    # What says that they are over may come later than this.
+    gone = [run.id for run in found.exp.runs if run.status in ("killed", "lost")] if not append else []
+    found.exp.log(OPENED, {"append": append, **({"gone": gone} if gone else {})})
+    return found
+
+
+_kept: WeakValueDictionary[str, Kept] = WeakValueDictionary()
+_lock = threading.Lock()
+
+
+class Way:
+    """The way of one Logger's records into an experiment."""
+
+    def __init__(self, exp: Exp, number: int, started_s: float, verbosity: float) -> None:
+        self._log = exp.log.at(logger=number) if number else exp.log
+        self._exp, self._verbosity = exp, verbosity
+        self._by_verbosity = {0: self._log}
+        self.start(started_s)
+
+    def start(self, started_s: float) -> None:
+        """Say when the Logger was made: the times that the file tells count from there."""
+        verbosity = self._verbosity if math.isfinite(self._verbosity) else None
+        moment = datetime.fromtimestamp(started_s, timezone.utc)
+        self._log(STARTED, {"start": moment, **({} if verbosity is None else {"verbosity": verbosity})})
+
+    def record(self, step: Any, data: Any, verbosity: int, **at: Any) -> None:
+        """Keep a record."""
+        log = self._by_verbosity.get(verbosity)
+        if log is None:
+            log = self._by_verbosity[verbosity] = self._log.verbose(verbosity)
+        if at:
+            log = log.at(**at)
+        if type(data) is dict and (_PLAIN.issuperset(map(type, data.values())) or _is_flat(data)):
+            log(data, step=step if type(step) is int else _step(step))
+        else:
+            log(RECORD, {"data": data}, step=_step(step))
+
+    def metadata(self, metric: Any, metadata: Any, **at: Any) -> None:
+        """Keep what a metric is, as it was given, and as `describe` has it."""
+        log = self._log.at(**at) if at else self._log
+        log(METADATA, {"metric": metric, "metadata": metadata})
+        if isinstance(metric, str) and metric and isinstance(metadata, Mapping):
+            texts = {key: value for key in _SAID if isinstance(value := metadata.get(key), str)}
+            log.describe(metric, **{**texts, **({"format": texts["format"].strip("{}:")} if "format" in texts else {})})
+
+    def flush(self) -> None:
+        """Return when the log and the file hold what was logged."""
+        self._exp.flush(outputs=True)
+
+
+def _is_flat(data: Mapping[Any, Any]) -> bool:
+    """Whether no value is a mapping: a metric of mlv has no levels."""
+    return not any(isinstance(value, Mapping) for value in data.values())
+
+
+def _step(step: Any) -> Any:
+    """A step in a form that an event can have."""
+    if step is None or type(step) in (int, float):
+        return step
+    if type(step) is str or (type(step) is tuple and _WHOLE.issuperset(map(type, step))):
+        return ForeignStep(step)
+    if isinstance(step, (str, tuple, list)):
+        return _checked(ForeignStep(step))
+    if not isinstance(step, bool) and hasattr(step, "item"):
+        return step
+    return ForeignStep(str(step))
+
+
+def _checked(step: ForeignStep) -> ForeignStep:
+    try:
+        step.plain()
+        return step
+    except InvalidStep:
+        return ForeignStep(str(step.value))

@@ -1,0 +1,31 @@
+"""The role of a logger of helios 2."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+
+class Logger(ABC):
+    """Sees to its own storage below `log_root`, and to the state by which it goes on."""
+
+    @abstractmethod
+    def setup(self, run_name: str, log_root: Path | None, is_resume: bool) -> None:
+        """Begin to log; with `is_resume`, where the state that was loaded left off."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Bring what is held to the disk."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What `load_state_dict` needs to go on."""
+
+    @abstractmethod
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take a state, before `setup`."""
