@@ -75,8 +75,8 @@ class Column:
             values = self._array(self._added)
             self._grow(dataset, self.length + len(self._added), values.shape[1:])
             if len(values):
-                end = tuple(slice(0, size) for size in values.shape[1:])
-                dataset[(slice(self.length, None), *end)] = values
+                place = (slice(self.length, None), *(slice(0, side) for side in values.shape[1:]))
+                dataset[place] = values
             self.length += len(self._added)
         for slot, value in self._placed.items():
             if slot >= self.length:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mlv import MissingExtra
@@ -68,7 +69,11 @@ def _from_yaml(text: str, path: str) -> Any:
 def copy_config(source: str, path: str) -> None:
     """Copy a configuration file, whole; onto itself it stays as it is."""
     if not (os.path.exists(path) and os.path.samefile(source, path)):
-        write_whole(path, lambda private: shutil.copyfile(source, private))
+        write_whole(path, partial(_copy, source))
+
+
+def _copy(source: str, path: str) -> None:
+    shutil.copyfile(source, path)
 
 
 def write_config(config: Mapping[str, Any], path: str) -> None:

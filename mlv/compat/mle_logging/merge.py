@@ -86,9 +86,7 @@ def merge_config_logs(experiment_dir: str, all_run_ids: list[str]) -> None:
     sources: dict[str, list[str]] = {}
     for run_id in all_run_ids:
         folder = _folder_of(experiment_dir, run_id)
-        assert folder is not None, (
-            f"there is no log of {run_id!r} below {experiment_dir}: no .hdf5 file in a {run_id}/logs"
-        )
+        assert folder is not None, f"there is no log of {run_id!r} below {experiment_dir}: no .hdf5 file in a {run_id}/logs"
         bring_up_to_date(folder)
         sources[run_id] = log_files(folder)
     _write_merged(os.path.join(experiment_dir, "meta_log.hdf5"), sources)

@@ -13,11 +13,11 @@ from threading import RLock
 from typing import Any
 
 import mlv
-from mlv.compat.mle_logging import comms, experiments, originals, tboard_log
+from mlv.compat.mle_logging import comms, experiments, originals, printing, tboard_log
 from mlv.compat.mle_logging.configs import copy_config, json_form, load_config, write_config
 from mlv.compat.mle_logging.model_log import ModelLog
-from mlv.compat.mle_logging.records import META, coordinates, plain
 from mlv.compat.mle_logging.recorder import Recorder
+from mlv.compat.mle_logging.records import META, coordinates, plain
 from mlv.compat.mle_logging.seats import Seat, safe_name
 from mlv.compat.mle_logging.seed_file import SeedFile, put_away
 from mlv.compat.mle_logging.stats_log import StatsLog
@@ -121,7 +121,7 @@ class MLELogger:
         self.wandb_log = WandbLog(self.config_dict, config_fname, self.seed_id, wandb_config) if use_wandb else None
         experiments.live.add(self)
         if verbose:
-            self._print_start(time_to_track, what_to_track, seed_id, reload)
+            printing.show_start(self, time_to_track, what_to_track, seed_id, reload)
 
     # Logging.
 
@@ -158,8 +158,8 @@ class MLELogger:
                 self.save_extra(extra_obj)
             if save:
                 self.save()
-            if self.verbose and self._is_to_print():
-                self._print_update(row, stats, model is not None, plot_fig is not None, extra_obj is not None)
+            if self.verbose and printing.is_due(self):
+                printing.show_row(self, row, stats, model is not None, plot_fig is not None, extra_obj is not None)
 
     def save(self) -> None:
         """Return when everything is in the log file; the log itself is on the disk then.
@@ -326,40 +326,6 @@ class MLELogger:
         if isinstance(value, (int, float)) and math.isfinite(value):
             return value
         return self.stats_log.stats_update_counter
-
-    # Printing.
-
-    def _is_to_print(self) -> bool:
-        count = self.stats_log.stats_update_counter
-        return self.print_every_k_updates is not None and (count % self.print_every_k_updates == 0 or count == 1)
-
-    def _print_start(self, time_to_track: list[str], what_to_track: list[str], seed_id: str | int, reload: bool) -> None:
-        if reload:
-            comms.print_reload(self.experiment_dir)
-            return
-        models = self.model_log
-        comms.print_welcome()
-        comms.print_startup(
-            self.experiment_dir, self.config_fname, time_to_track, what_to_track, models.model_type, seed_id,
-            self.use_tboard, reload, self.print_every_k_updates, models.ckpt_time_to_track, models.save_every_k_ckpt,
-            models.save_top_k_ckpt, models.top_k_metric_name, models.top_k_minimize_metric,
-        )  # fmt: skip
-
-    def _print_update(self, clock: Mapping[str, Any], stats: Mapping[str, Any], model: bool, figure: bool, extra: bool) -> None:
-        models, is_first = self.model_log, self.print_counter == 0
-        comms.print_storage(
-            fig_path=self.figure_log.paths[-1] if figure else None,
-            extra_path=self.extra_log.paths[-1] if extra else None,
-            init_model_path=models.init_model_save_fname if model and models.init_model_saved else None,
-            final_model_path=models.final_model_save_fname if model else None,
-            every_k_model_path=models.every_k_ckpt_list[-1] if model and models.stored_every_k else None,
-            top_k_model_path=models.last_top_k if model and models.stored_top_k else None,
-            print_first=is_first,
-        )
-        time_names = self.stats_log.time_to_track if self.time_to_print is None else self.time_to_print
-        stats_names = self.stats_log.what_to_track if self.what_to_print is None else self.what_to_print
-        comms.print_update(time_names, stats_names, clock, stats, is_first)
-        self.print_counter += 1
 
 
 def _seed_name(seed_id: Any) -> str:
