@@ -143,7 +143,11 @@ def number(value: Any) -> float:
 
 def _stored(value: Any) -> bytes:
     """A text as HDF5 takes it: a zero would end it."""
-    return str(value).replace("\0", "").encode("utf-8", "surrogateescape")
+    text = str(value).replace("\0", "")
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _numbers(value: Any) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import mlv
-from mlv.compat.mle_logging.records import META, changes, plain
+from mlv.compat.mle_logging.records import META, changes
 from mlv.compat.mle_logging.seed_file import SeedFile
 from mlv.projections import replay
 
@@ -56,7 +56,7 @@ def restored(exp: mlv.Exp) -> Restored:
             if is_whole:
                 columns[key] = list(value)
             elif slot is None:
-                values.append(value if group != "time" or key == "time" else plain(value))
+                values.append(value)
             else:
                 values.extend([None] * (slot + 1 - len(values)))
                 values[slot] = value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 import weakref
 from collections.abc import Mapping
 from numbers import Integral
@@ -22,6 +21,7 @@ from mlv.compat.mle_logging.seats import Seat, safe_name
 from mlv.compat.mle_logging.seed_file import SeedFile, put_away
 from mlv.compat.mle_logging.stats_log import StatsLog
 from mlv.compat.mle_logging.storage import ExtraLog, FigureLog
+from mlv.compat.mle_logging.telling import warn
 from mlv.compat.mle_logging.wandb_log import WandbLog
 
 _SAVE_WITHIN_S = 30.0
@@ -171,7 +171,7 @@ class MLELogger:
             self.log_save_counter += 1
             if not self.exp.flush(_SAVE_WITHIN_S, outputs=True):
                 text = f"{self.log_save_fname} does not hold everything yet; {self.exp.path / 'log.jsonl'} does"
-                warnings.warn(text, mlv.OutputFailed, stacklevel=2)
+                warn(text, mlv.OutputFailed)
 
     def save_model(self, model: Any) -> None:
         """Save a model as the final one, and where it is due in `every_k` and `top_k`.
@@ -235,7 +235,7 @@ class MLELogger:
         seat = Seat(self.folder / experiments.ROOM, seed_id)
         if seat.seed_id != seed_id:
             text = f"another process logs seed {seed_id!r} in {self.experiment_dir}: this one logs as {seat.seed_id!r}"
-            warnings.warn(text, mlv.MlvWarning, stacklevel=4)
+            warn(text)
         return seat
 
     def _experiment(self, reload: bool) -> mlv.Exp:

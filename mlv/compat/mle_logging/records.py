@@ -54,7 +54,7 @@ def _row(event: Event) -> Iterator[Change]:
         yield Change("time", "time", event.at.get("time") or event.time.astimezone().strftime(_TIME_FORMAT))
         for name, value in event.at.items():
             if name != "time":
-                yield Change("time", _of_coordinate(name), value)
+                yield Change("time", _of_coordinate(name), plain(value))
     elif _IRREGULAR not in event.at:
         return
     for name, value in event.data.items():

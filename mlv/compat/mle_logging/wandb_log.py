@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mlv import MissingExtra, MlvWarning
+from mlv import MissingExtra
+from mlv.compat.mle_logging.telling import warn
 
 _TRIES = 10
 _NEEDED = ("key", "entity", "project", "group")
@@ -58,7 +58,7 @@ class WandbLog:
             except Exception as error:  # of the network, or of the account: training goes on without it
                 problem = error
         text = f"nothing goes to wandb: its init failed {_TRIES} times, at last with {problem!r}"
-        warnings.warn(text, MlvWarning, stacklevel=2)
+        warn(text)
 
     def update(
         self,
@@ -75,7 +75,7 @@ class WandbLog:
         try:
             self._send(clock_tick, stats_tick, model_type, model, grads, plot_to_wandb)
         except Exception as error:
-            warnings.warn(f"an update did not go to wandb: {error!r}; the log has it", MlvWarning, stacklevel=2)
+            warn(f"an update did not go to wandb: {error!r}; the log has it")
         self.step_counter += 1
 
     def _send(
