@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, media, portfolio, rates, reading, starting, writer
+from benchmarks import attach, calls, compat_mle, media, portfolio, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
@@ -33,6 +33,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "attach": attach.attach,
     "history": reading.history,
     "others": calls.others,
+    "mle-logging": compat_mle.saves,
 }
 _ROW_TIMEOUT_S = 600
 
