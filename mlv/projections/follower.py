@@ -73,6 +73,7 @@ def serve(order: Order) -> None:
                 break
             except CannotResume:  # its files were taken away meanwhile: they are built again
                 replay.close()
+                sleep(_LOOK_S)
                 replay = Replay(folder, order.projection)
         replay.close()
     except Exception as error:

@@ -221,5 +221,6 @@ def test_seeds(tmp_path, seed_id, name):
     """Numbers of any library become `seed_<n>`, a text stays what it is."""
     log = fill(logger(tmp_path, seed_id=seed_id), 1)
 
+    assert os.listdir(tmp_path / "logs") == [f"log_{name}.hdf5"]
     assert log.exp.path == tmp_path / "mlv" / name
     assert json.loads((log.exp.path / "meta.json").read_text())["tags"][0] == "mle_logging"

@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
+import mlv
 from mlv.compat.mle_logging import load_log
+from mlv.compat.mle_logging.experiments import restored
 from mlv.compat.mle_logging.seats import Seat
 from tests.compat.mle import RECORDED, fill, logger
 
@@ -151,6 +153,27 @@ def test_a_logger_that_is_not_used_takes_nothing_away(tmp_path):
     logger(tmp_path)
 
     assert values(tmp_path) == [0, 1]
+
+
+def test_a_logger_that_was_replaced(tmp_path):
+    """Where an earlier logger of the process goes on, the file stays that of the later one, and its rows are in its log."""
+    first = fill(logger(tmp_path), 1)
+    second = fill(logger(tmp_path), 2)
+    with pytest.warns(mlv.OutputFailed) as said:
+        fill(first, 1, first=1)
+
+    assert any("a later logger" in str(one.message) for one in said)
+    assert values(tmp_path) == [0, 1]
+    assert restored(first.exp).stats["test_loss"] == restored(second.exp).stats["test_loss"] == [0, 1]
+
+
+def test_disabled(tmp_path, monkeypatch):
+    """Under MLV_DISABLED all calls are there, and no experiment is left."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+    log = fill(logger(tmp_path, model_type="numpy"), 1)
+    log.save_model([1])
+
+    assert not (tmp_path / "mlv/no_seed_provided").exists()
 
 
 def test_overwrite(tmp_path, capsys):

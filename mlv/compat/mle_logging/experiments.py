@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -79,7 +80,7 @@ def _metas(room: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 def bring_up_to_date(experiment_dir: str) -> None:
     """Let the log files of a folder hold what was logged: by loggers of this process, and by those that were killed."""
-    folder = Path(experiment_dir).absolute()
+    folder = Path(os.path.abspath(experiment_dir))
     for logger in list(live):
         if logger.folder == folder:
             logger.flush()

@@ -172,6 +172,7 @@ class MLELogger:
             if not self.exp.flush(_SAVE_WITHIN_S, outputs=True):
                 text = f"{self.log_save_fname} does not hold everything yet; {self.exp.path / 'log.jsonl'} does"
                 warn(text, mlv.OutputFailed)
+                self.exp.flush()  # it says why an output stopped
 
     def save_model(self, model: Any) -> None:
         """Save a model as the final one, and where it is due in `every_k` and `top_k`.
@@ -248,7 +249,7 @@ class MLELogger:
             return exp
         old = originals.columns_of(self.folder / "logs", self.seed_id) if reload else None
         exp = mlv.Exp(
-            self.folder / experiments.ROOM, safe_name(self.seed_id), _params(self.config_dict),
+            self.folder / experiments.ROOM, self.seed_id, _params(self.config_dict),
             tags=(experiments.TAG, self.seed_id), outputs=outputs,
         )  # fmt: skip
         if old is not None:
@@ -331,7 +332,7 @@ class MLELogger:
 def _seed_name(seed_id: Any) -> str:
     if isinstance(seed_id, Integral) and not isinstance(seed_id, bool):
         return f"seed_{int(seed_id)}"
-    return "no_seed_provided" if seed_id is None or seed_id == "" else str(seed_id)
+    return "no_seed_provided" if seed_id is None or seed_id == "" else safe_name(str(seed_id))
 
 
 def _experiment_dir(given: str, base: str, reload: bool) -> str:

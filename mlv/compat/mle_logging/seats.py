@@ -24,7 +24,7 @@ class Seat:
         """Take the seed's own seat, else that of a `<seed>_rank_<n>` whose seat is free."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _names(seed_id):
-            path = str(folder / f".{safe_name(name)}.lock")
+            path = str(folder / f".{name}.lock")
             if _take(path):
                 self.seed_id, self._path, self._pid = name, path, os.getpid()
                 return

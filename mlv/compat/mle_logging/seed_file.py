@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -106,15 +106,19 @@ class SeedFile(Output):  # type: ignore[misc]  # it is imported late, and so has
         Raises:
             CannotResume: The file is gone, or is not the one that was written.
         """
-        try:
-            with opened(self._path, "r+") as file:
-                if file.attrs.get("mlv_exp") != self._exp["id"]:
-                    raise CannotResume(f"{self._path} is no more that of this experiment", path=str(self._path))
-                self._mark.touch()
-                yield file[self.seed_id]
-        except (OSError, KeyError, RuntimeError) as error:
-            raise CannotResume(f"{self._path} cannot be gone on with: {error}", path=str(self._path)) from error
+        with ExitStack() as stack:
+            try:
+                group = self._own(stack.enter_context(opened(self._path, "r+")))
+            except (OSError, KeyError, RuntimeError) as error:
+                raise CannotResume(f"{self._path} cannot be gone on with: {error}", path=str(self._path)) from error
+            self._mark.touch()
+            yield group
         self._mark.unlink(missing_ok=True)
+
+    def _own(self, file: Any) -> Any:
+        if file.attrs.get("mlv_exp") != self._exp["id"]:
+            raise CannotResume(f"{self._path} is no more that of this experiment", path=str(self._path))
+        return file[self.seed_id]
 
     def _begin(self) -> None:
         """Put an empty file in place.
