@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import wait_until
 
+from compat.mle import fill, logger
 from mlv.compat.mle_logging import load_log
 from mlv.compat.mle_logging.experiments import restored
 from mlv.compat.mle_logging.seed_file import SeedFile
 from mlv.projections import replay
-from tests.compat.mle import fill, logger
-from tests.conftest import wait_until
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("yaml")

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from compat.mle import fill, logger
 from mlv.compat.mle_logging import load_log, load_meta_log, merge_config_logs, merge_seed_logs
-from tests.compat.mle import fill, logger
 
 pytest.importorskip("h5py")
 pytest.importorskip("yaml")

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 import mlv
+from compat.mle import fill, logger, module
 from mlv.compat.mle_logging import MetaLog, MLELogger, load_log, merge
 from mlv.compat.mle_logging import utils as mle_utils
-from tests.compat.mle import fill, logger, module
 
 pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlv
+from compat.mle import RECORDED, fill, logger
 from mlv.compat.mle_logging import MetaLog, load_config, load_log, load_meta_log, merge_config_logs, merge_seed_logs
 from mlv.compat.mle_logging.aggregate import over_seeds
 from mlv.compat.mle_logging.dotmap import DotMap
 from mlv.compat.mle_logging.merge import merge_hdf5_files
 from mlv.compat.mle_logging.plotting import moving_mean
-from tests.compat.mle import RECORDED, fill, logger
 
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")

@@ -29,7 +29,7 @@ class Model:
 @pytest.fixture
 def torch(monkeypatch):
     """What of torch the examples need, where it is not installed."""
-    from tests.compat.mle import module
+    from compat.mle import module
 
     def save(state, path):
         with open(path, "wb") as file:

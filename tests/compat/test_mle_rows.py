@@ -11,8 +11,8 @@ from fractions import Fraction
 
 import pytest
 
+from compat.mle import fill, logger
 from mlv.compat.mle_logging import load_log
-from tests.compat.mle import fill, logger
 
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")

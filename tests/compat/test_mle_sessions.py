@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 import mlv
+from compat.mle import RECORDED, fill, logger
 from mlv.compat.mle_logging import load_log
 from mlv.compat.mle_logging.experiments import restored
 from mlv.compat.mle_logging.seats import Seat
-from tests.compat.mle import RECORDED, fill, logger
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("yaml")
