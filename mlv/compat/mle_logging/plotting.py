@@ -10,6 +10,7 @@ from mlv import MissingExtra
 from mlv.compat.mle_logging.reading import is_run
 
 _TICKS = 5
+_BLUE, _RED = (0.23, 0.3, 0.75), (0.71, 0.02, 0.15)
 
 
 def visualize_1D_lcurves(  # noqa: N802 - the original's name
@@ -129,12 +130,10 @@ def _window_sums(values: Any, window: int) -> Any:
     return totals[ends] - totals[numpy.maximum(ends - window, 0)]
 
 
-def _colours(count: int) -> list[Any]:
-    """From blue to red."""
-    import matplotlib
-
-    shades = matplotlib.colormaps["coolwarm"]
-    return [shades(place / max(1, count - 1)) for place in range(count)]
+def _colours(count: int) -> list[tuple[float, ...]]:
+    """From blue to red, none of them pale."""
+    shares = [place / max(1, count - 1) for place in range(count)]
+    return [tuple((1 - share) * blue + share * red for blue, red in zip(_BLUE, _RED, strict=True)) for share in shares]
 
 
 def _set_ticks(ax: Any, time: Any, every_nth: int | None) -> None:
