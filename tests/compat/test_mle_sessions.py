@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
+import threading
 
 import pytest
 
@@ -260,6 +262,29 @@ def test_fork(tmp_path):
     log.update({"num_epochs": 2}, {"test_loss": 2.0}, save=True)
 
     assert sorted(values(tmp_path)) == [0, 1, 2]
+
+
+def test_fork_while_a_thread_logs(tmp_path):
+    """A child is not held up by what a thread of its parent was doing."""
+    log = fill(logger(tmp_path), 1)
+    with log._lock:
+        pid = os.fork()
+        if pid == 0:
+            thread = threading.Thread(target=lambda: log.update({"num_epochs": 1}, {"test_loss": 1.0}))
+            thread.start()
+            thread.join(20)
+            os._exit(thread.is_alive())
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_a_logger_travels(tmp_path):
+    """A logger that was pickled goes on in the same log."""
+    first = fill(logger(tmp_path), 1)
+    log = pickle.loads(pickle.dumps(first))
+    fill(log, 1, first=1)
+    first.save()
+
+    assert values(tmp_path) == [0, 1]
 
 
 def test_the_root_is_not_a_folder_for_experiments(tmp_path, monkeypatch):

@@ -6,18 +6,18 @@ import math
 import os
 import weakref
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 import mlv
 from mlv.compat.mle_logging import comms, experiments, originals, printing, tboard_log
-from mlv.compat.mle_logging.configs import copy_config, json_form, load_config, write_config
+from mlv.compat.mle_logging.configs import copy_config, load_config, write_config
 from mlv.compat.mle_logging.model_log import ModelLog
+from mlv.compat.mle_logging.names import as_params, column_name, folder_of, seed_name
 from mlv.compat.mle_logging.recorder import Recorder
 from mlv.compat.mle_logging.records import META, coordinates, plain
-from mlv.compat.mle_logging.seats import Seat, safe_name
+from mlv.compat.mle_logging.seats import Seat
 from mlv.compat.mle_logging.seed_file import SeedFile, put_away
 from mlv.compat.mle_logging.stats_log import StatsLog
 from mlv.compat.mle_logging.storage import ExtraLog, FigureLog
@@ -99,10 +99,10 @@ class MLELogger:
         self.verbose, self.print_counter = verbose, 0
         self.time_to_print, self.what_to_print = time_to_print, what_to_print
         self.base_str = os.path.basename(config_fname).split(".")[0] if config_fname is not None else ""
-        self.experiment_dir = _experiment_dir(os.fspath(experiment_dir), self.base_str, reload)
+        self.experiment_dir = folder_of(os.fspath(experiment_dir), self.base_str, reload)
         self._root, self._lock, self._has_begun = os.getcwd(), RLock(), False
         self._recorder, self._first_tracked = Recorder(self._root), next(iter(time_to_track), None)
-        self._seat = self._take_seat(_seed_name(seed_id))
+        self._seat = self._take_seat(seed_name(seed_id))
         weakref.finalize(self, self._seat.release)
         self.seed_id = self._seat.seed_id
         logs = os.path.join(self.experiment_dir, "logs/")
@@ -141,8 +141,8 @@ class MLELogger:
         """
         with self._lock:
             self._begin()
-            stats = {_key(name): plain(value) for name, value in stats_tick.items()}
-            clock = self.stats_log.tick({_key(name): plain(value) for name, value in clock_tick.items()})
+            stats = {column_name(name): plain(value) for name, value in stats_tick.items()}
+            clock = self.stats_log.tick({column_name(name): plain(value) for name, value in clock_tick.items()})
             step = self._step(clock)
             self.exp.log.at(**coordinates(clock))(stats, step=step)
             row = self.stats_log.add(clock, stats)
@@ -230,6 +230,13 @@ class MLELogger:
         if self._has_begun:
             self.exp.flush(_SAVE_WITHIN_S, outputs=True)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=RLock())
+        experiments.live.add(self)
+
     # Beginning.
 
     def _take_seat(self, seed_id: str) -> Seat:
@@ -249,7 +256,7 @@ class MLELogger:
             return exp
         old = originals.columns_of(self.folder / "logs", self.seed_id) if reload else None
         exp = mlv.Exp(
-            self.folder / experiments.ROOM, self.seed_id, _params(self.config_dict),
+            self.folder / experiments.ROOM, self.seed_id, as_params(self.config_dict),
             tags=(experiments.TAG, self.seed_id), outputs=outputs,
         )  # fmt: skip
         if old is not None:
@@ -329,27 +336,10 @@ class MLELogger:
         return self.stats_log.stats_update_counter
 
 
-def _seed_name(seed_id: Any) -> str:
-    if isinstance(seed_id, Integral) and not isinstance(seed_id, bool):
-        return f"seed_{int(seed_id)}"
-    return "no_seed_provided" if seed_id is None or seed_id == "" else safe_name(str(seed_id))
+def _after_fork_in_child() -> None:
+    for logger in list(experiments.live):  # another thread of the parent may have held the lock
+        logger._lock = RLock()
 
 
-def _experiment_dir(given: str, base: str, reload: bool) -> str:
-    folder = "./" if given == "/" else given
-    if not base:
-        return folder
-    found = sorted(os.listdir(folder)) if reload and os.path.isdir(folder) else []
-    if base not in found:  # it may have been given a time in front
-        base = next((name for name in found if name.endswith(base)), base)
-    return os.path.join(folder, base)
-
-
-def _params(config: Any) -> dict[str, Any]:
-    found = json_form(config if isinstance(config, Mapping) else {"config": config})
-    assert isinstance(found, dict)
-    return found
-
-
-def _key(name: Any) -> str:
-    return str(name) or "unnamed"
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
