@@ -22,6 +22,7 @@ from benchmarks import (
     compat_allogger,
     compat_dllogger,
     compat_helios,
+    compat_mle,
     many,
     media,
     portfolio,
@@ -56,6 +57,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "others": calls.others,
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
+    "mle-logging": compat_mle.saves,
 }
 _ROW_TIMEOUT_S = 600
 

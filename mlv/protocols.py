@@ -113,7 +113,11 @@ class Projection(Protocol):
         """Take the next lines of one stream."""
 
     def commit(self) -> Any:
-        """Make what was written outlive the process, and give what `open` needs to go on from here, in a JSON form."""
+        """Make what was written outlive the process, and give what `open` needs to go on from here, in a JSON form.
+
+        Raises:
+            CannotResume: What was written before was taken away: it is opened again, and goes on or begins anew.
+        """
 
     def close(self) -> None:
         """Give back what is held; nothing was written since the last `commit`."""

@@ -37,6 +37,7 @@ OUTPUTS = {
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""
 _POLL_S = 0.02
+_SOON_S = 0.001
 _LOOK_S = 1.0
 
 
@@ -146,7 +147,7 @@ class Outputs:
         return all(results)
 
     def _waited(self, projection: Any, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
-        next_look = monotonic() + _LOOK_S
+        next_look, pause_s = monotonic() + _LOOK_S, _SOON_S
         while True:
             position = self._position(projection)
             has_all = position is not None and position.has_all_of(sizes) and not position.failed
@@ -157,7 +158,8 @@ class Outputs:
             if monotonic() > next_look and not self._is_kept(projection):  # it was killed
                 self._start(projection)
                 next_look = deadline
-            sleep(_POLL_S)
+            sleep(pause_s)
+            pause_s = min(2 * pause_s, _POLL_S)
 
     def _is_kept(self, projection: Any) -> bool:
         kept: bool = import_module("mlv.projections.replaying").is_kept(self._folder, projection)

@@ -190,7 +190,7 @@ class Session:
         began = monotonic()
         self._tell_failures()
         if not self.is_started or self.channel.flush(timeout_s):
-            return not outputs or self._outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
+            return not outputs or self.is_disabled or self._outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
         warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 

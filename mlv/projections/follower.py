@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import shown
+from mlv.errors import CannotResume
 from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
 from mlv.store.owners import Owner, process_is_gone
@@ -19,6 +20,8 @@ from mlv.transport.header import look
 from mlv.transport.writer import is_unattended
 
 _POLL_S = 0.05
+_SOON_S = 0.002
+"""After something came, more comes soon: who flushes after each event waits for us."""
 _LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
 
@@ -41,16 +44,19 @@ def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
     Raises:
         Exception: Whatever the projection raises, and OSError; what was committed stands.
     """
-    next_look = monotonic()
+    next_look, pause_s = monotonic(), _POLL_S
     while True:
         ending = monotonic() >= next_look and is_over()
         if monotonic() >= next_look:
             next_look = monotonic() + _LOOK_S
-        if not replay.catch_up():
+        if replay.catch_up():
+            pause_s = _SOON_S
+        else:
             replay.commit()
             if ending:
                 return
-            sleep(_POLL_S)
+            sleep(pause_s)
+            pause_s = min(2 * pause_s, _POLL_S)
 
 
 def serve(order: Order) -> None:
@@ -58,11 +64,18 @@ def serve(order: Order) -> None:
     folder, ending = Path(order.folder), _Ending(order)
     replay = Replay(folder, order.projection)
     try:
-        while not replay.begin():
-            if ending():
-                return  # whoever has it sees the end as well
-            sleep(_LOOK_S)
-        follow(replay, ending)
+        while True:
+            while not replay.begin():
+                if ending():
+                    return  # whoever has it sees the end as well
+                sleep(_LOOK_S)
+            try:
+                follow(replay, ending)
+                break
+            except CannotResume:  # its files were taken away meanwhile: they are built again
+                replay.close()
+                sleep(_LOOK_S)
+                replay = Replay(folder, order.projection)
         replay.close()
     except Exception as error:
         replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))

@@ -51,6 +51,23 @@ class Failing(Lines):
             raise RuntimeError("above ten")
 
 
+class Watchful(Lines):
+    """Sees at a commit that its file was taken away."""
+
+    name = "watchful"
+
+    def open(self, place: Path, resume: Any) -> None:
+        self._path = place / "lines.txt"
+        if resume and not self._path.exists():
+            raise mlv.CannotResume(f"{self._path} is gone", path=str(self._path))
+        super().open(place, resume)
+
+    def commit(self) -> int:
+        if not self._path.exists():
+            raise mlv.CannotResume(f"{self._path} is gone", path=str(self._path))
+        return super().commit()
+
+
 def made(folder: Path, **options: Any) -> mlv.Exp:
     """An experiment with two streams, that has ended."""
     with mlv.Exp(folder / "runs", "exp", {"lr": 0.1}, **SETTINGS, **options) as exp:

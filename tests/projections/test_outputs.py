@@ -17,7 +17,7 @@ import mlv
 from mlv import projections
 from mlv.projections.position import read
 from mlv.query.verify import verify
-from projections.places import SETTINGS, Failing, Lines, content, made
+from projections.places import SETTINGS, Failing, Lines, Watchful, content, made
 
 TEXTS = [f"log metrics  {i} {{'loss': {i / 3}, 'acc': {i}}}" for i in range(50)]
 
@@ -61,6 +61,19 @@ def test_deleted_output_is_built_again(tmp_path):
     projections.replay(exp, Lines())
 
     assert sorted(lines(exp)) == before
+
+
+def test_output_whose_file_vanishes_is_built_again(tmp_path):
+    """Where an output finds its file gone while it runs, it begins again, and goes on."""
+    with mlv.Exp(tmp_path, "exp", outputs=[Watchful(types=["metrics"])], **SETTINGS) as exp:
+        exp.log({"loss": 1.0})
+        assert exp.flush(outputs=True)
+        (exp.path / "watchful" / "lines.txt").unlink()
+        exp.log({"loss": 2.0})
+        assert exp.flush(outputs=True)
+
+    found = (exp.path / "watchful" / "lines.txt").read_text().splitlines()
+    assert [line.rpartition(" ")[2] for line in found] == ["1.0}", "2.0}"]
 
 
 def test_other_options_build_it_again(tmp_path):

@@ -1,0 +1,99 @@
+"""Log files as mappings: of this module and of the original package, of one seed, of several, and of configurations."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mlv import FileUnusable
+from mlv.compat.mle_logging.columns import key_of
+from mlv.compat.mle_logging.hdf import import_h5py, opened
+
+GROUPS = ("meta", "stats", "time")
+Run = dict[str, dict[str, Any]]
+"""`meta`, `stats` and `time` of one seed: arrays by their names."""
+
+
+def read_runs(path: str) -> dict[str, Any]:
+    """The runs in a file by their IDs; where the file is of several configurations, those of each.
+
+    Raises:
+        FileUnusable: It is damaged, or no HDF5 file.
+        OSError: It cannot be opened.
+    """
+    h5py = import_h5py()
+    try:
+        with opened(path, "r") as file:
+            return {name: _read(group) for name, group in file.items() if isinstance(group, h5py.Group)}
+    except FileNotFoundError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        text = f"{path} cannot be read as a log file: {error}. It stays as it is; a log in mlv/ beside it holds what it held"
+        raise FileUnusable(text, path=path) from error
+
+
+def is_run(content: Mapping[str, Any]) -> bool:
+    """Whether it is of one seed, and not of several."""
+    return bool(content) and set(content) <= set(GROUPS)
+
+
+def _read(group: Any) -> dict[str, Any]:
+    if is_run(group):
+        return {part: _columns(group[part]) if part in group else {} for part in GROUPS}
+    return {name: _read(inner) for name, inner in group.items() if hasattr(inner, "items")}
+
+
+def _columns(group: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, item in group.items():
+        if hasattr(item, "items"):  # a name with a slash, as the original package wrote it
+            found.update({f"{name}/{rest}": values for rest, values in _columns(item).items()})
+        else:
+            found[key_of(item, name)] = item[:] if item.shape else item[()]
+    return found
+
+
+def log_files(experiment_dir: str) -> list[str]:
+    """The log files of a folder, those of single seeds last.
+
+    Raises:
+        FileNotFoundError: There is no folder `logs`, or nothing in it.
+    """
+    folder = os.path.join(experiment_dir, "logs")
+    names = [name for name in os.listdir(folder) if name.endswith(".hdf5") and not name.startswith(".")]
+    if not names:
+        raise FileNotFoundError(f"there is no .hdf5 file in {folder}: nothing was logged there, or it was merged elsewhere")
+    return [os.path.join(folder, name) for name in sorted(names, key=lambda name: (name.startswith("log_"), name))]
+
+
+def decoded_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Meta as people use it: a single value instead of a list of one, text, and the configuration as a mapping."""
+    return {key: _decoded(key, values) for key, values in meta.items()}
+
+
+def _decoded(key: str, values: Any) -> Any:
+    found = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(found, list):
+        return _as_text(found)
+    if key.endswith("_storage_time"):
+        found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
+    texts = [text for text in map(_as_text, found) if text != ""]
+    if len(texts) != 1:
+        return texts
+    return _config(texts[0]) if key == "config_dict" else texts[0]
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
+
+
+def _config(text: Any) -> Any:
+    """The configuration; as text where it holds what is no literal, or was cut."""
+    try:
+        return ast.literal_eval(str(text))
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text

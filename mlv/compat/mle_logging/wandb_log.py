@@ -1,0 +1,138 @@
+"""What a logger sends to Weights & Biases, when it is asked to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mlv import MissingExtra
+from mlv.compat.mle_logging.telling import warn
+
+_TRIES = 10
+_NEEDED = ("key", "entity", "project", "group")
+
+
+class WandbLog:
+    """A run at Weights & Biases: `time/<name>`, `stats/<name>`, `img`, and norms and histograms of jax models."""
+
+    def __init__(
+        self,
+        config_dict: Mapping[str, Any] | None,
+        config_fname: str | None,
+        seed_id: str,
+        wandb_config: Mapping[str, Any] | None,
+    ) -> None:
+        """Begin the run. The key is handed to wandb, and does not stay in the environment.
+
+        Raises:
+            MissingExtra: wandb is not installed.
+            AssertionError: The configuration lacks key, entity, project or group.
+        """
+        self._wandb = _imported()
+        given = dict(wandb_config or {})
+        for name in _NEEDED:
+            assert name in given, f"wandb_config has no {name!r}: it needs {', '.join(_NEEDED)}"
+        config_name = os.path.splitext(os.path.basename(config_fname))[0] if config_fname else "pholder_config"
+        name = given.get("name") or seed_id
+        self.wandb_config = {
+            **given,
+            "name": seed_id if name == "seed0" else name,
+            "job_type": seed_id if given["group"] is None else config_name,
+        }
+        self.correct_setup = False
+        self.step_counter = 0
+        self._begin(dict(config_dict or {}))
+
+    def _begin(self, config: dict[str, Any]) -> None:
+        settings = self.wandb_config
+        os.environ.update(_environment(settings))
+        problem: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                if settings["key"] is not None:
+                    self._wandb.login(key=settings["key"])
+                self._wandb.init(config=config, group=settings["group"], job_type=settings["job_type"])
+                self.correct_setup = True
+                return
+            except Exception as error:  # of the network, or of the account: training goes on without it
+                problem = error
+        text = f"nothing goes to wandb: its init failed {_TRIES} times, at last with {problem!r}"
+        warn(text)
+
+    def update(
+        self,
+        clock_tick: Mapping[str, Any],
+        stats_tick: Mapping[str, Any],
+        model_type: str | None = None,
+        model: Any = None,
+        grads: Any = None,
+        plot_to_wandb: Any = None,
+    ) -> None:
+        """Send an update; what goes wrong is warned about, and training goes on."""
+        if not self.correct_setup:
+            return
+        try:
+            self._send(clock_tick, stats_tick, model_type, model, grads, plot_to_wandb)
+        except Exception as error:
+            warn(f"an update did not go to wandb: {error!r}; the log has it")
+        self.step_counter += 1
+
+    def _send(
+        self, clock: Mapping[str, Any], stats: Mapping[str, Any], kind: str | None, model: Any, grads: Any, fig: Any
+    ) -> None:
+        found = {f"time/{name}": value for name, value in clock.items()}
+        found |= {f"stats/{name}": value for name, value in stats.items()}
+        if fig is not None:
+            found["img"] = self._wandb.Image(fig)
+        self._wandb.log(found, step=self.step_counter)
+        for name, tree in (("params", model), ("grads", grads)):
+            if kind == "jax" and tree is not None:
+                found = {f"{name}_norm/": mapped(_norm, tree), f"{name}_hist/": mapped(self._histogram, tree)}
+                self._wandb.log(found, step=self.step_counter)
+
+    def upload_gif(self, gif_path: str, video_name: str | None = "video") -> None:
+        """Send a gif file."""
+        self._wandb.log({video_name: self._wandb.Video(gif_path)}, step=self.step_counter)
+
+    def _histogram(self, leaf: Any) -> Any:
+        import numpy
+
+        return self._wandb.Histogram(np_histogram=numpy.histogram(numpy.asarray(leaf), density=True))
+
+
+def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
+    """Nested mappings and sequences with their leaves changed; no package is needed for it."""
+    if isinstance(tree, Mapping):
+        return {key: mapped(change, value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [mapped(change, value) for value in tree]
+    return change(tree)
+
+
+def _norm(leaf: Any) -> float:
+    import numpy
+
+    return float(numpy.linalg.norm(numpy.asarray(leaf)))
+
+
+def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    found = {
+        "WANDB_ENTITY": settings["entity"],
+        "WANDB_PROJECT": settings["project"] or "prototyping",
+        "WANDB_NAME": settings["name"],
+        "WANDB_RUN_GROUP": settings["group"],
+        "WANDB_JOB_TYPE": settings["job_type"],
+        "WANDB_TAGS": f"{settings['name']}, {settings['job_type']}",
+        "WANDB_SILENT": "true",
+    }
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _imported() -> Any:
+    try:
+        import wandb
+    except ImportError as error:
+        text = f"{error}. You need to install `wandb` if you want that MLELogger logs to Weights&Biases: pip install wandb"
+        raise MissingExtra(text, package="wandb", extra="") from error
+    return wandb
