@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from mlv.experiment.console import Console
 
 CLOSE_TIMEOUT_S = 30.0
+_NOTICE = "signal"
+"""Name of the message that tells of a signal: nobody takes it for one of the user's."""
 OUTPUTS_TIMEOUT_S = 10.0
 """How long the end of a run waits for its outputs, which go on without it."""
 
@@ -198,7 +200,7 @@ class Session:
         """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
         self.is_preempted = True
         text = f"{signal}: the process is asked to end"
-        self.emit("message", {"level": "warning", "message": text, "extra": {"signal": signal}})
+        self.emit("message", {"level": "warning", "message": text, "extra": {"signal": signal}}, name=_NOTICE)
         self.channel.flush(timeout_s)
 
     def end_preempted(self, timeout_s: float) -> bool:

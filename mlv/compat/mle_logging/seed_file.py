@@ -23,7 +23,7 @@ _GROUPS = ("meta", "stats", "time")
 
 
 @dataclass(kw_only=True)
-class SeedFile(Output):  # type: ignore[misc]  # it is imported late, and so has no type here
+class SeedFile(Output):
     """Group `/<seed>` with `meta`, `stats` and `time`: numbers of 64 bits, texts of any length in UTF-8.
 
     The file is there from the first row on. What was there before under its name, of another experiment or of the original

@@ -15,7 +15,7 @@ ROOM = "tboard"
 
 
 @dataclass(kw_only=True)
-class SeedBoard(TensorBoard):  # type: ignore[misc]  # it is imported late, and so has no type here
+class SeedBoard(TensorBoard):
     """Statistics as `performance/<name>`, weights and gradients as histograms, figures as `plot`."""
 
     EXTRA: ClassVar[str] = "compat"

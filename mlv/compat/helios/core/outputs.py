@@ -39,7 +39,12 @@ class LogFile(Output):
     def write(self, batch: Any) -> None:
         """Add the messages."""
         for event in batch:
-            if event.type == "message" and isinstance(event.data, Mapping) and event.data.get("level") != "debug":
+            if (
+                event.type == "message"
+                and not event.name
+                and isinstance(event.data, Mapping)
+                and event.data.get("level") != "debug"
+            ):
                 self._text.add(_shown(event, event.data).encode("utf-8", "backslashreplace"))
 
     def commit(self) -> Any:
