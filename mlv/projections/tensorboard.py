@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,7 +53,8 @@ class TensorBoard(Output):
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
 
-    A `rewound` event hides what came after its `data.step` in the stream that it stands in.
+    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones.
+    They begin with the record that `purge_step` leaves, so that a TensorBoard that is open forgets what it has read.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("tensorboardX",)
@@ -76,6 +76,7 @@ class TensorBoard(Output):
         """
         known = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
         self._place, self._exp, self._created_s = place, known["exp"], known["created_s"]
+        self._rewinds = known.get("rewinds", 0)
         self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], Series]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
@@ -103,13 +104,14 @@ class TensorBoard(Output):
         """
         logical, _, writer = stream.partition("@")
         folder = "" if logical == layout.DEFAULT_STREAM else f"{logical}/"
-        # A viewer that reads one file after the other has to meet the growing one last: `.hparams` sorts before it.
-        return f"{folder}{self._file_name('mlv')}{f'.{writer}' if writer else ''}"
+        # A viewer that reads one file after the other has to meet the growing one last: `.hparams` sorts before it, and
+        # `.mlv001`, of an experiment that was rewound once, behind `.mlv.rk3v9x2m`.
+        return f"{folder}{self._main_name()}{f'.{writer}' if writer else ''}"
 
     def write(self, batch: Lines) -> None:
         """Add what the lines hold."""
         if self._session is None:
-            self._begin(batch.folder)
+            self._begin(batch)
         for found in points_and_events(batch):
             if type(found) is Points:
                 self._write_points(batch.file, found)
@@ -126,15 +128,17 @@ class TensorBoard(Output):
             stream: [[one.kind, one.name, one.count] for one in known.values()] for stream, known in self._streams.items()
         }
         session = self._session.to_data() if self._session else None
-        return {"exp": self._exp, "created_s": self._created_s, "files": sizes, "series": series, "session": session}
+        about = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
+        return {**about, "files": sizes, "series": series, "session": session}
 
     def close(self) -> None:
         """Give the files back."""
         for file in self.__dict__.pop("_files", {}).values():
             file.close()
 
-    def _begin(self, folder: Path) -> None:
-        self._exp, self._session = layout.exp_id(folder), Session.of(folder)
+    def _begin(self, batch: Lines) -> None:
+        folder = batch.folder
+        self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
         with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
             created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
             self._created_s = microseconds(created) / 1e6
@@ -166,8 +170,6 @@ class TensorBoard(Output):
                 self._add(batch.file, kind, name, value, time_us, step)
         elif event.type == "graph":
             self._write_graph(batch, event)
-        elif event.type == "rewound":
-            self._hide(batch.file, event)
         elif self._session is not None and batch.stream == layout.DEFAULT_STREAM:
             self._session.take(event)
 
@@ -193,18 +195,6 @@ class TensorBoard(Output):
             record = Record(wall_time=microseconds(event.time) / 1e6, graph_def=graph)
             self._file(self.file_of(batch.file, event.name)).add(record.SerializeToString())
 
-    def _hide(self, stream: str, event: Event) -> None:
-        """Say that what came after a step counts no more: TensorBoard forgets what is not below the step of the record."""
-        from tensorboardX.proto.event_pb2 import Event as Record
-        from tensorboardX.proto.event_pb2 import SessionLog
-
-        step = event.data.get("step") if isinstance(event.data, Mapping) else None
-        last = whole_step(event.step if step is None else step)
-        if last is not None:
-            begins = Record(wall_time=microseconds(event.time) / 1e6, step=last + 1, session_log=SessionLog(status=1))
-            for file in {id(one.file): one.file for one in self._streams.get(stream, {}).values()}.values():
-                file.add(begins.SerializeToString())
-
     def _series(self, stream: str, kind: str, name: str) -> Series:
         known = self._streams.setdefault(stream, {})
         if (kind, name) not in known:
@@ -223,7 +213,21 @@ class TensorBoard(Output):
     def _file(self, path: str) -> EventFile:
         if path not in self._files:
             self._files[path] = EventFile.create(self._place / path, self._created_s, self._exp)
+            if self._rewinds and os.path.basename(path) == self._main_name():  # those of second writers are read behind it
+                self._files[path].add(self._forget_all())
         return self._files[path]
+
+    def _forget_all(self) -> bytes:
+        """The record at which TensorBoard forgets what it has read so far: every step is one that it names, or behind it."""
+        from tensorboardX.proto.event_pb2 import Event as Record
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        start = SessionLog(status=SessionLog.START)
+        record: bytes = Record(wall_time=self._created_s, step=-(2**63), session_log=start).SerializeToString()
+        return record
+
+    def _main_name(self) -> str:
+        return self._file_name(f"mlv{self._rewinds:03}" if self._rewinds else "mlv")
 
     def _file_name(self, suffix: str) -> str:
         return f"events.out.tfevents.{int(self._created_s)}.{self._exp[:8]}.{suffix}"
