@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,11 +22,12 @@ from mlv.projections.hparams import Session
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
-from mlv.projections.tfevents import EventFile, first_record, remove_own
+from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
 from mlv.store import layout
 
 _TIME, _VALUE = Struct("<cd"), Struct("<f")
+_MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
 _SUMMARY_TEXT = "/text_summary"
 """What tensorboardX and torch put behind the tag of a text."""
 
@@ -53,8 +55,8 @@ class TensorBoard(Output):
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
 
-    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones.
-    They begin with the record that `purge_step` leaves, so that a TensorBoard that is open forgets what it has read.
+    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones,
+    which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("tensorboardX",)
@@ -88,7 +90,7 @@ class TensorBoard(Output):
         except BaseException:
             self.close()
             raise
-        remove_own(place, {file.path for file in self._files.values()} | ({self._hparams_path()} if resume else set()))
+        self._clear({file.path for file in self._files.values()} | ({self._hparams_path()} if resume else set()))
         for stream, rows in known["series"].items():
             for kind, name, count in rows:
                 self._series(stream, kind, name).count = count
@@ -136,12 +138,29 @@ class TensorBoard(Output):
         for file in self.__dict__.pop("_files", {}).values():
             file.close()
 
+    def _clear(self, kept: set[Path]) -> None:
+        """Remove what was written before, but for names that are not needed again.
+
+        A viewer reads on only where the file that it has come to is still there: those stay, without their content.
+        """
+        for path in own_files(self._place):
+            if path not in kept:
+                empty(path) if _MAIN.search(path.name) and not self._is_needed(path) else path.unlink()
+
+    def _is_needed(self, path: Path) -> bool:
+        """Whether the name is one of those that are written now."""
+        return path.name == self._main_name() or path.name.startswith(f"{self._main_name()}.")
+
     def _begin(self, batch: Lines) -> None:
         folder = batch.folder
         self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
         with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
             created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
             self._created_s = microseconds(created) / 1e6
+
+        for path in own_files(self._place):  # a log that was edited, or other options: these names are needed again
+            if self._is_needed(path):
+                path.unlink()
 
     def _write_points(self, stream: str, points: Points) -> None:
         known = self._streams.get(stream) or self._streams.setdefault(stream, {})

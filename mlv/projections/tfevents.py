@@ -18,6 +18,8 @@ _MLV = "mlv "
 _FILE_VERSION = "brain.Event:2"
 _OWN = re.compile(re.escape(_FILE_VERSION.encode()) + b"\x52.\x0a." + _MLV.encode(), re.DOTALL)
 _LOOK = 256
+_AROUND = 8 + 4 + 4
+"""Bytes of the length of a record, and of two checksums."""
 _LEVELS = 3
 
 
@@ -91,11 +93,16 @@ def first_record(time_s: float, exp_id: str) -> bytes:
     return begin + _SOURCE_METADATA + bytes([len(source)]) + source
 
 
-def remove_own(place: Path, keep: set[Path]) -> None:
-    """Remove the event files that mlv wrote at or below a folder, but for some; those of others stay."""
-    for path in _event_files(place):
-        if path not in keep and _is_own(path):
-            path.unlink()
+def own_files(place: Path) -> Iterator[Path]:
+    """The event files that mlv wrote at or below a folder."""
+    return (path for path in _event_files(place) if _is_own(path))
+
+
+def empty(path: Path) -> None:
+    """Leave the first record of a file, and nothing else."""
+    with open(path, "rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        file.truncate(length + _AROUND if length else 0)
 
 
 def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:
