@@ -85,9 +85,9 @@ class Replay:
         A rewind that is new has the output built again without what it superseded: no output can take back single values.
         """
         found = False
-        for file in sorted(layout.streams_in(self._folder), key=_is_no_rewound):
+        for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
             while (batch := self._next(file)).end > batch.start:
-                if not _is_no_rewound(file) and _rewinds(self._folder) != self._rewinds:
+                if _is_rewound(file) and _rewinds(self._folder) != self._rewinds:
                     self._begin_again()
                     continue
                 if batch.lines:
@@ -170,8 +170,8 @@ class Replay:
         self.commit()
 
 
-def _is_no_rewound(file: str) -> bool:
-    return layout.logical_stream(file) != layout.REWOUND
+def _is_rewound(file: str) -> bool:
+    return layout.logical_stream(file) == layout.REWOUND
 
 
 def _rewinds(folder: Path) -> list[Rewind]:
