@@ -77,7 +77,10 @@ class FileLayer(Protocol):
 
 
 class Batch(Protocol):
-    """Lines of one stream, in file order; iterating gives those events that the projection wants, as `mlv.Event`."""
+    """Lines of one stream, in file order; iterating gives those events that the projection wants, as `mlv.Event`.
+
+    What a rewind superseded is not among them.
+    """
 
     @property
     def stream(self) -> str:
@@ -106,7 +109,8 @@ class Projection(Protocol):
     def open(self, place: Path, resume: Any) -> None:
         """Begin in a folder that is there: `resume` is what the last `commit` gave, None where the log is read from its start.
 
-        What was written after that commit is to be taken back: the same events come again.
+        What was written after that commit is to be taken back: the same events come again. After `close` it may be opened
+        once more: where the experiment was rewound, the log is read from its start, without what that superseded.
         """
 
     def write(self, batch: Batch) -> None:

@@ -257,6 +257,7 @@ class Experiments:
             over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
             metrics: Names, or patterns over names; None takes all.
             x: `step`, or a coordinate; of several values at one x a member's latest counts. None takes the last values.
+                A metric to which a member never gave a step is numbered there from 0, by position over all runs.
             stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
             ci: How sure the interval of the mean is, by Student's t; None leaves it out.
 
@@ -313,7 +314,7 @@ class Experiments:
 
         Args:
             metric: Full name.
-            x: `step`, or a coordinate.
+            x: `step`, or a coordinate; without any step the values of an experiment are numbered from 0.
             by: The param that the colours tell; by default every family has its own.
             over: Nuisance keys, as in `aggregate`.
             ax: matplotlib's Axes to draw into; by default those of a new figure.

@@ -55,6 +55,8 @@ class Readings:
         Its columns are `step`, `time`, the coordinates (`at`) by their names, the braces of the pattern, then a column for each
         metric by its full name; a brace that became a column stands in that name instead of what it matched. Values of
         equal step and coordinates share a row, in which the later event wins; an event without a step is a row by itself.
+        A metric that was never given a step is numbered from 0, by position over all runs: `step` is that number in the rows
+        whose values all have the same one.
         What is missing is NaN. A column whose name is taken says what it is in front: `metric.time`, `at.step`. Damaged lines
         are passed over, and named with their byte ranges in `.attrs["skipped"]`.
 

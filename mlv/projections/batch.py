@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.projections.selecting import Selection
+from mlv.query.rewinds import is_superseded_line
+from mlv.state import Rewind
 from mlv.store import layout
 
 _PIECE = 1 << 20
@@ -26,7 +28,12 @@ class Lines:
     start: int
     """Offset of the first line in the file."""
     lines: bytes
+    """Without what a rewind superseded."""
     selection: Selection
+    superseded_bytes: int = 0
+    """What the lines that were left out took in the file."""
+    rewinds: int = 0
+    """How many rewinds the experiment had: what they supersede is in no batch."""
 
     @property
     def stream(self) -> str:
@@ -35,8 +42,8 @@ class Lines:
 
     @property
     def end(self) -> int:
-        """Offset behind the last line."""
-        return self.start + len(self.lines)
+        """Offset in the file behind the last line."""
+        return self.start + len(self.lines) + self.superseded_bytes
 
     def __iter__(self) -> Iterator[Event]:
         of, stream = self.selection.of, self.stream
@@ -49,8 +56,8 @@ class Lines:
                 yield event
 
 
-def whole_lines(folder: Path, file: str, start: int, chosen: Selection) -> Lines:
-    """The next whole lines of a stream from an offset on, about a MiB of them; none where there is nothing new."""
+def whole_lines(folder: Path, file: str, start: int, chosen: Selection, rewinds: Sequence[Rewind] = ()) -> Lines:
+    """The next whole lines of a stream from an offset on, about a MiB of them; it ends where it starts if nothing is new."""
     try:
         with open(folder / layout.stream_file(file), "rb", buffering=0) as stream:
             stream.seek(start)
@@ -59,4 +66,8 @@ def whole_lines(folder: Path, file: str, start: int, chosen: Selection) -> Lines
                 content += more
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
         content = b""
-    return Lines(folder, file, start, content[: content.rfind(b"\n") + 1], chosen)
+    content = content[: content.rfind(b"\n") + 1]
+    left = content
+    if rewinds:
+        left = b"".join(line for line in BytesIO(content) if not is_superseded_line(rewinds, line))
+    return Lines(folder, file, start, left, chosen, len(content) - len(left), len(rewinds))

@@ -32,7 +32,8 @@ class CSV(Output):
     Long: `name, step, time, value, at, run, seq`, a row for each value in the order of the log; `at` is JSON. Wide: `step`,
     `time`, and a column for each coordinate (`at.epoch`) and metric in the order in which they came; values that follow each
     other with equal step and coordinates stand in one row, the later one wins. Numbers are written with all digits; `nan`,
-    `inf` and `-inf` are words, None is empty, lists are JSON. What has no step is numbered by its place in its series.
+    `inf` and `-inf` are words, None is empty, lists are JSON. What has no step is numbered by its place in its series. What a
+    rewind superseded is left out: a new one has all files built again.
     """
 
     name = "csv"

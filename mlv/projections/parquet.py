@@ -33,7 +33,8 @@ class Parquet(Output):
     Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
     (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
     `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric; a row for each step
-    and coordinates, the later value wins. What has no step is numbered by its place in its series.
+    and coordinates, the later value wins. What has no step is numbered by its place in its series. What a rewind superseded
+    is left out: a new one has all files built again.
 
     The wide file is written from time to time, and at the end of the run.
     """

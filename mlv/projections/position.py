@@ -41,6 +41,8 @@ class Position:
     """Why the output stopped, where it did."""
     is_open: bool = True
     """Whether somebody keeps it; also after a kill."""
+    rewinds: int = 0
+    """How many rewinds it was made with: what they superseded is not in it."""
 
     def offset(self, file: str) -> int:
         """Where to go on in a stream."""

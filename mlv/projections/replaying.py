@@ -12,10 +12,12 @@ from typing import Any
 
 from mlv.errors import CannotResume, InvalidArgument
 from mlv.projections import position as position_
-from mlv.projections.batch import whole_lines
+from mlv.projections.batch import Lines, whole_lines
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
 from mlv.protocols import Projection
+from mlv.query.rewinds import rewinds_of
+from mlv.state import Rewind
 from mlv.store import layout
 
 _COMMIT_EVERY_S = 1.0
@@ -50,6 +52,7 @@ class Replay:
         self._path = position_path(folder, projection)
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
+        self._rewinds: list[Rewind] = []
         self._position = Position(layout.exp_id(folder), made_by(projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
@@ -77,16 +80,26 @@ class Replay:
         return True
 
     def catch_up(self) -> bool:
-        """Take what is new in the streams, as far as it goes; whether there was something."""
+        """Take what is new in the streams, as far as it goes; whether there was something.
+
+        A rewind that is new has the output built again without what it superseded: no output can take back single values.
+        """
         found = False
-        for file in layout.streams_in(self._folder):
-            while (batch := whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection)).lines:
-                self._projection.write(batch)
+        for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
+            while (batch := self._next(file)).end > batch.start:
+                if _is_rewound(file) and _rewinds(self._folder) != self._rewinds:
+                    self._begin_again()
+                    continue
+                if batch.lines:
+                    self._projection.write(batch)
                 self._offsets[file] = batch.end
                 self._is_dirty = found = True
                 if monotonic() - self._committed > _COMMIT_EVERY_S:
                     self.commit()
         return found
+
+    def _next(self, file: str) -> Lines:
+        return whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection, self._rewinds)
 
     def commit(self) -> None:
         """Remember how far the output has come; from here it goes on after a kill."""
@@ -94,7 +107,7 @@ class Replay:
             resume = self._projection.commit()
             marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
             known = {file: mark for file, mark in marks.items() if mark is not None}
-            self._position = Position(self._position.exp, self._position.made_by, known, resume)
+            self._position = Position(self._position.exp, self._position.made_by, known, resume, rewinds=len(self._rewinds))
             position_.write(self._path, self._position)
             self._is_dirty = False
         self._committed = monotonic()
@@ -119,7 +132,8 @@ class Replay:
                 self._lock = None
 
     def _open(self, known: Position | None) -> None:
-        if known is not None and known.made_by == self._position.made_by and known.is_true_of(self._folder):
+        self._rewinds = _rewinds(self._folder)
+        if known is not None and self._goes_on(known):
             with suppress(CannotResume):
                 self._position = known.opened()
                 self._projection.open(self._place, known.resume)
@@ -127,16 +141,42 @@ class Replay:
                 self._offsets = {file: mark.offset for file, mark in known.streams.items()}
                 position_.write(self._path, self._position)
                 return
-            self._position = Position(known.exp, known.made_by)
+        self._build(known.resume if known is not None else None)
+
+    def _goes_on(self, known: Position) -> bool:
+        """Whether what was written can stay: it is of these options, this log, and these rewinds."""
+        is_same = known.made_by == self._position.made_by and known.rewinds == len(self._rewinds)
+        return is_same and known.is_true_of(self._folder)
+
+    def _begin_again(self) -> None:
+        """Leave what was written, and go back to the start of the log with the rewinds that there are now."""
+        self.commit()
+        self._is_open = False
+        self._projection.close()
+        self._rewinds = _rewinds(self._folder)
+        self._build(self._position.resume)
+
+    def _build(self, resume: Any) -> None:
+        """Begin the output anew, in place of what was written up to a commit."""
+        self._position, self._offsets = Position(self._position.exp, self._position.made_by), {}
         discard = getattr(self._projection, "discard", None)
-        if known is not None and known.resume is not None and discard is not None:
-            discard(self._place, known.resume)
+        if resume is not None and discard is not None:
+            discard(self._place, resume)
         # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
         position_.write(self._path, self._position)
         self._projection.open(self._place, None)
         self._is_open = True
         self._is_dirty = True
         self.commit()
+
+
+def _is_rewound(file: str) -> bool:
+    return layout.logical_stream(file) == layout.REWOUND
+
+
+def _rewinds(folder: Path) -> list[Rewind]:
+    """The rewinds that supersede anything."""
+    return [rewind for rewind in rewinds_of(folder) if rewind.last]
 
 
 def is_up_to_date(folder: Path, projection: Projection) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+import re
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,11 +22,12 @@ from mlv.projections.hparams import Session
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
-from mlv.projections.tfevents import EventFile, first_record, remove_own
+from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
 from mlv.store import layout
 
 _TIME, _VALUE = Struct("<cd"), Struct("<f")
+_MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
 _SUMMARY_TEXT = "/text_summary"
 """What tensorboardX and torch put behind the tag of a text."""
 
@@ -54,7 +55,8 @@ class TensorBoard(Output):
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
 
-    A `rewound` event hides what came after its `data.step` in the stream that it stands in.
+    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones,
+    which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("tensorboardX",)
@@ -76,6 +78,7 @@ class TensorBoard(Output):
         """
         known = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
         self._place, self._exp, self._created_s = place, known["exp"], known["created_s"]
+        self._rewinds = known.get("rewinds", 0)
         self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], Series]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
@@ -88,7 +91,7 @@ class TensorBoard(Output):
             self.close()
             raise
         if self._exp:
-            remove_own(place, self._exp, {*(file.path for file in self._files.values()), self._hparams_path()})
+            self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in known["series"].items():
             for kind, name, count in rows:
                 self._series(stream, kind, name).count = count
@@ -104,13 +107,14 @@ class TensorBoard(Output):
         """
         logical, _, writer = stream.partition("@")
         folder = "" if logical == layout.DEFAULT_STREAM else f"{logical}/"
-        # A viewer that reads one file after the other has to meet the growing one last: `.hparams` sorts before it.
-        return f"{folder}{self._file_name('mlv')}{f'.{writer}' if writer else ''}"
+        # A viewer that reads one file after the other has to meet the growing one last: `.hparams` sorts before it, and
+        # `.mlv001`, of an experiment that was rewound once, behind `.mlv.rk3v9x2m`.
+        return f"{folder}{self._main_name()}{f'.{writer}' if writer else ''}"
 
     def write(self, batch: Lines) -> None:
         """Add what the lines hold."""
         if self._session is None:
-            self._begin(batch.folder)
+            self._begin(batch)
         for found in points_and_events(batch):
             if type(found) is Points:
                 self._write_points(batch.file, found)
@@ -127,19 +131,40 @@ class TensorBoard(Output):
             stream: [[one.kind, one.name, one.count] for one in known.values()] for stream, known in self._streams.items()
         }
         session = self._session.to_data() if self._session else None
-        return {"exp": self._exp, "created_s": self._created_s, "files": sizes, "series": series, "session": session}
+        about = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
+        return {**about, "files": sizes, "series": series, "session": session}
 
     def close(self) -> None:
         """Give the files back."""
         for file in self.__dict__.pop("_files", {}).values():
             file.close()
 
-    def _begin(self, folder: Path) -> None:
-        self._exp, self._session = layout.exp_id(folder), Session.of(folder)
-        remove_own(self._place, self._exp, set())  # left by one that was never committed
+    def discard(self, place: Path, resume: Any) -> None:
+        """Leave nothing of what was written: it is built again."""
+        self._place, self._exp, self._created_s, self._rewinds = place, resume["exp"], resume["created_s"], -1
+        if self._exp:
+            self._clear(set())
+
+    def _clear(self, kept: set[Path]) -> None:
+        """Remove what was written of the experiment before, but for names that are not needed again.
+
+        A viewer reads on only where the file that it has come to is still there: those stay, without their content.
+        """
+        for path in own_files(self._place, self._exp):
+            if path not in kept:
+                empty(path) if _MAIN.search(path.name) and not self._is_needed(path) else path.unlink()
+
+    def _is_needed(self, path: Path) -> bool:
+        """Whether the name is one of those that are written now."""
+        return path.name == self._main_name() or path.name.startswith(f"{self._main_name()}.")
+
+    def _begin(self, batch: Lines) -> None:
+        folder = batch.folder
+        self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
         with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
             created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
             self._created_s = microseconds(created) / 1e6
+        self._clear(set())
 
     def _write_points(self, stream: str, points: Points) -> None:
         known = self._streams.get(stream) or self._streams.setdefault(stream, {})
@@ -168,8 +193,6 @@ class TensorBoard(Output):
                 self._add(batch.file, kind, name, value, time_us, step)
         elif event.type == "graph":
             self._write_graph(batch, event)
-        elif event.type == "rewound":
-            self._hide(batch.file, event)
         elif self._session is not None and batch.stream == layout.DEFAULT_STREAM:
             self._session.take(event)
 
@@ -195,18 +218,6 @@ class TensorBoard(Output):
             record = Record(wall_time=microseconds(event.time) / 1e6, graph_def=graph)
             self._file(self.file_of(batch.file, event.name)).add(record.SerializeToString())
 
-    def _hide(self, stream: str, event: Event) -> None:
-        """Say that what came after a step counts no more: TensorBoard forgets what is not below the step of the record."""
-        from tensorboardX.proto.event_pb2 import Event as Record
-        from tensorboardX.proto.event_pb2 import SessionLog
-
-        step = event.data.get("step") if isinstance(event.data, Mapping) else None
-        last = whole_step(event.step if step is None else step)
-        if last is not None:
-            begins = Record(wall_time=microseconds(event.time) / 1e6, step=last + 1, session_log=SessionLog(status=1))
-            for file in {id(one.file): one.file for one in self._streams.get(stream, {}).values()}.values():
-                file.add(begins.SerializeToString())
-
     def _series(self, stream: str, kind: str, name: str) -> Series:
         known = self._streams.setdefault(stream, {})
         if (kind, name) not in known:
@@ -225,7 +236,21 @@ class TensorBoard(Output):
     def _file(self, path: str) -> EventFile:
         if path not in self._files:
             self._files[path] = EventFile.create(self._place / path, self._created_s, self._exp)
+            if self._rewinds and os.path.basename(path) == self._main_name():  # those of second writers are read behind it
+                self._files[path].add(self._forget_all())
         return self._files[path]
+
+    def _forget_all(self) -> bytes:
+        """The record at which TensorBoard forgets what it has read so far: every step is one that it names, or behind it."""
+        from tensorboardX.proto.event_pb2 import Event as Record
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        start = SessionLog(status=SessionLog.START)
+        record: bytes = Record(wall_time=self._created_s, step=-(2**63), session_log=start).SerializeToString()
+        return record
+
+    def _main_name(self) -> str:
+        return self._file_name(f"mlv{self._rewinds:03}" if self._rewinds else "mlv")
 
     def _file_name(self, suffix: str) -> str:
         return f"events.out.tfevents.{int(self._created_s)}.{self._exp[:8]}.{suffix}"

@@ -16,6 +16,8 @@ _SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
 _MLV = "mlv "
 _FILE_VERSION = "brain.Event:2"
 _LOOK = 256
+_AROUND = 8 + 4 + 4
+"""Bytes of the length of a record, and of two checksums."""
 _LEVELS = 3
 
 
@@ -89,11 +91,16 @@ def first_record(time_s: float, exp_id: str) -> bytes:
     return begin + _SOURCE_METADATA + bytes([len(source)]) + source
 
 
-def remove_own(place: Path, exp_id: str, keep: set[Path]) -> None:
-    """Remove the event files that mlv wrote for an experiment at or below a folder, but for some; those of others stay."""
-    for path in _event_files(place):
-        if path not in keep and _is_of(path, exp_id):
-            path.unlink()
+def own_files(place: Path, exp_id: str) -> Iterator[Path]:
+    """The event files that mlv wrote for an experiment at or below a folder; those of others are not among them."""
+    return (path for path in _event_files(place) if _is_of(path, exp_id))
+
+
+def empty(path: Path) -> None:
+    """Leave the first record of a file, and nothing else."""
+    with open(path, "rb+") as file:
+        length = int.from_bytes(file.read(8), "little")
+        file.truncate(length + _AROUND if length else 0)
 
 
 def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:

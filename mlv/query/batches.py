@@ -11,6 +11,7 @@ from typing import Any
 
 from mlv.encoding import TAG
 from mlv.query.packages import package
+from mlv.query.positions import numbered
 from mlv.store import layout
 from mlv.store.reading import looks_whole, type_filter
 
@@ -55,6 +56,8 @@ def block_of(folder: Path, *, sifted: bool) -> bytes:
     """
     found = []
     for stream in layout.streams_in(folder):
+        if layout.logical_stream(stream) == layout.REWOUND:
+            raise NotTogether  # what survives is told line by line
         try:
             with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size > LONGEST:
@@ -106,13 +109,16 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
     columns: list[list[Any]] = [[np.array([], kind)] for kind in (np.int64, np.int64, float, float)]
     has_numbers = False
     for name, rows, values in _series(np, table, order):
+        if name in seen:
+            raise NotTogether  # of `a` and `b/c` in one line, and `a/b` and `c` in another: in which order do they come?
         metric = seen.setdefault(name, len(seen))
         if is_wanted(name):
             has_numbers = True
-            keep = ~np.isnan(place[rows])
-            rows, values = rows[keep], values[keep]
-            for column, part in zip(columns, (member[rows], np.full(len(rows), metric), place[rows], values), strict=True):
-                column.append(part)
+            at = numbered(place[rows], member[rows]) if x == STEP else place[rows]
+            keep = ~np.isnan(at)
+            parts = member[rows], np.full(len(rows), metric), at, values
+            for column, part in zip(columns, parts, strict=True):
+                column.append(part[keep])
     members, metrics, places, values = map(np.concatenate, columns)
     return Part(list(seen), members, metrics, places, values, has_numbers), several
 

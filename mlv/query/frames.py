@@ -11,6 +11,7 @@ from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
+from mlv.query.positions import numbered
 from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.query.rows import EXACT, from_json_text
 from mlv.store.streams import Skipped
@@ -116,7 +117,7 @@ class _Groups:
         columns: dict[str, list[int]] = {}
         for number, entry in enumerate(self._entries):
             columns.setdefault(entry.column, []).append(number)
-        taken = self._described(last_line, capture, choice)
+        taken = self._described(last_line, capture, choice, self._positions(last_line))
         metrics = {}
         for column in sorted(columns, key=lambda name: min(columns[name])):
             numbers = columns[column]
@@ -148,7 +149,7 @@ class _Groups:
         name, lines, places, rows = name[kept], lines[kept], places[kept], rows[kept]
         capture = rows % max(1, len(self._captures))
         taken: dict[str, Any] = {"name": _objects(names)[name]}
-        taken.update(self._described(lines, capture, choice))
+        taken.update(self._described(lines, capture, choice, numbered(self._points.step[lines], name)))
         _add(taken, {"value": self._filled(np.arange(len(places)), places, len(places))}, "metric")
         return _frame(taken)
 
@@ -171,12 +172,30 @@ class _Groups:
         ends = np.cumsum([len(rows) for rows in self._rows_of])[:-1]
         return list(np.split(row, ends)) if self._entries else [], last_line, capture
 
-    def _described(self, lines: Any, capture: Any, choice: Choice) -> dict[str, Any]:
+    def _positions(self, lines: Any) -> Any:
+        """The steps of rows; where a line has none, the position of its values in their series, if all have the same."""
+        np, steps = package("numpy"), self._points.step
+        if not np.isnan(steps).any():
+            return steps if lines is self._points.every else steps[lines]
+        names = {name: number for number, name in enumerate(dict.fromkeys(entry.name for entry in self._entries))}
+        name = np.concatenate([np.full(len(entry.lines), names[entry.name]) for entry in self._entries] or [lines])
+        every = np.concatenate([entry.lines for entry in self._entries] or [lines])
+        order = np.argsort(every, kind="stable")
+        found = np.nan_to_num(numbered(steps[every[order]], name[order]), nan=-1.0)
+        own, firsts = np.unique(every[order], return_index=True)
+        least, most = (of.reduceat(found, firsts) if len(own) else found for of in (np.minimum, np.maximum))
+        own, place = own[least == most], most[least == most]
+        steps = steps.copy()
+        is_bare = np.isnan(steps[own]) & (place >= 0)
+        steps[own[is_bare]] = place[is_bare]
+        return steps[lines]
+
+    def _described(self, lines: Any, capture: Any, choice: Choice, steps: Any) -> dict[str, Any]:
         """Step, time, coordinates and captures of rows."""
         pd, np = package("pandas"), package("numpy")
         times = self._points.time
         moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
-        taken = {"step": self._steps(lines), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
+        taken = {"step": self._steps(lines, steps), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
         codes, texts = self._points.codes["at"], self._points.texts_of["at"]
         if (codes >= 0).any():
             coordinates = [{}, *(from_json_text(text) for text in texts)]
@@ -188,10 +207,8 @@ class _Groups:
             _add(taken, {name: column[capture]}, "at")
         return taken
 
-    def _steps(self, lines: Any) -> Any:
-        np = package("numpy")
-        steps, given = self._points.step, self._points.step_texts
-        steps = steps if lines is self._points.every else steps[lines]
+    def _steps(self, lines: Any, steps: Any) -> Any:
+        np, given = package("numpy"), self._points.step_texts
         if given is not None:
             exact = [from_json_text(given[line]) if given[line] is not None else None for line in lines]
             pairs = zip(steps.tolist(), exact, strict=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import shown
+from mlv.encoding import event_from_line, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event, Rewound
 from mlv.query.packages import package
@@ -54,6 +54,22 @@ def rewinds_of(folder: Path, branches: str = SURVIVING, cut: Mapping[str, int] |
 def is_superseded(rewinds: Iterable[Rewind], run: str, seq: int, step: Any) -> bool:
     """Whether one of the rewinds supersedes an event."""
     return any(rewind.supersedes(run, seq, step) for rewind in rewinds)
+
+
+def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
+    """Whether one of the rewinds supersedes the event in a line as it stands in the log; what is no event never is."""
+    if b'"step"' not in line:
+        return False
+    who = run_and_seq(line)
+    covering = [rewind for rewind in rewinds if who is not None and who[1] <= rewind.last.get(who[0], 0)]
+    if not covering:
+        return False
+    try:
+        # What is nonfinite stands beside the data; the quick way sees all other steps as they are.
+        step = event_from_line(line, "").step if b'"nonfinite"' in line else orjson.loads(line).get("step")
+    except ValueError:
+        return False  # damaged
+    return any(rewind.is_greater(step) for rewind in covering)
 
 
 def surviving_events(events: Iterable[Event], rewinds: Sequence[Rewind]) -> Iterable[Event]:

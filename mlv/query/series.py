@@ -19,6 +19,7 @@ from mlv.query.families import texts
 from mlv.query.packages import package
 from mlv.query.parsing import in_threads
 from mlv.query.patterns import NamePattern, name_matcher
+from mlv.query.positions import numbered
 from mlv.store.streams import Skipped
 
 
@@ -44,6 +45,7 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
         digests: The experiments.
         wanted: Names, or patterns over names, of which those with stars may match none; None takes all.
         x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
+            A metric of which no value of an experiment has a step is numbered there from 0, over all runs.
 
     Raises:
         UnknownMetric: Nobody logged such a metric.
@@ -137,12 +139,14 @@ class Reading:
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
         places = _places(np, table, self._x)
         value = _floats(np, table.column("value"))
-        keep = in_order(table)
-        keep = keep[(is_wanted[codes] if own else codes > 0)[keep] & _are_numbers(np, table)[keep]]
-        has_numbers = len(keep) > 0
-        keep = keep[~np.isnan(places[keep])]
+        order = in_order(table)
+        at = numbered(places[order], codes[order]) if self._x == STEP else places[order]
+        is_kept = (is_wanted[codes] if own else codes > 0)[order] & _are_numbers(np, table)[order]
+        has_numbers = bool(is_kept.any())
+        is_kept &= ~np.isnan(at)
+        keep = order[is_kept]
         skipped = [f"{digest.path}/{hole}" for hole in holes]
-        return Part(own, np.full(len(keep), member), codes[keep], places[keep], value[keep], has_numbers, skipped)
+        return Part(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:

@@ -227,17 +227,6 @@ def test_hparams(exp):
     assert [(info.name.group, info.name.tag) for info in about.experiment.metric_infos] == [("", "loss"), ("val", "acc")]
 
 
-def test_rewound_hides_what_it_superseded(exp):
-    """TensorBoard shows the branch that survived."""
-    exp.close()
-    lines = [line("r1", step + 1, "metrics", step, step=step, data={"x": step}) for step in range(6)]
-    rewound = line("r2", 1, "rewound", 10, data={"step": 2})
-    again = [line("r2", step, "metrics", 10 + step, step=step, data={"x": -step}) for step in (3, 4)]
-    write(exp.path, *lines, rewound, *again)
-
-    assert points(replay(exp, "tensorboard"), "x") == [(0, 0), (1, 1), (2, 2), (3, -3), (4, -4)]
-
-
 def test_names_of_two_kinds(exp):
     """A name that is a metric and an image is shown as both."""
     numpy = pytest.importorskip("numpy")

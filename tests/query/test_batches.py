@@ -117,10 +117,29 @@ def test_order_of_a_run_is_that_of_its_numbers(tmp_path):
 
 
 def test_a_value_without_a_step(tmp_path):
-    """A value that has no place is passed over; where none has one, it is said."""
+    """A value that has no place is passed over; where none has one, the values of a metric are numbered."""
     write(tmp_path, line("r1", 1, "metrics", data={"loss": 1.0}), line("r1", 2, "metrics", data={"loss": 2.0}, step=3))
     assert read([tmp_path], "step") == {(0, "loss"): [(3.0, "2.0")]}
-    write(tmp_path, line("r1", 1, "metrics", data={"loss": 1.0}))
+    write(tmp_path, *(line("r1", seq, "metrics", data={"loss": seq}) for seq in (1, 2)))
 
-    assert read([tmp_path], "step") == "InvalidArgument"
-    assert math.isclose(1.0, float(read([tmp_path], None)[0, "loss"][0][1]))
+    assert read([tmp_path], "step") == {(0, "loss"): [(0.0, "1.0"), (1.0, "2.0")]}
+    assert read([tmp_path], "epoch") == "InvalidArgument"
+    assert math.isclose(2.0, float(read([tmp_path], None)[0, "loss"][-1][1]))
+
+
+@pytest.mark.parametrize("runs", [1, 2])
+def test_what_a_rewind_superseded(tmp_path, runs):
+    """It is not there, also where the same run goes on."""
+    lines = [line("r1", seq, "metrics", data={"loss": seq}, step=seq) for seq in (1, 2, 3)]
+    write(tmp_path, *lines, line(f"r{runs}", 9, "metrics", 9, data={"loss": 9}, step=2))
+    write(tmp_path, line(f"r{runs}", 8, "rewound", data={"step": 1, "last": {"r1": 3}}), stream="rewound")
+
+    assert read([tmp_path], "step") == {(0, "loss"): [(1.0, "1.0"), (2.0, "9.0")]}
+
+
+def test_one_name_written_in_two_ways(tmp_path):
+    """A metric has its values in their order, wherever its name is parted."""
+    lines = [line("r1", 1, "metrics", data={"a/b": 1}), line("r1", 3, "metrics", data={"a/b": 3})]
+    write(tmp_path, lines[0], line("r1", 2, "metrics", name="a", data={"b": 2}), lines[1])
+
+    assert read([tmp_path], "step") == {(0, "a/b"): [(0.0, "1.0"), (1.0, "2.0"), (2.0, "3.0")]}

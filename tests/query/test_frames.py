@@ -80,7 +80,7 @@ class TestWide:
         """Each line without a step is a row."""
         write(tmp_path, metric(1, {"a": 1}), metric(2, {"a": 2}), metric(3, {"b": 3}))
 
-        assert shown(history(tmp_path)) == [{"a": 1}, {"a": 2}, {"b": 3}]
+        assert shown(history(tmp_path)) == [{"step": 0, "a": 1}, {"step": 1, "a": 2}, {"step": 0, "b": 3}]
 
     def test_streams_share_rows(self, tmp_path):
         """Metrics of all streams stand side by side; one can be chosen."""
