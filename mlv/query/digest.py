@@ -167,7 +167,8 @@ class _Folding:
             return
         data, step = event["data"], event.get("step")
         if "nonfinite" in event or b'"_mlv' in line:
-            data = restored(data, event.get("nonfinite") or {})
+            nonfinite = event.get("nonfinite")
+            data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)

@@ -67,7 +67,7 @@ class _Fold:
             self.max, self.max_step = value, step
 
     def summary(self, mode: Any) -> Summary:
-        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(mode, (None, None))
+        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(str(mode), (None, None))
         numbers = self.count - self.nans
         mean = self.total / numbers if numbers else None
         return Summary(self.last, self.min, self.max, best, mean, self.count, self.nans, self.last_step, step)
@@ -124,7 +124,7 @@ def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
     at = {"min": int(np.nanargmin(values)), "max": int(np.nanargmax(values))}
     with np.errstate(invalid="ignore"):  # of two infinities
         mean = float(np.sum(values, where=~is_nan) / (len(values) - nans))
-    best = at.get(mode)
+    best = at.get(str(mode))
     return Summary(
         last, float(values[at["min"]]), float(values[at["max"]]), None if best is None else float(values[best]), mean,
         len(values), nans, step(-1), None if best is None else step(best),
