@@ -284,7 +284,7 @@ def _script_folders() -> list[str]:
 
 def _sizes(folder: Path) -> dict[str, int]:
     sizes = {}
-    for file in layout.streams_in(folder):
-        with suppress(OSError):
+    with suppress(OSError):  # the folder may be gone
+        for file in layout.streams_in(folder):
             sizes[file] = os.path.getsize(folder / layout.stream_file(file))
     return sizes

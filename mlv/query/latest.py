@@ -126,14 +126,19 @@ class Latest:
 
 def latest_metrics(folder: Path, within_bytes: int | None = None) -> dict[str, Latest]:
     """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream."""
-    found: dict[str, Latest] = {}
+    found: dict[str, tuple[Event, Any]] = {}
     for stream in layout.streams_in(folder):
         for event in _metrics_from_end(folder / layout.stream_file(stream), within_bytes):
             for key, value in event.data.items() if isinstance(event.data, dict) else ():
                 name = f"{event.name}/{key}" if event.name else key
-                if name not in found or found[name].time < event.time:
-                    found[name] = Latest(value, event.step, event.time)
-    return found
+                if name not in found or _is_later(event, found[name][0]):
+                    found[name] = event, value
+    return {name: Latest(value, event.step, event.time) for name, (event, value) in found.items()}
+
+
+def _is_later(event: Event, other: Event) -> bool:
+    """Within a run `seq` decides, whatever the clock did."""
+    return event.seq > other.seq if event.run == other.run else event.time > other.time
 
 
 def _metrics_from_end(path: Path, within_bytes: int | None) -> Iterator[Event]:

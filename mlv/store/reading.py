@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
-from mlv.state import STRUCTURAL, Run, State, fold
+from mlv.state import STRUCTURAL, Run, State, fold, in_order
 from mlv.store import layout
 from mlv.store.streams import Skipped, read_lines
 
@@ -89,7 +89,7 @@ def _state_at_once(folder: Path, names: Sequence[str]) -> State:
         for start, line in _lines_with(_STRUCTURAL_TYPES, content):
             if (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
-    state = fold(sorted(events, key=lambda event: event.time))
+    state = fold(in_order(events))
     found = ((stream, _last_line_of(run, content)) for run in state.runs for stream, content in contents.items())
     return _heard(state, _times(lines, (pair for pair in found if pair[1])))
 
@@ -140,7 +140,7 @@ def read_state_by_lines(folder: Path, names: Sequence[str], also: Callable[[str,
             also(stream, line)
             if wanted(line) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
-    state = fold(sorted(events, key=lambda event: event.time))
+    state = fold(in_order(events))
     return _heard(state, _times(lines, last.values()))
 
 

@@ -180,7 +180,7 @@ class Ring:
         self._seq = 0
         self._shift = DATA_OFFSET  # file offset = position + shift, in this lap
         self._limit = -1  # no frame may end beyond this position before another look; none ends before the first
-        self._look_at = time_ns() + _LOOK_EVERY_NS
+        self._looked_at = time_ns()
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
         self._spilled_bytes = 0
@@ -208,7 +208,7 @@ class Ring:
                 position = self._head
                 size = len(payload)
                 end = (position + size + 43) & -8  # frame_end, without the call
-                if end <= self._limit and now < self._look_at:
+                if end <= self._limit and 0 <= now - self._looked_at < _LOOK_EVERY_NS:  # below: the clock was set back
                     body = pack_fields(self._seq + 1, now, step, cursor << 2 | kind, size) + payload
                     start = position + self._shift
                     self._map[start + 4 : start + size + 36] = body  # 36 is OVERHEAD
@@ -263,7 +263,7 @@ class Ring:
         """Publish what waits, in order; where there is no room, wait for it, and drop it when the patience is over."""
         pause_s = 0.0002
         while self._left_over:
-            if time_ns() >= self._look_at:
+            if not 0 <= time_ns() - self._looked_at < _LOOK_EVERY_NS:
                 self._look()
             with self._lock:
                 if self._busy:
@@ -484,7 +484,7 @@ class Ring:
         """
         if self._is_abandoned:
             return
-        self._look_at = time_ns() + _LOOK_EVERY_NS
+        self._looked_at = time_ns()
         problem = self._words[W_ERRNO]
         if problem:
             self._warn_once(
