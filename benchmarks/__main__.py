@@ -15,13 +15,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import mlv
-from benchmarks import attach, calls, media, portfolio, rates, reading, starting, writer
+from benchmarks import attach, calls, crowd, media, portfolio, rates, reading, starting, writer
 from benchmarks.figures import Figure, as_markdown, as_text
 
 ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "call": calls.call,
     "busy-thread": rates.busy_thread,
     "throughput": rates.throughput,
+    "experiments": crowd.experiments,
+    "children": crowd.children,
     "loop": calls.loop,
     "stopped-writer": writer.stopped_writer,
     "image": media.image,
