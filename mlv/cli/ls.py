@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mlv import words
 from mlv.cli.overview import Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, joined, print_json, say, styled
+from mlv.cli.screen import Screen, joined, passed_over, print_json, say, styled
 from mlv.store import layout
 
 _METRICS_SHOWN = 4
@@ -34,6 +34,8 @@ def run(root: Path, as_json: bool) -> None:
     for branch in branches:
         if branch.overview.error:
             screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+        if branch.overview.damage:
+            say(passed_over(branch.overview.path, branch.overview.damage))
 
 
 def overviews(root: Path) -> Iterator[Overview]:
@@ -144,5 +146,6 @@ def to_data(overview: Overview) -> dict[str, Any]:
         "tags": overview.tags,
         "parent": overview.parent.get("id"),
         "metrics": {name: latest.value for name, latest in overview.metrics.items()},
+        "damaged": [str(hole) for hole in overview.damage],
         "error": overview.error,
     }

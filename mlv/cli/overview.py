@@ -15,6 +15,7 @@ from mlv.query.one import RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
+from mlv.store.streams import Skipped
 
 BROKEN = "broken"
 """Stands for the status where an experiment cannot be read."""
@@ -38,6 +39,8 @@ class Overview:
     error: str | None = None
     """Why it cannot be read."""
     now: datetime | None = None
+    damage: tuple[Skipped, ...] = ()
+    """What was passed over, as far as the log was read."""
 
     @property
     def name(self) -> str:
@@ -100,15 +103,22 @@ def look_at(folder: Path, now: datetime, *, all_metrics: bool = False) -> Overvi
         return Overview(folder, error=str(error), now=now)
     content, created = meta.content, str(meta.content.get("created"))
     try:
-        state = read_state(folder)
-        metrics = latest_metrics(folder, None if all_metrics else _NEAR_THE_END)
+        skipped: list[Skipped] = []
+        state = read_state(folder, skipped=skipped)
+        metrics = latest_metrics(folder, None if all_metrics else _NEAR_THE_END, skipped)
         status = latest_status(state, created, now)
     except Exception as error:
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)
     return Overview(
         folder, meta.id, _kind(content), status, _time(created), state, tuple(views(state, now)), metrics, content,
-        _edited(meta, state), now,
+        _edited(meta, state), now, _in_order(skipped),
     )  # fmt: skip
+
+
+def _in_order(holes: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """Each place once, though it was passed over twice."""
+    places = {(hole.stream, hole.start): hole for hole in holes}
+    return tuple(places[place] for place in sorted(places))
 
 
 def _time(text: str) -> datetime | None:

@@ -155,3 +155,48 @@ def test_no_reader_crashes(pristine, tmp_path, reader):
         except BaseException as error:
             raise AssertionError(f"trial {trial} of seed {SEED}") from error
         shutil.rmtree(root)
+
+
+REPORTS: dict[str, Callable[[mlv.Exp], object]] = {
+    "events": lambda exp: [*map(str, _read(exp.events()).skipped)],
+    "history": lambda exp: exp.history().attrs["skipped"],
+    "history, long": lambda exp: exp.history(wide=False).attrs["skipped"],
+    "frame": lambda exp: exp.frame("message").attrs["skipped"],
+    "as of": lambda exp: exp.as_of(step=6).history().attrs["skipped"],
+    "sql": lambda exp: exp.sql("select count(*) from events").skipped,
+    "find": lambda exp: mlv.find(exp.path.parent).history().attrs["skipped"],
+    "sql of many": lambda exp: mlv.find(exp.path.parent).sql("select count(*) from metrics").skipped,
+    "verify": lambda exp: [finding.text for finding in verify(exp.path).findings],
+    **{
+        name: lambda exp, name=name: _said(name, exp)
+        for name in ("tail EXP", "tail --json EXP", "ls ROOT", "ls --json ROOT", "show EXP", "show --json EXP")
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 100, b'{"run":"ra","seq":3,"time":"2026-01-01T00:00:00Z","type":"metrics","da', b"x"]
+)
+@pytest.mark.parametrize("reader", REPORTS)
+def test_damage_is_reported(pristine, tmp_path, reader, damage):
+    """Whatever is passed over is told with its place."""
+    shutil.copytree(pristine, tmp_path / "runs")
+    log = tmp_path / "runs" / "a" / "log.jsonl"
+    lines = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([*lines[:-3], damage + b"\n", *lines[-3:]]))
+    start = sum(map(len, lines[:-3]))
+
+    said = str(REPORTS[reader](mlv.Exp.open(log.parent)))
+
+    assert f"log.jsonl, bytes {start} to {start + len(damage) + 1}" in said
+
+
+def _read(events: Any) -> Any:
+    list(events)
+    return events
+
+
+def _said(words: str, exp: mlv.Exp) -> str:
+    places = {"EXP": exp.path, "ROOT": exp.path.parent}
+    result = CliRunner().invoke(app, [str(places.get(word, word)) for word in words.split()], catch_exceptions=False)
+    return result.output.replace("\n           ", " ")
