@@ -18,8 +18,9 @@ from mlv.query import asof, frames
 from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
-from mlv.query.summary import Summary, fast_summary, summary
+from mlv.query.summary import Summaries, fast_summary, summary
 from mlv.state import State
+from mlv.store.streams import Skipped
 
 if TYPE_CHECKING:
     import pandas
@@ -56,7 +57,7 @@ class AsOf:
         """As `Exp.frame`."""
         return frames.frame(self.events(type, name))
 
-    def summary(self) -> dict[str, Summary]:
+    def summary(self) -> Summaries:
         """As `Exp.summary`."""
         return summary_of(self._folder, self._state(), self._moment.last, self.events("metrics"))
 
@@ -117,10 +118,16 @@ class AsOf:
         return f"<{self._folder.name} as of {self.time}>"
 
 
-def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> dict[str, Summary]:
+def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event]) -> Summaries:
     """By columns where pyarrow is there and all are numbers, else event by event."""
+    skipped: list[Skipped] = []
     try:
-        found = fast_summary(folder, state.descriptions, cut)
+        found = fast_summary(folder, state.descriptions, cut, skipped)
     except MissingExtra:
         found = None
-    return summary(events, state.descriptions) if found is None else found
+    if found is None:
+        found = summary(events, state.descriptions)
+        skipped += getattr(events, "skipped", [])
+    result = Summaries(found)
+    result.skipped = list(dict.fromkeys(skipped))
+    return result

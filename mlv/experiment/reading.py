@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from mlv.experiment.asof import AsOf
     from mlv.query.sql import Result
-    from mlv.query.summary import Summary
+    from mlv.query.summary import Summaries
 
 
 def _of(module: str) -> Any:
@@ -86,11 +86,14 @@ class Readings:
         found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
         return found
 
-    def summary(self) -> dict[str, Summary]:
-        """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra."""
+    def summary(self) -> Summaries:
+        """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
+
+        Damaged lines are passed over; their byte ranges stand in `.skipped` of what is returned.
+        """
         self._session.drain(_READ_OWN_WRITES_S)
         reader = _of("mlv.experiment.asof")
-        found: dict[str, Summary] = reader.summary_of(self._folder, self._state(), None, self._events("metrics"))
+        found: Summaries = reader.summary_of(self._folder, self._state(), None, self._events("metrics"))
         return found
 
     def as_of(

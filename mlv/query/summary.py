@@ -11,6 +11,7 @@ from mlv.events import Event
 from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
 from mlv.query.points import Choice, Entry, entries_of, plain_step
+from mlv.store.streams import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +86,24 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
     return {name: fold.summary(descriptions.get(name, {}).get("mode")) for name, fold in folds.items()}
 
 
+class Summaries(dict[str, Summary]):
+    """What each metric came to, by full name."""
+
+    skipped: list[Skipped]
+    """Lines that had to be passed over."""
+
+
 def fast_summary(
-    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None
+    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None, skipped: list[Skipped] | None = None
 ) -> dict[str, Summary] | None:
     """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
+
+    What had to be passed over is added to `skipped`.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
-    points = read_points(folder, None, cut, None)
+    points = read_points(folder, None, cut, skipped)
     if points.texts is not None or points.step_texts is not None:
         return None
     by_name: dict[str, list[Entry]] = {}

@@ -73,6 +73,7 @@ _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 
 _LOOK_EVERY_NS = 1_000_000_000
 _STALE_AFTER_S = 2.0
+_BEGINS_WITHIN_S = 1.0
 _LAUNCHES_BEFORE_WARNING = 2
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
@@ -500,7 +501,7 @@ class Ring:
             return
         # Back off: a writer that cannot start must not be started in a loop.
         has_begun = self._words[W_WRITER_PID] != 0
-        wait_s = min(60.0, (0.1 if has_begun else 1.0) * 2**self._launches)
+        wait_s = min(60.0, (0.1 if has_begun else _BEGINS_WITHIN_S) * 2**self._launches)
         if monotonic() - self._launched_at > wait_s:
             if not has_begun and self._launches >= _LAUNCHES_BEFORE_WARNING:
                 self._warn_once(

@@ -162,6 +162,7 @@ REPORTS: dict[str, Callable[[mlv.Exp], object]] = {
     "history": lambda exp: exp.history().attrs["skipped"],
     "history, long": lambda exp: exp.history(wide=False).attrs["skipped"],
     "frame": lambda exp: exp.frame("message").attrs["skipped"],
+    "summary": lambda exp: [*map(str, exp.summary().skipped)],
     "as of": lambda exp: exp.as_of(step=6).history().attrs["skipped"],
     "sql": lambda exp: exp.sql("select count(*) from events").skipped,
     "find": lambda exp: mlv.find(exp.path.parent).history().attrs["skipped"],
