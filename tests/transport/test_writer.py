@@ -78,7 +78,7 @@ def test_killed_at_many_moments(tmp_path):
     print(f"MLV_CRASH_SEED={SEED}")
     chance = random.Random(SEED)
     reach = 4000
-    for trial in range(scaled(100, soak=500)):
+    for trial in range(scaled(60, soak=500)):
         rig = two_runs(tmp_path / str(trial))
         moments = [chance.randrange(reach) for _ in range(chance.choice([1, 1, 2, 3]))]
         statuses = [rig.serve_until_moment(moment) for moment in moments]
