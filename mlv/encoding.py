@@ -45,6 +45,8 @@ _INTEGERS = frozenset({int})
 _FAR = 2**63
 
 _NONFINITE = ("nan", "inf", "-inf")
+_LARGEST_SEQ = 2**63 - 1
+"""Tables hold numbers in 64 bits with a sign."""
 _MOST_DIGITS_BITS = 14_000
 """Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
 
@@ -416,6 +418,8 @@ def _event(fields: Any, line: bytes, stream: str) -> Event:
         raise BadLine(f"has no {error}") from None
     if not (isinstance(run, str) and type(seq) is int and isinstance(when, str) and isinstance(type_, str)):
         raise BadLine("run, seq, time or type is of the wrong JSON type")
+    if seq > _LARGEST_SEQ:
+        raise BadLine(f"seq is {seq}, which no run counts to")
     data, nonfinite = fields.pop("data", None), fields.pop("nonfinite", None) or {}
     if nonfinite or b'"_mlv' in line:
         data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})

@@ -53,9 +53,12 @@ class Run:
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the start to the end, or to what was last heard; None if no start is known."""
+        """Seconds from the start to the end, or to what was last heard; None if no start is known.
+
+        It is 0 where the clock was set back in between.
+        """
         until = self.ended or self.last_heard
-        return (until - self.started).total_seconds() if self.started and until else None
+        return max(0.0, (until - self.started).total_seconds()) if self.started and until else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,29 @@ class State:
 
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
-    """The state after the events, which come in the order of their times."""
+    """The state after the events, which come in their order."""
     result = state or State()
     for event in events:
         result = _after(result, event)
     return result
+
+
+def in_order(events: Iterable[Event]) -> list[Event]:
+    """The events by time; within a run `seq` decides, and what is about a run follows its start, whatever the clocks did."""
+    moments: dict[tuple[str, int], datetime] = {}
+    latest: dict[str, datetime] = {}
+    starts: dict[str, datetime] = {}
+    by_seq = sorted(events, key=lambda event: (event.run, event.seq))
+    for event in by_seq:
+        moments[event.run, event.seq] = latest[event.run] = max(event.time, latest.get(event.run, event.time))
+        if event.type == "run_started":
+            starts[event.run] = latest[event.run]
+
+    def place(event: Event) -> tuple[datetime, bool]:
+        moment = moments[event.run, event.seq]
+        return max(moment, starts.get(event.subject, moment)), event.type != "run_started"
+
+    return sorted(by_seq, key=place)
 
 
 def _after(state: State, event: Event) -> State:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from mlv.events import Event
-from mlv.state import LOST_AFTER, Run, State, fold
+from mlv.state import LOST_AFTER, Run, State, fold, in_order
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -205,3 +205,19 @@ class TestProperties:
             assert fold(history).runs.get("ra") == fold(alone).runs.get("ra")
 
         check()
+
+
+class TestOrder:
+    @pytest.mark.parametrize("said_by", ["ra", "ra00"])
+    def test_a_clock_that_jumps_back(self, said_by):
+        """The end of a run follows its start, whoever tells of it, although an earlier hour came after it."""
+        ended = event("run_ended", said_by, -3600, 2, of="ra", status="killed")
+
+        assert in_order([ended, STARTED]) == [STARTED, ended]
+
+    def test_by_time(self):
+        """Runs are interleaved by time, and each is in the order of its numbers."""
+        one, three = event("note", "ra", 1, 1), event("note", "ra", 3, 3)
+        two, late = event("note", "rb", 2, 1), event("note", "ra", 2.5, 2)
+
+        assert in_order([three, two, late, one]) == [one, two, late, three]

@@ -195,6 +195,6 @@ def _to_row(found: Glance) -> list[Any]:
 
 
 def _from_row(place: str, row: list[Any]) -> Glance:
-    identity, name, kind, status, started, duration_s, error, first = row
+    identity, name, kind, status, started, duration_s, error, first, damage = row
     when = datetime.fromisoformat(started) if started else None
-    return Glance(place, identity, name, kind, status, when, duration_s, error, first)
+    return Glance(place, identity, name, kind, status, when, duration_s, error, first, damage)

@@ -19,7 +19,7 @@ from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import glances
 from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, print_json
+from mlv.cli.screen import Screen, print_json, say
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
@@ -49,6 +49,8 @@ def run(root: Path, as_json: bool) -> None:
     for branch in branches:
         if branch.overview.error:
             screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+        if branch.overview.damage:
+            say(branch.overview.damage)
 
 
 _PART = 20
@@ -187,5 +189,6 @@ def to_data(overview: Overview) -> dict[str, Any]:
         "tags": overview.tags,
         "parent": overview.parent.get("id"),
         "metrics": {name: latest.value for name, latest in overview.metrics.items()},
+        "damaged": [str(hole) for hole in overview.damage],
         "error": overview.error,
     }

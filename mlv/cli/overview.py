@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from mlv import words
+from mlv.cli.screen import passed_over
 from mlv.encoding import BadLine, parse_time
 from mlv.experiment import identity
 from mlv.query.latest import Latest, latest_metrics
@@ -17,6 +18,7 @@ from mlv.query.one import RunView, latest_status, views
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
+from mlv.store.streams import Skipped
 
 METRICS_SHOWN = 4
 """In a row."""
@@ -42,6 +44,8 @@ class Overview:
     error: str | None = None
     """Why it cannot be read."""
     now: datetime | None = None
+    damage: tuple[Skipped, ...] = ()
+    """What was passed over, as far as the log was read."""
 
     @property
     def name(self) -> str:
@@ -113,15 +117,22 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
         return Overview(folder, error=str(error), now=now)
     content, created = meta.content, str(meta.content.get("created"))
     try:
-        state = read_state(folder)
-        metrics = latest_metrics(folder, within_bytes)
+        skipped: list[Skipped] = []
+        state = read_state(folder, skipped=skipped)
+        metrics = latest_metrics(folder, within_bytes, skipped)
         status = latest_status(state, created, now)
     except Exception as error:
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)
     return Overview(
         folder, meta.id, _kind(content), status, _time(created), state, tuple(views(state, now)), metrics, content,
-        _edited(meta, state), now,
+        _edited(meta, state), now, _in_order(skipped),
     )  # fmt: skip
+
+
+def _in_order(holes: Iterable[Skipped]) -> tuple[Skipped, ...]:
+    """Each place once, though it was passed over twice."""
+    places = {(hole.stream, hole.start): hole for hole in holes}
+    return tuple(places[place] for place in sorted(places))
 
 
 def _time(text: str) -> datetime | None:
@@ -162,6 +173,8 @@ class Glance(NamedTuple):
     error: str | None
     first: list[list[str]]
     """The first metrics, each with its latest value in words."""
+    damage: str = ""
+    """What had to be passed over; empty where that is nothing."""
 
     @property
     def now(self) -> datetime | None:
@@ -177,7 +190,7 @@ def glance_of(found: Overview) -> Glance:
     """What a row tells of an experiment that was looked at."""
     return Glance(
         found.place, found.id, found.name, found.kind, found.status, found.started, found.duration_s, found.error,
-        found.shown(METRICS_SHOWN),
+        found.shown(METRICS_SHOWN), passed_over(found.path, found.damage) if found.damage else "",
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
+from pathlib import Path
 from threading import Timer
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from mlv.encoding import utc_text
+from mlv.store.streams import Skipped
 
 T = TypeVar("T")
 
@@ -50,6 +52,12 @@ class Screen:
 def say(text: str) -> None:
     """Print a line on stderr."""
     print(f"mlv: {text}", file=sys.stderr)
+
+
+def passed_over(folder: Path, holes: Sequence[Skipped]) -> str:
+    """A sentence about damage that a command met."""
+    more = f" and {len(holes) - 1} more" if len(holes) > 1 else ""
+    return f"passed over {folder}/{holes[0]}{more}. mlv verify {folder} says what is missing"
 
 
 def progress(items: Sequence[T], what: str) -> Iterator[T]:

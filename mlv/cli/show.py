@@ -26,6 +26,7 @@ from mlv.store.streams import read_lines
 _METRICS_SHOWN = 40
 _CHECKPOINTS_SHOWN = 12
 _FILES_SHOWN = 12
+_DAMAGE_SHOWN = 5
 
 
 def run(folder: Path, as_json: bool) -> None:
@@ -75,6 +76,7 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "machine", _machine(overview.meta.get("machine"))
     yield "runs", _runs(overview.runs, overview.now)
     yield "streams", [_streams(overview.path)]
+    yield "damaged", _damage(overview)
     yield "metrics", _metrics(overview)
     yield "checkpoints", _checkpoints(overview)
     yield "files", _files(overview.path)
@@ -229,6 +231,14 @@ def _streams(folder: Path) -> Table:
     )
 
 
+def _damage(overview: Overview) -> Iterator[Text]:
+    """What was passed over."""
+    for hole in overview.damage[:_DAMAGE_SHOWN]:
+        yield styled(words.printable(str(hole)), "yellow")
+    if len(overview.damage) > _DAMAGE_SHOWN:
+        yield styled(f"and {len(overview.damage) - _DAMAGE_SHOWN} more: mlv verify names them", "yellow")
+
+
 def _metrics(overview: Overview) -> Iterator[Any]:
     shown = overview.first_metrics(_METRICS_SHOWN)
     if shown:
@@ -317,6 +327,7 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
         "machine": overview.meta.get("machine"),
         "runs": [_run_data(run) for run in overview.runs],
         "streams": streams(overview.path),
+        "damaged": [str(hole) for hole in overview.damage],
         "metrics": {
             name: {"value": latest.value, "step": latest.step, "time": latest.time} for name, latest in overview.metrics.items()
         },

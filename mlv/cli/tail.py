@@ -11,7 +11,7 @@ from time import monotonic
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli.screen import Screen, joined, styled
+from mlv.cli.screen import Screen, joined, passed_over, say, styled
 from mlv.events import Event
 from mlv.experiment import identity
 from mlv.projections import lines
@@ -44,6 +44,8 @@ def run(
     show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)
+    if tail.skipped:
+        say(passed_over(folder, tail.skipped))
     if follow:
         sys.stdout.flush()
         is_over = Watch(folder, str(meta.content.get("created")))

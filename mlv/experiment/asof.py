@@ -19,8 +19,9 @@ from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of, surviving_events
-from mlv.query.summary import Summary, fast_summary, summary
+from mlv.query.summary import Summaries, fast_summary, summary
 from mlv.state import Rewind, State
+from mlv.store.streams import Skipped
 
 if TYPE_CHECKING:
     import pandas
@@ -64,7 +65,7 @@ class AsOf:
         """As `Exp.frame`."""
         return frames.frame(surviving_events(self.events(type, name), self._rewinds(branches)))
 
-    def summary(self, *, branches: str = SURVIVING) -> dict[str, Summary]:
+    def summary(self, *, branches: str = SURVIVING) -> Summaries:
         """As `Exp.summary`."""
         events = surviving_events(self.events("metrics"), self._rewinds(branches))
         return summary_of(self._folder, self._state(), self._moment.last, events, branches)
@@ -129,12 +130,16 @@ class AsOf:
         return f"<{self._folder.name} as of {self.time}>"
 
 
-def summary_of(
-    folder: Path, state: State, cut: Cut | None, events: Iterable[Event], branches: str = SURVIVING
-) -> dict[str, Summary]:
+def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event], branches: str = SURVIVING) -> Summaries:
     """By columns where pyarrow is there and all are numbers, else event by event."""
+    skipped: list[Skipped] = []
     try:
-        found = fast_summary(folder, state.descriptions, cut, branches)
+        found = fast_summary(folder, state.descriptions, cut, branches, skipped)
     except MissingExtra:
         found = None
-    return summary(events, state.descriptions) if found is None else found
+    if found is None:
+        found = summary(events, state.descriptions)
+        skipped += getattr(events, "skipped", [])
+    result = Summaries(found)
+    result.skipped = list(dict.fromkeys(skipped))
+    return result

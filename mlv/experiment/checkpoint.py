@@ -75,5 +75,7 @@ def checkpoint_of(exp_folder: Path, folder: str, kept: Kept, saved: Saved) -> Ch
     path = f"{folder}/{kept.sections_of(saved)[0]}/{saved.name}"
     file = {**saved.file, "path": path}
     metrics = FrozenDict(saved.metrics)
-    sha256, size = str(file.get("sha256", "")), int(file.get("size", 0))
-    return Checkpoint(exp_folder / path, saved.step, metrics, sha256, size, saved.save, Reference(file))
+    sha256, size = str(file.get("sha256", "")), file.get("size", 0)
+    return Checkpoint(
+        exp_folder / path, saved.step, metrics, sha256, size if isinstance(size, int) else 0, saved.save, Reference(file)
+    )

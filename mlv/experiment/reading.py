@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from mlv.experiment.asof import AsOf
     from mlv.query.sql import Result
-    from mlv.query.summary import Summary
+    from mlv.query.summary import Summaries
 
 
 def _of(module: str) -> Any:
@@ -100,8 +100,10 @@ class Readings:
         found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
         return found
 
-    def summary(self, *, branches: str = "surviving") -> dict[str, Summary]:
+    def summary(self, *, branches: str = "surviving") -> Summaries:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
+
+        Damaged lines are passed over; their byte ranges stand in `.skipped` of what is returned.
 
         Args:
             branches: As in `history`.
@@ -112,7 +114,7 @@ class Readings:
         self._session.drain(_READ_OWN_WRITES_S)
         reader = _of("mlv.experiment.asof")
         events = self._surviving(self._events("metrics"), branches)
-        found: dict[str, Summary] = reader.summary_of(self._folder, self._state(), None, events, branches)
+        found: Summaries = reader.summary_of(self._folder, self._state(), None, events, branches)
         return found
 
     def as_of(

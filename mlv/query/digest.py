@@ -191,7 +191,8 @@ class _Folding:
         if self._rewinds and is_superseded(self._rewinds, event["run"], seq, step):
             return
         if "nonfinite" in event or b'"_mlv' in line:
-            data = restored(data, event.get("nonfinite") or {})
+            nonfinite = event.get("nonfinite")
+            data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)

@@ -21,8 +21,8 @@ from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
 from mlv.store import layout
-from mlv.store.reading import read_state
-from mlv.store.streams import read_lines
+from mlv.store.reading import looks_whole, read_state
+from mlv.store.streams import Skipped, read_lines
 
 _PIECE = 64 << 10
 _POLL_S = 0.02
@@ -58,6 +58,8 @@ class Tail:
         self._marks = [b'"%s"' % type_.encode() for type_ in types]
         self._matches = name_matcher(name) if name is not None else lambda name: True
         self._offsets: dict[str, int] = {}
+        self.skipped: list[Skipped] = []
+        """What the reading so far passed over."""
 
     def last(self, count: int) -> list[Found]:
         """The last events, in the order in which they were logged."""
@@ -91,8 +93,8 @@ class Tail:
 
     def _from_end(self, stream: str) -> Iterator[Found]:
         """Events of one stream, the last one first."""
-        for _, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
-            if (found := self._found(stream, line)) is not None:
+        for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
+            if (found := self._found(stream, start, line)) is not None:
                 yield found
 
     def _since(self, stream: str) -> Iterator[Found]:
@@ -104,15 +106,16 @@ class Tail:
             if not line.endswith(b"\n"):
                 return  # being written
             self._offsets[stream] = start + len(line)
-            if (found := self._found(stream, line)) is not None:
+            if (found := self._found(stream, start, line)) is not None:
                 yield found
 
-    def _found(self, stream: str, line: bytes) -> Found | None:
-        if self._marks and not any(mark in line for mark in self._marks):
+    def _found(self, stream: str, start: int, line: bytes) -> Found | None:
+        if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
             return None
         try:
             event = event_from_line(line, layout.logical_stream(stream))
-        except BadLine:
+        except BadLine as error:
+            self.skipped.append(Skipped(stream, start, start + len(line), str(error)))
             return None
         is_wanted = event.type in self._types if self._types else event.type not in self._without
         return Found(event, line) if is_wanted and is_named(event, self._matches) else None
@@ -148,29 +151,39 @@ class Latest:
     time: datetime
 
 
-def latest_metrics(folder: Path, within_bytes: int | None = None) -> dict[str, Latest]:
-    """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream."""
-    found: dict[str, Latest] = {}
+def latest_metrics(folder: Path, within_bytes: int | None = None, skipped: list[Skipped] | None = None) -> dict[str, Latest]:
+    """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream.
+
+    What had to be passed over is added to `skipped`.
+    """
+    found: dict[str, tuple[Event, Any]] = {}
     rewinds = rewinds_of(folder)
     for stream in layout.streams_in(folder):
-        for event in _metrics_from_end(folder / layout.stream_file(stream), within_bytes):
+        for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else []):
             is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
             for key, value in event.data.items() if isinstance(event.data, dict) and not is_gone else ():
                 name = f"{event.name}/{key}" if event.name else key
-                if name not in found or found[name].time < event.time:
-                    found[name] = Latest(value, event.step, event.time)
-    return found
+                if name not in found or _is_later(event, found[name][0]):
+                    found[name] = event, value
+    return {name: Latest(value, event.step, event.time) for name, (event, value) in found.items()}
 
 
-def _metrics_from_end(path: Path, within_bytes: int | None) -> Iterator[Event]:
+def _is_later(event: Event, other: Event) -> bool:
+    """Within a run `seq` decides, whatever the clock did."""
+    return event.seq > other.seq if event.run == other.run else event.time > other.time
+
+
+def _metrics_from_end(folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped]) -> Iterator[Event]:
+    path = folder / layout.stream_file(stream)
     first = 0 if within_bytes is None else os.path.getsize(path) - within_bytes
     for start, line in lines_from_end(path):
         if start < first:
             return
-        if b'"metrics"' in line:
+        if b'"metrics"' in line or not looks_whole(line):
             try:
                 event = event_from_line(line, "")
-            except BadLine:
+            except BadLine as error:
+                skipped.append(Skipped(stream, start, start + len(line), str(error)))
                 continue
             if event.type == "metrics":
                 yield event

@@ -88,16 +88,17 @@ def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[A
         return list(_redactions(data, time, run, seq))
     if type != "checkpoint" or not isinstance(data, dict):
         return [Claim(found["path"], found, time, run, seq) for found in references(data)]
-    places = [place for place in data.get("places") or () if isinstance(place, str)]
+    said = data.get("places")
+    places = [place for place in said if isinstance(place, str)] if isinstance(said, list) else []
     if data.get("action") == REMOVED:
         return [Claim(place, None, time, run, seq) for place in places]
-    checkpoint = data.get("folder"), data.get("save")
+    checkpoint = str(data.get("folder")), str(data.get("save"))
     file = next(references(data.get("file")), saved.get(checkpoint))
     if file is None:
         return []
     saved[checkpoint] = file
     # Without a list of places the file itself is one; with an empty list, it is kept nowhere.
-    return [Claim(place, file, time, run, seq) for place in (places if "places" in data else [file["path"]])]
+    return [Claim(place, file, time, run, seq) for place in (places if isinstance(said, list) else [file["path"]])]
 
 
 def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[Claim]:

@@ -388,7 +388,23 @@ def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
         "time": pa.timestamp("us", tz="UTC"),
         "superseded": pa.bool_(),
     }
-    return {name: pa.array(values, types.get(name, pa.string())) for name, values in cells.items()}
+    return {name: _fitted(values, types.get(name, pa.string())) for name, values in cells.items()}
+
+
+def _fitted(values: list[Any], type: Any) -> Any:
+    """A column of a type; in a log that was tampered with, values of other types are left out."""
+    pa = package("pyarrow", "sql")
+
+    def fits(value: Any) -> bool:
+        try:
+            return bool(pa.array([value], type))
+        except (pa.ArrowException, TypeError, OverflowError):
+            return False
+
+    try:
+        return pa.array(values, type)
+    except (pa.ArrowException, TypeError, OverflowError):
+        return pa.array([value if fits(value) else None for value in values], type)
 
 
 def _of(digests: Sequence[Digest]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
 from mlv.query.points import Choice, Entry, entries_of, plain_step
 from mlv.query.rewinds import SURVIVING
+from mlv.store.streams import Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class _Fold:
             self.max, self.max_step = value, step
 
     def summary(self, mode: Any) -> Summary:
-        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(mode, (None, None))
+        best, step = {"min": (self.min, self.min_step), "max": (self.max, self.max_step)}.get(str(mode), (None, None))
         numbers = self.count - self.nans
         mean = self.total / numbers if numbers else None
         return Summary(self.last, self.min, self.max, best, mean, self.count, self.nans, self.last_step, step)
@@ -86,15 +87,28 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
     return {name: fold.summary(descriptions.get(name, {}).get("mode")) for name, fold in folds.items()}
 
 
+class Summaries(dict[str, Summary]):
+    """What each metric came to, by full name."""
+
+    skipped: list[Skipped]
+    """Lines that had to be passed over."""
+
+
 def fast_summary(
-    folder: Path, descriptions: Mapping[str, Mapping[str, Any]], cut: Cut | None = None, branches: str = SURVIVING
+    folder: Path,
+    descriptions: Mapping[str, Mapping[str, Any]],
+    cut: Cut | None = None,
+    branches: str = SURVIVING,
+    skipped: list[Skipped] | None = None,
 ) -> dict[str, Summary] | None:
     """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
+
+    What had to be passed over is added to `skipped`.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
-    points = read_points(folder, None, cut, None, branches)
+    points = read_points(folder, None, cut, skipped, branches)
     if points.texts is not None or points.step_texts is not None:
         return None
     by_name: dict[str, list[Entry]] = {}
@@ -125,7 +139,7 @@ def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
     at = {"min": int(np.nanargmin(values)), "max": int(np.nanargmax(values))}
     with np.errstate(invalid="ignore"):  # of two infinities
         mean = float(np.sum(values, where=~is_nan) / (len(values) - nans))
-    best = at.get(mode)
+    best = at.get(str(mode))
     return Summary(
         last, float(values[at["min"]]), float(values[at["max"]]), None if best is None else float(values[best]), mean,
         len(values), nans, step(-1), None if best is None else step(best),

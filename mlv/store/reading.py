@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
-from mlv.state import STRUCTURAL, Run, State, fold
+from mlv.state import STRUCTURAL, Run, State, fold, in_order
 from mlv.store import layout
 from mlv.store.streams import Skipped, read_lines
 
@@ -67,12 +67,24 @@ def type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
     return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
 
 
-def read_state(folder: Path, streams: Iterable[str] | None = None, also: Callable[[str, bytes], object] | None = None) -> State:
-    """The state of an experiment after all that its streams hold; `also` is given each stream and line, to share the pass."""
+def read_state(
+    folder: Path,
+    streams: Iterable[str] | None = None,
+    also: Callable[[str, bytes], object] | None = None,
+    skipped: list[Skipped] | None = None,
+) -> State:
+    """The state of an experiment after all that its streams hold.
+
+    Args:
+        folder: Of the experiment.
+        streams: Some of its streams.
+        also: Given each stream and line, to share the pass.
+        skipped: Added to: what looked like a line that matters, and could not be read.
+    """
     names = layout.streams_in(folder) if streams is None else list(streams)
     if also is None and sum(map(_size, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
-        return _state_at_once(folder, names)
-    return read_state_by_lines(folder, names, also or (lambda stream, line: None))
+        return _state_at_once(folder, names, skipped)
+    return read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
 
 
 _STRUCTURAL_TYPES = re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
@@ -80,16 +92,16 @@ _IN_MEMORY = 64 << 20
 """Logs up to this size in bytes are read in one piece."""
 
 
-def _state_at_once(folder: Path, names: Sequence[str]) -> State:
+def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | None) -> State:
     """As `read_state_by_lines`; lines that do not matter are never looked at one by one."""
-    lines = Lines(folder, list(names), STRUCTURAL)
+    lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
     contents = {name: _content(folder / layout.stream_file(name)) for name in names}
     events = []
     for stream, content in contents.items():
         for start, line in _lines_with(_STRUCTURAL_TYPES, content):
             if (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
-    state = fold(sorted(events, key=lambda event: event.time))
+    state = fold(in_order(events))
     found = ((stream, _last_line_of(run, content)) for run in state.runs for stream, content in contents.items())
     return _heard(state, _times(lines, (pair for pair in found if pair[1])))
 
@@ -128,9 +140,11 @@ def _size(path: Path) -> int:
         return 0
 
 
-def read_state_by_lines(folder: Path, names: Sequence[str], also: Callable[[str, bytes], object]) -> State:
+def read_state_by_lines(
+    folder: Path, names: Sequence[str], also: Callable[[str, bytes], object], skipped: list[Skipped] | None = None
+) -> State:
     """As `read_state`, line by line."""
-    lines = Lines(folder, list(names), STRUCTURAL)
+    lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
     wanted = type_filter(STRUCTURAL)
     last: dict[tuple[str, bytes], tuple[str, bytes]] = {}
     events = []
@@ -140,7 +154,7 @@ def read_state_by_lines(folder: Path, names: Sequence[str], also: Callable[[str,
             also(stream, line)
             if wanted(line) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
-    state = fold(sorted(events, key=lambda event: event.time))
+    state = fold(in_order(events))
     return _heard(state, _times(lines, last.values()))
 
 

@@ -73,6 +73,7 @@ _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 
 _LOOK_EVERY_NS = 1_000_000_000
 _STALE_AFTER_S = 2.0
+_BEGINS_WITHIN_S = 1.0
 _LAUNCHES_BEFORE_WARNING = 2
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
@@ -182,7 +183,7 @@ class Ring:
         self._seq = 0
         self._shift = DATA_OFFSET  # file offset = position + shift, in this lap
         self._limit = -1  # no frame may end beyond this position before another look; none ends before the first
-        self._look_at = time_ns() + _LOOK_EVERY_NS
+        self._looked_at = time_ns()
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
         self._spilled_bytes = 0
@@ -210,7 +211,7 @@ class Ring:
                 position = self._head
                 size = len(payload)
                 end = (position + size + 43) & -8  # frame_end, without the call
-                if end <= self._limit and now < self._look_at:
+                if end <= self._limit and 0 <= now - self._looked_at < _LOOK_EVERY_NS:  # below: the clock was set back
                     body = pack_fields(self._seq + 1, now, step, cursor << 2 | kind, size) + payload
                     start = position + self._shift
                     self._map[start + 4 : start + size + 36] = body  # 36 is OVERHEAD
@@ -265,7 +266,7 @@ class Ring:
         """Publish what waits, in order; where there is no room, wait for it, and drop it when the patience is over."""
         pause_s = 0.0002
         while self._left_over:
-            if time_ns() >= self._look_at:
+            if not 0 <= time_ns() - self._looked_at < _LOOK_EVERY_NS:
                 self._look()
             with self._lock:
                 if self._busy:
@@ -486,7 +487,7 @@ class Ring:
         """
         if self._is_abandoned:
             return
-        self._look_at = time_ns() + _LOOK_EVERY_NS
+        self._looked_at = time_ns()
         problem = self._words[W_ERRNO]
         if problem:
             self._warn_once(
@@ -502,7 +503,7 @@ class Ring:
             return
         # Back off: a writer that cannot start must not be started in a loop.
         has_begun = self._words[W_WRITER_PID] != 0
-        wait_s = min(60.0, (0.1 if has_begun else 1.0) * 2**self._launches)
+        wait_s = min(60.0, (0.1 if has_begun else _BEGINS_WITHIN_S) * 2**self._launches)
         if monotonic() - self._launched_at > wait_s:
             if not has_begun and self._launches >= _LAUNCHES_BEFORE_WARNING:
                 self._warn_once(

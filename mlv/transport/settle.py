@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
-from mlv.state import Run, fold
+from mlv.state import Run, fold, in_order
 from mlv.store import layout
 from mlv.store.owners import process_is_gone
 from mlv.store.seals import chains_of
@@ -47,7 +47,7 @@ def _runs(folder: Path) -> Mapping[str, Run]:
             if _IS_ABOUT_RUNS(line):
                 with suppress(BadLine):
                     events.append(event_from_line(line, stream))
-    return fold(sorted(events, key=lambda event: event.time)).runs
+    return fold(in_order(events)).runs
 
 
 _IS_ABOUT_RUNS = re.compile(rb'"type":"run_(?:started|ended)"').search

@@ -44,7 +44,8 @@ def test_all_is_well(command, project):
 
     assert shown.returncode == 0, shown.stdout
     assert shown.stdout.endswith("\nall is well\n")
-    assert [line.split()[0] for line in shown.stdout.splitlines()[1:7]] == [setting.key for setting in SETTINGS]
+    told = shown.stdout.splitlines()[1 : 1 + len(SETTINGS)]
+    assert [line.split()[0] for line in told] == [setting.key for setting in SETTINGS]
     assert ["spool", os.environ["MLV_SPOOL"], "MLV_SPOOL"] in [line.split() for line in shown.stdout.splitlines()]
     assert f"folder  {project / 'runs'}" in shown.stdout
     assert "change" not in shown.stdout

@@ -24,7 +24,7 @@ def test_only_looked(command, runs):
     """With --dry-run nothing changes, and what leaked is not printed."""
     before = {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()}
 
-    done = command("redact", "--dry-run", "runs/digits", "-p", "fc9")
+    done = command("redact", "--dry-run", "runs/digits", "-p", r"named .red.fc9")
 
     assert done.stdout == "runs/digits/squeeze/subexp_1: would redact 1 line of log.jsonl\n"
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == before
@@ -32,7 +32,8 @@ def test_only_looked(command, runs):
 
 def test_json(command, runs):
     """Each experiment is a JSON object on a line."""
-    done = [json.loads(line) for line in command("redact", "--json", "runs/digits", "-p", "fc9").stdout.splitlines()]
+    said = command("redact", "--json", "runs/digits", "-p", r"named .red.fc9").stdout
+    done = [json.loads(line) for line in said.splitlines()]
 
     assert [(one["path"], one["lines"], one["meta"]) for one in done] == [
         ("runs/digits", {}, False), ("runs/digits/squeeze/subexp_1", {"log.jsonl": 1}, False)

@@ -15,10 +15,11 @@ import pytest
 from conftest import wait_until
 
 import mlv
+from crash.victims import SEED, scaled
 from mlv.errors import FileUnusable
 from mlv.store.blobs import TEMPORARY, content_of
 
-TRIALS = 40
+TRIALS = scaled(25, soak=200)
 
 PUBLISHING = """
 import itertools, sys
@@ -42,15 +43,14 @@ WHOLE = {hashlib.sha256(b"%d\n" % number * 200_000).hexdigest() for number in ra
 
 
 @pytest.mark.crash
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(scaled(300, soak=1800))
 def test_a_process_is_killed_while_it_publishes(tmp_path):
     """Every file is whole whenever that happens; what was not finished is removed by the next one, and nothing else is."""
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:
         pass
     files = exp.path / "files"
-    seed = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6)))
-    print(f"MLV_CRASH_SEED={seed}")
-    chance = random.Random(seed)
+    print(f"MLV_CRASH_SEED={SEED}")
+    chance = random.Random(SEED)
     left = 0
 
     for _ in range(TRIALS):

@@ -16,12 +16,13 @@ import pytest
 from conftest import wait_until
 
 import mlv
+from crash.victims import SEED, scaled
 from mlv.query.verify import verify
 from mlv.store.blobs import content_of
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-KILLS = 40
+KILLS = scaled(20, soak=200)
 POLICY = {"every": 5, "top": 2, "metric": "loss", "mode": "min", "latest": 2}
 
 KILLED_AT = """
@@ -142,9 +143,8 @@ while True:
 
 def test_killed_again_and_again(tmp_path):
     """However often the process is killed: every save that returned is in the log, and what is kept is there, whole."""
-    seed = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6)))
-    print(f"MLV_CRASH_SEED={seed}")
-    chance = random.Random(seed)
+    print(f"MLV_CRASH_SEED={SEED}")
+    chance = random.Random(SEED)
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:
         exp.checkpoints(**POLICY).save(lambda path: Path(path).write_text("first"), metrics={"loss": 1.0})
     returned = [1]

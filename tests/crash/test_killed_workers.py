@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crash.victims import finish, kill, moment, trials, worker_of
+from crash.victims import finish, kill, moment, scaled, trials, worker_of
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-TRIALS = 30
+TRIALS = scaled(20, soak=200)
 MEDIA = 0.01
 
 

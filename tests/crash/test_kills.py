@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from crash.victims import finish, kill, moment, trials
+from crash.victims import finish, kill, moment, scaled, trials
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-TRIALS = 100
+TRIALS = scaled(60, soak=500)
 
 
 def test_the_training_process_is_killed(tmp_path):

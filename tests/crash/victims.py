@@ -23,7 +23,10 @@ from mlv.store.owners import Owner, process_start
 from mlv.transport import recovery, spool
 from mlv.transport.frames import W_WRITER_PID
 
-AT_ONCE = 4
+IS_SOAK = bool(os.environ.get("MLV_SOAK"))
+"""Whether there is time for all of it: `tox -e soak`."""
+SEED = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6) if IS_SOAK else 5))
+AT_ONCE = 6
 """Trials that run beside each other: most of the time of each is waiting."""
 
 TRAINING = """
@@ -54,6 +57,11 @@ while words[1] == 0:
         exp.flush()
 exp.close()
 """
+
+
+def scaled(count: int, *, soak: int) -> int:
+    """How many trials there are: a few in the suite, as many as are asked for in the soak."""
+    return soak if IS_SOAK else count
 
 
 class Victim:
@@ -159,12 +167,11 @@ def worker_of(folder: Path) -> int:
 
 
 def trials(folder: Path, count: int, trial: Callable[[Victim, random.Random], None], media: float = 0.0) -> None:
-    """Do a trial so many times, several at once; the seed is printed, and can be given as MLV_CRASH_SEED."""
-    seed = int(os.environ.get("MLV_CRASH_SEED", random.randrange(10**6)))
-    print(f"MLV_CRASH_SEED={seed}")
+    """Do a trial so many times, several at once; what chance decides depends on MLV_CRASH_SEED, which is printed."""
+    print(f"MLV_CRASH_SEED={SEED}")
 
     def one(number: int) -> None:
-        chance = random.Random(f"{seed} {number}")
+        chance = random.Random(f"{SEED} {number}")
         victim = Victim(folder / str(number), chance.randrange(10**6), media)
         try:
             trial(victim, chance)

@@ -110,8 +110,7 @@ class TestOpen:
 
         with Exp(tmp_path, "made", capture=()) as other:
             (tmp_path / "exp").mkdir()
-            text = (other.path / "meta.json").read_bytes()
-            timer = threading.Timer(0.2, lambda: (tmp_path / "exp" / "meta.json").write_bytes(text))
+            timer = threading.Timer(0.2, lambda: os.link(other.path / "meta.json", tmp_path / "exp" / "meta.json"))
             timer.start()
             with Exp(tmp_path, "exp", on_exists="open", capture=()) as exp:
                 assert exp.id == other.id

@@ -110,14 +110,23 @@ def test_following_goes_on_until_it_is_over(tmp_path):
 
 
 def test_latest_metrics(tmp_path):
-    """Each metric has the value that was logged last, by time, whatever its stream; names are full names."""
+    """Each metric has the value that was logged last, by time, whatever its stream; names are full names.
+
+    Within a run the number decides: its clock may have been set back.
+    """
     write(
         tmp_path,
         line("r1", 1, "metrics", second=1, name="train", step=1, data={"loss": 1, "acc": 0.5}),
         line("r1", 2, "metrics", second=2, name="train", step=2, data={"loss": None}, nonfinite={"/loss": "inf"}),
         line("r1", 3, "event", second=9, name="train", data={"acc": 7}),
     )
-    write(tmp_path, line("r1", 4, "metrics", second=0.5, data={"train/acc": 0.1, "q": 3}), stream="val")
+    write(
+        tmp_path,
+        line("r2", 1, "metrics", second=0.5, data={"train/acc": 0.1, "q": 3}),
+        line("r1", 0, "metrics", second=0.9, data={"set back": 1}),
+        line("r1", 4, "metrics", second=0.7, data={"set back": 2}),
+        stream="val",
+    )
 
     found = latest_metrics(tmp_path)
 
@@ -125,6 +134,7 @@ def test_latest_metrics(tmp_path):
         "train/loss": (float("inf"), 2),
         "train/acc": (0.5, 1),
         "q": (3, None),
+        "set back": (2, None),
     }
     assert isinstance(found["q"].time, datetime)
 

@@ -14,6 +14,7 @@ from functools import partial
 
 import pytest
 from contracts.evidence import arrays, assert_complete, events, files, payloads
+from crash.victims import SEED, scaled
 from store.faults import Faulty, failing
 
 from mlv.encoding import TAIL, dumps, head
@@ -116,10 +117,9 @@ def test_killed_at_every_system_call(tmp_path):
 
 def test_killed_at_many_moments(tmp_path):
     """A writer that is killed anywhere in its code costs and doubles no job, nor do several that are."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
-    for trial in range(40):
+    print(f"MLV_CRASH_SEED={SEED}")
+    chance = random.Random(SEED)
+    for trial in range(scaled(25, soak=200)):
         rig = two_runs(tmp_path / str(trial))
         for _ in range(chance.choice([1, 1, 2, 3])):
             rig.serve_until_moment(chance.randrange(5000))
@@ -146,8 +146,9 @@ def test_killed_before_it_says_how_far_it_is(tmp_path, monkeypatch):
 # Refused.
 
 
-def test_a_disk_that_refuses_the_next_writer(tmp_path):
+def test_a_disk_that_refuses_the_next_writer(tmp_path, monkeypatch):
     """A writer that cannot open the streams which a dead one left does not take a run for done whose jobs it does not know."""
+    monkeypatch.setattr("mlv.transport.writer._RETRY_AFTER_S", 0.001)
     for at in itertools.count():
         rig = two_runs(tmp_path / str(at))
         if rig.serve(Faulty(killer(at))) == 0:

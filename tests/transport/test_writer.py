@@ -10,6 +10,7 @@ import signal
 
 import pytest
 from contracts.evidence import files, lines, payloads
+from crash.victims import SEED, scaled
 from store.faults import Faulty, error
 
 from mlv.store import claims, layout
@@ -74,11 +75,10 @@ def test_killed_at_every_system_call(tmp_path, half):
 
 def test_killed_at_many_moments(tmp_path):
     """A writer that is killed anywhere in its code costs and doubles nothing, nor do several that are, one after the other."""
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
-    chance = random.Random(seed)
+    print(f"MLV_CRASH_SEED={SEED}")
+    chance = random.Random(SEED)
     reach = 4000
-    for trial in range(100):
+    for trial in range(scaled(60, soak=500)):
         rig = two_runs(tmp_path / str(trial))
         moments = [chance.randrange(reach) for _ in range(chance.choice([1, 1, 2, 3]))]
         statuses = [rig.serve_until_moment(moment) for moment in moments]
@@ -155,8 +155,9 @@ def test_one_stream_that_refuses(tmp_path):
     rig.assert_all_there({"rstuck1234": "ok", "rfree12345": "ok"})
 
 
-def test_a_dead_writer_and_a_full_disk(tmp_path):
+def test_a_dead_writer_and_a_full_disk(tmp_path, monkeypatch):
     """A writer that comes after a dead one, and finds the disk full, doubles nothing when there is space again."""
+    monkeypatch.setattr("mlv.transport.writer._RETRY_AFTER_S", 0.01)
     rig = two_runs(tmp_path / "exp")
     assert rig.serve(Faulty(killer(8, half=True))) == -signal.SIGKILL
     assert lines(rig.folder, "val") or lines(rig.folder, "log")
