@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from mlv.encoding import Composer, event_from_line, shown
-from mlv.errors import InvalidArgument, OutputFailed
+from mlv.errors import InvalidArgument, InvalidName, OutputFailed
 from mlv.events import Event
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
@@ -54,7 +54,8 @@ def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
     """The outputs that were asked for, by name or as objects.
 
     Raises:
-        InvalidArgument: One is no output that is known; or an object lacks what a projection has.
+        InvalidArgument: One is no output that is known; an object lacks what a projection has; or two go to one place.
+        InvalidName: One has the name of something else in the experiment.
         MissingExtra: One needs a package that is not installed.
         InvalidPattern: A filter is no regular expression.
     """
@@ -62,7 +63,15 @@ def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
         raise InvalidArgument(f"outputs={outputs!r} is one text: give a list, [{outputs!r}]", outputs=outputs)
     if not isinstance(outputs, Iterable):
         raise InvalidArgument(f"outputs={shown(outputs)} is no list: give one, such as ['tensorboard']", outputs=outputs)
-    return [_output(one) for one in outputs]
+    found = [_output(one) for one in outputs]
+    places = [(one.name, getattr(one, "path", None)) for one in found if not callable(getattr(one, "show", None))]
+    for name, path in places:
+        if places.count((name, path)) > 1:
+            raise InvalidArgument(
+                f"outputs: there are two {name!r} in one place: leave one out, or give one of them another path",
+                outputs=outputs,
+            )
+    return found
 
 
 def _output(given: Any) -> Any:
@@ -76,7 +85,12 @@ def _output(given: Any) -> Any:
             output=given,
         )
     if not lacks:
-        layout.check_name(getattr(given, "name", None), "name of an output")
+        name = layout.check_name(getattr(given, "name", None), "name of an output")
+        if name in (*layout.KEEPING, layout.META) or layout.stream_of(name) is not None:
+            raise InvalidName(
+                f"name of an output {name!r} is that of something else in an experiment: choose another", name=name
+            )
+        import_module("mlv.projections.output").check_options(given)
         _pickled(given)
     return given
 

@@ -13,13 +13,13 @@ from typing import Any
 from mlv.errors import CannotResume, InvalidArgument
 from mlv.projections import position as position_
 from mlv.projections.batch import whole_lines
+from mlv.projections.output import OPTIONS
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
 from mlv.protocols import Projection
 from mlv.store import layout
 
 _COMMIT_EVERY_S = 1.0
-_OPTIONS = ("filter", "verbosity", "types")
 
 
 def place_of(folder: Path, projection: Projection) -> Path:
@@ -45,7 +45,7 @@ class Replay:
             InvalidPattern, InvalidArgument: The projection's options cannot be used.
         """
         self._folder, self._projection = folder, projection
-        self._selection = selection(*(getattr(projection, name, None) for name in _OPTIONS))
+        self._selection = selection(*(getattr(projection, name, None) for name in OPTIONS))
         self._place = place_of(folder, projection)
         self._path = position_path(folder, projection)
         self._lock: int | None = None
@@ -158,10 +158,11 @@ def is_kept(folder: Path, projection: Projection) -> bool:
 
 
 def made_by(projection: Projection) -> str:
-    """Class and options of a projection, as text."""
+    """Class and options of a projection, as text; not its path, where this is written down."""
     kind = type(projection)
     state: Mapping[str, Any] = getattr(projection, "__dict__", {})
-    shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in sorted(state.items()) if not name.startswith("_"))
+    options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
+    shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
     return f"{kind.__module__}.{kind.__qualname__}({shown})"
 
 

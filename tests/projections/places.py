@@ -19,6 +19,9 @@ class Lines:
         for key, value in options.items():
             setattr(self, key, value)
 
+    def __repr__(self) -> str:
+        return f"Lines({vars(self)})"
+
     def open(self, place: Path, resume: Any) -> None:
         self._file = open(place / "lines.txt", "ab")  # noqa: SIM115 - until `close`
         self._file.truncate(resume or 0)

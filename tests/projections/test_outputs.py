@@ -160,6 +160,11 @@ def test_folder_of_another_experiment(tmp_path):
         ([3], mlv.InvalidArgument, "3 is no output"),
         ([Lines], mlv.InvalidArgument, "is no output"),
         (7, mlv.InvalidArgument, "is no list"),
+        (["csv", projections.CSV(filter="x")], mlv.InvalidArgument, "two 'csv' in one place"),
+        ([Lines(filter="(")], mlv.InvalidPattern, "no regular expression"),
+        ([Lines(path=3)], mlv.InvalidArgument, "path=3"),
+        ([Lines(name="files")], mlv.InvalidName, "'files' is that of something else"),
+        ([Lines(name="val.log.jsonl")], mlv.InvalidName, "something else"),
     ],
     ids=str,
 )
@@ -177,6 +182,9 @@ def test_unusable_outputs(tmp_path, outputs, error, text):
         ({"filter": 3}, mlv.InvalidPattern, "give a text"),
         ({"types": ["metric"]}, mlv.InvalidArgument, "'metric' is no type of event; they are .*metrics"),
         ({"verbosity": "high"}, mlv.InvalidArgument, "verbosity='high'"),
+        ({"types": 5}, mlv.InvalidArgument, "types=5"),
+        ({"path": 5}, mlv.InvalidArgument, "path=5"),
+        ({"path": ""}, mlv.InvalidArgument, "path=''"),
     ],
     ids=str,
 )
@@ -230,6 +238,19 @@ def test_children_start_no_outputs(python, tmp_path):
     assert sorted((tmp_path / "runs/exp/lines/lines.txt").read_text().splitlines()) == [
         f"log metrics  {i} {{'loss': {i}}}" for i in (1, 2, 3)
     ]
+
+
+@pytest.mark.parametrize("kind", [Lines, projections.CSV])
+def test_relative_path(tmp_path, monkeypatch, kind):
+    """A relative path counts from the folder that was the current one when it was given."""
+    monkeypatch.chdir(tmp_path)
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[kind(path="here", types=["metrics"])]) as exp:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        exp.log({"loss": 1})
+
+    assert len(content(tmp_path / "here")) > 0
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 def test_process_ends_with_the_run(tmp_path):
