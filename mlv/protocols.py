@@ -107,6 +107,9 @@ class Projection(Protocol):
         """Begin in a folder that is there: `resume` is what the last `commit` gave, None where the log is read from its start.
 
         What was written after that commit is to be taken back: the same events come again.
+
+        Raises:
+            CannotResume: What that commit wrote is not there any more: it is called again, with None. `commit` may say so too.
         """
 
     def write(self, batch: Batch) -> None:

@@ -36,6 +36,7 @@ OUTPUTS = {
 
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""
+_TRACEBACK = "Traceback (most recent call last):\n"
 _POLL_S = 0.02
 _LOOK_S = 1.0
 
@@ -121,6 +122,7 @@ class Outputs:
         """Start a process for each projection; one that cannot be started is warned about."""
         self._run = run
         for projection in self.projections:
+            self._let_go_on(projection)
             self._start(projection)
 
     def tap(self, channel: Channel) -> Channel:
@@ -150,18 +152,21 @@ class Outputs:
     def wait(self, timeout_s: float, *, is_last: bool = False) -> bool:
         """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped.
 
-        With `is_last`, until they are closed as well.
+        With `is_last`, until they are closed as well; those that are late, and did not stop, are warned about.
         """
         if not self.projections:
             return True
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
         results = [self._waited(projection, sizes, is_last, deadline) for projection in self.projections]
+        for projection, is_done in zip(self.projections, results, strict=True):
+            if is_last and not is_done and not self._failure(projection):
+                warn(self._late(projection, timeout_s), OutputFailed)
         return all(results)
 
     def _waited(self, projection: Any, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
         next_look = monotonic() + _LOOK_S
-        while True:
+        while sizes and layout.is_experiment(self._folder):
             position = self._position(projection)
             has_all = position is not None and position.has_all_of(sizes) and not position.failed
             if has_all and not (is_last and position.is_open):
@@ -172,6 +177,23 @@ class Outputs:
                 self._start(projection)
                 next_look = deadline
             sleep(_POLL_S)
+        return False  # the experiment was moved, or removed
+
+    def _late(self, projection: Any, timeout_s: float) -> str:
+        what = f"the output {projection.name!r} of {self._folder} is not complete"
+        if not layout.is_experiment(self._folder):
+            return f"{what}: the experiment was moved or removed during the run; `mlv export` builds the output where it is now"
+        if self._is_kept(projection):
+            return f"{what} after {timeout_s:g} s: its process goes on with it"
+        return f"{what}: its process has ended without a word. The log is complete; {self._again(projection)} builds it again"
+
+    def _let_go_on(self, projection: Any) -> None:
+        """Forget that the output stopped in an earlier run, which has been told: it is tried again."""
+        position = self._position(projection)
+        if position is not None and position.failed and not self._is_kept(projection):
+            replaying, position_ = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
+            with suppress(OSError):
+                position_.write(replaying.position_path(self._folder, projection), position.opened())
 
     def _is_kept(self, projection: Any) -> bool:
         kept: bool = import_module("mlv.projections.replaying").is_kept(self._folder, projection)
@@ -183,7 +205,7 @@ class Outputs:
 
     def _again(self, projection: Any) -> str:
         """What builds the output from the log."""
-        if projection.name in OUTPUTS:
+        if projection.name in OUTPUTS and projection == output_class(projection.name)():
             return f"`mlv export {self._folder} --to {projection.name}`"
         return "mlv.projections.replay(exp, output)"
 
@@ -196,7 +218,9 @@ class Outputs:
             said = self._errors(projection).read_text(errors="replace").strip()
         except OSError:
             return ""
-        return said.rpartition("\n")[2] if "Traceback (most" in said else ""  # libraries say other things there as well
+        if _TRACEBACK not in said or self._is_kept(projection):  # libraries say other things there as well
+            return ""
+        return next((line for line in said.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
 
     def _errors(self, projection: Any) -> Path:
         """Where the process of an output leaves its traceback, for people."""
@@ -207,12 +231,14 @@ class Outputs:
         try:
             if not can_launch():
                 raise OSError("this system cannot start a process from here")
+            if not layout.is_experiment(self._folder):
+                raise OSError("the experiment is gone")
             order = follower.Order(str(self._folder.absolute()), projection, self._run, Owner.current().to_data())
             errors = self._errors(projection)
             errors.parent.mkdir(parents=True, exist_ok=True)
             with open(errors, "wb") as file:
                 launch_module("mlv.projections.follower", errors=file.fileno(), order=_pickled(order), also=_script_folders())
-        except OSError as error:
+        except (OSError, InvalidArgument) as error:
             warn(
                 f"the output {projection.name!r} of {self._folder} is not kept: {error}. "
                 f"{self._again(projection)} builds it afterwards",

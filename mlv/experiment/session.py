@@ -238,7 +238,7 @@ class Session:
             _put(channel, ended.TYPE, ended.to_data())
         is_complete = channel.close(timeout_s)
         if is_complete and timeout_s > 0 and self.parent_run is None:
-            self._outputs.wait(OUTPUTS_TIMEOUT_S, is_last=True)
+            self._outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
             self._outputs.failures()
         return is_complete
 

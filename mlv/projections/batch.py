@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +28,8 @@ class Lines:
     """Offset of the first line in the file."""
     lines: bytes
     selection: Selection
+    inode: int = 0
+    """Number of the file: a log that was replaced, as by `mlv redact`, has another one."""
 
     @property
     def stream(self) -> str:
@@ -54,9 +57,10 @@ def whole_lines(folder: Path, file: str, start: int, chosen: Selection) -> Lines
     try:
         with open(folder / layout.stream_file(file), "rb", buffering=0) as stream:
             stream.seek(start)
+            inode = os.fstat(stream.fileno()).st_ino
             content = stream.read(_PIECE)
             while content and b"\n" not in content and (more := stream.read(_PIECE)):  # a line longer than a piece
                 content += more
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
-        content = b""
-    return Lines(folder, file, start, content[: content.rfind(b"\n") + 1], chosen)
+        content, inode = b"", 0
+    return Lines(folder, file, start, content[: content.rfind(b"\n") + 1], chosen, inode)

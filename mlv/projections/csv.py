@@ -16,7 +16,7 @@ import orjson
 
 from mlv.encoding import utc_text
 from mlv.errors import CannotResume
-from mlv.projections.appending import reopened, set_aside
+from mlv.projections.appending import check_in_place, reopened, set_aside
 from mlv.projections.output import Output
 from mlv.projections.series import Point, Points, coordinates
 from mlv.protocols import Batch
@@ -92,10 +92,10 @@ class _Stream:
     """The files of one stream."""
 
     def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
-        long_path, wide_path = (place / name for name in _names(file))
+        self._long_path, wide_path = (place / name for name in _names(file))
         state = state or {}
         self.points = Points(state.get("counts"))
-        self._long = reopened(long_path, state["long"]) if state else open(long_path, "wb")  # noqa: SIM115 - until `close`
+        self._long = reopened(self._long_path, state["long"]) if state else open(self._long_path, "wb")  # noqa: SIM115 - until `close`
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
         self._wide = _Wide(wide_path, state.get("wide")) if wide else None
 
@@ -111,6 +111,7 @@ class _Stream:
 
     def commit(self) -> dict[str, Any]:
         """Write what is held, and say how far the files are complete."""
+        check_in_place(self._long.fileno(), self._long_path)
         self._long.write(_as_csv(self._rows))
         self._rows = []
         self._long.flush()
@@ -161,6 +162,7 @@ class _Wide:
 
     def commit(self) -> dict[str, Any]:
         """Write the rows that are complete, and the last one behind them, to be replaced when it has grown."""
+        check_in_place(self._file.fileno(), self._path)
         if len(self._columns) != self._written:
             self._widen()
         self._file.seek(self._size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -21,6 +22,8 @@ from mlv.transport.writer import is_unattended
 _POLL_S = 0.05
 _LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
+_DELETIONS = 5
+"""How often an output is begun again because somebody deleted it."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +58,33 @@ def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
 
 def serve(order: Order) -> None:
     """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file."""
-    folder, ending = Path(order.folder), _Ending(order)
-    replay = Replay(folder, order.projection)
-    try:
-        while not replay.begin():
-            if ending():
-                return  # whoever has it sees the end as well
-            sleep(_LOOK_S)
-        follow(replay, ending)
-        replay.close()
-    except Exception as error:
-        replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
-        replay.close()
-        raise
+    ending = _Ending(order)
+    for may_try_again in (*[True] * _DELETIONS, False):
+        replay = Replay(Path(order.folder), order.projection)
+        try:
+            if _begins(replay, ending):
+                follow(replay, ending)
+                replay.close()
+            return
+        except BaseException as error:  # SystemExit as well: whoever waits for the output is told
+            if may_try_again and isinstance(error, Exception) and replay.is_deleted(error):
+                with suppress(Exception):
+                    replay.close()
+                continue
+            replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
+            replay.close()
+            raise
+
+
+def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
+    """Wait until the output is ours; False if another process keeps it to the end, which sees that as well."""
+    is_over = False
+    while not replay.begin():
+        if is_over:
+            return False
+        is_over = ending()  # and then once more: who only looked had the lock for a moment
+        sleep(_LOOK_S)
+    return True
 
 
 class _Ending:

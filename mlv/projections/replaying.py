@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mlv.errors import CannotResume, InvalidArgument
+from mlv.errors import CannotResume, InvalidArgument, NotAnExperiment
 from mlv.projections import position as position_
 from mlv.projections.batch import whole_lines
 from mlv.projections.output import OPTIONS
@@ -50,6 +50,7 @@ class Replay:
         self._path = position_path(folder, projection)
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
+        self._inodes: dict[str, int] = {}
         self._position = Position(layout.exp_id(folder), made_by(projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
@@ -58,9 +59,12 @@ class Replay:
         """Make the output ours and open it; False if another process has it.
 
         Raises:
+            NotAnExperiment: There is none any more.
             InvalidArgument: The folder holds the output of another experiment.
             Exception: Whatever the projection raises.
         """
+        if not layout.is_experiment(self._folder):
+            raise NotAnExperiment(f"{self._folder} holds no experiment: was it moved?", path=str(self._folder))
         for needed in (self._place, self._path.parent):
             needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)
@@ -77,10 +81,18 @@ class Replay:
         return True
 
     def catch_up(self) -> bool:
-        """Take what is new in the streams, as far as it goes; whether there was something."""
+        """Take what is new in the streams, as far as it goes; whether there was something.
+
+        Raises:
+            CannotResume: A log was replaced meanwhile: the output has to be built again, by another `Replay`.
+            Exception: Whatever the projection raises.
+        """
         found = False
         for file in layout.streams_in(self._folder):
             while (batch := whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection)).lines:
+                if self._inodes.setdefault(file, batch.inode) != batch.inode:
+                    position_.write(self._path, replace(self._position, made_by=""))
+                    raise CannotResume(f"{file} of {self._folder} was replaced", path=str(self._folder))
                 self._projection.write(batch)
                 self._offsets[file] = batch.end
                 self._is_dirty = found = True
@@ -89,8 +101,15 @@ class Replay:
         return found
 
     def commit(self) -> None:
-        """Remember how far the output has come; from here it goes on after a kill."""
+        """Remember how far the output has come; from here it goes on after a kill.
+
+        Raises:
+            CannotResume: Somebody deleted it.
+            Exception: Whatever the projection raises.
+        """
         if self._is_dirty:
+            if self._offsets and not self._path.exists():
+                raise CannotResume(f"{self._place} was deleted", path=str(self._place))
             resume = self._projection.commit()
             marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
             known = {file: mark for file, mark in marks.items() if mark is not None}
@@ -98,6 +117,11 @@ class Replay:
             position_.write(self._path, self._position)
             self._is_dirty = False
         self._committed = monotonic()
+
+    def is_deleted(self, error: Exception) -> bool:
+        """Whether an error tells that the output was deleted: another `Replay` builds it again."""
+        is_gone = not self._path.exists() and layout.is_experiment(self._folder)
+        return isinstance(error, CannotResume) or (is_gone and isinstance(error, FileNotFoundError))
 
     def fail(self, reason: str) -> None:
         """Remember why the output stopped; what was committed stands."""

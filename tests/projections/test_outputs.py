@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,12 @@ from conftest import wait_until
 
 import mlv
 from mlv import projections
+from mlv.errors import CannotResume
+from mlv.experiment.outputs import output_class
 from mlv.projections.position import read
+from mlv.projections.replaying import Replay
 from mlv.query.verify import verify
-from projections.places import SETTINGS, Failing, Lines, content, made
+from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, content, made
 
 TEXTS = [f"log metrics  {i} {{'loss': {i / 3}, 'acc': {i}}}" for i in range(50)]
 
@@ -319,3 +323,95 @@ def test_output_of_a_killed_trainer(tmp_path):
     assert len(list(exp.events("metrics"))) == 1000
     wait_until(lambda: (exp.path / "lines" / "lines.txt").exists() and len(lines(exp)) == 1000)
     wait_until(lambda: not followers(exp))
+
+
+@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
+@pytest.mark.parametrize("what", ["folder", "files"])
+def test_output_deleted_during_the_run(tmp_path, name, what):
+    """An output may be deleted while it is kept: it is begun again, and says that it holds what it holds."""
+    if name != "csv":
+        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[name]) as exp:
+        exp.log({"loss": 1.5}, step=1)
+        assert exp.flush(outputs=True)
+        place = exp.path / name
+        if what == "folder":
+            shutil.rmtree(place)
+        else:
+            for path in [path for path in place.rglob("*") if path.is_file() and not path.name.startswith(".")]:
+                path.unlink()
+        exp.log({"loss": 2.5}, step=2)
+    made_live = content(place)
+    fresh = projections.replay(exp, output_class(name)(path=tmp_path / "fresh"))
+
+    assert made_live.keys() == content(fresh).keys() != set()
+    assert made_live == content(fresh) or name in ("hdf5", "tensorboard")  # with times of writing in them
+
+
+def test_log_replaced_under_an_output(tmp_path):
+    """An output whose log is replaced while it is kept is built again from the new one."""
+    exp = made(tmp_path)
+    replay = Replay(exp.path, Lines(types=["message"]))
+    replay.begin()
+    replay.catch_up()
+    replay.commit()
+    path, new = exp.path / "log.jsonl", tmp_path / "new"
+    new.write_bytes(path.read_bytes().replace(b"half way", b"half a way") * 2)
+    new.replace(path)
+
+    with pytest.raises(CannotResume, match="was replaced"):
+        replay.catch_up()
+    replay.close()
+    projections.replay(exp, Lines(types=["message"]))
+    assert lines(exp) == ["log message  None {'level': 'info', 'message': 'half a way'}"] * 2
+
+
+@pytest.mark.parametrize("how", ["hangs", "exits", "dies"])
+def test_output_that_does_not_end_well(tmp_path, how, monkeypatch):
+    """The end of a run waits for its outputs for a limited time, and says which one is not complete, and why."""
+    monkeypatch.setattr("mlv.experiment.session.OUTPUTS_TIMEOUT_S", 2.0)
+    said = {"hangs": "not complete after 2 s: its process goes on", "exits": "stopped: SystemExit: 3", "dies": "without a word"}
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Ending(how=how)])
+    exp.log({"loss": 1})
+
+    with pytest.warns(mlv.OutputFailed, match=said[how]) as shown:
+        exp.close()
+    assert len(shown) == 1
+    for process in followers(exp):
+        process.kill()
+
+
+def test_moved_experiment(tmp_path):
+    """Where the experiment was moved during the run nothing is waited for or begun at its old place, and that is said."""
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=["csv"])
+    exp.log({"loss": 1})
+    exp.flush(outputs=True)
+    exp.path.rename(tmp_path / "moved")
+    exp.log({"loss": 2})
+
+    assert not exp.flush(outputs=True)
+    with pytest.warns(mlv.OutputFailed, match="was moved or removed"):
+        exp.close()
+    assert not (tmp_path / "exp" / "csv").exists()
+
+
+def test_output_that_prints_a_traceback(tmp_path):
+    """What a library writes to stderr, even a traceback, is no failure of an output that goes on."""
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Noisy(types=["metrics"])]) as exp:
+        exp.log({"loss": 1}, step=1)
+        assert exp.flush(outputs=True)
+    assert lines(exp, "noisy") == ["log metrics  1 {'loss': 1}"]
+
+
+def test_output_that_failed_before_is_waited_for(tmp_path):
+    """A failure of an earlier run says nothing about this one."""
+    with pytest.warns(mlv.OutputFailed):
+        exp = made(tmp_path, outputs=[Failing(types=["metrics"])])
+    (exp.path / "failing" / "may").touch()
+    again = mlv.Exp.open(exp.path, outputs=[Failing(types=["metrics"])])
+    with pytest.warns(mlv.OutputFailed, match="above ten"):
+        again.log({"loss": 1.0}, step=50)
+
+    assert again.flush(outputs=True)
+    assert len(lines(exp, "failing")) == 102
+    again.close()
