@@ -30,9 +30,13 @@ def place_of(folder: Path, projection: Projection) -> Path:
 
 def position_path(folder: Path, projection: Projection) -> Path:
     """The file that says how far a projection of an experiment has come: beside the output, or among mlv's own notes."""
-    if getattr(projection, "NOTES_IN_EXPERIMENT", False):
+    if _notes_in_experiment(projection):
         return layout.errors_path(folder, projection.name).with_suffix(".json")
-    return place_of(folder, projection) / f".mlv-{projection.name}.json"
+    return place_of(folder, projection) / layout.position_name(projection.name)
+
+
+def _notes_in_experiment(projection: Projection) -> bool:
+    return bool(getattr(projection, "NOTES_IN_EXPERIMENT", False))
 
 
 class Replay:
@@ -68,7 +72,7 @@ class Replay:
         for needed in (self._place, self._path.parent):
             needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)
-        if known is not None and known.exp != self._position.exp:
+        if known is not None and known.exp != self._position.exp and not _notes_in_experiment(self._projection):
             raise InvalidArgument(
                 f"{self._place} holds the output {self._projection.name!r} of another experiment ({known.exp[:8]}): "
                 f"give another folder, or delete that one",
@@ -143,7 +147,8 @@ class Replay:
                 self._lock = None
 
     def _open(self, known: Position | None) -> None:
-        if known is not None and known.made_by == self._position.made_by and known.is_true_of(self._folder):
+        is_ours = known is not None and (known.exp, known.made_by) == (self._position.exp, self._position.made_by)
+        if known is not None and is_ours and known.is_true_of(self._folder):
             with suppress(CannotResume):
                 self._position = known.opened()
                 self._projection.open(self._place, known.resume)
