@@ -154,7 +154,8 @@ class Session:
                 self._outputs.begin(run)
 
     def _open_channel(self, run: str) -> Channel:
-        return open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run, self.wishes)
+        parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
+        return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""

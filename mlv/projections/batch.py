@@ -58,9 +58,10 @@ def whole_lines(folder: Path, file: str, start: int, chosen: Selection) -> Lines
         with open(folder / layout.stream_file(file), "rb", buffering=0) as stream:
             stream.seek(start)
             inode = os.fstat(stream.fileno()).st_ino
-            content = stream.read(_PIECE)
-            while content and b"\n" not in content and (more := stream.read(_PIECE)):  # a line longer than a piece
-                content += more
+            pieces = [stream.read(_PIECE)]
+            while pieces[-1] and b"\n" not in pieces[-1]:  # a line longer than a piece
+                pieces.append(stream.read(_PIECE))
+            content = b"".join(pieces)
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
         content, inode = b"", 0
     return Lines(folder, file, start, content[: content.rfind(b"\n") + 1], chosen, inode)

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from mlv.protocols import Batch
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")
 _FIRST = ("step", "time")
+_LIKE_WIDE = re.compile(r"\.wide(\.long)*\Z")
 
 
 @dataclass(kw_only=True)
@@ -85,7 +87,8 @@ class CSV(Output):
 
 
 def _names(file: str) -> tuple[str, str]:
-    return f"{file}.csv", f"{file}.wide.csv"
+    """Long and wide file of a stream; one that is called `val.wide` keeps away from the wide file of `val`."""
+    return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
 
 class _Stream:

@@ -100,12 +100,14 @@ class _Ending:
         if not self._is_over(rings):
             return False
         self._over_since = self._over_since or monotonic()
-        # Children may go on for a while; what a writer that died has left comes with the next run.
-        return not any(map(self._is_of_child, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
+        # Children and ranks may go on for a while; what a writer that died has left comes with the next run.
+        return not any(map(self._is_beside, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
 
-    def _is_of_child(self, ring: Path) -> bool:
+    def _is_beside(self, ring: Path) -> bool:
+        """Whether a ring is that of a child, or of another rank, whose events still come."""
         header = look(ring)
-        return header is not None and header.info.get("parent_run") == self._order.run and header.is_attended
+        runs = () if header is None else (header.info.get("parent_run"), header.info.get("main_run"))
+        return header is not None and self._order.run in runs and header.is_attended
 
     def _is_over(self, rings: list[Path]) -> bool:
         mine = [ring for ring in rings if ring.stem == self._order.run]

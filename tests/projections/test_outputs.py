@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -242,6 +243,38 @@ def test_children_start_no_outputs(python, tmp_path):
     assert sorted((tmp_path / "runs/exp/lines/lines.txt").read_text().splitlines()) == [
         f"log metrics  {i} {{'loss': {i}}}" for i in (1, 2, 3)
     ]
+
+
+def test_ranks_that_go_on(tmp_path):
+    """Only rank 0 starts outputs, and they take what other ranks log after it has ended."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, time, mlv
+        exp = mlv.Exp("runs", "exp", outputs=["csv"], ranks="all", capture=())
+        if os.environ["RANK"] == "1":
+            exp.log({"first": 1})
+            exp.flush()
+            while not exp.runs[0].ended:
+                time.sleep(0.01)
+            time.sleep(0.5)
+        exp.log({"loss": 1})
+        exp.close()
+    """)
+    )
+    launch = {**os.environ, "WORLD_SIZE": "2", "MLV_LAUNCH": tmp_path.name}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script)], cwd=tmp_path, env={**os.environ, **launch, "RANK": rank, "LOCAL_RANK": rank}
+        )
+        for rank in "01"
+    ]
+
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    exp = mlv.Exp.open(tmp_path / "runs/exp")
+    wait_until(lambda: not followers(exp))
+    assert "loss" in (exp.path / "csv" / "log.csv").read_text()
+    assert "loss" in (exp.path / "csv" / "rank1.csv").read_text()
 
 
 @pytest.mark.parametrize("kind", [Lines, projections.CSV])
