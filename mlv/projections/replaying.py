@@ -176,14 +176,15 @@ def is_up_to_date(folder: Path, projection: Projection) -> bool:
 
 
 def is_kept(folder: Path, projection: Projection) -> bool:
-    """Whether some process keeps the output at this moment."""
+    """Whether some process keeps the output at this moment; also where that cannot be told, as there are no locks."""
     try:
-        lock = _locked(_lock_path(position_path(folder, projection)))
+        fd = _opened(_lock_path(position_path(folder, projection)))
     except OSError:  # nobody has begun it
         return False
-    if lock is not None:
-        os.close(lock)
-    return lock is None
+    try:
+        return _lock(fd) is not True
+    finally:
+        os.close(fd)
 
 
 def made_by(projection: Projection) -> str:
@@ -206,14 +207,25 @@ def _lock_path(position: Path) -> Path:
 
 def _locked(path: Path) -> int | None:
     """A lock that goes with the process; None if another one has it. Where there are no locks, nobody is kept out."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    fd = _opened(path)
+    if _lock(fd) is False:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
+def _lock(fd: int) -> bool | None:
+    """Lock a file; False if another process has it locked, None where there are no locks."""
     try:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     except BlockingIOError:
-        os.close(fd)
-        return None
+        return False
     except (OSError, ImportError):
-        pass
-    return fd
+        return None

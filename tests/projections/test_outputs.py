@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -448,3 +449,20 @@ def test_output_that_failed_before_is_waited_for(tmp_path):
     assert again.flush(outputs=True)
     assert len(lines(exp, "failing")) == 102
     again.close()
+
+
+def test_where_there_are_no_locks(tmp_path, monkeypatch):
+    """Where nobody can tell whether an output is kept, it is not started a second time: two would write at once."""
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr("mlv.experiment.session.OUTPUTS_TIMEOUT_S", 2.0)
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Ending(how="hangs")])
+    exp.log({"loss": 1})
+    with pytest.warns(mlv.OutputFailed, match="its process goes on"):
+        exp.close()
+
+    [process] = [process for process in followers(exp) if process.pid != os.getpid()]
+    process.kill()
+
+
+def no_locks(fd: int, how: int) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
