@@ -51,8 +51,8 @@ class Tap(Protocol):
         """Learn from an event of an earlier run of type `metadata`, and show nothing."""
 
 
-def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
-    """The outputs that were asked for, by name or as objects.
+def checked_outputs(outputs: Iterable[Any], *, must_travel: bool = True) -> list[Any]:
+    """The outputs that were asked for, by name or as objects; where they `must_travel`, each to a process of its own.
 
     Raises:
         InvalidArgument: One is no output that is known; an object lacks what a projection has; or two go to one place.
@@ -65,6 +65,9 @@ def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
     if not isinstance(outputs, Iterable):
         raise InvalidArgument(f"outputs={shown(outputs)} is no list: give one, such as ['tensorboard']", outputs=outputs)
     found = [_output(one) for one in outputs]
+    for one in found if must_travel else ():
+        if not callable(getattr(one, "show", None)):
+            _pickled(one)
     places = [(one.name, getattr(one, "path", None)) for one in found if not callable(getattr(one, "show", None))]
     for name, path in places:
         if places.count((name, path)) > 1:
@@ -79,10 +82,11 @@ def _output(given: Any) -> Any:
     if isinstance(given, str):
         return output_class(given)()
     lacks = [role for role in ("open", "write", "commit", "close") if not callable(getattr(given, role, None))]
-    if isinstance(given, type) or (lacks and not callable(getattr(given, "show", None))):
+    is_tap = callable(getattr(given, "show", None)) and callable(getattr(given, "remember", None))
+    if isinstance(given, type) or (lacks and not is_tap):
         raise InvalidArgument(
             f"outputs: {shown(given)} is no output: give a name ({', '.join(OUTPUTS)}), or an object with "
-            f"open, write, commit and close",
+            f"open, write, commit and close, or with show and remember",
             output=given,
         )
     if not lacks:
@@ -92,7 +96,6 @@ def _output(given: Any) -> Any:
                 f"name of an output {name!r} is that of something else in an experiment: choose another", name=name
             )
         import_module("mlv.projections.output").check_options(given)
-        _pickled(given)
     return given
 
 
@@ -129,9 +132,12 @@ class Outputs:
         """The channel, with its events shown; how they are to be shown may have been said in an earlier run."""
         if not self.taps:
             return channel
-        for event in Lines(self._folder, layout.streams_in(self._folder), ("metadata",)):
-            for tap in self.taps:
-                tap.remember(event)
+        try:
+            for event in Lines(self._folder, layout.streams_in(self._folder), ("metadata",)):
+                for tap in self.taps:
+                    tap.remember(event)
+        except Exception as error:
+            warn_once(f"how values are to be shown cannot be read from {self._folder}: {shown(error)}", OutputFailed)
         return Tapped(channel, self.taps)
 
     def failures(self) -> list[dict[str, str]]:

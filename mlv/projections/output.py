@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,6 +49,11 @@ class Output:
             if not is_installed(module):
                 text = f"the output {type(self).__name__} needs {module}: pip install 'mlvlogger[{self.EXTRA}]'"
                 raise MissingExtra(text, package=module, extra=self.EXTRA)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options alone: what an output holds while it is open does not travel."""
+        kept = {one.name for one in fields(self) if not one.init}
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
 
 
 def check_options(output: Any) -> None:

@@ -20,6 +20,8 @@ from mlv.protocols import Projection
 from mlv.store import layout
 
 _COMMIT_EVERY_S = 1.0
+_UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
+"""What a projection raises where what it is to go on from is gone, or the position file was damaged."""
 
 
 def place_of(folder: Path, projection: Projection) -> Path:
@@ -149,7 +151,7 @@ class Replay:
     def _open(self, known: Position | None) -> None:
         is_ours = known is not None and (known.exp, known.made_by) == (self._position.exp, self._position.made_by)
         if known is not None and is_ours and known.is_true_of(self._folder):
-            with suppress(CannotResume):
+            with suppress(*_UNUSABLE):
                 self._position = known.opened()
                 self._projection.open(self._place, known.resume)
                 self._is_open = True
@@ -159,7 +161,8 @@ class Replay:
             self._position = Position(known.exp, known.made_by)
         discard = getattr(self._projection, "discard", None)
         if known is not None and known.resume is not None and discard is not None:
-            discard(self._place, known.resume)
+            with suppress(*_UNUSABLE):
+                discard(self._place, known.resume)
         # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
         position_.write(self._path, self._position)
         self._projection.open(self._place, None)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import orjson
@@ -21,7 +22,7 @@ from mlv import projections
 from mlv.errors import CannotResume
 from mlv.experiment.outputs import output_class
 from mlv.projections.position import read
-from mlv.projections.replaying import Replay
+from mlv.projections.replaying import Replay, is_up_to_date
 from mlv.query.verify import verify
 from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, content, made
 
@@ -208,6 +209,29 @@ def test_output_that_cannot_travel(tmp_path):
 
     with pytest.raises(mlv.InvalidArgument, match="cannot travel to a process of its own"):
         mlv.Exp(tmp_path / "runs", "exp", outputs=[Local()])
+
+
+def test_projection_that_cannot_travel_is_replayed(tmp_path):
+    """In this process any projection may bring itself up to the log, again and again."""
+
+    class Local(Lines):
+        pass
+
+    exp = made(tmp_path)
+    output = Local(types=["metrics"], lock=threading.Lock())
+    for _ in range(2):
+        projections.replay(exp, output)
+    assert len(lines(exp)) == 101
+
+
+def test_output_is_used_again(tmp_path):
+    """One object may be the output of several experiments, live and replayed."""
+    output = projections.CSV(types=["metrics"])
+    exp = made(tmp_path / "a")
+    projections.replay(exp, output)
+    projections.replay(made(tmp_path / "b", outputs=[output]), output)
+
+    assert content(tmp_path / "b/runs/exp/csv").keys() == content(exp.path / "csv").keys() != set()
 
 
 def test_projection_beside_the_script(python, tmp_path):
@@ -466,3 +490,25 @@ def test_where_there_are_no_locks(tmp_path, monkeypatch):
 
 def no_locks(fd: int, how: int) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"streams": {"log": {"offset": offset, "before": "x"}}} for offset in (10**9, -5, "abc", None)]
+    + [{"resume": resume} for resume in ({}, "text", 3, [])]
+    + [{"exp": 3}, {"more": 1}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
+def test_damaged_position(tmp_path, name, damage):
+    """An output whose position file says what cannot be is built again."""
+    if name != "csv":
+        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
+    exp = made(tmp_path)
+    output = output_class(name)()
+    path = projections.replay(exp, output) / f".mlv-{name}.json"
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **damage}))
+    projections.replay(exp, output)
+
+    assert read(path).has_all_of({"log": (exp.path / "log.jsonl").stat().st_size})
+    assert is_up_to_date(exp.path, output)
