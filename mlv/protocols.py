@@ -111,6 +111,9 @@ class Projection(Protocol):
 
         What was written after that commit is to be taken back: the same events come again. After `close` it may be opened
         once more: where the experiment was rewound, the log is read from its start, without what that superseded.
+
+        Raises:
+            CannotResume: What that commit wrote is not there any more: it is called again, with None. `commit` may say so too.
         """
 
     def write(self, batch: Batch) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import orjson
 
 from mlv.encoding import Composer, event_from_line, shown
-from mlv.errors import InvalidArgument, OutputFailed
+from mlv.errors import InvalidArgument, InvalidName, OutputFailed
 from mlv.events import Event
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
@@ -36,6 +36,7 @@ OUTPUTS = {
 
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""
+_TRACEBACK = "Traceback (most recent call last):\n"
 _POLL_S = 0.02
 _SOON_S = 0.001
 _LOOK_S = 1.0
@@ -51,11 +52,12 @@ class Tap(Protocol):
         """Learn from an event of an earlier run of type `metadata`, and show nothing."""
 
 
-def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
-    """The outputs that were asked for, by name or as objects.
+def checked_outputs(outputs: Iterable[Any], *, must_travel: bool = True) -> list[Any]:
+    """The outputs that were asked for, by name or as objects; where they `must_travel`, each to a process of its own.
 
     Raises:
-        InvalidArgument: One is no output that is known; or an object lacks what a projection has.
+        InvalidArgument: One is no output that is known; an object lacks what a projection has; or two go to one place.
+        InvalidName: One has the name of something else in the experiment.
         MissingExtra: One needs a package that is not installed.
         InvalidPattern: A filter is no regular expression.
     """
@@ -63,22 +65,38 @@ def checked_outputs(outputs: Iterable[Any]) -> list[Any]:
         raise InvalidArgument(f"outputs={outputs!r} is one text: give a list, [{outputs!r}]", outputs=outputs)
     if not isinstance(outputs, Iterable):
         raise InvalidArgument(f"outputs={shown(outputs)} is no list: give one, such as ['tensorboard']", outputs=outputs)
-    return [_output(one) for one in outputs]
+    found = [_output(one) for one in outputs]
+    for one in found if must_travel else ():
+        if not callable(getattr(one, "show", None)):
+            _pickled(one)
+    places = [(one.name, getattr(one, "path", None)) for one in found if not callable(getattr(one, "show", None))]
+    for name, path in places:
+        if places.count((name, path)) > 1:
+            raise InvalidArgument(
+                f"outputs: there are two {name!r} in one place: leave one out, or give one of them another path",
+                outputs=outputs,
+            )
+    return found
 
 
 def _output(given: Any) -> Any:
     if isinstance(given, str):
         return output_class(given)()
     lacks = [role for role in ("open", "write", "commit", "close") if not callable(getattr(given, role, None))]
-    if isinstance(given, type) or (lacks and not callable(getattr(given, "show", None))):
+    is_tap = callable(getattr(given, "show", None)) and callable(getattr(given, "remember", None))
+    if isinstance(given, type) or (lacks and not is_tap):
         raise InvalidArgument(
             f"outputs: {shown(given)} is no output: give a name ({', '.join(OUTPUTS)}), or an object with "
-            f"open, write, commit and close",
+            f"open, write, commit and close, or with show and remember",
             output=given,
         )
     if not lacks:
-        layout.check_name(getattr(given, "name", None), "name of an output")
-        _pickled(given)
+        name = layout.check_name(getattr(given, "name", None), "name of an output")
+        if name in (*layout.KEEPING, layout.META) or layout.stream_of(name) is not None:
+            raise InvalidName(
+                f"name of an output {name!r} is that of something else in an experiment: choose another", name=name
+            )
+        import_module("mlv.projections.output").check_options(given)
     return given
 
 
@@ -108,15 +126,19 @@ class Outputs:
         """Start a process for each projection; one that cannot be started is warned about."""
         self._run = run
         for projection in self.projections:
+            self._let_go_on(projection)
             self._start(projection)
 
     def tap(self, channel: Channel) -> Channel:
         """The channel, with its events shown; how they are to be shown may have been said in an earlier run."""
         if not self.taps:
             return channel
-        for event in Lines(self._folder, layout.streams_in(self._folder), ("metadata",)):
-            for tap in self.taps:
-                tap.remember(event)
+        try:
+            for event in Lines(self._folder, layout.streams_in(self._folder), ("metadata",)):
+                for tap in self.taps:
+                    tap.remember(event)
+        except Exception as error:
+            warn_once(f"how values are to be shown cannot be read from {self._folder}: {shown(error)}", OutputFailed)
         return Tapped(channel, self.taps)
 
     def failures(self) -> list[dict[str, str]]:
@@ -137,18 +159,21 @@ class Outputs:
     def wait(self, timeout_s: float, *, is_last: bool = False) -> bool:
         """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped.
 
-        With `is_last`, until they are closed as well.
+        With `is_last`, until they are closed as well; those that are late, and did not stop, are warned about.
         """
         if not self.projections:
             return True
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
         results = [self._waited(projection, sizes, is_last, deadline) for projection in self.projections]
+        for projection, is_done in zip(self.projections, results, strict=True):
+            if is_last and not is_done and not self._failure(projection):
+                warn(self._late(projection, timeout_s), OutputFailed)
         return all(results)
 
     def _waited(self, projection: Any, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
         next_look, pause_s = monotonic() + _LOOK_S, _SOON_S
-        while True:
+        while sizes and layout.is_experiment(self._folder):
             position = self._position(projection)
             has_all = position is not None and position.has_all_of(sizes) and not position.failed
             if has_all and not (is_last and position.is_open):
@@ -160,6 +185,23 @@ class Outputs:
                 next_look = deadline
             sleep(pause_s)
             pause_s = min(2 * pause_s, _POLL_S)
+        return False  # the experiment was moved, or removed
+
+    def _late(self, projection: Any, timeout_s: float) -> str:
+        what = f"the output {projection.name!r} of {self._folder} is not complete"
+        if not layout.is_experiment(self._folder):
+            return f"{what}: the experiment was moved or removed during the run; `mlv export` builds the output where it is now"
+        if self._is_kept(projection):
+            return f"{what} after {timeout_s:g} s: its process goes on with it"
+        return f"{what}: its process has ended without a word. The log is complete; {self._again(projection)} builds it again"
+
+    def _let_go_on(self, projection: Any) -> None:
+        """Forget that the output stopped in an earlier run, which has been told: it is tried again."""
+        position = self._position(projection)
+        if position is not None and position.failed and not self._is_kept(projection):
+            replaying, position_ = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
+            with suppress(OSError):
+                position_.write(replaying.position_path(self._folder, projection), position.opened())
 
     def _is_kept(self, projection: Any) -> bool:
         kept: bool = import_module("mlv.projections.replaying").is_kept(self._folder, projection)
@@ -171,7 +213,7 @@ class Outputs:
 
     def _again(self, projection: Any) -> str:
         """What builds the output from the log."""
-        if projection.name in OUTPUTS:
+        if projection.name in OUTPUTS and projection == output_class(projection.name)():
             return f"`mlv export {self._folder} --to {projection.name}`"
         return "mlv.projections.replay(exp, output)"
 
@@ -184,7 +226,9 @@ class Outputs:
             said = self._errors(projection).read_text(errors="replace").strip()
         except OSError:
             return ""
-        return said.rpartition("\n")[2] if "Traceback (most" in said else ""  # libraries say other things there as well
+        if _TRACEBACK not in said or self._is_kept(projection):  # libraries say other things there as well
+            return ""
+        return next((line for line in said.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
 
     def _errors(self, projection: Any) -> Path:
         """Where the process of an output leaves its traceback, for people."""
@@ -195,12 +239,14 @@ class Outputs:
         try:
             if not can_launch():
                 raise OSError("this system cannot start a process from here")
+            if not layout.is_experiment(self._folder):
+                raise OSError("the experiment is gone")
             order = follower.Order(str(self._folder.absolute()), projection, self._run, Owner.current().to_data())
             errors = self._errors(projection)
             errors.parent.mkdir(parents=True, exist_ok=True)
             with open(errors, "wb") as file:
                 launch_module("mlv.projections.follower", errors=file.fileno(), order=_pickled(order), also=_script_folders())
-        except OSError as error:
+        except (OSError, InvalidArgument) as error:
             warn(
                 f"the output {projection.name!r} of {self._folder} is not kept: {error}. "
                 f"{self._again(projection)} builds it afterwards",

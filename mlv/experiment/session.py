@@ -159,7 +159,8 @@ class Session:
                 self._outputs.begin(run)
 
     def _open_channel(self, run: str) -> Channel:
-        return open_channel(self.folder, self.exp_id, run, None if self.rank else self.parent_run, self.wishes)
+        parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
+        return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
@@ -245,7 +246,7 @@ class Session:
             _put(channel, ended.TYPE, ended.to_data())
         is_complete = channel.close(timeout_s)
         if is_complete and timeout_s > 0 and self.parent_run is None:
-            self._outputs.wait(OUTPUTS_TIMEOUT_S, is_last=True)
+            self._outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
             self._outputs.failures()
         return is_complete
 

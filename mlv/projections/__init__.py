@@ -69,7 +69,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
     from mlv.projections.replaying import Replay, is_up_to_date, place_of
 
     folder = _Path(getattr(exp, "path", exp)).absolute()
-    [projection] = checked_outputs([output])
+    [projection] = checked_outputs([output], must_travel=False)
     work = Replay(folder, projection)
     try:
         deadline = _monotonic() + _KEPT_S

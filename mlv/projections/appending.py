@@ -30,6 +30,20 @@ def reopened(path: Path, size: int) -> BinaryIO:
     return file
 
 
+def check_in_place(fd: int, path: Path) -> None:
+    """See that a file which is open still is the one of its name.
+
+    Raises:
+        CannotResume: Somebody removed it, or put another in its place.
+    """
+    try:
+        is_in_place = os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        is_in_place = False
+    if not is_in_place:
+        raise CannotResume(f"{path} was removed or replaced", path=str(path))
+
+
 def set_aside(path: Path, word: str = "before") -> Path | None:
     """Move a file that is in the way to a name of its own beside it; gives that name, None where nothing is in the way."""
     name = next(name for n in count(1) if not (name := path.with_name(f"{path.name}.{word}-{n}")).exists())

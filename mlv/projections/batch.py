@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -34,6 +35,8 @@ class Lines:
     """What the lines that were left out took in the file."""
     rewinds: int = 0
     """How many rewinds the experiment had: what they supersede is in no batch."""
+    inode: int = 0
+    """Number of the file: a log that was replaced, as by `mlv redact`, has another one."""
 
     @property
     def stream(self) -> str:
@@ -61,13 +64,15 @@ def whole_lines(folder: Path, file: str, start: int, chosen: Selection, rewinds:
     try:
         with open(folder / layout.stream_file(file), "rb", buffering=0) as stream:
             stream.seek(start)
-            content = stream.read(_PIECE)
-            while content and b"\n" not in content and (more := stream.read(_PIECE)):  # a line longer than a piece
-                content += more
+            inode = os.fstat(stream.fileno()).st_ino
+            pieces = [stream.read(_PIECE)]
+            while pieces[-1] and b"\n" not in pieces[-1]:  # a line longer than a piece
+                pieces.append(stream.read(_PIECE))
+            content = b"".join(pieces)
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
-        content = b""
+        content, inode = b"", 0
     content = content[: content.rfind(b"\n") + 1]
     left = content
     if rewinds:
         left = b"".join(line for line in BytesIO(content) if not is_superseded_line(rewinds, line))
-    return Lines(folder, file, start, left, chosen, len(content) - len(left), len(rewinds))
+    return Lines(folder, file, start, left, chosen, len(content) - len(left), len(rewinds), inode)

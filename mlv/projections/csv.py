@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,13 +17,14 @@ import orjson
 
 from mlv.encoding import utc_text
 from mlv.errors import CannotResume
-from mlv.projections.appending import reopened, set_aside
+from mlv.projections.appending import check_in_place, reopened, set_aside
 from mlv.projections.output import Output
 from mlv.projections.series import Point, Points, coordinates
 from mlv.protocols import Batch
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")
 _FIRST = ("step", "time")
+_LIKE_WIDE = re.compile(r"\.wide(\.long)*\Z")
 
 
 @dataclass(kw_only=True)
@@ -86,17 +88,18 @@ class CSV(Output):
 
 
 def _names(file: str) -> tuple[str, str]:
-    return f"{file}.csv", f"{file}.wide.csv"
+    """Long and wide file of a stream; one that is called `val.wide` keeps away from the wide file of `val`."""
+    return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
 
 class _Stream:
     """The files of one stream."""
 
     def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
-        long_path, wide_path = (place / name for name in _names(file))
+        self._long_path, wide_path = (place / name for name in _names(file))
         state = state or {}
         self.points = Points(state.get("counts"))
-        self._long = reopened(long_path, state["long"]) if state else open(long_path, "wb")  # noqa: SIM115 - until `close`
+        self._long = reopened(self._long_path, state["long"]) if state else open(self._long_path, "wb")  # noqa: SIM115 - until `close`
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
         self._wide = _Wide(wide_path, state.get("wide")) if wide else None
 
@@ -112,6 +115,7 @@ class _Stream:
 
     def commit(self) -> dict[str, Any]:
         """Write what is held, and say how far the files are complete."""
+        check_in_place(self._long.fileno(), self._long_path)
         self._long.write(_as_csv(self._rows))
         self._rows = []
         self._long.flush()
@@ -140,6 +144,8 @@ class _Wide:
         if state and self._header_of(path) != list(self._columns):
             self._file.close()
             raise CannotResume(f"{path} has other columns than it had", path=str(path))
+        if state:
+            self._write_last()
 
     def add(self, step: float, time: str, at: Mapping[str, Any], where: str, name: str, value: Any) -> None:
         """Add a value to the last row, or begin another one."""
@@ -162,17 +168,22 @@ class _Wide:
 
     def commit(self) -> dict[str, Any]:
         """Write the rows that are complete, and the last one behind them, to be replaced when it has grown."""
+        check_in_place(self._file.fileno(), self._path)
         if len(self._columns) != self._written:
             self._widen()
         self._file.seek(self._size)
         self._file.write(self._as_csv(self._rows))
         self._size = self._file.tell()
         self._rows = []
+        self._write_last()
+        key = list(self._key) if self._key else None
+        return {"size": self._size, "columns": list(self._columns), "row": self._row, "key": key}
+
+    def _write_last(self) -> None:
+        """Write the last row behind the others, where the next one that is complete goes."""
         self._file.write(self._as_csv([self._row] if self._row else []))
         self._file.truncate()
         self._file.flush()
-        key = list(self._key) if self._key else None
-        return {"size": self._size, "columns": list(self._columns), "row": self._row, "key": key}
 
     def close(self) -> None:
         """Close the file."""

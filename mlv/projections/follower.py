@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import shown
-from mlv.errors import CannotResume
 from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
 from mlv.store.owners import Owner, process_is_gone
@@ -24,6 +24,8 @@ _SOON_S = 0.002
 """After something came, more comes soon: who flushes after each event waits for us."""
 _LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
+_DELETIONS = 5
+"""How often an output is begun again because somebody deleted it."""
 
 
 @dataclass(frozen=True)
@@ -61,26 +63,33 @@ def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
 
 def serve(order: Order) -> None:
     """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file."""
-    folder, ending = Path(order.folder), _Ending(order)
-    replay = Replay(folder, order.projection)
-    try:
-        while True:
-            while not replay.begin():
-                if ending():
-                    return  # whoever has it sees the end as well
-                sleep(_LOOK_S)
-            try:
+    ending = _Ending(order)
+    for may_try_again in (*[True] * _DELETIONS, False):
+        replay = Replay(Path(order.folder), order.projection)
+        try:
+            if _begins(replay, ending):
                 follow(replay, ending)
-                break
-            except CannotResume:  # its files were taken away meanwhile: they are built again
                 replay.close()
-                sleep(_LOOK_S)
-                replay = Replay(folder, order.projection)
-        replay.close()
-    except Exception as error:
-        replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
-        replay.close()
-        raise
+            return
+        except BaseException as error:  # SystemExit as well: whoever waits for the output is told
+            if may_try_again and isinstance(error, Exception) and replay.is_deleted(error):
+                with suppress(Exception):
+                    replay.close()
+                continue
+            replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
+            replay.close()
+            raise
+
+
+def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
+    """Wait until the output is ours; False if another process keeps it to the end, which sees that as well."""
+    is_over = False
+    while not replay.begin():
+        if is_over:
+            return False
+        is_over = ending()  # and then once more: who only looked had the lock for a moment
+        sleep(_LOOK_S)
+    return True
 
 
 class _Ending:
@@ -96,12 +105,14 @@ class _Ending:
         if not self._is_over(rings):
             return False
         self._over_since = self._over_since or monotonic()
-        # Children may go on for a while; what a writer that died has left comes with the next run.
-        return not any(map(self._is_of_child, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
+        # Children and ranks may go on for a while; what a writer that died has left comes with the next run.
+        return not any(map(self._is_beside, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
 
-    def _is_of_child(self, ring: Path) -> bool:
+    def _is_beside(self, ring: Path) -> bool:
+        """Whether a ring is that of a child, or of another rank, whose events still come."""
         header = look(ring)
-        return header is not None and header.info.get("parent_run") == self._order.run and header.is_attended
+        runs = () if header is None else (header.info.get("parent_run"), header.info.get("main_run"))
+        return header is not None and self._order.run in runs and header.is_attended
 
     def _is_over(self, rings: list[Path]) -> bool:
         mine = [ring for ring in rings if ring.stem == self._order.run]

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from mlv import hdf
 from mlv.encoding import text_only
+from mlv.errors import CannotResume
 from mlv.events import Event
 from mlv.projections import h5files
 from mlv.projections.batch import Lines
@@ -145,6 +146,8 @@ class HDF5(Output):
 
     def _change(self, name: str, work: Callable[[Any], None]) -> None:
         commit = self._commits.get(name, 0) + 1
+        if name in self._commits and not (self._place / name).exists():
+            raise CannotResume(f"{self._place / name} was removed", path=str(self._place))
         h5files.change_h5(self._place / name, self._exp, commit, work)
         self._commits[name] = commit
 

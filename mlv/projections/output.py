@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from mlv.errors import MissingExtra
+from mlv.encoding import shown
+from mlv.errors import InvalidArgument, MissingExtra
+from mlv.experiment.making import checked_path
 from mlv.media.extras import is_installed
 from mlv.projections.selecting import selection
+
+OPTIONS = ("filter", "verbosity", "types")
+"""What chooses events, in the order of `selecting.selection`."""
 
 
 @dataclass(kw_only=True)
@@ -40,10 +44,34 @@ class Output:
     """The output's folder; None is the one of its name in the experiment's folder."""
 
     def __post_init__(self) -> None:
-        selection(self.filter, self.verbosity, self.types)
-        if self.path is not None:
-            self.path = Path(os.path.abspath(self.path))  # the output's process has another current folder
+        check_options(self)
         for module in self.NEEDS:
             if not is_installed(module):
                 text = f"the output {type(self).__name__} needs {module}: pip install 'mlvlogger[{self.EXTRA}]'"
                 raise MissingExtra(text, package=module, extra=self.EXTRA)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options alone: what an output holds while it is open does not travel."""
+        kept = {one.name for one in fields(self) if not one.init}
+        return {name: value for name, value in self.__dict__.items() if name not in kept}
+
+
+def check_options(output: Any) -> None:
+    """Check the options that any output may have, and make its path absolute: its process lives in another folder.
+
+    Raises:
+        InvalidPattern: The filter is no regular expression.
+        InvalidArgument: Another one cannot be used, or the path is relative and cannot be replaced.
+    """
+    selection(*(getattr(output, name, None) for name in OPTIONS))
+    path = getattr(output, "path", None)
+    if path is None:
+        return
+    if path == "":
+        raise InvalidArgument("path='': give a folder, '.' for the current one", path=path)
+    place = checked_path(path, "path")
+    if path != place:
+        try:
+            output.path = place
+        except AttributeError:
+            raise InvalidArgument(f"{shown(output)} has the path {str(path)!r}: give {str(place)!r}", output=output) from None

@@ -132,6 +132,7 @@ class _Stream:
 
     def commit(self) -> dict[str, Any]:
         """Publish what there is, and say how far it goes."""
+        self._check_parts()
         if self._is_dirty:
             self._publish()
             self._is_dirty, self._is_wide_old = False, self._wide
@@ -155,8 +156,7 @@ class _Stream:
     def _take_back(self, rows: int) -> None:
         """Hold the committed rows of the last part, and forget what came after them."""
         parquet = import_module("pyarrow.parquet")
-        if any(not self._path(part).exists() for part in range(self._part)):
-            raise CannotResume(f"{self._folder} has lost parts", path=str(self._folder))
+        self._check_parts()
         for path in self._folder.glob("part-*.parquet"):
             if path.name > self._path(self._part).name or (rows == 0 and path == self._path(self._part)):
                 path.unlink()
@@ -168,6 +168,10 @@ class _Stream:
             if found.num_rows < rows:
                 raise CannotResume(f"{self._path(self._part)} has lost rows", path=str(self._folder))
             self._columns = found.to_pydict()
+
+    def _check_parts(self) -> None:
+        if not self._folder.is_dir() or any(not self._path(part).exists() for part in range(self._part)):
+            raise CannotResume(f"{self._folder} has lost parts", path=str(self._folder))
 
     def _widen(self) -> None:
         """Write the wide file of all parts."""

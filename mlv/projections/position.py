@@ -83,7 +83,9 @@ def read(path: Path) -> Position | None:
     try:
         found = orjson.loads(path.read_bytes())
         streams = {file: Mark(**mark) for file, mark in found.pop("streams").items()}
-        return Position(**found, streams=streams)
+        is_whole = all(type(mark.offset) is int and mark.offset >= 0 for mark in streams.values())
+        position = Position(**found, streams=streams)
+        return position if is_whole and isinstance(position.exp, str) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mlv.errors import CannotResume, InvalidArgument
+from mlv.errors import CannotResume, InvalidArgument, NotAnExperiment
 from mlv.projections import position as position_
 from mlv.projections.batch import Lines, whole_lines
+from mlv.projections.output import OPTIONS
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
 from mlv.protocols import Projection
@@ -21,7 +22,8 @@ from mlv.state import Rewind
 from mlv.store import layout
 
 _COMMIT_EVERY_S = 1.0
-_OPTIONS = ("filter", "verbosity", "types")
+_UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
+"""What a projection raises where what it is to go on from is gone, or the position file was damaged."""
 
 
 def place_of(folder: Path, projection: Projection) -> Path:
@@ -32,9 +34,13 @@ def place_of(folder: Path, projection: Projection) -> Path:
 
 def position_path(folder: Path, projection: Projection) -> Path:
     """The file that says how far a projection of an experiment has come: beside the output, or among mlv's own notes."""
-    if getattr(projection, "NOTES_IN_EXPERIMENT", False):
+    if _notes_in_experiment(projection):
         return layout.errors_path(folder, projection.name).with_suffix(".json")
-    return place_of(folder, projection) / f".mlv-{projection.name}.json"
+    return place_of(folder, projection) / layout.position_name(projection.name)
+
+
+def _notes_in_experiment(projection: Projection) -> bool:
+    return bool(getattr(projection, "NOTES_IN_EXPERIMENT", False))
 
 
 class Replay:
@@ -47,12 +53,13 @@ class Replay:
             InvalidPattern, InvalidArgument: The projection's options cannot be used.
         """
         self._folder, self._projection = folder, projection
-        self._selection = selection(*(getattr(projection, name, None) for name in _OPTIONS))
+        self._selection = selection(*(getattr(projection, name, None) for name in OPTIONS))
         self._place = place_of(folder, projection)
         self._path = position_path(folder, projection)
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
         self._rewinds: list[Rewind] = []
+        self._inodes: dict[str, int] = {}
         self._position = Position(layout.exp_id(folder), made_by(projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
@@ -61,13 +68,16 @@ class Replay:
         """Make the output ours and open it; False if another process has it.
 
         Raises:
+            NotAnExperiment: There is none any more.
             InvalidArgument: The folder holds the output of another experiment.
             Exception: Whatever the projection raises.
         """
+        if not layout.is_experiment(self._folder):
+            raise NotAnExperiment(f"{self._folder} holds no experiment: was it moved?", path=str(self._folder))
         for needed in (self._place, self._path.parent):
             needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)
-        if known is not None and known.exp != self._position.exp:
+        if known is not None and known.exp != self._position.exp and not _notes_in_experiment(self._projection):
             raise InvalidArgument(
                 f"{self._place} holds the output {self._projection.name!r} of another experiment ({known.exp[:8]}): "
                 f"give another folder, or delete that one",
@@ -83,10 +93,17 @@ class Replay:
         """Take what is new in the streams, as far as it goes; whether there was something.
 
         A rewind that is new has the output built again without what it superseded: no output can take back single values.
+
+        Raises:
+            CannotResume: A log was replaced meanwhile: the output has to be built again, by another `Replay`.
+            Exception: Whatever the projection raises.
         """
         found = False
         for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
             while (batch := self._next(file)).end > batch.start:
+                if self._inodes.setdefault(file, batch.inode) != batch.inode:
+                    position_.write(self._path, replace(self._position, made_by=""))
+                    raise CannotResume(f"{file} of {self._folder} was replaced", path=str(self._folder))
                 if _is_rewound(file) and _rewinds(self._folder) != self._rewinds:
                     self._begin_again()
                     continue
@@ -102,8 +119,15 @@ class Replay:
         return whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection, self._rewinds)
 
     def commit(self) -> None:
-        """Remember how far the output has come; from here it goes on after a kill."""
+        """Remember how far the output has come; from here it goes on after a kill.
+
+        Raises:
+            CannotResume: Somebody deleted it.
+            Exception: Whatever the projection raises.
+        """
         if self._is_dirty:
+            if self._offsets and not self._path.exists():
+                raise CannotResume(f"{self._place} was deleted", path=str(self._place))
             resume = self._projection.commit()
             marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
             known = {file: mark for file, mark in marks.items() if mark is not None}
@@ -111,6 +135,11 @@ class Replay:
             position_.write(self._path, self._position)
             self._is_dirty = False
         self._committed = monotonic()
+
+    def is_deleted(self, error: Exception) -> bool:
+        """Whether an error tells that the output was deleted: another `Replay` builds it again."""
+        is_gone = not self._path.exists() and layout.is_experiment(self._folder)
+        return isinstance(error, CannotResume) or (is_gone and isinstance(error, FileNotFoundError))
 
     def fail(self, reason: str) -> None:
         """Remember why the output stopped; what was committed stands."""
@@ -134,7 +163,7 @@ class Replay:
     def _open(self, known: Position | None) -> None:
         self._rewinds = _rewinds(self._folder)
         if known is not None and self._goes_on(known):
-            with suppress(CannotResume):
+            with suppress(*_UNUSABLE):
                 self._position = known.opened()
                 self._projection.open(self._place, known.resume)
                 self._is_open = True
@@ -145,8 +174,8 @@ class Replay:
 
     def _goes_on(self, known: Position) -> bool:
         """Whether what was written can stay: it is of these options, this log, and these rewinds."""
-        is_same = known.made_by == self._position.made_by and known.rewinds == len(self._rewinds)
-        return is_same and known.is_true_of(self._folder)
+        is_ours = (known.exp, known.made_by) == (self._position.exp, self._position.made_by)
+        return is_ours and known.rewinds == len(self._rewinds) and known.is_true_of(self._folder)
 
     def _begin_again(self) -> None:
         """Leave what was written, and go back to the start of the log with the rewinds that there are now."""
@@ -161,7 +190,8 @@ class Replay:
         self._position, self._offsets = Position(self._position.exp, self._position.made_by), {}
         discard = getattr(self._projection, "discard", None)
         if resume is not None and discard is not None:
-            discard(self._place, resume)
+            with suppress(*_UNUSABLE):
+                discard(self._place, resume)
         # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
         position_.write(self._path, self._position)
         self._projection.open(self._place, None)
@@ -187,21 +217,23 @@ def is_up_to_date(folder: Path, projection: Projection) -> bool:
 
 
 def is_kept(folder: Path, projection: Projection) -> bool:
-    """Whether some process keeps the output at this moment."""
+    """Whether some process keeps the output at this moment; also where that cannot be told, as there are no locks."""
     try:
-        lock = _locked(_lock_path(position_path(folder, projection)))
+        fd = _opened(_lock_path(position_path(folder, projection)))
     except OSError:  # nobody has begun it
         return False
-    if lock is not None:
-        os.close(lock)
-    return lock is None
+    try:
+        return _lock(fd) is not True
+    finally:
+        os.close(fd)
 
 
 def made_by(projection: Projection) -> str:
-    """Class and options of a projection, as text."""
+    """Class and options of a projection, as text; not its path, where this is written down."""
     kind = type(projection)
     state: Mapping[str, Any] = getattr(projection, "__dict__", {})
-    shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in sorted(state.items()) if not name.startswith("_"))
+    options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
+    shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
     return f"{kind.__module__}.{kind.__qualname__}({shown})"
 
 
@@ -216,14 +248,25 @@ def _lock_path(position: Path) -> Path:
 
 def _locked(path: Path) -> int | None:
     """A lock that goes with the process; None if another one has it. Where there are no locks, nobody is kept out."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    fd = _opened(path)
+    if _lock(fd) is False:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _opened(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
+def _lock(fd: int) -> bool | None:
+    """Lock a file; False if another process has it locked, None where there are no locks."""
     try:
         import fcntl
 
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
     except BlockingIOError:
-        os.close(fd)
-        return None
+        return False
     except (OSError, ImportError):
-        pass
-    return fd
+        return None

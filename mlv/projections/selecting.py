@@ -69,7 +69,10 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def _checked_types(types: Collection[str] | None) -> frozenset[str] | None:
     if types is None:
         return None
-    found = frozenset((types,) if isinstance(types, str) else types)
+    try:
+        found = frozenset((types,) if isinstance(types, str) else types)
+    except TypeError:
+        raise InvalidArgument(f"types={shown(types)}: give a list of types, such as ['metrics']", types=types) from None
     for one in found - TYPES:
         raise InvalidArgument(f"types: {shown(one)} is no type of event; they are {', '.join(sorted(TYPES))}", types=types)
     return found

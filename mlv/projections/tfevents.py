@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlv.errors import CannotResume
+from mlv.projections.appending import check_in_place
 from mlv.projections.tfrecords import framed
 from mlv.store.files import move_new
 
@@ -69,7 +70,11 @@ class EventFile:
 
         Returns:
             The size of the file in bytes.
+
+        Raises:
+            CannotResume: Somebody removed it, or put another in its place.
         """
+        check_in_place(self._fd, self.path)
         self.flush()
         if self._synced != self._size:
             os.fsync(self._fd)

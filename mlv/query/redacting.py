@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
@@ -45,7 +45,7 @@ class Redaction:
     meta: bytes | None = None
     """The new meta.json, None where it stays."""
     housekeeping: list[Path] = field(default_factory=list)
-    """Half lines and caches that go."""
+    """Half lines, caches, and what processes of outputs said, that go."""
 
     @property
     def is_empty(self) -> bool:
@@ -158,18 +158,28 @@ def _look(folder: Path, mask: Mask, forget: bool) -> Redaction:
         changed = {start: new for start, line in lines if (new := mask.line(line, forget)) is not None}
         if changed:
             found.lines[stream] = changed
-    for path in files_of(folder, unfinished=True):
+    paths = list(files_of(folder, unfinished=True))
+    for path in paths:
         content = False if mask.is_in(path) else mask.file(folder / path)
         if content is not None:
             found.files[path] = content if content is not False else None
     with suppress(ValueError):  # what is no JSON is no meta.json
         found.meta = mask.meta((folder / layout.META).read_bytes())
-    found.housekeeping = [*_torn(folder, mask), *(_caches(folder) if found.lines else ())]
+    if found.lines or found.files or found.meta is not None:
+        found.files.update(dict.fromkeys(_of_outputs(paths)))
+    notes = (path for name in ("torn", "outputs") for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
+    found.housekeeping = [*notes, *(_caches(folder) if found.lines else ())]
     return found
 
 
-def _torn(folder: Path, mask: Mask) -> Iterator[Path]:
-    place = folder / layout.HOUSEKEEPING / "torn"
+def _of_outputs(paths: Iterable[str]) -> Iterator[str]:
+    """Files of outputs that lie in the experiment: packed as they are nobody can search them, and the log makes them again."""
+    found = [PurePosixPath(path) for path in paths if path.partition("/")[0] not in layout.KEEPING]
+    places = {path.parent for path in found if layout.is_position(path.name)} - {PurePosixPath()}
+    return (str(path) for path in found if not places.isdisjoint(path.parents))
+
+
+def _notes(place: Path, mask: Mask) -> Iterator[Path]:
     for path in sorted(place.iterdir()) if place.is_dir() else ():
         if mask.file(path) is not None:
             yield path
@@ -245,6 +255,9 @@ def _replace(found: Redaction) -> None:
         path = found.folder / name
         if content is None:
             os.unlink(path)
+            if name.partition("/")[0] not in layout.KEEPING:
+                with suppress(OSError):  # not empty
+                    os.removedirs(path.parent)
         else:
             replace_file(path, [content])
     for stream, changed in found.lines.items():

@@ -81,6 +81,16 @@ def errors_path(folder: Path, output: str) -> Path:
     return folder / HOUSEKEEPING / "outputs" / f"{output}.err"
 
 
+def position_name(output: str) -> str:
+    """Name of the file in an output's folder that says how far the output has come."""
+    return f".mlv-{output}.json"
+
+
+def is_position(file_name: str) -> bool:
+    """Whether a file of that name says how far an output has come."""
+    return file_name.startswith(".mlv-") and file_name.endswith(".json")
+
+
 def is_experiment(folder: Path) -> bool:
     """Whether the folder holds an experiment; one that may not be entered holds none that can be read."""
     return os.path.isfile(folder / META)

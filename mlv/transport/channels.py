@@ -21,14 +21,27 @@ from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, NoRoom, Ring, create
 from mlv.transport.wishes import Wishes
 
 
-def open_channel(folder: Path, exp_id: str, run: str, parent_run: str | None, wishes: Wishes = Wishes()) -> Channel:  # noqa: B008 - frozen
-    """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning."""
+def open_channel(
+    folder: Path,
+    exp_id: str,
+    run: str,
+    parent_run: str | None,
+    wishes: Wishes = Wishes(),  # noqa: B008 - frozen
+    *,
+    main_run: str | None = None,
+) -> Channel:
+    """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning.
+
+    `parent_run` is that of the process which this one is a child of, `main_run` that of rank 0 where this is another rank.
+    """
     if not can_launch() or settings.INLINE.get_or_default():
         return Inline(folder, run, censor=Censor(wishes.redactor()))
     here = Owner.current()
     info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data(), **wishes.to_info()}
     if parent_run is not None:
         info["parent_run"] = parent_run
+    if main_run is not None:
+        info["main_run"] = main_run
     try:
         return _ring(folder, here, info)
     except OSError as error:

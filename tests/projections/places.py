@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,14 @@ class Lines:
     """A text file with a line for each metric: what a user writes."""
 
     name = "lines"
+    how = ""
 
     def __init__(self, **options: Any) -> None:
         for key, value in options.items():
             setattr(self, key, value)
+
+    def __repr__(self) -> str:
+        return f"Lines({vars(self)})"
 
     def open(self, place: Path, resume: Any) -> None:
         self._file = open(place / "lines.txt", "ab")  # noqa: SIM115 - until `close`
@@ -87,3 +94,22 @@ def content(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and not path.name.startswith(".")
     }
+
+
+class Ending(Lines):
+    """Never comes to an end, or to one that is none."""
+
+    name = "ending"
+
+    def write(self, batch: Any) -> None:
+        {"hangs": lambda: time.sleep(60), "exits": lambda: sys.exit(3), "dies": lambda: os._exit(3)}[self.how]()
+
+
+class Noisy(Lines):
+    """Shows the traceback of something that it got over."""
+
+    name = "noisy"
+
+    def write(self, batch: Any) -> None:
+        super().write(batch)
+        print("Traceback (most recent call last):\n  somewhere\nValueError: got over", file=sys.stderr, flush=True)

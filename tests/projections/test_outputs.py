@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import orjson
@@ -15,9 +19,12 @@ from conftest import wait_until
 
 import mlv
 from mlv import projections
+from mlv.errors import CannotResume
+from mlv.experiment.outputs import output_class
 from mlv.projections.position import read
+from mlv.projections.replaying import Replay, is_up_to_date
 from mlv.query.verify import verify
-from projections.places import SETTINGS, Failing, Lines, Watchful, content, made
+from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, Watchful, content, made
 
 TEXTS = [f"log metrics  {i} {{'loss': {i / 3}, 'acc': {i}}}" for i in range(50)]
 
@@ -173,6 +180,11 @@ def test_folder_of_another_experiment(tmp_path):
         ([3], mlv.InvalidArgument, "3 is no output"),
         ([Lines], mlv.InvalidArgument, "is no output"),
         (7, mlv.InvalidArgument, "is no list"),
+        (["csv", projections.CSV(filter="x")], mlv.InvalidArgument, "two 'csv' in one place"),
+        ([Lines(filter="(")], mlv.InvalidPattern, "no regular expression"),
+        ([Lines(path=3)], mlv.InvalidArgument, "path=3"),
+        ([Lines(name="files")], mlv.InvalidName, "'files' is that of something else"),
+        ([Lines(name="val.log.jsonl")], mlv.InvalidName, "something else"),
     ],
     ids=str,
 )
@@ -190,6 +202,9 @@ def test_unusable_outputs(tmp_path, outputs, error, text):
         ({"filter": 3}, mlv.InvalidPattern, "give a text"),
         ({"types": ["metric"]}, mlv.InvalidArgument, "'metric' is no type of event; they are .*metrics"),
         ({"verbosity": "high"}, mlv.InvalidArgument, "verbosity='high'"),
+        ({"types": 5}, mlv.InvalidArgument, "types=5"),
+        ({"path": 5}, mlv.InvalidArgument, "path=5"),
+        ({"path": ""}, mlv.InvalidArgument, "path=''"),
     ],
     ids=str,
 )
@@ -207,6 +222,29 @@ def test_output_that_cannot_travel(tmp_path):
 
     with pytest.raises(mlv.InvalidArgument, match="cannot travel to a process of its own"):
         mlv.Exp(tmp_path / "runs", "exp", outputs=[Local()])
+
+
+def test_projection_that_cannot_travel_is_replayed(tmp_path):
+    """In this process any projection may bring itself up to the log, again and again."""
+
+    class Local(Lines):
+        pass
+
+    exp = made(tmp_path)
+    output = Local(types=["metrics"], lock=threading.Lock())
+    for _ in range(2):
+        projections.replay(exp, output)
+    assert len(lines(exp)) == 101
+
+
+def test_output_is_used_again(tmp_path):
+    """One object may be the output of several experiments, live and replayed."""
+    output = projections.CSV(types=["metrics"])
+    exp = made(tmp_path / "a")
+    projections.replay(exp, output)
+    projections.replay(made(tmp_path / "b", outputs=[output]), output)
+
+    assert content(tmp_path / "b/runs/exp/csv").keys() == content(exp.path / "csv").keys() != set()
 
 
 def test_projection_beside_the_script(python, tmp_path):
@@ -243,6 +281,51 @@ def test_children_start_no_outputs(python, tmp_path):
     assert sorted((tmp_path / "runs/exp/lines/lines.txt").read_text().splitlines()) == [
         f"log metrics  {i} {{'loss': {i}}}" for i in (1, 2, 3)
     ]
+
+
+def test_ranks_that_go_on(tmp_path):
+    """Only rank 0 starts outputs, and they take what other ranks log after it has ended."""
+    script = tmp_path / "train.py"
+    script.write_text(
+        textwrap.dedent("""
+        import os, time, mlv
+        exp = mlv.Exp("runs", "exp", outputs=["csv"], ranks="all", capture=())
+        if os.environ["RANK"] == "1":
+            exp.log({"first": 1})
+            exp.flush()
+            while not exp.runs[0].ended:
+                time.sleep(0.01)
+            time.sleep(0.5)
+        exp.log({"loss": 1})
+        exp.close()
+    """)
+    )
+    launch = {**os.environ, "WORLD_SIZE": "2", "MLV_LAUNCH": tmp_path.name}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(script)], cwd=tmp_path, env={**os.environ, **launch, "RANK": rank, "LOCAL_RANK": rank}
+        )
+        for rank in "01"
+    ]
+
+    assert [rank.wait(60) for rank in ranks] == [0, 0]
+    exp = mlv.Exp.open(tmp_path / "runs/exp")
+    wait_until(lambda: not followers(exp))
+    assert "loss" in (exp.path / "csv" / "log.csv").read_text()
+    assert "loss" in (exp.path / "csv" / "rank1.csv").read_text()
+
+
+@pytest.mark.parametrize("kind", [Lines, projections.CSV])
+def test_relative_path(tmp_path, monkeypatch, kind):
+    """A relative path counts from the folder that was the current one when it was given."""
+    monkeypatch.chdir(tmp_path)
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[kind(path="here", types=["metrics"])]) as exp:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        exp.log({"loss": 1})
+
+    assert len(content(tmp_path / "here")) > 0
+    assert not any((tmp_path / "elsewhere").iterdir())
 
 
 def test_process_ends_with_the_run(tmp_path):
@@ -311,3 +394,134 @@ def test_output_of_a_killed_trainer(tmp_path):
     assert len(list(exp.events("metrics"))) == 1000
     wait_until(lambda: (exp.path / "lines" / "lines.txt").exists() and len(lines(exp)) == 1000)
     wait_until(lambda: not followers(exp))
+
+
+@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
+@pytest.mark.parametrize("what", ["folder", "files"])
+def test_output_deleted_during_the_run(tmp_path, name, what):
+    """An output may be deleted while it is kept: it is begun again, and says that it holds what it holds."""
+    if name != "csv":
+        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[name]) as exp:
+        exp.log({"loss": 1.5}, step=1)
+        assert exp.flush(outputs=True)
+        place = exp.path / name
+        if what == "folder":
+            shutil.rmtree(place)
+        else:
+            for path in [path for path in place.rglob("*") if path.is_file() and not path.name.startswith(".")]:
+                path.unlink()
+        exp.log({"loss": 2.5}, step=2)
+    made_live = content(place)
+    fresh = projections.replay(exp, output_class(name)(path=tmp_path / "fresh"))
+
+    assert made_live.keys() == content(fresh).keys() != set()
+    assert made_live == content(fresh) or name in ("hdf5", "tensorboard")  # with times of writing in them
+
+
+def test_log_replaced_under_an_output(tmp_path):
+    """An output whose log is replaced while it is kept is built again from the new one."""
+    exp = made(tmp_path)
+    replay = Replay(exp.path, Lines(types=["message"]))
+    replay.begin()
+    replay.catch_up()
+    replay.commit()
+    path, new = exp.path / "log.jsonl", tmp_path / "new"
+    new.write_bytes(path.read_bytes().replace(b"half way", b"half a way") * 2)
+    new.replace(path)
+
+    with pytest.raises(CannotResume, match="was replaced"):
+        replay.catch_up()
+    replay.close()
+    projections.replay(exp, Lines(types=["message"]))
+    assert lines(exp) == ["log message  None {'level': 'info', 'message': 'half a way'}"] * 2
+
+
+@pytest.mark.parametrize("how", ["hangs", "exits", "dies"])
+def test_output_that_does_not_end_well(tmp_path, how, monkeypatch):
+    """The end of a run waits for its outputs for a limited time, and says which one is not complete, and why."""
+    monkeypatch.setattr("mlv.experiment.session.OUTPUTS_TIMEOUT_S", 2.0)
+    said = {"hangs": "not complete after 2 s: its process goes on", "exits": "stopped: SystemExit: 3", "dies": "without a word"}
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Ending(how=how)])
+    exp.log({"loss": 1})
+
+    with pytest.warns(mlv.OutputFailed, match=said[how]) as shown:
+        exp.close()
+    assert len(shown) == 1
+    for process in followers(exp):
+        process.kill()
+
+
+def test_moved_experiment(tmp_path):
+    """Where the experiment was moved during the run nothing is waited for or begun at its old place, and that is said."""
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=["csv"])
+    exp.log({"loss": 1})
+    exp.flush(outputs=True)
+    exp.path.rename(tmp_path / "moved")
+    exp.log({"loss": 2})
+
+    assert not exp.flush(outputs=True)
+    with pytest.warns(mlv.OutputFailed, match="was moved or removed"):
+        exp.close()
+    assert not (tmp_path / "exp" / "csv").exists()
+
+
+def test_output_that_prints_a_traceback(tmp_path):
+    """What a library writes to stderr, even a traceback, is no failure of an output that goes on."""
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Noisy(types=["metrics"])]) as exp:
+        exp.log({"loss": 1}, step=1)
+        assert exp.flush(outputs=True)
+    assert lines(exp, "noisy") == ["log metrics  1 {'loss': 1}"]
+
+
+def test_output_that_failed_before_is_waited_for(tmp_path):
+    """A failure of an earlier run says nothing about this one."""
+    with pytest.warns(mlv.OutputFailed):
+        exp = made(tmp_path, outputs=[Failing(types=["metrics"])])
+    (exp.path / "failing" / "may").touch()
+    again = mlv.Exp.open(exp.path, outputs=[Failing(types=["metrics"])])
+    with pytest.warns(mlv.OutputFailed, match="above ten"):
+        again.log({"loss": 1.0}, step=50)
+
+    assert again.flush(outputs=True)
+    assert len(lines(exp, "failing")) == 102
+    again.close()
+
+
+def test_where_there_are_no_locks(tmp_path, monkeypatch):
+    """Where nobody can tell whether an output is kept, it is not started a second time: two would write at once."""
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    monkeypatch.setattr("mlv.experiment.session.OUTPUTS_TIMEOUT_S", 2.0)
+    exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[Ending(how="hangs")])
+    exp.log({"loss": 1})
+    with pytest.warns(mlv.OutputFailed, match="its process goes on"):
+        exp.close()
+
+    [process] = [process for process in followers(exp) if process.pid != os.getpid()]
+    process.kill()
+
+
+def no_locks(fd: int, how: int) -> None:
+    raise OSError(errno.ENOLCK, "No locks available")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [{"streams": {"log": {"offset": offset, "before": "x"}}} for offset in (10**9, -5, "abc", None)]
+    + [{"resume": resume} for resume in ({}, "text", 3, [])]
+    + [{"exp": 3}, {"more": 1}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
+def test_damaged_position(tmp_path, name, damage):
+    """An output whose position file says what cannot be is built again."""
+    if name != "csv":
+        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
+    exp = made(tmp_path)
+    output = output_class(name)()
+    path = projections.replay(exp, output) / f".mlv-{name}.json"
+    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **damage}))
+    projections.replay(exp, output)
+
+    assert read(path).has_all_of({"log": (exp.path / "log.jsonl").stat().st_size})
+    assert is_up_to_date(exp.path, output)

@@ -254,3 +254,16 @@ def _works_in(process, folder: Path) -> bool:
         return any(str(folder) in file.path for file in process.open_files())
     except psutil.Error:
         return False
+
+
+def test_streams_called_like_files(tmp_path):
+    """Each stream has files of its own, whatever it is called."""
+    streams = ("val", "val.wide", "val.wide.long", "val.wide.wide")
+    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=["csv"]) as exp:
+        for stream in streams:
+            exp.logger(stream)({stream: 1.0})
+    folder = exp.path / "csv"
+
+    assert len(list(folder.glob("*.csv"))) == 2 * len(("log", *streams))
+    for stream in streams:
+        assert len([path for path in folder.glob("*.csv") if f"\n{stream},0," in path.read_text()]) == 1

@@ -16,6 +16,7 @@ import pytest
 
 import mlv
 from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
+from mlv.media.extras import is_installed
 from mlv.query.merging import merge
 from mlv.query.redacting import Redaction, redact
 from mlv.query.verify import verify
@@ -82,6 +83,30 @@ class TestGone:
         assert (exp / "files" / "conf.txt").read_text() == "user=me\npassword=<redacted>\n"
         assert (exp / "files" / "folder" / "a.txt").read_text() == "<redacted>"
         assert not (exp / "files" / "blob.bin").exists()
+
+    def test_from_outputs(self, tmp_path):
+        """Outputs that lie in the experiment go whole, as what they hold may be packed; the next run builds them again."""
+        outputs = ["csv", *(["parquet"] if is_installed("pyarrow") and is_installed("pandas") else [])]
+        with mlv.Exp(tmp_path / "runs", "kept", outputs=outputs, capture=()) as kept:
+            kept.log({"word": SECRET, "loss": 0.5}, step=1)
+            kept.attach(Path(__file__), "files.txt")
+        redacted(kept.path)
+
+        assert not any((kept.path / output).exists() for output in outputs)
+        assert verify(kept.path).verdict == "intact"
+        with mlv.Exp.open(kept.path, outputs=outputs) as again:
+            again.log({"loss": 0.25}, step=2)
+        assert holders(tmp_path / "runs") == []
+        assert (kept.path / "csv" / "log.csv").read_text().count("loss") == 1
+
+    def test_from_what_outputs_said(self, exp, tmp_path):
+        """What the process of an output left on stderr is searched as well."""
+        said = exp / ".mlv" / "outputs" / "mine.err"
+        said.parent.mkdir(parents=True)
+        said.write_text(f"ValueError: {SECRET}")
+        redacted(exp)
+
+        assert holders(tmp_path) == []
 
     def test_who_and_why(self, exp):
         """An event says who did it, why, and what: lines, files."""
