@@ -109,10 +109,15 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THRE
 def _blocks(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of pieces that end with whole lines, but for the last one."""
     with open(path, "rb") as file:
-        file.seek(offset)
-        while block := file.read(_BLOCK):
+        while True:
+            file.seek(offset + _BLOCK)
+            length = _BLOCK + len(file.readline())  # first, so that the block need not be copied to add the rest of its line
+            file.seek(offset)
+            block = file.read(length)
+            if not block:
+                return
             if not block.endswith(b"\n"):
-                block += file.readline()
+                block += file.readline()  # the file has grown meanwhile
             yield offset, block
             if not block.endswith(b"\n"):
                 return  # what was appended since belongs to this line
