@@ -180,7 +180,7 @@ def _stamp(path: str) -> _Stamp:
 
 def _listed(path: str) -> tuple[list[str], list[str]]:
     """Names of the folders and the files of a folder that matter."""
-    is_experiment = layout.is_experiment(Path(path))
+    is_experiment = os.path.isfile(f"{path}/{layout.META}")
     with os.scandir(path) as entries:
         found = list(entries)
     passed_over = layout.KEEPING if is_experiment else (layout.HOUSEKEEPING,)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -51,6 +52,8 @@ def run(root: Path, as_json: bool) -> None:
             screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
 
 
+_Cell = list[tuple[str, str]]
+"""Texts and their styles."""
 _PART = 20
 """So many experiments, of which all is told, are worth a process of their own."""
 
@@ -89,15 +92,22 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Table:
 
 def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
     """The same where nothing is wrapped: many rows are told as fast as they are read."""
-    padded = []
-    for heading, cell in _COLUMNS.items():
-        cells = ["".join(text for text, _ in cell(branch)) for branch in branches]
-        if any(cells):
-            lengths = [len(text) if text.isascii() else cell_len(text) for text in (heading, *cells)]
-            width = max(lengths)
-            padded.append([text + " " * (width - length) for text, length in zip((heading, *cells), lengths, strict=True)])
-    for row in zip(*padded, strict=True):
-        yield (" " * _GAP).join(row).rstrip(" ")
+    columns = ([heading, *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
+    padded = [_padded(texts) for texts in columns if any(texts[1:])]
+    return (row.rstrip(" ") for row in map((" " * _GAP).join, zip(*padded, strict=True)))
+
+
+def _plain(cell: _Cell) -> str:
+    return cell[0][0] if len(cell) == 1 else "".join([text for text, _ in cell])
+
+
+def _padded(texts: Sequence[str]) -> Iterator[str]:
+    """The texts, all as wide as the widest."""
+    if "".join(texts).isascii():
+        return map(str.ljust, texts, repeat(max(map(len, texts))))
+    lengths = [cell_len(text) for text in texts]
+    width = max(lengths)
+    return (text + " " * (width - length) for text, length in zip(texts, lengths, strict=True))
 
 
 def _least_width(columns: Mapping[str, list[Text]]) -> int:
@@ -120,10 +130,6 @@ def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
         widths[giving] -= 1
         too_much -= 1
     return widths
-
-
-_Cell = list[tuple[str, str]]
-"""Texts and their styles."""
 
 
 def _name(branch: Branch[Any]) -> _Cell:
