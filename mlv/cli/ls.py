@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
@@ -15,10 +17,10 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from mlv import words
+from mlv import __version__, words
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
-from mlv.cli.index import glances
+from mlv.cli.index import Index
 from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
 from mlv.cli.screen import Screen, print_json
 from mlv.errors import NotAnExperiment
@@ -38,18 +40,32 @@ def run(root: Path, as_json: bool) -> None:
             print_json(data)
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
-    now = datetime.now(timezone.utc)
-    screen = Screen()
-    branches = tree(glances(root, partial(glance_at, now=now)), root, screen.speaks_unicode)
-    if not branches:
-        _refuse_none(root)
+    now, screen = datetime.now(timezone.utc), Screen()
+    index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
+    text = None if screen.is_terminal else index.text(setting)
+    if text is None:
+        text = _tell(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
+        index.save(*((setting, text) if text else ()))
+    else:
+        sys.stdout.write(text)
+
+
+def _setting(root: Path, screen: Screen, now: datetime) -> str:
+    """All that the text depends on beside the experiments: how they are named, and how times are told."""
+    zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
+    return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
+
+
+def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
+    """Print the table; gives its text, where it says all and may be told again."""
+    text = "" if screen.is_terminal else "".join(f"{line}\n" for line in plain_lines(branches))
     if screen.is_terminal:
         screen.show(table(branches, screen.width))
-    else:
-        sys.stdout.write("".join(f"{line}\n" for line in plain_lines(branches)))
-    for branch in branches:
-        if branch.overview.error:
-            screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+    sys.stdout.write(text)
+    errors = [branch for branch in branches if branch.overview.error]
+    for branch in errors:
+        screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+    return "" if errors else text
 
 
 _Cell = list[tuple[str, str]]
