@@ -65,6 +65,52 @@ def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What lines of several logs hold that differ in nothing but their runs, numbers and times."""
+
+    name: str
+    keys: str
+    """As in `schema()`."""
+    seq: Any
+    step: Any
+    """None where they have none."""
+    values: Any
+    """A column for each of the keys."""
+
+
+def numbers_of(blocks: Sequence[bytes]) -> Numbers | None:
+    """What blocks of whole lines hold, each of one run; None if a line is not like the others, or needs a closer look."""
+    np, pa = package("numpy"), package("pyarrow")
+    patterns = [_pattern(block[: block.find(b"\n") + 1]) for block in blocks]
+    pattern = patterns[0]
+    if pattern is None or not all(other is not None and pattern.differs_in_run_only(other) for other in patterns):
+        return None
+    lines = _Lines(b"".join(blocks))
+    heads = np.repeat([other.gaps[0] for other in patterns if other is not None], [block.count(b"\n") for block in blocks])
+    found, begins, ends = lines.matching(pattern, np.arange(lines.count), heads)
+    if len(found) < lines.count or lines.may_have_odd_numbers:
+        return None
+    slots = [slot for slot in pattern.slots if slot[0] not in ("seq", "time")]
+    places = [slots.index(("data", key)) for key in range(len(pattern.row[_VALUES])) if ("data", key) in slots]
+    if not places or len(places) < len(pattern.row[_VALUES]):
+        return None
+    try:
+        numbers, seq, _ = _converted(lines, pattern, begins, ends)
+    except pa.ArrowInvalid:
+        return None
+    if not (_are_exact(numbers) or _is_exact(numbers).all()):
+        return None
+    step = numbers[:, slots.index(("step", None))] if ("step", None) in slots else None
+    if step is None and pattern.row[_STEP] is not None:
+        return None
+    return Numbers(pattern.row[_NAME], pattern.row[_KEYS], seq, step, numbers[:, places])
+
+
+_STEP, _NAME, _KEYS, _VALUES = 3, 5, 7, 8
+"""Where these stand in a row."""
+
+
+@dataclass(frozen=True)
 class _Pattern:
     """What lines have in common."""
 
@@ -74,6 +120,11 @@ class _Pattern:
     row: tuple[Any, ...]
     """The row of such a line."""
     at: dict[str, Any]
+
+    def differs_in_run_only(self, other: _Pattern) -> bool:
+        """Whether lines of both are alike, but for the run that wrote them."""
+        is_like = (self.gaps[1:], self.slots, self.row[1:]) == (other.gaps[1:], other.slots, other.row[1:])
+        return is_like and len(self.gaps[0]) == len(other.gaps[0])
 
 
 def _pattern(line: bytes) -> _Pattern | None:
@@ -152,13 +203,16 @@ class _Lines:
     def __getitem__(self, number: int) -> bytes:
         return self.block[self.starts[number] : self.ends[number]]
 
-    def matching(self, pattern: _Pattern, lines: Any) -> tuple[Any, Any, Any]:
-        """Those of some lines that have the pattern's text around their slots, in which numbers may stand; and the slots."""
+    def matching(self, pattern: _Pattern, lines: Any, heads: Any = None) -> tuple[Any, Any, Any]:
+        """Those of some lines that have the pattern's text around their slots, in which numbers may stand; and the slots.
+
+        `heads` are texts, one for each line of all, that stand before the first slots in place of the pattern's.
+        """
         lines = lines[self.stop_counts[lines] == _stops(pattern.gaps)]
         begins, ends = self.slots(pattern, lines)
         last = ends[-1] + len(pattern.gaps[-1])
         lines, begins, ends = _chosen((begins < ends).all(axis=0) & (last == self.ends[lines]), lines, begins, ends)
-        is_like = self._has_gaps(pattern, lines, ends)
+        is_like = self._has_gaps(pattern, lines, ends, heads)
         times = [name == "time" for name, _ in pattern.slots]
         is_like &= (ends - begins == len(_TIME))[times].all(axis=0)
         is_number = [not is_time for is_time in times]
@@ -185,14 +239,14 @@ class _Lines:
         is_there = pa.py_buffer(b"\x55" * (len(offsets) // 8 + 1))
         return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [is_there, pa.py_buffer(offsets), pa.py_buffer(self.block)])
 
-    def _has_gaps(self, pattern: _Pattern, lines: Any, ends: Any) -> Any:
+    def _has_gaps(self, pattern: _Pattern, lines: Any, ends: Any, heads: Any) -> Any:
         """Whether in each line the pattern's text stands around its slots; for all lines at once."""
         np = package("numpy")
         is_like = np.ones(len(lines), bool)
-        for places, text in zip([self.starts[lines], *ends], pattern.gaps, strict=True):
+        for number, (places, text) in enumerate(zip([self.starts[lines], *ends], pattern.gaps, strict=True)):
             # At every byte the text of this length that begins there. Zeros at its end would be cut off: JSON has none.
             texts = np.ndarray((len(self.block) - len(text) + 1,), f"S{len(text)}", self.block, 0, (1,))
-            is_like &= texts[places] == text
+            is_like &= texts[places] == (text if heads is None or number else heads[lines])
         return is_like
 
     def _are_begun_as_numbers(self, begins: Any, ends: Any) -> Any:
@@ -223,32 +277,51 @@ def _stops(texts: Sequence[bytes]) -> int:
 
 def _table(lines: _Lines, pattern: _Pattern, numbers: Any, begins: Any, ends: Any, closely: bool = False) -> tuple[Any, Any]:
     """The table of lines that match, and their numbers: without those whose values floats do not hold."""
-    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    pa, pc = package("pyarrow"), package("pyarrow.compute")
     if not len(numbers):
         return None, numbers
     closely = closely or lines.may_have_odd_numbers
     names = [name for name, _ in pattern.slots]
     floats = [place for place, name in enumerate(names) if name not in ("seq", "time")]
-    texts = lines.texts(begins[floats], ends[floats])
     if closely and floats:
+        texts = lines.texts(begins[floats], ends[floats])
         is_number = pc.match_substring_regex(texts, _NUMBER).fill_null(True).to_numpy(zero_copy_only=False)
         is_number = is_number.reshape(len(numbers), -1).all(axis=1)
         if not is_number.all():
             return _table(lines, pattern, *_chosen(is_number, numbers, begins, ends), closely)
     try:
-        found = _items(pc.cast(texts, pa.float64()), np.float64).reshape(len(numbers), -1)
-        seq, time = (
-            _items(pc.cast(lines.texts(begins[[place]], ends[[place]]), kind), np.int64)
-            for kind, place in ((pa.int64(), names.index("seq")), (pa.timestamp("us"), names.index("time")))
-        )
+        found, seq, time = _converted(lines, pattern, begins, ends)
     except pa.ArrowInvalid:
         is_last_try = closely or not floats
         return (None, numbers[:0]) if is_last_try else _table(lines, pattern, numbers, begins, ends, closely=True)
     if not _are_exact(found):
-        is_exact = ((np.abs(found) < EXACT) & ((found != 0) | ~np.signbit(found))).all(axis=1)
+        is_exact = _is_exact(found)
         if not is_exact.all():
             return _table(lines, pattern, *_chosen(is_exact, numbers, begins, ends), closely)
     return _of_columns(pattern, seq, time, found, [pattern.slots[place] for place in floats]), numbers
+
+
+def _converted(lines: _Lines, pattern: _Pattern, begins: Any, ends: Any) -> tuple[Any, Any, Any]:
+    """Of each line the numbers in its slots but `seq`, that, and the time.
+
+    Raises:
+        pyarrow.ArrowInvalid: A text is none.
+    """
+    pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
+    names = [name for name, _ in pattern.slots]
+    floats = [place for place, name in enumerate(names) if name not in ("seq", "time")]
+    found = _items(pc.cast(lines.texts(begins[floats], ends[floats]), pa.float64()), np.float64)
+    seq, time = (
+        _items(pc.cast(lines.texts(begins[[place]], ends[[place]]), kind), np.int64)
+        for kind, place in ((pa.int64(), names.index("seq")), (pa.timestamp("us"), names.index("time")))
+    )
+    return found.reshape(len(seq), -1), seq, time
+
+
+def _is_exact(found: Any) -> Any:
+    """Which lines have only numbers that floats hold as they stand there."""
+    np = package("numpy")
+    return ((np.abs(found) < EXACT) & ((found != 0) | ~np.signbit(found))).all(axis=1)
 
 
 def _are_exact(found: Any) -> bool:
