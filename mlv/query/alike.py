@@ -68,6 +68,8 @@ def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
 class Numbers:
     """What lines of several logs hold that differ in nothing but their runs, numbers and times."""
 
+    counts: Any
+    """How many lines each block has."""
     name: str
     keys: str
     """As in `schema()`."""
@@ -81,13 +83,18 @@ class Numbers:
 def numbers_of(blocks: Sequence[bytes]) -> Numbers | None:
     """What blocks of whole lines hold, each of one run; None if a line is not like the others, or needs a closer look."""
     np, pa = package("numpy"), package("pyarrow")
-    patterns = [_pattern(block[: block.find(b"\n") + 1]) for block in blocks]
-    pattern = patterns[0]
-    if pattern is None or not all(other is not None and pattern.differs_in_run_only(other) for other in patterns):
+    firsts = [block[: block.find(b"\n") + 1] for block in blocks]
+    heads = [_HEAD.match(line) for line in firsts]
+    pattern = _pattern(firsts[0])
+    if pattern is None or len({None if head is None else len(head[0]) for head in heads}) > 1 or heads[0] is None:
         return None
+    if not pattern.gaps[0].startswith(heads[0][0]):
+        return None
+    rest = pattern.gaps[0][len(heads[0][0]) :]
     lines = _Lines(b"".join(blocks))
-    heads = np.repeat([other.gaps[0] for other in patterns if other is not None], [block.count(b"\n") for block in blocks])
-    found, begins, ends = lines.matching(pattern, np.arange(lines.count), heads)
+    counts = np.diff(np.searchsorted(lines.ends, np.cumsum([len(block) for block in blocks]), "right"), prepend=0)
+    texts = np.repeat([head[0] + rest for head in heads if head is not None], counts)
+    found, begins, ends = lines.matching(pattern, np.arange(lines.count), texts)
     if len(found) < lines.count or lines.may_have_odd_numbers:
         return None
     slots = [slot for slot in pattern.slots if slot[0] not in ("seq", "time")]
@@ -103,9 +110,10 @@ def numbers_of(blocks: Sequence[bytes]) -> Numbers | None:
     step = numbers[:, slots.index(("step", None))] if ("step", None) in slots else None
     if step is None and pattern.row[_STEP] is not None:
         return None
-    return Numbers(pattern.row[_NAME], pattern.row[_KEYS], seq, step, numbers[:, places])
+    return Numbers(counts, pattern.row[_NAME], pattern.row[_KEYS], seq, step, numbers[:, places])
 
 
+_HEAD = re.compile(rb'\{"run":"[\w-]+"')
 _STEP, _NAME, _KEYS, _VALUES = 3, 5, 7, 8
 """Where these stand in a row."""
 
@@ -120,11 +128,6 @@ class _Pattern:
     row: tuple[Any, ...]
     """The row of such a line."""
     at: dict[str, Any]
-
-    def differs_in_run_only(self, other: _Pattern) -> bool:
-        """Whether lines of both are alike, but for the run that wrote them."""
-        is_like = (self.gaps[1:], self.slots, self.row[1:]) == (other.gaps[1:], other.slots, other.row[1:])
-        return is_like and len(self.gaps[0]) == len(other.gaps[0])
 
 
 def _pattern(line: bytes) -> _Pattern | None:
@@ -198,7 +201,8 @@ class _Lines:
         """Whether two signs, the second in either case, stand together at one of every other place."""
         np = package("numpy")
         pairs = self.signs[first : first + (len(self.signs) - first) // 2 * 2].view("<u2")
-        return bool((pairs | np.uint16(0x2000) == int.from_bytes(pair, "little")).any())
+        pieces = (pairs[begin : begin + _AT_A_TIME // 8] for begin in range(0, len(pairs), _AT_A_TIME // 8))
+        return any((piece | np.uint16(0x2000) == int.from_bytes(pair, "little")).any() for piece in pieces)
 
     def __getitem__(self, number: int) -> bytes:
         return self.block[self.starts[number] : self.ends[number]]

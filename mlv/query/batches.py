@@ -127,7 +127,7 @@ def _parsed_alike(np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, i
     found = numbers_of([block for _, block in blocks]) if x in (None, STEP) else None
     if found is None:
         return None
-    member = np.repeat(np.array([number for number, _ in blocks], np.int64), [block.count(b"\n") for _, block in blocks])
+    member = np.repeat(np.array([number for number, _ in blocks], np.int64), found.counts)
     if (found.seq[1:] <= found.seq[:-1])[member[1:] == member[:-1]].any():
         return None
     seen = full_names(found.name, found.keys)
