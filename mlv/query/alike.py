@@ -9,33 +9,20 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import chain
 from typing import Any
 
-import orjson
-
-from mlv.encoding import BadLine, event_from_line
 from mlv.query.packages import package
-from mlv.query.rows import EXACT, at_text, constant, lists, row, schema
+from mlv.query.rows import EXACT, at_text, constant, lists, schema
+from mlv.query.shapes import TIME, Pattern, Slot, pattern_of
 
 MARK = b'"type":"metrics"'
 _MOST_PATTERNS = 16
 """Of a block: so many kinds of lines are mixed at the most."""
-_AT_A_TIME = 1 << 20
+_AT_ATIME = 1 << 20
 """So many bytes are looked at with one call."""
 _of_thread = threading.local()
-_MARKER = 735149600000
-"""What is put in the place of numbers, and counted up: no number like it may stand in the line."""
-_TIME = b"2001-02-03T04:05:06.000007"
-_SLOT = re.compile(
-    rb'(?<="time":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(?=Z")'
-    rb"|(?<=:)-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?=[,}])"
-)
-_Slot = tuple[str, Any]
-"""The field and, in `at` and `data`, the key or the place of the value."""
 
 
 def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
@@ -50,7 +37,7 @@ def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
         left = left[first:]
         if not len(left):
             break
-        pattern = _pattern(lines[left[0]])
+        pattern = pattern_of(lines[left[0]])
         table, taken = (None, left[:0]) if pattern is None else _table(lines, pattern, *lines.matching(pattern, left))
         if table is not None:
             tables.append(table)
@@ -85,7 +72,7 @@ def numbers_of(blocks: Sequence[bytes]) -> Numbers | None:
     np, pa = package("numpy"), package("pyarrow")
     firsts = [block[: block.find(b"\n") + 1] for block in blocks]
     heads = [_HEAD.match(line) for line in firsts]
-    pattern = _pattern(firsts[0])
+    pattern = pattern_of(firsts[0])
     if pattern is None or len({None if head is None else len(head[0]) for head in heads}) > 1 or heads[0] is None:
         return None
     if not pattern.gaps[0].startswith(heads[0][0]):
@@ -118,54 +105,6 @@ _STEP, _NAME, _KEYS, _VALUES = 3, 5, 7, 8
 """Where these stand in a row."""
 
 
-@dataclass(frozen=True)
-class _Pattern:
-    """What lines have in common."""
-
-    gaps: tuple[bytes, ...]
-    """The text before each slot, and behind the last one."""
-    slots: list[_Slot]
-    row: tuple[Any, ...]
-    """The row of such a line."""
-    at: dict[str, Any]
-
-
-def _pattern(line: bytes) -> _Pattern | None:
-    """The pattern of a line of metrics; None if it has something that needs a closer look."""
-    are_times = tuple(b":" in text for text in _SLOT.findall(line))
-    return _pattern_around(are_times, tuple(_SLOT.split(line))) if line.endswith(b"}\n") else None
-
-
-@lru_cache(maxsize=256)
-def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> _Pattern | None:
-    texts = [_TIME if is_time else b"%d" % (_MARKER + number) for number, is_time in enumerate(are_times)]
-    line = b"".join(chain.from_iterable(zip(gaps, texts, strict=False))) + gaps[-1]
-    if b'"_mlv' in line or any(text in gap for text in texts for gap in gaps):
-        return None
-    try:
-        event, fields = event_from_line(line, ""), orjson.loads(line)
-    except (BadLine, ValueError):
-        return None
-    if event.type != "metrics" or not isinstance(event.data, dict) or not isinstance(event.at, dict):
-        return None
-    landed = {value: slot for slot, value in _places(fields)}
-    slots = [landed.get(text.decode() + "Z" if text is _TIME else int(text)) for text in texts]
-    known = [slot for slot in slots if slot is not None]
-    if len(known) < len(slots) or not {("seq", None), ("time", None)} <= set(known) or len(event.data) != len(fields["data"]):
-        return None
-    return _Pattern(gaps, known, row(event), event.at)
-
-
-def _places(fields: dict[str, Any]) -> Iterator[tuple[_Slot, Any]]:
-    """Where the numbers and the time of a line stand, as far as it is known what they mean there."""
-    for name in ("seq", "time", "step"):
-        if type(fields.get(name)) in (int, str):
-            yield (name, None), fields[name]
-    at = fields.get("at")
-    yield from ((("at", key), value) for key, value in (at if isinstance(at, dict) else {}).items() if type(value) is int)
-    yield from ((("data", place), value) for place, value in enumerate(fields["data"].values()) if type(value) is int)
-
-
 class _Lines:
     """The lines of a block that ends with one, and the places of their commas."""
 
@@ -187,9 +126,9 @@ class _Lines:
         np = package("numpy")
         stops = []
         if not hasattr(_of_thread, "memory"):  # new memory for each block would cost as much as the search
-            _of_thread.memory = np.empty((2, _AT_A_TIME), bool)
-        for begin in range(0, len(self.signs), _AT_A_TIME):
-            signs = self.signs[begin : begin + _AT_A_TIME]
+            _of_thread.memory = np.empty((2, _AT_ATIME), bool)
+        for begin in range(0, len(self.signs), _AT_ATIME):
+            signs = self.signs[begin : begin + _AT_ATIME]
             one, other = _of_thread.memory[:, : len(signs)]
             np.equal(signs, ord(","), out=one)
             np.equal(signs, ord("\n"), out=other)
@@ -201,13 +140,13 @@ class _Lines:
         """Whether two signs, the second in either case, stand together at one of every other place."""
         np = package("numpy")
         pairs = self.signs[first : first + (len(self.signs) - first) // 2 * 2].view("<u2")
-        pieces = (pairs[begin : begin + _AT_A_TIME // 8] for begin in range(0, len(pairs), _AT_A_TIME // 8))
+        pieces = (pairs[begin : begin + _AT_ATIME // 8] for begin in range(0, len(pairs), _AT_ATIME // 8))
         return any((piece | np.uint16(0x2000) == int.from_bytes(pair, "little")).any() for piece in pieces)
 
     def __getitem__(self, number: int) -> bytes:
         return self.block[self.starts[number] : self.ends[number]]
 
-    def matching(self, pattern: _Pattern, lines: Any, heads: Any = None) -> tuple[Any, Any, Any]:
+    def matching(self, pattern: Pattern, lines: Any, heads: Any = None) -> tuple[Any, Any, Any]:
         """Those of some lines that have the pattern's text around their slots, in which numbers may stand; and the slots.
 
         `heads` are texts, one for each line of all, that stand before the first slots in place of the pattern's.
@@ -218,11 +157,11 @@ class _Lines:
         lines, begins, ends = _chosen((begins < ends).all(axis=0) & (last == self.ends[lines]), lines, begins, ends)
         is_like = self._has_gaps(pattern, lines, ends, heads)
         times = [name == "time" for name, _ in pattern.slots]
-        is_like &= (ends - begins == len(_TIME))[times].all(axis=0)
+        is_like &= (ends - begins == len(TIME))[times].all(axis=0)
         is_number = [not is_time for is_time in times]
         return _chosen(is_like & self._are_begun_as_numbers(begins[is_number], ends[is_number]), lines, begins, ends)
 
-    def slots(self, pattern: _Pattern, lines: Any) -> tuple[Any, Any]:
+    def slots(self, pattern: Pattern, lines: Any) -> tuple[Any, Any]:
         """Where each slot begins and ends in each line, if it has the pattern: a comma follows on every slot, or the end."""
         np, gaps = package("numpy"), pattern.gaps
         gap_begins = np.empty((len(gaps), len(lines)), np.int32)
@@ -243,7 +182,7 @@ class _Lines:
         is_there = pa.py_buffer(b"\x55" * (len(offsets) // 8 + 1))
         return pa.Array.from_buffers(pa.string(), len(offsets) - 1, [is_there, pa.py_buffer(offsets), pa.py_buffer(self.block)])
 
-    def _has_gaps(self, pattern: _Pattern, lines: Any, ends: Any, heads: Any) -> Any:
+    def _has_gaps(self, pattern: Pattern, lines: Any, ends: Any, heads: Any) -> Any:
         """Whether in each line the pattern's text stands around its slots; for all lines at once."""
         np = package("numpy")
         is_like = np.ones(len(lines), bool)
@@ -279,7 +218,7 @@ def _stops(texts: Sequence[bytes]) -> int:
     return sum(text.count(b",") + text.count(b"\n") for text in texts)
 
 
-def _table(lines: _Lines, pattern: _Pattern, numbers: Any, begins: Any, ends: Any, closely: bool = False) -> tuple[Any, Any]:
+def _table(lines: _Lines, pattern: Pattern, numbers: Any, begins: Any, ends: Any, closely: bool = False) -> tuple[Any, Any]:
     """The table of lines that match, and their numbers: without those whose values floats do not hold."""
     pa, pc = package("pyarrow"), package("pyarrow.compute")
     if not len(numbers):
@@ -305,7 +244,7 @@ def _table(lines: _Lines, pattern: _Pattern, numbers: Any, begins: Any, ends: An
     return _of_columns(pattern, seq, time, found, [pattern.slots[place] for place in floats]), numbers
 
 
-def _converted(lines: _Lines, pattern: _Pattern, begins: Any, ends: Any) -> tuple[Any, Any, Any]:
+def _converted(lines: _Lines, pattern: Pattern, begins: Any, ends: Any) -> tuple[Any, Any, Any]:
     """Of each line the numbers in its slots but `seq`, that, and the time.
 
     Raises:
@@ -341,7 +280,7 @@ def _items(column: Any, kind: Any) -> Any:
     return package("numpy").frombuffer(column.buffers()[1], kind)[: len(column) : 2]
 
 
-def _of_columns(pattern: _Pattern, seq: Any, time: Any, found: Any, slots: list[_Slot]) -> Any:
+def _of_columns(pattern: Pattern, seq: Any, time: Any, found: Any, slots: list[Slot]) -> Any:
     """A table of `schema()`: what the slots hold, and for the rest what the line of the pattern holds."""
     pa, np = package("pyarrow"), package("numpy")
     kinds = {field.name: field.type for field in schema()}
