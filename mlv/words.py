@@ -28,6 +28,7 @@ VERDICT_STYLES = {
 LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "bold red"}
 
 _LONGEST = 400
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def duration(seconds: float | None) -> str:
@@ -50,7 +51,8 @@ def moment(time: datetime | None, now: datetime, precision: str = "minute") -> s
     local = time.astimezone()
     if local.year != now.astimezone().year:
         return local.strftime("%Y-%m-%d")
-    return local.strftime("%b %d %H:%M" if precision == "minute" else "%b %d")
+    day = f"{_MONTHS[local.month - 1]} {local.day:02d}"
+    return f"{day} {local.hour:02d}:{local.minute:02d}" if precision == "minute" else day
 
 
 def full_time(time: datetime | None) -> str:

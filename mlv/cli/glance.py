@@ -173,16 +173,14 @@ def _status(verdict: Record) -> str:
 def _shown(ends: _Ends) -> list[list[str]]:
     """The first metrics of those in the tail, the described ones before the others."""
     latest: dict[str, tuple[str, Any]] = {}
-    shapes: dict[tuple[str, ...], str] = {}
+    later: tuple[str, Any, str] = ("", {}.keys(), "")
     for record in ends.records[: -ends.near_end - 1 : -1]:
-        data, time = record.get("data"), record["time"]
-        if record["type"] != "metrics" or type(data) is not dict:
+        if record["type"] != "metrics" or type(data := record.get("data")) is not dict:
             continue
-        prefix = record.get("name") or ""
-        shape = (prefix, *data)
-        if shapes.get(shape, "") >= time:
-            continue  # all that it has is known from later lines
-        shapes[shape] = time
+        prefix, time = record.get("name") or "", record["time"]
+        if time <= later[2] and prefix == later[0] and data.keys() <= later[1]:
+            continue  # all that it has is known from the line after it
+        later = prefix, data.keys(), time
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
             if name not in latest or latest[name][0] < time:

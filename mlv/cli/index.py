@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from mlv.cli.forks import in_processes
 from mlv.cli.overview import Glance
 from mlv.store import layout
 
-_VERSION = 1
+_VERSION = 2
 _WORTH = 100
 """Fewer experiments are read sooner than a file is written."""
 _SETTLED_NS = 2_000_000_000
@@ -43,7 +44,9 @@ _WIDTH = 3
 
 def glances(root: Path, look: Look) -> Iterator[Glance]:
     """Every experiment at and below a folder, as `layout.walk` finds them; those that have changed are looked at."""
-    return _Index(root, look).glances()
+    index = Index(root, look)
+    yield from index.glances()
+    index.save()
 
 
 def path_of(root: Path) -> Path:
@@ -70,27 +73,31 @@ _News = dict[str, "_Folder | None"]
 """Folders that are not as they were before, by path below the root; None where one cannot be listed any more."""
 
 
-class _Index:
+class Index:
     """What was known of each folder, by its path below the root, and what is known now."""
 
     def __init__(self, root: Path, look: Look) -> None:
         self._root, self._look, self._path = str(root), look, path_of(root)
         self._begin = "" if self._root == "." else os.path.join(self._root, "")
         self._settled_ns = time.time_ns() - _SETTLED_NS
-        self._before = self._read()
+        self._before, self._text = self._read()
         self._after: dict[str, list[Any]] = {}
+        self._count = 0
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> tuple[dict[str, Any], list[str]]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             said = orjson.loads(self._path.read_bytes())
             if said["version"] == _VERSION and os.name == "posix":  # Windows calls the time of creation `ctime`
-                return dict(said["folders"])
-        return {}
+                return dict(said["folders"]), [str(text) for text in said["text"]]
+        return {}, []
+
+    def text(self, setting: str) -> str | None:
+        """The text that was saved, if nothing has changed since, and it was made in the same setting."""
+        return self._text[1] if self._text[:1] == [setting] and not self._news else None
 
     def glances(self) -> Iterator[Glance]:
-        """As `layout.walk`."""
-        news = self._news()
-        count = 0
+        """Every experiment, as `layout.walk` finds them."""
+        news, self._after, self._count = self._news, {}, 0
         waiting = [""]
         while waiting:
             place = waiting.pop()
@@ -98,7 +105,7 @@ class _Index:
             if found is None:
                 continue
             if found[3] is not None:
-                count += 1
+                self._count += 1
                 yield _from_row(self._path_of(place), found[3])
             if place not in news:
                 self._after[place] = self._before[place]
@@ -106,9 +113,16 @@ class _Index:
                 self._after[place] = [*found[:3], found[3] if found[3] and found[3][3] in _LASTING else None]
             if found[1]:
                 waiting += [f"{place}/{name}" if place else name for name in reversed(found[1])]
-        if count >= _WORTH and self._after != self._before:
-            self._save()
 
+    def save(self, *text: str) -> None:
+        """Put what is known in place of what was known before, with a setting and the text made of it, if there is one.
+
+        Call it when all glances were given.
+        """
+        if self._count >= _WORTH and ([*text] != self._text or self._after != self._before):
+            self._save({"version": _VERSION, "text": text, "folders": self._after})
+
+    @cached_property
     def _news(self) -> _News:
         """What has changed; where there are many folders, several processes look."""
         news: _News = {}
@@ -158,15 +172,14 @@ class _Index:
         """Whether the next change is sure to show."""
         return bool(max(found[0][_WIDTH - 1 :: _WIDTH]) < self._settled_ns)
 
-    def _save(self) -> None:
-        """Put what is known now in place of what was known before."""
+    def _save(self, content: dict[str, Any]) -> None:
         if os.name != "posix":
             return
         temporary = self._path.with_name(f"{layout.TEMPORARY}{secrets.token_hex(6)}")
         with suppress(OSError, TypeError):  # nowhere to write, or a name that is no text
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(orjson.dumps({"version": _VERSION, "folders": self._after}))
+                temporary.write_bytes(orjson.dumps(content))
                 os.replace(temporary, self._path)
             finally:
                 with suppress(OSError):
@@ -180,7 +193,7 @@ def _stamp(path: str) -> _Stamp:
 
 def _listed(path: str) -> tuple[list[str], list[str]]:
     """Names of the folders and the files of a folder that matter."""
-    is_experiment = layout.is_experiment(Path(path))
+    is_experiment = os.path.isfile(f"{path}/{layout.META}")
     with os.scandir(path) as entries:
         found = list(entries)
     passed_over = layout.KEEPING if is_experiment else (layout.HOUSEKEEPING,)

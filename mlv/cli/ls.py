@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,10 +17,10 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from mlv import words
+from mlv import __version__, words
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
-from mlv.cli.index import glances
+from mlv.cli.index import Index
 from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
 from mlv.cli.screen import Screen, print_json, say
 from mlv.errors import NotAnExperiment
@@ -37,22 +40,39 @@ def run(root: Path, as_json: bool) -> None:
             print_json(data)
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
-    now = datetime.now(timezone.utc)
-    screen = Screen()
-    branches = tree(glances(root, partial(glance_at, now=now)), root, screen.speaks_unicode)
-    if not branches:
-        _refuse_none(root)
+    now, screen = datetime.now(timezone.utc), Screen()
+    index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
+    text = None if screen.is_terminal else index.text(setting)
+    if text is None:
+        text = _tell(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
+        index.save(*((setting, text) if text else ()))
+    else:
+        sys.stdout.write(text)
+
+
+def _setting(root: Path, screen: Screen, now: datetime) -> str:
+    """All that the text depends on beside the experiments: how they are named, and how times are told."""
+    zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
+    return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
+
+
+def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
+    """Print the table; gives its text, where it says all and may be told again."""
+    text = "" if screen.is_terminal else "".join(f"{line}\n" for line in plain_lines(branches))
     if screen.is_terminal:
         screen.show(table(branches, screen.width))
-    else:
-        sys.stdout.write("".join(f"{line}\n" for line in plain_lines(branches)))
-    for branch in branches:
-        if branch.overview.error:
-            screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
-        if branch.overview.damage:
-            say(branch.overview.damage)
+    sys.stdout.write(text)
+    errors = [branch for branch in branches if branch.overview.error]
+    for branch in errors:
+        screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
+    damages = [branch.overview.damage for branch in branches if branch.overview.damage]
+    for damage in damages:
+        say(damage)
+    return "" if errors or damages else text
 
 
+_Cell = list[tuple[str, str]]
+"""Texts and their styles."""
 _PART = 20
 """So many experiments, of which all is told, are worth a process of their own."""
 
@@ -91,15 +111,22 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Table:
 
 def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
     """The same where nothing is wrapped: many rows are told as fast as they are read."""
-    padded = []
-    for heading, cell in _COLUMNS.items():
-        cells = ["".join(text for text, _ in cell(branch)) for branch in branches]
-        if any(cells):
-            lengths = [len(text) if text.isascii() else cell_len(text) for text in (heading, *cells)]
-            width = max(lengths)
-            padded.append([text + " " * (width - length) for text, length in zip((heading, *cells), lengths, strict=True)])
-    for row in zip(*padded, strict=True):
-        yield (" " * _GAP).join(row).rstrip(" ")
+    columns = ([heading, *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
+    padded = [_padded(texts) for texts in columns if any(texts[1:])]
+    return (row.rstrip(" ") for row in map((" " * _GAP).join, zip(*padded, strict=True)))
+
+
+def _plain(cell: _Cell) -> str:
+    return cell[0][0] if len(cell) == 1 else "".join([text for text, _ in cell])
+
+
+def _padded(texts: Sequence[str]) -> Iterator[str]:
+    """The texts, all as wide as the widest."""
+    if "".join(texts).isascii():
+        return map(str.ljust, texts, repeat(max(map(len, texts))))
+    lengths = [cell_len(text) for text in texts]
+    width = max(lengths)
+    return (text + " " * (width - length) for text, length in zip(texts, lengths, strict=True))
 
 
 def _least_width(columns: Mapping[str, list[Text]]) -> int:
@@ -122,10 +149,6 @@ def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
         widths[giving] -= 1
         too_much -= 1
     return widths
-
-
-_Cell = list[tuple[str, str]]
-"""Texts and their styles."""
 
 
 def _name(branch: Branch[Any]) -> _Cell:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import TAG
+from mlv.query.alike import numbers_of
+from mlv.query.columns import full_names
 from mlv.query.packages import package
 from mlv.query.positions import numbered
 from mlv.store import layout
@@ -94,6 +96,9 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
         NotTogether: There is something in the lines that needs a closer look.
     """
     np, pc = package("numpy"), package("pyarrow.compute")
+    part = _parsed_alike(np, blocks, x, is_wanted)
+    if part is not None:
+        return part, set()
     whole = b"".join(block for _, block in blocks)
     _refuse_halves(np, whole)
     table = _table(whole)
@@ -121,6 +126,23 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
                 column.append(part[keep])
     members, metrics, places, values = map(np.concatenate, columns)
     return Part(list(seen), members, metrics, places, values, has_numbers), several
+
+
+def _parsed_alike(np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> Part | None:
+    """The same, and faster, where all lines are alike, as those of a sweep are; None where one is not."""
+    found = numbers_of([block for _, block in blocks]) if x in (None, STEP) else None
+    if found is None:
+        return None
+    member = np.repeat(np.array([number for number, _ in blocks], np.int64), found.counts)
+    if (found.seq[1:] <= found.seq[:-1])[member[1:] == member[:-1]].any():
+        return None
+    seen = full_names(found.name, found.keys)
+    wanted = [metric for metric, name in enumerate(seen) if is_wanted(name)]
+    step = np.full(len(member), np.nan) if found.step is None else found.step
+    place = np.zeros(len(member)) if x is None else numbered(step, member)
+    members, places = np.tile(member, len(wanted)), np.tile(place, len(wanted))
+    metrics = np.repeat(np.array(wanted, np.int64), len(member))
+    return Part(seen, members, metrics, places, found.values[:, wanted].T.ravel(), bool(wanted))
 
 
 def _refuse_halves(np: Any, block: bytes) -> None:

@@ -25,7 +25,8 @@ from mlv.store.streams import Skipped
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 1 << 20
+_BLOCK = 3 << 19
+"""With less, Python takes longer than numpy does; with more, memory grows faster than speed."""
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = min(4, _CORES)
 PARSERS = min(2, _CORES)
@@ -109,10 +110,15 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THRE
 def _blocks(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of pieces that end with whole lines, but for the last one."""
     with open(path, "rb") as file:
-        file.seek(offset)
-        while block := file.read(_BLOCK):
+        while True:
+            file.seek(offset + _BLOCK)
+            length = _BLOCK + len(file.readline())  # first, so that the block need not be copied to add the rest of its line
+            file.seek(offset)
+            block = file.read(length)
+            if not block:
+                return
             if not block.endswith(b"\n"):
-                block += file.readline()
+                block += file.readline()  # the file has grown meanwhile
             yield offset, block
             if not block.endswith(b"\n"):
                 return  # what was appended since belongs to this line

@@ -184,6 +184,5 @@ def _at_texts(at: Any) -> Any:
 
 
 def _shaped(common: list[Any], keys: str, values: Any) -> Any:
-    kinds = {field.name: field.type for field in schema()}
-    words = [constant(kinds["keys"], keys, len(values)), lists(values), constant(kinds["texts"], None, len(values))]
+    words = [constant("keys", keys, len(values)), lists(values), constant("texts", None, len(values))]
     return package("pyarrow").Table.from_arrays([*common, *words], schema=schema())

@@ -103,14 +103,19 @@ def table_of(rows: list[tuple[Any, ...]]) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema())
 
 
-def constant(kind: Any, value: Any, count: int) -> Any:
-    """A column in which one value is repeated; such columns share their memory."""
-    pa = package("pyarrow")
+def constant(name: str, value: Any, count: int) -> Any:
+    """A column of `schema()` in which one value is repeated; such columns share their memory."""
+    pa, kind = package("pyarrow"), _kinds()[name]
     if value is None:
-        return _nulls(kind, _rounded(count)).slice(0, count)
+        return _nulls(name, _rounded(count)).slice(0, count)
     if pa.types.is_dictionary(kind):
         return pa.DictionaryArray.from_arrays(_zeros(_rounded(count)).slice(0, count), pa.array([value], kind.value_type))
     return pa.array([value] * count, kind)
+
+
+@lru_cache(maxsize=1)
+def _kinds() -> dict[str, Any]:
+    return {field.name: field.type for field in schema()}
 
 
 def lists(values: Any, is_missing: Sequence[bool] = ()) -> Any:
@@ -128,8 +133,8 @@ def _rounded(count: int) -> int:
 
 
 @lru_cache(maxsize=32)
-def _nulls(kind: Any, count: int) -> Any:
-    return package("pyarrow").nulls(count, kind)
+def _nulls(name: str, count: int) -> Any:
+    return package("pyarrow").nulls(count, _kinds()[name])
 
 
 @lru_cache(maxsize=32)

@@ -17,7 +17,7 @@ from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
 from mlv.query.families import texts
 from mlv.query.packages import package
-from mlv.query.parsing import in_threads
+from mlv.query.parsing import PARSERS, in_threads
 from mlv.query.patterns import NamePattern, name_matcher
 from mlv.query.positions import numbered
 from mlv.store.streams import Skipped
@@ -70,7 +70,7 @@ def joined(parts: Iterable[Values]) -> Values:
     return Values([], member, metric, x, value, [hole for part in found for hole in part.skipped])
 
 
-_BATCH = 32
+_BATCH = 16
 """So many experiments are parsed at once."""
 
 
@@ -92,7 +92,7 @@ class Reading:
         """Values of some experiments, given with their numbers: as parts, in which those of one experiment are together."""
         np, members = package("numpy"), iter(members)
         pieces = iter(lambda: list(islice(members, _BATCH)), [])
-        for parts in in_threads(self._parts, pieces):
+        for parts in in_threads(self._parts, pieces, PARSERS):
             for part in parts:
                 self._seen.update(part.seen)
                 self._has_numbers |= part.has_numbers

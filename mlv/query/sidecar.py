@@ -165,6 +165,7 @@ class PartWriter:
                     schema(),
                     compression="none",
                     use_dictionary=["run", "name", "at", "keys"],
+                    write_statistics=False,
                     write_page_checksum=True,
                 )
                 return

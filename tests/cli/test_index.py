@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
 import threading
+from contextlib import redirect_stdout
 from datetime import datetime, timezone
+from io import StringIO
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlv.cli import index
+from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import glances, path_of
@@ -57,6 +60,13 @@ def looks_of(root) -> list[str]:
     return sorted(looked)
 
 
+def printed(root) -> str:
+    with redirect_stdout(StringIO()) as out:
+        ls.run(root, as_json=False)
+    gc.enable()  # which the command does without
+    return out.getvalue()
+
+
 CHANGES = {
     "a new one": lambda root, n: experiment(root / f"new{n}", n),
     "a sub-experiment": lambda root, n: experiment(root / "a" / "squeeze" / f"sub{n}", n),
@@ -85,6 +95,37 @@ def test_an_index_tells_what_is_there(tmp_path_factory, changes):
         assert listed(root) == as_it_is(root)
 
     assert listed(root) == as_it_is(root)
+
+
+@settings(deadline=None, max_examples=40)
+@given(changes=st.lists(st.sampled_from(sorted(CHANGES)), max_size=6))
+def test_a_kept_text_tells_what_is_there(tmp_path_factory, changes):
+    """After any changes the command prints what it would print without its index."""
+    root = tmp_path_factory.mktemp("runs")
+    experiment(root / "a")
+    experiment(root / "b")
+
+    for number, change in enumerate([None, None, *changes, None]):
+        if change:
+            CHANGES[change](root, number)
+        first = printed(root)
+        again = printed(root)
+        path_of(root).unlink(missing_ok=True)
+        assert first == again == printed(root)
+
+
+def test_a_text_is_told_again_as_it_was_made(tmp_path, monkeypatch):
+    """While nothing changes, neither in the folder nor in how times are told, no row is made again."""
+    experiment(tmp_path / "a")
+    first = printed(tmp_path)
+    made = []
+    monkeypatch.setattr(ls, "plain_lines", lambda branches: made.append(len(branches)) or ["another text"])
+
+    assert printed(tmp_path) == first
+    assert made == []
+
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    assert printed(tmp_path) == "another text\n"
 
 
 def test_only_what_changed_is_read_again(tmp_path):

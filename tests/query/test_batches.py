@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlv.errors import MlvError
 from mlv.query import batches, series
+from mlv.query.alike import numbers_of
 from mlv.query.digest import Digest
 from mlv.state import State
 from tests.logs import TIME, line, write
@@ -143,3 +144,49 @@ def test_one_name_written_in_two_ways(tmp_path):
     write(tmp_path, lines[0], line("r1", 2, "metrics", name="a", data={"b": 2}), lines[1])
 
     assert read([tmp_path], "step") == {(0, "a/b"): [(0.0, "1.0"), (1.0, "2.0"), (2.0, "3.0")]}
+
+
+numbers = st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**54), 2**54))
+
+
+@settings(deadline=None)
+@given(
+    logs=st.lists(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=4), min_size=1, max_size=4),
+    steps=st.booleans(), x=st.sampled_from(["step", None]), late=st.booleans(), prefix=st.sampled_from(["", "train"]),
+)  # fmt: skip
+def test_lines_that_differ_in_runs_and_numbers_only(logs, steps, x, late, prefix):
+    """They are read as one, and give what the lines give when they are parsed each for itself."""
+    blocks = []
+    for number, pairs in enumerate(logs):
+        seqs = range(len(pairs), 0, -1) if late else range(1, len(pairs) + 1)
+        fields = {"name": prefix} if prefix else {}
+        made = [
+            line(
+                f"r{number}", seq, "metrics", seq / 10, **fields, **({"step": seq} if steps else {}), data={"loss": a, "acc": b}
+            )
+            for seq, (a, b) in zip(seqs, pairs, strict=True)
+        ]
+        blocks.append((3 * number, b"".join(made)))
+
+    def told() -> object:
+        try:
+            part, several = batches.parsed(blocks, x, lambda name: name != "train/acc")
+        except batches.NotTogether:
+            return None
+        series = zip(part.metric.tolist(), part.member.tolist(), part.x.tolist(), part.value.tolist(), strict=True)
+        return part.seen, sorted(series, key=lambda one: one[:2]), part.has_numbers, several
+
+    found = told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batches, "numbers_of", lambda blocks: None)
+        assert found == told() or told() is None
+
+
+def test_runs_of_other_forms_are_not_taken_for_alike():
+    """Where more than the run differs before the first number, the lines are not read as one."""
+    a = line("r1", 1, "metrics", 0.0, data={"loss": 0.5})
+
+    assert numbers_of([a, a.replace(b'"r1"', b'"r2"')]) is not None
+    assert numbers_of([a, a.replace(b'"r1"', b'"r22"')]) is None
+    assert numbers_of([a, a.replace(b'"r1"', b'"r\\u0031"')]) is None
+    assert numbers_of([a, a.replace(b'"type":"metrics"', b'"type":"METRICS"')]) is None
