@@ -8,8 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,10 +16,9 @@ import orjson
 
 from mlv.encoding import utc_text
 from mlv.errors import CannotResume
-from mlv.projections.appending import check_in_place, reopened, set_aside
-from mlv.projections.output import Output
+from mlv.projections.appending import check_in_place, reopened
 from mlv.projections.series import Point, Points, coordinates
-from mlv.protocols import Batch
+from mlv.projections.tables import TablesOutput
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")
 _FIRST = ("step", "time")
@@ -28,7 +26,7 @@ _LIKE_WIDE = re.compile(r"\.wide(\.long)*\Z")
 
 
 @dataclass(kw_only=True)
-class CSV(Output):
+class CSV(TablesOutput):
     """The output `csv`, in UTF-8: `<stream>.csv` (long) and `<stream>.wide.csv`, only of metrics.
 
     Long: `name, step, time, value, at, run, seq`, a row for each value in the order of the log; `at` is JSON. Wide: `step`,
@@ -40,68 +38,26 @@ class CSV(Output):
 
     name = "csv"
 
-    wide: bool = True
-    """Whether to write the wide files as well."""
+    def names_of(self, file: str) -> tuple[str, str]:
+        """Two files; the long one of a stream that is called `val.wide` keeps away from the wide one of `val`."""
+        return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
-    _place: Path = field(init=False, repr=False, compare=False)
-    _streams: dict[str, _Stream] = field(init=False, repr=False, compare=False)
-    _foreign: set[str] = field(init=False, repr=False, compare=False)
-
-    def open(self, place: Path, resume: Any) -> None:
-        """Go on with the files, or begin them."""
-        self._place, self._streams = place, {}
-        self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
-        try:
-            for file, state in (resume["streams"] if resume else {}).items():
-                self._streams[file] = _Stream(place, file, self.wide, state)
-        except CannotResume:
-            self.close()
-            raise
-
-    def write(self, batch: Batch) -> None:
-        """Add the metrics."""
-        file: str = getattr(batch, "file", batch.stream)
-        if file not in self._streams:
-            for name in self._foreign.intersection(_names(file)):
-                set_aside(self._place / name)
-                self._foreign.remove(name)
-            self._streams[file] = _Stream(self._place, file, self.wide, None)
-        stream = self._streams[file]
-        for point in stream.points.of(batch):
-            stream.add(point)
-
-    def commit(self) -> Any:
-        """Hand everything to the system."""
-        return {"foreign": sorted(self._foreign), "streams": {file: stream.commit() for file, stream in self._streams.items()}}
-
-    def close(self) -> None:
-        """Close the files."""
-        for stream in self._streams.values():
-            stream.close()
-
-    def discard(self, place: Path, resume: Any) -> None:
-        """Remove the files."""
-        for file in resume["streams"]:
-            for name in _names(file):
-                with suppress(FileNotFoundError):
-                    (place / name).unlink()
-
-
-def _names(file: str) -> tuple[str, str]:
-    """Long and wide file of a stream; one that is called `val.wide` keeps away from the wide file of `val`."""
-    return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
+        """Two files, open at their ends."""
+        long, wide = self.names_of(file)
+        return _Stream(self._place / long, self._place / wide if self.wide else None, state)
 
 
 class _Stream:
     """The files of one stream."""
 
-    def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
-        self._long_path, wide_path = (place / name for name in _names(file))
+    def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
+        self._long_path = long_path
         state = state or {}
         self.points = Points(state.get("counts"))
         self._long = reopened(self._long_path, state["long"]) if state else open(self._long_path, "wb")  # noqa: SIM115 - until `close`
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
-        self._wide = _Wide(wide_path, state.get("wide")) if wide else None
+        self._wide = _Wide(wide_path, state.get("wide")) if wide_path is not None else None
 
     def add(self, point: Point) -> None:
         """Add a value to both files."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
@@ -15,10 +13,8 @@ from typing import Any, ClassVar
 import orjson
 
 from mlv.errors import CannotResume
-from mlv.projections.appending import set_aside
-from mlv.projections.output import Output
 from mlv.projections.series import Point, Points, coordinates
-from mlv.protocols import Batch
+from mlv.projections.tables import TablesOutput
 
 _ROWS = 100_000
 """Rows of a part that is complete."""
@@ -27,7 +23,7 @@ _SHARE = 20
 
 
 @dataclass(kw_only=True)
-class Parquet(Output):
+class Parquet(TablesOutput):
     """The output `parquet`: `<stream>/part-000000.parquet` ... (long) and `<stream>.wide.parquet`, only of metrics.
 
     Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
@@ -43,73 +39,33 @@ class Parquet(Output):
     EXTRA: ClassVar[str] = "frame"
     name = "parquet"
 
-    wide: bool = True
-    """Whether to write the wide files as well."""
+    def names_of(self, file: str) -> tuple[str, str]:
+        """A folder of parts, and a file."""
+        return file, f"{file}.wide.parquet"
 
-    _place: Path = field(init=False, repr=False, compare=False)
-    _streams: dict[str, _Stream] = field(init=False, repr=False, compare=False)
-    _foreign: set[str] = field(init=False, repr=False, compare=False)
-
-    def open(self, place: Path, resume: Any) -> None:
-        """Go on with the parts, or begin them."""
-        self._place = place
-        self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
-        known = resume["streams"] if resume else {}
-        self._streams = {file: _Stream(place, file, self.wide, state) for file, state in known.items()}
-
-    def write(self, batch: Batch) -> None:
-        """Add the metrics."""
-        file: str = getattr(batch, "file", batch.stream)
-        if file not in self._streams:
-            for path in _paths(self._place, file):
-                if path.name in self._foreign:
-                    set_aside(path)
-                    self._foreign.remove(path.name)
-            self._streams[file] = _Stream(self._place, file, self.wide, None)
-        stream = self._streams[file]
-        for point in stream.points.of(batch):
-            stream.add(point)
-
-    def commit(self) -> Any:
-        """Publish the last part of each stream anew, as far as it goes."""
-        return {"foreign": sorted(self._foreign), "streams": {file: stream.commit() for file, stream in self._streams.items()}}
-
-    def close(self) -> None:
-        """Write the wide files that are not up to date."""
-        for stream in self._streams.values():
-            stream.close()
-
-    def discard(self, place: Path, resume: Any) -> None:
-        """Remove the files."""
-        for file in resume["streams"]:
-            parts, wide = _paths(place, file)
-            shutil.rmtree(parts, ignore_errors=True)
-            with suppress(FileNotFoundError):
-                wide.unlink()
-
-
-def _paths(place: Path, file: str) -> tuple[Path, Path]:
-    return place / file, place / f"{file}.wide.parquet"
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
+        """The parts of a stream, with the last one in memory."""
+        long, wide = self.names_of(file)
+        return _Stream(self._place / long, self._place / wide if self.wide else None, state)
 
 
 class _Stream:
     """The files of one stream: complete parts, and a last one that is replaced as it grows."""
 
-    def __init__(self, place: Path, file: str, wide: bool, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, folder: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
         """Begin, or go on after the parts and the rows of the last one that were committed.
 
         Raises:
             CannotResume: They are not all there.
         """
-        self._folder, self._wide_path = _paths(place, file)
+        self._folder, self._wide_path = folder, wide_path
         self._folder.mkdir(exist_ok=True)
-        self._wide = wide
         self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
         self._part: int = state["part"] if state else 0
         self.points = Points(state["counts"] if state else None)
         self._take_back(state["rows"] if state else 0)
         self._is_dirty = False
-        self._is_wide_old = wide
+        self._is_wide_old = wide_path is not None
         self._wide_again = 0.0
 
     def add(self, point: Point) -> None:
@@ -135,8 +91,8 @@ class _Stream:
         self._check_parts()
         if self._is_dirty:
             self._publish()
-            self._is_dirty, self._is_wide_old = False, self._wide
-            if self._wide and monotonic() > self._wide_again:
+            self._is_dirty, self._is_wide_old = False, self._wide_path is not None
+            if self._is_wide_old and monotonic() > self._wide_again:
                 self._widen()
         return {"part": self._part, "rows": len(self._columns["seq"]), "counts": self.points.counts}
 
@@ -178,7 +134,7 @@ class _Stream:
         began = monotonic()
         pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
         parts = [parquet.read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
-        if parts:
+        if parts and self._wide_path is not None:
             _replace(pa.Table.from_pandas(_wide(pa.concat_tables(parts)), preserve_index=False), self._wide_path)
         self._is_wide_old = False
         self._wide_again = monotonic() + _SHARE * (monotonic() - began)
