@@ -6,14 +6,16 @@ import json
 from datetime import datetime, timezone
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import mlv
 from mlv.cli import glance
 from mlv.cli.glance import TAIL_BYTES, finished, glance_at
 from mlv.cli.overview import glance_of, look_at
 from tests.logs import line, write
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
 META = {"format": 1, "name": "exp", "kind": None, "created": "2026-01-01T00:00:00Z", "params": {"lr": 0.1}}

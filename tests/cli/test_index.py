@@ -12,8 +12,6 @@ from datetime import datetime, timezone
 from io import StringIO
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
@@ -21,6 +19,10 @@ from mlv.cli.glance import glance_at
 from mlv.cli.index import glances, path_of
 from mlv.store import layout
 from tests.logs import line, write
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
 

@@ -7,13 +7,15 @@ import os
 import pickle
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from compat.mle import logger
 from mlv.compat.mle_logging import load_log, load_model
 from mlv.compat.mle_logging.model_log import slot_for
 from mlv.compat.mle_logging.storage import write_whole
+
+pytest.importorskip("hypothesis")
+from hypothesis import given
+from hypothesis import strategies as st
 
 pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")

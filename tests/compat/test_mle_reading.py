@@ -8,8 +8,6 @@ import pickle
 import shutil
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import mlv
 from compat.mle import RECORDED, fill, logger
@@ -18,6 +16,10 @@ from mlv.compat.mle_logging.aggregate import over_seeds
 from mlv.compat.mle_logging.dotmap import DotMap
 from mlv.compat.mle_logging.merge import merge_hdf5_files
 from mlv.compat.mle_logging.plotting import moving_mean
+
+pytest.importorskip("hypothesis")
+from hypothesis import given
+from hypothesis import strategies as st
 
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")

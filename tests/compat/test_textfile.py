@@ -6,11 +6,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import mlv
 from mlv.compat.textfile import TextFile
+
+pytest.importorskip("hypothesis")
+from hypothesis import given
+from hypothesis import strategies as st
 
 RECORDS = st.lists(st.integers(0, 3).map(lambda n: b"x" * n + b"\n"), max_size=8)
 

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mlv.projections import blocks
 from mlv.projections.batch import Lines
 from mlv.projections.points import Points, points_and_events, whole_step
 from mlv.projections.selecting import selection
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 numpy = pytest.importorskip("numpy")
 

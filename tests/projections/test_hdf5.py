@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from logs import line, write
-from strategies import metrics, texts
 
 import mlv
 from mlv import Exp, ForeignStep, hdf
@@ -23,6 +20,11 @@ from mlv.projections import HDF5, h5files, replay
 from mlv.projections.batch import Lines
 from mlv.projections.selecting import selection
 from projections.lines import followed, metric_line, pairs
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import metrics, texts
 
 h5py: Any = pytest.importorskip("h5py")
 

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from logs import line, write
 
 from mlv import Exp, hdf
@@ -18,6 +16,10 @@ from mlv.projections.replaying import Replay
 from mlv.store import layout
 from projections.lines import followed
 from projections.places import Lines
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NEEDS = {CSV: (), Parquet: ("pyarrow", "pandas"), HDF5: ("h5py",), TensorBoard: ("tensorboardX", "tensorboard")}
 Point = tuple[float, float]

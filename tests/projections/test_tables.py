@@ -13,13 +13,15 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import mlv
 from mlv import projections
 from mlv.projections.parquet import Parquet
 from projections.places import SETTINGS, content, made
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 FORMS = ["csv", "parquet"]
 

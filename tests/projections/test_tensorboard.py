@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from logs import line, write
-from strategies import metrics, texts
 
 from mlv import Exp, ForeignStep
 from mlv.errors import CannotResume
@@ -21,6 +18,11 @@ from mlv.projections import TensorBoard, replay
 from mlv.projections.batch import Lines
 from mlv.projections.selecting import selection
 from projections.lines import followed, metric_line, pairs
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import metrics, texts
 
 pytest.importorskip("tensorboardX")
 accumulators: Any = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")

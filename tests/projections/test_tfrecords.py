@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from logs import line
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.projections.batch import Lines
 from mlv.projections.points import Points, microseconds, points_and_events
 from mlv.projections.selecting import selection
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("tensorboardX")
 
