@@ -186,7 +186,8 @@ def aggregated(points: Points, sizes: Any, stats: str | Iterable[str] = STATS, c
         InvalidArgument: A stat is unknown, or ci is not between 0 and 1.
     """
     np = package("numpy")
-    shares: dict[Any, float | None] = {stat: _share(stat) for stat in texts(stats) or [stats]}
+    named = texts(stats)
+    shares: dict[Any, float | None] = {stat: _share(stat) for stat in (named if named is not None else [stats])}
     if ci is not None and not (isinstance(ci, (int, float)) and 0 < ci < 1):
         raise InvalidArgument(f"ci={ci!r}: give a number between 0 and 1, such as 0.95", ci=ci)
     table = _grid(np, points) or _Sorted(np, points)

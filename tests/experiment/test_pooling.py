@@ -243,3 +243,14 @@ def test_plot(make, tmp_path):
     assert len(axes.collections) == 2
     assert len({line.get_color() for line in by_seed.lines}) == 3
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("step", "loss")
+
+
+def test_no_statistics(make, tmp_path):
+    """Without statistics there is how many values each place has, and nothing else about them."""
+    make("a", {"seed": 1}, [1.0, 2.0])
+    make("b", {"seed": 2}, [1.0, 2.0])
+
+    found = mlv.find(tmp_path).aggregate(stats=(), ci=None)
+
+    assert found["count"].tolist() == [2, 2]
+    assert not {"mean", "std", "ci_low"} & set(found.columns)
