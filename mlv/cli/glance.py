@@ -52,12 +52,15 @@ def finished(folder: Path, files: Sequence[str] | None = None) -> Glance | None:
         run = _only_run(ends)
         if meta is None or run is None:
             return None
+        shown = _shown(ends)
+        if not shown and not ends.is_all:
+            return None  # its metrics stand before the files and checkpoints that end it
         identity, kind = hashlib.sha256(text).hexdigest(), meta.get("kind")
         if run.exp not in (None, identity):
             return None
         return Glance(
             str(folder), identity, str(meta.get("name") or folder.absolute().name), None if kind is None else str(kind),
-            run.status, run.started, run.duration_s, None, _shown(ends),
+            run.status, run.started, run.duration_s, None, shown,
         )  # fmt: skip
     return None
 

@@ -151,3 +151,13 @@ def test_what_ended_with_nan(tmp_path):
         exp.log({"loss": float("nan")})
 
     assert finished(exp.path).first == [["loss", "nan"]]
+
+
+def test_metrics_before_what_ends_a_log(tmp_path):
+    """A finished run whose log ends with other things than metrics shows its metrics all the same."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        exp.log({"loss": 0.5}, step=1)
+        for number in range(200):
+            exp.log("saved", {"number": number})
+
+    assert glance_at(exp.path, None, datetime.now(timezone.utc)).first == [["loss", "0.5"]]
