@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -305,9 +304,9 @@ def _pickled(given: Any) -> bytes:
         InvalidArgument: It has no such form, or its class stands in the script itself.
     """
     of_script = getattr(type(getattr(given, "projection", given)), "__module__", "") == "__main__"
-    pickler = import_module("cloudpickle") if of_script and _is_importable("cloudpickle") else pickle
+    pickler = import_module("cloudpickle") if of_script and _is_importable("cloudpickle") else import_module("pickle")
     try:
-        if of_script and pickler is pickle:
+        if of_script and pickler.__name__ == "pickle":
             raise TypeError("its class is defined in the script: put it into a module beside it, or pip install cloudpickle")
         found: bytes = pickler.dumps(given)
         return found
