@@ -9,9 +9,10 @@ from typing import Any
 from rich.table import Table
 
 from mlv import words
-from mlv.cli.screen import Screen, print_json, say, styled
+from mlv.cli.screen import Screen, passed_over, print_json, say, styled
 from mlv.experiment.identity import read_meta
 from mlv.query.digest import STATS, read_digest
+from mlv.store.streams import Skipped
 
 
 def run(folder: Path, as_json: bool) -> None:
@@ -21,7 +22,10 @@ def run(folder: Path, as_json: bool) -> None:
         NotAnExperiment: There is no readable meta.json.
     """
     meta = read_meta(folder)
-    digest = read_digest(folder, meta.id, meta.content)
+    skipped: list[Skipped] = []
+    digest = read_digest(folder, meta.id, meta.content, skipped=skipped)
+    if skipped:
+        say(passed_over(folder, skipped))
     if as_json:
         print_json({name: asdict(summary) for name, summary in digest.metrics.items()})
         return

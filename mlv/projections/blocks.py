@@ -7,13 +7,10 @@ from typing import Any
 
 from mlv.encoding import TAG
 from mlv.media.extras import is_installed
+from mlv.query.plain import NotPlain, count_objects, table_of_lines
 
 _LEAST_BYTES = 1 << 16
 _ODD = (b'"' + TAG.encode(), b'"nonfinite"')
-
-
-class NotPlain(ValueError):
-    """Lines that have to be read one by one."""
 
 
 def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
@@ -25,7 +22,7 @@ def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, A
     """
     if len(lines) < _LEAST_BYTES or any(odd in lines for odd in _ODD) or not is_installed("pyarrow"):
         raise NotPlain
-    table, count = _table(lines), _count_of_objects(lines)
+    table, count = _table(lines), count_objects(lines)
     if table.num_rows != count or any(table[name].null_count for name in ("run", "seq", "time", "type", "data")):
         raise NotPlain
     if table["type"].unique().to_pylist() != ["metrics"]:
@@ -35,33 +32,11 @@ def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, A
 
 def _table(lines: bytes) -> Any:
     import pyarrow as pa
-    from pyarrow import json as pj
 
-    known = pa.schema([
-        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")), ("type", pa.string()),
-        ("name", pa.string()), ("step", pa.int64()),
-    ])  # fmt: skip
-    try:
-        if not lines.isascii():
-            lines.decode()
-        table = pj.read_json(
-            pa.BufferReader(lines),
-            read_options=pj.ReadOptions(block_size=len(lines) + 1, use_threads=False),
-            parse_options=pj.ParseOptions(explicit_schema=known),
-        )
-    except (pa.ArrowException, UnicodeDecodeError):
-        raise NotPlain from None
+    table = table_of_lines(lines, time=pa.timestamp("us", "UTC"), step=pa.int64())
     if "data" not in table.column_names or not pa.types.is_struct(table["data"].type):
         raise NotPlain
     return table.combine_chunks()
-
-
-def _count_of_objects(lines: bytes) -> int:
-    """The number of lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one."""
-    count = lines.count(b"\n")
-    if not lines.startswith(b"{") or not lines.endswith(b"}\n") or lines.count(b"}\n{") != count - 1:
-        raise NotPlain
-    return count
 
 
 def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:

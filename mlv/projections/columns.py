@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from mlv.projections.blocks import NotPlain, numbers_in
+from mlv.projections.blocks import numbers_in
 from mlv.projections.points import Points, whole_step
+from mlv.query.plain import NotPlain
 
 _NUMBERS = {int, float, bool}
 

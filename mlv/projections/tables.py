@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class Tables(Protocol):
 
 
 @dataclass(kw_only=True)
-class TablesOutput(Output):
+class TablesOutput(Output, ABC):
     """An output that keeps a long table for each stream, and a wide one beside it."""
 
     wide: bool = True
@@ -43,17 +44,17 @@ class TablesOutput(Output):
     _streams: dict[str, Tables] = field(init=False, repr=False, compare=False)
     _foreign: set[str] = field(init=False, repr=False, compare=False)
 
+    @abstractmethod
     def names_of(self, file: str) -> tuple[str, str]:
         """Names of the long and of the wide table of a stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> Tables:
         """The tables of a stream, behind what its last `commit` knew of.
 
         Raises:
             CannotResume: They are not all there.
         """
-        raise NotImplementedError
 
     def open(self, place: Path, resume: Any) -> None:
         """Go on with the files, or begin them.

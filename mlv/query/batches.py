@@ -13,6 +13,7 @@ from mlv.encoding import TAG
 from mlv.query.alike import numbers_of
 from mlv.query.columns import full_names
 from mlv.query.packages import package
+from mlv.query.plain import FIELDS, NotPlain, count_objects, table_of_lines
 from mlv.query.positions import numbered
 from mlv.store import layout
 from mlv.store.reading import looks_whole, type_filter
@@ -46,24 +47,20 @@ class Part:
     """Damaged lines that were passed over."""
 
 
-class NotTogether(ValueError):
-    """Lines that have to be read one by one."""
-
-
 def block_of(folder: Path, *, sifted: bool) -> bytes:
     """The lines of an experiment from the first of type `metrics` to the last; sifted, those of this type only.
 
     Raises:
-        NotTogether: There are too many of them, or they are not plain.
+        NotPlain: There are too many of them, or they are not plain.
     """
     found = []
     for stream in layout.streams_in(folder):
         if layout.logical_stream(stream) == layout.REWOUND:
-            raise NotTogether  # what survives is told line by line
+            raise NotPlain  # what survives is told line by line
         try:
             with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
                 if os.fstat(file.fileno()).st_size > LONGEST:
-                    raise NotTogether
+                    raise NotPlain
                 found.append(_metric_lines(file.read(), sifted))
         except FileNotFoundError:
             continue  # removed, or merged into another, since the streams were listed
@@ -75,7 +72,7 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
     last = content.rfind(_MARK)
     end = content.find(b"\n", last) + 1 if last >= 0 else begin
     if last >= 0 and end == 0:
-        raise NotTogether  # the last line is being written
+        raise NotPlain  # the last line is being written
     inner = content[begin:end]
     others = [content[:begin], content[end:]]
     if sifted:
@@ -83,9 +80,9 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
         inner = b"".join(line for line in lines if _MARK in line)
         others += [line for line in lines if _MARK not in line]
     if not all(looks_whole(line) for other in others for line in BytesIO(other)):
-        raise NotTogether  # damage is told, line by line
+        raise NotPlain  # damage is told, line by line
     if any(map(_is_metrics, others)) or (sifted and any(odd in inner for odd in _ODD)):
-        raise NotTogether
+        raise NotPlain
     return inner
 
 
@@ -93,20 +90,20 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
     """The values of some experiments, given by their numbers, and the numbers of those left out, which several runs wrote.
 
     Raises:
-        NotTogether: There is something in the lines that needs a closer look.
+        NotPlain: There is something in the lines that needs a closer look.
     """
     np, pc = package("numpy"), package("pyarrow.compute")
     part = _parsed_alike(np, blocks, x, is_wanted)
     if part is not None:
         return part, set()
     whole = b"".join(block for _, block in blocks)
-    _refuse_halves(np, whole)
+    count_objects(whole)  # halves of damaged lines cannot make up a whole one
     table = _table(whole)
     if any(child.null_count for child in _one(table["data"]).flatten()) and b"null" in whole:
-        raise NotTogether  # a key that is absent, and one that is null, look the same by now
+        raise NotPlain  # a key that is absent, and one that is null, look the same by now
     counts = [block.count(b"\n") for _, block in blocks]
     if table.num_rows != sum(counts) or table["type"].null_count or not pc.all(pc.equal(table["type"], "metrics")).as_py():
-        raise NotTogether
+        raise NotPlain
     member = np.repeat(np.array([number for number, _ in blocks], np.int64), counts)
     order, several = _in_order(np, table, member)
     place = _places(np, table, x)
@@ -115,7 +112,7 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
     has_numbers = False
     for name, rows, values in _series(np, table, order):
         if name in seen:
-            raise NotTogether  # of `a` and `b/c` in one line, and `a/b` and `c` in another: in which order do they come?
+            raise NotPlain  # of `a` and `b/c` in one line, and `a/b` and `c` in another: in which order do they come?
         metric = seen.setdefault(name, len(seen))
         if is_wanted(name):
             has_numbers = True
@@ -145,37 +142,14 @@ def _parsed_alike(np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, i
     return Part(seen, members, metrics, places, found.values[:, wanted].T.ravel(), bool(wanted))
 
 
-def _refuse_halves(np: Any, block: bytes) -> None:
-    """Each line begins and ends as an object: halves of damaged ones cannot make up a whole one."""
-    signs = np.frombuffer(block, np.uint8)
-    ends = np.flatnonzero(signs == ord("\n"))
-    if not len(ends) or ends[-1] != len(signs) - 1 or not block.startswith(b"{"):
-        raise NotTogether
-    if (signs[ends - 1] != ord("}")).any() or (signs[ends[:-1] + 1] != ord("{")).any():
-        raise NotTogether
-
-
 def _table(block: bytes) -> Any:
-    pa, pj = package("pyarrow"), package("pyarrow.json")
-    known = pa.schema([
-        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.string()), ("type", pa.string()), ("name", pa.string()),
-        ("step", pa.float64()),
-    ])  # fmt: skip
-    try:
-        if not block.isascii():
-            block.decode()
-        table = pj.read_json(
-            pa.BufferReader(block),
-            read_options=pj.ReadOptions(block_size=len(block) + 1, use_threads=False),
-            parse_options=pj.ParseOptions(explicit_schema=known),
-        )
-    except (pa.ArrowException, UnicodeDecodeError):
-        raise NotTogether from None
+    pa = package("pyarrow")
+    table = table_of_lines(block, time=pa.string(), step=pa.float64())
     data = table["data"].type if "data" in table.column_names else None
     if data is None or not pa.types.is_struct(data) or data.num_fields > _MOST_KEYS or table["data"].null_count:
-        raise NotTogether
-    if set(table.column_names) - {*known.names, "at", "data"} or any(field.name.startswith(TAG) for field in data):
-        raise NotTogether
+        raise NotPlain
+    if set(table.column_names) - FIELDS or any(field.name.startswith(TAG) for field in data):
+        raise NotPlain
     return table.combine_chunks()
 
 
@@ -184,7 +158,7 @@ def _in_order(np: Any, table: Any, member: Any) -> tuple[Any, set[int]]:
     run, seq = _one(table["run"]).dictionary_encode(), np.asarray(_one(table["seq"]))
     codes = np.asarray(run.indices)
     if run.null_count or table["seq"].null_count:
-        raise NotTogether
+        raise NotPlain
     is_same = member[1:] == member[:-1]
     several = np.unique(member[1:][is_same & (codes[1:] != codes[:-1])])
     rows = np.arange(len(member))
@@ -214,7 +188,7 @@ def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
         values = _floats(child)
         is_there = np.asarray(child.is_valid())[order]
         if not np.isfinite(values[order][is_there]).all():
-            raise NotTogether  # written by others: mlv has another form for them
+            raise NotPlain  # written by others: mlv has another form for them
         for code, prefix in enumerate(prefixes.dictionary.to_pylist()):
             rows = order[is_there & (codes == code)] if len(prefixes.dictionary) > 1 or child.null_count else order
             if len(rows):
@@ -227,7 +201,7 @@ def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
 def _floats(column: Any) -> Any:
     pa = package("pyarrow")
     if not (pa.types.is_int64(column.type) or pa.types.is_float64(column.type)):
-        raise NotTogether
+        raise NotPlain
     return package("pyarrow.compute").cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 

@@ -20,7 +20,7 @@ from mlv.query.summary import Summary
 from mlv.state import Rewind, State
 from mlv.store import layout
 from mlv.store.reading import read_state
-from mlv.store.streams import lines_with
+from mlv.store.streams import Skipped, lines_with
 
 STATS = ("last", "min", "max", "mean", "best", "count", "nans")
 """What a metric is folded to."""
@@ -100,14 +100,16 @@ class Depth(IntEnum):
     METRICS = 2
 
 
-def read_digest(folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = Depth.METRICS) -> Digest:
-    """Read an experiment once; what is not asked for takes no time."""
+def read_digest(
+    folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = Depth.METRICS, skipped: list[Skipped] | None = None
+) -> Digest:
+    """Read an experiment once; what is not asked for takes no time. Damaged lines that are met are added to `skipped`."""
     if depth is Depth.SETTINGS and not _adds_params(folder):
         return Digest(folder, id, meta, State(), {})
     if depth < Depth.METRICS:
-        return Digest(folder, id, meta, read_state(folder), {})
+        return Digest(folder, id, meta, read_state(folder, skipped=skipped), {})
     folding = _Folding(rewinds_of(folder))
-    state = read_state(folder, also=folding.take)
+    state = read_state(folder, also=folding.take, skipped=skipped)
     modes = {name: described.get("mode") for name, described in state.descriptions.items()}
     return Digest(folder, id, meta, state, folding.summaries(modes))
 
@@ -175,21 +177,21 @@ class _Folding:
         self._rewinds = rewinds
         self._writers: dict[tuple[str, str], dict[str, _Series]] = {}
 
-    def take(self, stream: str, line: bytes) -> None:
-        """Fold a line, if it holds metrics; one that cannot be read is passed over."""
+    def take(self, stream: str, line: bytes) -> bool:
+        """Fold a line, if it holds metrics; False where it cannot be read, and is passed over."""
         if b'"metrics"' not in line:
-            return
+            return True
         try:
             event = orjson.loads(line)
             prefix, time, seq = event.get("name"), event["time"], event["seq"]
             if event["type"] != "metrics" or type(event["data"]) is not dict or type(time) is not str or type(seq) is not int:
-                return
+                return True
             series = self._writers.setdefault((stream, event["run"]), {})
         except (ValueError, KeyError, TypeError):
-            return
+            return False
         data, step = event["data"], event.get("step")
         if self._rewinds and is_superseded(self._rewinds, event["run"], seq, step):
-            return
+            return True
         if "nonfinite" in event or b'"_mlv' in line:
             nonfinite = event.get("nonfinite")
             data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
@@ -199,6 +201,7 @@ class _Folding:
             if found is None:
                 found = series[name] = _Series(event["run"])
             found.take(value, step, time, seq)
+        return True
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
         """Each metric, by full name, in the order in which they were first seen."""

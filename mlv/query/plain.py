@@ -25,29 +25,42 @@ def parsed_at_once(block: bytes) -> list[Any]:
     Raises:
         NotPlain: There is something in them that needs a closer look.
     """
-    pa, pj = package("pyarrow"), package("pyarrow.json")
-    count = _count_objects(block)
+    pa = package("pyarrow")
+    count = count_objects(block)
     _refuse_unlike(block)
+    table = table_of_lines(block, time=pa.timestamp("us", "UTC"), step=pa.float64())
+    if table.num_rows != count or set(table.column_names) - FIELDS:
+        raise NotPlain
+    return _by_keys(table.combine_chunks(), block)
+
+
+FIELDS = frozenset({"run", "seq", "time", "type", "name", "step", "at", "data"})
+"""Of a plain line of metrics."""
+
+
+def table_of_lines(block: bytes, *, time: Any, step: Any) -> Any:
+    """Lines as a table of pyarrow, with times and steps of these types; what else they hold has the type that it seems to have.
+
+    Raises:
+        NotPlain: They are no lines of JSON, or what is in them has several types.
+    """
+    pa, pj = package("pyarrow"), package("pyarrow.json")
     known = pa.schema([
-        ("run", pa.string()), ("seq", pa.int64()), ("time", pa.timestamp("us", "UTC")), ("type", pa.string()),
-        ("name", pa.string()), ("step", pa.float64()),
+        ("run", pa.string()), ("seq", pa.int64()), ("time", time), ("type", pa.string()), ("name", pa.string()), ("step", step),
     ])  # fmt: skip
     try:
         if not block.isascii():
             block.decode()
-        table = pj.read_json(
+        return pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(block_size=len(block) + 1, use_threads=False),
             parse_options=pj.ParseOptions(explicit_schema=known),
         )
     except (pa.ArrowException, UnicodeDecodeError):
         raise NotPlain from None
-    if table.num_rows != count or set(table.column_names) - {*known.names, "at", "data"}:
-        raise NotPlain
-    return _by_keys(table.combine_chunks(), block)
 
 
-def _count_objects(block: bytes) -> int:
+def count_objects(block: bytes) -> int:
     """The number of lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one.
 
     Raises:

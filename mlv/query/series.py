@@ -19,6 +19,7 @@ from mlv.query.families import texts
 from mlv.query.packages import package
 from mlv.query.parsing import PARSERS, in_threads
 from mlv.query.patterns import NamePattern, name_matcher
+from mlv.query.plain import NotPlain
 from mlv.query.positions import numbered
 from mlv.store.streams import Skipped
 
@@ -120,11 +121,11 @@ class Reading:
             for member, digest in batch:
                 try:
                     block = batches.block_of(digest.path, sifted=sifted)
-                except batches.NotTogether:
+                except NotPlain:
                     alone.add(member)
                 else:
                     blocks += [(member, block)] if block else []
-            with suppress(batches.NotTogether):
+            with suppress(NotPlain):
                 part, several = batches.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
                 others = [self._part(member, digest) for member, digest in batch if member in alone | several]
                 return [*others, *([part] if part is not None else [])]

@@ -143,7 +143,7 @@ def _size(path: Path) -> int:
 def read_state_by_lines(
     folder: Path, names: Sequence[str], also: Callable[[str, bytes], object], skipped: list[Skipped] | None = None
 ) -> State:
-    """As `read_state`, line by line."""
+    """As `read_state`, line by line. Where `also` answers False, the line is looked at for damage."""
     lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
     wanted = type_filter(STRUCTURAL)
     last: dict[tuple[str, bytes], tuple[str, bytes]] = {}
@@ -151,8 +151,8 @@ def read_state_by_lines(
     for stream in names:
         for start, line in Lines(folder, [stream]).raw(stream):
             last[stream, line[8 : line.find(b'"', 8)]] = (stream, line)
-            also(stream, line)
-            if wanted(line) and (event := lines.event(stream, start, line)) is not None:
+            is_odd = also(stream, line) is False or (skipped is not None and not looks_whole(line))
+            if (is_odd or wanted(line)) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(in_order(events))
     return _heard(state, _times(lines, last.values()))

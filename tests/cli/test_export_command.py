@@ -121,6 +121,22 @@ def test_summary(command, several):
     assert json.loads(command("summary", "runs/s1", "--json").stdout)["loss"]["min"] == 2.0
 
 
+@pytest.mark.parametrize("broken", [b"{XXX", b'{"run":3'], ids=["not whole", "no JSON"])
+def test_summary_of_a_damaged_log(command, several, tmp_path, broken):
+    """A damaged line of metrics is passed over, and told with its byte range."""
+    path = tmp_path / "runs" / "s1" / "log.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    number = next(number for number, line in enumerate(lines) if b'"metrics"' in line)
+    lines[number] = broken + lines[number][len(broken) :]
+    path.write_bytes(b"".join(lines))
+    start = sum(map(len, lines[:number]))
+
+    shown = command("summary", "runs/s1")
+
+    assert shown.returncode == 0
+    assert f"passed over runs/s1/log.jsonl, bytes {start} to {start + len(lines[number])}" in shown.stderr
+
+
 @pytest.mark.parametrize(("name", "begin"), [("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.html", b"<!doctype html>")])
 def test_plot_into_a_file(command, several, tmp_path, name, begin):
     """A plot is drawn into the kind of file that its name tells."""

@@ -13,6 +13,7 @@ from mlv.errors import MlvError
 from mlv.query import batches, series
 from mlv.query.alike import numbers_of
 from mlv.query.digest import Digest
+from mlv.query.plain import NotPlain
 from mlv.state import State
 from tests.logs import TIME, line, write
 
@@ -171,7 +172,7 @@ def test_lines_that_differ_in_runs_and_numbers_only(logs, steps, x, late, prefix
     def told() -> object:
         try:
             part, several = batches.parsed(blocks, x, lambda name: name != "train/acc")
-        except batches.NotTogether:
+        except NotPlain:
             return None
         series = zip(part.metric.tolist(), part.member.tolist(), part.x.tolist(), part.value.tolist(), strict=True)
         return part.seen, sorted(series, key=lambda one: one[:2]), part.has_numbers, several
