@@ -391,15 +391,15 @@ def export(
     """
     from mlv.cli import choose
 
-    folders = choose.experiments(exps, root)
+    labels = choose.labels(exps, root)
     if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
         from mlv.cli import export
 
-        export.run(root, folders, to, out)
+        export.run(root, list(labels), to, out)
     else:
         from mlv.cli import outputs
 
-        outputs.run(root, folders, to, out, follow=follow)
+        outputs.run(labels, to, out, follow=follow)
 
 
 @app.command("doctor")

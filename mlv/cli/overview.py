@@ -50,7 +50,7 @@ class Overview:
     @property
     def name(self) -> str:
         """Name it was made with; that of the folder, where it cannot be read."""
-        return str(self.meta.get("name") or self.path.absolute().name)
+        return str(self.meta.get("name") or layout.absolute(self.path).name)
 
     @property
     def started(self) -> datetime | None:

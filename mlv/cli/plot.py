@@ -17,6 +17,7 @@ from mlv.experiment.many import Experiments, of_folders
 from mlv.query import drawing
 from mlv.query.lines import Line
 from mlv.query.packages import package
+from mlv.store import layout
 
 _FORMATS = ("png", "svg", "pdf", "html")
 _HEIGHT, _WIDEST = 20, 160
@@ -42,7 +43,7 @@ def run(
         InvalidArgument: A metric, param or coordinate is unknown, or the file's ending is.
         MissingExtra: A package for plots is not installed.
     """
-    found = of_folders(root.absolute(), folders).watched(progress)
+    found = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
     if out is None:
         package("plotext", "plot")  # first, as its extra brings all that is needed
         for metric in metrics:

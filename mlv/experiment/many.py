@@ -393,7 +393,7 @@ class Experiments:
     def _is_meant(self, folder: Path, given: Any) -> bool:
         if not isinstance(given, (str, os.PathLike)):
             return False
-        if os.path.abspath(given) == os.path.abspath(folder):
+        if os.path.realpath(given) == os.path.realpath(folder):
             return True
         meta = self._reader.meta(folder)
         text = os.fspath(given)
