@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -128,9 +129,11 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
 
 
 def _drawn(x: Any, y: Any, view: View) -> tuple[list[float], list[float]]:
-    """The points that can be drawn: numbers, on a logarithmic axis those above zero."""
+    """The points that can be drawn: numbers, on a logarithmic axis the logarithms of those above zero."""
+    np = package("numpy")
     is_drawn = (y == y) & ~_has_no_logarithm(x, y, view)
-    return x[is_drawn].tolist(), y[is_drawn].tolist()
+    x, y = x[is_drawn], y[is_drawn]
+    return (np.log10(x) if "x" in view.log else x).tolist(), (np.log10(y) if "y" in view.log else y).tolist()
 
 
 def _has_no_logarithm(x: Any, y: Any, view: View) -> Any:
@@ -144,19 +147,31 @@ def _left_out(lines: Sequence[Line], view: View) -> str:
 
 
 def _set_view(figure: Any, lines: Sequence[Line], x: str, view: View) -> None:
-    for axis, limits in (("x", view.xlim), ("y", view.ylim)):
+    for axis, limits, columns in (("x", view.xlim, ("x",)), ("y", view.ylim, ("middle", "low", "high"))):
         ruler = figure.ruler(axis)
-        if axis in view.log:
-            ruler.scale("log")
+        is_logarithmic = axis in view.log
         if limits is not None:
-            ruler.lim(*limits)
+            ruler.lim(*(_logarithm(end) if is_logarithmic and end is not None else end for end in limits))
+        if is_logarithmic:
+            values = [value for line in lines for column in columns for value in getattr(line, column).tolist() if value > 0]
+            ends = (*(end for end in limits or () if end is not None and end > 0), *values)
+            first, last = (math.log10(end(ends)) if ends else 0.0 for end in (min, max))
+            ticks = _even(first, last)
+            ruler.ticks(ticks, [f"{10**tick:.3g}" for tick in ticks])
     if x == axes_.TIME and any(len(line.x) for line in lines):
         first = min(line.x.min() for line in lines if len(line.x))
         last = max(line.x.max() for line in lines if len(line.x))
-        moments = [first + (last - first) * number / (_TICKS - 1) for number in range(_TICKS)]
-        texts = [f"{datetime.fromtimestamp(moment):%b %d %H:%M:%S}" for moment in moments]
-        figure.ruler("x").ticks(moments, texts)
+        moments = _even(first, last)
+        figure.ruler("x").ticks(moments, [f"{datetime.fromtimestamp(moment):%b %d %H:%M:%S}" for moment in moments])
+
+
+def _logarithm(end: float) -> float | None:
+    return math.log10(end) if end > 0 else None
+
+
+def _even(first: float, last: float) -> list[float]:
+    return [first + (last - first) * number / (_TICKS - 1) for number in range(_TICKS)] if last > first else [first]
 
 
 _TICKS = 4
-"""So many moments have room below the narrowest plot."""
+"""So many labels have room below the narrowest plot."""
