@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.experiment.identity import read_meta
 from mlv.store import layout
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
@@ -38,9 +39,11 @@ def experiment(word: str, root: Path) -> Path:
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise InvalidArgument(
-            f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path, or more of the ID", word=word
-        )
+        more = ", or more of the ID" if len(set(map(layout.exp_id, meant))) > 1 else ": they are copies"
+        raise InvalidArgument(f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path{more}", word=word)
+    renamed = [folder for folder in folders if _made_as(folder) == word]
+    if renamed:
+        raise NotAnExperiment(f"{word!r} was renamed since it was made: give {_listed(renamed)}", word=word)
     if path.is_dir() and next(layout.walk(path), None) is not None:
         raise NotAnExperiment(f"{word!r} is no experiment, but holds some: `mlv ls {word}` lists them", path=word)
     raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
@@ -115,6 +118,13 @@ def _below(folder: Path) -> str:
     """Says which experiments are below a folder."""
     found = [Path(os.path.relpath(one)) for one in layout.walk(folder)]
     return f", or one of those below, {_listed(found)}" if found else ""
+
+
+def _made_as(folder: Path) -> str | None:
+    try:
+        return layout.made_as(folder, read_meta(folder).content)
+    except NotAnExperiment:
+        return None
 
 
 def _is_named(folder: Path, word: str) -> bool:

@@ -158,8 +158,8 @@ class Experiments:
     def frame(self, *, stats: Iterable[str] = ()) -> Any:
         """A pandas DataFrame with a row per experiment.
 
-        Columns: `id name kind status path created started duration_s tags parent`, a `params.NAME` for each param (nested
-        ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+        Columns: `id name made_as kind status path created started duration_s tags parent`, a `params.NAME` for each param
+        (nested ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
 
         Args:
             stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
@@ -451,7 +451,7 @@ class Experiments:
         meta = self._reader.meta(folder)
         text = os.fspath(given)
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
-        return is_id or (meta is not None and meta.content.get("name") == text)
+        return is_id or layout.absolute(folder).name == text
 
     def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""

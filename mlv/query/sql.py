@@ -245,6 +245,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
     return of_columns({
         "id": [digest.id for digest in digests],
         "name": [digest.name for digest in digests],
+        "made_as": _texts(digest.made_as for digest in digests),
         "kind": _texts(digest.kind for digest in digests),
         "status": [digest.status(now) for digest in digests],
         "path": [str(digest.path) for digest in digests],

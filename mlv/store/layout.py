@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -103,6 +104,12 @@ def exp_id(folder: Path) -> str:
         return hashlib.sha256((folder / META).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def made_as(folder: Path, meta: Mapping[str, Any]) -> str | None:
+    """The name that an experiment was made with, where its folder was renamed since; None where it was not."""
+    name = meta.get("name")
+    return name if isinstance(name, str) and name != absolute(folder).name else None
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
