@@ -331,19 +331,54 @@ _Over = Annotated[
 ]
 
 
+_Reruns = Annotated[
+    str, typer.Option("--reruns", metavar="RULE", help="Of experiments with an equal seed too: latest, all, or error.")
+]
+_Limits = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(metavar="FROM:TO", help="Ends of the axis; either may be left open.", show_default="all values"),
+]
+
+
 @app.command("plot")
 def plot(
     exps: _Exps,
     metric: Annotated[
         list[str],
-        typer.Option("--metric", "-m", metavar="NAME", help="Full name; may be given several times.", show_default=False),
+        typer.Option(
+            "--metric",
+            "-m",
+            metavar="NAME",
+            help="Full name, or a pattern over names; may be given several times.",
+            show_default=False,
+        ),
     ],
-    x: Annotated[str, typer.Option("--x", metavar="NAME", help="The step, or a coordinate.")] = "step",
+    x: Annotated[
+        str,
+        typer.Option(
+            "--x", metavar="NAME", help="step, a coordinate, time, elapsed, active (elapsed without pauses), or metrics.NAME."
+        ),
+    ] = "step",
     by: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--by", metavar="PARAM", help="The param that the colours tell.", show_default="all that differ"),
     ] = None,
     over: _Over = None,
+    grid: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--grid", metavar="GRID", help="exact, interpolate, or a number of bins.", show_default="exact, or interpolate"
+        ),
+    ] = None,
+    smooth: Annotated[float, typer.Option("--smooth", metavar="WEIGHT", help="Moving average, from 0 to below 1.")] = 0.0,
+    center: Annotated[str, typer.Option("--center", metavar="STAT", help="median or mean.")] = "median",
+    band: Annotated[
+        str, typer.Option("--band", metavar="STATS", help="p10-p90, p25-p75, min-max, std, ci or none.")
+    ] = "p10-p90",
+    log: Annotated[str, typer.Option("--log", metavar="AXES", help="Logarithmic axes: x, y or xy.")] = "",
+    xlim: _Limits = None,
+    ylim: _Limits = None,
+    reruns: _Reruns = "latest",
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", metavar="FILE", help="Draw into a .png, .svg, .pdf or .html.", show_default="the terminal"),
@@ -352,11 +387,19 @@ def plot(
 ) -> None:
     """Plot metrics of experiments: a line per family, with a band over its seeds.
 
-    The line is the median, the band reaches from the 10th to the 90th percentile.
+    The line is the median, the band reaches from the 10th to the 90th percentile. Where seeds have values at different x,
+    they are interpolated, and the x axis says so.
     """
     from mlv.cli import choose, plot
+    from mlv.query.drawing import View
+    from mlv.query.lines import Style
 
-    plot.run(root, choose.experiments(exps, root), metric, x=x, by=by, over=over or ["seed"], out=out)
+    folders = choose.experiments(exps, root)
+    style = Style(center, band, int(grid) if grid is not None and grid.isdecimal() else grid, smooth)
+    view = View(log, plot.limits(xlim, "--xlim"), plot.limits(ylim, "--ylim"))
+    plot.run(
+        root, folders, metric, x=x, by=by, over=over or ["seed"], out=out, style=style, view=view, reruns=reruns
+    )  # fmt: skip
 
 
 @app.command("summary")
@@ -391,15 +434,15 @@ def export(
     """
     from mlv.cli import choose
 
-    folders = choose.experiments(exps, root)
+    labels = choose.labels(exps, root)
     if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
         from mlv.cli import export
 
-        export.run(root, folders, to, out)
+        export.run(root, list(labels), to, out)
     else:
         from mlv.cli import outputs
 
-        outputs.run(root, folders, to, out, follow=follow)
+        outputs.run(labels, to, out, follow=follow)
 
 
 @app.command("doctor")

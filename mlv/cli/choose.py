@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.experiment.identity import read_meta
 from mlv.store import layout
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
@@ -25,7 +26,7 @@ def experiment(word: str, root: Path) -> Path:
         NotAnExperiment: None is meant, or a folder in one; names that are close are told.
         InvalidArgument: Several are meant; they are listed.
     """
-    path = Path(word).absolute()
+    path = layout.absolute(word)
     if path.exists() and (found := _at(path)) is not None:
         shown = Path(os.path.relpath(found)) if not os.path.isabs(word) else found
         if path.is_dir() and found != path:
@@ -38,9 +39,11 @@ def experiment(word: str, root: Path) -> Path:
     if len(meant) == 1:
         return meant[0]
     if meant:
-        raise InvalidArgument(
-            f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path, or more of the ID", word=word
-        )
+        more = ", or more of the ID" if len(set(map(layout.exp_id, meant))) > 1 else ": they are copies"
+        raise InvalidArgument(f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path{more}", word=word)
+    renamed = [folder for folder in folders if _made_as(folder) == word]
+    if renamed:
+        raise NotAnExperiment(f"{word!r} was renamed since it was made: give {_listed(renamed)}", word=word)
     if path.is_dir() and next(layout.walk(path), None) is not None:
         raise NotAnExperiment(f"{word!r} is no experiment, but holds some: `mlv ls {word}` lists them", path=word)
     raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
@@ -52,18 +55,44 @@ def experiments(words: Iterable[str], root: Path) -> list[Path]:
     Raises:
         NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
     """
-    found: list[Path] = []
+    return list(labels(words, root))
+
+
+def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
+    """Map the folders of the experiments that words mean to relative paths that tell them apart.
+
+    An experiment below a named folder is called by its path there, an experiment that is named itself by the name of its
+    folder. Where two would be called alike, all are called by their paths below the innermost folder around all of them.
+    An experiment that several words mean counts once.
+
+    Raises:
+        NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
+    """
+    result: dict[Path, Path] = {}
+    real: set[str] = set()
     for word in words:
-        path = Path(word)
-        if path.is_dir() and _at(path.absolute()) != path.absolute():
-            below = list(layout.walk(path))
-            if not below and _at(path.absolute()) is None:
-                text = f"no experiments at or below {word!r}: give the folder that was the savedir"
-                raise NotAnExperiment(text, path=word)
-            found += below or [experiment(word, root)]
-        else:
-            found.append(experiment(word, root))
-    return found
+        for folder, label in _labelled(word, root):
+            if os.path.realpath(folder) not in real:
+                real.add(os.path.realpath(folder))
+                result[folder] = label
+    if len(set(result.values())) < len(result):
+        top = os.path.commonpath([os.path.realpath(folder.parent) for folder in result])
+        return {folder: Path(os.path.relpath(os.path.realpath(folder), top)) for folder in result}
+    return result
+
+
+def _labelled(word: str, root: Path) -> list[tuple[Path, Path]]:
+    """The experiments that one word means, each with its path below the folder that is named."""
+    folder = Path(word)
+    if folder.is_dir() and _at(layout.absolute(folder)) != layout.absolute(folder):
+        below = list(layout.walk(folder))
+        if below:
+            return [(one, Path(os.path.relpath(one, folder))) for one in below]
+        if _at(layout.absolute(folder)) is None:
+            text = f"no experiments at or below {word!r}: give the folder that was the savedir"
+            raise NotAnExperiment(text, path=word)
+    one = experiment(word, root)
+    return [(one, Path(os.path.basename(os.path.realpath(one))))]
 
 
 def checked_root(root: Path) -> Path:
@@ -91,9 +120,16 @@ def _below(folder: Path) -> str:
     return f", or one of those below, {_listed(found)}" if found else ""
 
 
+def _made_as(folder: Path) -> str | None:
+    try:
+        return layout.made_as(folder, read_meta(folder).content)
+    except NotAnExperiment:
+        return None
+
+
 def _is_named(folder: Path, word: str) -> bool:
     wanted = Path(word).parts
-    return bool(wanted) and folder.absolute().parts[-len(wanted) :] == wanted
+    return bool(wanted) and layout.absolute(folder).parts[-len(wanted) :] == wanted
 
 
 def _has_id(folder: Path, word: str) -> bool:

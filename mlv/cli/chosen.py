@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
@@ -21,6 +22,7 @@ from mlv.experiment.many import find
 from mlv.query.digest import STATS, Depth
 from mlv.query.table import columns as columns_of
 from mlv.query.table import rows as rows_of
+from mlv.store import layout
 
 Row = Mapping[str, Any]
 
@@ -133,13 +135,13 @@ def cell(value: Any) -> str:
 
 
 def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:
-    top = root.absolute()
-    overviews = [look_at(root / folder.absolute().relative_to(top), now) for folder in folders]
+    top = layout.absolute(root)
+    overviews = [look_at(root / os.path.relpath(folder, top), now) for folder in folders]
     if as_json:
         for overview in overviews:
             print_json(to_data(overview))
         return
     screen = Screen()
-    labels = ["/".join(overview.path.relative_to(root).parts) or overview.name for overview in overviews]
+    labels = ["/".join(Path(os.path.relpath(overview.path, root)).parts) or overview.name for overview in overviews]
     branches = [Branch(overview, 0, "", label) for overview, label in zip(overviews, labels, strict=True)]
     screen.show(usual_table(branches, screen.width))

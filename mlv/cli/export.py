@@ -9,6 +9,7 @@ from mlv import words
 from mlv.cli.screen import progress, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
+from mlv.store import layout
 
 
 def run(root: Path, folders: Sequence[Path], to: str, out: Path | None) -> None:
@@ -21,6 +22,6 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None) -> None:
     """
     if out is None:
         raise InvalidArgument(f"--to {to}: give a folder that is new, or empty, as --out", to=to)
-    found = of_folders(root.absolute(), folders).watched(progress)
+    found = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
     names = found.export(to, out)
     say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

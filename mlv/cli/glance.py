@@ -59,7 +59,7 @@ def finished(folder: Path, files: Sequence[str] | None = None) -> Glance | None:
         if run.exp not in (None, identity):
             return None
         return Glance(
-            str(folder), identity, str(meta.get("name") or folder.absolute().name), None if kind is None else str(kind),
+            str(folder), identity, layout.absolute(folder).name, None if kind is None else str(kind),
             run.status, run.started, run.duration_s, None, shown,
         )  # fmt: skip
     return None

@@ -24,7 +24,7 @@ from mlv.cli.forks import in_processes
 from mlv.cli.overview import Glance
 from mlv.store import layout
 
-_VERSION = 2
+_VERSION = 3
 _WORTH = 100
 """Fewer experiments are read sooner than a file is written."""
 _SETTLED_NS = 2_000_000_000
@@ -62,7 +62,7 @@ class _Folder(NamedTuple):
     stamp: _Stamp
     """Of the folder and its files."""
     folders: list[str]
-    """Names of the folders in it that may hold experiments."""
+    """Names of the folders in it that may hold experiments; that of a link ends in a slash."""
     files: list[str]
     """Of an experiment: meta.json and its streams."""
     row: list[Any] | None
@@ -92,15 +92,28 @@ class Index:
         return {}, []
 
     def text(self, setting: str) -> str | None:
-        """The text that was saved, if nothing has changed since, and it was made in the same setting."""
-        return self._text[1] if self._text[:1] == [setting] and not self._news else None
+        """The text that was saved, if nothing has changed since, and it was made in the same setting.
+
+        What lies behind links is looked at only when the glances are given: where there are some, nothing is known before.
+        """
+        if self._text[:1] != [setting] or self._news:
+            return None
+        has_links = any(name.endswith("/") for folder in self._before.values() for name in folder[1])
+        return None if has_links else self._text[1]
 
     def glances(self) -> Iterator[Glance]:
         """Every experiment, as `layout.walk` finds them."""
         news, self._after, self._count = self._news, {}, 0
-        waiting = [""]
+        links = layout.Links(self._root)
+        waiting = [("", False)]
         while waiting:
-            place = waiting.pop()
+            place, is_behind_link = waiting.pop()
+            is_link, place = place.endswith("/"), place.rstrip("/")
+            if not links.lead_on(self._path_of(place), is_link):
+                continue
+            if is_behind_link or is_link:
+                # One after the other, in the order of `layout.walk`: of two links to a folder the first leads on.
+                self._look_at([place], news)
             found = news[place] if place in news else self._before[place]
             if found is None:
                 continue
@@ -112,7 +125,8 @@ class Index:
             elif self._is_settled(found):
                 self._after[place] = [*found[:3], found[3] if found[3] and found[3][3] in _LASTING else None]
             if found[1]:
-                waiting += [f"{place}/{name}" if place else name for name in reversed(found[1])]
+                below = [f"{place}/{name}" if place else name for name in reversed(found[1])]
+                waiting += [(path, is_behind_link or is_link) for path in below]
 
     def save(self, *text: str) -> None:
         """Put what is known in place of what was known before, with a setting and the text made of it, if there is one.
@@ -151,7 +165,7 @@ class Index:
                 continue
             if found is not before:
                 news[place] = found
-            below += [f"{place}/{name}" if place else name for name in found[1]]
+            below += [f"{place}/{name}" if place else name for name in found[1] if not name.endswith("/")]
         return below
 
     def _path_of(self, place: str) -> str:
@@ -197,9 +211,10 @@ def _listed(path: str) -> tuple[list[str], list[str]]:
     with os.scandir(path) as entries:
         found = list(entries)
     passed_over = layout.KEEPING if is_experiment else (layout.HOUSEKEEPING,)
-    folders = sorted(entry.name for entry in found if layout.may_hold_experiments(entry, passed_over))
+    folders = sorted((entry.name, entry.is_symlink()) for entry in found if layout.may_hold_experiments(entry, passed_over))
     streams = sorted(entry.name for entry in found if layout.stream_of(entry.name) and not entry.name.startswith("."))
-    return folders, [layout.META, *streams] if is_experiment else []
+    names = [f"{name}/" if is_link else name for name, is_link in folders]
+    return names, [layout.META, *streams] if is_experiment else []
 
 
 def _to_row(found: Glance) -> list[Any]:

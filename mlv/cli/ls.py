@@ -203,6 +203,7 @@ def to_data(overview: Overview) -> dict[str, Any]:
     return {
         "path": overview.path,
         "name": overview.name,
+        "made_as": overview.made_as,
         "id": overview.id or None,
         "kind": overview.kind,
         "status": overview.status,

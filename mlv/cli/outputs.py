@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
 
@@ -13,25 +14,48 @@ from mlv.experiment import identity
 from mlv.experiment.outputs import OUTPUTS, output_class
 from mlv.projections.follower import follow as follow_
 from mlv.projections.replaying import Replay, place_of
+from mlv.store import layout
 
 KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
-def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, follow: bool) -> None:
+def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool) -> None:
     """Bring an output of each experiment up to its log, and with `follow` keep it so until no run goes on.
 
+    Args:
+        labels: Folders of the experiments, and the path of each below `out` where there are several.
+        to: Name of the output.
+        out: Folder of the output; by default each experiment keeps its own.
+        follow: Whether to go on with what comes.
+
     Raises:
-        InvalidArgument: There is no such output, or its folder holds that of another experiment; or several are to be followed.
+        InvalidArgument: There is no such output; its folder holds that of another experiment, or is an experiment or lies in
+            another one; or several are to be followed.
         MissingExtra: A package is not installed.
     """
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
-    if follow and len(folders) > 1:
-        raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(folders)}: name one", follow=follow)
-    for folder in progress(folders, f"to {to}"):
-        place = None if out is None else out if len(folders) == 1 else out / folder.absolute().relative_to(root.absolute())
-        say(f"{_build(folder.absolute(), to, place, follow)}")
+    if follow and len(labels) > 1:
+        raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
+    outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}
+    for folder, path in outs.items():
+        if path is not None:
+            _refuse_experiment(path, folder)
+    for folder in progress(list(labels), f"to {to}"):
+        say(f"{_build(layout.absolute(folder), to, outs[folder], follow)}")
+
+
+def _refuse_experiment(out: Path, folder: Path) -> None:
+    """Accept a folder for the output of an experiment: not its own one, nor one in another experiment.
+
+    Raises:
+        InvalidArgument: What lies there is an experiment's.
+    """
+    real = Path(os.path.realpath(out))
+    around = real if layout.is_experiment(real) else layout.enclosing_experiment(real)
+    if around is not None and (around == real or str(around) != os.path.realpath(folder)):
+        raise InvalidArgument(f"--out {str(out)!r} lies in the experiment {around}: give a folder outside of it", out=str(out))
 
 
 def _build(folder: Path, to: str, place: Path | None, follow: bool) -> Path:

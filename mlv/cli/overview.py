@@ -49,8 +49,13 @@ class Overview:
 
     @property
     def name(self) -> str:
-        """Name it was made with; that of the folder, where it cannot be read."""
-        return str(self.meta.get("name") or self.path.absolute().name)
+        """Name of the folder."""
+        return layout.absolute(self.path).name
+
+    @property
+    def made_as(self) -> str | None:
+        """Name it was made with, where its folder was renamed since."""
+        return layout.made_as(self.path, self.meta)
 
     @property
     def started(self) -> datetime | None:

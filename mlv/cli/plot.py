@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,13 @@ from typing import Any
 from mlv import words
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
-from mlv.experiment.many import Experiments, of_folders
+from mlv.experiment.many import of_folders
+from mlv.query import axes as axes_
 from mlv.query import drawing
-from mlv.query.lines import Line
+from mlv.query.drawing import View
+from mlv.query.lines import Line, Style, x_label
 from mlv.query.packages import package
+from mlv.store import layout
 
 _FORMATS = ("png", "svg", "pdf", "html")
 _HEIGHT, _WIDEST = 20, 160
@@ -35,32 +40,48 @@ def run(
     by: str | None,
     over: Sequence[str],
     out: Path | None,
+    style: Style = Style(),  # noqa: B008 - frozen
+    view: View = View(),  # noqa: B008 - frozen
+    reruns: str = "latest",
 ) -> None:
-    """Draw each metric.
+    """Draw each metric; the metrics that one pattern means stand in one picture.
 
     Raises:
         InvalidArgument: A metric, param or coordinate is unknown, or the file's ending is.
         MissingExtra: A package for plots is not installed.
     """
-    found = of_folders(root.absolute(), folders).watched(progress)
+    members = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
     if out is None:
         package("plotext", "plot")  # first, as its extra brings all that is needed
         for metric in metrics:
-            _show(found.lines(metric, x, by, over), metric, x)
+            _show(members.lines(metric, x, by, over, style, reruns), metric, x, view)
         return
     kind = out.suffix[1:].lower()
     if kind not in _FORMATS:
         raise InvalidArgument(f"--out {str(out)!r}: give a file that ends in .{', .'.join(_FORMATS)}", out=str(out))
-    figure = _figure(found, metrics, x, by, over)
+    figure = package("matplotlib.figure", "plot").Figure(figsize=(8, 4.5 * len(metrics)), layout="constrained")
+    for axes, metric in zip(figure.subplots(len(metrics), squeeze=False)[:, 0], metrics, strict=True):
+        drawing.draw(axes, members.lines(metric, x, by, over, style, reruns), metric, x, view)
     out.write_bytes(_page(figure, ", ".join(metrics)) if kind == "html" else _image(figure, kind))
     say(f"{out}")
 
 
-def _figure(found: Experiments, metrics: Sequence[str], x: str, by: str | None, over: Sequence[str]) -> Any:
-    figure = package("matplotlib.figure", "plot").Figure(figsize=(8, 4.5 * len(metrics)), layout="constrained")
-    for axes, metric in zip(figure.subplots(len(metrics), squeeze=False)[:, 0], metrics, strict=True):
-        drawing.draw(axes, found.lines(metric, x, by, over), metric, x)
-    return figure
+def limits(text: str | None, option: str) -> tuple[float | None, float | None] | None:
+    """The ends of an axis, from a text such as `0:1`, `:1` or `0:`.
+
+    Raises:
+        InvalidArgument: They cannot be read.
+    """
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    try:
+        ends = tuple(float(end) if end else None for end in (first, last))
+    except ValueError:
+        ends = ()
+    if not colon or len(ends) != 2:
+        raise InvalidArgument(f"{option} {text!r}: give two numbers, such as 0:1, of which one may be left out", limits=text)
+    return ends
 
 
 def _image(figure: Any, kind: str) -> bytes:
@@ -78,26 +99,26 @@ def _page(figure: Any, title: str) -> bytes:
     return f"{head}<body>{image}</body></html>\n".encode()
 
 
-def _show(lines: Sequence[Line], metric: str, x: str) -> None:
+def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
     plotext = package("plotext", "plot")
     screen = Screen()
     figure = plotext.figure
     figure.clear()
     groups = list(dict.fromkeys(line.group for line in lines))
-    is_told_by_colour = screen.is_terminal and len(groups) <= len(_COLOURS)
+    is_told_by_colour = screen.is_terminal and len(lines) == len(groups) <= len(_COLOURS)
     legend = []
-    for line in lines:
-        number = groups.index(line.group)
-        colour = _COLOURS[number % len(_COLOURS)]
-        mark = "hd" if is_told_by_colour or len(groups) == 1 else _LETTERS[number % len(_LETTERS)]
+    for number, line in enumerate(lines):
+        colour = _COLOURS[groups.index(line.group) % len(_COLOURS)]
+        mark = "hd" if is_told_by_colour or len(lines) == 1 else _LETTERS[number % len(_LETTERS)]
         if line.members > 1:
             for edge in (line.low, line.high):
-                figure.draw(figure.signal(*_finite(line.x, edge), marker=plotext.marker("·", colour)))
-        figure.draw(figure.signal(*_finite(line.x, line.middle), marker=plotext.marker(mark, colour)).lines())
+                figure.draw(figure.signal(*_drawn(line.x, edge, view), marker=plotext.marker("·", colour)))
+        figure.draw(figure.signal(*_drawn(line.x, line.middle, view), marker=plotext.marker(mark, colour)).lines())
         legend.append(styled(f"{_BLOCK if mark == 'hd' else mark} {words.printable(line.title)}", colour))
     figure.theme("simple")  # the terminal's own background
     figure.title(words.printable(metric))
-    figure.label(words.printable(x), "x")
+    figure.label(words.printable(x_label(lines, drawing.shown_x(x)) + _left_out(lines, view)), "x")
+    _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
     drawn = figure.build().string(colorless=not screen.is_terminal).splitlines()
     sys.stdout.write("".join(f"{row.rstrip()}\n" for row in drawn))
@@ -107,6 +128,50 @@ def _show(lines: Sequence[Line], metric: str, x: str) -> None:
             screen.show(entry)  # below the axes, where it hides no line
 
 
-def _finite(x: Any, y: Any) -> tuple[list[float], list[float]]:
-    known = y == y
-    return x[known].tolist(), y[known].tolist()
+def _drawn(x: Any, y: Any, view: View) -> tuple[list[float], list[float]]:
+    """The points that can be drawn: numbers, on a logarithmic axis the logarithms of those above zero."""
+    np = package("numpy")
+    is_drawn = (y == y) & ~_has_no_logarithm(x, y, view)
+    x, y = x[is_drawn], y[is_drawn]
+    return (np.log10(x) if "x" in view.log else x).tolist(), (np.log10(y) if "y" in view.log else y).tolist()
+
+
+def _has_no_logarithm(x: Any, y: Any, view: View) -> Any:
+    return (x <= 0) & ("x" in view.log) | (y <= 0) & ("y" in view.log)
+
+
+def _left_out(lines: Sequence[Line], view: View) -> str:
+    """A note on values that a logarithmic axis has no place for."""
+    has_some = any(bool(_has_no_logarithm(line.x, line.middle, view).any()) for line in lines)
+    return ", values up to zero left out" if has_some else ""
+
+
+def _set_view(figure: Any, lines: Sequence[Line], x: str, view: View) -> None:
+    for axis, limits, columns in (("x", view.xlim, ("x",)), ("y", view.ylim, ("middle", "low", "high"))):
+        ruler = figure.ruler(axis)
+        is_logarithmic = axis in view.log
+        if limits is not None:
+            ruler.lim(*(_logarithm(end) if is_logarithmic and end is not None else end for end in limits))
+        if is_logarithmic:
+            values = [value for line in lines for column in columns for value in getattr(line, column).tolist() if value > 0]
+            ends = (*(end for end in limits or () if end is not None and end > 0), *values)
+            first, last = (math.log10(end(ends)) if ends else 0.0 for end in (min, max))
+            ticks = _even(first, last)
+            ruler.ticks(ticks, [f"{10**tick:.3g}" for tick in ticks])
+    if x == axes_.TIME and any(len(line.x) for line in lines):
+        first = min(line.x.min() for line in lines if len(line.x))
+        last = max(line.x.max() for line in lines if len(line.x))
+        moments = _even(first, last)
+        figure.ruler("x").ticks(moments, [f"{datetime.fromtimestamp(moment):%b %d %H:%M:%S}" for moment in moments])
+
+
+def _logarithm(end: float) -> float | None:
+    return math.log10(end) if end > 0 else None
+
+
+def _even(first: float, last: float) -> list[float]:
+    return [first + (last - first) * number / (_TICKS - 1) for number in range(_TICKS)] if last > first else [first]
+
+
+_TICKS = 4
+"""So many labels have room below the narrowest plot."""

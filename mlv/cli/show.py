@@ -63,6 +63,7 @@ def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Grou
 
 def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
     yield "path", [_plain(overview.path)]
+    yield "made as", [_plain(overview.made_as)] if overview.made_as else []
     yield "id", [_plain(overview.id)]
     yield "params_id", [_plain(params_id(overview))]
     yield "kind", [_plain(overview.kind)] if overview.kind else []
@@ -313,6 +314,7 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
     return {
         "path": overview.path,
         "name": overview.name,
+        "made_as": overview.made_as,
         "id": overview.id,
         "params_id": params_id(overview),
         "kind": overview.kind,

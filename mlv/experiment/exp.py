@@ -206,8 +206,8 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def name(self) -> str:
-        """Name it was made with, suffix included."""
-        return str(self._meta.content.get("name", self._folder.name))
+        """Name of the folder; `meta["name"]` is the one it was made with."""
+        return str(self._meta.content.get("name")) if self._session.is_disabled else self._folder.name
 
     @property
     def rank(self) -> int:

@@ -231,7 +231,7 @@ def checked_path(path: Any, what: str) -> Path:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidArgument(f"{what}={text!r} is no text that UTF-8 can hold: give a folder of another name", path=path)
     try:
-        return Path(os.path.abspath(os.path.expanduser(text)))
+        return layout.absolute(os.path.expanduser(text))
     except FileNotFoundError:
         raise InvalidArgument(f"{what}={text!r} is relative to a folder that is gone: give an absolute path") from None
 

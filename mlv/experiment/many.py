@@ -14,14 +14,16 @@ from mlv.experiment import identity
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
-from mlv.query import families, sql, table
+from mlv.query import axes, families, grids, sql, table
 from mlv.query.compare import Difference, compare
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
+from mlv.query.grids import Grid
 from mlv.store import layout
 
 if TYPE_CHECKING:
-    from mlv.query.lines import Line
+    from mlv.query.drawing import Limits
+    from mlv.query.lines import Line, Style
 
 _LEAST_OF_ID = 4
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -156,8 +158,8 @@ class Experiments:
     def frame(self, *, stats: Iterable[str] = ()) -> Any:
         """A pandas DataFrame with a row per experiment.
 
-        Columns: `id name kind status path created started duration_s tags parent`, a `params.NAME` for each param (nested
-        ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+        Columns: `id name made_as kind status path created started duration_s tags parent`, a `params.NAME` for each param
+        (nested ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
 
         Args:
             stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
@@ -245,32 +247,42 @@ class Experiments:
         x: str | None = "step",
         stats: str | Iterable[str] = STATS,
         ci: float | None = 0.95,
+        *,
+        grid: Grid = grids.EXACT,
+        reruns: str = "latest",
     ) -> Any:
         """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
 
         Experiments are a family if they are equal in kind, params and parents' family, apart from the nuisance keys in `over`.
         Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
         there), `diverged` (with NaN or an infinity), `missing` (without any value there), the stats over the finite values,
-        `ci_low` and `ci_high` of the mean. Nothing is filled in between: different grids show as `missing`.
+        `ci_low` and `ci_high` of the mean. Unless `grid` says otherwise nothing is filled in between: different grids show as
+        `missing`. Copies of one experiment count once.
 
         Args:
             over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
             metrics: Names, or patterns over names; None takes all.
-            x: `step`, or a coordinate; of several values at one x a member's latest counts. None takes the last values.
-                A metric to which a member never gave a step is numbered there from 0, by position over all runs.
+            x: `step`, a coordinate, `time` (the moment), `elapsed` (seconds since the first run began), `active` (the same
+                without what lay between runs, and pauses), or `metrics.NAME`, another metric; of several values at one x a
+                member's latest counts. None takes the last values. A metric to which a member never gave a step is numbered
+                there from 0, by position over all runs.
             stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
             ci: How sure the interval of the mean is, by Student's t; None leaves it out.
+            grid: `exact` pools values at equal x; `interpolate` goes in straight lines between the values of a member; a
+                number takes the mean of each member in so many bins of x.
+            reruns: Of experiments that are equal in the nuisance keys too: `latest` takes the one made last and warns,
+                `all` takes all, `error` refuses.
 
         Raises:
-            InvalidArgument: A param, coordinate or stat is unknown.
+            InvalidArgument: A param, coordinate or stat is unknown; or there are reruns, and `reruns="error"`.
             UnknownMetric: Nobody logged a metric that is named.
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
-        found = self.digests(Depth.SETTINGS)
-        return pooling.aggregate(found, self._parent_of, over, metrics, x, stats, ci, self._shown)
+        members = self._members(self.digests(_depth_for(x)), over, reruns)
+        return pooling.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._shown, grid)
 
     def paired(
         self,
@@ -282,6 +294,7 @@ class Experiments:
         x: str | None = None,
         stats: str | Iterable[str] = ("mean", "std"),
         ci: float | None = 0.95,
+        reruns: str = "latest",
     ) -> Any:
         """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
 
@@ -296,49 +309,89 @@ class Experiments:
             x: As in `aggregate`; by default the last values are compared.
             stats: As in `aggregate`.
             ci: As in `aggregate`, of the mean difference.
+            reruns: As in `aggregate`; a pair needs one experiment of each side, so `all` refuses them.
 
         Raises:
-            InvalidArgument: A side has two experiments with equal seeds, or no seed is common; or as in `aggregate`.
+            InvalidArgument: A side has two experiments with equal seeds that are no reruns, or no seed is common; or as in
+                `aggregate`.
         """
         from mlv.query import pooling
 
-        sides = [self._side(side) for side in (a, b)]
+        sides = [self._members(self._side(side), over, reruns) for side in (a, b)]
         return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
-        self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed", *, ax: Any = None
+        self,
+        metric: str | Sequence[str],
+        x: str = "step",
+        by: str | None = None,
+        over: str | Iterable[str] = "seed",
+        *,
+        ax: Any = None,
+        grid: Grid | None = None,
+        smooth: float = 0.0,
+        center: str = "median",
+        band: str = "p10-p90",
+        log: str = "",
+        xlim: Limits | None = None,
+        ylim: Limits | None = None,
+        reruns: str = "latest",
     ) -> Any:
-        """Draw a metric: a line per family, the median of its members, and a band from their 10th to their 90th percentile.
+        """Draw metrics: a line per family and metric, the center of its members, and a band around it.
 
-        The legend tells how many members there are, and how many diverged.
+        The legend tells how many members logged the metric, and how many diverged; the x axis how values were brought
+        together, where that is more than pooling them at equal x.
 
         Args:
-            metric: Full name.
-            x: `step`, or a coordinate; without any step the values of an experiment are numbered from 0.
-            by: The param that the colours tell; by default every family has its own.
+            metric: Full name, or several.
+            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`.
+            by: The param that the colours tell; by default every family has its own. Lines of one colour differ in dashes.
             over: Nuisance keys, as in `aggregate`.
             ax: matplotlib's Axes to draw into; by default those of a new figure.
+            grid: As in `aggregate`; by default `exact` where members have values at the same x, else `interpolate`.
+            smooth: Weight of the past, from 0 to below 1, in the exponential moving average of each member.
+            center: `median` or `mean`.
+            band: `p10-p90`, `p25-p75`, `min-max`, `std`, `ci` (95 %, of the mean) or `none`.
+            log: Axes that are logarithmic: `x`, `y` or `xy`; around zeros and negative numbers they are linear.
+            xlim: Ends of the x axis; None leaves one open.
+            ylim: Ends of the y axis.
+            reruns: As in `aggregate`.
 
         Returns:
             The Axes.
 
         Raises:
-            InvalidArgument: A param or coordinate is unknown.
+            InvalidArgument: A param or coordinate is unknown, or an option cannot be.
             UnknownMetric: Nobody logged the metric.
             MissingExtra: matplotlib or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
         from mlv.query import drawing
+        from mlv.query.lines import Style
 
         drawing.check_installed()
-        lines = self.lines(metric, x, by, over)
-        return drawing.draw(drawing.new_axes() if ax is None else ax, lines, metric, x)
+        view, style = drawing.View(log, xlim, ylim), Style(center, band, grid, smooth)
+        lines = self.lines(metric, x, by, over, style, reruns)
+        label = metric if isinstance(metric, str) else ", ".join(metric)
+        return drawing.draw(drawing.new_axes() if ax is None else ax, lines, label, x, view)
 
-    def lines(self, metric: str, x: str = "step", by: str | None = None, over: str | Iterable[str] = "seed") -> list[Line]:
-        """What `plot` draws."""
-        from mlv.query.lines import lines
+    def lines(
+        self,
+        metrics: str | Sequence[str],
+        x: str = "step",
+        by: str | None = None,
+        over: str | Iterable[str] = "seed",
+        style: Style | None = None,
+        reruns: str = "latest",
+    ) -> list[Line]:
+        """Not called by users: what `plot` draws."""
+        from mlv.query.lines import Style, lines
 
-        return lines(self.digests(Depth.SETTINGS), self._parent_of, metric, x, by, over)
+        members = self._members(self.digests(_depth_for(x)), over, reruns)
+        return lines(members, self._parent_of, metrics, x, by, over, style or Style())
+
+    def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
+        return families.without_reruns(digests, over, self._parent_of, reruns)
 
     def _side(self, given: Any) -> list[Digest]:
         if isinstance(given, Experiments):
@@ -367,14 +420,14 @@ class Experiments:
         return self._reader.parent(self._root, digest)
 
     def digests(self, depth: Depth = Depth.STATE) -> list[Digest]:
-        """Not called by users: each experiment as it is now, at least as deep as it is wanted.
+        """Not called by users: each experiment as it is now, at least as deep as it is wanted; of copies one.
 
         Raises:
             NotAnExperiment: There is none below the root.
         """
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
-        return self._digests_of(self.paths, depth)
+        return _without_copies(self._digests_of(self.paths, depth))
 
     def _meant(self, given: Any) -> Digest:
         """The one experiment that is meant."""
@@ -393,12 +446,12 @@ class Experiments:
     def _is_meant(self, folder: Path, given: Any) -> bool:
         if not isinstance(given, (str, os.PathLike)):
             return False
-        if os.path.abspath(given) == os.path.abspath(folder):
+        if os.path.realpath(given) == os.path.realpath(folder):
             return True
         meta = self._reader.meta(folder)
         text = os.fspath(given)
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
-        return is_id or (meta is not None and meta.content.get("name") == text)
+        return is_id or layout.absolute(folder).name == text
 
     def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""
@@ -438,6 +491,31 @@ class Experiments:
     def _refuse_none(self) -> NoReturn:
         text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
         raise NotAnExperiment(text, path=str(self._root))
+
+
+def _without_copies(digests: Sequence[Digest]) -> list[Digest]:
+    """One of the copies of each experiment: that with the longest log, of equal ones the first; the others are warned about."""
+    chosen: dict[str, Digest] = {}
+    for digest in digests:
+        other = chosen.setdefault(digest.id, digest)
+        if other is not digest and _size(digest) > _size(other):
+            chosen[digest.id] = digest
+    if len(chosen) < len(digests):
+        copy = next(digest for digest in digests if chosen[digest.id] is not digest)
+        text = f"{copy.path} is a copy of {chosen[copy.id].path}"
+        more = len(digests) - len(chosen) - 1
+        warn(f"{text}{f', and there are {more} more copies' if more else ''}: each experiment counts once", MlvWarning)
+    kept = {id(digest) for digest in chosen.values()}
+    return [digest for digest in digests if id(digest) in kept]
+
+
+def _size(digest: Digest) -> int:
+    return sum(size for _, size, _ in fingerprint(digest.path))
+
+
+def _depth_for(x: Any) -> Depth:
+    """How much of an experiment an x axis needs: times count from when its runs began."""
+    return Depth.STATE if x in (axes.ELAPSED, axes.ACTIVE) else Depth.SETTINGS
 
 
 def _depth_of(predicate: str) -> Depth:

@@ -67,8 +67,9 @@ def replay(exp: _Any, output: _Any) -> _Path:
     from mlv.errors import InvalidArgument
     from mlv.experiment.outputs import checked_outputs
     from mlv.projections.replaying import Replay, is_up_to_date, place_of
+    from mlv.store import layout
 
-    folder = _Path(getattr(exp, "path", exp)).absolute()
+    folder = layout.absolute(getattr(exp, "path", exp))
     [projection] = checked_outputs([output], must_travel=False)
     work = Replay(folder, projection)
     try:

@@ -1,9 +1,9 @@
-"""The hyperparameters that TensorBoard's page of that name shows: params, how the run ended, and which metrics there are."""
+"""The hyperparameters that TensorBoard's page of that name shows: params, and how the run ended."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,17 +56,18 @@ class Session:
         elif event.type == "run_ended" and event.subject == self.run:
             self.status, self.ended_s = str(data.get("status")), microseconds(event.time) / 1e6
 
-    def records(self, time_s: float, metrics: Iterable[tuple[str, str]]) -> Iterator[bytes]:
-        """The records that say all this; a metric is known by its group (the run beside this one, or empty) and its tag."""
-        from tensorboardX.proto.api_pb2 import Experiment, MetricInfo, MetricName, Status
+    def records(self, time_s: float) -> Iterator[bytes]:
+        """The records that say all this.
+
+        There is none of an `experiment` among them: TensorBoard would take the first that it meets in a tree for that of
+        the whole tree. Without one it collects the params and metrics, and their ranges, of all runs.
+        """
+        from tensorboardX.proto.api_pb2 import Status
         from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData, SessionEndInfo, SessionStartInfo
 
-        infos = [MetricInfo(name=MetricName(group=group, tag=tag)) for group, tag in metrics]
-        experiment = Experiment(hparam_infos=_infos(self.params), metric_infos=infos)
         start = SessionStartInfo(start_time_secs=self.started_s)
         for name, value in self.params.items():
             start.hparams[name].MergeFrom(_value(value))
-        yield _record(time_s, "experiment", HParamsPluginData(experiment=experiment))
         yield _record(time_s, "session_start_info", HParamsPluginData(session_start_info=start))
         if self.ended_s is not None:
             status = Status.Value(_ENDINGS.get(self.status, "STATUS_FAILURE"))
@@ -95,18 +96,6 @@ def _as_json(value: Any) -> str:
         return str(value) if isinstance(value, float) else orjson.dumps(value, default=shown).decode()
     except TypeError:  # an integer of more than 64 bits, or a text that is none
         return shown(value)
-
-
-def _infos(params: Mapping[str, Any]) -> list[Any]:
-    from tensorboardX.proto.api_pb2 import DataType, HParamInfo
-
-    return [HParamInfo(name=name, type=DataType.Value(_type(value))) for name, value in params.items()]
-
-
-def _type(value: Any) -> str:
-    if isinstance(value, bool):
-        return "DATA_TYPE_BOOL"
-    return "DATA_TYPE_STRING" if isinstance(value, str) else "DATA_TYPE_FLOAT64"
 
 
 def _value(value: Any) -> Any:

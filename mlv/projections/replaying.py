@@ -29,7 +29,7 @@ _UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
 def place_of(folder: Path, projection: Projection) -> Path:
     """The folder that a projection of an experiment goes to."""
     given = getattr(projection, "path", None)
-    return folder / projection.name if given is None else Path(os.path.abspath(given))
+    return folder / projection.name if given is None else layout.absolute(given)
 
 
 def position_path(folder: Path, projection: Projection) -> Path:

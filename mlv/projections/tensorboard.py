@@ -64,7 +64,7 @@ class TensorBoard(Output):
 
     name: str = field(default="tensorboard", repr=False)
     hparams: bool = True
-    """Whether params, the end of the run and the names of metrics go to TensorBoard's page for hyperparameters."""
+    """Whether params and the end of the run go to TensorBoard's page for hyperparameters."""
     texts: bool = True
     """Whether messages, notes and events of other names are shown, as texts."""
     arrays: bool = False
@@ -262,13 +262,7 @@ class TensorBoard(Output):
         """Replace the file of the hyperparameters, whole: a viewer takes only the first that it finds in a file."""
         if self._session is None or not self.hparams:
             return
-        found = {
-            ("" if (group := layout.logical_stream(stream)) == layout.DEFAULT_STREAM else group, one.tag)
-            for stream, known in self._streams.items()
-            for one in known.values()
-            if one.kind == "scalar"
-        }
-        content = framed([first_record(self._created_s, self._exp), *self._session.records(self._created_s, sorted(found))])
+        content = framed([first_record(self._created_s, self._exp), *self._session.records(self._created_s)])
         if content != self._said:
             path = self._hparams_path()
             temporary = path.with_name(f".tmp-{path.name.removeprefix('events.out.tfevents.')}")

@@ -38,8 +38,13 @@ class Digest:
 
     @property
     def name(self) -> str:
-        """Name it was made with."""
-        return str(self.meta.get("name") or self.path.name)
+        """Name of its folder."""
+        return layout.absolute(self.path).name
+
+    @property
+    def made_as(self) -> str | None:
+        """Name it was made with, where its folder was renamed since."""
+        return layout.made_as(self.path, self.meta)
 
     @property
     def kind(self) -> str | None:

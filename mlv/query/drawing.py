@@ -4,34 +4,110 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from mlv.query.lines import Line
+from mlv.errors import InvalidArgument
+from mlv.query import axes as axes_
+from mlv.query.lines import Line, x_label
 from mlv.query.packages import package
 
 _FEW = 10
 _BESIDE = 8
+_DASHES = ("-", "--", ":", "-.")
+LOGS = ("", "x", "y", "xy")
+Limits = tuple["float | None", "float | None"]
 
 
-def draw(axes: Any, lines: Sequence[Line], metric: str, x: str) -> Any:
-    """Draw lines and their bands, a colour for each group, into matplotlib's Axes; gives them back."""
+@dataclass(frozen=True)
+class View:
+    """What is seen of lines: which axes are logarithmic, and from where to where they go."""
+
+    log: str = ""
+    xlim: Limits | None = None
+    ylim: Limits | None = None
+
+    def __post_init__(self) -> None:
+        if self.log not in LOGS:
+            raise InvalidArgument(f"log={self.log!r}: give 'x', 'y' or 'xy'", log=self.log)
+        for name, limits in (("xlim", self.xlim), ("ylim", self.ylim)):
+            if limits is not None and not _are_limits(limits):
+                text = f"{name}={limits!r}: give two numbers, such as (0, 1), or None for an end that is open"
+                raise InvalidArgument(text, limits=limits)
+
+
+def _are_limits(limits: Any) -> bool:
+    if not isinstance(limits, (tuple, list)) or len(limits) != 2:
+        return False
+    return all(end is None or (isinstance(end, (int, float)) and math.isfinite(end)) for end in limits)
+
+
+def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = View()) -> Any:
+    """Draw lines and their bands into matplotlib's Axes, and give them back.
+
+    Each group has a colour; lines of one colour differ in their dashes.
+    """
     groups = list(dict.fromkeys(line.group for line in lines))
     colours = dict(zip(groups, _colours(len(groups)), strict=True))
+    counts = dict.fromkeys(groups, 0)
     for line in lines:
-        colour = colours[line.group]
-        axes.plot(line.x, line.middle, color=colour, label=line.title, marker="o" if len(line.x) == 1 else None, linewidth=1.6)
+        colour, dashes = colours[line.group], _DASHES[counts[line.group] % len(_DASHES)]
+        counts[line.group] += 1
+        mark = "o" if len(line.x) == 1 else None
+        places = _moments(line.x) if x == axes_.TIME else line.x
+        axes.plot(places, line.middle, color=colour, label=line.title, marker=mark, linestyle=dashes, linewidth=1.6)
         if line.members > 1 and len(line.x) == 1:  # a band of no width would not be seen
-            axes.vlines(line.x, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
+            axes.vlines(places, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
         elif line.members > 1:
-            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_xlabel(x)
+            axes.fill_between(places, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
+    if x == axes_.TIME:
+        dates = package("matplotlib.dates", "plot")
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(dates.AutoDateLocator()))
+    axes.set_xlabel(x_label(lines, shown_x(x)))
     axes.set_ylabel(metric)
+    _set_view(axes, lines, view)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if any(line.title for line in lines):
         beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if len(lines) > _BESIDE else {}
         axes.legend(frameon=False, fontsize="small", ncols=math.ceil(len(lines) / 30), **beside)
     return axes
+
+
+def shown_x(x: str) -> str:
+    """The name of an x axis, with its unit or time zone."""
+    if x == axes_.TIME:
+        return f"time in {datetime.now().astimezone():%Z}"
+    return {axes_.ELAPSED: "seconds since the start", axes_.ACTIVE: "seconds of running since the start"}.get(x, x)
+
+
+def _moments(seconds: Any) -> list[datetime]:
+    """Moments as the clock on the wall shows them: matplotlib draws naive ones as they are."""
+    return [datetime.fromtimestamp(second) for second in seconds]
+
+
+def _set_view(axes: Any, lines: Sequence[Line], view: View) -> None:
+    for name, columns in (("x", ("x",)), ("y", ("middle", "low", "high"))):
+        if name in view.log:
+            _set_logarithmic(axes, name, [getattr(line, column) for line in lines for column in columns])
+    if view.xlim is not None:
+        axes.set_xlim(*view.xlim)
+    if view.ylim is not None:
+        axes.set_ylim(*view.ylim)
+
+
+def _set_logarithmic(axes: Any, name: str, columns: Sequence[Any]) -> None:
+    """Make an axis logarithmic; around zero it is linear, where there are zeros or negative numbers, and says so."""
+    np = package("numpy")
+    sizes = np.abs(np.concatenate([[], *columns]))
+    sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
+    set_scale, label = getattr(axes, f"set_{name}scale"), getattr(axes, f"get_{name}label")()
+    if not len(sizes) or not any(bool((np.asarray(column) <= 0).any()) for column in columns):
+        set_scale("log")
+        return
+    set_scale("symlog", linthresh=float(sizes.min()))
+    getattr(axes, f"set_{name}label")(f"{label} (linear below {sizes.min():g})")
 
 
 def _colours(count: int) -> list[Any]:

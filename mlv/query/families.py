@@ -14,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 from mlv.encoding import Conversion, canonical
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, MlvWarning
+from mlv.notices import warn
 from mlv.query.digest import Digest
 from mlv.query.packages import package
 from mlv.query.table import flat
@@ -56,6 +57,40 @@ def families(digests: Sequence[Digest], over: str | Iterable[str], parent_of: Pa
         key = _canonical([identity, kept])
         found.setdefault(key, Family(digests[place].kind, kept)).members.append(place)
     return list(found.values())
+
+
+RERUNS = ("latest", "all", "error")
+"""What becomes of experiments that are equal in everything, the nuisance keys included."""
+
+
+def without_reruns(digests: Sequence[Digest], over: str | Iterable[str], parent_of: ParentOf, reruns: str) -> list[Digest]:
+    """Leave out experiments that were run again: equal in kind, params and parents, and in a nuisance key that they have.
+
+    With `reruns="latest"` the one that was made last stands for all, and a warning counts the others. Experiments that
+    record none of the nuisance keys are no reruns of one another: nothing tells.
+
+    Raises:
+        InvalidArgument: `reruns` is unknown, or it is `error` and there are some.
+    """
+    if reruns not in RERUNS:
+        raise InvalidArgument(f"reruns={reruns!r}: give one of {', '.join(RERUNS)}", reruns=reruns)
+    nuisance = checked_over(over)
+    if reruns == "all":
+        return list(digests)
+    equal: dict[bytes, list[int]] = {}
+    for number, digest in enumerate(digests):
+        kinds, settings = _line(digest, parent_of)
+        is_known = any(_is_below(name, nuisance) for name in settings)
+        equal.setdefault(_canonical([kinds, settings, None if is_known else number]), []).append(number)
+    latest = {max(numbers, key=lambda number: (digests[number].created, number)) for numbers in equal.values()}
+    if len(latest) == len(digests):
+        return list(digests)
+    first = next([digests[number].path.name for number in numbers] for numbers in equal.values() if len(numbers) > 1)
+    text = f"{' and '.join(first)} are equal in all params, {' and '.join(nuisance)} included"
+    if reruns == "error":
+        raise InvalidArgument(f"{text}: give reruns='latest' or 'all', or choose", names=first)
+    warn(f"{text}: of such reruns the latest counts, {len(digests) - len(latest)} do not; reruns='all' counts all", MlvWarning)
+    return [digests[number] for number in sorted(latest)]
 
 
 def checked_over(over: str | Iterable[str]) -> tuple[str, ...]:

@@ -8,16 +8,17 @@ from typing import Any
 from mlv.errors import MissingExtra
 
 
-def package(module: str, extra: str = "frame") -> Any:
+def package(module: str, extra: str | None = "frame") -> Any:
     """A module of an optional package, imported now.
 
     Raises:
-        MissingExtra: It is not installed, or cannot be imported; the text names the extra to install.
+        MissingExtra: It is not installed, or cannot be imported; the text names the extra to install, or the package itself
+            where no extra brings it.
     """
     try:
         __import__(module)  # of what is there already, this is the fastest look: each block of a log has dozens
     except ImportError as error:
         name = module.partition(".")[0]
-        text = f"this needs {name}, which cannot be imported ({error}): pip install mlvlogger[{extra}]"
+        text = f"this needs {name}, which cannot be imported ({error}): pip install {f'mlvlogger[{extra}]' if extra else name}"
         raise MissingExtra(text, package=name, extra=extra) from error
     return sys.modules[module]

@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.query import families, frames, series
+from mlv.query import axes, families, frames, grids, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
+from mlv.query.grids import Grid
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.packages import package
 
@@ -28,8 +29,10 @@ def aggregate(
     stats: str | Iterable[str],
     ci: float | None,
     show: Show = iter,
+    grid: Grid = grids.EXACT,
 ) -> Any:
     """As `Experiments.aggregate`."""
+    grids.checked_grid(grid)
     np, pandas = package("numpy"), package("pandas")
     found = families.families(digests, over, parent_of)
     reading = series.Reading(metrics, x)
@@ -46,7 +49,8 @@ def aggregate(
         width = max(1, len(reading.metrics))
         sizes = np.repeat([len(family.members) for family in portion], width)
         group = family_of[values.member] * width + values.metric
-        numbers = aggregated(Points(group, values.member, values.x, values.value), sizes, stats, ci)
+        points = grids.on_grid(Points(group, values.member, values.x, values.value), grid)
+        numbers = aggregated(points, sizes, stats, ci)
         group = numbers.pop("group")
         tables.append({"family": first + group // width, "metric": group % width, **numbers})
     reading.check()
@@ -56,7 +60,7 @@ def aggregate(
     table = pandas.DataFrame({
         **described(found, whole.pop("family", [])),
         "metric": names[whole.pop("metric", [])],
-        **({} if x is None else {x: as_integers(np, place)}),
+        **({} if x is None else {x: _as_shown(pandas, np, x, place)}),
         **whole,
     })  # fmt: skip
     return _with_skipped(table, skipped)
@@ -85,6 +89,11 @@ def described(found: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
         values = [family.settings.get(name) for family in found]
         result[families.column_of(name)] = [values[number] for number in rows]
     return result
+
+
+def _as_shown(pandas: Any, np: Any, x: str, places: Any) -> Any:
+    """The column of an x axis: moments as such, whole numbers as integers."""
+    return pandas.to_datetime(places, unit="s", utc=True) if x == axes.TIME else as_integers(np, places)
 
 
 def as_integers(np: Any, places: Any) -> Any:
@@ -138,7 +147,7 @@ def paired(
     group, place = numbers.pop("group"), numbers.pop("x")
     table = pandas.DataFrame({
         "metric": np.array(values.metrics, object)[group] if values.metrics else [],
-        **({} if x is None else {x: as_integers(np, place)}),
+        **({} if x is None else {x: _as_shown(pandas, np, x, place)}),
         **numbers,
         "only_a": len(first) - len(common),
         "only_b": len(second) - len(common),

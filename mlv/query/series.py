@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from mlv.errors import InvalidArgument, UnknownMetric
-from mlv.query import batches, columns
+from mlv.query import axes, batches, columns
 from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
 from mlv.query.families import texts
@@ -45,7 +45,8 @@ def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str |
     Args:
         digests: The experiments.
         wanted: Names, or patterns over names, of which those with stars may match none; None takes all.
-        x: `step`, or the name of a coordinate: values without it are passed over. None takes the last value of each metric.
+        x: `step`, the name of a coordinate, `time elapsed active` or `metrics.NAME` as in `axes`: values without it are passed
+            over. None takes the last value of each metric.
             A metric of which no value of an experiment has a step is numbered there from 0, over all runs.
 
     Raises:
@@ -111,11 +112,20 @@ class Reading:
             names = ", ".join(map(repr, sorted(self.metrics)[:5]))
             raise InvalidArgument(f"no value of {names} is a number", metrics=self._wanted)
         if self.metrics and self._x is not None and not self._has_places:
-            what = "step" if self._x == STEP else "coordinate"
-            raise InvalidArgument(f"x={self._x!r}: none of these metrics has such a {what}", x=self._x)
+            raise InvalidArgument(f"x={self._x!r}: none of these metrics has such a {self._kind_of_x()}", x=self._x)
+
+    def _kind_of_x(self) -> str:
+        x = str(self._x)
+        if x == STEP or x in axes.TIMES:
+            return "step" if x == STEP else "time"
+        if x.startswith(axes.METRICS):
+            return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self._seen))}"
+        return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self._seen else "coordinate"
 
     def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[Part]:
         """Together what is plain, the rest one by one."""
+        if axes.is_special(self._x):
+            return [self._part(member, digest) for member, digest in batch]
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
@@ -138,9 +148,9 @@ class Reading:
         table = columns.metrics(digest.path, skipped=holes)
         codes, own = _coded(np, table.column("name"))
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
-        places = _places(np, table, self._x)
         value = _floats(np, table.column("value"))
         order = in_order(table)
+        places = _places(np, table, self._x, order, digest)
         at = numbered(places[order], codes[order]) if self._x == STEP else places[order]
         is_kept = (is_wanted[codes] if own else codes > 0)[order] & _are_numbers(np, table)[order]
         has_numbers = bool(is_kept.any())
@@ -171,6 +181,11 @@ def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:
     return UnknownMetric(f"nobody logged a metric {wanted!r}; {hint}", name=wanted)
 
 
+def _nearby(wanted: str, names: Sequence[str]) -> str:
+    close = get_close_matches(wanted, names)
+    return f": did you mean {' or '.join(f'{axes.METRICS}{name}' for name in close)}?" if close and wanted not in names else ""
+
+
 def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
     """For each row the place of its text among the distinct ones, and those."""
     encoded = names.combine_chunks().dictionary_encode()
@@ -179,12 +194,17 @@ def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
     return np.asarray(encoded.indices.fill_null(0)).astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _places(np: Any, table: Any, x: str | None) -> Any:
+def _places(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> Any:
     """Where each value belongs; NaN where that is not said."""
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
         return _floats(np, table.column("step"))
+    if x in axes.TIMES:
+        return axes.times(table, x, digest)
+    if x.startswith(axes.METRICS):
+        return axes.of_metric(table, x.removeprefix(axes.METRICS), order)
+    x = x.removeprefix(axes.AT)
     at = table.column("at")
     if at.null_count == table.num_rows:
         return np.full(table.num_rows, np.nan)

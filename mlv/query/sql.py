@@ -39,6 +39,7 @@ class Result:
 
     def __init__(self, table: Any, skipped: Iterable[str] = ()) -> None:
         self._table = table
+        self._fetched = 0
         self.skipped = list(dict.fromkeys(skipped))
         """Damaged lines that were passed over, with their files and byte ranges."""
 
@@ -54,9 +55,30 @@ class Result:
         """The rows as Python values."""
         return list(zip(*(values.to_pylist() for values in self._table.columns), strict=True))
 
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row, None after the last one."""
+        return next(iter(self._fetch(1)), None)
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows that were not fetched yet: at first all; `rows()` gives all of them each time."""
+        return self._fetch(len(self))
+
+    def _fetch(self, count: int) -> list[tuple[Any, ...]]:
+        table = self._table.slice(self._fetched, count)
+        self._fetched += int(table.num_rows)
+        return Result(table).rows()
+
     def arrow(self) -> Any:
         """As a `pyarrow.Table`."""
         return self._table
+
+    def pl(self) -> Any:
+        """As a polars DataFrame.
+
+        Raises:
+            MissingExtra: polars is not installed.
+        """
+        return package("polars", None).DataFrame(self._table)
 
     def df(self) -> Any:
         """As a pandas DataFrame.
@@ -138,10 +160,8 @@ class _Session:
             return list(_NAMES)
         try:
             found = () if is_pivot(statements) else self._connection.get_table_names(text)
-        except self._duckdb.CatalogException:
-            found = ()  # older ones look for the table that a `describe` names
-        except self._duckdb.Error as error:
-            raise self._translated(error, text) from None
+        except self._duckdb.Error:
+            found = ()  # it binds what it looks into: `using` wants columns of views that are not there yet
         # In what cannot be looked into, any word may be a view's name.
         named = {name.lower() for name in found or re.findall(r"\w+", text)}
         return [name for name in _NAMES if name in named]
@@ -225,6 +245,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
     return of_columns({
         "id": [digest.id for digest in digests],
         "name": [digest.name for digest in digests],
+        "made_as": _texts(digest.made_as for digest in digests),
         "kind": _texts(digest.kind for digest in digests),
         "status": [digest.status(now) for digest in digests],
         "path": [str(digest.path) for digest in digests],

@@ -53,6 +53,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
     return {
         "id": digest.id,
         "name": digest.name,
+        "made_as": digest.made_as,
         "kind": digest.kind,
         "status": digest.status(now),
         "path": str(digest.path),

@@ -110,7 +110,7 @@ def content_at(path: Path) -> Content:
 
 def default_root(path: Path) -> Path:
     """Where to look: beside the outermost experiment around a file, else in the current folder's `runs`, else there."""
-    around = [folder for folder in path.absolute().parents if layout.is_experiment(folder)]
+    around = [folder for folder in layout.absolute(path).parents if layout.is_experiment(folder)]
     if around:
         return around[-1].parent
     return Path("runs") if Path("runs").is_dir() else Path()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import orjson
 
-from mlv.errors import InvalidName
+from mlv.errors import InvalidName, MlvWarning
+from mlv.notices import warn
 
 META = "meta.json"
 FILES = "files"
@@ -104,6 +106,28 @@ def exp_id(folder: Path) -> str:
         return ""
 
 
+def made_as(folder: Path, meta: Mapping[str, Any]) -> str | None:
+    """The name that an experiment was made with, where its folder was renamed since; None where it was not."""
+    name = meta.get("name")
+    return name if isinstance(name, str) and name != absolute(folder).name else None
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute, without following the links in it.
+
+    A `..` leads out of the folder that the path really names, as the system takes it: behind a link that is not the folder
+    that holds the link.
+
+    Raises:
+        FileNotFoundError: It is relative to a current folder that is gone.
+    """
+    parts = Path(os.fsdecode(path)).parts
+    if os.pardir in parts:
+        climb = len(parts) - parts[::-1].index(os.pardir)
+        parts = (os.path.realpath(os.path.join(*parts[:climb])), *parts[climb:])
+    return Path(os.path.abspath(os.path.join(*parts) if parts else os.curdir))
+
+
 def enclosing_experiment(path: Path) -> Path | None:
     """The innermost experiment that holds the path, None if there is none.
 
@@ -133,28 +157,74 @@ def is_own(folder: Path, path: Path) -> bool:
     return first in (META, *KEEPING) or stream_of(first) is not None
 
 
-def walk(root: Path) -> Iterator[Path]:
+def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
     """Every experiment at or below the root, parents before their sub-experiments, in order of name.
 
-    A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished.
+    A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished. Links to
+    folders are followed; each real folder is looked through once.
     """
+    links = links or Links(root)
     passed_over: tuple[str, ...] = (HOUSEKEEPING,)
     if is_experiment(root):
         yield root
         passed_over = KEEPING
     try:
         with os.scandir(root) as entries:
-            folders = sorted(entry.name for entry in entries if may_hold_experiments(entry, passed_over))
+            folders = sorted((entry.name, entry.is_symlink()) for entry in entries if may_hold_experiments(entry, passed_over))
     except OSError:
         return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
-    for name in folders:
-        yield from walk(root / name)
+    for name, is_link in folders:
+        if links.lead_on(f"{root}/{name}", is_link):
+            yield from walk(root / name, links)
+
+
+class Links:
+    """The links to folders that were met below one root: each real folder is looked through once.
+
+    A link into the tree is passed over, as its folder is met where it lies; so is one to a folder around the tree, which is
+    warned about: it would lead in circles. What lies behind links is known by device and inode.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self._root = os.path.join(os.path.realpath(root), "")
+        self._seen: set[tuple[int, int]] = set()
+
+    def lead_on(self, folder: str, is_link: bool) -> bool:
+        """Whether a folder is to be looked through: it was not met yet, and is not met elsewhere in the tree."""
+        if not is_link and not self._seen:
+            return True  # before the first link nothing is met twice
+        try:
+            if is_link and self._root.startswith(target := os.path.join(os.path.realpath(folder), "")):
+                _warn_of_loop(folder, target)
+                return False
+            return not (is_link and target.startswith(self._root)) and self._is_new(os.stat(folder))
+        except OSError:
+            return False  # removed meanwhile
+
+    def _is_new(self, status: os.stat_result) -> bool:
+        count = len(self._seen)
+        self._seen.add((status.st_dev, status.st_ino))
+        return len(self._seen) > count
+
+
+_LOOPS: set[str] = set()
+"""Links that were warned about: a tree is walked through several times."""
+
+
+def _warn_of_loop(link: str, target: str) -> None:
+    if link not in _LOOPS:
+        _LOOPS.add(link)
+        warn(f"{link} is a link to {target}, a folder around it: it is passed over", MlvWarning)
 
 
 def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) -> bool:
-    """Whether it is a folder to look for experiments in."""
-    is_folder = entry.is_dir(follow_symlinks=False)
-    return is_folder and entry.name not in passed_over and not entry.name.startswith(TEMPORARY)
+    """Whether it is a folder, or a link to one, to look for experiments in."""
+    if entry.name in passed_over or entry.name.startswith(TEMPORARY):
+        return False
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link in a circle
 
 
 def check_name(name: object, what: str) -> str:

@@ -168,3 +168,42 @@ def test_plot_in_the_terminal(command, several):
     assert "(2, 1 diverged)" in shown.stdout
     assert shown.stdout.splitlines()[-2].split() == ["step"]
     assert all(len(line) <= 100 for line in shown.stdout.splitlines())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--grid", "5"], ["--grid", "interpolate", "--smooth", "0.5"], ["--log", "xy", "--xlim", "1:"], ["--x", "time"],
+     ["--x", "elapsed", "--ylim", "0:1"], ["--center", "mean", "--band", "ci"], ["--reruns", "all"]],
+)  # fmt: skip
+@pytest.mark.parametrize("out", [[], ["--out", "x.svg"]])
+def test_plot_options(command, several, options, out):
+    """Whatever a plot is asked for is drawn, in the terminal as in a file."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("plotext")
+
+    done = command("plot", "runs", "--metric", "*", *options, *out)
+
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--grid", "five"], "grid='five': give 'exact', 'interpolate', or a number of bins"),
+        (["--smooth", "1"], "smooth=1.0: give a number from 0 to below 1"),
+        (["--log", "z"], "log='z': give 'x', 'y' or 'xy'"),
+        (["--xlim", "3"], "--xlim '3': give two numbers"),
+        (["--ylim", "a:b"], "--ylim 'a:b': give two numbers"),
+        (["--band", "wide"], "band='wide': give one of p10-p90"),
+        (["--reruns", "first"], "reruns='first': give one of latest, all, error"),
+    ],
+)
+def test_plot_options_that_cannot_be(command, several, options, said):
+    """An option that cannot be is refused, with what can be."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("plotext")
+
+    done = command("plot", "runs", "--metric", "loss", *options)
+
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr

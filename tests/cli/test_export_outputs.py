@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 
+import pytest
+
 import mlv
 from mlv import projections
 
@@ -76,3 +78,55 @@ def test_foreign_folder(tmp_path):
 
     assert done.returncode == 2
     assert "another experiment" in done.stderr
+
+
+def files_below(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+
+
+def test_out_holds_everything(tmp_path):
+    """R1: whatever way leads to the experiments, their outputs lie below --out, by their paths in the folder that is named."""
+    pytest.importorskip("h5py")
+    for name in ("cnn/a", "cnn/b", "mlp/a"):
+        made((tmp_path / "runs" / name).parent, (tmp_path / name).name)
+    work = tmp_path / "work"
+    work.mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    before = files_below(tmp_path / "runs")
+    names = ["cnn/a/log.csv", "cnn/b/log.csv", "mlp/a/log.csv"]
+    ways = ["../runs", "../work/../runs", tmp_path / "runs", "../link", "../link/../runs"]
+
+    for number, way in enumerate(ways):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        done = export(work, way, "--to", "hdf5", "--out", f"../out/{number}")
+        assert (done.returncode, done.stderr.count("mlv: ")) == (0, 3), done.stderr
+        assert files_below(tmp_path / "out" / str(number)) == [name.replace("log.csv", "metrics.h5") for name in names]
+
+    assert files_below(tmp_path / "runs") == before
+
+
+def test_out_tells_experiments_apart(tmp_path):
+    """Experiments of equal names in two folders that are named go to two folders; one that is named twice goes to one."""
+    pytest.importorskip("h5py")
+    for folder in ("x", "y"):
+        made(tmp_path / folder, "a")
+
+    assert export(tmp_path, "x", "y", "x/a", "--to", "hdf5", "--out", "out").returncode == 0
+
+    assert files_below(tmp_path / "out") == ["x/a/metrics.h5", "y/a/metrics.h5"]
+
+
+def test_out_is_no_experiment(tmp_path):
+    """R1: outputs are not written into experiments, by whatever path one is meant."""
+    pytest.importorskip("h5py")
+    for name in "ab":
+        made(tmp_path / "runs", name)
+    before = files_below(tmp_path / "runs")
+    (tmp_path / "link").symlink_to(tmp_path / "runs" / "a")
+
+    for words, out in ((["runs"], "runs"), (["runs"], "runs/a"), (["runs/a"], "runs/b/deep"), (["runs/a"], "link")):
+        done = export(tmp_path, *words, "--to", "hdf5", "--out", out)
+        assert done.returncode == 2, done.stderr
+        assert "lies in the experiment" in done.stderr
+
+    assert files_below(tmp_path / "runs") == before

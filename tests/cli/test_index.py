@@ -69,6 +69,26 @@ def printed(root) -> str:
     return out.getvalue()
 
 
+def outside(root, number):
+    """A folder beside the tree."""
+    folder = root.with_name(f"{root.name}-disk") / f"d{number % 2}"
+    if not folder.exists():
+        experiment(folder / "first", number)
+    return folder
+
+
+def linked(path, target):
+    if not path.is_symlink() and path.parent.is_dir():
+        path.symlink_to(target)
+
+
+def replaced(path, number):
+    """Put an experiment in place of what may be a link."""
+    if path.is_symlink():
+        path.unlink()
+    experiment(path, number)
+
+
 CHANGES = {
     "a new one": lambda root, n: experiment(root / f"new{n}", n),
     "a sub-experiment": lambda root, n: experiment(root / "a" / "squeeze" / f"sub{n}", n),
@@ -80,6 +100,13 @@ CHANGES = {
     "broken": lambda root, n: (root / "a" / "meta.json").write_text("{" * (n + 1)),
     "no log": lambda root, n: (root / "a" / "log.jsonl").unlink(missing_ok=True),
     "a file": lambda root, n: (root / f"file{n}").write_text("x"),
+    "a link out": lambda root, n: linked(root / f"{'am'[n % 2]}-link{n}", outside(root, n)),
+    "a deep link out": lambda root, n: linked(root / "a" / f"link{n}", outside(root, n).parent),
+    "a link inside": lambda root, n: linked(root / f"in{n}", root / "a"),
+    "a link in circles": lambda root, n: linked(outside(root, n) / "up", outside(root, n).parent),
+    "a link to nothing": lambda root, n: linked(root / f"none{n}", root / "none"),
+    "one behind links": lambda root, n: experiment(outside(root, n) / f"x{n}", n),
+    "a folder for a link": lambda root, n: replaced(root / "a-link0", n),
 }  # fmt: skip
 
 

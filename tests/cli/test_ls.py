@@ -239,3 +239,23 @@ def test_described_metrics_come_first(runs):
     exp.close()
 
     assert list(look_at(runs / "digits", NOW).first_metrics(2)) == ["train/loss", "zzz"]
+
+
+@pytest.mark.parametrize("options", [(), ("--where", "params.lr > 0"), ("--sort", "name"), ("--json",), ("--columns", "name")])
+def test_from_a_folder_below(command, runs, options):
+    """R2: a root with `..` lists the same as the path without, whatever is asked."""
+    (runs.parent / "elsewhere").mkdir()
+    (runs.parent / "elsewhere" / "link").symlink_to(runs / "digits")
+    plain = command("ls", runs, *options)
+
+    for folder, root in ((runs / "digits", ".."), (runs, "digits/.."), (runs.parent, "elsewhere/link/..")):
+        done = command("ls", root, *options, cwd=folder)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.replace(str(root), str(runs)) == plain.stdout
+
+
+def test_up_from_an_experiment(command, runs):
+    """R2: `..` of an experiment means the folder that holds it, not the experiment."""
+    done = command("show", "..", cwd=runs / "digits")
+
+    assert "'..' is no experiment, but holds some" in done.stderr

@@ -168,7 +168,7 @@ def test_sides(make, tmp_path):
         (lambda found: found.paired({"lr": 1}, {"lr": 5}), "b has no experiments"),
         (lambda found: found.paired({"lr": 1}, {"lr": 2}), "no seed in common"),
         (lambda found: found.paired({"lrr": 1}, {"lr": 2}), "did you mean lr"),
-        (lambda found: found.paired({"lr": 3}, {"lr": 2}), "a has c and d with equal seed"),
+        (lambda found: found.paired({"lr": 3}, {"lr": 2}, reruns="all"), "a has c and d with equal seed"),
         (lambda found: found.paired(3, {"lr": 2}), "a side is 3"),
     ],
 )

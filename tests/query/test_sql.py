@@ -90,6 +90,50 @@ def test_every_reading_statement(runs, query, count):
     assert len(rows(runs, query)) == count
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select count(*) from metrics join runs using (exp, run)",
+        "select count(*), max(value) from metrics natural join runs",
+        "with m as (select * from metrics) select count(*) from m join runs using (exp)",
+        "from metrics join runs using (run) select runs.status, max(value) group by all order by all",
+        "select count(*) from events semi join runs using (run)",
+        "select count(*) from metrics m asof join runs r on m.exp = r.exp and m.time >= r.started",
+        "select e.name, m.top from experiments e, lateral (select max(value) top from metrics where exp = e.id) m order by 1",
+        "select exp_name, name, value from metrics qualify row_number() over (partition by exp, name order by step desc) = 1 "
+        "order by all",
+        "with recursive t(n) as (select 1 union all select n + 1 from t where n < 3) select * from t",
+        'select count(*) from main."metrics"',
+        "select count(*) from temp.METRICS",
+        "select status from (pivot metrics on name using max(value) group by exp) join runs using (exp) order by all",
+        "describe select * from metrics join runs using (run)",
+        "unpivot (select 1 a, 2 b) on a, b",
+    ],
+)
+def test_as_duckdb_answers(runs, query):
+    """R5: what DuckDB answers over the same tables is answered, joins by common columns included."""
+    from mlv.query import sql
+    from mlv.query.digest import Depth
+
+    digests = mlv.find(runs).digests(Depth.METRICS)
+    connection = duckdb.connect()
+    for name, view in sql.VIEWS.items():
+        connection.register(name, view(digests))
+    for name, view in sql.LONG_VIEWS.items():
+        connection.register(name, view(digests, []))
+
+    assert list(map(repr, rows(runs, query))) == list(map(repr, connection.sql(query).fetchall()))
+
+
+def test_rows_are_fetched(runs):
+    """A result gives its rows as DuckDB's cursors do: one by one, then the others."""
+    result = mlv.find(runs).sql("select name from experiments order by name")
+
+    assert (result.fetchone(), result.fetchall()) == (("a",), [("b",), ("c",), ("subexp_1",)])
+    assert (result.fetchone(), result.fetchall()) == (None, [])
+    assert len(result.rows()) == 4
+
+
 def test_one_experiment(runs):
     """An experiment answers about itself, what was logged a moment ago included."""
     with mlv.Exp.open(runs / "a") as exp:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from mlv.store.layout import enclosing_experiment, is_own, walk
+from mlv.errors import MlvWarning
+from mlv.store.layout import absolute, enclosing_experiment, is_own, walk
 
 
 def experiment(folder):
@@ -71,3 +74,48 @@ def test_the_innermost_experiment(tmp_path, inside):
     exp = experiment(tmp_path / "project" / inside)
 
     assert enclosing_experiment(exp / "files" / "model.npz") == exp
+
+
+def test_links_are_followed(tmp_path):
+    """R11: experiments behind a linked folder are found, each once, by the path that leads there."""
+    root, disk = tmp_path / "runs", tmp_path / "disk"
+    own = experiment(root / "own")
+    experiment(disk / "cnn" / "a")
+    (root / "cnn").symlink_to(disk / "cnn")
+    (root / "again").symlink_to(disk)
+    (root / "best").symlink_to(own)
+    (root / "nowhere").symlink_to(root / "gone")
+    (disk / "cnn" / "back").symlink_to(root)
+
+    with pytest.warns(MlvWarning, match="a folder around it"):
+        assert list(walk(root)) == [root / "again" / "cnn" / "a", own]
+
+
+def test_links_in_circles(tmp_path):
+    """R11: a link to a folder around it is passed over, and warned about; two that lead to one another come to an end."""
+    root, disk = tmp_path / "runs", tmp_path / "disk"
+    own = experiment(root / "own")
+    experiment(disk / "a" / "x")
+    experiment(disk / "b" / "y")
+    (disk / "a" / "b").symlink_to(disk / "b")
+    (disk / "b" / "a").symlink_to(disk / "a")
+    (root / "disk").symlink_to(disk / "a")
+    (root / "up").symlink_to(tmp_path)
+
+    with pytest.warns(MlvWarning, match=f"up is a link to {tmp_path}/, a folder around it"):
+        assert list(walk(root)) == [root / "disk" / "b" / "y", root / "disk" / "x", own]
+
+
+@pytest.mark.parametrize("path", ["a/../b", "link/../b", "link/x/../../b", "link/..", "..", "a/./b", "", "a/../../b/.."])
+def test_absolute(tmp_path, monkeypatch, path):
+    """R2: an absolute path leads where the system would go, also up from behind a link."""
+    (tmp_path / "deep" / "real" / "x").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "deep" / "real")
+    monkeypatch.chdir(tmp_path)
+
+    result = absolute(path)
+
+    assert result.is_absolute()
+    assert ".." not in result.parts
+    assert os.path.realpath(result) == os.path.realpath(path or ".")

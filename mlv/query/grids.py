@@ -1,0 +1,129 @@
+"""Values of members brought to common places on the x axis, so that they can be pooled where their own places differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Union
+
+from mlv.errors import InvalidArgument
+from mlv.query.families import Points
+from mlv.query.packages import package
+
+EXACT, INTERPOLATE = "exact", "interpolate"
+Grid = Union[str, int]
+"""`exact` pools at equal x alone, `interpolate` between the logged values of a member, a number within so many bins."""
+_ALIKE = 0.9
+"""Share of the places of its group, between its own first and last, at which a member of an even grid has values."""
+_MOST_PLACES = 2000
+"""Members are interpolated at every x of their group, or at so many that lie evenly."""
+
+
+def checked_grid(grid: Any) -> Grid:
+    """Accept how values are brought together.
+
+    Raises:
+        InvalidArgument: It is neither a name nor a number of bins.
+    """
+    is_number = type(grid) is int and grid > 0
+    if not is_number and grid not in (EXACT, INTERPOLATE):
+        raise InvalidArgument(f"grid={grid!r}: give 'exact', 'interpolate', or a number of bins, such as 50", grid=grid)
+    return grid  # type: ignore[no-any-return]
+
+
+def on_grid(points: Points, grid: Grid) -> Points:
+    """Bring the values of each group to places that its members share.
+
+    `interpolate` goes in straight lines between the values of a member, from its first to its last; next to one that is NaN
+    or infinite it is NaN. With a number of bins, which are of equal width and the same for all groups, a member has the
+    mean of its values in a bin, at the bin's middle, and NaN where one of them is NaN or infinite.
+    """
+    if grid == EXACT or not len(points.x):
+        return points
+    np = package("numpy")
+    tracks = list(_tracks(np, points))
+    if grid == INTERPOLATE:
+        moved = list(_interpolated(np, tracks))
+    else:
+        edges = np.linspace(float(points.x.min()), float(points.x.max()), int(grid) + 1)
+        moved = [_binned(np, track, edges) for track in tracks]
+    group = np.repeat([track.group for track in moved], [len(track.x) for track in moved])
+    member = np.repeat([track.member for track in moved], [len(track.x) for track in moved])
+    x, value = (np.concatenate([getattr(track, name) for track in moved]) for name in ("x", "value"))
+    return Points(group, member, x, value)
+
+
+def is_uneven(points: Points) -> bool:
+    """Whether the members of some group have their values at different x, so that pooling at equal x says little."""
+    np = package("numpy")
+    return any(_is_uneven(np, tracks) for tracks in _by_group(_tracks(np, points)))
+
+
+@dataclass(frozen=True)
+class _Track:
+    """The values of one member in one group, in the order of x; of equal x the later value stands."""
+
+    group: int
+    member: int
+    x: Any
+    value: Any
+
+
+def _tracks(np: Any, points: Points) -> Iterator[_Track]:
+    order = np.lexsort((points.x, points.member, points.group))  # stable: the later value stays behind
+    group, member, x = points.group[order], points.member[order], points.x[order]
+    is_next = (group[1:] != group[:-1]) | (member[1:] != member[:-1])
+    is_last = np.append(is_next | (x[1:] != x[:-1]), True)[: len(x)]
+    starts = np.concatenate(([0], np.flatnonzero(is_next) + 1, [len(x)])) if len(x) else [0]
+    for start, end in pairwise(starts):
+        own = order[start:end][is_last[start:end]]
+        yield _Track(int(group[start]), int(member[start]), points.x[own], points.value[own])
+
+
+def _by_group(tracks: Iterator[_Track] | list[_Track]) -> Iterator[list[_Track]]:
+    """The tracks of each group; those of one group come behind one another."""
+    group: list[_Track] = []
+    for track in tracks:
+        if group and group[0].group != track.group:
+            yield group
+            group = []
+        group.append(track)
+    if group:
+        yield group
+
+
+def _is_uneven(np: Any, tracks: list[_Track]) -> bool:
+    if len(tracks) == 1:
+        return False
+    places = np.unique(np.concatenate([track.x for track in tracks]))
+    firsts = np.searchsorted(places, [track.x[0] for track in tracks])
+    lasts = np.searchsorted(places, [track.x[-1] for track in tracks])
+    counts = np.array([len(track.x) for track in tracks])
+    return bool((counts < _ALIKE * (lasts - firsts + 1)).any())
+
+
+def _interpolated(np: Any, tracks: list[_Track]) -> Iterator[_Track]:
+    for group in _by_group(tracks):
+        places = np.unique(np.concatenate([track.x for track in group]))
+        if len(places) > _MOST_PLACES:
+            places = np.linspace(places[0], places[-1], _MOST_PLACES)
+        for track in group:
+            first, last = track.x[0], track.x[-1]
+            own = places[(places >= first) & (places <= last)]
+            if not len(own):  # a member that lies between two places stands at the nearest
+                own = places[[np.abs(places - first).argmin()]]
+            with np.errstate(invalid="ignore"):
+                value = np.interp(own, track.x, np.where(np.isfinite(track.value), track.value, np.nan))
+            yield _Track(track.group, track.member, own, value)
+
+
+def _binned(np: Any, track: _Track, edges: Any) -> _Track:
+    bins = len(edges) - 1
+    number = np.clip(np.searchsorted(edges, track.x, side="right") - 1, 0, bins - 1)
+    counts = np.bincount(number, minlength=bins)
+    finite = np.where(np.isfinite(track.value), track.value, np.nan)
+    has_values = counts > 0
+    sums = np.bincount(number, weights=finite, minlength=bins)
+    middles = (edges[:-1] + edges[1:]) / 2
+    return _Track(track.group, track.member, middles[has_values], sums[has_values] / counts[has_values])
