@@ -81,7 +81,7 @@ class Session:
         self.channel: Channel = Unstarted(self)
         self._preempted: Channel | None = None
         self._captures, self._params = captures, params
-        self._outputs = outputs_.Outputs(folder, outputs)
+        self._outputs = outputs_.Outputs(folder, exp_id, outputs)
         self._cursors = Cursors()
         self._cursors.index((self.stream, b""))
         self._lock = threading.RLock()
@@ -147,6 +147,8 @@ class Session:
             captures = {} if self.parent_run else self._captures()
             here = Owner.current().to_data()
             started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
+            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+                self._outputs.order(run)
             channel = self._outputs.tap(self._open_channel(run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
@@ -154,9 +156,9 @@ class Session:
             _end_with_process()
             if self._is_told_of_signals():
                 preemption.watch(_told_of_signals)
-            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+            if self.parent_run is None:
                 self._tell_failures()
-                self._outputs.begin(run)
+                self._outputs.begin()
 
     def _open_channel(self, run: str) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)

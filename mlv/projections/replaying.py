@@ -46,8 +46,8 @@ def _notes_in_experiment(projection: Projection) -> bool:
 class Replay:
     """One projection of one experiment, from where it was left; only one process at a time."""
 
-    def __init__(self, folder: Path, projection: Projection) -> None:
-        """Prepare; nothing is touched before `begin`.
+    def __init__(self, folder: Path, projection: Projection, exp: str = "") -> None:
+        """Prepare; nothing is touched before `begin`. With `exp`, only the experiment of that ID is meant.
 
         Raises:
             InvalidPattern, InvalidArgument: The projection's options cannot be used.
@@ -60,6 +60,7 @@ class Replay:
         self._offsets: dict[str, int] = {}
         self._rewinds: list[Rewind] = []
         self._inodes: dict[str, int] = {}
+        self._exp = exp
         self._position = Position(layout.exp_id(folder), made_by(projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
@@ -74,6 +75,8 @@ class Replay:
         """
         if not layout.is_experiment(self._folder):
             raise NotAnExperiment(f"{self._folder} holds no experiment: was it moved?", path=str(self._folder))
+        if self._exp and not layout.holds(self._folder, self._exp):
+            raise NotAnExperiment(f"{self._folder} holds another experiment by now", path=str(self._folder))
         for needed in (self._place, self._path.parent):
             needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)

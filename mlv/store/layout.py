@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -31,6 +32,9 @@ KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
+_IS_ID = re.compile(r"[0-9a-f]{64}").fullmatch
+_BEGINNING = 1 << 16
+"""Bytes of a log within which its first run says the ID of the experiment."""
 
 
 def stream_file(stream: str) -> str:
@@ -102,6 +106,17 @@ def exp_id(folder: Path) -> str:
         return hashlib.sha256((folder / META).read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def holds(folder: Path, exp: str) -> bool:
+    """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
+    if not _IS_ID(exp):
+        return False
+    if exp_id(folder) == exp:
+        return True
+    with suppress(OSError), open(folder / stream_file(DEFAULT_STREAM), "rb") as file:
+        return exp.encode() in file.read(_BEGINNING)
+    return False
 
 
 def enclosing_experiment(path: Path) -> Path | None:

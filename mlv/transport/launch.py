@@ -56,13 +56,7 @@ def launch(folder: Path, place: Path) -> None:
 
 
 def launch_module(
-    module: str,
-    arguments: Sequence[str] = (),
-    *,
-    errors: Any = None,
-    order: bytes = b"",
-    also: Sequence[str] = (),
-    pass_fds: Sequence[int] = (),
+    module: str, arguments: Sequence[str] = (), *, errors: Any = None, also: Sequence[str] = (), pass_fds: Sequence[int] = ()
 ) -> None:
     """Start a process that calls `main` of a module of mlv with some texts; as `launch`.
 
@@ -70,7 +64,6 @@ def launch_module(
         module: Such as `mlv.transport.writer`.
         arguments: The texts.
         errors: File or descriptor for what it says on stderr; None lets it go nowhere.
-        order: What it reads from stdin; at most what a pipe holds is sure not to be waited for.
         also: Folders to import from, after all others.
         pass_fds: Descriptors that it inherits.
 
@@ -88,12 +81,12 @@ def launch_module(
     count = str(len(arguments))
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, count, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE if order else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
     try:
-        process.communicate(order or None, _LAUNCH_WITHIN_S)
+        process.wait(_LAUNCH_WITHIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)

@@ -26,7 +26,7 @@ from mlv.protocols import FileLayer
 from mlv.store import claims
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
-from mlv.transport import spool
+from mlv.transport import orders, spool
 from mlv.transport.backlog import Backlog
 from mlv.transport.censor import TEXTS, Censor
 from mlv.transport.frames import BIG, LAST, Frame
@@ -335,6 +335,13 @@ class Writer:
             self._sampler.forget(source.run)
         source.finish()
         source.close()
+        self._complete_outputs(source.run)
+
+    def _complete_outputs(self, run: str) -> None:
+        """Start what completes the outputs of a run that nobody is at work on: its process may have died before it did."""
+        for path in orders.orders_of(run, self._place.name):
+            with suppress(OSError):
+                orders.begin(path, self._folder)
 
     def _heartbeats(self, now: float) -> None:
         for source in self._sources.values():
@@ -453,6 +460,14 @@ def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) 
         return serve(wait)
     finally:
         wait.close()
+        spool.remove(place)
+        os.close(fd)
+
+
+def tidy(place: Path) -> None:
+    """Remove a spool in which nothing waits, unless somebody is at work in it."""
+    fd = lock(place, 0.0) if place.exists() else None
+    if fd is not None:
         spool.remove(place)
         os.close(fd)
 
