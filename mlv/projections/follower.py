@@ -15,6 +15,7 @@ from mlv.encoding import shown
 from mlv.errors import NotAnExperiment
 from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
+from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 from mlv.transport import spool
@@ -137,7 +138,7 @@ class _Ending:
             self.is_given_up = self._writers >= _MOST_WRITERS
             self._writers += 1
             with suppress(OSError):
-                launch(self._folder, place)
+                launch(self._folder, place, Home(self._folder, self._order.exp))
         return self.is_given_up
 
     def _has_ended(self) -> bool:

@@ -32,7 +32,7 @@ KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
-_IS_ID = re.compile(r"[0-9a-f]{64}").fullmatch
+_ID = re.compile(r"[0-9a-f]{64}")
 _BEGINNING = 1 << 16
 """Bytes of a log within which its first run says the ID of the experiment."""
 
@@ -108,9 +108,14 @@ def exp_id(folder: Path) -> str:
         return ""
 
 
+def is_id(text: str) -> bool:
+    """Whether a text can be the ID of an experiment."""
+    return _ID.fullmatch(text) is not None
+
+
 def holds(folder: Path, exp: str) -> bool:
     """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
-    if not _IS_ID(exp):
+    if not is_id(exp):
         return False
     if exp_id(folder) == exp:
         return True

@@ -5,6 +5,7 @@ It serves where no process can be started or no spool be had, and as the referen
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,8 +20,10 @@ from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
+from mlv.store.home import Home
 from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
+from mlv.transport.ring import loss_text
 
 _RETRY_AFTER_S = 0.01
 
@@ -43,10 +46,16 @@ class Inline:
     """
 
     def __init__(
-        self, folder: Path, run: str, files: FileLayer | None = None, waiting_bytes: int = 8 << 20, censor: Censor | None = None
+        self,
+        folder: Path,
+        run: str,
+        files: FileLayer | None = None,
+        waiting_bytes: int = 8 << 20,
+        censor: Censor | None = None,
+        home: Home | None = None,
     ) -> None:
-        self.run = run
-        self._journal = Journal(folder, files)
+        self.run, self._folder = run, folder
+        self._journal = Journal(folder, files, home)
         self._composer = Composer(run, censor.payload if censor is not None else bytes)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
@@ -177,7 +186,15 @@ class Inline:
             self._take(event)
         self._appending = None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was said that nothing of what is logged can be kept any more."""
+        return "loss" in self._warned
+
     def _warn_of(self, error: OSError) -> None:
+        if error.errno == errno.ESTALE:
+            self._warn("loss", loss_text(self._folder, self.run))
+            return
         self._warn("error", f"the events of run {self.run} wait in memory: {error}. They are written when it is possible")
 
     def _warn(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:

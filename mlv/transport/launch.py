@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv import settings
+from mlv.store import layout
+from mlv.store.home import Home
 from mlv.transport.spool import ERRORS
 
 OUR_MLV = """
@@ -41,8 +43,8 @@ def can_launch() -> bool:
     return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
 
 
-def launch(folder: Path, place: Path) -> None:
-    """Start the writer of a spool; returns once it runs on its own.
+def launch(folder: Path, place: Path, home: Home | None = None) -> None:
+    """Start the writer of a spool; returns once it runs on its own. It holds the experiment's folder from the beginning on.
 
     It is nobody's child, so no `os.wait()` of the user's meets it; it has a session of its own, so Ctrl-C passes it by.
     Its modules are those of this process: the standard library comes first, and the current folder not at all, so that a
@@ -51,8 +53,11 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
+    held = home if home is not None else Home(folder, layout.exp_id(folder))
+    fds = [held.fd] if held.fd is not None else []
     with open(place / ERRORS, "ab") as errors:
-        launch_module("mlv.transport.writer", (str(folder), str(place)), errors=errors.fileno())
+        arguments = (str(folder), str(place), *map(str, fds))
+        launch_module("mlv.transport.writer", arguments, errors=errors.fileno(), pass_fds=fds)
 
 
 def launch_module(

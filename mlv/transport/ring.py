@@ -170,7 +170,9 @@ class Ring:
         self._words = memoryview(self._map)[:INFO_OFFSET].cast("Q")
         self._crcs = memoryview(self._map).cast("I")
         text = self._map[INFO_OFFSET : INFO_OFFSET + self._words[W_INFO_BYTES]]
-        self.run: str = orjson.loads(text)["run"]
+        info = orjson.loads(text)
+        self.run: str = info["run"]
+        self._folder: str = info["exp"]
         self._spool, self._launch, self._patience_s = listed_in, launch, patience_s
         self._candidates = dict.fromkeys([path.parent, listed_in, *candidates])
         self._capacity = self._words[W_CAPACITY]
@@ -489,7 +491,9 @@ class Ring:
             return
         self._looked_at = time_ns()
         problem = self._words[W_ERRNO]
-        if problem:
+        if problem == errno.ESTALE:
+            self._warn_of_loss()
+        elif problem:
             self._warn_once(
                 f"errno {problem}",
                 f"the events of run {self.run} wait in memory: {os.strerror(problem)}. They are written as soon as that is "
@@ -531,6 +535,14 @@ class Ring:
         if problem:
             return f"The writer says: {os.strerror(problem)}. Make room, or look at the disk"
         return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was said that nothing of what is logged can be kept any more."""
+        return "loss" in self._warned
+
+    def _warn_of_loss(self) -> None:
+        self._warn_once("loss", loss_text(Path(self._folder), self.run))
 
     def _warn_of_rejected(self) -> None:
         """Say that a worker could not complete an event: what it says is in the log."""
@@ -580,6 +592,8 @@ class Ring:
             finally:
                 self._busy = False
         is_done = self._wait(W_DONE, 1, timeout_s)
+        if self._words[W_ERRNO] == errno.ESTALE and timeout_s > 0:
+            self._warn_of_loss()
         self._warn_of_rejected()
         return is_done
 
@@ -610,7 +624,8 @@ class Ring:
         spool.wake(self._spool)
         while self._words[word] < target:
             now = monotonic()
-            if now >= deadline or self._is_abandoned:
+            is_in_vain = self._words[W_ERRNO] == errno.ESTALE
+            if now >= deadline or self._is_abandoned or is_in_vain:
                 return False
             if now >= next_look:
                 self._look(is_waiting=True)
@@ -631,6 +646,11 @@ class Ring:
         self._left_over = deque()  # another one: a call that was cut in two may be taking from the old one
         self._is_closed = self._is_abandoned = True
         self._limit = -1
+
+
+def loss_text(folder: Path, run: str) -> str:
+    """What is said where the files of a run are gone while it logs."""
+    return f"the experiment in {folder} was removed or replaced during run {run}: what it logged since then is lost"
 
 
 def _record_tail(record: Dropped | Rejected) -> bytes:
