@@ -107,7 +107,8 @@ class Journal:
             if chain.lines:
                 said = Seal(run, self._actual[stream], chain.lines, chain.hexdigest(), chain.previous)
                 self.say(said, stream)
-            del self._chains[run, stream]
+                # What follows goes on from the seal: nobody knows whether something does, where a later step fails.
+                self._chains[run, stream] = Chain(said.sha256)
 
     def end(self, run: str, status: str) -> None:
         """Say that a run ended which could not say so itself.
@@ -193,11 +194,12 @@ class Journal:
         """
         self.seal(self.run)
         self.sync()
-        for stream, file in self._streams.items():
-            file.close()
+        while self._streams:
+            stream, file = self._streams.popitem()  # first: a descriptor whose closing failed is closed all the same
+            with suppress(OSError):  # it is synced
+                file.close()
             with suppress(OSError):
                 claims.release(self.folder, self._actual[stream], self._claim)
-        self._streams.clear()
 
     def is_deleted(self) -> bool:
         """Whether the experiment was deleted, not moved, as far as an open stream or its home tells."""
