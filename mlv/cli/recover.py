@@ -58,6 +58,8 @@ def run(root: Path, timeout_s: float, as_json: bool) -> bool:
 
 def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
     """Finish one experiment after the other; those that a living writer looks after are left to it."""
+    for place in spool.existing():
+        writer.tidy(place)
     top = os.path.realpath(root)
     waiting: dict[Path, list[Path]] = {}
     for folder, place in recovery.spools_below(root):

@@ -236,8 +236,9 @@ class Session:
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
-        if not self._close(status, error, timeout_s) and timeout_s > 0 and not self.is_gone:
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        channel = self.channel
+        if not self._close(status, error, timeout_s) and timeout_s > 0 and not self.is_gone and (text := channel.outlook()):
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {text}", WritingStalled)
         if not _told_of_signals():
             preemption.unwatch()
 
@@ -257,7 +258,7 @@ class Session:
             _put(channel, ended.TYPE, ended.to_data())
         is_complete = channel.close(timeout_s)
         if self.is_gone:
-            if timeout_s > 0 and not getattr(channel, "is_lost", False):
+            if timeout_s > 0 and channel.outlook():
                 warn(loss_text(self._folder, channel.run), WritingStalled)
             return is_complete
         if is_complete and timeout_s > 0 and self.parent_run is None:
@@ -331,6 +332,10 @@ class Unstarted:
         return True
 
     flush = close = drain
+
+    def outlook(self) -> str:
+        """Nothing waits."""
+        return ""
 
     def abandon(self) -> None:
         """Nothing was inherited."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import NamedTuple
 
+from mlv import words
 from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
@@ -67,6 +68,7 @@ class Inline:
         self._dropped = 0
         self._is_ending = self._is_closed = self._is_abandoned = False
         self._warned: set[str] = set()
+        self._refusal: OSError | None = None
         self._jobs = 0
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
@@ -186,12 +188,12 @@ class Inline:
             self._take(event)
         self._appending = None
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether it was said that nothing of what is logged can be kept any more."""
-        return "loss" in self._warned
+    def outlook(self) -> str:
+        """What becomes of what waits: it is lost, and that is said; see `Channel`."""
+        return "" if "loss" in self._warned else "its seals are missing"
 
     def _warn_of(self, error: OSError) -> None:
+        self._refusal = error
         if error.errno == errno.ESTALE:
             self._warn("loss", loss_text(self._folder, self.run))
             return
@@ -229,9 +231,14 @@ class Inline:
         return self._end()
 
     def _end(self) -> bool:
-        """Accept no more, and seal what is written; whether that is all."""
+        """Accept no more, and seal what is written; whether that is all. What is not written by now never will be."""
         self._is_closed = True
-        return not self._waiting and self._does(self._seal)
+        if lost := len(self._waiting) + self._dropped:
+            self._warn(
+                "loss", f"{words.counted(lost, 'event')} of run {self.run} cannot be written, and are lost: {self._refusal}"
+            )
+            return False
+        return self._does(self._seal)
 
     def _seal(self) -> None:
         self._journal.seal(self.run)

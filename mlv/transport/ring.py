@@ -68,6 +68,8 @@ LARGEST_INLINE = 64 << 10
 """Payloads above this go through a file of the spool."""
 BIG_BUDGET = 512 << 20
 """Bytes of large events that may wait in the spool."""
+UNFINISHED = ".new"
+"""Behind the name of a ring that is being made."""
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
@@ -100,7 +102,7 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
     listed_in: Path | None = None
     problems = []
     for place in candidates:
-        temporary = place / (name + ".new")
+        temporary = place / (name + UNFINISHED)
         try:
             spool.prepare(place)
             listed_in = listed_in or place
@@ -119,8 +121,11 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
 
 
 def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
+    import fcntl  # not everywhere; where it is missing there are no rings
+
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # without locks no writer takes it: better to know it now
         os.posix_fallocate(fd, 0, DATA_OFFSET + capacity)
         text = orjson.dumps(info)
         if len(text) > CURSOR_OFFSET - INFO_OFFSET:
@@ -173,6 +178,7 @@ class Ring:
         info = orjson.loads(text)
         self.run: str = info["run"]
         self._folder: str = info["exp"]
+        self._path = path
         self._spool, self._launch, self._patience_s = listed_in, launch, patience_s
         self._candidates = dict.fromkeys([path.parent, listed_in, *candidates])
         self._capacity = self._words[W_CAPACITY]
@@ -536,10 +542,15 @@ class Ring:
             return f"The writer says: {os.strerror(problem)}. Make room, or look at the disk"
         return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
 
-    @property
-    def is_lost(self) -> bool:
-        """Whether it was said that nothing of what is logged can be kept any more."""
-        return "loss" in self._warned
+    def outlook(self) -> str:
+        """What becomes of what waits; see `Channel`."""
+        if "loss" in self._warned:
+            return ""
+        if self._writer_is_alive():
+            return "its writer goes on with it"
+        if self._path.exists():
+            return f"there is no writer. Its events wait in {self._path}: the next run in it, or `mlv recover`, brings them in"
+        return f"its events are lost, as {self._path} was removed and there is no writer"
 
     def _warn_of_loss(self) -> None:
         self._warn_once("loss", loss_text(Path(self._folder), self.run))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any, BinaryIO
 
 from mlv import settings
@@ -33,6 +33,7 @@ from mlv.transport.censor import TEXTS, Censor
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
+from mlv.transport.ring import UNFINISHED
 from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
@@ -49,6 +50,7 @@ _ATTEND_WITHIN_S = 0.2
 _LINGER_S = 3600.0
 """How long a writer goes on trying when nothing can be written and all whose events it holds are gone."""
 _LINGER_WITHOUT_FOLDER_S = 5.0
+_RING_MADE_WITHIN_S = 60.0
 _PIECE = 1 << 18
 _END = b'"type":"run_ended"'
 _JOB = spool.JOB_SUFFIX.encode()
@@ -478,7 +480,7 @@ def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) 
         return serve(wait)
     finally:
         wait.close()
-        spool.remove(place)
+        _remove(place)
         os.close(fd)
 
 
@@ -486,8 +488,18 @@ def tidy(place: Path) -> None:
     """Remove a spool in which nothing waits, unless somebody is at work in it."""
     fd = lock(place, 0.0) if place.exists() else None
     if fd is not None:
-        spool.remove(place)
+        _remove(place)
         os.close(fd)
+
+
+def _remove(place: Path) -> None:
+    """Remove a spool that lists no ring, also what was left by processes that were killed while they made one."""
+    for path in place.glob(f"*{spool.RING_SUFFIX}{UNFINISHED}"):
+        with suppress(OSError):
+            header, age_s = look(path), time() - path.stat().st_mtime
+            if header.owner.is_gone() if header is not None else age_s > _RING_MADE_WITHIN_S:
+                path.unlink()
+    spool.remove(place)
 
 
 def lock(place: Path, wait_s: float) -> int | None:
