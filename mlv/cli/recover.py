@@ -8,12 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from mlv import words
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.encoding import BadLine, event_from_line
+from mlv.errors import MlvError
 from mlv.events import RunEnded, Seal
+from mlv.experiment import outputs
+from mlv.projections import position as position_
+from mlv.projections import replay, replaying
 from mlv.query.latest import whole_end
 from mlv.store import claims, layout
 from mlv.store.streams import read_lines
@@ -83,6 +88,7 @@ def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
             _count_news(done, folder, stream, before.get(stream, 0))
         for path in (path for place in places for path in orders.orders_in(place)):
             _complete(done, folder, path, timeout_s)
+        _complete_begun(done, folder)
     except OSError as error:
         done.is_done, done.error = False, error.strerror or str(error)
     return done
@@ -112,6 +118,31 @@ def _complete(done: Finished, folder: Path, path: Path, timeout_s: float) -> Non
     with suppress(OSError):
         path.unlink()
     writer.tidy(path.parent)
+
+
+def _complete_begun(done: Finished, folder: Path) -> None:
+    """Complete the outputs that a machine left which died: their orders are gone with it, but each was begun in its folder."""
+    for path in sorted(folder.glob("*/.mlv-*.json")):
+        name = path.parent.name
+        position = position_.read(path) if path.name == layout.position_name(name) and not path.parent.is_symlink() else None
+        if position is None or not position.is_open or name in done.outputs:
+            continue
+        if not replaying.is_kept(folder, cast(Any, SimpleNamespace(name=name))):
+            reason = _built_again(folder, name, position.made_by)
+            done.outputs += [] if reason else [name]
+            done.problems += [f"{name} cannot be completed: {reason}"] if reason else []
+            done.is_done = done.is_done and not reason
+
+
+def _built_again(folder: Path, name: str, made_by: str) -> str:
+    """Bring an output up to the log, if it is one of mlv's without options; else why not."""
+    try:
+        if name in outputs.OUTPUTS and made_by == replaying.made_by(outputs.output_class(name)()):
+            replay(folder, name)
+            return ""
+    except (MlvError, OSError) as error:
+        return f"{error}. `mlv export {folder} --to {name}` builds it"
+    return f"it was made by {made_by}. mlv.projections.replay({str(folder)!r}, output) builds it"
 
 
 def _count_news(done: Finished, folder: Path, stream: str, offset: int) -> None:

@@ -46,13 +46,14 @@ class Shelf:
 
     def __init__(self, exp_folder: Path, name: str, kept: Kept) -> None:
         self.name, self.kept = name, kept
-        self.move_to(exp_folder)
+        self._exp_folder, self._folder = exp_folder, exp_folder / name
         self._lock, self._pid = threading.RLock(), os.getpid()
         self._doomed: list[Path] = []
         """What may be removed as soon as the log that says so is on the disk."""
 
     def move_to(self, exp_folder: Path) -> None:
         """Go on where the experiment is by now."""
+        self._doomed = [exp_folder / path.relative_to(self._exp_folder) for path in self._doomed]
         self._exp_folder, self._folder = exp_folder, exp_folder / self.name
 
     def __enter__(self) -> Shelf:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -175,6 +176,20 @@ def test_only_the_follower_is_killed_at_last(tmp_path):
 
     assert "mine" in orjson.loads(recover(tmp_path, "--json").stdout)["outputs"]
     assert_complete(exp)
+
+
+def test_the_machine_dies(tmp_path):
+    """Where the spool is gone as well, `mlv recover` completes what was begun, or says what builds it."""
+    last = "assert exp.flush(outputs=True); killed('mlv.projections.follower'); exp.log({'loss': 200}, step=200)"
+    exp = trained(tmp_path, last=f"{last}; assert exp.flush(); killed('mlv.transport.writer')")
+    for place in spool.existing():
+        shutil.rmtree(place)
+
+    done = recover(tmp_path)
+    assert done.returncode == 1
+    assert "completed csv, mine cannot be completed: it was made by mine.Mine()" in done.stdout
+    assert [len(losses) for losses in rows(exp)] == [STEPS + 1, STEPS]
+    assert not list(recovered(exp, 10))
 
 
 def test_class_is_gone(tmp_path):
