@@ -50,6 +50,9 @@ class Channel(Protocol):
     def close(self, timeout_s: float) -> bool:
         """Accept no more events, and wait until the run's streams are sealed; False when the time is over."""
 
+    def outlook(self) -> str:
+        """What becomes of the events that `close` did not bring to the disk, for people; empty where that is said already."""
+
     def abandon(self) -> None:
         """Let go of what a forked child inherited, without touching what the parent goes on using."""
 

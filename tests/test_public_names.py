@@ -126,11 +126,12 @@ def test_import_is_light():
     assert found.stdout.strip() == "[]"
 
 
-def test_import_says_nothing_and_starts_nothing():
-    """`import mlv` prints nothing, starts no thread and no process, and leaves signals alone."""
-    code = "import mlv, threading, os, signal; assert threading.active_count() == 1; assert not os.path.exists('runs')"
+def test_import_says_nothing_and_starts_nothing(tmp_path):
+    """`import mlv` prints nothing, starts no thread and no process, leaves signals alone, and makes no files."""
+    code = "import mlv, threading, os, signal; assert threading.active_count() == 1; assert not os.listdir()"
+    command = [sys.executable, "-W", "error", "-c", code]
 
-    found = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True)
 
     assert found.stdout + found.stderr == ""
 

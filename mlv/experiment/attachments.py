@@ -128,6 +128,9 @@ class Attachments:
                 f"experiment again with Exp.open({str(self._folder)!r})"
             )
             raise FileUnusable(text, path=str(path))
+        if session.is_gone:
+            text = f"{place.name!r} is not published: the experiment in {self._folder} was removed or replaced during the run"
+            raise FileUnusable(text, path=str(path))
         if is_new and os.path.lexists(path):
             raise _exists(place)
         return place

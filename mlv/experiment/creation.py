@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
 from mlv import settings
-from mlv.errors import ExperimentExists, SavedirUnusable
+from mlv.errors import ExperimentExists, MlvError, SavedirUnusable
 from mlv.experiment import disabled
 
 
@@ -65,6 +67,25 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         except OSError as error:
             raise _unusable(parent, error) from error
     raise AssertionError("count() does not end")
+
+
+@contextmanager
+def explained(what: str, path: Path) -> Iterator[None]:
+    """Translate what the system refuses while an experiment is made or opened.
+
+    Raises:
+        SavedirUnusable: The system refuses something.
+    """
+    try:
+        yield
+    except MlvError:
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        text = (
+            f"{what} cannot be made or opened in {str(path)!r}: {error.strerror or error}{where}. Make room, or give a folder"
+        )
+        raise SavedirUnusable(f"{text} that you may write to", path=str(path), errno=error.errno) from error
 
 
 def _is_pretended(savedir: Path) -> bool:

@@ -96,6 +96,10 @@ class Nowhere:
     def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
         """Nothing to complete."""
 
+    def outlook(self) -> str:
+        """Nothing waits."""
+        return ""
+
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Nothing to announce."""
 

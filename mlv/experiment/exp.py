@@ -172,8 +172,9 @@ class Exp(Extras, Checkpoints, Readings, References):
         rank = this_place().rank
         given_ranks = checked_ranks(ranks)
         meta = identity.read_meta(folder)
-        recover_if_needed(folder)
-        edited = identity.check_identity(folder, meta)
+        with creation.explained(f"experiment {folder.name!r}", folder):
+            recover_if_needed(folder)
+            edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())

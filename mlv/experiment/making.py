@@ -25,6 +25,7 @@ from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say
 from mlv.store import layout
+from mlv.store.blobs import remove
 from mlv.store.reading import read_state
 from mlv.transport import recovery
 from mlv.transport.wishes import Wishes
@@ -79,7 +80,12 @@ class Making:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         if settings.DISABLED.get():
             return self._pretend(folder, parent)
-        meta = identity.write_meta(folder, self._content(folder, parent))
+        try:
+            meta = identity.write_meta(folder, self._content(folder, parent))
+        except BaseException:
+            if not layout.is_experiment(folder):
+                remove(folder)  # it was made for this, and holds nothing that could be read
+            raise
         session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes)
         self._begin(session)
         self._tell(folder)

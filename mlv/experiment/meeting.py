@@ -22,6 +22,7 @@ import orjson
 
 from mlv import settings
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
+from mlv.experiment.creation import explained
 from mlv.experiment.making import Parts
 from mlv.experiment.ranks import Place, this_place
 from mlv.notices import warn
@@ -61,25 +62,27 @@ def together(
     Raises:
         InvalidArgument: Nothing tells which processes were launched together.
         RanksNotMet: The main rank makes no experiment, or does not say so in time.
+        SavedirUnusable: The system refuses something.
     """
     place = this_place()
-    if place.variable is None or settings.DISABLED.get():
-        return make()  # who stores nothing has nobody to meet
-    if place.is_main:
-        return _led(Meeting(place, savedir, what), make)
-    if place.key is None and exact is not None:
-        folder, run = exact, None
-    else:
-        word = Meeting(place, savedir, what).wait()
-        folder, run = savedir / word.folder, word.run
-    _wait_for_meta(folder)  # the file systems of other hosts show it later
-    return join(folder, place.rank, run)
+    with explained(what, exact or savedir):
+        if place.variable is None or settings.DISABLED.get():
+            return make()  # who stores nothing has nobody to meet
+        if place.is_main:
+            return _led(Meeting(place, savedir, what), make)
+        if place.key is None and exact is not None:
+            folder, run = exact, None
+        else:
+            word = Meeting(place, savedir, what).wait()
+            folder, run = savedir / word.folder, word.run
+        _wait_for_meta(folder)  # the file systems of other hosts show it later
+        return join(folder, place.rank, run)
 
 
 def _led(meeting: Meeting, make: Callable[[], Parts]) -> Parts:
     try:
         parts = make()
-    except MlvError as error:
+    except (MlvError, OSError) as error:
         meeting.say_failed(error)
         raise
     meeting.say(parts.folder, parts.meta.id, parts.session.run)

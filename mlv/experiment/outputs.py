@@ -22,7 +22,9 @@ from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.store.reading import Lines
-from mlv.transport.launch import can_launch, launch_module
+from mlv.transport import orders
+from mlv.transport.launch import can_launch, module_path
+from mlv.transport.orders import Order
 
 OUTPUTS = {
     "console": ("mlv.projections.console", "Console"),
@@ -35,7 +37,6 @@ OUTPUTS = {
 
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""
-_TRACEBACK = "Traceback (most recent call last):\n"
 _POLL_S = 0.02
 _SOON_S = 0.001
 _LOOK_S = 1.0
@@ -114,19 +115,30 @@ def output_class(name: str) -> Any:
 class Outputs:
     """The outputs of one run, from its beginning to its end."""
 
-    def __init__(self, folder: Path, given: Sequence[Any]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, exp_id: str, given: Sequence[Any]) -> None:
+        self._folder, self._exp_id = folder, exp_id
         self.taps: list[Tap] = [one for one in given if callable(getattr(one, "show", None))]
         self.projections = [one for one in given if one not in self.taps]
-        self._run = ""
+        self._orders: list[tuple[Order, Path | None]] = []
         self._told: set[tuple[str, str]] = set()
 
-    def begin(self, run: str) -> None:
+    def order(self, run: str) -> None:
+        """Say what the run wants, before anybody can see the run: whoever outlives this process completes it."""
+        self._orders = []
+        for projection in list(self.projections):
+            try:
+                order = self._order(projection, run)
+            except InvalidArgument as error:  # it was changed since it was asked for
+                self.projections.remove(projection)
+                self._warn_of_unkept(projection, error)
+            else:
+                self._orders.append((order, orders.keep(order) if can_launch() else None))
+
+    def begin(self) -> None:
         """Start a process for each projection; one that cannot be started is warned about."""
-        self._run = run
-        for projection in self.projections:
+        for number, projection in enumerate(self.projections):
             self._let_go_on(projection)
-            self._start(projection)
+            self._start(number)
 
     def tap(self, channel: Channel) -> Channel:
         """The channel, with its events shown; how they are to be shown may have been said in an earlier run."""
@@ -164,13 +176,14 @@ class Outputs:
             return True
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
-        results = [self._waited(projection, sizes, is_last, deadline) for projection in self.projections]
+        results = [self._waited(number, sizes, is_last, deadline) for number in range(len(self.projections))]
         for projection, is_done in zip(self.projections, results, strict=True):
             if is_last and not is_done and not self._failure(projection):
                 warn(self._late(projection, timeout_s), OutputFailed)
         return all(results)
 
-    def _waited(self, projection: Any, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
+    def _waited(self, number: int, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
+        projection = self.projections[number]
         next_look, pause_s = monotonic() + _LOOK_S, _SOON_S
         while sizes and layout.is_experiment(self._folder):
             position = self._position(projection)
@@ -180,7 +193,7 @@ class Outputs:
             if self._failure(projection) or monotonic() > deadline:
                 return False
             if monotonic() > next_look and not self._is_kept(projection):  # it was killed
-                self._start(projection)
+                self._start(number)
                 next_look = deadline
             sleep(pause_s)
             pause_s = min(2 * pause_s, _POLL_S)
@@ -214,43 +227,36 @@ class Outputs:
         """What builds the output from the log."""
         if projection.name in OUTPUTS and projection == output_class(projection.name)():
             return f"`mlv export {self._folder} --to {projection.name}`"
-        return "mlv.projections.replay(exp, output)"
+        return f"mlv.projections.replay({str(self._folder)!r}, {shown(projection)})"
 
     def _failure(self, projection: Any) -> str:
         """Why an output stopped; empty while it has not."""
         position = self._position(projection)
         if position is not None and position.failed:
             return str(position.failed)
-        try:  # before there is a position, or where even that cannot be written
-            said = self._errors(projection).read_text(errors="replace").strip()
-        except OSError:
-            return ""
-        if _TRACEBACK not in said or self._is_kept(projection):  # libraries say other things there as well
-            return ""
-        return next((line for line in said.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
+        # Before there is a position, or where even that cannot be written.
+        return "" if self._is_kept(projection) else orders.complaint(self._folder, projection.name)
 
-    def _errors(self, projection: Any) -> Path:
-        """Where the process of an output leaves its traceback, for people."""
-        return layout.errors_path(self._folder, projection.name)
+    def _order(self, projection: Any, run: str) -> Order:
+        return Order(
+            projection.name, self._again(projection), str(self._folder.absolute()), self._exp_id, run,
+            Owner.current().to_data(), [*module_path()[:-1], *_script_folders()], _pickled(projection),
+        )  # fmt: skip
 
-    def _start(self, projection: Any) -> None:
-        follower = import_module("mlv.projections.follower")
+    def _start(self, number: int) -> None:
+        """Start the process of an output, unless one is on its way."""
+        order, path = self._orders[number]
         try:
-            if not can_launch():
-                raise OSError("this system cannot start a process from here")
-            if not layout.is_experiment(self._folder):
-                raise OSError("the experiment is gone")
-            order = follower.Order(str(self._folder.absolute()), projection, self._run, Owner.current().to_data())
-            errors = self._errors(projection)
-            errors.parent.mkdir(parents=True, exist_ok=True)
-            with open(errors, "wb") as file:
-                launch_module("mlv.projections.follower", errors=file.fileno(), order=_pickled(order), also=_script_folders())
-        except (OSError, InvalidArgument) as error:
-            warn(
-                f"the output {projection.name!r} of {self._folder} is not kept: {error}. "
-                f"{self._again(projection)} builds it afterwards",
-                OutputFailed,
-            )
+            if path is not None and path.exists():
+                orders.begin(path)
+            else:
+                orders.begin_unkept(order)
+        except OSError as error:
+            self._warn_of_unkept(self.projections[number], error)
+
+    def _warn_of_unkept(self, projection: Any, error: Exception) -> None:
+        text = f"the output {projection.name!r} of {self._folder} is not kept: {error}"
+        warn(f"{text}. {self._again(projection)} builds it afterwards", OutputFailed)
 
 
 class Tapped:

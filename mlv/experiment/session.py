@@ -24,9 +24,11 @@ from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
 from mlv.state import State
 from mlv.store import layout
+from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.journal import new_run_id
+from mlv.transport.ring import loss_text
 from mlv.transport.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -81,7 +83,8 @@ class Session:
         self.channel: Channel = Unstarted(self)
         self._preempted: Channel | None = None
         self._captures, self._params = captures, params
-        self._outputs = outputs_.Outputs(folder, outputs)
+        self._outputs = outputs_.Outputs(folder, exp_id, outputs)
+        self._home: Home | None = None
         self._cursors = Cursors()
         self._cursors.index((self.stream, b""))
         self._lock = threading.RLock()
@@ -91,8 +94,13 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        """Folder of the experiment that is written."""
-        return self._folder
+        """Folder of the experiment that is written, also where that was moved since the run began."""
+        return (self._home.where() if self._home is not None else None) or self._folder
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the experiment was removed, or replaced by another one, since the run began."""
+        return self._home is not None and self._home.where() is None
 
     @property
     def read_from(self) -> Path:
@@ -147,6 +155,9 @@ class Session:
             captures = {} if self.parent_run else self._captures()
             here = Owner.current().to_data()
             started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
+            self._home = Home(self._folder, self.exp_id)
+            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+                self._outputs.order(run)
             channel = self._outputs.tap(self._open_channel(run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())
@@ -154,13 +165,13 @@ class Session:
             _end_with_process()
             if self._is_told_of_signals():
                 preemption.watch(_told_of_signals)
-            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+            if self.parent_run is None:
                 self._tell_failures()
-                self._outputs.begin(run)
+                self._outputs.begin()
 
     def _open_channel(self, run: str) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
-        return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main)
+        return open_channel(self._folder, self.exp_id, run, parent, self.wishes, main_run=main, home=self._home)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
@@ -225,8 +236,9 @@ class Session:
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
-        if not self._close(status, error, timeout_s) and timeout_s > 0:
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: its writer goes on with it", WritingStalled)
+        channel = self.channel
+        if not self._close(status, error, timeout_s) and timeout_s > 0 and not self.is_gone and (text := channel.outlook()):
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {text}", WritingStalled)
         if not _told_of_signals():
             preemption.unwatch()
 
@@ -245,6 +257,10 @@ class Session:
             ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
             _put(channel, ended.TYPE, ended.to_data())
         is_complete = channel.close(timeout_s)
+        if self.is_gone:
+            if timeout_s > 0 and channel.outlook():
+                warn(loss_text(self._folder, channel.run), WritingStalled)
+            return is_complete
         if is_complete and timeout_s > 0 and self.parent_run is None:
             self._outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
             self._outputs.failures()
@@ -316,6 +332,10 @@ class Unstarted:
         return True
 
     flush = close = drain
+
+    def outlook(self) -> str:
+        """Nothing waits."""
+        return ""
 
     def abandon(self) -> None:
         """Nothing was inherited."""

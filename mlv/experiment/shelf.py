@@ -51,6 +51,11 @@ class Shelf:
         self._doomed: list[Path] = []
         """What may be removed as soon as the log that says so is on the disk."""
 
+    def move_to(self, exp_folder: Path) -> None:
+        """Go on where the experiment is by now."""
+        self._doomed = [exp_folder / path.relative_to(self._exp_folder) for path in self._doomed]
+        self._exp_folder, self._folder = exp_folder, exp_folder / self.name
+
     def __enter__(self) -> Shelf:
         if self._pid != os.getpid():  # a forked child goes on from what it inherited; a thread of its parent's has the lock
             self._lock, self._pid = threading.RLock(), os.getpid()
@@ -84,6 +89,8 @@ class Shelf:
         session.start()
         if session.is_closed:
             raise self._not_saved("the run has ended. Save before close(), or open the experiment again")
+        if session.is_gone:
+            raise self._not_saved("the experiment was removed or replaced during the run")
         new = Saved(self.kept.saves + 1, step, metrics)
         decision = choose(self.kept, new, self.policy)
         private: Path | None = None
@@ -146,6 +153,8 @@ def shelf_of(session: Session, name: str) -> Shelf:
     if key not in session.memory:
         session.memory.setdefault(key, _opened(session, name))
     found: Shelf = session.memory[key]
+    if found.exp_folder != (folder := session.folder):
+        found.move_to(folder)
     return found
 
 

@@ -1,23 +1,28 @@
-"""The process of one output: it follows the log until the run that started it is over, and ends with it."""
+"""The process of one output: it follows the log until the run that wants it is over, completes the output, and ends."""
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from mlv.encoding import shown
+from mlv.errors import NotAnExperiment
 from mlv.projections.replaying import Replay
 from mlv.protocols import Projection
-from mlv.store.owners import Owner, process_is_gone
+from mlv.store.home import Home
+from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 from mlv.transport import spool
 from mlv.transport.header import look
-from mlv.transport.writer import is_unattended
+from mlv.transport.launch import launch
+from mlv.transport.orders import Order
+from mlv.transport.writer import is_unattended, tidy
 
 _POLL_S = 0.05
 _SOON_S = 0.002
@@ -26,18 +31,11 @@ _LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
 _DELETIONS = 5
 """How often an output is begun again because somebody deleted it."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a training process asks for."""
-
-    folder: str
-    projection: Projection
-    run: str
-    """The run to follow to its end."""
-    process: Mapping[str, Any]
-    """Its process."""
+_WRITER_WITHIN_S = 0.5
+"""How long a ring of a process that is gone may lack a writer: one may be on its way."""
+_MOST_WRITERS = 5
+_HEAVY = ("boto3", "comet_ml", "tensorflow", "torch")
+"""What tensorboardX imports if it is there."""
 
 
 def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
@@ -61,16 +59,20 @@ def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
             pause_s = min(2 * pause_s, _POLL_S)
 
 
-def serve(order: Order) -> None:
-    """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file."""
+def serve(order: Order, projection: Projection) -> bool:
+    """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file.
+
+    Returns:
+        Whether the output is complete; False where the ring of the run waits, and nobody can drain it.
+    """
     ending = _Ending(order)
     for may_try_again in (*[True] * _DELETIONS, False):
-        replay = Replay(Path(order.folder), order.projection)
+        replay = Replay(Path(order.folder), projection, order.exp)
         try:
             if _begins(replay, ending):
                 follow(replay, ending)
                 replay.close()
-            return
+            return not ending.is_given_up
         except BaseException as error:  # SystemExit as well: whoever waits for the output is told
             if may_try_again and isinstance(error, Exception) and replay.is_deleted(error):
                 with suppress(Exception):
@@ -79,6 +81,7 @@ def serve(order: Order) -> None:
             replay.fail(f"{type(error).__name__}: {error}" if str(error) else shown(error))
             replay.close()
             raise
+    raise AssertionError("the last try returns or raises")
 
 
 def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
@@ -99,13 +102,17 @@ class _Ending:
         self._order, self._folder = order, Path(order.folder)
         self._had_ring = False
         self._over_since: float | None = None
+        self._alone_since: float | None = None
+        self._writers = 0
+        self.is_given_up = False
+        """Whether events wait that nobody can bring into the log."""
 
     def __call__(self) -> bool:
         rings = [ring for place in spool.find(self._folder, Owner.current()) for ring in spool.rings_in(place)]
         if not self._is_over(rings):
             return False
         self._over_since = self._over_since or monotonic()
-        # Children and ranks may go on for a while; what a writer that died has left comes with the next run.
+        # Children and ranks may go on for a while.
         return not any(map(self._is_beside, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
 
     def _is_beside(self, ring: Path) -> bool:
@@ -117,10 +124,22 @@ class _Ending:
     def _is_over(self, rings: list[Path]) -> bool:
         mine = [ring for ring in rings if ring.stem == self._order.run]
         self._had_ring = self._had_ring or bool(mine)
-        is_gone = process_is_gone(self._order.process)
-        if mine or is_gone:
-            return is_gone and all(map(is_unattended, mine))
-        return self._had_ring or self._has_ended()
+        if not mine:
+            return self._order.is_left or self._had_ring or self._has_ended()
+        if not self._order.is_left or not all(map(is_unattended, mine)):
+            self._alone_since = None
+            return False
+        return self._is_in_vain(mine[0].parent)
+
+    def _is_in_vain(self, place: Path) -> bool:
+        """Whether no writer drains what the run has left, though some were started: only this process may be alive still."""
+        self._alone_since = self._alone_since or monotonic()
+        if monotonic() - self._alone_since > _WRITER_WITHIN_S * 2**self._writers:
+            self.is_given_up = self._writers >= _MOST_WRITERS
+            self._writers += 1
+            with suppress(OSError):
+                launch(self._folder, place, Home(self._folder, self._order.exp))
+        return self.is_given_up
 
     def _has_ended(self) -> bool:
         """Whether the log says so: where there is no ring to look at."""
@@ -128,8 +147,41 @@ class _Ending:
         return run is not None and run.ended is not None
 
 
-def main(*_: str) -> None:
-    """Serve the order that comes, pickled, through standard input."""
-    import pickle
+def main(fd: str, path: str, folder: str) -> None:
+    """Complete the order in an open file, which is locked by that; then remove it from the spool that it may lie in."""
+    os.set_inheritable(int(fd), False)
+    with open(int(fd), "rb") as file:  # open to the end: the lock tells the others that somebody is at work
+        file.seek(0)
+        order = replace(Order.from_bytes(file.read()), folder=folder)
+        is_done = False
+        try:
+            projection = pickle.loads(order.projection)  # noqa: S301 - from a private file of this user's
+            if "tensorboardX" in getattr(projection, "NEEDS", ()):
+                _import_alone()
+            is_done = serve(order, projection)
+        except NotAnExperiment:
+            is_done = True  # the experiment is gone, and its output with it
+            raise
+        except BaseException:
+            is_done = not order.is_left  # the process that wanted it tells of it
+            raise
+        finally:
+            if is_done and path:
+                with suppress(OSError):
+                    os.unlink(path)
+                tidy(Path(path).parent)
 
-    serve(pickle.load(sys.stdin.buffer))  # noqa: S301 - from the process that starts this one
+
+def _import_alone() -> None:
+    """Import tensorboardX without the heavy packages that it would import, too, where they are installed.
+
+    With torch alone, which it has for the name of one type, each process that keeps event files would take 220 MiB and a
+    second more. It does without any of them; an output of the user's own that needs one can import it afterwards.
+    """
+    hidden = [name for name in _HEAVY if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: there is no such module
+    try:
+        import tensorboardX.summary  # noqa: F401
+    finally:
+        for name in hidden:
+            del sys.modules[name]

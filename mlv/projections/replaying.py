@@ -20,6 +20,7 @@ from mlv.protocols import Projection
 from mlv.query.rewinds import rewinds_of
 from mlv.state import Rewind
 from mlv.store import layout
+from mlv.store.home import Home
 
 _COMMIT_EVERY_S = 1.0
 _UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
@@ -46,8 +47,8 @@ def _notes_in_experiment(projection: Projection) -> bool:
 class Replay:
     """One projection of one experiment, from where it was left; only one process at a time."""
 
-    def __init__(self, folder: Path, projection: Projection) -> None:
-        """Prepare; nothing is touched before `begin`.
+    def __init__(self, folder: Path, projection: Projection, exp: str = "") -> None:
+        """Prepare; nothing is touched before `begin`. With `exp`, only the experiment of that ID is meant.
 
         Raises:
             InvalidPattern, InvalidArgument: The projection's options cannot be used.
@@ -60,6 +61,8 @@ class Replay:
         self._offsets: dict[str, int] = {}
         self._rewinds: list[Rewind] = []
         self._inodes: dict[str, int] = {}
+        self._exp = exp
+        self._home: Home | None = None
         self._position = Position(layout.exp_id(folder), made_by(projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
@@ -72,8 +75,8 @@ class Replay:
             InvalidArgument: The folder holds the output of another experiment.
             Exception: Whatever the projection raises.
         """
-        if not layout.is_experiment(self._folder):
-            raise NotAnExperiment(f"{self._folder} holds no experiment: was it moved?", path=str(self._folder))
+        self._home = Home(self._folder, self._exp or layout.exp_id(self._folder))
+        self._check_experiment()
         for needed in (self._place, self._path.parent):
             needed.mkdir(parents=True, exist_ok=True)
         known = position_.read(self._path)
@@ -98,6 +101,7 @@ class Replay:
             CannotResume: A log was replaced meanwhile: the output has to be built again, by another `Replay`.
             Exception: Whatever the projection raises.
         """
+        self._check_experiment()
         found = False
         for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
             while (batch := self._next(file)).end > batch.start:
@@ -114,6 +118,16 @@ class Replay:
                 if monotonic() - self._committed > _COMMIT_EVERY_S:
                     self.commit()
         return found
+
+    def _check_experiment(self) -> None:
+        """See that the folder still holds the experiment: nothing is made for one that was moved, removed or replaced.
+
+        Raises:
+            NotAnExperiment: It does not.
+        """
+        if not layout.is_experiment(self._folder) or self._home is None or self._home.where() != self._folder:
+            text = f"{self._folder} holds no experiment, or another one: was it moved?"
+            raise NotAnExperiment(text, path=str(self._folder))
 
     def _next(self, file: str) -> Lines:
         return whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection, self._rewinds)
@@ -143,7 +157,8 @@ class Replay:
 
     def fail(self, reason: str) -> None:
         """Remember why the output stopped; what was committed stands."""
-        with suppress(OSError):
+        with suppress(OSError, NotAnExperiment):
+            self._check_experiment()
             position_.write(self._path, replace(position_.read(self._path) or self._position, failed=reason))
 
     def close(self) -> None:
@@ -152,9 +167,11 @@ class Replay:
             if self._is_open:
                 self._is_open = False
                 self._projection.close()
-                known = position_.read(self._path)
-                if known is not None and known.failed is None:
-                    position_.write(self._path, known.closed())
+                with suppress(NotAnExperiment):
+                    self._check_experiment()
+                    known = position_.read(self._path)
+                    if known is not None and known.failed is None:
+                        position_.write(self._path, known.closed())
         finally:
             if self._lock is not None:
                 os.close(self._lock)

@@ -200,9 +200,14 @@ def _create_without_links(path: Path, mine: Claim) -> bool:
 
 def _write_new(path: Path, mine: Claim) -> None:
     with open(path, "xb") as file:
-        file.write(mine.to_bytes())
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            file.write(mine.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()  # half a claim would be one that nobody can judge
+            raise
 
 
 def _beside(path: Path) -> Path:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
+_ID = re.compile(r"[0-9a-f]{64}")
+_BEGINNING = 1 << 16
+"""Bytes of a log within which its first run says the ID of the experiment."""
 
 
 def stream_file(stream: str) -> str:
@@ -126,6 +130,22 @@ def absolute(path: str | os.PathLike[str]) -> Path:
         climb = len(parts) - parts[::-1].index(os.pardir)
         parts = (os.path.realpath(os.path.join(*parts[:climb])), *parts[climb:])
     return Path(os.path.abspath(os.path.join(*parts) if parts else os.curdir))
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be the ID of an experiment."""
+    return _ID.fullmatch(text) is not None
+
+
+def holds(folder: Path, exp: str) -> bool:
+    """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
+    if not is_id(exp):
+        return False
+    if exp_id(folder) == exp:
+        return True
+    with suppress(OSError), open(folder / stream_file(DEFAULT_STREAM), "rb") as file:
+        return exp.encode() in file.read(_BEGINNING)
+    return False
 
 
 def enclosing_experiment(path: Path) -> Path | None:

@@ -52,7 +52,11 @@ class StreamFile:
         mend(folder, stream)
         is_new = not self.path.exists()
         self._fd = self._files.open(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self.size = self._files.size(self._fd)
+        try:
+            self.size = self._files.size(self._fd)
+        except BaseException:
+            self._files.close(self._fd)
+            raise
         self._torn = False
         self._is_dirty = True  # a writer that died may have left lines here that it had not synced
         if is_new:

@@ -35,6 +35,10 @@ class Backlog:
         """What the disk said to the last file."""
         self._next_try = 0.0
 
+    def move_to(self, folder: Path) -> None:
+        """Have what is done from now on go to the folder that the experiment is in by now."""
+        self._worker.folder = folder
+
     def take(self, source: Source, path: Path, seq: int, time_ns: int, cursor: int) -> None:
         """Take over a job from its ring, which may go on without it.
 

@@ -12,6 +12,7 @@ from mlv import settings
 from mlv.errors import MlvWarning, TooManyStreams, WritingStalled
 from mlv.notices import warn
 from mlv.protocols import Channel, Cursor
+from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.transport import frames, spool
 from mlv.transport.censor import Censor
@@ -29,13 +30,16 @@ def open_channel(
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     *,
     main_run: str | None = None,
+    home: Home | None = None,
 ) -> Channel:
     """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning.
 
     `parent_run` is that of the process which this one is a child of, `main_run` that of rank 0 where this is another rank.
+    `home` is where the experiment is, for who holds it longer.
     """
+    home = home or Home(folder, exp_id)
     if not can_launch() or settings.INLINE.get_or_default():
-        return Inline(folder, run, censor=Censor(wishes.redactor()))
+        return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
     here = Owner.current()
     info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data(), **wishes.to_info()}
     if parent_run is not None:
@@ -43,19 +47,19 @@ def open_channel(
     if main_run is not None:
         info["main_run"] = main_run
     try:
-        return _ring(folder, here, info)
+        return _ring(folder, here, info, home)
     except OSError as error:
         warn(f"run {run} writes from its own process, which is slower: {error}", WritingStalled)
-        return Inline(folder, run, censor=Censor(wishes.redactor()))
+        return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
 
 
-def _ring(folder: Path, here: Owner, info: dict[str, Any]) -> Ring:
+def _ring(folder: Path, here: Owner, info: dict[str, Any], home: Home) -> Ring:
     candidates = spool.candidates(folder, here)
     path, place = _create(candidates, info)
     _warn_if_not_chosen(place)
     settings.FSYNC_INTERVAL.get_or_default()  # here, where it is seen: the writer gets what is right
     try:
-        return Ring(path, place, lambda: launch(folder, place), candidates, settings.PATIENCE.get_or_default())
+        return Ring(path, place, lambda: launch(folder, place, home), candidates, settings.PATIENCE.get_or_default())
     except BaseException:
         for left in (place / path.name, path):  # nobody would drain it, and its run goes on elsewhere
             with suppress(OSError):

@@ -5,6 +5,7 @@ It serves where no process can be started or no spool be had, and as the referen
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import NamedTuple
 
+from mlv import words
 from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
@@ -19,8 +21,10 @@ from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
+from mlv.store.home import Home
 from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
+from mlv.transport.ring import loss_text
 
 _RETRY_AFTER_S = 0.01
 
@@ -43,10 +47,16 @@ class Inline:
     """
 
     def __init__(
-        self, folder: Path, run: str, files: FileLayer | None = None, waiting_bytes: int = 8 << 20, censor: Censor | None = None
+        self,
+        folder: Path,
+        run: str,
+        files: FileLayer | None = None,
+        waiting_bytes: int = 8 << 20,
+        censor: Censor | None = None,
+        home: Home | None = None,
     ) -> None:
-        self.run = run
-        self._journal = Journal(folder, files)
+        self.run, self._folder = run, folder
+        self._journal = Journal(folder, files, home)
         self._composer = Composer(run, censor.payload if censor is not None else bytes)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
@@ -58,6 +68,7 @@ class Inline:
         self._dropped = 0
         self._is_ending = self._is_closed = self._is_abandoned = False
         self._warned: set[str] = set()
+        self._refusal: OSError | None = None
         self._jobs = 0
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
@@ -177,7 +188,15 @@ class Inline:
             self._take(event)
         self._appending = None
 
+    def outlook(self) -> str:
+        """What becomes of what waits: it is lost, and that is said; see `Channel`."""
+        return "" if "loss" in self._warned else "its seals are missing"
+
     def _warn_of(self, error: OSError) -> None:
+        self._refusal = error
+        if error.errno == errno.ESTALE:
+            self._warn("loss", loss_text(self._folder, self.run))
+            return
         self._warn("error", f"the events of run {self.run} wait in memory: {error}. They are written when it is possible")
 
     def _warn(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
@@ -212,9 +231,14 @@ class Inline:
         return self._end()
 
     def _end(self) -> bool:
-        """Accept no more, and seal what is written; whether that is all."""
+        """Accept no more, and seal what is written; whether that is all. What is not written by now never will be."""
         self._is_closed = True
-        return not self._waiting and self._does(self._seal)
+        if lost := len(self._waiting) + self._dropped:
+            self._warn(
+                "loss", f"{words.counted(lost, 'event')} of run {self.run} cannot be written, and are lost: {self._refusal}"
+            )
+            return False
+        return self._does(self._seal)
 
     def _seal(self) -> None:
         self._journal.seal(self.run)

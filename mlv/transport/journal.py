@@ -5,6 +5,7 @@ It is what the writer process and the inline twin share. It has a run of its own
 
 from __future__ import annotations
 
+import errno
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from mlv.events import Record, RunEnded, Seal
 from mlv.protocols import FileLayer
 from mlv.store import claims, layout
 from mlv.store.claims import Claim, Granted
+from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
@@ -32,8 +34,9 @@ def new_run_id() -> str:
 class Journal:
     """The streams of one experiment, for the one process that may append to them."""
 
-    def __init__(self, folder: Path, files: FileLayer | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, files: FileLayer | None = None, home: Home | None = None) -> None:
+        """Prepare to write; with a home, the experiment is followed where it is moved, and no other one is written."""
+        self._folder, self._home = folder, home
         self.run = new_run_id()
         self.stale_streams: list[str] = []
         """Streams taken over from a writer that died: their runs may want verdicts and seals."""
@@ -45,6 +48,20 @@ class Journal:
         self._actual: dict[str, str] = {}
         self._chains: dict[tuple[str, str], Chain | None] = {}
         """By run and stream; None where only the file knows the run's earlier lines."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the experiment.
+
+        Raises:
+            OSError: It is gone, or another experiment is in its place.
+        """
+        if self._home is None:
+            return self._folder
+        found = self._home.where()
+        if found is None:
+            raise OSError(errno.ESTALE, "the experiment was moved or removed", str(self._folder))
+        return found
 
     def append(self, run: str, stream: str, lines: Sequence[bytes]) -> None:
         """Append whole lines of one run.
@@ -90,7 +107,8 @@ class Journal:
             if chain.lines:
                 said = Seal(run, self._actual[stream], chain.lines, chain.hexdigest(), chain.previous)
                 self.say(said, stream)
-            del self._chains[run, stream]
+                # What follows goes on from the seal: nobody knows whether something does, where a later step fails.
+                self._chains[run, stream] = Chain(said.sha256)
 
     def end(self, run: str, status: str) -> None:
         """Say that a run ended which could not say so itself.
@@ -176,14 +194,22 @@ class Journal:
         """
         self.seal(self.run)
         self.sync()
-        for stream, file in self._streams.items():
-            file.close()
-            claims.release(self.folder, self._actual[stream], self._claim)
-        self._streams.clear()
+        while self._streams:
+            stream, file = self._streams.popitem()  # first: a descriptor whose closing failed is closed all the same
+            with suppress(OSError):  # it is synced
+                file.close()
+            with suppress(OSError):
+                claims.release(self.folder, self._actual[stream], self._claim)
 
     def is_deleted(self) -> bool:
-        """Whether the experiment was deleted, not moved, as far as an open stream tells."""
-        return not self.folder.exists() and any(file.is_deleted() for file in self._streams.values())
+        """Whether the experiment was deleted, not moved, as far as an open stream or its home tells."""
+        if self._home is not None and self._home.is_removed():
+            return True
+        return not self._folder.exists() and self.is_lost()
+
+    def is_lost(self) -> bool:
+        """Whether a file that is written has no name any more: nobody will read what goes into it."""
+        return any(file.is_deleted() for file in self._streams.values())
 
     def abandon(self) -> None:
         """In a forked child: let nothing that is still written here reach the files."""
@@ -195,8 +221,9 @@ class Journal:
         for file in self._streams.values():
             with suppress(OSError):
                 file.close()
-        for actual in self._actual.values():  # also where the claim was granted and the file not opened
-            claims.surrender(self.folder, actual, self._claim)
+        with suppress(OSError):
+            for actual in self._actual.values():  # also where the claim was granted and the file not opened
+                claims.surrender(self.folder, actual, self._claim)
         self._streams.clear()
 
     def _open(self, stream: str) -> StreamFile:

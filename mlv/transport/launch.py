@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv import settings
+from mlv.store import layout
+from mlv.store.home import Home
 from mlv.transport.spool import ERRORS
 
 OUR_MLV = """
@@ -41,8 +43,8 @@ def can_launch() -> bool:
     return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
 
 
-def launch(folder: Path, place: Path) -> None:
-    """Start the writer of a spool; returns once it runs on its own.
+def launch(folder: Path, place: Path, home: Home | None = None) -> None:
+    """Start the writer of a spool; returns once it runs on its own. It holds the experiment's folder from the beginning on.
 
     It is nobody's child, so no `os.wait()` of the user's meets it; it has a session of its own, so Ctrl-C passes it by.
     Its modules are those of this process: the standard library comes first, and the current folder not at all, so that a
@@ -51,18 +53,15 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
+    held = home if home is not None else Home(folder, layout.exp_id(folder))
+    fds = [held.fd] if held.fd is not None else []
     with open(place / ERRORS, "ab") as errors:
-        launch_module("mlv.transport.writer", (str(folder), str(place)), errors=errors.fileno())
+        arguments = (str(folder), str(place), *map(str, fds))
+        launch_module("mlv.transport.writer", arguments, errors=errors.fileno(), pass_fds=fds)
 
 
 def launch_module(
-    module: str,
-    arguments: Sequence[str] = (),
-    *,
-    errors: Any = None,
-    order: bytes = b"",
-    also: Sequence[str] = (),
-    pass_fds: Sequence[int] = (),
+    module: str, arguments: Sequence[str] = (), *, errors: Any = None, also: Sequence[str] = (), pass_fds: Sequence[int] = ()
 ) -> None:
     """Start a process that calls `main` of a module of mlv with some texts; as `launch`.
 
@@ -70,7 +69,6 @@ def launch_module(
         module: Such as `mlv.transport.writer`.
         arguments: The texts.
         errors: File or descriptor for what it says on stderr; None lets it go nowhere.
-        order: What it reads from stdin; at most what a pipe holds is sure not to be waited for.
         also: Folders to import from, after all others.
         pass_fds: Descriptors that it inherits.
 
@@ -88,12 +86,12 @@ def launch_module(
     count = str(len(arguments))
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, count, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE if order else subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
     try:
-        process.communicate(order or None, _LAUNCH_WITHIN_S)
+        process.wait(_LAUNCH_WITHIN_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)

@@ -10,24 +10,25 @@ from time import monotonic, sleep
 
 from mlv.store import claims, layout
 from mlv.store.owners import Owner
-from mlv.transport import spool, writer
+from mlv.transport import orders, spool, writer
 from mlv.transport.header import Header, look
 from mlv.transport.journal import Journal
 from mlv.transport.launch import launch
 from mlv.transport.settle import settle
 
-_BEGINNING = 1 << 16
-"""Bytes of a log within which its first run says the ID of the experiment."""
-
 
 def needs_recovery(folder: Path) -> bool:
     """Whether something of the experiment is unfinished that somebody who died has left; finishing it may be under way."""
-    headers = [header for place in spool.find(folder, Owner.current()) for header in _headers(place)]
-    return any(_is_left_behind(header) and not header.is_held_up for header in headers) or bool(claims.stale(folder))
+    places = spool.find(folder, Owner.current())
+    headers = [header for place in places for header in _headers(place)]
+    is_waiting = any(_is_left_behind(header) and not header.is_held_up for header in headers)
+    return is_waiting or bool(claims.stale(folder)) or bool(orders.left_orders(places))
 
 
 def recover(folder: Path, timeout_s: float = 30.0) -> bool:
     """Bring what waits for an experiment into its streams, and give verdicts and seals to what is over.
+
+    What completes the outputs of runs that are over is started, and not waited for.
 
     Returns:
         Whether nothing waits any more; False when the time is over or the folder refuses.
@@ -35,7 +36,11 @@ def recover(folder: Path, timeout_s: float = 30.0) -> bool:
     deadline = monotonic() + timeout_s
     places = spool.find(folder, Owner.current())
     done = [drain_spool(folder, place, max(0.0, deadline - monotonic())) for place in places]
-    return settle_stale(folder) and all(done)
+    is_done = settle_stale(folder) and all(done)
+    for path in orders.left_orders(places):
+        with suppress(OSError):  # the order stays, and `mlv recover` says why
+            orders.begin(path, folder)
+    return is_done
 
 
 def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
@@ -84,16 +89,15 @@ def settle_stale(folder: Path, places: Iterable[Path] = ()) -> bool:
 
 
 def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
-    """Experiments at or below a folder, and spools with rings of theirs, also of experiments that were moved since."""
+    """Experiments at or below a folder, and spools with rings or orders of theirs, also of those that were moved since."""
     moved: dict[str, list[Path]] = {}
     for place in spool.existing():
-        headers = _headers(place)
-        if not headers:
+        about = _experiment_of(place)
+        if about is None:
             continue
-        info = headers[0].info
-        folder = Path(info["exp"])
-        if not _is_experiment(folder, info["id"]):
-            moved.setdefault(info["id"], []).append(place)
+        folder, exp_id = about
+        if not layout.holds(folder, exp_id):
+            moved.setdefault(exp_id, []).append(place)
         elif _is_below(folder, root):
             yield folder, place
     for folder in layout.walk(root) if moved else ():
@@ -101,13 +105,14 @@ def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
             yield folder, place
 
 
-def _is_experiment(folder: Path, exp_id: str) -> bool:
-    """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
-    if layout.exp_id(folder) == exp_id:
-        return True
-    with suppress(OSError), open(folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
-        return exp_id.encode() in file.read(_BEGINNING)
-    return False
+def _experiment_of(place: Path) -> tuple[Path, str] | None:
+    """Folder and ID of the experiment that a spool is for, as far as a ring or an order says so."""
+    for header in _headers(place):
+        return Path(header.info["exp"]), header.info["id"]
+    for order in map(orders.read, orders.orders_in(place)):
+        if order is not None:
+            return Path(order.folder), order.exp
+    return None
 
 
 def _is_below(folder: Path, root: Path) -> bool:

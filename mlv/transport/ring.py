@@ -68,6 +68,8 @@ LARGEST_INLINE = 64 << 10
 """Payloads above this go through a file of the spool."""
 BIG_BUDGET = 512 << 20
 """Bytes of large events that may wait in the spool."""
+UNFINISHED = ".new"
+"""Behind the name of a ring that is being made."""
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
@@ -100,7 +102,7 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
     listed_in: Path | None = None
     problems = []
     for place in candidates:
-        temporary = place / (name + ".new")
+        temporary = place / (name + UNFINISHED)
         try:
             spool.prepare(place)
             listed_in = listed_in or place
@@ -119,8 +121,11 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
 
 
 def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
+    import fcntl  # not everywhere; where it is missing there are no rings
+
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # without locks no writer takes it: better to know it now
         os.posix_fallocate(fd, 0, DATA_OFFSET + capacity)
         text = orjson.dumps(info)
         if len(text) > CURSOR_OFFSET - INFO_OFFSET:
@@ -170,7 +175,10 @@ class Ring:
         self._words = memoryview(self._map)[:INFO_OFFSET].cast("Q")
         self._crcs = memoryview(self._map).cast("I")
         text = self._map[INFO_OFFSET : INFO_OFFSET + self._words[W_INFO_BYTES]]
-        self.run: str = orjson.loads(text)["run"]
+        info = orjson.loads(text)
+        self.run: str = info["run"]
+        self._folder: str = info["exp"]
+        self._path = path
         self._spool, self._launch, self._patience_s = listed_in, launch, patience_s
         self._candidates = dict.fromkeys([path.parent, listed_in, *candidates])
         self._capacity = self._words[W_CAPACITY]
@@ -489,7 +497,9 @@ class Ring:
             return
         self._looked_at = time_ns()
         problem = self._words[W_ERRNO]
-        if problem:
+        if problem == errno.ESTALE:
+            self._warn_of_loss()
+        elif problem:
             self._warn_once(
                 f"errno {problem}",
                 f"the events of run {self.run} wait in memory: {os.strerror(problem)}. They are written as soon as that is "
@@ -531,6 +541,19 @@ class Ring:
         if problem:
             return f"The writer says: {os.strerror(problem)}. Make room, or look at the disk"
         return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
+
+    def outlook(self) -> str:
+        """What becomes of what waits; see `Channel`."""
+        if "loss" in self._warned:
+            return ""
+        if self._writer_is_alive():
+            return "its writer goes on with it"
+        if self._path.exists():
+            return f"there is no writer. Its events wait in {self._path}: the next run in it, or `mlv recover`, brings them in"
+        return f"its events are lost, as {self._path} was removed and there is no writer"
+
+    def _warn_of_loss(self) -> None:
+        self._warn_once("loss", loss_text(Path(self._folder), self.run))
 
     def _warn_of_rejected(self) -> None:
         """Say that a worker could not complete an event: what it says is in the log."""
@@ -580,6 +603,8 @@ class Ring:
             finally:
                 self._busy = False
         is_done = self._wait(W_DONE, 1, timeout_s)
+        if self._words[W_ERRNO] == errno.ESTALE and timeout_s > 0:
+            self._warn_of_loss()
         self._warn_of_rejected()
         return is_done
 
@@ -610,7 +635,8 @@ class Ring:
         spool.wake(self._spool)
         while self._words[word] < target:
             now = monotonic()
-            if now >= deadline or self._is_abandoned:
+            is_in_vain = self._words[W_ERRNO] == errno.ESTALE
+            if now >= deadline or self._is_abandoned or is_in_vain:
                 return False
             if now >= next_look:
                 self._look(is_waiting=True)
@@ -631,6 +657,11 @@ class Ring:
         self._left_over = deque()  # another one: a call that was cut in two may be taking from the old one
         self._is_closed = self._is_abandoned = True
         self._limit = -1
+
+
+def loss_text(folder: Path, run: str) -> str:
+    """What is said where the files of a run are gone while it logs."""
+    return f"the experiment in {folder} was removed or replaced during run {run}: what it logged since then is lost"
 
 
 def _record_tail(record: Dropped | Rejected) -> bytes:

@@ -92,7 +92,7 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         """Prepare for jobs of the experiment in a folder."""
-        self._folder = folder
+        self.folder = folder
         self._process: Popen[bytes] | None = None
         self._given: deque[Queued] = deque()
         self._received = bytearray()
@@ -121,7 +121,7 @@ class Worker:
         if not self._given:
             return []
         if self._process is None:
-            return [complete(self._folder, self._given.popleft())]
+            return [complete(self.folder, self._given.popleft())]
         is_gone = not self._receive()
         found = []
         while (answer := self._next()) is not None:
@@ -149,7 +149,7 @@ class Worker:
     def _send(self, job: Queued) -> None:
         if self._process is not None and self._process.stdin is not None:
             with suppress(OSError):  # gone: found out when its answer is looked for
-                self._process.stdin.write(orjson.dumps([str(self._folder), job.run, job.seq, str(job.path)]) + b"\n")
+                self._process.stdin.write(orjson.dumps([str(self.folder), job.run, job.seq, str(job.path)]) + b"\n")
 
     def _start(self) -> bool:
         """Start the process; False where that is impossible: then jobs are done in this one."""

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic, sleep, time
 from typing import Any, BinaryIO
 
 from mlv import settings
@@ -24,14 +24,16 @@ from mlv.encoding import TAIL, Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
 from mlv.store import claims
+from mlv.store.home import Home
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
-from mlv.transport import spool
+from mlv.transport import orders, spool
 from mlv.transport.backlog import Backlog
 from mlv.transport.censor import TEXTS, Censor
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
+from mlv.transport.ring import UNFINISHED
 from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
@@ -48,6 +50,7 @@ _ATTEND_WITHIN_S = 0.2
 _LINGER_S = 3600.0
 """How long a writer goes on trying when nothing can be written and all whose events it holds are gone."""
 _LINGER_WITHOUT_FOLDER_S = 5.0
+_RING_MADE_WITHIN_S = 60.0
 _PIECE = 1 << 18
 _END = b'"type":"run_ended"'
 _JOB = spool.JOB_SUFFIX.encode()
@@ -67,11 +70,17 @@ class Writer:
         serves: Callable[[Source], bool] = lambda source: True,
         backlog: Backlog | None = None,
         sampler: Sampler | None = None,
+        fd: int | None = None,
     ) -> None:
-        """Prepare to drain the rings that `serves` accepts. Without a sampler nothing is measured."""
+        """Prepare to drain the rings that `serves` accepts. Without a sampler nothing is measured.
+
+        `fd` is a descriptor of the experiment's folder, from the process that started this one.
+        """
         self._folder, self._place, self._serves = folder, place, serves
         self._me = Owner.current()
         self._files = files
+        self._fd = fd
+        self._home: Home | None = None
         self._journal = Journal(folder, files)
         self._backlog = backlog or Backlog(folder)
         self._sampler = sampler
@@ -108,7 +117,7 @@ class Writer:
                 self._next_scan = now + _SCAN_EVERY_S
             moved = self._turn(now)
             for source in self._sources.values():
-                source.stamp(self._problem)
+                source.stamp(self._problem or (errno.ESTALE if self._journal.is_lost() else 0))
             if self._is_done:
                 return True
             if now >= until or self._is_in_vain(now):
@@ -149,9 +158,14 @@ class Writer:
         """Whether nothing could be written for long, and nobody is left who would write more."""
         if not self._problem or now - self._problem_since < _LINGER_WITHOUT_FOLDER_S:
             return False
-        linger_s = _LINGER_S if self._folder.exists() else _LINGER_WITHOUT_FOLDER_S
+        linger_s = _LINGER_S if self._where() is not None else _LINGER_WITHOUT_FOLDER_S
         is_over = all(source.is_ended or source.owner.is_gone() for source in self._sources.values())
         return is_over and now - self._problem_since >= linger_s
+
+    def _where(self) -> Path | None:
+        """Where the experiment is; None if it is gone, or another one is in its place."""
+        found = self._folder if self._home is None else self._home.where()
+        return found if found is not None and found.exists() else None
 
     def _give_up(self) -> None:
         is_deleted = self._journal.is_deleted()
@@ -186,6 +200,9 @@ class Writer:
         if not self._serves(source):
             source.close()
             return
+        if self._home is None:  # all rings of a spool are of one experiment
+            self._home = Home(self._folder, str(source.info.get("id", "")), self._fd)
+            self._journal = Journal(self._folder, self._files, self._home)
         source.attach(self._me)
         self._sources[path] = source
         self._composers[source.run] = Composer(source.run, Censor(Wishes.from_info(source.info).redactor()).payload)
@@ -296,6 +313,8 @@ class Writer:
         source.already.add(frame.seq)  # until the ring has let go of it, it is not done either: it would be taken again
 
     def _work(self) -> bool:
+        # Files go where the experiment is now; where it is gone, to where nothing can be made.
+        self._backlog.move_to(self._where() or Path(os.devnull, "gone"))
         return self._backlog.work(self._journal, self._composers)
 
     # Verdicts, heartbeats, seals.
@@ -324,6 +343,7 @@ class Writer:
             self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run))
             source.said_dropped = True
         self._journal.seal(source.run)
+        source.stamp(errno.ESTALE if self._journal.is_lost() else 0)
         if spool.rings_in(self._place) == [path]:
             self._close_journal()  # before the producer hears that all is done: then nothing is left to happen
         else:
@@ -335,6 +355,13 @@ class Writer:
             self._sampler.forget(source.run)
         source.finish()
         source.close()
+        self._complete_outputs(source.run)
+
+    def _complete_outputs(self, run: str) -> None:
+        """Start what completes the outputs of a run that nobody is at work on: its process may have died before it did."""
+        for path in orders.orders_of(run, self._place.name):
+            with suppress(OSError):
+                orders.begin(path, self._where())
 
     def _heartbeats(self, now: float) -> None:
         for source in self._sources.values():
@@ -357,7 +384,7 @@ class Writer:
         fresh = [stream for stream in self._journal.stale_streams if stream not in self._settled]
         if fresh:
             alive = {source.run for source in self._sources.values()}
-            settle(self._folder, self._journal, fresh, alive)
+            settle(self._journal.folder, self._journal, fresh, alive)
             self._settled.update(fresh)
 
     def _sync_if_due(self, now: float) -> None:
@@ -387,11 +414,11 @@ class Writer:
         Raises:
             OSError: Something is left to do.
         """
-        for stream in claims.stale(self._folder):
+        for stream in claims.stale(self._where() or self._folder):
             self._journal.take_over(stream)
         self._settle_stale()
         self._journal.close()
-        self._journal = Journal(self._folder, self._files)
+        self._journal = Journal(self._folder, self._files, self._home)
         self._settled.clear()
 
 
@@ -424,9 +451,9 @@ class Wait:
             os.close(self._fd)
 
 
-def serve(folder: Path, place: Path) -> None:
+def serve(folder: Path, place: Path, fd: int | None = None) -> None:
     """Be the writer of a spool, unless there is one: then see that it takes the rings that are there, and leave."""
-    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place, sampler=Sampler(folder)).serve(wait)):
+    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place, sampler=Sampler(folder), fd=fd).serve(wait)):
         # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
         if not any(is_unattended(ring) for ring in spool.rings_in(place)):
             return
@@ -453,8 +480,26 @@ def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) 
         return serve(wait)
     finally:
         wait.close()
-        spool.remove(place)
+        _remove(place)
         os.close(fd)
+
+
+def tidy(place: Path) -> None:
+    """Remove a spool in which nothing waits, unless somebody is at work in it."""
+    fd = lock(place, 0.0) if place.exists() else None
+    if fd is not None:
+        _remove(place)
+        os.close(fd)
+
+
+def _remove(place: Path) -> None:
+    """Remove a spool that lists no ring, also what was left by processes that were killed while they made one."""
+    for path in place.glob(f"*{spool.RING_SUFFIX}{UNFINISHED}"):
+        with suppress(OSError):
+            header, age_s = look(path), time() - path.stat().st_mtime
+            if header.owner.is_gone() if header is not None else age_s > _RING_MADE_WITHIN_S:
+                path.unlink()
+    spool.remove(place)
 
 
 def lock(place: Path, wait_s: float) -> int | None:
@@ -509,9 +554,9 @@ def _hashed(pieces: Iterator[bytes], digest: Any) -> Iterator[bytes]:
         yield piece
 
 
-def main(folder: str, place: str) -> None:
+def main(folder: str, place: str, fd: str = "") -> None:
     """Run as the writer process."""
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         # It goes when the rings are empty and their processes gone: what a batch system sends must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
-    serve(Path(folder), Path(place))
+    serve(Path(folder), Path(place), int(fd) if fd else None)

@@ -566,7 +566,7 @@ class TestFailures:
         portfolio = again.checkpoints(latest=2)
         shutil.rmtree(exp.path)
 
-        with pytest.raises(mlv.CheckpointNotSaved, match="No such file or directory"):
+        with pytest.raises(mlv.CheckpointNotSaved, match="removed or replaced"):
             portfolio.save(content("x"))
 
         assert not exp.path.exists()

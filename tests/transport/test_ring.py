@@ -256,7 +256,7 @@ def test_large_events_without_room(rig, monkeypatch):
 def test_a_writer_that_cannot_be_started(tmp_path, monkeypatch):
     """Where no writer can be started the run is inline, which is said; no ring is left behind."""
 
-    def refuse(folder, place):
+    def refuse(folder, place, home):
         raise OSError("no more processes")
 
     monkeypatch.setattr(channels, "launch", refuse)

@@ -1,0 +1,220 @@
+"""Orders: the outputs that a run wants, each a private file of its spool until somebody has completed the output.
+
+An order is written before its run can be seen, so that whoever outlives the training process can start what keeps the output:
+the writer, the next run, or `mlv recover`. It holds a pickled object, which is why it never lies in the experiment itself: that
+may be a folder of somebody else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from mlv.store import layout
+from mlv.store.owners import Owner, process_is_gone
+from mlv.transport import spool
+from mlv.transport.launch import can_launch, launch_module
+
+SUFFIX = ".order"
+_TRACEBACK = "Traceback (most recent call last):\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One output of one run."""
+
+    output: str
+    """Its name."""
+    again: str
+    """What builds it from the log, for people."""
+    folder: str
+    exp: str
+    """ID of the experiment that was in the folder: no other one is meant."""
+    run: str
+    """The run to follow to its end."""
+    process: Mapping[str, Any]
+    """Its process."""
+    modules: list[str]
+    """Folders that the output's class may be imported from."""
+    projection: bytes
+    """The output, pickled."""
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the process that wanted the output is gone."""
+        return process_is_gone(self.process)
+
+    def to_bytes(self) -> bytes:
+        """The content of the order's file: a line of JSON, then the output."""
+        fields = {name: getattr(self, name) for name in self.__slots__ if name != "projection"}
+        return orjson.dumps(fields) + b"\n" + self.projection
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Order:
+        """Read it back; the output is not unpickled.
+
+        Raises:
+            ValueError: It is none.
+        """
+        line, newline, projection = content.partition(b"\n")
+        try:
+            if newline:
+                return cls(**orjson.loads(line), projection=projection)
+        except TypeError:
+            pass
+        raise ValueError("is no order of this version")
+
+
+def keep(order: Order) -> Path | None:
+    """Write an order into the first spool of its experiment that takes it; None where none does."""
+    content = order.to_bytes()
+    for place in spool.candidates(Path(order.folder), Owner.current()):
+        path = place / f"{order.run}.{os.urandom(6).hex()}{SUFFIX}"
+        for _ in range(2):  # the last writer of the experiment may remove the spool in the middle of it
+            try:
+                spool.prepare(place)
+                _write_new(path, content)
+                return path
+            except OSError:
+                with suppress(OSError):
+                    path.unlink()
+    return None
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+
+
+def orders_in(place: Path, run: str | None = None) -> list[Path]:
+    """The orders that wait in a spool, of one run or of all."""
+    try:
+        names = sorted(os.listdir(place))
+    except OSError:
+        return []
+    return [place / name for name in names if name.endswith(SUFFIX) and (run is None or name.startswith(f"{run}."))]
+
+
+def orders_of(run: str, key: str) -> list[Path]:
+    """The orders of a run in any spool of that key."""
+    return [path for base in spool.bases() for path in orders_in(spool.root_of(base) / key, run)]
+
+
+def read(path: Path) -> Order | None:
+    """The order in a file; None if it is gone, or cannot be trusted."""
+    try:
+        with _opened(path) as file:
+            return Order.from_bytes(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def left_orders(places: Iterable[Path]) -> list[Path]:
+    """The orders in some spools that nobody completes: their process is gone, and no other one is at work."""
+    paths = (path for place in places for path in orders_in(place))
+    return [path for path in paths if not is_held(path) and (order := read(path)) is not None and order.is_left]
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process is at work on an order, or on its way to it."""
+    try:
+        with _opened(path) as file:
+            return not _lock(file)
+    except OSError:
+        return False
+
+
+def begin(path: Path, folder: Path | None = None) -> bool:
+    """Start the process that completes an order, in another folder where the experiment was moved; False if one is there.
+
+    Raises:
+        OSError: It cannot be started, the order cannot be trusted, or the folder does not hold the experiment.
+    """
+    with _opened(path) as file:
+        if not _lock(file):
+            return False
+        try:
+            order = Order.from_bytes(file.read())
+        except ValueError as error:
+            raise OSError(f"{path} {error}") from None
+        _launch(order, file, path, folder)
+        return True
+
+
+def begin_unkept(order: Order) -> None:
+    """Start the process of an output whose order no spool could take.
+
+    Raises:
+        OSError: As `begin`.
+    """
+    import tempfile  # costs 2 ms, which `import mlv` shall not
+
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(order.to_bytes())
+        _launch(order, file, None, None)
+
+
+def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | None) -> None:
+    """Start the process of an output: it inherits the open file, and with it the lock, so that there is no gap between."""
+    folder = moved_to or Path(order.folder)
+    if not can_launch():
+        raise OSError("this system cannot start a process from here")
+    if not layout.holds(folder, order.exp):
+        raise OSError("the experiment is gone")
+    errors = layout.errors_path(folder, order.output)
+    for made in (errors.parent.parent, errors.parent):  # not the experiment's own folder: a deleted one stays deleted
+        made.mkdir(exist_ok=True)
+    arguments = (str(file.fileno()), str(path or ""), str(folder))
+    with open(errors, "wb") as said:
+        launch_module("mlv.projections.follower", arguments, errors=said.fileno(), also=order.modules, pass_fds=[file.fileno()])
+
+
+def complaint(folder: Path, output: str) -> str:
+    """The exception that ended the process of an output, as far as it left a traceback; libraries say other things as well."""
+    try:
+        said = layout.errors_path(folder, output).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+    if _TRACEBACK not in said:
+        return ""
+    return next((line for line in said.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file of an order, for its lock and its content.
+
+    Raises:
+        OSError: It is gone; or it is not this user's own, in a spool of this user's own: what it holds is run.
+    """
+    for folder in (path.parent.parent, path.parent):
+        _check_own(folder.lstat(), stat.S_ISDIR, folder)
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        _check_own(os.fstat(file.fileno()), stat.S_ISREG, path)
+        yield file
+
+
+def _check_own(status: os.stat_result, is_kind: Any, path: Path) -> None:
+    if not is_kind(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionError(f"{path} is not private to this user")
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Lock a file for as long as this process, or one that inherits it, has it open; False if another one has."""
+    import fcntl  # not everywhere; where it is missing no process can be started, either
+
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # where there are no locks, two may be at work: one of them waits at the output's own
