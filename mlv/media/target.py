@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlv.encoding import Reference
-from mlv.media.jobs import NoPlace
+from mlv.media.jobs import NoPlace, Unusable
 from mlv.protocols import Buffer
 from mlv.store import blobs, layout
 
@@ -17,6 +17,7 @@ MEDIA = "media"
 _LONGEST_SEGMENT = 80
 _SEGMENT_BYTES, _NAME_BYTES = 180, 800
 """A file system takes 255 bytes for a name, which has more than this segment in it, and 4,096 for a path."""
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _UNSAFE = re.compile(r"[^\w.+=@,() -]|^\.|^ | $")
 
 
@@ -37,7 +38,10 @@ class FolderTarget:
 
         Raises:
             OSError: The disk refuses; nothing is left behind.
+            Unusable: The suffix is none: a job that asks for it was not made by mlv.
         """
+        if not _SUFFIX.match(suffix):
+            raise Unusable(f"{suffix!r} is no suffix of a file: a dot, and at most 16 letters and digits")
         name = f"{self._stem}-{safe_segment(label)}" if label else self._stem
         path = self._place / f"{name}{suffix}"
         temporary = self._temporary(path)

@@ -180,6 +180,18 @@ def check_name(name: object, what: str) -> str:
     return name
 
 
+def check_stream(name: object) -> str:
+    """Accept the name of a stream that is written, also one of mlv's own.
+
+    Raises:
+        InvalidName: As for any name, or it begins with a dot: no file of a stream does.
+    """
+    text = check_name(name, "stream")
+    if text.startswith("."):
+        raise InvalidName(f"stream {text!r} begins with a dot: choose another name", name=text)
+    return text
+
+
 def check_label(name: object, what: str) -> str:
     """Accept the name of a kind or of a stream.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import settings
-from mlv.transport.spool import ERRORS
+from mlv.transport import spool
 
 OUR_MLV = """
 import sys
@@ -51,7 +51,7 @@ def launch(folder: Path, place: Path) -> None:
     Raises:
         OSError: It cannot be started.
     """
-    with open(place / ERRORS, "ab") as errors:
+    with open(spool.opened(place / spool.ERRORS, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as errors:
         launch_module("mlv.transport.writer", (str(folder), str(place)), errors=errors.fileno())
 
 

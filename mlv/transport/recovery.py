@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from mlv.transport.journal import Journal
 from mlv.transport.launch import launch
 from mlv.transport.settle import settle
 
+_ID = re.compile(r"[0-9a-f]{64}\Z")
 _BEGINNING = 1 << 16
 """Bytes of a log within which its first run says the ID of the experiment."""
 
@@ -103,6 +105,8 @@ def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
 
 def _is_experiment(folder: Path, exp_id: str) -> bool:
     """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
+    if not _ID.match(exp_id):  # an empty text stands in every log
+        return False
     if layout.exp_id(folder) == exp_id:
         return True
     with suppress(OSError), open(folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
