@@ -19,7 +19,7 @@ from mlv.events import Event
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.owners import Owner
 from mlv.store.reading import Lines
 from mlv.transport.launch import can_launch, launch_module
@@ -222,7 +222,7 @@ class Outputs:
         if position is not None and position.failed:
             return str(position.failed)
         try:  # before there is a position, or where even that cannot be written
-            said = self._errors(projection).read_text(errors="replace").strip()
+            said = opening.content(self._errors(projection)).decode(errors="replace").strip()
         except OSError:
             return ""
         if _TRACEBACK not in said or self._is_kept(projection):  # libraries say other things there as well
@@ -242,8 +242,8 @@ class Outputs:
                 raise OSError("the experiment is gone")
             order = follower.Order(str(self._folder.absolute()), projection, self._run, Owner.current().to_data())
             errors = self._errors(projection)
-            errors.parent.mkdir(parents=True, exist_ok=True)
-            with open(errors, "wb") as file:
+            opening.make_folders(self._folder, errors.parent)
+            with opening.emptied(errors) as file:
                 launch_module("mlv.projections.follower", errors=file.fileno(), order=_pickled(order), also=_script_folders())
         except (OSError, InvalidArgument) as error:
             warn(

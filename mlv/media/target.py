@@ -11,7 +11,7 @@ from pathlib import Path
 from mlv.encoding import Reference
 from mlv.media.jobs import NoPlace, Unusable
 from mlv.protocols import Buffer
-from mlv.store import blobs, layout
+from mlv.store import blobs, layout, opening
 
 MEDIA = "media"
 _LONGEST_SEGMENT = 80
@@ -50,7 +50,8 @@ class FolderTarget:
                 content(str(temporary))
                 found = blobs.content_of(temporary)
             else:
-                temporary.write_bytes(content)
+                with opening.emptied(temporary) as file:
+                    file.write(content)
                 found = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:
@@ -62,9 +63,12 @@ class FolderTarget:
         if not self._folder.is_dir():  # and shall not be made again
             raise NoPlace(errno.ENOENT, "the experiment is gone", str(self._folder))
         try:
+            opening.check_folders(self._folder, self._place)
             temporary = blobs.temporary_beside(path)
-            temporary.touch()
-        except (PermissionError, NotADirectoryError) as error:
+            opening.new(temporary).close()
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP):
+                raise
             raise NoPlace(error.errno, error.strerror, error.filename) from error
         return temporary
 

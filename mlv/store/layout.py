@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-
 from mlv.errors import InvalidName
+from mlv.store import opening
 
 META = "meta.json"
 FILES = "files"
@@ -62,8 +61,20 @@ def followed_by(stream: str) -> str | None:
 
 def streams_in(folder: Path) -> list[str]:
     """The streams that have a file, the default one first."""
-    names = [stream_of(name) for name in os.listdir(folder) if not name.startswith(".")]
+    with os.scandir(folder) as entries:
+        names = [stream_of(entry.name) for entry in entries if is_stream(entry)]
     return sorted((name for name in names if name), key=lambda name: (logical_stream(name) != DEFAULT_STREAM, name))
+
+
+def is_stream(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a stream that can be read: a regular file, or a link to one. Of a pipe nothing may ever come."""
+    return stream_of(entry.name) is not None and not entry.name.startswith(".") and entry.is_file()
+
+
+def odd_streams(folder: Path) -> list[str]:
+    """Names of what has the name of a stream and is none, such as a pipe or a link to nothing."""
+    named = (name for name in os.listdir(folder) if stream_of(name) is not None and not name.startswith("."))
+    return sorted(name for name in named if not os.path.isfile(folder / name))
 
 
 def claim_path(folder: Path, stream: str) -> Path:
@@ -99,7 +110,7 @@ def is_experiment(folder: Path) -> bool:
 def exp_id(folder: Path) -> str:
     """ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
     try:
-        return hashlib.sha256((folder / META).read_bytes()).hexdigest()
+        return hashlib.sha256(opening.content(folder / META)).hexdigest()
     except OSError:
         return ""
 
@@ -121,7 +132,7 @@ def enclosing_experiment(path: Path) -> Path | None:
 def _has_params(folder: Path) -> bool:
     """Whether a meta.json is mlv's: a project may have one of its own, and keep its experiments in `models`."""
     try:
-        content = orjson.loads((folder / META).read_bytes())
+        content = opening.json_content(folder / META)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"format", "params"} <= content.keys()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from mlv.store import claims, layout
+from mlv.store import claims, layout, opening
 from mlv.store.owners import Owner
 from mlv.transport import spool, writer
 from mlv.transport.header import Header, look
@@ -109,7 +109,7 @@ def _is_experiment(folder: Path, exp_id: str) -> bool:
         return False
     if layout.exp_id(folder) == exp_id:
         return True
-    with suppress(OSError), open(folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
+    with suppress(OSError), opening.reading(folder / layout.stream_file(layout.DEFAULT_STREAM)) as file:
         return exp_id.encode() in file.read(_BEGINNING)
     return False
 
