@@ -9,6 +9,7 @@ import base64
 import dataclasses
 import math
 import os
+import re
 import sys
 import uuid
 from collections import UserString
@@ -24,6 +25,7 @@ from typing import Any
 
 import orjson
 
+from mlv import words
 from mlv.errors import InvalidStep
 from mlv.events import Event
 
@@ -68,6 +70,26 @@ class Reference(dict[str, Any]):
     def is_pending(self) -> bool:
         """Whether it names a file that nobody has hashed or tried to hash yet."""
         return self.get(TAG) == "file" and self.get("sha256") is None and "problem" not in self
+
+
+class Huge(int):
+    """An integer of more digits than Python prints: equal to the plain one, and its text tells its size.
+
+    `digits` and `hex` give all of it.
+    """
+
+    def __repr__(self) -> str:
+        return words.number(self)
+
+    __str__ = __repr__
+
+    def __format__(self, specification: str) -> str:
+        return format(str(self), specification) if specification in ("", "s") else super().__format__(specification)
+
+
+def huge(value: int) -> int:
+    """The integer, as one that can be printed."""
+    return value if value.bit_length() < _MOST_DIGITS_BITS else Huge(value)
 
 
 def as_reference(value: Any) -> Reference | None:
@@ -194,7 +216,9 @@ class Conversion:
             return self._number(value.total_seconds(), pointer)
         if isinstance(value, (date, time)):
             return value.isoformat()
-        if isinstance(value, (uuid.UUID, Decimal, Fraction, UserString)):
+        if isinstance(value, Fraction):
+            return _fraction(value)
+        if isinstance(value, (uuid.UUID, Decimal, UserString)):
             return _text(str(value))
         if isinstance(value, os.PathLike):
             return _text(os.fsdecode(value))
@@ -229,6 +253,8 @@ class Conversion:
 def shown(value: object) -> str:
     """A `repr` for people: short, text that UTF-8 can hold, and never an exception."""
     try:
+        if type(value) is int:
+            return _SHORT.repr(huge(value))
         return text_only(_SHORT.repr(value)[:_LONGEST_REPR])
     except Exception:
         return f"<{_type_name(value)}, whose repr failed>"
@@ -330,6 +356,11 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
+def json_of_any(value: Any) -> str:
+    """The JSON of any value, as a line of the log has it; what JSON lacks is null."""
+    return dumps(Conversion().value(value)).decode()
+
+
 def canonical(value: Any, nonfinite: Mapping[str, str]) -> bytes:
     """Canonical JSON: UTF-8, keys sorted, no white space, shortest floats; a number JSON lacks is `{"_mlv":"float",...}`."""
     tagged = restored(value, nonfinite, lambda text: {TAG: "float", "value": text})
@@ -390,6 +421,41 @@ class Composer:
         return self.line(seq, time_ns, b"", TAIL, 0, b"")[:-1]
 
 
+_DEEPEST_LINE = DEEPEST + 8
+"""Levels of a line: those of its data, its own, and what stands for a value that JSON lacks."""
+_SHALLOW = 2 * _DEEPEST_LINE
+"""Bytes in which nothing is that deep."""
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+
+
+def is_too_deep(text: bytes) -> bool:
+    """Whether a JSON text is nested more deeply than what is stored: readers walk through values, and parsers crash.
+
+    Of a text that is no JSON it may say either.
+    """
+    if len(text) <= _SHALLOW or text.count(123) + text.count(91) <= _DEEPEST_LINE:  # { and [, faster than as bytes
+        return False
+    brackets = (_STRING.sub(b"", text) if b'"' in text else text).translate(None, _NO_BRACKETS)
+    for _ in range(_DEEPEST_LINE):
+        left = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(left) == len(brackets):
+            break
+        brackets = left
+    return bool(brackets)
+
+
+def loads(text: bytes) -> Any:
+    """The value of a JSON text that somebody else may have written.
+
+    Raises:
+        ValueError: It is none, or is nested more deeply than what is walked through.
+    """
+    if is_too_deep(text):
+        raise orjson.JSONDecodeError("is nested too deeply", "", 0)
+    return orjson.loads(text)
+
+
 class BadLine(ValueError):
     """A line that is no event of format 1."""
 
@@ -401,7 +467,7 @@ def event_from_line(line: bytes, stream: str) -> Event:
         BadLine: The line is not JSON, or lacks what every event has; the text says which.
     """
     try:
-        fields = orjson.loads(line)
+        fields = loads(line)
         return _event(fields, line, stream)
     except orjson.JSONDecodeError as error:
         raise BadLine(f"not JSON: {error}") from None
@@ -473,7 +539,7 @@ def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float
 def _untagged(value: dict[str, Any]) -> Any:
     try:
         if value[TAG] == "int":
-            return int(value["value"], 0)
+            return huge(int(value["value"], 0))
         if value[TAG] == "bytes":
             return base64.b64decode(value["base64"])
         if value[TAG] == "text":
@@ -501,14 +567,20 @@ def text_only(value: str) -> str:
 
 
 def _integer(value: int) -> Any:
-    return value if _SMALLEST <= value <= _LARGEST else {TAG: "int", "value": _digits(value)}
+    return value if _SMALLEST <= value <= _LARGEST else {TAG: "int", "value": digits(value)}
 
 
-def _digits(value: int) -> str:
+def digits(value: int) -> str:
+    """All digits of an integer: decimal ones, or as `0x...` where there are more than Python prints and reads."""
     try:
         return str(value) if value.bit_length() < _MOST_DIGITS_BITS else hex(value)
     except ValueError:
         return hex(value)
+
+
+def _fraction(value: Fraction) -> str:
+    """As `str`, which refuses many digits."""
+    return digits(value.numerator) + (f"/{digits(value.denominator)}" if value.denominator != 1 else "")
 
 
 def _moment(value: datetime) -> str | None:
@@ -563,7 +635,9 @@ def _key(key: Any) -> str:
     if key is None or isinstance(key, bool):
         return {None: "null", True: "true", False: "false"}[key]
     if isinstance(key, int):
-        return _digits(int.__int__(key))
+        return digits(int.__int__(key))
+    if isinstance(key, Fraction):
+        return _fraction(key)
     if isinstance(key, datetime):
         return _moment(key) or "null"
     if isinstance(key, bytes):
@@ -604,6 +678,8 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
 
 
 def _by_text(item: Any) -> tuple[str, str]:
+    if isinstance(item, int):
+        return type(item).__name__, digits(item)
     return type(item).__name__, repr(_sorted(item) if isinstance(item, Set) else item)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,10 @@ VERDICT_STYLES = {
 LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "bold red"}
 
 _LONGEST = 400
+_MOST_BITS = 400
+"""Of an integer that is shown with all its digits, some 120."""
+_FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
+"""The format specifications that are followed: a width or precision of a hundred million would take all memory."""
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -64,16 +69,32 @@ def number(value: Any, format: str | None = None) -> str:
     """A value of a metric, by a format specification where there is one that fits."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return compact(value)
+    if not isinstance(format, str) or not _FORMAT.match(format) or _is_huge(value):
+        return _short(value)
     try:
-        return printable(f"{value:{format}}") if format else _short(value)
-    except ValueError:
+        return printable(f"{value:{format}}")
+    except (ValueError, OverflowError):
         return _short(value)
 
 
 def _short(value: float) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.6g}"
-    return str(value)
+    return _rounded(value) if _is_huge(value) else str(value)
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether a number has more digits than anybody reads; Python refuses to print some of these."""
+    return isinstance(value, int) and value.bit_length() > _MOST_BITS
+
+
+def _rounded(value: Any) -> str:
+    """A huge integer in few digits, with its size: `~1e5000 (16610 bits)`."""
+    bits = value.bit_length()
+    exponent, decimals = divmod(math.log10(abs(value) >> (bits - 64)) + (bits - 64) * math.log10(2), 1)
+    digits, _, carried = f"{10**decimals:.3e}".partition("e")
+    digits = f"{float(digits):g}"
+    return f"{'-' if value < 0 else ''}~{digits}e{int(exponent) + int(carried)} ({bits} bits)"
 
 
 def compact(value: Any, longest: int = _LONGEST) -> str:
@@ -92,6 +113,8 @@ def is_reference(value: Any) -> bool:
 def _pointed(value: Any) -> Any:
     if isinstance(value, Mapping):
         return value["path"] if is_reference(value) else {key: _pointed(item) for key, item in value.items()}
+    if _is_huge(value):
+        return _rounded(value)
     return [_pointed(item) for item in value] if isinstance(value, list) else value
 
 
@@ -104,6 +127,8 @@ def size(count: int) -> str:
     """A number of bytes: `312 B`, `3.3 kB`, `1.2 MB`."""
     if count < 1000:
         return f"{count} B"
+    if _is_huge(count):
+        return f"{_rounded(count)} B"
     power = min(3, max(1, (len(str(count)) - 1) // 3))
     amount = count / 1000**power
     return f"{amount:.{0 if amount >= 100 else 1}f} {('kB', 'MB', 'GB')[power - 1]}"

@@ -8,7 +8,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -244,15 +244,23 @@ def _tried(base: Path) -> int:
     try:
         base.mkdir(parents=True, exist_ok=True)
         spool.prepare(place)
+    except OSError:
+        _remove(missing)
+        raise
+    try:
         with open(place / "ring", "xb") as file:
             os.posix_fallocate(file.fileno(), 0, CAPACITY)
         return shutil.disk_usage(place).free
     finally:
         with suppress(OSError):
             (place / "ring").unlink()
-        for folder in missing:
-            with suppress(OSError):  # another process uses it by now
-                folder.rmdir()
+        _remove(missing)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for folder in folders:
+        with suppress(OSError):  # another process uses it by now
+            folder.rmdir()
 
 
 def _serving(base: Path, free: int, chosen: Path | None, problems: list[str]) -> Check:

@@ -15,9 +15,9 @@ import orjson
 
 from mlv import words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
-from mlv.encoding import TAG, BadLine, parse_time, restored
+from mlv.encoding import TAG, BadLine, loads, parse_time, restored
 from mlv.experiment.identity import FORMAT
-from mlv.store import layout
+from mlv.store import layout, opening
 
 HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 """So much is read of a long log. What ends a run takes 1 KiB."""
@@ -46,8 +46,7 @@ def finished(folder: Path, files: Sequence[str] | None = None) -> Glance | None:
         log = layout.stream_file(layout.DEFAULT_STREAM)
         if (files or [layout.META, *map(layout.stream_file, layout.streams_in(folder))]) != [layout.META, log]:
             return None
-        with open(f"{folder}/{layout.META}", "rb", buffering=0) as file:
-            text = file.read()
+        text = opening.content(f"{folder}/{layout.META}")
         meta, ends = _plain_meta(text), _read_ends(f"{folder}/{log}")
         run = _only_run(ends)
         if meta is None or run is None:
@@ -67,7 +66,7 @@ def finished(folder: Path, files: Sequence[str] | None = None) -> Glance | None:
 
 def _plain_meta(text: bytes) -> Mapping[str, Any] | None:
     """A meta.json of this format whose params are what stands there."""
-    meta = orjson.loads(text)
+    meta = loads(text)
     is_plain = type(meta["format"]) is int and meta["format"] <= FORMAT and type(meta["params"]) is dict
     if not is_plain or meta.get("nonfinite") or (b'"_mlv' in text and TAG in orjson.dumps(meta["params"]).decode()):
         return None
@@ -86,7 +85,7 @@ class _Ends:
 
 
 def _read_ends(path: str) -> _Ends:
-    with open(path, "rb", buffering=0) as file:
+    with opening.reading(path, buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         begin = max(0, size - TAIL_BYTES - 1)
         is_all = begin <= HEAD_BYTES
@@ -106,7 +105,7 @@ def _records(lines: bytes) -> list[Record]:
     Raises:
         ValueError: One is none, or is not as mlv writes it.
     """
-    found: list[Record] = orjson.loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+    found: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
     is_whole = lines.endswith(b"}\n") and len(found) == lines.count(b"\n")
     if not is_whole or {(len(record["time"]), type(record["seq"])) for record in found} != {(_TIME_LENGTH, int)}:
         raise ValueError

@@ -22,7 +22,7 @@ import orjson
 
 from mlv.cli.forks import in_processes
 from mlv.cli.overview import Glance
-from mlv.store import layout
+from mlv.store import layout, opening
 
 _VERSION = 3
 _WORTH = 100
@@ -86,7 +86,7 @@ class Index:
 
     def _read(self) -> tuple[dict[str, Any], list[str]]:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            said = orjson.loads(self._path.read_bytes())
+            said = opening.json_content(self._path)
             if said["version"] == _VERSION and os.name == "posix":  # Windows calls the time of creation `ctime`
                 return dict(said["folders"]), [str(text) for text in said["text"]]
         return {}, []
@@ -193,7 +193,8 @@ class Index:
         with suppress(OSError, TypeError):  # nowhere to write, or a name that is no text
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-                temporary.write_bytes(orjson.dumps(content))
+                with opening.new(temporary) as file:
+                    file.write(orjson.dumps(content))
                 os.replace(temporary, self._path)
             finally:
                 with suppress(OSError):
@@ -212,7 +213,7 @@ def _listed(path: str) -> tuple[list[str], list[str]]:
         found = list(entries)
     passed_over = layout.KEEPING if is_experiment else (layout.HOUSEKEEPING,)
     folders = sorted((entry.name, entry.is_symlink()) for entry in found if layout.may_hold_experiments(entry, passed_over))
-    streams = sorted(entry.name for entry in found if layout.stream_of(entry.name) and not entry.name.startswith("."))
+    streams = sorted(entry.name for entry in found if layout.is_stream(entry))
     names = [f"{name}/" if is_link else name for name, is_link in folders]
     return names, [layout.META, *streams] if is_experiment else []
 

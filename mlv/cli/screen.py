@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from mlv.encoding import utc_text
+from mlv.encoding import TAG, digits, utc_text
 from mlv.store.streams import Skipped
 
 T = TypeVar("T")
@@ -107,6 +107,9 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        text = digits(value)
+        return {TAG: "int", "value": text} if "x" in text else value
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, datetime):

@@ -12,7 +12,7 @@ from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.experiment.session import Session
 from mlv.query.one import Events
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of, files_in
 
 _State = Union[tuple[Any, ...], None]
@@ -79,8 +79,8 @@ def _is_first(session: Session) -> bool:
     """Whether nobody wrote into the experiment before this run."""
     session.start()
     try:
-        with open(session.folder / layout.stream_file(layout.DEFAULT_STREAM), "rb") as file:
-            line = file.readline()
+        with opening.reading(session.folder / layout.stream_file(layout.DEFAULT_STREAM)) as file:
+            line = file.readline(opening.LONGEST_LINE)
         return event_from_line(line, layout.DEFAULT_STREAM).run == session.run
     except FileNotFoundError:
         return True

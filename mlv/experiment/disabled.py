@@ -22,7 +22,7 @@ from mlv.events import Event
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.state import State, fold
-from mlv.store import blobs, layout
+from mlv.store import blobs, layout, opening
 from mlv.store.files import publish
 
 
@@ -121,7 +121,7 @@ def session_for(folder: Path, exp_id: str, **options: Any) -> Session:
     if not settings.DISABLED.get():
         return Session(folder, exp_id, **options)
     options.pop("captures", None)
-    return Disabled(place(folder.name), exp_id, (folder / layout.META).read_bytes(), read_from=folder, **options)
+    return Disabled(place(folder.name), exp_id, opening.content(folder / layout.META), read_from=folder, **options)
 
 
 def place(name: str) -> Path:

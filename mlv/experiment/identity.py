@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import restored
+from mlv.encoding import loads, restored
 from mlv.errors import MetaEdited, NotAnExperiment
 from mlv.frozen import FrozenDict, frozen
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
 from mlv.store.reading import Lines
@@ -77,7 +77,7 @@ def read_meta(folder: Path) -> Meta:
     """
     path = folder / layout.META
     try:
-        text = path.read_bytes()
+        text = opening.content(path)
     except OSError as error:
         raise NotAnExperiment(
             f"{folder} holds no experiment: {layout.META} cannot be read ({error.strerror}). Give the folder that Exp printed",
@@ -91,7 +91,7 @@ def read_meta(folder: Path) -> Meta:
 
 
 def _read(text: bytes) -> FrozenDict:
-    content = orjson.loads(text)
+    content = loads(text)
     if not isinstance(content, dict) or not isinstance(content.get("params"), dict):
         raise ValueError("it is no JSON object with params")
     if not isinstance(content.get("format"), int) or content["format"] > FORMAT:

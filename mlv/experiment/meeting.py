@@ -26,7 +26,7 @@ from mlv.experiment.creation import explained
 from mlv.experiment.making import Parts
 from mlv.experiment.ranks import Place, this_place
 from mlv.notices import warn
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
@@ -134,9 +134,9 @@ class Meeting:
         word = replace(word, process=Owner.current().to_data(), token=secrets.token_hex(8))
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            opening.make_folders(self._savedir, self._path.parent)
             _forget_old(self._path.parent, time() - _KEPT_S)
-            with open(temporary, "xb") as file:
+            with opening.new(temporary) as file:
                 file.write(orjson.dumps(asdict(word)))
                 file.flush()
                 os.fsync(file.fileno())
@@ -181,7 +181,7 @@ class Meeting:
     def _read(self) -> Word | None:
         try:
             known = {one.name for one in fields(Word)}
-            given = orjson.loads(self._path.read_bytes())
+            given = opening.json_content(self._path)
             word = Word(**{name: value for name, value in given.items() if name in known})
             Owner.from_data(word.process)
             return word
@@ -216,7 +216,7 @@ class Meeting:
     def _remember(self, word: Word) -> None:
         if not self._place.is_unique:
             with suppress(OSError):
-                self._mark(word).touch()
+                os.close(opening.writing(self._mark(word), os.O_WRONLY | os.O_CREAT))
 
     def _not_met(self, timeout_s: float, word: Word | None) -> RanksNotMet:
         seen = "There is no word of it" if word is None else "There is only word of an earlier launch"

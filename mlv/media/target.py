@@ -9,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlv.encoding import Reference
-from mlv.media.jobs import NoPlace
+from mlv.media.jobs import NoPlace, Unusable
 from mlv.protocols import Buffer
-from mlv.store import blobs, layout
+from mlv.store import blobs, layout, opening
 
 MEDIA = "media"
 _LONGEST_SEGMENT = 80
 _SEGMENT_BYTES, _NAME_BYTES = 180, 800
 """A file system takes 255 bytes for a name, which has more than this segment in it, and 4,096 for a path."""
+_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
 _UNSAFE = re.compile(r"[^\w.+=@,() -]|^\.|^ | $")
 
 
@@ -37,7 +38,10 @@ class FolderTarget:
 
         Raises:
             OSError: The disk refuses; nothing is left behind.
+            Unusable: The suffix is none: a job that asks for it was not made by mlv.
         """
+        if not _SUFFIX.match(suffix):
+            raise Unusable(f"{suffix!r} is no suffix of a file: a dot, and at most 16 letters and digits")
         name = f"{self._stem}-{safe_segment(label)}" if label else self._stem
         path = self._place / f"{name}{suffix}"
         temporary = self._temporary(path)
@@ -46,7 +50,8 @@ class FolderTarget:
                 content(str(temporary))
                 found = blobs.content_of(temporary)
             else:
-                temporary.write_bytes(content)
+                with opening.emptied(temporary) as file:
+                    file.write(content)
                 found = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:
@@ -58,9 +63,12 @@ class FolderTarget:
         if not self._folder.is_dir():  # and shall not be made again
             raise NoPlace(errno.ENOENT, "the experiment is gone", str(self._folder))
         try:
+            opening.check_folders(self._folder, self._place)
             temporary = blobs.temporary_beside(path)
-            temporary.touch()
-        except (PermissionError, NotADirectoryError) as error:
+            opening.new(temporary).close()
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP):
+                raise
             raise NoPlace(error.errno, error.strerror, error.filename) from error
         return temporary
 

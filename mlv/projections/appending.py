@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mlv.errors import CannotResume
+from mlv.store.opening import changing
 
 
 def reopened(path: Path, size: int) -> BinaryIO:
@@ -19,7 +20,7 @@ def reopened(path: Path, size: int) -> BinaryIO:
         OSError: It cannot be opened.
     """
     try:
-        file = open(path, "rb+")  # noqa: SIM115 - given to the caller
+        file = changing(path)
     except FileNotFoundError:
         raise CannotResume(f"{path} is gone", path=str(path)) from None
     if os.fstat(file.fileno()).st_size < size:

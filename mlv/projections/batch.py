@@ -13,7 +13,8 @@ from mlv.events import Event
 from mlv.projections.selecting import Selection
 from mlv.query.rewinds import is_superseded_line
 from mlv.state import Rewind
-from mlv.store import layout
+from mlv.store import layout, opening
+from mlv.store.streams import Overlong, whole_line
 
 _PIECE = 1 << 20
 
@@ -62,15 +63,16 @@ class Lines:
 def whole_lines(folder: Path, file: str, start: int, chosen: Selection, rewinds: Sequence[Rewind] = ()) -> Lines:
     """The next whole lines of a stream from an offset on, about a MiB of them; it ends where it starts if nothing is new."""
     try:
-        with open(folder / layout.stream_file(file), "rb", buffering=0) as stream:
+        with opening.reading(folder / layout.stream_file(file)) as stream:
             stream.seek(start)
             inode = os.fstat(stream.fileno()).st_ino
-            pieces = [stream.read(_PIECE)]
-            while pieces[-1] and b"\n" not in pieces[-1]:  # a line longer than a piece
-                pieces.append(stream.read(_PIECE))
-            content = b"".join(pieces)
+            content = stream.read(_PIECE)
+            if b"\n" not in content:  # a line longer than a piece
+                content = whole_line(stream, content)
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
         content, inode = b"", 0
+    if isinstance(content, Overlong):
+        return Lines(folder, file, start, b"", chosen, content.size if content.endswith(b"\n") else 0, len(rewinds), inode)
     content = content[: content.rfind(b"\n") + 1]
     left = content
     if rewinds:

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from mlv.encoding import Huge
 from mlv.projections.blocks import numbers_in
 from mlv.projections.points import Points, whole_step
 from mlv.query.plain import NotPlain
 
-_NUMBERS = {int, float, bool}
+_NUMBERS = {int, float, bool, Huge}
 
 
 class Column(NamedTuple):

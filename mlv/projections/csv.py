@@ -5,20 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import orjson
-
-from mlv.encoding import utc_text
+from mlv.encoding import digits, json_of_any, utc_text
 from mlv.errors import CannotResume
 from mlv.projections.appending import check_in_place, reopened
 from mlv.projections.series import Point, Points, coordinates
 from mlv.projections.tables import TablesOutput
+from mlv.store.blobs import replace_whole
+from mlv.store.opening import changing, emptied, reading
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")
 _FIRST = ("step", "time")
@@ -55,7 +54,7 @@ class _Stream:
         self._long_path = long_path
         state = state or {}
         self.points = Points(state.get("counts"))
-        self._long = reopened(self._long_path, state["long"]) if state else open(self._long_path, "wb")  # noqa: SIM115 - until `close`
+        self._long = reopened(self._long_path, state["long"]) if state else emptied(self._long_path)
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
         self._wide = _Wide(wide_path, state.get("wide")) if wide_path is not None else None
 
@@ -64,7 +63,7 @@ class _Stream:
         event = point.event
         at = coordinates(event)
         time = utc_text(event.time)
-        where = orjson.dumps(at).decode() if at else ""
+        where = json_of_any(at) if at else ""
         self._rows.append((point.name, _shown(point.step), time, _shown(point.value), where, event.run, str(event.seq)))
         if self._wide is not None:
             self._wide.add(point.step, time, at, where, point.name, point.value)
@@ -96,7 +95,7 @@ class _Wide:
         self._rows: list[dict[str, str]] = []
         self._written = len(self._columns) if state else 0
         self._size = state["size"] if state else 0
-        self._file: BinaryIO = reopened(path, self._size) if state else open(path, "wb")  # noqa: SIM115 - until `close`
+        self._file: BinaryIO = reopened(path, self._size) if state else emptied(path)
         if state and self._header_of(path) != list(self._columns):
             self._file.close()
             raise CannotResume(f"{path} has other columns than it had", path=str(path))
@@ -147,29 +146,29 @@ class _Wide:
 
     def _widen(self) -> None:
         """Write the file again with all the columns that there are now."""
-        temporary = self._path.with_name(f".{self._path.name}.tmp")
-        with open(temporary, "wb") as wider:
-            wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
-            if self._written:
-                more = [""] * (len(self._columns) - self._written)
-                self._file.flush()
-                self._file.seek(0)
-                rest = self._file.read(self._size)
-                text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
-                next(rows := csv.reader(text))
-                wider.write(_as_csv([*row, *more] for row in rows))
-            self._size = wider.tell()
+        replace_whole(self._path, self._write_wider)
         self._file.close()
-        os.replace(temporary, self._path)
-        self._file = open(self._path, "rb+")  # noqa: SIM115 - until `close`
+        self._file = changing(self._path)
         self._written = len(self._columns)
+
+    def _write_wider(self, wider: BinaryIO) -> None:
+        wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
+        if self._written:
+            more = [""] * (len(self._columns) - self._written)
+            self._file.flush()
+            self._file.seek(0)
+            rest = self._file.read(self._size)
+            text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
+            next(rows := csv.reader(text))
+            wider.write(_as_csv([*row, *more] for row in rows))
+        self._size = wider.tell()
 
     def _as_csv(self, rows: list[dict[str, str]]) -> bytes:
         return _as_csv([row.get(column, "") for column in self._columns] for row in rows)
 
     @staticmethod
     def _header_of(path: Path) -> list[str]:
-        with open(path, encoding="utf-8", newline="") as file:
+        with io.TextIOWrapper(reading(path), encoding="utf-8", newline="") as file:
             return next(csv.reader(file), [])
 
 
@@ -192,4 +191,4 @@ def _shown(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(value) if math.isfinite(value) else str(value)
-    return str(value) if isinstance(value, int) else orjson.dumps(value, default=str).decode()
+    return digits(value) if isinstance(value, int) else json_of_any(value)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from mlv.encoding import loads
 from mlv.events import Event
 
 _DTYPES = {
@@ -27,7 +26,7 @@ def graph_def(event: Event, folder: Path) -> bytes:
     from tensorboardX.proto.graph_pb2 import GraphDef
     from tensorboardX.proto.versions_pb2 import VersionDef
 
-    content = orjson.loads((folder / event.data["file"]["path"]).read_bytes())
+    content = loads((folder / event.data["file"]["path"]).read_bytes())
     graph = GraphDef(node=[_node(node) for node in content["nodes"]], versions=VersionDef(producer=_PRODUCER))
     found: bytes = graph.SerializeToString(deterministic=True)  # mappings have no order of their own there
     return found

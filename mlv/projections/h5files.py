@@ -12,8 +12,9 @@ from time import monotonic, sleep
 from typing import Any, NoReturn
 
 from mlv.errors import CannotResume, FileUnusable
+from mlv.store import opening
+from mlv.store.blobs import temporary_beside
 from mlv.store.files import move_new
-from mlv.store.layout import TEMPORARY
 
 EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
 """Attributes of the file: whose it is, and how often it was changed."""
@@ -59,7 +60,6 @@ def check_h5(path: Path, commit: int) -> None:
 
 def clear_h5(path: Path) -> None:
     """Make room for a new file: ours is removed, a broken one or that of others set aside."""
-    _temporary(path).unlink(missing_ok=True)
     if path.exists():
         try:
             exp, _ = _commit_of(path)
@@ -77,6 +77,7 @@ def _commit_of(path: Path) -> tuple[str | None, int | None]:
     if _marker(path).exists():  # a kill in the middle of a change
         _break(path, "it was left half written")
     try:
+        opening.reading(path).close()  # a pipe would be waited for
         with _when_free(path), h5py.File(path, "r") as file:
             return file.attrs.get(EXPERIMENT), file.attrs.get(COMMIT)
     except FileNotFoundError:
@@ -114,6 +115,7 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
     import h5py
 
     deadline, marker = monotonic() + _WAIT_S, _marker(path)
+    opening.check_writable(path)
     while True:
         try:
             file = h5py.File(path, "r+")
@@ -125,7 +127,7 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
                 raise FileUnusable(f"{path} cannot be changed: {error}", path=str(path)) from error
         _wait(path, deadline)
     with file:
-        marker.touch()
+        opening.emptied(marker).close()
         work(file)
     _sync(path)
     marker.unlink()
@@ -135,17 +137,21 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
 def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]) -> None:
     import h5py
 
-    temporary = _temporary(path)
-    if path.exists():
-        with _when_free(path):
-            shutil.copyfile(path, temporary)
-        file = h5py.File(temporary, "r+")
-    else:
-        file = h5py.File(temporary, "w", **making)
-    with file:
-        work(file)
-    _sync(temporary)
-    os.replace(temporary, path)
+    temporary = temporary_beside(path)
+    try:
+        if path.exists():
+            with _when_free(path), opening.reading(path) as before, opening.new(temporary) as copy:
+                shutil.copyfileobj(before, copy)
+            file = h5py.File(temporary, "r+")
+        else:
+            file = h5py.File(temporary, "x", **making)
+        with file:
+            work(file)
+        _sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
@@ -176,7 +182,7 @@ def _wait(path: Path, deadline: float) -> None:
 
 
 def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDWR)
+    fd = opening.writing(path, os.O_RDWR)
     try:
         os.fsync(fd)
     finally:
@@ -186,7 +192,3 @@ def _sync(path: Path) -> None:
 def _marker(path: Path) -> Path:
     """A file that is there while the other one is changed in place."""
     return path.with_name(f".{path.name}.changing")
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{path.name}")

@@ -8,9 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mlv.encoding import shown, text_only
+from mlv.encoding import digits, json_of_any, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.experiment.identity import read_meta
@@ -92,10 +90,9 @@ def flat_params(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _as_json(value: Any) -> str:
-    try:
-        return str(value) if isinstance(value, float) else orjson.dumps(value, default=shown).decode()
-    except TypeError:  # an integer of more than 64 bits, or a text that is none
-        return shown(value)
+    if isinstance(value, int):
+        return digits(value)
+    return str(value) if isinstance(value, float) else json_of_any(value)
 
 
 def _value(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,11 +9,12 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
-import orjson
-
+from mlv.encoding import digits, json_of_any
 from mlv.errors import CannotResume
 from mlv.projections.series import Point, Points, coordinates
 from mlv.projections.tables import TablesOutput
+from mlv.store.blobs import replace_whole
+from mlv.store.opening import make_folders, reading
 
 _ROWS = 100_000
 """Rows of a part that is complete."""
@@ -59,7 +59,7 @@ class _Stream:
             CannotResume: They are not all there.
         """
         self._folder, self._wide_path = folder, wide_path
-        self._folder.mkdir(exist_ok=True)
+        make_folders(folder.parent, folder)
         self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
         self._part: int = state["part"] if state else 0
         self.points = Points(state["counts"] if state else None)
@@ -74,7 +74,7 @@ class _Stream:
         at = coordinates(event)
         value, text = _number_or_text(point.value)
         row = (
-            point.name, float(point.step), event.time, value, text, orjson.dumps(at).decode() if at else None, event.run,
+            point.name, float(point.step), event.time, value, text, json_of_any(at) if at else None, event.run,
             event.seq,
         )  # fmt: skip
         for column, item in zip(self._columns.values(), row, strict=True):
@@ -111,14 +111,13 @@ class _Stream:
 
     def _take_back(self, rows: int) -> None:
         """Hold the committed rows of the last part, and forget what came after them."""
-        parquet = import_module("pyarrow.parquet")
         self._check_parts()
         for path in self._folder.glob("part-*.parquet"):
             if path.name > self._path(self._part).name or (rows == 0 and path == self._path(self._part)):
                 path.unlink()
         if rows:
             try:
-                found = parquet.read_table(self._path(self._part)).slice(0, rows)
+                found = _read(self._path(self._part)).slice(0, rows)
             except Exception as error:  # gone, or what is there is no Parquet
                 raise CannotResume(f"{self._path(self._part)}: {error}", path=str(self._folder)) from None
             if found.num_rows < rows:
@@ -132,8 +131,8 @@ class _Stream:
     def _widen(self) -> None:
         """Write the wide file of all parts."""
         began = monotonic()
-        pa, parquet = import_module("pyarrow"), import_module("pyarrow.parquet")
-        parts = [parquet.read_table(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+        pa = import_module("pyarrow")
+        parts = [_read(path) for path in sorted(self._folder.glob("part-*.parquet"))]
         if parts and self._wide_path is not None:
             _replace(pa.Table.from_pandas(_wide(pa.concat_tables(parts)), preserve_index=False), self._wide_path)
         self._is_wide_old = False
@@ -167,8 +166,8 @@ def _number_or_text(value: Any) -> tuple[float | None, str | None]:
     if isinstance(value, (int, float)):
         number = float(value) if abs(value) < 1e308 or isinstance(value, float) else None
         is_exact = number == value or value != value
-        return (number, None) if is_exact else (number, str(value))
-    return None, None if value is None else orjson.dumps(value, default=str).decode()
+        return (number, None) if is_exact else (number, digits(value) if isinstance(value, int) else str(value))
+    return None, None if value is None else json_of_any(value)
 
 
 def _schema() -> Any:
@@ -181,6 +180,9 @@ def _schema() -> Any:
 
 def _replace(table: Any, path: Path) -> None:
     """Publish a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    import_module("pyarrow.parquet").write_table(table, temporary, compression="zstd")
-    os.replace(temporary, path)
+    replace_whole(path, lambda file: import_module("pyarrow.parquet").write_table(table, file, compression="zstd"))
+
+
+def _read(path: Path) -> Any:
+    with reading(path) as file:
+        return import_module("pyarrow.parquet").read_table(file)

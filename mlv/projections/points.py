@@ -8,9 +8,7 @@ from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any, NamedTuple
 
-import orjson
-
-from mlv.encoding import TAG, BadLine, event_from_line, restored
+from mlv.encoding import TAG, BadLine, event_from_line, loads, restored
 from mlv.events import Event
 from mlv.projections.batch import Lines
 
@@ -80,7 +78,7 @@ def _points(event: Event) -> Points | None:
 def _plain_points(line: bytes, clock: _Clock) -> Points | None:
     """The points of a line as nearly all are; None if it needs a closer look."""
     try:
-        fields = orjson.loads(line)
+        fields = loads(line)
         if fields["type"] != "metrics":
             return None
         data, name, run = fields["data"], fields.get("name", ""), fields["run"]

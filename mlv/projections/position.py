@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from mlv.store import layout
+from mlv.store import layout, opening
+from mlv.store.blobs import replace_whole
 
 _LOOK_BACK = 4096
 
@@ -68,7 +68,7 @@ class Position:
 def mark_of(folder: Path, file: str, offset: int) -> Mark | None:
     """The mark at an offset of a stream; None where the stream is shorter, or gone."""
     try:
-        with open(folder / layout.stream_file(file), "rb") as stream:
+        with opening.reading(folder / layout.stream_file(file)) as stream:
             if os.fstat(stream.fileno()).st_size < offset:
                 return None
             stream.seek(max(0, offset - _LOOK_BACK))
@@ -81,7 +81,7 @@ def mark_of(folder: Path, file: str, offset: int) -> Mark | None:
 def read(path: Path) -> Position | None:
     """The position in a file; None if there is none that can be read."""
     try:
-        found = orjson.loads(path.read_bytes())
+        found = opening.json_content(path)
         streams = {file: Mark(**mark) for file, mark in found.pop("streams").items()}
         is_whole = all(type(mark.offset) is int and mark.offset >= 0 for mark in streams.values())
         position = Position(**found, streams=streams)
@@ -96,11 +96,4 @@ def write(path: Path, position: Position) -> None:
     Raises:
         OSError: It cannot be written; the old one stands.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        temporary.write_bytes(orjson.dumps(asdict(position)))
-        os.replace(temporary, path)
-    except OSError:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    replace_whole(path, orjson.dumps(asdict(position)))

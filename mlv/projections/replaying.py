@@ -19,7 +19,7 @@ from mlv.projections.selecting import selection
 from mlv.protocols import Projection
 from mlv.query.rewinds import rewinds_of
 from mlv.state import Rewind
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.home import Home
 
 _COMMIT_EVERY_S = 1.0
@@ -78,7 +78,7 @@ class Replay:
         self._home = Home(self._folder, self._exp or layout.exp_id(self._folder))
         self._check_experiment()
         for needed in (self._place, self._path.parent):
-            needed.mkdir(parents=True, exist_ok=True)
+            self._make(needed)
         known = position_.read(self._path)
         if known is not None and known.exp != self._position.exp and not _notes_in_experiment(self._projection):
             raise InvalidArgument(
@@ -91,6 +91,13 @@ class Replay:
             return False
         self._open(position_.read(self._path))  # again: who had it meanwhile has gone on with it
         return True
+
+    def _make(self, place: Path) -> None:
+        """Make a folder, within an experiment not through links; elsewhere it is the user's own choice."""
+        if place.is_relative_to(self._folder):
+            opening.make_folders(self._folder, place)
+        else:
+            place.mkdir(parents=True, exist_ok=True)
 
     def catch_up(self) -> bool:
         """Take what is new in the streams, as far as it goes; whether there was something.
@@ -273,7 +280,7 @@ def _locked(path: Path) -> int | None:
 
 
 def _opened(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    return opening.writing(path, os.O_RDWR | os.O_CREAT)
 
 
 def _lock(fd: int) -> bool | None:

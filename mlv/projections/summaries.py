@@ -11,9 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
-
-from mlv.encoding import TAG, shown
+from mlv.encoding import TAG, json_of_any, shown
 from mlv.events import Event
 from mlv.media.extras import is_installed
 
@@ -181,7 +179,7 @@ def _messages(event: Event, _folder: Path) -> Iterator[Shown]:
 
 
 def _named_events(event: Event, _folder: Path) -> Iterator[Shown]:
-    yield _text(event.name, f"```json\n{orjson.dumps(event.data, default=shown, option=orjson.OPT_NON_STR_KEYS).decode()}\n```")
+    yield _text(event.name, f"```json\n{json_of_any(event.data)}\n```")
 
 
 def _tables(event: Event, _folder: Path) -> Iterator[Shown]:

@@ -25,6 +25,7 @@ from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
 from mlv.store import layout
+from mlv.store.blobs import replace_whole
 
 _TIME, _VALUE = Struct("<cd"), Struct("<f")
 _MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
@@ -265,9 +266,7 @@ class TensorBoard(Output):
         content = framed([first_record(self._created_s, self._exp), *self._session.records(self._created_s)])
         if content != self._said:
             path = self._hparams_path()
-            temporary = path.with_name(f".tmp-{path.name.removeprefix('events.out.tfevents.')}")
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
+            replace_whole(path, content)
             self._said = content
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from mlv.errors import CannotResume
 from mlv.projections.appending import check_in_place
 from mlv.projections.tfrecords import framed
+from mlv.store import opening
 from mlv.store.files import move_new
 
 _SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
@@ -34,7 +35,7 @@ class EventFile:
         self.path = path
         self._waiting: list[bytes] = []
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_BINARY", 0))
+            self._fd = opening.writing(path, os.O_WRONLY | os.O_APPEND)
         except FileNotFoundError:
             raise CannotResume(f"{path} is gone", path=str(path)) from None
         if os.fstat(self._fd).st_size < size:
@@ -50,7 +51,7 @@ class EventFile:
         """Begin a file; one that is there already is somebody else's, and gets a number behind its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
         _set_aside(path)
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        opening.new(path).close()
         file = cls(path, 0)
         file.add(first_record(time_s, exp_id))
         return file
@@ -103,7 +104,7 @@ def own_files(place: Path, exp_id: str) -> Iterator[Path]:
 
 def empty(path: Path) -> None:
     """Leave the first record of a file, and nothing else."""
-    with open(path, "rb+") as file:
+    with opening.changing(path) as file:
         length = int.from_bytes(file.read(8), "little")
         file.truncate(length + _AROUND if length else 0)
 
@@ -112,14 +113,14 @@ def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:
     """Event files at or below a folder, but for those of other outputs, which have folders of their own."""
     yield from sorted(folder.glob("*tfevents*"))
     for inner in sorted(folder.iterdir()) if levels > 1 else ():
-        if inner.is_dir() and not any(inner.glob(".mlv-*.json")):
+        if inner.is_dir() and not inner.is_symlink() and not any(inner.glob(".mlv-*.json")):
             yield from _event_files(inner, levels - 1)
 
 
 def _is_of(path: Path, exp_id: str) -> bool:
     """Whether mlv wrote the file for the experiment, or was about to."""
     try:
-        with open(path, "rb") as file:
+        with opening.reading(path) as file:
             begin = file.read(_LOOK)
     except OSError:  # a folder, or not ours to read
         return False

@@ -15,7 +15,7 @@ from mlv.query.columns import full_names
 from mlv.query.packages import package
 from mlv.query.plain import FIELDS, NotPlain, count_objects, table_of_lines
 from mlv.query.positions import numbered
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.reading import looks_whole, type_filter
 
 STEP = "step"
@@ -58,7 +58,7 @@ def block_of(folder: Path, *, sifted: bool) -> bytes:
         if layout.logical_stream(stream) == layout.REWOUND:
             raise NotPlain  # what survives is told line by line
         try:
-            with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
+            with opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
                 if os.fstat(file.fileno()).st_size > LONGEST:
                     raise NotPlain
                 found.append(_metric_lines(file.read(), sifted))

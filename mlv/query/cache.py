@@ -25,7 +25,7 @@ import orjson
 
 from mlv.query.parsing import in_threads, parse
 from mlv.query.sidecar import Known, Part, PartWriter, parts, temporary_beside
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.streams import Skipped
 
 _WORTH_BYTES = 1 << 20
@@ -138,7 +138,7 @@ def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
         offsets.append(offsets[-1] + length)
     longest = max((length for length, _ in known.pieces), default=0)
     of_thread = threading.local()
-    with open(folder / layout.stream_file(stream), "rb", buffering=0) as file:
+    with opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
 
         def is_same(piece: tuple[int, tuple[int, str]]) -> bool:
             offset, (length, digest) = piece
@@ -152,7 +152,7 @@ def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
 
 def _is_seen(place: Path, stream: str, chain: str, stamp: _Stamp) -> bool:
     with suppress(OSError, ValueError):
-        said = orjson.loads((place / f"{stream}.seen").read_bytes())
+        said = opening.json_content(place / f"{stream}.seen")
         return bool(said == {"sidecar": chain, "log": list(stamp)})
     return False
 
@@ -169,7 +169,8 @@ def _note_seen(place: Path, stream: str, chain: str, before: _Stamp | None, afte
 def _replace(path: Path, content: bytes) -> None:
     temporary = temporary_beside(path)
     try:
-        temporary.write_bytes(content)
+        with opening.new(temporary) as file:
+            file.write(content)
         os.replace(temporary, path)
     finally:
         with suppress(OSError):

@@ -11,9 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mlv.encoding import restored
+from mlv.encoding import Huge, loads, restored
 from mlv.query.one import RunView, latest_status, views
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.summary import Summary
@@ -158,7 +156,7 @@ class _Series:
     def take(self, value: Any, step: Any, time: str, seq: int) -> None:
         """As `summary` folds."""
         self.last, self.last_step, self.time, self.seq = value, step, max(self.time, time), seq
-        if type(value) is not float and type(value) is not int:
+        if type(value) is not float and type(value) is not int and type(value) is not Huge:
             return
         self.count += 1
         if value != value:
@@ -187,7 +185,7 @@ class _Folding:
         if b'"metrics"' not in line:
             return True
         try:
-            event = orjson.loads(line)
+            event = loads(line)
             prefix, time, seq = event.get("name"), event["time"], event["seq"]
             if event["type"] != "metrics" or type(event["data"]) is not dict or type(time) is not str or type(seq) is not int:
                 return True

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG, BadLine, parse_time
+from mlv.encoding import TAG, BadLine, loads, parse_time
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -23,7 +23,7 @@ def checked(line: bytes) -> dict[str, Any]:
         BadLine: The line is no event of format 1; the text says why.
     """
     try:
-        fields = orjson.loads(line)
+        fields = loads(line)
     except orjson.JSONDecodeError as error:
         raise BadLine(f"it is not JSON: {error}") from None
     if not isinstance(fields, dict):

@@ -20,7 +20,7 @@ from mlv.query.patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.reading import looks_whole, read_state
 from mlv.store.streams import Skipped, read_lines
 
@@ -196,17 +196,24 @@ def whole_end(path: Path) -> int:
 
 def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of the whole lines of a file up to `end`, the last one first; a half line there is passed over."""
-    with open(path, "rb") as file:
+    with opening.reading(path) as file:
         position = file.seek(0, os.SEEK_END) if end is None else end
-        piece, rest = _PIECE, b""
+        piece, rest, is_readable = _PIECE, b"", True
         while position > 0:
             position, block_end = max(0, position - piece), position
             file.seek(position)
-            block = file.read(block_end - position) + rest
+            block = file.read(block_end - position)
+            if not is_readable:  # up to the end of the line before one that is too long, or holds what JSON does not
+                end_of_line = block.rfind(b"\n") + 1
+                if not end_of_line:
+                    continue
+                block, is_readable = block[:end_of_line], True
+            block += rest
             begins = block.find(b"\n") + 1 if position > 0 else 0
             if position > 0 and begins in (0, len(block)):
-                piece *= 2  # a long line: its beginning is still to come
-                rest = block
+                is_readable = len(block) <= opening.LONGEST_LINE and b"\0" not in block
+                piece = 2 * piece if is_readable else _PIECE  # a long line: its beginning is still to come
+                rest = block if is_readable else b""
                 continue
             yield from _backwards(block[begins:], position + begins)
             rest = block[:begins]

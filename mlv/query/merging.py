@@ -13,7 +13,7 @@ from typing import Any
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.query import merging_files, merging_lines
 from mlv.query.surroundings import stream_sizes, surroundings
-from mlv.store import blobs, claims, layout
+from mlv.store import blobs, claims, layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
 
@@ -160,7 +160,7 @@ def _make(source: Path, target: Path, done: Merged) -> None:
     temporary = blobs.temporary_beside(target)
     try:
         temporary.mkdir()
-        meta = (source / layout.META).read_bytes()
+        meta = opening.content(source / layout.META)
         publish(temporary / layout.META, meta, (source / layout.META).stat().st_mode & 0o777)
         _bring(source, temporary, done, dry_run=False)
         if target.is_dir():

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from mlv.encoding import loads
 from mlv.query.published import ATTACHING, REDACTING, Claim, History, claims_of, histories, outside, references
-from mlv.store import blobs, layout
+from mlv.store import blobs, layout, opening
 from mlv.store.blobs import Content, content_of, files_in
 from mlv.store.reading import type_filter
 from mlv.store.streams import read_lines
@@ -56,14 +55,14 @@ def known_files(*copies: Path) -> dict[str, History]:
 def _claims(folder: Path) -> Iterator[Claim]:
     """What the log of a copy, and its meta.json, say about files."""
     with suppress(OSError, ValueError, AttributeError):
-        git = orjson.loads((folder / layout.META).read_bytes()).get("git")
+        git = opening.json_content(folder / layout.META).get("git")
         yield from [Claim(reference["path"], reference) for reference in references(git)]
     wanted = type_filter((*ATTACHING, REDACTING))
     saved: dict[Any, Mapping[str, Any]] = {}
     for stream in layout.streams_in(folder) if folder.is_dir() else ():
         for _, line in read_lines(folder / layout.stream_file(stream)):
             with suppress(ValueError, KeyError, TypeError):
-                fields = orjson.loads(line) if wanted(line) else {}
+                fields = loads(line) if wanted(line) else {}
                 if fields.get("type") in (*ATTACHING, REDACTING):
                     yield from claims_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
 
@@ -84,6 +83,9 @@ class _Bringing:
                 self._judge(path, self._known.get(path))
             except _Changed as error:
                 self._tell(f"{path} {error}", is_passing=True)
+        for folder in {(self._ours / path).parent for path in self._known} if not self._dry_run else ():
+            with suppress(OSError):  # it holds none of them
+                blobs.remove_left_over(folder)
         return self._result
 
     def _judge(self, path: str, history: History | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlv.store import claims, layout
+from mlv.store import claims, layout, opening
 from mlv.store.claims import FOR_MERGES
 from mlv.store.seals import Chain, chains_of, is_redacted, line_digest, run_and_seq
 from mlv.store.streams import StreamFile, read_lines
@@ -72,7 +72,7 @@ def _rest_of_prefix(theirs: Piece, ours: Piece | None) -> Piece | None:
 
 def _whole_end(piece: Piece) -> int:
     """Offset behind the last whole line of what is looked at."""
-    with open(piece.path, "rb") as file:
+    with opening.reading(piece.path) as file:
         end = piece.end
         while end > piece.start:
             start = max(piece.start, end - _PIECE)
@@ -85,7 +85,7 @@ def _whole_end(piece: Piece) -> int:
 
 
 def _begin_alike(a: Path, b: Path, size: int) -> bool:
-    with open(a, "rb") as one, open(b, "rb") as other:
+    with opening.reading(a) as one, opening.reading(b) as other:
         for start in range(0, size, _PIECE):
             length = min(_PIECE, size - start)
             if one.read(length) != other.read(length):

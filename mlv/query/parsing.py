@@ -19,8 +19,8 @@ from mlv.query.alike import MARK, parse_alike
 from mlv.query.plain import NotPlain, parsed_at_once
 from mlv.query.rows import row, table_of
 from mlv.store import layout
-from mlv.store.reading import looks_whole, type_filter
-from mlv.store.streams import Skipped
+from mlv.store.reading import looks_whole, passed_over, type_filter
+from mlv.store.streams import Overlong, Skipped, read_blocks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,6 +60,9 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
         skipped: list[Skipped] = []
+        if isinstance(block, Overlong):
+            skipped.append(passed_over(stream, start, block, BadLine()))
+            return Parsed([], [], skipped, start, start + block.size, "")
         end = block.rfind(b"\n") + 1
         whole, last = (block, b"") if end == len(block) else (block[:end], block[end:])
         tables = parse_block(whole, start, stream, skipped) if whole else []
@@ -67,7 +70,7 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
         return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
     with suppress(FileNotFoundError):
-        yield from in_threads(parsed, _blocks(folder / layout.stream_file(stream), offset), PARSERS)
+        yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, _BLOCK), PARSERS)
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
@@ -107,24 +110,6 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THRE
             yield waiting.popleft().result()
 
 
-def _blocks(path: Path, offset: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of pieces that end with whole lines, but for the last one."""
-    with open(path, "rb") as file:
-        while True:
-            file.seek(offset + _BLOCK)
-            length = _BLOCK + len(file.readline())  # first, so that the block need not be copied to add the rest of its line
-            file.seek(offset)
-            block = file.read(length)
-            if not block:
-                return
-            if not block.endswith(b"\n"):
-                block += file.readline()  # the file has grown meanwhile
-            yield offset, block
-            if not block.endswith(b"\n"):
-                return  # what was appended since belongs to this line
-            offset += len(block)
-
-
 def _lines(block: bytes) -> list[tuple[int, bytes]]:
     found, position = [], 0
     for line in BytesIO(block):
@@ -143,8 +128,7 @@ def _events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped
         try:
             event = event_from_line(line, layout.logical_stream(stream))
         except BadLine as error:
-            reason = str(error) if line.endswith(b"\n") else "half a line: it is being written, or was cut off"
-            skipped.append(Skipped(stream, first, first + len(line), reason))
+            skipped.append(passed_over(stream, first, line, error))
             continue
         if event.type == "metrics" and isinstance(event.data, dict):
             yield event

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG
+from mlv.encoding import TAG, is_too_deep, loads
 from mlv.query.packages import package
 from mlv.query.rows import EXACT, constant, coordinate, lists, schema
 
@@ -51,6 +51,8 @@ def table_of_lines(block: bytes, *, time: Any, step: Any) -> Any:
     try:
         if not block.isascii():
             block.decode()
+        if any(map(is_too_deep, block.splitlines())):  # of which pyarrow would crash
+            raise NotPlain
         return pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(block_size=len(block) + 1, use_threads=False),
@@ -82,7 +84,7 @@ def _refuse_unlike(block: bytes) -> None:
     for position in range(0, len(block), len(block) // 32 + 1):
         begin = block.rfind(b"\n", 0, position) + 1
         try:
-            fields = orjson.loads(block[begin : block.find(b"\n", begin)])
+            fields = loads(block[begin : block.find(b"\n", begin)])
             keys.update(fields["data"])
         except (ValueError, KeyError, TypeError):
             raise NotPlain from None

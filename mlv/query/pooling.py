@@ -112,9 +112,8 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
         folders.append(digest.path)
         found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
         skipped += [f"{digest.path}/{hole}" for hole in found.attrs.pop("skipped", ())]
-        found.insert(0, "exp", digest.id)
-        found.insert(1, "exp_name", digest.name)
-        parts.append(found)
+        owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
+        parts.append(pandas.concat([owner, found], axis=1))  # to insert them costs as much as there are columns
     if parts:
         refuse_unknown_stream(folders, stream)
         frames.refuse_unknown(pattern, wanted, known)

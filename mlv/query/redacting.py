@@ -18,7 +18,7 @@ from mlv.events import Redacted
 from mlv.query import cache
 from mlv.query.merging_files import files_of, known_files
 from mlv.query.surroundings import surroundings
-from mlv.store import blobs, claims, layout
+from mlv.store import blobs, claims, layout, opening
 from mlv.store.blobs import Content, content_of, files_in, folder_content
 from mlv.store.claims import FOR_MERGES, Claim
 from mlv.store.files import replace_file
@@ -164,7 +164,7 @@ def _look(folder: Path, mask: Mask, forget: bool) -> Redaction:
         if content is not None:
             found.files[path] = content if content is not False else None
     with suppress(ValueError):  # what is no JSON is no meta.json
-        found.meta = mask.meta((folder / layout.META).read_bytes())
+        found.meta = mask.meta(opening.content(folder / layout.META))
     if found.lines or found.files or found.meta is not None:
         found.files.update(dict.fromkeys(_of_outputs(paths)))
     notes = (path for name in ("torn", "outputs") for path in _notes(folder / layout.HOUSEKEEPING / name, mask))

@@ -38,10 +38,11 @@ class Redactions:
 
     def told(self, time: str, data: Mapping[str, Any]) -> None:
         """Take what a `redacted` event says."""
-        lines, files, meta = data.get("lines") or [], data.get("files") or [], data.get("meta")
+        lines, files = (found if isinstance(found := data.get(key), list) else [] for key in ("lines", "files"))
+        meta = data.get("meta")
         for line in lines:
-            if isinstance(line, dict):
-                self._listed.setdefault((str(line.get("run")), int(line.get("seq", 0))), set()).add(str(line.get("sha256")))
+            if isinstance(line, dict) and type(seq := line.get("seq", 0)) is int:
+                self._listed.setdefault((str(line.get("run")), seq), set()).add(str(line.get("sha256")))
         if isinstance(meta, dict):
             self._new_ids[str(meta.get("old"))] = str(meta.get("new"))
         what = [f"{len(lines)} events"] * bool(lines) + [f"{len(files)} files"] * bool(files) + ["meta.json"] * bool(meta)

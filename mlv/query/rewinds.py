@@ -10,9 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from mlv.encoding import event_from_line, shown
+from mlv.encoding import event_from_line, loads, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event, Rewound
 from mlv.query.packages import package
@@ -66,7 +64,7 @@ def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
         return False
     try:
         # What is nonfinite stands beside the data; the quick way sees all other steps as they are.
-        step = event_from_line(line, "").step if b'"nonfinite"' in line else orjson.loads(line).get("step")
+        step = event_from_line(line, "").step if b'"nonfinite"' in line else loads(line).get("step")
     except ValueError:
         return False  # damaged
     return any(rewind.is_greater(step) for rewind in covering)
@@ -103,7 +101,7 @@ def _exact_steps(texts: Any) -> dict[int, Any]:
     """The steps that no float holds, by their rows."""
     if texts.null_count == len(texts):
         return {}
-    return {row: orjson.loads(text) for row, text in enumerate(texts.to_pylist()) if text is not None}
+    return {row: loads(text) for row, text in enumerate(texts.to_pylist()) if text is not None}
 
 
 def rewound(folder: Path, step: Any) -> Rewound:
@@ -137,7 +135,7 @@ def _step(line: bytes) -> float | None:
     if b'"step"' not in line:
         return None
     try:
-        step = orjson.loads(line).get("step")
+        step = loads(line).get("step")
     except ValueError:
         return None  # damaged
     return step if type(step) is int or type(step) is float else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG, Conversion, restored
+from mlv.encoding import TAG, Conversion, Huge, restored
 from mlv.events import Event
 from mlv.query.packages import package
 
@@ -48,7 +48,7 @@ def _number_and_text(value: Any) -> tuple[float | None, str | None]:
     """The nearest float, None for what is no number; its JSON, None where the float says all."""
     if type(value) is float:
         return value, None
-    if type(value) is not int:
+    if type(value) is not int and type(value) is not Huge:
         return None, json_text(value)
     try:
         number = float(value)

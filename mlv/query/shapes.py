@@ -9,9 +9,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
-import orjson
-
-from mlv.encoding import BadLine, event_from_line
+from mlv.encoding import BadLine, event_from_line, loads
 from mlv.query.rows import row
 
 _MARKER = 735149600000
@@ -50,7 +48,7 @@ def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> Pat
     if b'"_mlv' in line or any(text in gap for text in texts for gap in gaps):
         return None
     try:
-        event, fields = event_from_line(line, ""), orjson.loads(line)
+        event, fields = event_from_line(line, ""), loads(line)
     except (BadLine, ValueError):
         return None
     if event.type != "metrics" or not isinstance(event.data, dict) or not isinstance(event.at, dict):

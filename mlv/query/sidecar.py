@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from mlv.encoding import loads
 from mlv.query.packages import package
 from mlv.query.parsing import PARSERS, Parsed, in_threads
 from mlv.query.rows import schema
@@ -123,7 +124,7 @@ def _opened(path: Path, stream: str, before: Known) -> Part | None:
         return None
     source = package("pyarrow").OSFile(str(path))
     file = _parquet_file(source)
-    said = orjson.loads((file.metadata.metadata or {}).get(_KEY, b"null"))
+    said = loads((file.metadata.metadata or {}).get(_KEY, b"null"))
     if not isinstance(said, dict) or said["version"] != _VERSION or not file.schema_arrow.equals(schema()):
         return None
     if (said["start"], said["before"]) != (before.end, before.chain) or len(said["groups"]) != file.num_row_groups:

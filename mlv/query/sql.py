@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import TAG
+from mlv.encoding import TAG, Huge, loads
 from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
 from mlv.query.one import RunView
@@ -278,7 +278,7 @@ def _summaries(digests: Sequence[Digest]) -> Any:
 
 def _known(value: Any) -> float | None:
     """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
-    return None if type(value) not in (int, float) or value != value else nearest_float(value)
+    return None if type(value) not in (int, float, Huge) or value != value else nearest_float(value)
 
 
 def runs(digests: Sequence[Digest]) -> Any:
@@ -390,7 +390,7 @@ def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Itera
                 continue
             event = lines.event(stream, start, line)
             if event is not None and containing in line:
-                yield layout.logical_stream(stream), orjson.loads(line), event.time
+                yield layout.logical_stream(stream), loads(line), event.time
     skipped += told(digest.path, lines.skipped)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mlv.encoding import TAG, Conversion, dumps
+from mlv.encoding import TAG, Conversion, digits, dumps
 from mlv.query.packages import package
 
 _LARGEST = 2**63
@@ -96,5 +96,5 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        return digits(value)
     return dumps(Conversion().value(value)).decode()

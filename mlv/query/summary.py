@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlv.encoding import Huge
 from mlv.events import Event
 from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.packages import package
@@ -56,7 +57,7 @@ class _Fold:
 
     def take(self, value: Any, step: Any) -> None:
         self.last, self.last_step = value, step
-        if type(value) is not float and type(value) is not int:
+        if type(value) not in (float, int, Huge):
             return
         self.count += 1
         if value != value:

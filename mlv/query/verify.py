@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import BadLine, parse_time
+from mlv.encoding import BadLine, loads, parse_time
 from mlv.errors import NotAnExperiment
 from mlv.query import seqs
 from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
@@ -21,7 +21,7 @@ from mlv.query.published import Claim, History, histories, outside, references
 from mlv.query.seqs import Range
 from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
 from mlv.store.claims import FOR_MERGES
 from mlv.store.owners import process_is_gone
@@ -103,7 +103,7 @@ class _Examination:
     def _judge_meta(self) -> str | None:
         path = self._folder / layout.META
         try:
-            text = path.read_bytes()
+            text = opening.content(path)
         except OSError as error:
             self._find("missing", f"{layout.META} cannot be read: {error.strerror}. Restore it from a copy", layout.META)
             return None
@@ -130,7 +130,7 @@ class _Examination:
 
     def _judge_meta_content(self, text: bytes) -> None:
         try:
-            content = orjson.loads(text)
+            content = loads(text)
         except orjson.JSONDecodeError as error:
             self._find("edited", f"{layout.META} is not JSON: {error}. Restore it from a copy", layout.META)
             return

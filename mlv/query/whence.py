@@ -10,11 +10,11 @@ from typing import Any
 
 import orjson
 
-from mlv.encoding import BadLine, event_from_line, utc_text
+from mlv.encoding import BadLine, event_from_line, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
 from mlv.query.published import ATTACHING, SAVED, outside, placed_references
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.blobs import Content, content_of
 from mlv.store.identities import known_ids
 from mlv.store.references import absolute_path
@@ -138,7 +138,7 @@ class _Known:
     def content(self) -> dict[str, Any]:
         """What meta.json says, nothing where it cannot be read."""
         try:
-            found = orjson.loads(self.meta)
+            found = loads(self.meta)
         except orjson.JSONDecodeError:
             return {}
         return found if isinstance(found, dict) else {}
@@ -232,7 +232,7 @@ class _Search:
 
 def _known(folder: Path) -> _Known:
     try:
-        text = (folder / layout.META).read_bytes()
+        text = opening.content(folder / layout.META)
     except OSError:
         text = b""
     return _Known(folder, layout.exp_id(folder), text)
@@ -246,6 +246,6 @@ def events_naming(folder: Path, sha256: str) -> Iterator[tuple[Event, Any]]:
     for stream in layout.streams_in(folder):
         for line in lines_with(folder / layout.stream_file(stream), sha256.encode()):
             try:
-                yield event_from_line(line, layout.logical_stream(stream)), orjson.loads(line).get("data")
+                yield event_from_line(line, layout.logical_stream(stream)), loads(line).get("data")
             except BadLine:
                 continue

@@ -8,17 +8,18 @@ import os
 import stat
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import lru_cache
 from itertools import chain, cycle
 from pathlib import Path
 from threading import Semaphore, Thread
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from mlv.encoding import Reference
 from mlv.errors import InvalidName
-from mlv.store import layout
+from mlv.protocols import Buffer
+from mlv.store import layout, opening
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import Owner
 
@@ -112,9 +113,25 @@ def temporary_beside(path: Path) -> Path:
     Its name says which process it belongs to; what processes that are gone left in the folder is removed.
     """
     _make_folders(path.parent)
-    _remove_left_over(path.parent)
+    remove_left_over(path.parent)
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 30 else ""
     return path.parent / f"{TEMPORARY}{_owner_text(Owner.current())}-{os.urandom(6).hex()}{suffix}"
+
+
+def replace_whole(path: Path, content: Buffer | Callable[[BinaryIO], object]) -> None:
+    """Put a file in the place of another, whole or not at all, without fsync; the content may be a function that writes it.
+
+    Raises:
+        OSError: It cannot be written; the old one stands.
+    """
+    temporary = temporary_beside(path)
+    try:
+        with opening.new(temporary) as file:
+            content(file) if callable(content) else file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
 
 
 def _make_folders(folder: Path) -> None:
@@ -128,7 +145,7 @@ _next_look: dict[str, int] = {}
 """For how many more files a folder is not looked through: the more are in it, the longer, so each costs a constant time."""
 
 
-def _remove_left_over(folder: Path) -> None:
+def remove_left_over(folder: Path) -> None:
     """Remove what processes of this host that have provably ended left unfinished in a folder."""
     wait = _next_look.get(str(folder), 0)
     if wait > 0:
@@ -300,7 +317,7 @@ def _copy_folder(source: Path, target: Path) -> Content:
 
 
 def _copy_file(source: Path, target: Path) -> Content:
-    with _opened(source) as reading, open(target, "xb", buffering=0) as writing:
+    with _opened(source) as reading, opening.new(target, buffering=0) as writing:
         before = os.fstat(reading.fileno())
         if _shares_blocks(reading.fileno(), writing.fileno()):
             content = content_of(target)
@@ -317,20 +334,7 @@ def _take_mode(source: os.stat_result, target: Path) -> None:
 
 
 def _opened(path: Path) -> Any:
-    """A file opened for reading, without a buffer.
-
-    Raises:
-        OSError: It cannot be read, or is no regular file: of a pipe nothing may ever come.
-    """
-    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - the caller closes it
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError(errno.EINVAL, "is no regular file", str(path))
-    return file
-
-
-def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return opening.reading(path, buffering=0)
 
 
 def _refuse_changed(path: Path, before: os.stat_result, after: os.stat_result, size: int) -> None:
@@ -455,7 +459,7 @@ def _link_file(source: Path, target: Path, reflink: bool) -> bool:
 
 
 def _reflink(source: Path, target: Path) -> bool:
-    with _opened(source) as reading, open(target, "xb", buffering=0) as writing:
+    with _opened(source) as reading, opening.new(target, buffering=0) as writing:
         is_shared = _shares_blocks(reading.fileno(), writing.fileno())
         status = os.fstat(reading.fileno())
     if is_shared:

@@ -15,7 +15,7 @@ from typing import Any
 import orjson
 
 from mlv.errors import ExperimentBusy
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.owners import Owner
 
 _LOCK_TIMEOUT_S = 1.0
@@ -58,7 +58,7 @@ def read(folder: Path, stream: str) -> Claim | None:
 
 def _read(path: Path) -> Claim | None:
     try:
-        data: Mapping[str, Any] = orjson.loads(path.read_bytes())
+        data: Mapping[str, Any] = opening.json_content(path)
         return Claim(Owner.from_data(data), str(data["run"]))
     except FileNotFoundError:
         return None
@@ -89,8 +89,7 @@ def claim_exactly(folder: Path, stream: str, mine: Claim) -> bool:
         OSError: The claim's file cannot be written.
     """
     path = layout.claim_path(folder, stream)
-    for made in (path.parent.parent, path.parent):  # not the experiment's own folder: a deleted one stays deleted
-        made.mkdir(exist_ok=True)
+    opening.make_folders(folder, path.parent)  # not the experiment's own folder: a deleted one stays deleted
     return read(folder, stream) == mine or _create(path, mine)
 
 
@@ -118,7 +117,7 @@ def changing(folder: Path) -> Iterator[None]:
 def _create_within(folder: Path, mine: Claim) -> bool:
     # Not `claim_exactly`: two threads of one process are two as well.
     path = layout.claim_path(folder, _CHANGING)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    opening.make_folders(folder, path.parent)
     return _create(path, mine)
 
 
@@ -134,6 +133,7 @@ def take_over(folder: Path, stream: str, mine: Claim) -> bool:
         return False
     from filelock import FileLock
 
+    opening.check_folders(folder, path.parent)
     lock = FileLock(path.parent / ".lock")
     # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
     with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
@@ -157,7 +157,7 @@ def surrender(folder: Path, stream: str, mine: Claim) -> None:
     dead = Claim(replace(mine.owner, start="0" * len(mine.owner.start)), mine.run)
     with suppress(OSError):
         if read(folder, stream) == mine:
-            with open(layout.claim_path(folder, stream), "r+b") as file:
+            with opening.changing(layout.claim_path(folder, stream)) as file:
                 file.write(dead.to_bytes())  # as long as before: needs no space, which may be what is lacking
 
 
@@ -199,7 +199,7 @@ def _create_without_links(path: Path, mine: Claim) -> bool:
 
 
 def _write_new(path: Path, mine: Claim) -> None:
-    with open(path, "xb") as file:
+    with opening.new(path) as file:
         try:
             file.write(mine.to_bytes())
             file.flush()

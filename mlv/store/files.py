@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.store import opening
+
 
 def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
     """Write a new file beside its place, fsync it, and move it there in one step.
@@ -22,9 +24,8 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
         OSError: It could not be written; nothing is left behind.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
-        with os.fdopen(fd, "wb") as file:
+        with opening.new(temporary, mode) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -43,9 +44,8 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
         OSError: It could not be written; the old one is as it was, and nothing is left behind.
     """
     temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
-        with os.fdopen(fd, "wb") as file:
+        with opening.new(temporary, 0o600) as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())

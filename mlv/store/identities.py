@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import orjson
-
+from mlv.encoding import loads
 from mlv.events import Redacted
 from mlv.store import layout
 from mlv.store.streams import lines_with
@@ -41,6 +40,6 @@ def renamings(folder: Path) -> Iterator[tuple[str, str]]:
 
 def _renaming(line: bytes) -> Iterator[tuple[str, str]]:
     with suppress(ValueError, KeyError, TypeError):
-        fields = orjson.loads(line)
+        fields = loads(line)
         if fields["type"] == Redacted.TYPE:
             yield str(fields["data"]["meta"]["old"]), str(fields["data"]["meta"]["new"])

@@ -10,10 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from mlv.errors import InvalidName, MlvWarning
 from mlv.notices import warn
+from mlv.store import opening
 
 META = "meta.json"
 FILES = "files"
@@ -68,8 +67,20 @@ def followed_by(stream: str) -> str | None:
 
 def streams_in(folder: Path) -> list[str]:
     """The streams that have a file, the default one first."""
-    names = [stream_of(name) for name in os.listdir(folder) if not name.startswith(".")]
+    with os.scandir(folder) as entries:
+        names = [stream_of(entry.name) for entry in entries if is_stream(entry)]
     return sorted((name for name in names if name), key=lambda name: (logical_stream(name) != DEFAULT_STREAM, name))
+
+
+def is_stream(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a stream that can be read: a regular file, or a link to one. Of a pipe nothing may ever come."""
+    return stream_of(entry.name) is not None and not entry.name.startswith(".") and entry.is_file()
+
+
+def odd_streams(folder: Path) -> list[str]:
+    """Names of what has the name of a stream and is none, such as a pipe or a link to nothing."""
+    named = (name for name in os.listdir(folder) if stream_of(name) is not None and not name.startswith("."))
+    return sorted(name for name in named if not os.path.isfile(folder / name))
 
 
 def claim_path(folder: Path, stream: str) -> Path:
@@ -105,7 +116,7 @@ def is_experiment(folder: Path) -> bool:
 def exp_id(folder: Path) -> str:
     """ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
     try:
-        return hashlib.sha256((folder / META).read_bytes()).hexdigest()
+        return hashlib.sha256(opening.content(folder / META)).hexdigest()
     except OSError:
         return ""
 
@@ -143,7 +154,7 @@ def holds(folder: Path, exp: str) -> bool:
         return False
     if exp_id(folder) == exp:
         return True
-    with suppress(OSError), open(folder / stream_file(DEFAULT_STREAM), "rb") as file:
+    with suppress(OSError), opening.reading(folder / stream_file(DEFAULT_STREAM)) as file:
         return exp.encode() in file.read(_BEGINNING)
     return False
 
@@ -165,7 +176,7 @@ def enclosing_experiment(path: Path) -> Path | None:
 def _has_params(folder: Path) -> bool:
     """Whether a meta.json is mlv's: a project may have one of its own, and keep its experiments in `models`."""
     try:
-        content = orjson.loads((folder / META).read_bytes())
+        content = opening.json_content(folder / META)
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and {"format", "params"} <= content.keys()
@@ -268,6 +279,18 @@ def check_name(name: object, what: str) -> str:
     if name == HOUSEKEEPING or len(name.encode()) > 200:
         raise InvalidName(f"{what} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
     return name
+
+
+def check_stream(name: object) -> str:
+    """Accept the name of a stream that is written, also one of mlv's own.
+
+    Raises:
+        InvalidName: As for any name, or it begins with a dot: no file of a stream does.
+    """
+    text = check_name(name, "stream")
+    if text.startswith("."):
+        raise InvalidName(f"stream {text!r} begins with a dot: choose another name", name=text)
+    return text
 
 
 def check_label(name: object, what: str) -> str:

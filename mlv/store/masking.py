@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import orjson
 
-from mlv.encoding import TAG
+from mlv.encoding import TAG, loads
 from mlv.errors import InvalidPattern
 from mlv.events import Dropped, Heartbeat, Redacted, Seal
 from mlv.state import STRUCTURAL
+from mlv.store import opening
 from mlv.store.seals import is_redacted, line_digest
 
 MASK = "<redacted>"
@@ -85,7 +86,7 @@ class Mask:
         others rest on, such as the start of a run or the reference to a file, keeps its type and the rest of its content.
         """
         try:
-            fields = orjson.loads(line)
+            fields = loads(line)
             begin = {name: fields.pop(name) for name in ("run", "seq", "time")}
             type_ = fields.pop("type")
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -112,7 +113,7 @@ class Mask:
 
     def meta(self, text: bytes) -> bytes | None:
         """A meta.json without what leaked; None where it does not hold it."""
-        content = orjson.loads(text)
+        content = loads(text)
         masked = self.value(content)
         if masked == content:
             return None
@@ -128,7 +129,7 @@ class Mask:
         if size == 0:
             return None
         if size <= _LARGEST_TEXT:
-            content = path.read_bytes()
+            content = opening.content(path, _LARGEST_TEXT)
             try:
                 text = content.decode() if b"\0" not in content else None
             except UnicodeDecodeError:
@@ -136,7 +137,7 @@ class Mask:
             if text is not None:
                 masked = self.text(text)
                 return masked.encode() if masked != text else None
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content_map:
+        with opening.reading(path) as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content_map:
             return False if any(pattern.search(content_map) for pattern in self._bytes) else None
 
 

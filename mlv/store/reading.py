@@ -11,8 +11,8 @@ from pathlib import Path
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.state import STRUCTURAL, Run, State, fold, in_order
-from mlv.store import layout
-from mlv.store.streams import Skipped, read_lines
+from mlv.store import layout, opening
+from mlv.store.streams import Overlong, Skipped, read_lines, size_of
 
 
 @dataclass
@@ -51,10 +51,20 @@ class Lines:
         try:
             event = event_from_line(line, layout.logical_stream(stream))
         except BadLine as error:
-            reason = str(error) if line.endswith(b"\n") else "half a line: it is being written, or was cut off"
-            self.skipped.append(Skipped(stream, start, start + len(line), reason))
+            self.skipped.append(passed_over(stream, start, line, error))
             return None
         return event if self.types is None or event.type in self.types else None
+
+
+def passed_over(stream: str, start: int, line: bytes, error: BadLine) -> Skipped:
+    """What is noted of a line that is no event."""
+    if isinstance(line, Overlong):
+        reason = f"longer than {opening.LONGEST_LINE} bytes, or long and no JSON"
+    elif line.endswith(b"\n"):
+        reason = str(error)
+    else:
+        reason = "half a line: it is being written, or was cut off"
+    return Skipped(stream, start, start + size_of(line), reason)
 
 
 def looks_whole(line: bytes) -> bool:
@@ -128,7 +138,7 @@ def _last_line_of(run: str, content: bytes) -> bytes:
 
 def _content(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return opening.content(path)
     except FileNotFoundError:
         return b""
 

@@ -10,11 +10,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-import orjson
-
-from mlv.encoding import TAG, Reference, utc_text
+from mlv.encoding import TAG, Reference, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment, ReferenceBroken
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.blobs import Content, content_of, files_in
 from mlv.store.owners import host_name
 
@@ -59,7 +57,7 @@ class ExpRef(_Pointer):
         """
         folder = absolute_path(getattr(exp, "path", exp), "exp")
         try:
-            text = (folder / layout.META).read_bytes()
+            text = opening.content(folder / layout.META)
         except OSError as error:
             raise NotAnExperiment(
                 f"{folder} holds no experiment: {layout.META} cannot be read ({error.strerror}). Give an Exp, or its folder",
@@ -178,7 +176,7 @@ def _rebuilt(kind: type[_Pointer], values: dict[str, Any]) -> _Pointer:
 def _name(meta: bytes) -> str | None:
     """The name that a meta.json gives."""
     try:
-        name = orjson.loads(meta)["name"]
+        name = loads(meta)["name"]
         return name if isinstance(name, str) else None
     except (ValueError, KeyError, TypeError):
         return None

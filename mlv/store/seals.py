@@ -8,13 +8,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import orjson
-
+from mlv.encoding import loads
 from mlv.store.streams import read_digests
 
 _REDACTED = re.compile(
     rb'\{"run":"[^"]*","seq":\d+,"time":"[^"]*","redacted":\{(?:"sha256":"([0-9a-f]{64})"[,}])?'  # where mlv puts it
 )
+
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
 def is_redacted(line: bytes) -> bool:
@@ -38,7 +39,7 @@ class Chain:
         self.lines = 0
         self.is_forgotten = False
         """Whether the digest of a line that was taken is not known any more: then no seal over it can be proven."""
-        self._digest = hashlib.sha256(bytes.fromhex(previous) if previous else b"")
+        self._digest = hashlib.sha256(_bytes_of(previous) if previous else b"")
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Take whole lines, newline included."""
@@ -62,6 +63,11 @@ class Chain:
         return self._digest.hexdigest()
 
 
+def _bytes_of(digest: str) -> bytes:
+    """The digest that a seal names; what is none leads to a chain that no seal agrees with."""
+    return bytes.fromhex(digest) if _DIGEST.match(digest) else digest.encode("utf-8", "backslashreplace")
+
+
 def run_and_seq(line: bytes) -> tuple[str, int] | None:
     """Who made a line, without reading it whole where mlv wrote it; None if it is no event."""
     if line.startswith(b'{"run":"'):
@@ -72,7 +78,7 @@ def run_and_seq(line: bytes) -> tuple[str, int] | None:
             if digits.isdigit():
                 return line[8:end].decode("utf-8", "replace"), int(digits)
     try:
-        fields = orjson.loads(line)
+        fields = loads(line)
         return str(fields["run"]), int(fields["seq"])
     except (ValueError, KeyError, TypeError):
         return None
@@ -83,7 +89,7 @@ def sealed_by(line: bytes) -> tuple[str, str] | None:
     if b'"seal"' not in line:
         return None
     try:
-        fields = orjson.loads(line)
+        fields = loads(line)
         if fields["type"] != "seal":  # the text stood in a user's data
             return None
         return str(fields["data"]["of"]), str(fields["data"]["sha256"])

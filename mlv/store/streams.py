@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 
 import orjson
 
+from mlv.encoding import loads
 from mlv.protocols import FileLayer
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 
 _PIECE = 1 << 20
@@ -26,7 +29,7 @@ class SystemFiles:
 
     def open(self, path: str, flags: int) -> int:
         """As `os.open`; new files honour the umask."""
-        return os.open(path, flags | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0), 0o666)
+        return opening.writing(path, flags)
 
     write = staticmethod(os.write)
     fsync = staticmethod(os.fsync)
@@ -141,7 +144,7 @@ def mend(folder: Path, stream: str) -> Path | None:
     """
     path = folder / layout.stream_file(stream)
     try:
-        file = open(path, "rb+")  # noqa: SIM115 - closed below; an absent file is the common case
+        file = opening.changing(path)
     except FileNotFoundError:
         return None
     with file:
@@ -155,7 +158,7 @@ def mend(folder: Path, stream: str) -> Path | None:
             file.write(b"\n")
             return None
         side = layout.torn_path(folder, stream, start)
-        side.parent.mkdir(parents=True, exist_ok=True)
+        opening.make_folders(folder, side.parent)
         file.seek(start)
         side = _kept(file, side)
         file.truncate(start)
@@ -164,11 +167,14 @@ def mend(folder: Path, stream: str) -> Path | None:
 
 def _kept(file: BinaryIO, side: Path) -> Path:
     """Copy the rest of a file into a new one, whole or not at all; gives its path, numbered where that is taken."""
-    path = next(name for n in count() if not (name := side.with_name(f"{side.name}.{n}") if n else side).exists())
+    path = next(name for n in count() if not os.path.lexists(name := side.with_name(f"{side.name}.{n}") if n else side))
     try:
-        with open(path, "xb") as kept:
+        with opening.new(path) as kept:
             while piece := file.read(_PIECE):
-                kept.write(piece)
+                if piece.count(0) < len(piece):
+                    kept.write(piece)
+                else:  # what takes no room in a log takes none here either
+                    kept.truncate(kept.seek(len(piece), os.SEEK_CUR))
             kept.flush()
             os.fsync(kept.fileno())
     except OSError:
@@ -193,7 +199,7 @@ def _end_of_last_line(seek: Callable[[int], int], read: Callable[[int], bytes], 
 
 def _is_complete(tail: bytes) -> bool:
     try:
-        return isinstance(orjson.loads(tail), dict)
+        return isinstance(loads(tail), dict)
     except orjson.JSONDecodeError:
         return False
 
@@ -211,29 +217,103 @@ class Skipped:
         return f"{layout.stream_file(self.stream)}, bytes {self.start} to {self.end}: {self.reason}"
 
 
+class Overlong(bytes):
+    """The beginning of a line that is passed over: it is longer than what is read, or long and no JSON."""
+
+    size: int
+    """Bytes of the line."""
+
+
+def size_of(lines: bytes) -> int:
+    """Bytes that lines take in their file."""
+    return lines.size if isinstance(lines, Overlong) else len(lines)
+
+
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of each line from `offset` on, newline included; the last one may lack it."""
-    with open(path, "rb") as file:
+    """Offset and bytes of each line from `offset` on, newline included; the last one may lack it, one may be `Overlong`."""
+    with opening.reading(path) as file:
         file.seek(offset)
-        for line in file:
+        for line in iter(partial(file.readline, _PIECE), b""):
+            if len(line) == _PIECE and not line.endswith(b"\n"):
+                line = whole_line(file, line)
             yield offset, line
             if not line.endswith(b"\n"):
                 return  # what was appended since belongs to this line
-            offset += len(line)
+            offset += size_of(line)
+
+
+def read_blocks(path: Path, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of pieces that end with whole lines, but for the last one; an `Overlong` line stands alone."""
+    with opening.reading(path) as file:
+        while True:
+            file.seek(offset + size)
+            # The end first: then the block need not be copied to add the rest of its last line.
+            length = size + len(file.readline(_PIECE))
+            file.seek(offset)
+            block = file.read(length)
+            if not block:
+                return
+            if not block.endswith(b"\n"):
+                block = _ended(file, block)
+            yield offset, block
+            if not block.endswith(b"\n"):
+                return  # what was appended since belongs to this line
+            offset += size_of(block)
+
+
+def _ended(file: BinaryIO, block: bytes) -> bytes:
+    """A block with the rest of its last line; without that line where it is long, and not alone."""
+    rest = file.readline(_PIECE)
+    if rest.endswith(b"\n") or len(rest) < _PIECE:
+        return block + rest
+    end = block.rfind(b"\n") + 1
+    return block[:end] if end else whole_line(file, block + rest)
+
+
+def whole_line(file: BinaryIO, line: bytes) -> bytes:
+    """The rest of a long line of which the beginning was read; a file that has no end costs no memory."""
+    pieces, size = [line], len(line)
+    may_be_read = b"\0" not in line
+    while not pieces[-1].endswith(b"\n") and (piece := file.readline(_PIECE)):
+        size += len(piece)
+        may_be_read = may_be_read and size <= opening.LONGEST_LINE and b"\0" not in piece
+        if may_be_read:
+            pieces.append(piece)
+        else:
+            pieces = [line[:_BEGINNING], piece]
+            size += _pass_hole(file) if piece.count(0) == len(piece) else 0
+    if may_be_read:
+        return b"".join(pieces)
+    overlong = Overlong(line[:_BEGINNING] + pieces[-1][-1:])
+    overlong.size = size
+    return overlong
+
+
+def _pass_hole(file: BinaryIO) -> int:
+    """Go on behind zeros that were never written, where the system tells of them; gives their number."""
+    if not hasattr(os, "SEEK_DATA"):
+        return 0
+    fd, before = file.fileno(), file.tell()
+    buffered = os.lseek(fd, 0, os.SEEK_CUR)
+    try:
+        after = os.lseek(fd, before, os.SEEK_DATA)
+    except OSError as error:
+        after = os.fstat(fd).st_size if error.errno == errno.ENXIO else before  # no data follow
+    os.lseek(fd, buffered, os.SEEK_SET)  # where the buffer believes it to be
+    file.seek(max(before, after))
+    return max(before, after) - before
 
 
 def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
     """The lines that hold a text; those that do not cost little more than reading them from the disk."""
-    with open(path, "rb") as file:
-        while piece := file.read(_PIECE):
-            piece += file.readline()  # pieces end with whole lines
-            if text in piece:
-                yield from (line for line in piece.splitlines(keepends=True) if text in line)
+    for _, block in read_blocks(path, 0, _PIECE):
+        if text in block:
+            yield from (line for line in block.splitlines(keepends=True) if text in line)
 
 
 def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
-    with open(path, "rb") as file:
+    with opening.reading(path) as file:
         while line := file.readline(_PIECE):
             digest, piece = hashlib.sha256(line), line
             while not piece.endswith(b"\n") and (piece := file.readline(_PIECE)):
@@ -243,7 +323,7 @@ def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
 
 def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
     """The first bytes of each line, the last line first: what came last is found without reading all that came before."""
-    with open(path, "rb", buffering=0) as file:
+    with opening.reading(path, buffering=0) as file:
         end = block_start = file.seek(0, os.SEEK_END)
         block = b""
         while end > 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import orjson
 
 from mlv.store.owners import Owner, process_start
 from mlv.transport import frames as f
+from mlv.transport import spool
 
 _WORDS = struct.Struct("<32Q")
 
@@ -49,19 +51,29 @@ def parse_header(data: bytes, path: Path) -> Header:
     """Read the first bytes of a ring.
 
     Raises:
-        ValueError: It is no ring.
+        ValueError: It is no ring, or does not say whose.
     """
     if len(data) < f.CURSOR_OFFSET or int.from_bytes(data[:8], "little") != f.MAGIC:
         raise ValueError(f"{path} is no ring of this version")
     words = _WORDS.unpack_from(data)
     info = orjson.loads(data[f.INFO_OFFSET : f.INFO_OFFSET + words[f.W_INFO_BYTES]])
-    return Header(info, words)
+    header = Header(info, words)
+    try:
+        is_whole = spool.is_run(info["run"]) and type(info["exp"]) is type(info["id"]) is str and header.owner.pid > 0
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} lacks {error}") from None
+    if not is_whole or info["run"] != path.name.removesuffix(spool.RING_SUFFIX):
+        raise ValueError(f"{path} is the ring of no run")
+    return header
 
 
 def look(path: Path) -> Header | None:
     """The header of a ring; None if it is gone, or is none."""
     try:
-        with open(path, "rb") as file:
-            return parse_header(file.read(f.CURSOR_OFFSET), path)
+        fd = spool.opened(spool.target_of(path), os.O_RDONLY)
+        try:
+            return parse_header(os.pread(fd, f.CURSOR_OFFSET, 0), path)
+        finally:
+            os.close(fd)
     except (OSError, ValueError):
         return None

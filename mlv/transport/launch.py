@@ -11,7 +11,7 @@ from typing import Any
 from mlv import settings
 from mlv.store import layout
 from mlv.store.home import Home
-from mlv.transport.spool import ERRORS
+from mlv.transport import spool
 
 OUR_MLV = """
 import sys
@@ -55,7 +55,7 @@ def launch(folder: Path, place: Path, home: Home | None = None) -> None:
     """
     held = home if home is not None else Home(folder, layout.exp_id(folder))
     fds = [held.fd] if held.fd is not None else []
-    with open(place / ERRORS, "ab") as errors:
+    with open(spool.opened(place / spool.ERRORS, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as errors:
         arguments = (str(folder), str(place), *map(str, fds))
         launch_module("mlv.transport.writer", arguments, errors=errors.fileno(), pass_fds=fds)
 

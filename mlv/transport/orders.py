@@ -8,7 +8,6 @@ may be a folder of somebody else.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.owners import Owner, process_is_gone
 from mlv.transport import spool
 from mlv.transport.launch import can_launch, launch_module
@@ -89,7 +88,7 @@ def keep(order: Order) -> Path | None:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as file:
+    with open(spool.opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(content)
 
 
@@ -169,17 +168,16 @@ def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | No
     if not layout.holds(folder, order.exp):
         raise OSError("the experiment is gone")
     errors = layout.errors_path(folder, order.output)
-    for made in (errors.parent.parent, errors.parent):  # not the experiment's own folder: a deleted one stays deleted
-        made.mkdir(exist_ok=True)
+    opening.make_folders(folder, errors.parent)  # not the experiment's own folder: a deleted one stays deleted
     arguments = (str(file.fileno()), str(path or ""), str(folder))
-    with open(errors, "wb") as said:
+    with opening.emptied(errors) as said:
         launch_module("mlv.projections.follower", arguments, errors=said.fileno(), also=order.modules, pass_fds=[file.fileno()])
 
 
 def complaint(folder: Path, output: str) -> str:
     """The exception that ended the process of an output, as far as it left a traceback; libraries say other things as well."""
     try:
-        said = layout.errors_path(folder, output).read_text(errors="replace").strip()
+        said = opening.content(layout.errors_path(folder, output)).decode(errors="replace").strip()
     except OSError:
         return ""
     if _TRACEBACK not in said:
@@ -194,17 +192,8 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: It is gone; or it is not this user's own, in a spool of this user's own: what it holds is run.
     """
-    for folder in (path.parent.parent, path.parent):
-        _check_own(folder.lstat(), stat.S_ISDIR, folder)
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    with open(os.open(path, flags), "rb", buffering=0) as file:
-        _check_own(os.fstat(file.fileno()), stat.S_ISREG, path)
+    with open(spool.opened(path, os.O_RDWR), "rb", buffering=0) as file:
         yield file
-
-
-def _check_own(status: os.stat_result, is_kind: Any, path: Path) -> None:
-    if not is_kind(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise PermissionError(f"{path} is not private to this user")
 
 
 def _lock(file: BinaryIO) -> bool:

@@ -105,6 +105,10 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
         temporary = place / (name + UNFINISHED)
         try:
             spool.prepare(place)
+        except OSError as error:
+            problems.append(f"{place.parent}: {error.strerror or error}")
+            continue
+        try:
             listed_in = listed_in or place
             _reserve(temporary, info, capacity)
             os.rename(temporary, place / name)
@@ -169,7 +173,7 @@ class Ring:
         patience_s: float = settings.PATIENCE.default,
     ) -> None:
         """Map the ring; `launch` starts a writer and returns at once, the candidates may take large events as well."""
-        with open(path, "r+b") as file:
+        with open(spool.opened(path, os.O_RDWR), "r+b") as file:
             flags = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
             self._map = mmap.mmap(file.fileno(), 0, flags=flags)
         self._words = memoryview(self._map)[:INFO_OFFSET].cast("Q")
@@ -673,7 +677,7 @@ def _write_new(path: Path, parts: Sequence[Buffer]) -> None:
 
     Should a fork in a signal handler cut this in two, both sides write the same bytes to the same places of one file.
     """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         offset = 0
         for part in parts:

@@ -11,6 +11,7 @@ from time import monotonic, monotonic_ns
 
 import orjson
 
+from mlv.store import layout
 from mlv.store.owners import Owner
 from mlv.transport import frames as f
 from mlv.transport import spool
@@ -34,7 +35,7 @@ class Source:
         import fcntl  # not everywhere; where it is missing there are no rings
 
         self.path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._fd = spool.opened(spool.target_of(path), os.O_RDWR)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             header = parse_header(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
@@ -188,7 +189,7 @@ class Source:
         """Stream and head of a cursor.
 
         Raises:
-            KeyError: It was not announced.
+            KeyError: It was not announced, or names no stream.
         """
         if index not in self._cursors:
             self._read_cursors()
@@ -203,8 +204,10 @@ class Source:
         end = self._words[f.W_CURSOR_BYTES]
         start = f.CURSOR_OFFSET + self._cursor_bytes
         for line in os.pread(self._fd, end - self._cursor_bytes, start).split(b"\n")[:-1]:
-            index, stream, head = orjson.loads(line)
-            self._cursors[index] = (stream, head.encode())
+            with suppress(ValueError, TypeError, AttributeError):  # whose events are named as lost
+                index, stream, head = orjson.loads(line)
+                layout.check_stream(stream)
+                self._cursors[index] = (stream, head.encode())
         self._cursor_bytes = end
 
     def say_end(self) -> None:
@@ -214,8 +217,9 @@ class Source:
 
     def finish(self) -> None:
         """Remove the ring with all that belongs to it, and tell the producer that its run is sealed."""
-        target = Path(os.path.realpath(self.path))
-        for path in (self.path, target, *spool.big_files(self.run, self.path.parent.name)):
+        with suppress(OSError):  # its list may have gone, or point to where nothing of a spool is
+            os.unlink(spool.target_of(self.path))
+        for path in (self.path, *spool.big_files(self.run, self.path.parent.name)):
             with suppress(OSError):
                 os.unlink(path)
         self._words[f.W_SYNCED] = self._words[f.W_COMPLETE] = self._words[f.W_HEAD]

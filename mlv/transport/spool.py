@@ -1,9 +1,15 @@
-"""Spool folders: private places on this machine, outside any network mount, for rings and large events."""
+"""Spool folders: private places on this machine, outside any network mount, for rings and large events.
+
+Others may write beside them, in shared memory say. So nothing of a spool is read, run, moved or removed unless it is a folder
+that this user alone can enter, below one that is so too, and its files are regular ones of this user.
+"""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -22,6 +28,8 @@ RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
 JOB_SUFFIX = ".job"
 
+_RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_WAITING = re.compile(r"[0-9a-f.]{1,99}(?:\.big|\.job)\Z")
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse", "glusterfs", "panfs", "wekafs")
 
 
@@ -75,32 +83,90 @@ def prepare(place: Path) -> None:
     _private(place)
 
 
+def is_private(spool: Path) -> bool:
+    """Whether a spool is there, and nobody but this user can have put anything into it."""
+    return _is_private_folder(spool.parent) and _is_private_folder(spool)
+
+
 def existing(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """Every spool of this user that is there."""
     for base in bases(environ):
         with suppress(OSError):
-            yield from sorted(path for path in root_of(base).iterdir() if path.is_dir())
+            yield from sorted(path for path in root_of(base).iterdir() if is_private(path))
 
 
 def find(folder: Path, here: Owner) -> list[Path]:
     """The spools of one experiment that are there."""
     places = [root_of(base) / key_of(folder, here) for base in bases()]
-    return [place for place in places if place.is_dir()]
+    return [place for place in places if is_private(place)]
 
 
 def rings_in(spool: Path) -> list[Path]:
     """Paths of the rings that a spool lists."""
     try:
-        names = sorted(os.listdir(spool))
+        names = sorted(os.listdir(spool)) if is_private(spool) else []
     except OSError:
         return []
-    return [spool / name for name in names if name.endswith(RING_SUFFIX)]
+    return [spool / name for name in names if name.endswith(RING_SUFFIX) and is_run(name.removesuffix(RING_SUFFIX))]
+
+
+def is_run(text: object) -> bool:
+    """Whether a text may be the ID of a run: it becomes a part of names of files."""
+    return isinstance(text, str) and _RUN.match(text) is not None
 
 
 def big_files(run: str, key: str) -> list[Path]:
     """The large events and the jobs of a run that wait in any spool of that key."""
-    found = (path for base in bases() for path in (root_of(base) / key).glob(f"{run}.*"))
-    return [path for path in found if path.suffix in (BIG_SUFFIX, JOB_SUFFIX)]
+    spools = (root_of(base) / key for base in bases())
+    return [path for spool in spools if is_private(spool) for path in spool.glob(f"{run}.*") if _is_waiting(path, run)]
+
+
+def _is_waiting(path: Path, run: str) -> bool:
+    """Whether a file may hold a large event or a job of a run, by its name."""
+    return path.name.startswith(run + ".") and _WAITING.match(path.name, len(run) + 1) is not None
+
+
+def own_file(name: bytes, run: str, ring: Path) -> Path:
+    """The file of a spool that a frame of a ring names.
+
+    Raises:
+        FileNotFoundError: It is none of that run, or lies in no spool of the experiment.
+    """
+    path = Path(os.fsdecode(name))
+    of_key = path.parent.name == ring.parent.name and path.parent.parent.name == f"mlv-{os.getuid()}"
+    if not (_is_waiting(path, run) and (of_key or path.parent == ring.parent) and is_private(path.parent)):
+        raise FileNotFoundError(errno.ENOENT, "is no file of this run in a spool of its experiment", str(path))
+    return path
+
+
+def target_of(ring: Path) -> Path:
+    """Where a ring lies that a spool lists: there, or in another spool of the experiment that the list points to.
+
+    Raises:
+        FileNotFoundError: It points elsewhere.
+    """
+    if not ring.is_symlink():
+        return ring
+    target = Path(os.readlink(ring))
+    if (target.name, target.parent.name) != (ring.name, ring.parent.name) or not is_private(target.parent):
+        raise FileNotFoundError(errno.ENOENT, "is no ring in a spool of this user", str(target))
+    return target
+
+
+def opened(path: Path, flags: int) -> int:
+    """Open a file of a spool: one of this user, which is no link, and no pipe that would be waited for.
+
+    Raises:
+        OSError: It is none, or cannot be opened.
+    """
+    if not is_private(path.parent):
+        raise PermissionError(errno.EPERM, "lies in no private folder of this user", str(path))
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
+        os.close(fd)
+        raise PermissionError(errno.EPERM, "is no regular file of this user", str(path))
+    return fd
 
 
 def waiting_bytes(run: str, places: Iterable[Path]) -> int:
@@ -128,7 +194,7 @@ class Queued(NamedTuple):
     def of_path(cls, path: Path) -> Queued | None:
         """What the name says; None if the job still has the name that the ring knows."""
         run, *numbers = path.name.removesuffix(JOB_SUFFIX).split(".")
-        if len(numbers) != 3:
+        if len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
             return None
         seq, time_ns, cursor = map(int, numbers)
         return cls(run, seq, time_ns, cursor, path)
@@ -158,7 +224,7 @@ def queued_jobs(run: str, key: str) -> list[Queued]:
 
 def remove(spool: Path) -> None:
     """Remove a spool that lists no ring; one that does, or is in use again, stays. Only for who holds its lock."""
-    if rings_in(spool):
+    if not is_private(spool) or rings_in(spool):
         return
     with suppress(OSError):
         for name in (WAKE, LOCK, ERRORS):
@@ -173,7 +239,7 @@ def remove(spool: Path) -> None:
 def wake(spool: Path) -> None:
     """Wake the writer that waits in the spool; nothing happens if none does."""
     with suppress(OSError):
-        fd = os.open(spool / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(spool / WAKE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.write(fd, b"!")
         finally:
@@ -183,9 +249,16 @@ def wake(spool: Path) -> None:
 def _private(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+    if not _is_private_folder(folder):
         raise PermissionError(f"{folder} is not a private folder of this user: remove it, or set MLV_SPOOL")
+
+
+def _is_private_folder(folder: Path) -> bool:
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
 
 def _is_on_network(path: Path) -> bool:

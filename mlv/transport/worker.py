@@ -17,6 +17,7 @@ import orjson
 
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
 from mlv.media.target import FolderTarget
+from mlv.transport import spool
 from mlv.transport.launch import OUR_MLV, module_path
 from mlv.transport.spool import Queued
 
@@ -79,7 +80,7 @@ def read_job(path: Path) -> Job:
         OSError: It cannot be read.
         ValueError: It is no job.
     """
-    with open(path, "rb") as file:
+    with open(spool.opened(path, os.O_RDONLY), "rb") as file:
         return Job.unpack(memoryview(mmap(file.fileno(), 0, access=ACCESS_READ)))
 
 

@@ -190,7 +190,7 @@ class Writer:
                 with suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
             except OSError:
-                if not path.exists():  # the link of a ring that is gone
+                if path.is_symlink() and not path.exists():  # the link of a ring that is gone
                     with suppress(OSError):
                         path.unlink()
             else:
@@ -249,7 +249,11 @@ class Writer:
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
-            stream, head = source.cursor(index)
+            try:
+                stream, head = source.cursor(index)
+            except KeyError:
+                self._say_lost(source, frame, "its stream has no name that a file may have")
+                continue
             if kind == BIG:
                 self._flush_batches(source, batches)
                 if payload.endswith(_JOB):
@@ -278,12 +282,13 @@ class Writer:
 
     def _append_big(self, source: Source, frame: Frame, stream: str, head: bytes) -> None:
         """Copy a large event from its spool file into the stream, in pieces, unless it is there."""
-        path = os.fsdecode(frame.payload)
+        path: Path | None = None
         if frame.seq not in source.already:
             try:
-                file = open(path, "rb")  # noqa: SIM115 - closed below
-            except FileNotFoundError:
-                self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+                path = spool.own_file(frame.payload, source.run, source.path)
+                file = open(spool.opened(path, os.O_RDONLY), "rb")  # noqa: SIM115 - closed below
+            except (FileNotFoundError, PermissionError):
+                self._say_lost(source, frame, "its spool file is gone")
             else:
                 with file:
                     self._append_from(file, frame, source, stream, head)
@@ -291,7 +296,7 @@ class Writer:
         if not head and frame.step == LAST:
             source.said_end = True
         with suppress(OSError):
-            os.unlink(path)
+            os.unlink(path or spool.own_file(frame.payload, source.run, source.path))
 
     def _append_from(self, file: BinaryIO, frame: Frame, source: Source, stream: str, head: bytes) -> None:
         composer = self._composers[source.run]
@@ -307,10 +312,16 @@ class Writer:
         if frame.seq in source.already:
             return
         try:
-            self._backlog.take(source, Path(os.fsdecode(frame.payload)), frame.seq, frame.time_ns, frame.cursor)
+            path = spool.own_file(frame.payload, source.run, source.path)
+            self._backlog.take(source, path, frame.seq, frame.time_ns, frame.cursor)
         except FileNotFoundError:
-            self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+            self._say_lost(source, frame, "its spool file is gone")
         source.already.add(frame.seq)  # until the ring has let go of it, it is not done either: it would be taken again
+
+    def _say_lost(self, source: Source, frame: Frame, reason: str) -> None:
+        if frame.seq not in source.already:
+            self._journal.say(Dropped(frame.seq, frame.seq, 1, reason, of=source.run))
+            source.already.add(frame.seq)
 
     def _work(self) -> bool:
         # Files go where the experiment is now; where it is gone, to where nothing can be made.
@@ -431,7 +442,7 @@ class Wait:
         with suppress(OSError):  # a file system without pipes: it sleeps all the time, then
             if not path.exists():
                 os.mkfifo(path, 0o600)
-            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._poll = select.poll()  # unlike select, it takes descriptors above 1,023: `rescue` runs in the user's process
         if self._fd is not None:
             self._poll.register(self._fd, select.POLLIN)
@@ -509,9 +520,9 @@ def lock(place: Path, wait_s: float) -> int | None:
     began = monotonic()
     while True:
         try:
-            fd = os.open(place / spool.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = spool.opened(place / spool.LOCK, os.O_RDWR | os.O_CREAT)
         except OSError:
-            return None  # the spool was removed: nothing is left to write
+            return None  # the spool was removed, or is not ours: nothing is left to write
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(fd), os.stat(place / spool.LOCK)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,27 @@ def command(*words: object) -> Callable[[mlv.Exp], None]:
 
     def run(exp: mlv.Exp) -> None:
         root, model = exp.path.parent, exp.path / "files" / "model.bin"
-        places = {"EXP": exp.path, "ROOT": root, "OUT": root.parent / "out", "MODEL": model}
+        places = {
+            "EXP": exp.path,
+            "ROOT": root,
+            "OUT": root.parent / "out",
+            "MODEL": model,
+            "PICTURE": root.parent / "out.html",
+        }
         result = CliRunner().invoke(app, [str(places.get(word, word)) for word in words], catch_exceptions=False)
         assert result.exit_code in (0, 1), result.output
 
     return run
+
+
+def merged(exp: mlv.Exp) -> None:
+    """Unite a copy with another that lacks the end."""
+    other = exp.path.parent.parent / "other"
+    shutil.copytree(exp.path.parent, other)
+    log = other / "a" / "log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:5]))
+    command("merge", exp.path.parent, other)(exp)
+    shutil.rmtree(other)
 
 
 READERS: dict[str, Callable[[mlv.Exp], object]] = {
@@ -137,6 +153,11 @@ READERS: dict[str, Callable[[mlv.Exp], object]] = {
     "mlv whence": command("whence", "MODEL", "ROOT"),
     "export": command("export", "ROOT", "--to", "csv", "--out", "OUT"),
     "replay": command("export", "EXP", "--to", "csv"),
+    "aggregate": lambda exp: mlv.find(exp.path.parent).aggregate(over=["lr"]),
+    "plot": command("plot", "ROOT", "-m", "train/loss", "--out", "PICTURE"),
+    "compare": command("compare", "EXP", "EXP"),
+    "mlv sql": command("sql", "ROOT", "select * from events"),
+    "merge": lambda exp: merged(exp),
 }  # fmt: skip
 
 
@@ -155,6 +176,104 @@ def test_no_reader_crashes(pristine, tmp_path, reader):
         except BaseException as error:
             raise AssertionError(f"trial {trial} of seed {SEED}") from error
         shutil.rmtree(root)
+
+
+def nested(levels: int, inner: str = "1") -> str:
+    """A list in a list in a list."""
+    return "[" * levels + inner + "]" * levels
+
+
+EVENT = '{"run":"rhostile12","seq":%d,"time":"2026-11-21T03:03:00.123456Z","type":%s}'
+METRICS = '"metrics","step":3,"data":{"train/loss":@}'
+HUGE = '{"_mlv":"int","value":"0x1' + "0" * 5000 + '"}'
+SEAL = '"seal","data":{"of":"rhostile12","stream":"log","lines":1,@}'
+FORMATS = ("2000000000f", ".2000000000f", "0>99999999", "{}", "s", "c", "\\u001b[31m", "99.99f", "%", "n" * 999)
+HOSTILE = (
+    '"event","data":' + nested(105),
+    '"event","data":' + nested(900),
+    METRICS.replace("@", nested(900)),
+    METRICS.replace("@", nested(100_000)),
+    '"params","data":' + '{"a":' * 600 + "1" + "}" * 600,
+    '"event","data":' + "[" * 50_000,
+    '"metrics","at":{"epoch":' + nested(900) + '},"data":{"x":1}',
+    METRICS.replace("@", HUGE),
+    METRICS.replace("@", HUGE.replace("0x", "-0x")),
+    '"event","name":"c","step":3,"at":{"epoch":@},"data":{"v":[@],"size":@}'.replace("@", HUGE),
+    '"params","data":{"lr":@}'.replace("@", HUGE),
+    '"file","data":{"file":{"_mlv":"file","path":"files/model.bin","sha256":"0","size":@}}'.replace("@", HUGE),
+    '"checkpoint","data":{"action":"saved","folder":"models","save":1,"step":@,"metrics":{"loss":@}}'.replace("@", HUGE),
+    METRICS.replace("@", "9" * 5000),
+    METRICS.replace("@", '{"_mlv":"int","value":"' + "9" * 5000 + '"}'),
+    *('"metadata","name":"train/loss","data":{"format":"@","unit":"@"}'.replace("@", text) for text in FORMATS),
+    '"metadata","name":"train/loss","data":{"format":5,"unit":[],"mode":{},"description":7}',
+    '"metrics","data":null,"nonfinite":{"":"nan"}',
+    '"metrics","data":{"x":1},"nonfinite":{"/x":"nan","/y":"inf","/x/0":"nan","":"inf","x":"nan"}',
+    '"metrics","data":{"x":null},"nonfinite":{"/x":["nan"]}',
+    '"metrics","data":{"x":null},"nonfinite":["/x"]',
+    '"redacted","data":{"lines":[{"run":"r","seq":"x"}]}',
+    '"redacted","data":{"lines":[{"run":[],"seq":null,"sha256":{}}],"files":{"a":1},"meta":{"old":[],"new":{}}}',
+    '"redacted","data":{"lines":"abc","files":"abc","meta":"abc"}',
+    '"redacted","data":{"lines":7,"files":7,"meta":7}',
+    '"redacted","data":{"files":[{"path":"files/model.bin","now":[]}]}',
+    '"redacted","data":{"lines":[{"seq":@}]}'.replace("@", HUGE),
+    '"redacted","data":[]',
+    '"redacted","data":null',
+    SEAL.replace("@", '"sha256":"zz"'),
+    SEAL.replace("@", '"sha256":"é"'),
+    SEAL.replace("@", '"sha256":"abc"'),
+    SEAL.replace("@", '"sha256":7'),
+    SEAL.replace("1,@", '"x","sha256":""'),
+    SEAL.replace("@", '"previous":"zz","sha256":"' + "0" * 64 + '"'),
+    '"seal","data":{"of":[],"sha256":{}}',
+    '"seal","data":7',
+    '"seal","data":null',
+    '"run_started","data":{"exp":[],"process":{"pid":"x"},"parent_run":7,"rank":"y","params":[]}',
+    '"run_started","data":{"exp":{},"process":5,"script":7,"argv":{},"env":[]}',
+    '"run_ended","data":{"of":[],"status":{},"exit_code":"x"}',
+    '"params","data":[1,2]',
+    '"tags","data":{"tags":{"a":[]},"add":7}',
+    '"note","data":{"text":[1]}',
+    '"checkpoint","data":{"action":[],"folder":{},"save":[],"places":[[],{}],"metrics":[],"step":{},"file":7}',
+    '"rewound","data":{"step":[],"run":{},"last":{"a":"x"},"seq":"q"}',
+    '"dropped","data":{"first":"x","last":[],"count":{},"of":7}',
+    '"rejected","data":{"type":[],"reason":{}}',
+    '"message","data":{"level":[],"message":{},"exception":{"traceback":7}}',
+    '"span","data":{"duration_s":"x"}',
+    '"histogram","data":{"edges":[[]],"counts":"x","count":[]}',
+    '"table","data":{"columns":7,"rows":[[]],"file":[]}',
+    '"metrics","data":{' + ",".join(f'"k{number}":{number}' for number in range(3000)) + "}",
+    '"metrics","name":"' + "a/" * 5000 + '","data":{"x":1}',
+    '"event","name":"a\\u0000b","data":{"\\u0000":"\\u001b]0;x\\u0007"}',
+)
+"""What follows the time of a line that somebody else wrote."""
+
+
+def with_lines(pristine: Path, root: Path, lines: Sequence[str]) -> mlv.Exp:
+    """A copy of the experiments, with hostile lines at the end of a log; twice, as lines that are alike are read together."""
+    shutil.copytree(pristine, root)
+    log = root / "a" / "log.jsonl"
+    texts = (EVENT % (seq, line) for seq, line in enumerate((*lines, *lines), 1))
+    log.write_bytes(log.read_bytes() + "".join(f"{text}\n" for text in texts).encode())
+    return mlv.Exp.open(log.parent)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("reader", READERS)
+def test_hostile_lines(pristine, tmp_path, reader):
+    """B7, B8, H15 to H21: whatever a line holds costs itself, and no reader; all of them at once."""
+    READERS[reader](with_lines(pristine, tmp_path / "runs", HOSTILE))
+
+
+@pytest.mark.timeout(scaled(120, soak=3600))
+@pytest.mark.parametrize("trial", range(scaled(3, soak=len(HOSTILE))))
+def test_hostile_lines_alone(pristine, tmp_path, trial):
+    """B7, B8: the same, where it is the only one of its kind."""
+    line = random.Random(SEED).sample(HOSTILE, len(HOSTILE))[trial]
+    for number, (name, reader) in enumerate(READERS.items()):
+        try:
+            reader(with_lines(pristine, tmp_path / str(number) / "runs", [line]))
+        except BaseException as error:
+            raise AssertionError(f"{name}: {line[:300]}") from error
 
 
 REPORTS: dict[str, Callable[[mlv.Exp], object]] = {

@@ -19,7 +19,7 @@ from mlv.encoding import Conversion
 from mlv.query import parsing
 from mlv.query.columns import metrics
 from mlv.query.rows import from_json_text
-from mlv.store.streams import Skipped, read_lines
+from mlv.store.streams import Skipped, read_blocks, read_lines
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
 keys = st.sampled_from(["loss", "acc", "a/b", "", "é", '"', "_mlv", "_mlv_x", "null"]) | texts
@@ -225,7 +225,7 @@ class TestDamage:
         covered = b"".join(path.read_bytes()[hole.start : hole.end] for hole in skipped)
         assert covered == lines[1]
 
-    @pytest.mark.parametrize("read", [read_lines, lambda path: parsing._blocks(path, 0)])
+    @pytest.mark.parametrize("read", [read_lines, lambda path: read_blocks(path, 0, 1 << 16)])
     def test_a_line_that_is_being_written(self, tmp_path, read):
         """What is appended while a half line is looked at is not taken for a line of its own."""
         path = write(tmp_path, LINES[0], LINES[1][:20])

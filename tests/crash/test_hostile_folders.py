@@ -1,0 +1,147 @@
+"""Experiments that somebody handed on, with something else where a file or a folder is expected: it costs itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import mlv
+from mlv.transport import recovery
+
+pytest.importorskip("pandas")
+pytest.importorskip("pyarrow")
+pytest.importorskip("duckdb")
+
+from typer.testing import CliRunner
+
+from mlv.cli.app import app
+
+SECRET = b"the first line\nthe second one, which has no end"
+PLACES = (
+    "x.log.jsonl", "log.jsonl", "meta.json", ".mlv/claims/x.json", ".mlv/claims/log.json", ".mlv/claims/.lock", ".mlv/outputs/csv.err",
+    "csv/.mlv-csv.json", "csv/log.csv", "csv/log.wide.csv", "csv/.mlv-csv.lock", "files/model.bin",
+)  # fmt: skip
+FOLDERS = (".mlv", ".mlv/claims", ".mlv/torn", ".mlv/outputs", "files", "files/media", "csv", "models")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two experiments, of which one has everything that may be replaced."""
+    root = tmp_path_factory.mktemp("pristine") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLV_INLINE", "1")
+        for name in ("a", "b"):
+            with mlv.Exp(root, name, {"lr": 0.1}, capture=()) as exp:
+                exp.log({"loss": 0.5}, step=1)
+                exp.logger("x")({"loss": 0.5}, step=1)
+                exp.log.text("note", "a text")
+                exp.checkpoints(every=1).save({"w": [1]}, step=1)
+                with exp.file("model.bin", "wb") as file:
+                    file.write(b"weights")
+    (root / "a" / ".mlv" / "outputs").mkdir(parents=True, exist_ok=True)
+    (root / "a" / ".mlv" / "torn").mkdir(parents=True, exist_ok=True)
+    (root / "a" / ".mlv" / "claims").mkdir(parents=True, exist_ok=True)
+    mlv.projections.replay(mlv.Exp.open(root / "a"), "csv")
+    return root
+
+
+def replaced(root: Path, place: str, kind: str) -> Path:
+    """Put something else at a place of the experiment `a`; gives a file of the reader's, which it may lead to."""
+    path, victim = root / "a" / place, root.parent / "victim"
+    victim.mkdir()
+    (victim / "secret").write_bytes(SECRET)
+    target = victim if place in FOLDERS else victim / "secret"
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(target)
+    elif kind == "endless":
+        path.symlink_to("/dev/zero")
+    elif kind == "hard link":
+        os.link(target, path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "file":
+        path.write_bytes(b"")
+    return victim / "secret"
+
+
+def used(root: Path) -> list[str]:
+    """Read, change and finish both experiments in all ways; what went wrong in a way that nothing may go."""
+    exp, out = root / "a", root.parent
+    commands = [
+        ("ls", root), ("show", exp), ("tail", exp), ("summary", exp), ("verify", exp), ("verify", root), ("recover", root),
+        ("export", exp, "--to", "csv"), ("export", root, "--to", "csv", "--out", out / "o1"), ("sql", root, "select count(*) from events"),
+        ("merge", root, out / "copy"), ("whence", root / "b" / "files" / "model.bin", root), ("redact", exp, "-p", "hunter2"),
+        ("compare", exp, root / "b"), ("plot", root, "-m", "loss", "--out", out / "o.html"), ("export", exp, "--to", "tensorboard"),
+    ]  # fmt: skip
+    problems = []
+    for words in commands:
+        result = CliRunner().invoke(app, list(map(str, words)))
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            problems.append(f"{words}: {result.exception!r}")
+        if words[0] == "ls" and " b " not in result.output:
+            problems.append(f"{words}: lacks the other one: {result.output}")
+    problems += _refusals(lambda: _logged(exp))
+    return problems + _refusals(lambda: recovery.recover(exp, 1.0))
+
+
+def _refusals(work: Callable[[], object]) -> list[str]:
+    try:
+        work()
+    except (mlv.MlvError, OSError):
+        pass  # a clear word
+    except Exception as error:
+        return [repr(error)]
+    return []
+
+
+def _logged(folder: Path) -> None:
+    with mlv.Exp.open(folder) as exp:
+        exp.log({"loss": 0.25}, step=2)
+        exp.logger("x")({"loss": 0.25}, step=2)
+        exp.log.text("note", "another text")
+        exp.checkpoints(every=1).save({"w": [2]}, step=2)
+        with exp.file("other.bin", "wb") as file:
+            file.write(b"weights")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["pipe", "link", "endless", "hard link", "folder"])
+@pytest.mark.parametrize("place", PLACES)
+def test_files(pristine, tmp_path, monkeypatch, place, kind):
+    """B3, B7, H1 to H4, H12 to H14: what a name leads to is neither waited for, nor read without end, nor written."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    shutil.copytree(pristine, tmp_path / "runs")
+    secret = replaced(tmp_path / "runs", place, kind)
+
+    assert used(tmp_path / "runs") == []
+    assert secret.read_bytes() == SECRET
+    assert sorted(secret.parent.iterdir()) == [secret]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("kind", ["link", "file", "pipe"])
+@pytest.mark.parametrize("place", FOLDERS)
+def test_folders(pristine, tmp_path, monkeypatch, place, kind):
+    """H3: nothing is made or changed behind a link in place of a folder."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    shutil.copytree(pristine, tmp_path / "runs")
+    secret = replaced(tmp_path / "runs", place, kind)
+
+    assert used(tmp_path / "runs") == []
+    assert secret.read_bytes() == SECRET
+    assert sorted(secret.parent.iterdir()) == [secret]
