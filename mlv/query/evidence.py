@@ -11,7 +11,7 @@ from mlv.encoding import BadLine
 from mlv.events import Dropped, Redacted, RunEnded, RunStarted, Seal
 from mlv.query.findings import Finding
 from mlv.query.format1 import LARGEST_SEQ, checked
-from mlv.query.published import ATTACHING, Claim, claims_of
+from mlv.query.published import Claim, claims_of, is_attaching
 from mlv.query.redactions import Redactions
 from mlv.query.seqs import Range, Seqs
 from mlv.store import layout
@@ -140,8 +140,7 @@ class StreamExamination:
         if fields:
             self._learn(fields)
             # A look at the bytes: a large table need not be walked through.
-            is_attaching = fields["type"] in ATTACHING and b'"_mlv"' in line
-            if is_attaching or fields["type"] in ("checkpoint", Redacted.TYPE):
+            if (b'"_mlv"' in line and is_attaching(fields["type"])) or fields["type"] in ("checkpoint", Redacted.TYPE):
                 self._attach(fields)
 
     def _count(self, run: str, seq: int, start: int, line: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 import mlv
 from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
 from mlv.media.extras import is_installed
+from mlv.query import redacting
 from mlv.query.merging import merge
 from mlv.query.redacting import Redaction, redact
 from mlv.query.verify import verify
@@ -183,6 +185,86 @@ class TestGone:
         redacted(exp)
 
         assert holders(tmp_path) == []
+
+    @pytest.mark.parametrize("end", ["within the line", "within its text", "before its newline"])
+    def test_a_log_that_was_cut_off(self, exp, tmp_path, end):
+        """B14: half a line at the end is set aside before anything is looked at, so that it is looked at as well."""
+        log = exp / "log.jsonl"
+        content = log.read_bytes()
+        start = content.index(b"connecting with")
+        stop = {"within the line": start + 40, "within its text": start + 22, "before its newline": content.index(b"\n", start)}
+        log.write_bytes(content[: stop[end]])
+        shutil.rmtree(exp / ".mlv")
+
+        redacted(exp, r"hunter2\w*")
+
+        assert holders(tmp_path, "hunter2") == []
+        assert "looks redacted" not in " ".join(finding.text for finding in verify(exp).findings)
+        assert any("who" in event.get("data", {}) for event in evidence.events(exp) if event["type"] == "redacted")
+
+    def test_a_file_that_changes_meanwhile(self, exp, monkeypatch):
+        """B14: a file that is another one than was looked at is left as it is, and redacting again finishes."""
+        say = redacting._say
+
+        def say_and_change(*arguments: Any) -> None:
+            say(*arguments)
+            (exp / "files" / "conf.txt").chmod(0o644)
+            (exp / "files" / "conf.txt").write_text(f"newer, with {SECRET}")
+
+        monkeypatch.setattr(redacting, "_say", say_and_change)
+        with pytest.raises(ExperimentBusy, match="was changed while"):
+            redacted(exp)
+        assert (exp / "files" / "conf.txt").read_text() == f"newer, with {SECRET}"
+
+        monkeypatch.undo()
+        redacted(exp)
+        assert (exp / "files" / "conf.txt").read_text() == "newer, with <redacted>"
+
+    def test_links(self, exp, tmp_path):
+        """A symbolic link is not followed: nothing of what it leads to comes into the experiment, or is changed."""
+        (tmp_path / "mine.txt").write_text(f"{SECRET} and more")
+        (exp / "files" / "link.txt").symlink_to(tmp_path / "mine.txt")
+
+        found = redacted(exp)
+
+        assert (tmp_path / "mine.txt").read_text() == f"{SECRET} and more"
+        assert os.readlink(exp / "files" / "link.txt") == str(tmp_path / "mine.txt")
+        assert found.unread == {"files/link.txt": "a symbolic link"}
+
+    def test_superseded_files(self, exp, tmp_path):
+        """What a merge kept aside is looked at."""
+        (exp / ".mlv" / "superseded" / "files").mkdir(parents=True)
+        (exp / ".mlv" / "superseded" / "files" / "a.txt").write_text(SECRET)
+
+        redacted(exp)
+
+        assert holders(tmp_path) == []
+
+    def test_names_that_stay(self, tmp_path):
+        """S10: names of streams and kinds that hold it are told, masked."""
+        exp = mlv.Exp(tmp_path / "runs", "exp", capture=())
+        exp.logger(f"val-{SECRET}")({"acc": 1})
+        (exp.path / "model.bin").write_bytes(b"weights")
+        mlv.init_sub_exp(exp.path / "model.bin", f"kind-{SECRET}").close()
+        exp.close()
+
+        found = next(redact(exp.path, [SECRET]))
+
+        assert found.names == ["val-<redacted>.log.jsonl", "kind-<redacted>"]
+        assert SECRET not in json.dumps(found.to_data())
+
+    @pytest.mark.parametrize(
+        ("content", "why"),
+        [
+            (gzip.compress(b"text"), "gzip"), ("text of some words".encode("utf-16"), "UTF-16"),
+            ("text of some words".encode("utf-16-le"), "UTF-16"), (b"PK\3\4rest", "zip"),
+        ],
+    )  # fmt: skip
+    def test_what_is_not_looked_into(self, exp, content, why):
+        """S10: files in which bytes do not stand as they were written are told."""
+        (exp / "files" / "packed.bin").write_bytes(content)
+
+        assert redacted(exp).unread == {"files/packed.bin": why}
 
     def test_what_waits_in_a_spool(self, tmp_path, python, spool):
         """Events that a killed writer left come into the log first, and are redacted with the rest."""
