@@ -37,8 +37,11 @@ class _Commands(TyperGroup):
 
 
 def _complain(text: str) -> None:
+    from mlv.words import printable
+
     sys.stdout.flush()
-    print(f"mlv: {text}", file=sys.stderr)
+    shown = printable(text, keep="\n")
+    print(f"mlv: {shown}", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -104,6 +107,11 @@ _Name = Annotated[
     typer.Option(
         "--name", metavar="PATTERN", help="Only names like this: * is one segment, ** any number.", show_default=False
     ),
+]
+
+
+_Safe = Annotated[
+    bool, typer.Option("--safe", help="In CSV, write an apostrophe before what a spreadsheet would take for a formula.")
 ]
 
 
@@ -184,7 +192,7 @@ def tail(
     from mlv.cli import choose, tail
 
     folder = choose.experiment(exp, root)
-    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_json=as_json)
+    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
 
 
 @app.command("verify")
@@ -310,6 +318,7 @@ def sql(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A select of DuckDB's SQL.", show_default=False)],
     as_json: _Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    safe: _Safe = False,
 ) -> None:
     """Ask SQL of the experiments at and below a folder.
 
@@ -319,7 +328,7 @@ def sql(
     """
     from mlv.cli import choose, sql
 
-    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)
+    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe)
 
 
 _Exps = Annotated[list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)]
@@ -380,6 +389,7 @@ def export(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until no run goes on; for one experiment.")
     ] = False,
+    safe: _Safe = False,
     root: _Below = Path("."),
 ) -> None:
     """Write experiments as files for other tools.
@@ -388,6 +398,8 @@ def export(
     Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
 
     Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with.
+
+    Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """
     from mlv.cli import choose
 
@@ -395,11 +407,11 @@ def export(
     if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
         from mlv.cli import export
 
-        export.run(root, folders, to, out)
+        export.run(root, folders, to, out, safe=safe)
     else:
         from mlv.cli import outputs
 
-        outputs.run(root, folders, to, out, follow=follow)
+        outputs.run(root, folders, to, out, follow=follow, safe=safe)
 
 
 @app.command("doctor")

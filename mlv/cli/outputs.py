@@ -18,7 +18,7 @@ KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
-def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, follow: bool) -> None:
+def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, follow: bool, safe: bool = False) -> None:
     """Bring an output of each experiment up to its log, and with `follow` keep it so until no run goes on.
 
     Raises:
@@ -27,15 +27,17 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, follo
     """
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+    if safe and to != "csv":
+        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
     if follow and len(folders) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(folders)}: name one", follow=follow)
     for folder in progress(folders, f"to {to}"):
         place = None if out is None else out if len(folders) == 1 else out / folder.absolute().relative_to(root.absolute())
-        say(f"{_build(folder.absolute(), to, place, follow)}")
+        say(f"{_build(folder.absolute(), to, place, follow, safe)}")
 
 
-def _build(folder: Path, to: str, place: Path | None, follow: bool) -> Path:
-    projection = output_class(to)(path=place)
+def _build(folder: Path, to: str, place: Path | None, follow: bool, safe: bool) -> Path:
+    projection = output_class(to)(path=place, **({"safe": True} if safe else {}))
     watch = Watch(folder, str(identity.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:

@@ -9,6 +9,8 @@ from typing import Any
 from mlv.query.lines import Line
 from mlv.query.packages import package
 
+AS_IT_IS = {"parse_math": False, "usetex": False}
+"""Properties of a text in a figure that shows its characters."""
 _FEW = 10
 _BESIDE = 8
 
@@ -24,13 +26,16 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str) -> Any:
             axes.vlines(line.x, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
         elif line.members > 1:
             axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
-    axes.set_xlabel(x)
-    axes.set_ylabel(metric)
+    # Names come from data: a dollar sign is one, and begins no formula, nor may any of it be run by LaTeX.
+    axes.set_xlabel(x, **AS_IT_IS)
+    axes.set_ylabel(metric, **AS_IT_IS)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if any(line.title for line in lines):
         beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if len(lines) > _BESIDE else {}
-        axes.legend(frameon=False, fontsize="small", ncols=math.ceil(len(lines) / 30), **beside)
+        legend = axes.legend(frameon=False, fontsize="small", ncols=math.ceil(len(lines) / 30), **beside)
+        for text in legend.get_texts():
+            text.update(AS_IT_IS)
     return axes
 
 
