@@ -196,16 +196,26 @@ def tail(
 
 
 @app.command("verify")
-def verify(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+def verify(
+    exp: _Exp,
+    expect: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--expect", metavar="DIGEST", help="What Exp.close() told, kept elsewhere.", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+    root: _Below = Path("."),
+) -> None:
     """Prove that an experiment is what was written, and all of it.
 
     The verdict is intact, unproven, truncated, missing or edited.
+
+    It tells damage. Who can write the folder can seal it anew, or cut it off at an earlier end: that only --expect tells.
 
     The exit status is 0 if it is intact, else 1.
     """
     from mlv.cli import choose, verify
 
-    if not verify.run(choose.experiment(exp, root), as_json):
+    if not verify.run(choose.experiment(exp, root), as_json, expect):
         raise typer.Exit(_NOT_WELL)
 
 

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from mlv.errors import FileUnusable
 from mlv.store import layout
+
+if TYPE_CHECKING:
+    from typing import TypeGuard
 
 _PIECE = 1 << 20
 _LONGEST = 255
@@ -28,14 +31,19 @@ def is_attachable(path: object) -> bool:
 
     Never a file of the store itself. Only the text is looked at.
     """
-    parts = path.split("/") if isinstance(path, str) else []
-    if len(parts) < 2 or not all(map(_is_name, parts)):
-        return False
-    if parts[0] == layout.FILES:
-        return True
+    parts = path.split("/") if is_inside(path) else []
+    if len(parts) < 2 or parts[0] == layout.FILES:
+        return len(parts) > 1
     is_portfolio = parts[0] == layout.MODELS or layout.is_label(parts[0])
     is_own = parts[-1] in (layout.META, *layout.KEEPING) or any(layout.stream_of(part) is not None for part in parts)
     return is_portfolio and len(parts) == 3 and parts[1] in layout.SECTIONS and not is_own
+
+
+def is_inside(path: object) -> TypeGuard[str]:
+    """Whether a path leads to something within an experiment that is not the store's own, wherever it lies there."""
+    parts = path.split("/") if isinstance(path, str) else [""]
+    is_own = parts[0] in (layout.META, layout.HOUSEKEEPING) or layout.stream_of(parts[0]) is not None
+    return all(map(_is_name, parts)) and not is_own and parts != [layout.FILES]
 
 
 def _is_name(part: str) -> bool:
@@ -50,13 +58,15 @@ def _is_unprintable(character: str) -> bool:
     return ord(character) < 32 or ord(character) == 127 or "\ud800" <= character <= "\udfff"
 
 
-def checked(folder: Path, path: object) -> Path:
+def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
     """Where a file lies that an event names; it need not be there.
+
+    With `anywhere`, for those who only compare what is there, it may be whatever is not the store's own.
 
     Raises:
         FileUnusable: The path is none of an attachment, or a symbolic link or another experiment is on the way.
     """
-    if not is_attachable(path):
+    if not (is_inside(path) if anywhere else is_attachable(path)):
         text = f"{path!r:.300} names no file of {folder}: those lie below files/ or in the folders of a portfolio"
         raise FileUnusable(text, path=path)
     if (link := link_on_the_way(folder, str(path))) is not None:
@@ -106,10 +116,12 @@ def open_attached(folder: Path, reference: Mapping[str, Any]) -> Iterator[Binary
         descriptor = _descriptor(folder, str(path).split("/"))
     except OSError as error:
         raise FileUnusable(f"{folder}/{path} cannot be read: {error.strerror}", path=path) from None
-    with open(descriptor, "rb", buffering=0) as raw:
-        _refuse_other(raw, folder, reference)
+    try:
+        _refuse_other(descriptor, folder, reference)
         with open(descriptor, "rb", closefd=False) as file:
             yield file
+    finally:
+        os.close(descriptor)
 
 
 def read(folder: Path, reference: Mapping[str, Any]) -> bytes:
@@ -136,17 +148,17 @@ def _descriptor(folder: Path, parts: list[str]) -> int:
         os.close(inner)
 
 
-def _refuse_other(file: Any, folder: Path, reference: Mapping[str, Any]) -> None:
+def _refuse_other(descriptor: int, folder: Path, reference: Mapping[str, Any]) -> None:
     """Compare an open file with its reference, and go back to its beginning."""
-    path, status = reference.get("path"), os.fstat(file.fileno())
+    path, status = reference.get("path"), os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise FileUnusable(f"{folder}/{path} is no regular file", path=path)
     if status.st_size != reference.get("size", status.st_size):
         text = f"{folder}/{path} is of size {status.st_size}, and {reference.get('size')!r:.40} was recorded"
         raise FileUnusable(text, path=path)
-    digest, buffer = hashlib.sha256(), memoryview(bytearray(min(_PIECE, status.st_size + 1)))
-    while count := file.readinto(buffer):
-        digest.update(buffer[:count])
+    digest = hashlib.sha256()
+    while piece := os.read(descriptor, _PIECE):
+        digest.update(piece)
     if digest.hexdigest() != reference.get("sha256"):
         raise FileUnusable(f"{folder}/{path} holds other bytes than were recorded", path=path)
-    file.seek(0)
+    os.lseek(descriptor, 0, os.SEEK_SET)

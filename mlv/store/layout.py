@@ -83,6 +83,11 @@ def torn_path(folder: Path, stream: str, offset: int) -> Path:
     return folder / HOUSEKEEPING / "torn" / f"{stream_file(stream)}.{offset}"
 
 
+def end_path(folder: Path, stream: str) -> Path:
+    """The file that remembers with which line a writer left the stream."""
+    return folder / HOUSEKEEPING / "ends" / f"{stream}.json"
+
+
 def superseded_path(folder: Path, path: str, sha256: str) -> Path:
     """Where a merge keeps a file that another copy published again later: a new name each time."""
     return folder / HOUSEKEEPING / SUPERSEDED / f"{path}.{sha256[:12]}-{os.urandom(3).hex()}"

@@ -21,7 +21,7 @@ MASK = "<redacted>"
 _LARGEST_TEXT = 64 << 20
 _OWN = frozenset({Seal.TYPE, Redacted.TYPE, Heartbeat.TYPE, Dropped.TYPE})
 """What writers say themselves holds nothing of the user's."""
-_KEPT = frozenset({*STRUCTURAL, "checkpoint"})
+KEPT = frozenset({*STRUCTURAL, "checkpoint"})
 """What others rest on: a reader would lose a run, its end, or a checkpoint with the line."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of their data that have to stay as they are, or go with the line."""
@@ -124,7 +124,7 @@ class Mask:
             return None
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
-        if (type_ in _KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
+        if (type_ in KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
             content = {**begin, "redacted": proof, "type": type_, **masked}
         else:
             content = {**begin, "redacted": {**proof, "type": self.text(type_)}, "type": Redacted.TYPE}
