@@ -44,6 +44,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mlv.words import printable
+
 
 class MlvError(Exception):
     """Base of everything that mlv raises on purpose; the keyword arguments become attributes."""
@@ -59,7 +61,8 @@ class MlvError(Exception):
         def __getattr__(self, name: str) -> Any: ...
 
     def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show the repr
+        # Not as KeyError, which would show the repr. Python itself prints it, with names that a hostile folder may have chosen.
+        return printable(str(self.args[0]), keep="\n\t")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), str(self), {name: _travelling(value) for name, value in self.fields.items()})

@@ -91,6 +91,8 @@ class RunStarted(Record):
     """Params of this run that differ from the experiment's, as `may_change` allows."""
     rank: int | None = None
     """Rank of the process in its launch, where it is not the main one."""
+    after: Mapping[str, str] | None = None
+    """The ends of streams that were there before: SHA-256 of the final seal that each ended with, by stream."""
     script: Mapping[str, Any] | None = None
     git: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None
@@ -216,3 +218,5 @@ class Seal(Record):
     sha256: str = ""
     """SHA-256 over the previous seal's digest, if any, and the SHA-256 of each line (newline included), in file order."""
     previous: str | None = None
+    after: Mapping[str, str] | None = None
+    """In a final seal: the ends of the writer's other streams, and the end before this one, as in `run_started`."""

@@ -10,6 +10,7 @@ from types import CodeType, FrameType
 from typing import Union
 
 from mlv.errors import MlvWarning
+from mlv.words import printable
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _Place = tuple[str, int, Union[CodeType, None]]
@@ -20,7 +21,7 @@ def say(text: str) -> None:
     """Print a line on stderr, where there is one."""
     with suppress(Exception):  # closed, replaced by something that raises, or a pipe that nobody reads
         if sys.stderr is not None:
-            print(text, file=sys.stderr)
+            print(printable(text, keep="\n"), file=sys.stderr)
 
 
 def warn_once(message: str, category: type[MlvWarning]) -> None:
@@ -38,6 +39,7 @@ def warn(message: str, category: type[MlvWarning]) -> None:
 
 def _warn_at(message: str, category: type[MlvWarning], place: _Place) -> None:
     file, line, _ = place
+    message = printable(message, keep="\n")
     try:
         # A registry of its own: whether something was said before is decided above, not by the text of the message.
         warnings.warn_explicit(message, category, file, line, registry={})

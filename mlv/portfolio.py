@@ -10,12 +10,11 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.events import Event
+from mlv.store.attached import is_attachable
+from mlv.store.layout import EVERY, LATEST, SECTIONS, TOP
 
-EVERY, TOP, LATEST = "every_k", "top_k", "latest"
 PORTFOLIO_TYPES = ("checkpoint", "rewound")
 """The events that decide what a portfolio keeps."""
-SECTIONS = (EVERY, TOP, LATEST)
-"""The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +258,10 @@ def fold(events: Iterable[Event]) -> dict[str, Kept]:
 
 
 def places_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Folder and file name of each place that an event names."""
+    """Folder and file name of each place that an event names; what is no place in its portfolio is passed over."""
     given = data.get("places")
-    texts = [text for text in given if isinstance(text, str)] if isinstance(given, list) else []
-    parts = [text.split("/") for text in texts]
-    return [(part[-2], part[-1]) for part in parts if len(part) == 3 and part[-2] in SECTIONS and part[0] == data.get("folder")]
+    parts = [text.split("/") for text in given if is_attachable(text)] if isinstance(given, list) else []
+    return [(part[1], part[2]) for part in parts if len(part) == 3 and part[1] in SECTIONS and part[0] == data.get("folder")]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

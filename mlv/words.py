@@ -144,3 +144,24 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)
+
+
+_WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")
+FORMULA = rf"^\s*[-=+@|%{_WIDE}]|^[\t\r\n]"
+"""How texts begin that a spreadsheet takes for a formula, or a command."""
+_FORMULA = re.compile(FORMULA)
+
+
+def inert(text: str) -> str:
+    """A cell that a spreadsheet takes for a text: an apostrophe stands before what begins like a formula; numbers stay."""
+    if not _FORMULA.match(text) or _is_number(text):
+        return text
+    return f"'{text}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text and text == text.strip()

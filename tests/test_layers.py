@@ -12,12 +12,13 @@ import mlv
 
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
+    {"mlv.words"},
     {"mlv.errors"},
-    {"mlv.frozen", "mlv.notices", "mlv.words"},
+    {"mlv.frozen", "mlv.notices"},
     {"mlv.events", "mlv.settings"},
-    {"mlv.encoding", "mlv.state", "mlv.portfolio", "mlv.protocols"},
+    {"mlv.encoding", "mlv.state", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
-    {"mlv.media"},
+    {"mlv.media", "mlv.portfolio"},
     {"mlv.transport"},
     {"mlv.query"},
     {"mlv.experiment", "mlv.hdf"},

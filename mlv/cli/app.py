@@ -37,8 +37,11 @@ class _Commands(TyperGroup):
 
 
 def _complain(text: str) -> None:
+    from mlv.words import printable
+
     sys.stdout.flush()
-    print(f"mlv: {text}", file=sys.stderr)
+    shown = printable(text, keep="\n")
+    print(f"mlv: {shown}", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -104,6 +107,11 @@ _Name = Annotated[
     typer.Option(
         "--name", metavar="PATTERN", help="Only names like this: * is one segment, ** any number.", show_default=False
     ),
+]
+
+
+_Safe = Annotated[
+    bool, typer.Option("--safe", help="In CSV, write an apostrophe before what a spreadsheet would take for a formula.")
 ]
 
 
@@ -184,20 +192,30 @@ def tail(
     from mlv.cli import choose, tail
 
     folder = choose.experiment(exp, root)
-    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_json=as_json)
+    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
 
 
 @app.command("verify")
-def verify(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
+def verify(
+    exp: _Exp,
+    expect: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--expect", metavar="DIGEST", help="What Exp.close() told, kept elsewhere.", show_default=False),
+    ] = None,
+    as_json: _Json = False,
+    root: _Below = Path("."),
+) -> None:
     """Prove that an experiment is what was written, and all of it.
 
     The verdict is intact, unproven, truncated, missing or edited.
+
+    It tells damage. Who can write the folder can seal it anew, or cut it off at an earlier end: that only --expect tells.
 
     The exit status is 0 if it is intact, else 1.
     """
     from mlv.cli import choose, verify
 
-    if not verify.run(choose.experiment(exp, root), as_json):
+    if not verify.run(choose.experiment(exp, root), as_json, expect):
         raise typer.Exit(_NOT_WELL)
 
 
@@ -310,6 +328,7 @@ def sql(
     query: Annotated[str, typer.Argument(metavar="QUERY", help="A select of DuckDB's SQL.", show_default=False)],
     as_json: _Json = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    safe: _Safe = False,
 ) -> None:
     """Ask SQL of the experiments at and below a folder.
 
@@ -319,7 +338,7 @@ def sql(
     """
     from mlv.cli import choose, sql
 
-    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv)
+    sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe)
 
 
 _Exps = Annotated[list[str], typer.Argument(metavar="EXP", help="Experiments, or folders that hold some.", show_default=False)]
@@ -423,6 +442,7 @@ def export(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until no run goes on; for one experiment.")
     ] = False,
+    safe: _Safe = False,
     root: _Below = Path("."),
 ) -> None:
     """Write experiments as files for other tools.
@@ -431,6 +451,8 @@ def export(
     Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
 
     Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with.
+
+    Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """
     from mlv.cli import choose
 
@@ -438,11 +460,11 @@ def export(
     if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
         from mlv.cli import export
 
-        export.run(root, list(labels), to, out)
+        export.run(root, list(labels), to, out, safe=safe)
     else:
         from mlv.cli import outputs
 
-        outputs.run(labels, to, out, follow=follow)
+        outputs.run(labels, to, out, follow=follow, safe=safe)
 
 
 @app.command("doctor")

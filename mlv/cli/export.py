@@ -12,7 +12,7 @@ from mlv.experiment.many import of_folders
 from mlv.store import layout
 
 
-def run(root: Path, folders: Sequence[Path], to: str, out: Path | None) -> None:
+def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, safe: bool = False) -> None:
     """Write the files, and say where.
 
     Raises:
@@ -23,5 +23,5 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None) -> None:
     if out is None:
         raise InvalidArgument(f"--to {to}: give a folder that is new, or empty, as --out", to=to)
     found = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
-    names = found.export(to, out)
+    names = found.export(to, out, safe=safe)
     say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

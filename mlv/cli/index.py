@@ -1,8 +1,9 @@
 """What a folder of many experiments held when it was last listed, so that only what has changed since is read again.
 
 It is one file in `$XDG_CACHE_HOME/mlv/trees`, may be deleted at any time, and is replaced as a whole. Listing changes nothing
-in the folder itself. Folders and files are believed to be what they were while inode, size and time of change stay: nobody
-can set the time of change (`ctime`), and what changed too recently for the next change to show is looked at again.
+in the folder itself. It is believed only where this very user signed it. Folders and files are believed to be what they were
+while inode, size and time of change stay: nobody can set the time of change (`ctime`), and what changed too recently for the
+next change to show is looked at again.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ import orjson
 
 from mlv.cli.forks import in_processes
 from mlv.cli.overview import Glance
-from mlv.store import layout, opening
+from mlv.store import keys, layout, opening
 
 _VERSION = 3
+_PURPOSE = "mlv index"
 _WORTH = 100
 """Fewer experiments are read sooner than a file is written."""
 _SETTLED_NS = 2_000_000_000
@@ -51,9 +53,8 @@ def glances(root: Path, look: Look) -> Iterator[Glance]:
 
 def path_of(root: Path) -> Path:
     """Where the index of a folder lies."""
-    around = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
-    return Path(around, "mlv", "trees", f"{name}.json")
+    return keys.cache_folder() / "trees" / f"{name}.json"
 
 
 class _Folder(NamedTuple):
@@ -86,7 +87,10 @@ class Index:
 
     def _read(self) -> tuple[dict[str, Any], list[str]]:
         with suppress(OSError, ValueError, KeyError, TypeError):
-            said = opening.json_content(self._path)
+            signature, _, content = opening.content(self._path).partition(b"\n")
+            if not keys.is_signed(_PURPOSE, content, signature.decode()):
+                return {}, []
+            said = orjson.loads(content)
             if said["version"] == _VERSION and os.name == "posix":  # Windows calls the time of creation `ctime`
                 return dict(said["folders"]), [str(text) for text in said["text"]]
         return {}, []
@@ -191,10 +195,13 @@ class Index:
             return
         temporary = self._path.with_name(f"{layout.TEMPORARY}{secrets.token_hex(6)}")
         with suppress(OSError, TypeError):  # nowhere to write, or a name that is no text
+            text = orjson.dumps(content)
+            if (signature := keys.signature(_PURPOSE, text)) is None:
+                return  # nobody would believe it
             try:
                 self._path.parent.mkdir(parents=True, exist_ok=True)
                 with opening.new(temporary) as file:
-                    file.write(orjson.dumps(content))
+                    file.write(b"%s\n%s" % (signature.encode(), text))
                 os.replace(temporary, self._path)
             finally:
                 with suppress(OSError):

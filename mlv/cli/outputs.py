@@ -20,7 +20,7 @@ KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
-def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool) -> None:
+def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool, safe: bool = False) -> None:
     """Bring an output of each experiment up to its log, and with `follow` keep it so until no run goes on.
 
     Args:
@@ -28,6 +28,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool)
         to: Name of the output.
         out: Folder of the output; by default each experiment keeps its own.
         follow: Whether to go on with what comes.
+        safe: Whether texts in CSV that look like formulas are made harmless.
 
     Raises:
         InvalidArgument: There is no such output; its folder holds that of another experiment, or is an experiment or lies in
@@ -36,6 +37,8 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool)
     """
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+    if safe and to != "csv":
+        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
     if follow and len(labels) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
     outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}
@@ -43,7 +46,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool)
         if path is not None:
             _refuse_experiment(path, folder)
     for folder in progress(list(labels), f"to {to}"):
-        say(f"{_build(layout.absolute(folder), to, outs[folder], follow)}")
+        say(f"{_build(layout.absolute(folder), to, outs[folder], follow, safe)}")
 
 
 def _refuse_experiment(out: Path, folder: Path) -> None:
@@ -58,8 +61,8 @@ def _refuse_experiment(out: Path, folder: Path) -> None:
         raise InvalidArgument(f"--out {str(out)!r} lies in the experiment {around}: give a folder outside of it", out=str(out))
 
 
-def _build(folder: Path, to: str, place: Path | None, follow: bool) -> Path:
-    projection = output_class(to)(path=place)
+def _build(folder: Path, to: str, place: Path | None, follow: bool, safe: bool) -> Path:
+    projection = output_class(to)(path=place, **({"safe": True} if safe else {}))
     watch = Watch(folder, str(identity.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:

@@ -121,6 +121,7 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
     _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
     drawn = figure.build().string(colorless=not screen.is_terminal).splitlines()
+    # The colours are plotext's own; what it draws of data, title and label, is printable already.
     sys.stdout.write("".join(f"{row.rstrip()}\n" for row in drawn))
     sys.stdout.flush()
     for line, entry in zip(lines, legend, strict=True):

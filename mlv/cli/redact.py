@@ -9,6 +9,8 @@ from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.redacting import Redaction, redact
 from mlv.store import layout
 
+_LISTED = 10
+
 
 def run(folder: Path, patterns: list[str], *, reason: str, forget: bool, dry_run: bool, as_json: bool) -> None:
     """Redact an experiment and the ones below it, and say what was done; never what it was that leaked.
@@ -22,10 +24,25 @@ def run(folder: Path, patterns: list[str], *, reason: str, forget: bool, dry_run
         is_found = is_found or not done.is_empty
         if screen is None:
             print_json(done.to_data())
-        elif not done.is_empty:
+            continue
+        if not done.is_empty:
             screen.show(styled(sentence(done, dry_run)), wrap=screen.is_terminal)
+        for text in notes(done):
+            screen.show(styled(words.printable(text), "yellow"), wrap=screen.is_terminal)
     if screen is not None and not is_found:
         screen.show(styled(f"nothing at or below {words.printable(str(folder))} matches"))
+
+
+def notes(done: Redaction) -> list[str]:
+    """What is still to be done by hand, for people."""
+    found = []
+    if done.names:
+        found.append(f"  names stay as they are, and these match: {', '.join(done.names)}. Rename them, or log anew")
+    if done.unread:
+        listed = [f"{path} ({why})" for path, why in list(done.unread.items())[:_LISTED]]
+        more = f" and {len(done.unread) - _LISTED} more" if len(done.unread) > _LISTED else ""
+        found.append(f"  not looked into: {', '.join(listed)}{more}. Remove those that hold it")
+    return found
 
 
 def sentence(done: Redaction, dry_run: bool) -> str:

@@ -13,9 +13,11 @@ from pathlib import Path
 from threading import Timer
 from typing import Any, TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
+from mlv import words
 from mlv.encoding import TAG, digits, utc_text
 from mlv.store.streams import Skipped
 
@@ -40,7 +42,11 @@ class Screen:
         return self._console.width
 
     def show(self, what: RenderableType, *, wrap: bool = True) -> None:
-        """Print a table or a text; elsewhere than on a terminal nothing is wrapped, cut or padded."""
+        """Print a table or a text; elsewhere than on a terminal nothing is wrapped, cut or padded.
+
+        What a terminal would obey is shown as an escape, whoever forgot it: names and texts come from folders of others.
+        """
+        what = _Printable(what)
         if self.is_terminal:
             self._console.print(what, soft_wrap=not wrap)
             return
@@ -49,9 +55,26 @@ class Screen:
         sys.stdout.write("".join(line.rstrip(" ") + "\n" for line in captured.get().splitlines()))
 
 
+class _Printable:
+    """What is shown, with nothing in its texts that a terminal obeys; colours are rich's own."""
+
+    def __init__(self, what: RenderableType) -> None:
+        self._what = what
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for text, style, control in console.render(self._what, options):
+            yield Segment(text if control else words.printable(text, keep="\n"), style, control)
+
+
 def say(text: str) -> None:
     """Print a line on stderr."""
-    print(f"mlv: {text}", file=sys.stderr)
+    shown = words.printable(text, keep="\n")
+    print(f"mlv: {shown}", file=sys.stderr)
+
+
+def raw(text: str) -> str:
+    """A text that is printed as it is for programs; on a terminal, without what that would obey."""
+    return words.printable(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
 def passed_over(folder: Path, holes: Sequence[Skipped]) -> str:
@@ -87,7 +110,14 @@ def progress(items: Sequence[T], what: str) -> Iterator[T]:
 def print_json(data: Any) -> None:
     """Print a line of JSON; times are written in UTC, NaN and infinities as null."""
     ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
-    print(json.dumps(_plain(data), ensure_ascii=ascii_only))
+    print(as_json(json.dumps(_plain(data), ensure_ascii=ascii_only)))
+
+
+def as_json(text: str) -> str:
+    """JSON that is printed; on a terminal, what that would obey is written as JSON's own escapes."""
+    if text.isprintable() or not sys.stdout.isatty():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def styled(text: str, style: str = "") -> Text:

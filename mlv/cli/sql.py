@@ -7,34 +7,45 @@ import sys
 from pathlib import Path
 
 from mlv.cli.chosen import show_columns
-from mlv.cli.screen import progress, say
+from mlv.cli.screen import progress, raw, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
 from mlv.query.structs import distinct
+from mlv.words import inert
 
 _PLAN = ["explain_key", "explain_value"]
 
 
-def run(root: Path, query: str, *, as_json: bool, as_csv: bool) -> None:
-    """Print what a query gives.
+def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = False) -> None:
+    """Print what a query gives; as CSV that is `safe`, without formulas.
 
     Raises:
-        InvalidArgument: Both forms were asked for.
+        InvalidArgument: Both forms were asked for, or what is only for CSV and CSV was not.
         QueryFailed: DuckDB does not accept the query.
         NotAnExperiment: There is none below the root.
     """
     if as_json and as_csv:
         raise InvalidArgument("--json and --csv together: give one of them")
+    if safe and not as_csv:
+        raise InvalidArgument("--safe is about formulas in CSV: give --csv as well", safe=safe)
     result = find(root).watched(progress).sql(query)
     for hole in result.skipped:
         say(f"passed over {hole}")
     if as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows())
+        # In quotes if safe: where cells end at a semicolon, a text could begin one.
+        writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_ALL if safe else csv.QUOTE_MINIMAL)
+        writer.writerows([_cell(value, safe) for value in row] for row in (result.columns, *result.rows()))
         return
     if result.columns == _PLAN and not as_json:
-        print(*(plan for _, plan in result.rows()), sep="\n")
+        print(*(raw(plan) for _, plan in result.rows()), sep="\n")
         return
     columns = distinct(result.columns)
     show_columns([dict(zip(columns, row, strict=True)) for row in result.rows()], columns, as_json)
+
+
+def _cell(value: object, safe: bool) -> object:
+    """A cell of CSV: numbers stay what they are."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = raw(str(value))
+    return inert(text) if safe else text

@@ -11,7 +11,7 @@ from time import monotonic
 from rich.table import Table
 from rich.text import Text
 
-from mlv.cli.screen import Screen, joined, passed_over, say, styled
+from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
 from mlv.experiment import identity
 from mlv.projections import lines
@@ -26,7 +26,7 @@ _QUIET_S = 5.0
 
 
 def run(
-    folder: Path, count: int, *, follow: bool, types: Collection[str], name: str | None, stream: str | None, as_json: bool
+    folder: Path, count: int, *, follow: bool, types: Collection[str], name: str | None, stream: str | None, as_lines: bool
 ) -> None:
     """Print the last events, then those that follow until no run goes on.
 
@@ -41,7 +41,7 @@ def run(
         refuse_unknown_stream([folder], stream)
     without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
     tail = Tail(folder, types=types, without=without, name=name, stream=stream)
-    show = _print_raw if as_json else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
+    show = _print_raw if as_lines else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)
     if tail.skipped:
@@ -55,6 +55,9 @@ def run(
 
 
 def _print_raw(found: Found) -> None:
+    if sys.stdout.isatty():
+        print(as_json(found.line.decode("utf-8", "replace")), end="")
+        return
     sys.stdout.flush()
     sys.stdout.buffer.write(found.line)
     sys.stdout.buffer.flush()

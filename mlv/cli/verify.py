@@ -13,13 +13,14 @@ from mlv.query.findings import Finding, Report
 from mlv.query.verify import verify
 
 
-def run(folder: Path, as_json: bool) -> bool:
+def run(folder: Path, as_json: bool, expect: str | None = None) -> bool:
     """Print the verdict and what it rests on; whether it is `intact`.
 
     Raises:
         NotAnExperiment: The folder holds neither a meta.json nor a log.
+        InvalidArgument: What is expected is no digest.
     """
-    report = verify(folder)
+    report = verify(folder, expect)
     if as_json:
         print_json(report.to_data())
     else:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Union
 
 from mlv.encoding import BadLine, event_from_line
+from mlv.errors import FileUnusable
 from mlv.events import Event
 from mlv.experiment.session import Session
 from mlv.query.one import Events
-from mlv.store import layout, opening
+from mlv.store import attached, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of, files_in
 
 _State = Union[tuple[Any, ...], None]
@@ -62,8 +63,8 @@ class Contents:
         for event in events:
             try:
                 content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == FOLDER)
-                path = folder / event.data["path"]
-            except (KeyError, TypeError):
+                path = attached.checked(folder, event.data["path"])
+            except (KeyError, TypeError, FileUnusable):
                 continue  # written by somebody else
             self._forget(path)
             self._path_of[content] = path

@@ -33,10 +33,10 @@ from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
-from mlv.notices import warn
+from mlv.notices import say, warn
 from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
-from mlv.store import layout
+from mlv.store import ends, layout
 from mlv.store.identities import known_ids
 
 _READ_OWN_WRITES_S = 10.0
@@ -318,6 +318,11 @@ class Exp(Extras, Checkpoints, Readings, References):
         return views(self._state(), datetime.now(timezone.utc))
 
     @property
+    def digest(self) -> str | None:
+        """What proves all that was written until the latest run ended, for `mlv verify --expect`; None while a run goes on."""
+        return ends.digest_of(self._folder)
+
+    @property
     def status(self) -> str:
         """Status of the latest run: running, ok, failed, interrupted, preempted, killed or lost."""
         return latest_status(self._state(), self._meta.content.get("created", ""), datetime.now(timezone.utc))
@@ -437,21 +442,36 @@ class Exp(Extras, Checkpoints, Readings, References):
         What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to end. Logging
         afterwards stores nothing and warns once. Closing again does nothing.
 
+        The digest of all that was written is said on stderr: kept elsewhere, `mlv verify --expect` shows what was cut off or
+        changed since.
+
         Raises:
             InvalidArgument: The status is none that a run can end with.
         """
         if status not in _ENDINGS:
             raise InvalidArgument(f"status={status!r}: give one of {', '.join(_ENDINGS)}", status=status)
-        if status == "ok":
-            self._session.end()
-        else:
-            self._session.close(status)
+        with self._telling_digest():
+            if status == "ok":
+                self._session.end()
+            else:
+                self._session.close(status)
 
     def __enter__(self) -> Exp:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._session.end(error)
+        with self._telling_digest():
+            self._session.end(error)
+
+    @contextmanager
+    def _telling_digest(self) -> Iterator[None]:
+        """Say the digest when the block has left the log complete: kept elsewhere, it shows what is cut off afterwards."""
+        session = self._session
+        is_told = session.is_started and not (session.is_disabled or session.is_silent or session.parent_run)
+        before = ends.digest_of(self._folder) if is_told else None
+        yield
+        if is_told and (digest := ends.digest_of(self._folder)) not in (None, before):
+            say(f"mlv: {self._folder.name} is complete, digest {digest}")
 
     # How it behaves.
 

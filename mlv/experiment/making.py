@@ -24,7 +24,7 @@ from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say
-from mlv.store import layout
+from mlv.store import ends, layout
 from mlv.store.blobs import remove
 from mlv.store.reading import read_state
 from mlv.transport import recovery
@@ -194,7 +194,8 @@ def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> 
         moment = utc_text(datetime.now(timezone.utc)).replace(":", "")
         found = capture(names, redactor, folder, f"git-{moment}.diff")
         tell_redacted(redactor)
-        return found
+        before = ends.ends_of(folder)
+        return {**found, "after": before} if before else found
 
     return make
 

@@ -13,7 +13,7 @@ from mlv.experiment.savers import saver_of
 from mlv.experiment.session import Session
 from mlv.experiment.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
 from mlv.notices import warn_once
-from mlv.portfolio import SECTIONS, Policy, Saved, checked_policy
+from mlv.portfolio import Policy, Saved, checked_policy
 from mlv.store import layout
 from mlv.store.blobs import checked_inside
 
@@ -200,7 +200,7 @@ def _checked_folder(exp_folder: Path, name: Any) -> str:
         layout.check_label(name, "portfolio folder")
     if layout.stream_of(name) is not None or (exp_folder / name).is_file():
         raise InvalidName(f"portfolio folder {name!r} is the name of a log or of a file: choose another", name=name)
-    for section in SECTIONS:
+    for section in layout.SECTIONS:
         checked_inside(exp_folder, f"{name}/{section}/x")
     return str(name)
 

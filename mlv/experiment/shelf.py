@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -14,13 +14,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from mlv.errors import CheckpointNotSaved, InvalidArgument, MlvError, MlvWarning
+from mlv.errors import CheckpointNotSaved, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.making import recover_if_needed
 from mlv.experiment.savers import Saver, summary
 from mlv.experiment.session import Session
 from mlv.notices import warn
 from mlv.portfolio import PORTFOLIO_TYPES, Decision, Kept, Policy, Saved, choose, fold, places_of, told
 from mlv.query.one import Events
+from mlv.store import attached
 from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
@@ -107,13 +108,19 @@ class Shelf:
         # Interrupted from here on, it is as after a kill: what the log says decides what the next run finds.
         for data in told(self.name, new, decision):
             self._say(session, data, new.step if data["action"] == "saved" else None)
-            self._doomed += [self._exp_folder / place for place in data["places"]] if data["action"] == "removed" else []
+            self._doomed += self._places(data) if data["action"] == "removed" else []
         self._doomed += [private] if private else []
         # A machine that dies may take what is not flushed with it: then what is let go here is all there is.
         if self._doomed and session.flush(_DURABLE_WITHIN_S) and not session.is_closed:
             _remove_all(self._doomed)
             self._doomed.clear()
         return new if decision.sections else None
+
+    def _places(self, data: Mapping[str, Any]) -> Iterator[Path]:
+        """The places that an event lets go; none behind a link, which another may have made."""
+        for place in data["places"]:
+            with suppress(FileUnusable):
+                yield attached.checked(self._exp_folder, place)
 
     def _not_saved(self, reason: str, error: Exception | None = None) -> CheckpointNotSaved:
         text = f"no checkpoint was saved in {self._folder}: {reason}"
@@ -192,7 +199,8 @@ def _opened(session: Session, name: str) -> Shelf:
                 warn(f"{place} was removed: the process that saved it was killed before the save was complete", MlvWarning)
     for section, file in (row for event in events if event.data.get("action") == "removed" for row in places_of(event.data)):
         if file not in kept.sections[section]:
-            remove(folder / section / file)
+            with suppress(FileUnusable):  # a link on the way: what it leads to is not ours to remove
+                remove(attached.checked(session.folder, f"{name}/{section}/{file}"))
     return Shelf(session.folder, name, kept)
 
 

@@ -22,6 +22,7 @@ if _TYPE_CHECKING:
     from mlv.projections.output import Output as Output
     from mlv.projections.parquet import Parquet as Parquet
     from mlv.projections.tensorboard import TensorBoard as TensorBoard
+    from mlv.store.attached import open_attached as open_attached
 
 _LATER = {
     "CSV": "mlv.projections.csv",
@@ -35,6 +36,7 @@ _LATER = {
     "clear_h5": "mlv.projections.h5files",
     "reopened": "mlv.projections.appending",
     "set_aside": "mlv.projections.appending",
+    "open_attached": "mlv.store.attached",
 }
 
 

@@ -18,6 +18,7 @@ from mlv.projections.series import Point, Points, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import changing, emptied, reading
+from mlv.words import inert
 
 _LONG = ("name", "step", "time", "value", "at", "run", "seq")
 _FIRST = ("step", "time")
@@ -37,6 +38,9 @@ class CSV(TablesOutput):
 
     name = "csv"
 
+    safe: bool = False
+    """Whether texts that a spreadsheet takes for formulas begin with an apostrophe: for files that others open in one."""
+
     def names_of(self, file: str) -> tuple[str, str]:
         """Two files; the long one of a stream that is called `val.wide` keeps away from the wide one of `val`."""
         return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
@@ -44,19 +48,19 @@ class CSV(TablesOutput):
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
         """Two files, open at their ends."""
         long, wide = self.names_of(file)
-        return _Stream(self._place / long, self._place / wide if self.wide else None, state)
+        return _Stream(self._place / long, self._place / wide if self.wide else None, state, self.safe)
 
 
 class _Stream:
     """The files of one stream."""
 
-    def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
-        self._long_path = long_path
+    def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool) -> None:
+        self._long_path, self._is_safe = long_path, is_safe
         state = state or {}
         self.points = Points(state.get("counts"))
         self._long = reopened(self._long_path, state["long"]) if state else emptied(self._long_path)
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
-        self._wide = _Wide(wide_path, state.get("wide")) if wide_path is not None else None
+        self._wide = _Wide(wide_path, state.get("wide"), is_safe) if wide_path is not None else None
 
     def add(self, point: Point) -> None:
         """Add a value to both files."""
@@ -71,7 +75,7 @@ class _Stream:
     def commit(self) -> dict[str, Any]:
         """Write what is held, and say how far the files are complete."""
         check_in_place(self._long.fileno(), self._long_path)
-        self._long.write(_as_csv(self._rows))
+        self._long.write(_as_csv(self._rows, self._is_safe))
         self._rows = []
         self._long.flush()
         state: dict[str, Any] = {"counts": self.points.counts, "long": self._long.tell()}
@@ -87,8 +91,8 @@ class _Stream:
 class _Wide:
     """A file with a row for each step: the last row may still gain values, a new column rewrites the file."""
 
-    def __init__(self, path: Path, state: Mapping[str, Any] | None) -> None:
-        self._path = path
+    def __init__(self, path: Path, state: Mapping[str, Any] | None, is_safe: bool) -> None:
+        self._path, self._is_safe = path, is_safe
         self._columns: dict[str, None] = dict.fromkeys(state["columns"] if state else _FIRST)
         self._row: dict[str, str] = dict(state["row"]) if state else {}
         self._key: tuple[Any, ...] | None = tuple(state["key"]) if state and state["key"] else None
@@ -96,7 +100,7 @@ class _Wide:
         self._written = len(self._columns) if state else 0
         self._size = state["size"] if state else 0
         self._file: BinaryIO = reopened(path, self._size) if state else emptied(path)
-        if state and self._header_of(path) != list(self._columns):
+        if state and self._header_of(path) != [inert(name) if is_safe else name for name in self._columns]:
             self._file.close()
             raise CannotResume(f"{path} has other columns than it had", path=str(path))
         if state:
@@ -160,11 +164,11 @@ class _Wide:
             rest = self._file.read(self._size)
             text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
             next(rows := csv.reader(text))
-            wider.write(_as_csv([*row, *more] for row in rows))
+            wider.write(_as_csv(([*row, *more] for row in rows), self._is_safe))
         self._size = wider.tell()
 
     def _as_csv(self, rows: list[dict[str, str]]) -> bytes:
-        return _as_csv([row.get(column, "") for column in self._columns] for row in rows)
+        return _as_csv(([row.get(column, "") for column in self._columns] for row in rows), self._is_safe)
 
     @staticmethod
     def _header_of(path: Path) -> list[str]:
@@ -172,10 +176,13 @@ class _Wide:
             return next(csv.reader(file), [])
 
 
-def _as_csv(rows: Iterable[Sequence[str]]) -> bytes:
+def _as_csv(rows: Iterable[Sequence[str]], is_safe: bool) -> bytes:
     out = io.StringIO(newline="")
     plain, quoted = (csv.writer(out, lineterminator="\n", quoting=how) for how in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL))
     for row in rows:
+        if is_safe:  # in quotes: where cells end at a semicolon, a text could begin one
+            quoted.writerow(map(inert, row))
+            continue
         # The writer does not quote what ends a line elsewhere only.
         (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
     return out.getvalue().encode("utf-8", "backslashreplace")

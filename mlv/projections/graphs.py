@@ -7,6 +7,7 @@ from typing import Any
 
 from mlv.encoding import loads
 from mlv.events import Event
+from mlv.store import attached
 
 _DTYPES = {
     "float32": 1, "float64": 2, "int32": 3, "uint8": 4, "int16": 5, "int8": 6, "complex64": 8, "int64": 9, "bool": 10,
@@ -20,13 +21,13 @@ def graph_def(event: Event, folder: Path) -> bytes:
     """A GraphDef of what an event of type `graph` refers to.
 
     Raises:
-        OSError: The file cannot be read.
+        FileUnusable: The file cannot be read, or is not the one that was recorded.
         ValueError, KeyError, TypeError: It holds no graph.
     """
     from tensorboardX.proto.graph_pb2 import GraphDef
     from tensorboardX.proto.versions_pb2 import VersionDef
 
-    content = loads((folder / event.data["file"]["path"]).read_bytes())
+    content = loads(attached.read(folder, event.data["file"]))
     graph = GraphDef(node=[_node(node) for node in content["nodes"]], versions=VersionDef(producer=_PRODUCER))
     found: bytes = graph.SerializeToString(deterministic=True)  # mappings have no order of their own there
     return found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, ClassVar
 
 from mlv import hdf
 from mlv.encoding import text_only
@@ -17,7 +17,7 @@ from mlv.projections.batch import Lines
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
-from mlv.store import layout
+from mlv.store import attached, layout
 
 METRICS, ARRAYS, IMAGES = hdf.FILES
 _MOST_LINES = 400_000
@@ -128,9 +128,11 @@ class HDF5(Output):
         if file is None or not (self.arrays if file == ARRAYS else self.images) or not isinstance(event.data, Mapping):
             return
         step, time_s = whole_step(event.step), microseconds(event.time) / 1e6
-        for name, path in _paths(event, batch.folder):
+        for name, reference in _references(event):
             with suppress(Exception):  # files of others may be anything
-                value = _array(path) if file == ARRAYS else _pixels(path)
+                with attached.open_attached(batch.folder, reference) as content:
+                    is_array = file == ARRAYS or PurePosixPath(reference["path"]).suffix == ".npy"
+                    value = _array(content) if is_array else _pixels(content)
                 self._pending[file].append(Pending(batch.file, text_only(name), step, time_s, value))
         if sum(one.value.nbytes for one in self._pending[file]) > _MOST_BYTES:
             self._write_out()
@@ -196,26 +198,23 @@ def _free_link(file: Any, segments: list[str]) -> tuple[Any, str]:
     return group, last
 
 
-def _paths(event: Event, folder: Path) -> Iterator[tuple[str, Path]]:
+def _references(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
     several = event.data.get("files")
     if isinstance(several, list):
-        yield from ((f"{event.name}/{place}", folder / reference["path"]) for place, reference in enumerate(several))
+        yield from ((f"{event.name}/{number}", reference) for number, reference in enumerate(several))
     elif isinstance(event.data.get("file"), Mapping):
-        yield event.name, folder / event.data["file"]["path"]
+        yield event.name, event.data["file"]
 
 
-def _array(path: Path) -> Any:
+def _array(file: BinaryIO) -> Any:
     import numpy
 
-    return numpy.load(path, allow_pickle=False)
+    return numpy.load(file, allow_pickle=False)
 
 
-def _pixels(path: Path) -> Any:
+def _pixels(file: BinaryIO) -> Any:
     import numpy
-
-    if path.suffix == ".npy":
-        return _array(path)
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(file) as image:
         return numpy.asarray(image)

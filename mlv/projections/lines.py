@@ -30,11 +30,11 @@ def lines_of(event: Event, names_stream: bool = False, format: Format = _plainly
     exception = event.data.get("exception") if isinstance(event.data, dict) else None
     if isinstance(exception, dict):
         for line in str(exception.get("traceback") or "").rstrip().splitlines():
-            yield [_styled(words.printable(line), "dim")]
+            yield [_styled(line, "dim")]
 
 
-def _styled(text: str, style: str = "") -> Part:
-    return ((text, style),)
+def _styled(text: str, style: str = "", keep: str = "") -> Part:
+    return ((words.printable(text, keep), style),)
 
 
 def _step(event: Event) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def _content(event: Event, format: Format) -> list[Part]:
 
 
 def _name(event: Event) -> Part:
-    return _styled(words.printable(event.name), "bold")
+    return _styled(event.name, "bold")
 
 
 def _data(data: Any) -> Part:
@@ -71,8 +71,8 @@ def _message(event: Event, data: Mapping[str, Any]) -> list[Part]:
     level = str(data.get("level"))
     name = [_name(event)] if event.name else []
     extra = [_data(data["extra"])] if data.get("extra") else []
-    text = _styled(words.printable(str(data.get("message")), keep="\n"), "bold red" if level == "error" else "")
-    return [_styled(words.printable(level.upper()), words.LEVEL_STYLES.get(level, "")), *name, text, *extra]
+    text = _styled(str(data.get("message")), "bold red" if level == "error" else "", keep="\n")
+    return [_styled(level.upper(), words.LEVEL_STYLES.get(level, "")), *name, text, *extra]
 
 
 def _media(event: Event, data: Mapping[str, Any]) -> list[Part]:
@@ -95,15 +95,15 @@ def _checkpoint(_: Event, data: Mapping[str, Any]) -> list[Part]:
     what = _styled("checkpoint", "magenta")
     if data["action"] == "policy":
         policy = {key: value for key, value in data.items() if key not in ("action", "folder")}
-        return [what, _styled(words.printable(f"policy of {data['folder']}")), _data(policy)]
+        return [what, _styled(f"policy of {data['folder']}"), _data(policy)]
     places = ", ".join(data.get("places", [])) or "nowhere"
     said = f"{data['action']}{' for good' if data.get('is_gone') else ''}"
     metrics = [_data(data["metrics"])] if data.get("metrics") else []
-    return [what, _styled(words.printable(f"{said}: {places}")), *metrics]
+    return [what, _styled(f"{said}: {places}"), *metrics]
 
 
 def _rejected(event: Event, data: Mapping[str, Any]) -> list[Part]:
-    what = words.printable(f"rejected {data.get('type')} {event.name}".rstrip())
+    what = f"rejected {data.get('type')} {event.name}".rstrip()
     return [_styled(f"{what}: {words.compact(data.get('reason'))}", "red")]
 
 
@@ -117,20 +117,14 @@ def _run_started(event: Event, data: Mapping[str, Any]) -> list[Part]:
     text = f"run {event.run} started"
     where = f"pid {process.get('pid')} on {process.get('machine')}" if process else ""
     parent = f"child of {data['parent_run']}" if data.get("parent_run") else ""
-    return [
-        _styled(words.printable(text), "cyan"),
-        *(_styled(words.printable(part), "dim") for part in (where, parent) if part),
-    ]
+    return [_styled(text, "cyan"), *(_styled(part, "dim") for part in (where, parent) if part)]
 
 
 def _run_ended(event: Event, data: Mapping[str, Any]) -> list[Part]:
     status = str(data.get("status"))
     exception = data.get("exception") or {}
     error = f"{exception.get('type')}: {exception.get('message')}" if exception else ""
-    said = [
-        _styled(f"run {words.printable(event.subject)} ended"),
-        _styled(words.printable(status), words.STATUS_STYLES.get(status, "")),
-    ]
+    said = [_styled(f"run {event.subject} ended"), _styled(status, words.STATUS_STYLES.get(status, ""))]
     return [*said, *([_styled(words.compact(error), "bold red")] if error else [])]
 
 
@@ -144,7 +138,7 @@ def _rewound(_event: Event, data: Mapping[str, Any]) -> list[Part]:
 
 def _seal(event: Event, data: Mapping[str, Any]) -> list[Part]:
     text = f"sealed {words.counted(int(data.get('lines') or 0), 'line')} of run {event.subject}"
-    return [_styled(words.printable(text), "dim"), _styled(words.printable(str(data.get("sha256"))[:16]), "dim")]
+    return [_styled(text, "dim"), _styled(str(data.get("sha256"))[:16], "dim")]
 
 
 _CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Part]]] = {

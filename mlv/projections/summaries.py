@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple
 
 from mlv.encoding import TAG, json_of_any, shown
 from mlv.events import Event
 from mlv.media.extras import is_installed
+from mlv.store import attached
 
 MOST_THRESHOLDS = 127
 """So many points of a curve TensorBoard takes."""
 _MOST_FRAMES = 200
 _CONVERTING_S = 60
+_FILMS = "mov,mp4,matroska,webm,avi,gif,mpeg,mpegts,flv,ogg,asf"
+"""Formats that hold all that they show: a list of what to play would have files read that lie anywhere."""
 
 
 class Shown(NamedTuple):
@@ -51,24 +55,30 @@ def _images(event: Event, folder: Path) -> Iterator[Shown]:
 
 
 def _image(name: str, reference: Mapping[str, Any], folder: Path, options: Mapping[str, Any]) -> Iterator[Shown]:
-    path = folder / reference["path"]
-    if path.suffix in (".png", ".jpg", ".jpeg", ".gif"):
-        yield Shown("image", name, _picture(path.read_bytes(), options))
-    elif path.suffix == ".npy":  # written where Pillow was not installed
-        yield Shown("image", name, _picture(_png(path), options))
+    suffix = _suffix(reference)
+    if suffix in (".png", ".jpg", ".jpeg", ".gif"):
+        yield Shown("image", name, _picture(attached.read(folder, reference), options))
+    elif suffix == ".npy":  # written where Pillow was not installed
+        with attached.open_attached(folder, reference) as file:
+            yield Shown("image", name, _picture(_png(file), options))
     else:
         yield _text(name, f"`{reference['path']}`")
 
 
 def _videos(event: Event, folder: Path) -> Iterator[Shown]:
     for name, reference in _files(event):
-        path = folder / reference["path"]
-        if path.suffix == ".gif":
-            yield Shown("image", name, _picture(path.read_bytes(), event.data))
-        elif path.suffix != ".npy" and is_installed("imageio_ffmpeg"):
-            yield Shown("image", name, _picture(_gif(path, event.data), event.data))
+        suffix = _suffix(reference)
+        if suffix == ".gif":
+            yield Shown("image", name, _picture(attached.read(folder, reference), event.data))
+        elif suffix != ".npy" and is_installed("imageio_ffmpeg"):
+            with attached.open_attached(folder, reference) as file:
+                yield Shown("image", name, _picture(_gif(file, folder / reference["path"], event.data), event.data))
         else:
             yield _text(name, f"`{reference['path']}`")
+
+
+def _suffix(reference: Mapping[str, Any]) -> str:
+    return PurePosixPath(reference["path"]).suffix
 
 
 def _picture(content: bytes, options: Mapping[str, Any]) -> Any:
@@ -80,24 +90,29 @@ def _picture(content: bytes, options: Mapping[str, Any]) -> Any:
     return Summary.Value(image=image)
 
 
-def _png(path: Path) -> bytes:
+def _png(array: BinaryIO) -> bytes:
     import numpy
     from PIL import Image
 
-    pixels, file = numpy.load(path), io.BytesIO()
+    pixels, file = numpy.load(array, allow_pickle=False), io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
     return file.getvalue()
 
 
-def _gif(path: Path, options: Mapping[str, Any]) -> bytes:
+def _gif(film: BinaryIO, path: Path, options: Mapping[str, Any]) -> bytes:
     """A video as TensorBoard plays it; of a long one, frames at equal distances."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     frames = options.get("frames") or (options.get("duration_s") or 0) * (options.get("fps") or 0)
     step = max(1, math.ceil(frames / _MOST_FRAMES))
     reduced = ["-vf", f"framestep={step}", "-frames:v", str(_MOST_FRAMES), "-threads", "1"]
-    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", str(path), *reduced, "-f", "gif", "-"]
-    return subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=_CONVERTING_S).stdout
+    # The very file that was looked at, where the system can name it; never a name that a program would take for an option.
+    source = f"/dev/fd/{film.fileno()}" if os.path.exists("/dev/fd") else os.path.abspath(path)
+    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-format_whitelist", _FILMS, "-i", f"file:{source}"]
+    return subprocess.run(
+        [*command, *reduced, "-f", "gif", "-"], check=True, capture_output=True, stdin=subprocess.DEVNULL,
+        timeout=_CONVERTING_S, pass_fds=[film.fileno()] if os.name == "posix" else (),
+    ).stdout  # fmt: skip
 
 
 def _audios(event: Event, folder: Path) -> Iterator[Shown]:
@@ -109,7 +124,7 @@ def _audios(event: Event, folder: Path) -> Iterator[Shown]:
             sample_rate=float(data.get("rate") or 0),
             num_channels=int(data.get("channels") or 0),
             length_frames=round((data.get("duration_s") or 0) * (data.get("rate") or 0)),
-            encoded_audio_string=(folder / reference["path"]).read_bytes(),
+            encoded_audio_string=attached.read(folder, reference),
             content_type=reference.get("media_type") or "audio/wav",
         )
         yield Shown("audio", name, Summary.Value(audio=sound))
@@ -134,7 +149,8 @@ def _histograms(event: Event, _folder: Path) -> Iterator[Shown]:
 def _arrays(event: Event, folder: Path) -> Iterator[Shown]:
     import numpy
 
-    values = numpy.load(folder / event.data["file"]["path"]).astype(float).ravel()
+    with attached.open_attached(folder, event.data["file"]) as file:
+        values = numpy.load(file, allow_pickle=False).astype(float).ravel()
     values = values[numpy.isfinite(values)]
     if len(values):
         counts, edges = numpy.histogram(values, 64)

@@ -5,7 +5,8 @@ each piece of these; what was appended since goes into parts of their own, `STRE
 write them as one. Where the experiment cannot be written, the folder is `$XDG_CACHE_HOME/mlv/ID`. All may be deleted at any
 time.
 
-The log decides: its pieces are hashed again before the sidecar is believed. Only a file that has provably not been written
+It is believed only where this very user signed it, with the key of `mlv.store.keys`: others may be able to write the folder.
+Then the log decides: its pieces are hashed again before the sidecar is believed. Only a file that has provably not been written
 since they were last hashed is spared this: `STREAM.seen` keeps its inode, size and times. Nobody can set the time of change
 (`ctime`) of a file, and one that is too recent for the next change to show is not kept.
 """
@@ -24,14 +25,15 @@ from typing import Any
 import orjson
 
 from mlv.query.parsing import in_threads, parse
-from mlv.query.sidecar import Known, Part, PartWriter, parts, temporary_beside
-from mlv.store import layout, opening
+from mlv.query.sidecar import Known, Part, PartWriter, parts, replace
+from mlv.store import keys, layout, opening
 from mlv.store.streams import Skipped
 
 _WORTH_BYTES = 1 << 20
 """A shorter log, or rest of one, is parsed faster than a second file is opened."""
 _SHARE = 64
 """A rest is kept when it is longer than this part of what is known."""
+_PURPOSE = "mlv seen"
 _SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 
@@ -94,9 +96,8 @@ def _writer(folder: Path, stream: str, place: Path | None, found: list[Part], si
 def places(folder: Path) -> Iterator[Path]:
     """The folders where sidecars of an experiment may lie, the first one first."""
     yield folder / layout.HOUSEKEEPING / "cache"
-    around = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     if found := layout.exp_id(folder):
-        yield Path(around, "mlv", found)
+        yield keys.cache_folder() / found
 
 
 _Stamp = tuple[int, ...]
@@ -151,9 +152,10 @@ def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
 
 
 def _is_seen(place: Path, stream: str, chain: str, stamp: _Stamp) -> bool:
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         said = opening.json_content(place / f"{stream}.seen")
-        return bool(said == {"sidecar": chain, "log": list(stamp)})
+        expected = {"sidecar": chain, "log": list(stamp)}
+        return bool(said["seen"] == expected) and keys.is_signed(_PURPOSE, orjson.dumps(expected), said["signature"])
     return False
 
 
@@ -163,15 +165,6 @@ def _note_seen(place: Path, stream: str, chain: str, before: _Stamp | None, afte
     is_settled = before is not None and time.time_ns() - max(before[2:4]) > _SETTLED_NS
     if os.name == "posix" and is_settled and before == after:
         with suppress(OSError):
-            _replace(place / f"{stream}.seen", orjson.dumps({"sidecar": chain, "log": before}))
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = temporary_beside(path)
-    try:
-        with opening.new(temporary) as file:
-            file.write(content)
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+            seen = {"sidecar": chain, "log": list(before or ())}
+            signed = {"seen": seen, "signature": keys.signature(_PURPOSE, orjson.dumps(seen))}
+            replace(place / f"{stream}.seen", orjson.dumps(signed))

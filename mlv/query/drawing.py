@@ -13,6 +13,8 @@ from mlv.query import axes as axes_
 from mlv.query.lines import Line, x_label
 from mlv.query.packages import package
 
+AS_IT_IS = {"parse_math": False, "usetex": False}
+"""Properties of a text in a figure that shows its characters."""
 _FEW = 10
 _BESIDE = 8
 _DASHES = ("-", "--", ":", "-.")
@@ -64,14 +66,17 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
     if x == axes_.TIME:
         dates = package("matplotlib.dates", "plot")
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(dates.AutoDateLocator()))
-    axes.set_xlabel(x_label(lines, shown_x(x)))
-    axes.set_ylabel(metric)
+    # Names come from data: a dollar sign is one, and begins no formula, nor may any of it be run by LaTeX.
+    axes.set_xlabel(x_label(lines, shown_x(x)), **AS_IT_IS)
+    axes.set_ylabel(metric, **AS_IT_IS)
     _set_view(axes, lines, view)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if any(line.title for line in lines):
         beside = {"loc": "upper left", "bbox_to_anchor": (1.01, 1)} if len(lines) > _BESIDE else {}
-        axes.legend(frameon=False, fontsize="small", ncols=math.ceil(len(lines) / 30), **beside)
+        legend = axes.legend(frameon=False, fontsize="small", ncols=math.ceil(len(lines) / 30), **beside)
+        for text in legend.get_texts():
+            text.update(AS_IT_IS)
     return axes
 
 
@@ -107,7 +112,7 @@ def _set_logarithmic(axes: Any, name: str, columns: Sequence[Any]) -> None:
         set_scale("log")
         return
     set_scale("symlog", linthresh=float(sizes.min()))
-    getattr(axes, f"set_{name}label")(f"{label} (linear below {sizes.min():g})")
+    getattr(axes, f"set_{name}label")(f"{label} (linear below {sizes.min():g})", **AS_IT_IS)
 
 
 def _colours(count: int) -> list[Any]:

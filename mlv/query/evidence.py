@@ -11,10 +11,11 @@ from mlv.encoding import BadLine
 from mlv.events import Dropped, Redacted, RunEnded, RunStarted, Seal
 from mlv.query.findings import Finding
 from mlv.query.format1 import LARGEST_SEQ, checked
-from mlv.query.published import ATTACHING, Claim, claims_of
+from mlv.query.published import Claim, claims_of, is_attaching
 from mlv.query.redactions import Redactions
 from mlv.query.seqs import Range, Seqs
 from mlv.store import layout
+from mlv.store.ends import digest_if_final
 from mlv.store.seals import Chain, is_redacted, run_and_seq
 from mlv.store.streams import read_lines
 
@@ -66,6 +67,10 @@ class Evidence:
     saved: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
     """The files of checkpoints, by folder and number."""
     findings: list[Finding] = field(default_factory=list)
+    ends: set[str] = field(default_factory=set)
+    """Digests of the final seals that are there."""
+    named_ends: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Digests of the final seals that have to be there: who says so, and in which stream they were."""
     redactions: Redactions = field(default_factory=Redactions)
     lines: int = 0
 
@@ -128,7 +133,8 @@ class StreamExamination:
             self._bad(start, line, str(error))
         who = run_and_seq(line)
         if who is not None and is_redacted(line):
-            self._evidence.redactions.replaced(*who, line, f"{self.file}, bytes {start} to {start + len(line)}")
+            where = f"{self.file}, bytes {start} to {start + len(line)}"
+            self._evidence.redactions.replaced(*who, line, where, fields.get("type"))
         sealed = str(fields["data"]["of"]) if fields.get("type") == Seal.TYPE else None
         if sealed is not None:
             self._compare(start, start + len(line), Seal.from_data(fields["data"]))
@@ -136,12 +142,13 @@ class StreamExamination:
             self._count(*who, start, line)
         if sealed is not None:
             self._seal(sealed, fields["data"]["sha256"])
+            if (digest := digest_if_final(line)) is not None:
+                self._evidence.ends.add(digest)
         self.is_finished = sealed is not None and who is not None and who[0] == sealed
         if fields:
             self._learn(fields)
             # A look at the bytes: a large table need not be walked through.
-            is_attaching = fields["type"] in ATTACHING and b'"_mlv"' in line
-            if is_attaching or fields["type"] in ("checkpoint", Redacted.TYPE):
+            if (b'"_mlv"' in line and is_attaching(fields["type"])) or fields["type"] in ("checkpoint", Redacted.TYPE):
                 self._attach(fields)
 
     def _count(self, run: str, seq: int, start: int, line: bytes) -> None:
@@ -167,6 +174,10 @@ class StreamExamination:
     def _learn(self, fields: Mapping[str, Any]) -> None:
         type_ = fields["type"]
         run = self._evidence.run(fields["run"])
+        if type_ in (RunStarted.TYPE, Seal.TYPE):
+            said = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
+            for stream, digest in (fields["data"].get("after") or {}).items():
+                self._evidence.named_ends[digest] = said, stream
         if fields["time"] > run.last_heard:
             run.last_heard = fields["time"]
         if type_ == RunStarted.TYPE:

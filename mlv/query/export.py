@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from mlv import words
 from mlv.errors import InvalidArgument
 from mlv.query import columns, series, sql, table
 from mlv.query.digest import STATS, Digest
@@ -19,6 +20,8 @@ from mlv.store.layout import TEMPORARY
 
 Watch = Callable[[Sequence[Digest]], Iterable[Digest]]
 """Goes through experiments, and may show how far it is."""
+Writer = Callable[[Iterator[Any], Path], None]
+"""Writes tables into one file."""
 FORMATS = ("csv", "parquet", "jsonl")
 _JSON = ("at", "data", "nonfinite", "text")
 """Columns that hold JSON already."""
@@ -26,29 +29,31 @@ _ROWS_AT_ONCE = 10_000
 _AS_IN_THE_LOG = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
-def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter) -> list[str]:
+def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter, *, safe: bool = False) -> list[str]:
     """Write a folder that appears whole or not at all: `experiments`, `runs`, `events` (without metrics), `files`, `metrics`.
 
     Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
-    Where damaged lines were passed over, `skipped.txt` names them.
+    Where damaged lines were passed over, `skipped.txt` names them. CSV that is `safe` holds no formulas.
 
     Returns:
         The names in the folder.
 
     Raises:
-        InvalidArgument: The format is unknown, or the folder is there and not empty.
+        InvalidArgument: The format is unknown or knows no formulas, or the folder is there and not empty.
         MissingExtra: pyarrow is not installed.
         OSError: The folder cannot be written.
     """
     if to not in FORMATS:
         raise InvalidArgument(f"--to {to!r}: give {', '.join(FORMATS[:-1])} or {FORMATS[-1]}", to=to)
+    if safe and to != "csv":
+        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgument(f"{str(out)!r} is there already: give a folder that is new, or empty", out=str(out))
     package("pyarrow")
     temporary = out.absolute().parent / f"{TEMPORARY}{out.name}-{os.getpid()}"
     temporary.mkdir(parents=True)
     try:
-        _write_all(digests, to, temporary, watch)
+        _write_all(digests, to, temporary, watch, _write_safe_csv if safe else _WRITERS[to])
         if out.exists():
             out.rmdir()
         temporary.rename(out)
@@ -58,8 +63,7 @@ def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter) -
     return sorted(os.listdir(out))
 
 
-def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch) -> None:
-    write = _WRITERS[to]
+def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, write: Writer) -> None:
     experiments = sql.experiments(digests) if to == "parquet" else _flat(digests)
     write(iter([experiments]), folder / f"experiments.{to}")
     write(iter([sql.runs(digests)]), folder / f"runs.{to}")
@@ -112,6 +116,31 @@ def _write_csv(tables: Iterator[Any], path: Path) -> None:
             writer.write_table(_texts(found))
 
 
+def _write_safe_csv(tables: Iterator[Any], path: Path) -> None:
+    """CSV without formulas; all texts in quotes: where cells end at a semicolon, a text could begin one."""
+    first = _inert(_texts(next(tables)))
+    quoted = package("pyarrow.csv").WriteOptions(quoting_style="all_valid")
+    with package("pyarrow.csv").CSVWriter(path, first.schema, write_options=quoted) as writer:
+        writer.write_table(first)
+        for found in tables:
+            writer.write_table(_inert(_texts(found)))
+
+
+def _inert(found: Any) -> Any:
+    """A table whose names and texts no spreadsheet takes for formulas."""
+    pa, compute = package("pyarrow"), package("pyarrow.compute")
+    for place, field in enumerate(found.schema):
+        column = found.column(place)
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            column = column.cast(pa.string())
+            begins = compute.fill_null(compute.match_substring_regex(column, words.FORMULA), False)
+            if compute.any(begins).as_py():
+                column = pa.array([None if text is None else words.inert(text) for text in column.to_pylist()], pa.string())
+        found = found.set_column(place, words.inert(field.name), column)
+    return found
+
+
 def _texts(found: Any) -> Any:
     """A table whose nested columns are JSON text, as CSV has no other form."""
     pa = package("pyarrow")
@@ -141,8 +170,4 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_WRITERS: dict[str, Callable[[Iterator[Any], Path], None]] = {
-    "csv": _write_csv,
-    "parquet": _write_parquet,
-    "jsonl": _write_jsonl,
-}
+_WRITERS: dict[str, Writer] = {"csv": _write_csv, "parquet": _write_parquet, "jsonl": _write_jsonl}

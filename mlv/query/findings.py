@@ -53,12 +53,14 @@ class Report:
     size_bytes: int
     """Of all streams together."""
     attachments: int
+    digest: str | None = None
+    """What `verify` can be told to expect of what was written until now; None while it is written."""
 
     def to_data(self) -> dict[str, Any]:
         """A mapping for JSON."""
         return {
             "verdict": self.verdict, "id": self.id, "path": str(self.path), "runs": self.runs, "streams": self.streams,
-            "lines": self.lines, "size_bytes": self.size_bytes, "attachments": self.attachments,
+            "lines": self.lines, "size_bytes": self.size_bytes, "attachments": self.attachments, "digest": self.digest,
             "findings": [finding.to_data() for finding in self.findings],
         }  # fmt: skip
 

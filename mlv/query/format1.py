@@ -91,6 +91,9 @@ _INTEGER = _Rule(_is_integer, "an integer from 1")
 _OBJECT = _Rule(lambda value: isinstance(value, dict), "an object")
 _NUMBER = _Rule(lambda value: type(value) in (int, float), "a number")
 _DIGEST = _Rule(lambda value: isinstance(value, str) and _SHA256.fullmatch(value) is not None, "a SHA-256")
+_DIGESTS = _Rule(
+    lambda value: isinstance(value, dict) and all(map(_DIGEST.test, value.values())), "an object of SHA-256 by stream"
+)
 
 _LINE = {
     "run": _RUN,
@@ -104,7 +107,7 @@ _LINE = {
 }
 
 _DATA = {
-    "run_started": {"exp": _DIGEST, "parent_run": _optional(_RUN), "process": _optional(_OBJECT)},
+    "run_started": {"exp": _DIGEST, "parent_run": _optional(_RUN), "process": _optional(_OBJECT), "after": _optional(_DIGESTS)},
     "run_ended": {"status": _WORD, "of": _optional(_RUN)},
     "run_paused": {"reason": _optional(_TEXT)},
     "run_resumed": {},
@@ -119,6 +122,13 @@ _DATA = {
     "message": {"level": _WORD, "message": _TEXT},
     "rejected": {"type": _WORD, "reason": _TEXT},
     "dropped": {"first": _INTEGER, "last": _INTEGER, "of": _optional(_RUN)},
-    "seal": {"of": _RUN, "stream": _WORD, "lines": _INTEGER, "sha256": _DIGEST, "previous": _optional(_DIGEST)},
+    "seal": {
+        "of": _RUN,
+        "stream": _WORD,
+        "lines": _INTEGER,
+        "sha256": _DIGEST,
+        "previous": _optional(_DIGEST),
+        "after": _optional(_DIGESTS),
+    },
 }
 """What the data of each structural type needs; the data of other types may be anything."""

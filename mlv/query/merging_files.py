@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import loads
-from mlv.query.published import ATTACHING, REDACTING, Claim, History, claims_of, histories, outside, references
-from mlv.store import blobs, layout, opening
+from mlv.query.published import REDACTING, Claim, History, claims_of, histories, is_attaching, references
+from mlv.store import attached, blobs, layout, opening
 from mlv.store.blobs import Content, content_of, files_in
 from mlv.store.reading import type_filter
 from mlv.store.streams import read_lines
@@ -32,7 +32,9 @@ class Brought:
 
 
 def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> Brought:
-    """Copy the files that our copy of an experiment lacks; what the log says was published later replaces what was earlier.
+    """Copy the files that our copy of an experiment lacks; what the log says was published later supersedes what was earlier.
+
+    Nothing of ours is overwritten or removed: what is superseded is kept in `.mlv/superseded`.
 
     Args:
         theirs: The copy to read.
@@ -47,9 +49,12 @@ def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> Broug
 
 
 def known_files(*copies: Path) -> dict[str, History]:
-    """The history of each file of an experiment that the logs of its copies, taken together, speak of."""
+    """The history of each file of an experiment that the logs of its copies, taken together, speak of.
+
+    A path that is none of an attachment is passed over: data does not decide about what is the store's own.
+    """
     claims = [claim for folder in copies for claim in _claims(folder)]
-    return {path: history for path, history in histories(claims).items() if not outside({"path": path})}
+    return {path: history for path, history in histories(claims).items() if attached.is_attachable(path)}
 
 
 def _claims(folder: Path) -> Iterator[Claim]:
@@ -57,13 +62,15 @@ def _claims(folder: Path) -> Iterator[Claim]:
     with suppress(OSError, ValueError, AttributeError):
         git = opening.json_content(folder / layout.META).get("git")
         yield from [Claim(reference["path"], reference) for reference in references(git)]
-    wanted = type_filter((*ATTACHING, REDACTING))
+    named = type_filter(("checkpoint", REDACTING))
     saved: dict[Any, Mapping[str, Any]] = {}
     for stream in layout.streams_in(folder) if folder.is_dir() else ():
         for _, line in read_lines(folder / layout.stream_file(stream)):
             with suppress(ValueError, KeyError, TypeError):
-                fields = loads(line) if wanted(line) else {}
-                if fields.get("type") in (*ATTACHING, REDACTING):
+                if not (b'"_mlv"' in line or named(line)):
+                    continue
+                fields = loads(line)
+                if fields["type"] == REDACTING or is_attaching(fields["type"]):
                     yield from claims_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
 
 
@@ -92,7 +99,7 @@ class _Bringing:
         theirs, ours = self._theirs / path, self._ours / path
         if not os.path.lexists(ours):
             if history is None or not history.is_let_go:
-                self._copy(path, history, is_new=True)
+                self._copy(path, history, None)
         elif not _look_equal(theirs, ours):
             self._judge_other(path, history, _content(theirs), _content(ours))
 
@@ -106,27 +113,33 @@ class _Bringing:
         published = [claim.sha256 for claim in history.published]
         is_latest = theirs is not None and theirs.sha256 == published[-1]
         if is_latest and ours is not None and ours.sha256 in published:
-            self._copy(path, history, is_new=False)
+            self._copy(path, history, ours)
         elif is_latest or ours is None or ours.sha256 != published[-1]:
             self._tell(f"{path} has other bytes than ours, which stays: ours are not what was published last", is_passing=True)
         elif theirs is None or theirs.sha256 not in published:
             self._tell(f"{path} has bytes that nobody published; ours, which were published last, stay", is_passing=True)
 
-    def _copy(self, path: str, history: History | None, is_new: bool) -> None:
-        """Copy a file or folder whole, if it is what was published last."""
+    def _copy(self, path: str, history: History | None, superseded: Content | None) -> None:
+        """Copy a file or folder whole, if it is what was published last; what of ours it supersedes is kept aside."""
         wanted = history.latest.sha256 if history is not None else None
+        if (link := self._link(path)) is not None:
+            self._tell_link(f"{path} is not copied: {link} is a symbolic link, which may lead anywhere", history)
+            return
         if self._dry_run:
             self._result.files.append(path)
             return
         source, target = self._theirs / path, self._ours / path
         temporary = blobs.temporary_beside(target)
         try:
-            found = self._linked_or_copied(source, temporary)
+            found = self._linked_or_copied(path, source, temporary)
             if wanted is not None and found.sha256 != wanted:
                 raise _Changed("holds other bytes than were published last: it is not copied")
             _take_times(source, temporary)
             blobs.make_durable(temporary, read_only=history is not None or not os.access(source, os.W_OK))
-            blobs.move_into_place(temporary, target, is_new=is_new)
+            if superseded is None:
+                blobs.move_into_place(temporary, target, is_new=True)
+            else:
+                self._supersede(path, temporary, superseded)
         except FileExistsError:
             raise _Changed("appeared in our copy at this moment: merge again") from None
         finally:
@@ -134,7 +147,42 @@ class _Bringing:
         self._note_copied(source, target)
         self._result.files.append(path)
 
-    def _linked_or_copied(self, source: Path, temporary: Path) -> Content:
+    def _link(self, path: str) -> Path | None:
+        """A symbolic link on the way to a file of theirs, or within a folder of theirs, or on the way to its place in ours."""
+        if (link := attached.link_on_the_way(self._theirs, path)) is not None:
+            return link
+        source = self._theirs / path
+        if source.is_dir() and blobs.has_links(source):
+            return source
+        around = path.rpartition("/")[0]
+        return attached.link_on_the_way(self._ours, around) if around else None
+
+    def _supersede(self, path: str, temporary: Path, superseded: Content) -> None:
+        """Put a file or folder in the place of ours, which gets a name aside: nobody but its owner decides that it goes.
+
+        Raises:
+            OSError: It could not be done; ours is where it was.
+        """
+        target = self._ours / path
+        aside = layout.superseded_path(self._ours, path, superseded.sha256)
+        if (link := attached.link_on_the_way(self._ours, aside.parent.relative_to(self._ours).as_posix())) is not None:
+            raise _Changed(f"is not copied: {link} is a symbolic link, which may lead anywhere")
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        is_linked = blobs.link_or_move(target, aside)
+        try:
+            # What was compared may be another by now.
+            if content_of(aside) != superseded:
+                raise _Changed("changed in our copy at this moment: merge again")
+            blobs.move_into_place(temporary, target)
+        except BaseException:
+            if is_linked:
+                aside.unlink()
+            else:
+                os.rename(aside, target)
+            raise
+        self._result.notes.append(f"{path}: ours was published earlier, and is kept as {aside.relative_to(self._ours)}")
+
+    def _linked_or_copied(self, path: str, source: Path, temporary: Path) -> Content:
         """The content, at its new place; what has several names there is one file here as well."""
         try:
             found = source.stat()
@@ -143,7 +191,10 @@ class _Bringing:
                 with suppress(OSError):
                     blobs.link_or_copy(earlier, temporary)
                     return content_of(temporary)
-            return blobs.copy_hashed(source, temporary)
+            if source.is_dir():
+                return blobs.copy_hashed(source, temporary)
+            with attached.held(self._theirs, path) as name:
+                return blobs.copy_hashed(name, temporary)
         except FileNotFoundError:
             raise _Changed("was removed while it was read") from None
         except OSError as error:
@@ -158,6 +209,12 @@ class _Bringing:
     def _tell(self, text: str, *, is_passing: bool = False) -> None:
         if is_passing and self._may_change:
             self._result.notes.append(f"{text} (runs go on there: merge again later)")
+        else:
+            self._result.differences.append(text)
+
+    def _tell_link(self, text: str, history: History | None) -> None:
+        if history is None:
+            self._result.notes.append(text)
         else:
             self._result.differences.append(text)
 

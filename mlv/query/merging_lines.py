@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mlv.store import claims, layout, opening
+from mlv.store import claims, ends, layout, opening
 from mlv.store.claims import FOR_MERGES
 from mlv.store.seals import Chain, chains_of, is_redacted, line_digest, run_and_seq
 from mlv.store.streams import StreamFile, read_lines
@@ -233,7 +233,9 @@ def _append(file: StreamFile, piece: Piece) -> None:
 
 
 def let_go(folder: Path) -> None:
-    """Give streams that wait for more lines back, as soon as every line in them is sealed."""
+    """Give streams that wait for more lines back, as soon as every line in them is sealed; remember how they end."""
+    if (folder / layout.HOUSEKEEPING).is_dir():
+        ends.remember(folder, ends.ends_of(folder))
     for stream in layout.streams_in(folder):
         own = layout.followed_by(stream) or stream
         if claims.read(folder, stream) == FOR_MERGES:

@@ -9,16 +9,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlv.encoding import TAG
+from mlv.events import TYPES
 
 MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
 ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
-"""Types whose events refer to files of the experiment that have to be there."""
+"""Types of this version whose events refer to files of the experiment that have to be there."""
 
 REDACTING = "redacted"
 """The type of the events that say what files hold since something was taken out of them."""
 
 SAVED, REMOVED = "saved", "removed"
 """What a `checkpoint` event can say of a checkpoint's places; with any other action they are new ones."""
+
+
+def is_attaching(type: str) -> bool:
+    """Whether the files that events of a type refer to have to be there: those of types to come count as well."""
+    return type in ATTACHING or type not in TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,4 +163,4 @@ def outside(reference: Mapping[str, Any], exp_id: str | None = None) -> bool:
     path, within = str(reference.get("path", "")), reference.get("within")
     if posixpath.isabs(path) or "host" in reference:
         return exp_id is None or not (isinstance(within, dict) and within.get("id") == exp_id)
-    return posixpath.normpath(path).startswith("../")
+    return posixpath.normpath(path).split("/")[0] == ".."

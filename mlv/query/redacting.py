@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
@@ -22,10 +22,10 @@ from mlv.store import blobs, claims, layout, opening
 from mlv.store.blobs import Content, content_of, files_in, folder_content
 from mlv.store.claims import FOR_MERGES, Claim
 from mlv.store.files import replace_file
-from mlv.store.masking import Mask
+from mlv.store.masking import Mask, why_unread
 from mlv.store.owners import Owner, host_name
 from mlv.store.seals import run_and_seq
-from mlv.store.streams import read_lines
+from mlv.store.streams import mend, read_lines
 from mlv.transport import recovery
 from mlv.transport.journal import Journal
 
@@ -38,14 +38,20 @@ class Redaction:
     """What has to go from one experiment, or has gone."""
 
     folder: Path
-    lines: dict[str, dict[int, bytes]] = field(default_factory=dict)
-    """By stream, what takes the place of the line at an offset."""
+    lines: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    """By stream, what takes the place of a line, by the SHA-256 of the line as it is: offsets may move."""
     files: dict[str, bytes | None] = field(default_factory=dict)
     """By path, what a file holds instead; None where it goes."""
     meta: bytes | None = None
     """The new meta.json, None where it stays."""
     housekeeping: list[Path] = field(default_factory=list)
-    """Half lines, caches, and what processes of outputs said, that go."""
+    """Half lines, caches, superseded files, and what processes of outputs said, that go."""
+    names: list[str] = field(default_factory=list)
+    """Names of streams and folders that hold what leaked, and stay: what leaked is masked in them."""
+    unread: dict[str, str] = field(default_factory=dict)
+    """By path, why a file was not looked into: it is compressed, say."""
+    _stamps: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """What changes with every change of a file, by path."""
 
     @property
     def is_empty(self) -> bool:
@@ -58,7 +64,8 @@ class Redaction:
             "path": str(self.folder), "lines": {layout.stream_file(name): len(found) for name, found in self.lines.items()},
             "masked": sum(content is not None for content in self.files.values()),
             "removed": sum(content is None for content in self.files.values()),
-            "meta": self.meta is not None, "housekeeping": len(self.housekeeping),
+            "meta": self.meta is not None, "housekeeping": len(self.housekeeping), "names": self.names,
+            "unread": self.unread,
         }  # fmt: skip
 
 
@@ -68,6 +75,7 @@ def redact(
     """Take what patterns match out of an experiment and the ones below it: of log, files, meta.json, caches and half lines.
 
     A `redacted` event says first what is done; then each file is replaced whole. So it can be done again after it was killed.
+    Names of streams, kinds and folders stay, and are told; so are files that are not looked into.
 
     Args:
         folder: The experiment.
@@ -81,7 +89,7 @@ def redact(
         InvalidPattern: A pattern cannot be used.
         InvalidArgument: The reason holds what is to go.
         ExperimentBusy: A run goes on, or somebody merges or redacts at this moment.
-        OSError: Something cannot be read or written; doing it again goes on.
+        OSError: Something cannot be read or written, or changes meanwhile; doing it again goes on.
     """
     mask = Mask(patterns)
     who = f"{_user()}@{host_name()}"
@@ -109,6 +117,8 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
         try:
             for stream in streams:
                 _claim(folder, stream, mine)
+                # Before anything is looked at: opening a stream would do it later, and move a half line from under the look.
+                mend(folder, stream)
             found = _look(folder, mask, forget)
             if not found.is_empty:
                 _say(journal, found, who, reason)
@@ -154,22 +164,63 @@ def _look(folder: Path, mask: Mask, forget: bool) -> Redaction:
     """Find everything that has to go."""
     found = Redaction(folder)
     for stream in layout.streams_in(folder):
-        lines = read_lines(folder / layout.stream_file(stream))
-        changed = {start: new for start, line in lines if (new := mask.line(line, forget)) is not None}
+        lines = (line for _, line in read_lines(folder / layout.stream_file(stream)))
+        changed = {_digest(line): new for line in lines if (new := mask.line(line, forget)) is not None}
         if changed:
             found.lines[stream] = changed
     paths = list(files_of(folder, unfinished=True))
     for path in paths:
-        content = False if mask.is_in(path) else mask.file(folder / path)
+        found._stamps[path] = _stamp(folder / path)
+        content = _looked_at(found, path, mask)
         if content is not None:
             found.files[path] = content if content is not False else None
     with suppress(ValueError):  # what is no JSON is no meta.json
         found.meta = mask.meta(opening.content(folder / layout.META))
     if found.lines or found.files or found.meta is not None:
         found.files.update(dict.fromkeys(_of_outputs(paths)))
-    notes = (path for name in ("torn", "outputs") for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
+    found.unread = {path: why for path, why in found.unread.items() if path not in found.files}
+    kept = ("torn", "outputs", layout.SUPERSEDED)
+    notes = (path for name in kept for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
+    found.names = list(_names(folder, mask))
     found.housekeeping = [*notes, *(_caches(folder) if found.lines else ())]
     return found
+
+
+def _looked_at(found: Redaction, path: str, mask: Mask) -> bytes | Literal[False] | None:
+    """What a file has to hold instead, as `Mask.file`; a symbolic link, and what is no regular file, is its name only."""
+    place = found.folder / path
+    if place.is_symlink():
+        found.unread[mask.text(path)] = "a symbolic link"
+        return False if mask.is_in(path) or mask.is_in(os.readlink(place)) else None
+    if mask.is_in(path):
+        return False
+    if not place.is_file():
+        found.unread[path] = "no regular file"
+        return None
+    if (why := why_unread(place)) is not None:
+        found.unread[path] = why
+    return mask.file(place)
+
+
+def _names(folder: Path, mask: Mask) -> Iterator[str]:
+    """Names that hold what leaked and stay, masked: of the experiment, its streams, and folders with experiments in it.
+
+    Other folders go with their files, whose paths hold it as well.
+    """
+    if mask.is_in(folder.name):
+        yield mask.text(folder.name)
+    yield from (mask.text(layout.stream_file(stream)) for stream in layout.streams_in(folder) if mask.is_in(stream))
+    inner = [below.relative_to(folder).parts[0] for below in layout.walk(folder) if below != folder]
+    yield from (mask.text(name) for name in dict.fromkeys(inner) if mask.is_in(name))
+
+
+def _digest(line: bytes) -> bytes:
+    return hashlib.sha256(line).digest()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.lstat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _of_outputs(paths: Iterable[str]) -> Iterator[str]:
@@ -180,9 +231,12 @@ def _of_outputs(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _notes(place: Path, mask: Mask) -> Iterator[Path]:
-    for path in sorted(place.iterdir()) if place.is_dir() else ():
-        if mask.file(path) is not None:
-            yield path
+    for around, _, names in os.walk(place):
+        for path in (Path(around, name) for name in sorted(names)):
+            if path.is_symlink() or not path.is_file():
+                continue
+            if mask.is_in(path.relative_to(place).as_posix()) or mask.file(path) is not None:
+                yield path
 
 
 def _caches(folder: Path) -> Iterator[Path]:
@@ -217,7 +271,7 @@ def _ids(found: Redaction) -> dict[str, str] | None:
 def _published(found: Redaction) -> Iterator[dict[str, Any]]:
     """What the files that the log speaks of hold afterwards, also folders that were published as a whole."""
     for path, history in known_files(found.folder).items():
-        if history.is_let_go or not _touches(found, path):
+        if history.is_let_go or not _touches(found, path) or blobs.has_links(found.folder / path):
             continue
         content = _content_after(found, path)
         now = {"now": dict(blobs.reference(found.folder, found.folder / path, content))} if content is not None else {}
@@ -253,11 +307,13 @@ def _replace(found: Redaction) -> None:
             path.unlink(missing_ok=True)
     for name, content in found.files.items():
         path = found.folder / name
+        if _stamp(path) != found._stamps[name]:
+            text = f"{path} was changed while {found.folder} was redacted: see that nobody writes there, and redact it again"
+            raise ExperimentBusy(text, path=str(found.folder))
         if content is None:
             os.unlink(path)
-            if name.partition("/")[0] not in layout.KEEPING:
-                with suppress(OSError):  # not empty
-                    os.removedirs(path.parent)
+            with suppress(OSError):  # not empty
+                os.removedirs(path.parent)
         else:
             replace_file(path, [content])
     for stream, changed in found.lines.items():
@@ -267,5 +323,5 @@ def _replace(found: Redaction) -> None:
         replace_file(found.folder / layout.META, [found.meta])
 
 
-def _lines_after(path: Path, changed: Mapping[int, bytes]) -> Iterator[bytes]:
-    return (changed.get(start, line) for start, line in read_lines(path))
+def _lines_after(path: Path, changed: Mapping[bytes, bytes]) -> Iterator[bytes]:
+    return (changed.get(_digest(line), line) for _, line in read_lines(path))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv.events import Redacted
 from mlv.query.findings import Finding
 from mlv.store import identities
+from mlv.store.masking import KEPT
 from mlv.store.seals import line_digest
 
 _MOST_TOLD = 20
@@ -21,6 +23,9 @@ class _Replaced:
     """Of the line as it stands there now."""
     where: str
     is_forgotten: bool
+    type: str | None
+    """Its own type, where it kept that with its data; None for one that is a hash only."""
+    has_file: bool
 
 
 @dataclass
@@ -32,9 +37,11 @@ class Redactions:
     _told: list[str] = field(default_factory=list)
     _new_ids: dict[str, str] = field(default_factory=dict)
 
-    def replaced(self, run: str, seq: int, line: bytes, where: str) -> None:
-        """Take a line out of which something was taken."""
-        self._lines[run, seq] = _Replaced(hashlib.sha256(line).hexdigest(), where, line_digest(line) is None)
+    def replaced(self, run: str, seq: int, line: bytes, where: str, type: str | None) -> None:
+        """Take a line out of which something was taken, and its type as it stands there now."""
+        digest, is_forgotten = hashlib.sha256(line).hexdigest(), line_digest(line) is None
+        own = type if type != Redacted.TYPE or b'"data":' in line else None
+        self._lines[run, seq] = _Replaced(digest, where, is_forgotten, own, b'"_mlv":"file"' in line)
 
     def told(self, time: str, data: Mapping[str, Any]) -> None:
         """Take what a `redacted` event says."""
@@ -60,6 +67,20 @@ class Redactions:
             said = "looks redacted, and no `redacted` event tells of it" if (run, seq) not in self._listed else "was redacted"
             text = f"{self._lines[run, seq].where}: event {seq} of run {run} {said}, so it was changed. Restore it from a copy"
             yield Finding("edited", text)
+        kept = [name for name, line in self._lines.items() if line.type is not None and name not in wrong]
+        strange = [name for name in kept if self._lines[name].type not in KEPT and not self._lines[name].has_file]
+        for run, seq in strange[:_MOST_TOLD]:
+            text = (
+                f"{self._lines[run, seq].where}: event {seq} of run {run} is called redacted and has data, which a redaction "
+                f"leaves in no event of type {self._lines[run, seq].type!r}: it was made up. Restore it from a copy"
+            )
+            yield Finding("edited", text)
+        if len(kept) > len(strange):
+            text = (
+                f"{len(kept) - len(strange)} redacted events kept what others rest on: only who redacted them vouches that the "
+                f"rest of their data is as it was"
+            )
+            yield Finding("unproven", text)
         forgotten = sum(line.is_forgotten for line in self._lines.values())
         if forgotten:
             yield Finding("unproven", f"{forgotten} redacted events were forgotten: nothing proves that they were as they were")

@@ -1,10 +1,18 @@
-"""The files of a sidecar: parts in Parquet, each with the columns of one stretch of a log and the hashes of its pieces."""
+"""The files of a sidecar: parts in Parquet, each with the columns of one stretch of a log and the hashes of its pieces.
+
+Beside each lies its signature, `STREAM.parquet.seen`: the SHA-256 of each group of rows and of the footer, signed with the key
+of the user who wrote it. What is read is hashed before it is decoded, from the same memory: a file that is changed meanwhile
+counts as damaged.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import secrets
+import stat
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +25,7 @@ from mlv.encoding import loads
 from mlv.query.packages import package
 from mlv.query.parsing import PARSERS, Parsed, in_threads
 from mlv.query.rows import schema
-from mlv.store import layout
+from mlv.store import keys, layout
 from mlv.store.streams import Skipped
 
 if TYPE_CHECKING:
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 _VERSION = 2
 """Of the columns and of what is said about them: a part of another one is not read."""
 _KEY = b"mlv"
+_PURPOSE = "mlv sidecar"
 _GROUP_ROWS = 1 << 14
 """So many rows are written, read and in memory at a time."""
 
@@ -70,7 +79,7 @@ class Part:
     known: Known
     _groups: list[int]
     """How many of the pieces each group of rows ends with."""
-    _file: Any
+    _file: _SignedFile
     _metadata: Any
 
     def tables(self) -> Iterator[tuple[Any, Known]]:
@@ -81,8 +90,8 @@ class Part:
         """
 
         def read(group: int) -> Any:
-            file = _parquet_file(self._file, self._metadata)
-            return file.read_row_group(group, use_threads=False)
+            with self._file.window(group) as content:
+                return _parquet_file(content, self._metadata).read_row_group(group, use_threads=False)
 
         try:
             first = 0
@@ -98,6 +107,119 @@ class Part:
         stretch = Known(start, self.known.pieces[first:last])
         stretch.skipped = [hole for hole in self.known.skipped if start <= hole.start < stretch.end]
         return stretch
+
+
+class _SignedFile:
+    """A file whose every range was hashed, and the hashes signed, by the user who reads it."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            OSError: It cannot be read, or is a symbolic link, or no regular file.
+            ValueError, KeyError, TypeError: It is not signed by this user.
+        """
+        ranges = _signed_ranges(path)
+        self.ends, self._digests = [0], [digest for _, digest in ranges]
+        for length, _ in ranges:
+            self.ends.append(self.ends[-1] + length)
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        self._descriptor = os.open(path, flags)
+        weakref.finalize(self, os.close, self._descriptor)  # parts are read as long as somebody holds them
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != self.ends[-1]:
+            raise ValueError(f"{path} is not of the size that was signed")
+
+    def read(self, number: int) -> bytes:
+        """A range of the file, as it was signed.
+
+        Raises:
+            ValueError: It is another one.
+        """
+        begin, end = self.ends[number % len(self._digests)], self.ends[number % len(self._digests) + 1]
+        content = os.pread(self._descriptor, end - begin, begin)
+        if hashlib.sha256(content).hexdigest() != self._digests[number]:
+            raise ValueError(f"bytes {begin} to {end} are not those that were signed")
+        return content
+
+    def window(self, number: int) -> _Window:
+        """The file, of which only one range is there."""
+        return _Window(self.read(number), self.ends[number], self.ends[-1])
+
+
+class _Window(io.RawIOBase):
+    """A file of which only some bytes are there, in memory."""
+
+    def __init__(self, content: bytes, begin: int, size: int) -> None:
+        self._content, self._begin, self._size, self._position = memoryview(content), begin, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        start = self._position - self._begin
+        end = len(self._content) if size < 0 else start + size
+        if start < 0:
+            raise ValueError("these bytes of the file are not there")
+        self._position += max(0, min(end, len(self._content)) - start)
+        return bytes(self._content[start:end])
+
+
+def _signature_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.seen")
+
+
+def _signed_ranges(path: Path) -> list[tuple[int, str]]:
+    said = orjson.loads(_signature_path(path).read_bytes())
+    if not keys.is_signed(_PURPOSE, orjson.dumps(said["ranges"]), said["signature"]):
+        raise ValueError(f"{path} is not signed by this user")
+    return [(int(length), str(digest)) for length, digest in said["ranges"]]
+
+
+class _Sink(io.RawIOBase):
+    """A new file that is hashed as it is written, range by range: what lies on the disk may be changed by others."""
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        self._file = open(os.open(path, flags, 0o666), "wb", buffering=0)  # noqa: SIM115 - closed below
+        self.ranges: list[tuple[int, str]] = []
+        self._digest, self._length, self._size = hashlib.sha256(), 0, 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        count = len(rest)
+        self._digest.update(rest)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+        self._length += count
+        self._size += count
+        return count
+
+    def end_range(self) -> None:
+        """Let what comes next be a range of its own."""
+        self.ranges.append((self._length, self._digest.hexdigest()))
+        self._digest, self._length = hashlib.sha256(), 0
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def parts(place: Path, stream: str) -> list[Part]:
@@ -122,8 +244,8 @@ def path_of(place: Path, stream: str, number: int) -> Path:
 def _opened(path: Path, stream: str, before: Known) -> Part | None:
     if not path.exists():
         return None
-    source = package("pyarrow").OSFile(str(path))
-    file = _parquet_file(source)
+    source = _SignedFile(path)
+    file = _parquet_file(io.BytesIO(source.read(-1)))  # the footer tells where all lies
     said = loads((file.metadata.metadata or {}).get(_KEY, b"null"))
     if not isinstance(said, dict) or said["version"] != _VERSION or not file.schema_arrow.equals(schema()):
         return None
@@ -158,11 +280,14 @@ class PartWriter:
         for place in places:
             with suppress(OSError):
                 place.mkdir(parents=True, exist_ok=True)
+                if keys.signature(_PURPOSE, b"") is None or place.is_symlink() or place.parent.is_symlink():
+                    continue  # nobody would believe it; or it would lie where somebody else wants it
                 self._path = path_of(place, stream, number)
                 self._temporary = temporary_beside(self._path)
+                self._sink = _Sink(self._temporary)
                 # Numbers hardly shrink: to compress them takes longer than to write them.
                 self._writer = package("pyarrow.parquet").ParquetWriter(
-                    self._temporary,
+                    self._sink,
                     schema(),
                     compression="none",
                     use_dictionary=["run", "name", "at", "keys"],
@@ -191,6 +316,11 @@ class PartWriter:
         try:
             self._writer.add_key_value_metadata({_KEY: orjson.dumps(said)})
             self._writer.close()
+            self._sink.end_range()
+            self._sink.close()
+            ranges = self._sink.ranges
+            signed = {"ranges": ranges, "signature": keys.signature(_PURPOSE, orjson.dumps(ranges))}
+            replace(_signature_path(self._path), orjson.dumps(signed))
             os.replace(self._temporary, self._path)
         except OSError:
             return None
@@ -204,6 +334,7 @@ class PartWriter:
             with suppress(OSError, package("pyarrow").ArrowException):
                 self._writer.close()
             with suppress(OSError):
+                self._sink.close()
                 self._temporary.unlink()
             self._writer = None
 
@@ -212,8 +343,13 @@ class PartWriter:
         if self._writer is not None:
             table = package("pyarrow").concat_tables(self._waiting).unify_dictionaries()
             self._groups.append(len(self.known.pieces))
-            self._writing = self._thread.submit(self._writer.write_table, table, row_group_size=table.num_rows)
+            self._writing = self._thread.submit(self._write_group, table)
         self._waiting = []
+
+    def _write_group(self, table: Any) -> None:
+        assert self._writer is not None
+        self._writer.write_table(table, row_group_size=table.num_rows)
+        self._sink.end_range()
 
     def _finish_writing(self) -> None:
         if self._writing is not None:
@@ -229,9 +365,27 @@ class PartWriter:
         with suppress(OSError):
             while (path := path_of(self._path.parent, self._stream, number)).exists():
                 path.unlink()
+                _signature_path(path).unlink(missing_ok=True)
                 number += 1
 
 
 def temporary_beside(path: Path) -> Path:
     """A name of its own for what becomes a file when it is whole."""
     return path.with_name(f"{layout.TEMPORARY}{secrets.token_hex(6)}-{path.name}")
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file of a cache whole, in place of the one before.
+
+    Raises:
+        OSError: It could not be written.
+    """
+    temporary = temporary_beside(path)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(temporary, flags, 0o666), "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()

@@ -150,7 +150,9 @@ class _Session:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
         self._connection = self._duckdb.connect(config=_SETTINGS)
-        self._connection.execute("set TimeZone = 'UTC'")
+        # Before any text of a query is looked at: the names of its tables are asked for, and a file may be one.
+        for setting in ("TimeZone = 'UTC'", *_LOCKS):
+            self._connection.execute(f"set {setting}")
         self._known: set[str] = set()
 
     def views_in(self, text: str) -> list[str]:
@@ -185,8 +187,6 @@ class _Session:
 
     def run(self, text: str, shown: str | None = None) -> Any:
         """The table that a query gives."""
-        for setting in _LOCKS:
-            self._connection.execute(f"set {setting}")
         try:
             relation = self._connection.sql(text)
             if relation is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Collection, Iterable
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from mlv.encoding import BadLine, loads, parse_time
-from mlv.errors import NotAnExperiment
+from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment
 from mlv.query import seqs
 from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
 from mlv.query.findings import Finding, Report, worst, worst_first
@@ -21,7 +22,7 @@ from mlv.query.published import Claim, History, histories, outside, references
 from mlv.query.seqs import Range
 from mlv.query.surroundings import stream_sizes, surroundings
 from mlv.state import Run
-from mlv.store import layout, opening
+from mlv.store import attached, ends, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
 from mlv.store.claims import FOR_MERGES
 from mlv.store.owners import process_is_gone
@@ -30,10 +31,15 @@ from mlv.store.references import holds
 FORMAT = 1
 
 
-def verify(folder: Path) -> Report:
+def verify(folder: Path, expect: str | None = None) -> Report:
     """Judge an experiment by what is on the disk. Nothing is changed, and no more than one line is in memory at a time.
 
+    Args:
+        folder: The experiment.
+        expect: A digest that was told when a run ended: what was written until then has to be there, as it was.
+
     Raises:
+        InvalidArgument: What is expected is no digest.
         NotAnExperiment: The folder holds neither a meta.json nor a log.
         OSError: A log is there, but cannot be read.
     """
@@ -41,14 +47,16 @@ def verify(folder: Path) -> Report:
         raise NotAnExperiment(
             f"{folder} holds no experiment: neither {layout.META} nor a log. Give the folder that Exp printed", path=str(folder)
         )
-    return _Examination(folder).report()
+    if expect is not None and not re.fullmatch("[0-9a-f]{64}", expect := expect.strip().lower()):
+        raise InvalidArgument(f"expect={expect!r:.100} is no digest: give the 64 digits that Exp.close() told", expect=expect)
+    return _Examination(folder, expect).report()
 
 
 class _Examination:
     """One look at one experiment."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, expect: str | None) -> None:
+        self._folder, self._expect = folder, expect
         self._around = surroundings(folder)
         self._sizes = stream_sizes(folder)
         self._has_grown = False
@@ -75,7 +83,9 @@ class _Examination:
         identity = self._judge_meta()
         for stream in self._streams:
             self._judge_end(stream)
+        self._judge_remembered_ends()
         self._judge_numbers()
+        self._judge_ends()
         self._judge_endings()
         for stream in self._streams:
             self._judge_unsealed(stream)
@@ -88,6 +98,7 @@ class _Examination:
         return Report(
             worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
             self._evidence.lines, sum(self._sizes.values()), sum(not history.is_let_go for history in files.values()),
+            ends.digest_of(self._folder),
         )  # fmt: skip
 
     def _find(self, verdict: str, text: str, file: str | None = None, start: int | None = None, end: int | None = None) -> None:
@@ -179,6 +190,42 @@ class _Examination:
         if stream.is_finished or self._may_change or not self._around.has_housekeeping:
             return False
         return any(self._is_over(run) for run, _ in self._unsealed(stream))
+
+    def _judge_remembered_ends(self) -> None:
+        """Find out whether each stream still has the end that the housekeeping knows of."""
+        for stream, digest in ends.remembered(self._folder).items():
+            if digest in self._evidence.ends or stream in self._cut_off:
+                continue
+            file = layout.stream_file(stream)
+            if stream in self._sizes:
+                self._cut_off.add(stream)
+                text = f"{file} ended with a seal of the digest {digest}, which is not there, nor what came before it"
+                self._lack("truncated", text, file)
+            else:
+                self._evidence.named_ends.setdefault(digest, (file, stream))
+
+    def _judge_ends(self) -> None:
+        """Find out whether every end is there that a later run, another stream, or the caller knows of."""
+        there, lacking = self._evidence.ends, dict[tuple[str, str], int]()
+        for digest, (who, stream) in self._evidence.named_ends.items():
+            if digest not in there:
+                verdict = "truncated" if stream in self._cut_off else "missing"
+                lacking[who, verdict] = lacking.get((who, verdict), 0) + 1
+        for (who, verdict), count in lacking.items():
+            text = f"{who} tells of {_seals(count)} that {_are(count)} not there"
+            self._lack(verdict, f"{text}: a whole run, or the end of a file, was removed")
+        if self._expect is not None and self._expect not in there:
+            text = (
+                f"no final seal has the digest {self._expect}: what was written until it was told was cut off, or was changed "
+                f"and sealed anew; or it is the digest of another experiment"
+            )
+            self._lack("missing", text)
+
+    def _lack(self, verdict: str, text: str, file: str | None = None) -> None:
+        if self._may_change:
+            self._find("unproven", f"{text}. Lines may still come; verify again later", file)
+        else:
+            self._find(verdict, f"{text}. Restore it from a copy", file)
 
     # Numbers.
 
@@ -283,6 +330,13 @@ class _Examination:
     def _judge_file(self, path: str, history: History) -> None:
         """Compare a file, or a folder as a whole, with what was published last under its name."""
         place, latest = self._folder / path, history.latest
+        if not outside({**(latest.reference or {}), "path": path}):
+            try:
+                attached.checked(self._folder, path, anywhere=True)
+            except FileUnusable as error:
+                if os.path.lexists(place) or not history.is_let_go:
+                    self._find("unproven", f"an event names a file that is not looked at: {error}", path)
+                return
         if outside({**(latest.reference or {}), "path": path}):
             if not place.exists():
                 self._find("intact", f"{path}, outside the experiment, is not there any more")
@@ -385,6 +439,14 @@ def _events(ranges: Iterable[Range]) -> str:
     numbers = list(ranges)
     is_one = len(numbers) == 1 and numbers[0][0] == numbers[0][1]
     return f"event{'' if is_one else 's'} {seqs.shown(numbers)}"
+
+
+def _seals(count: int) -> str:
+    return "a final seal" if count == 1 else f"{count} final seals"
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _files(streams: Collection[str]) -> str:

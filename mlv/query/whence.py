@@ -13,8 +13,9 @@ import orjson
 from mlv.encoding import BadLine, event_from_line, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
-from mlv.query.published import ATTACHING, SAVED, outside, placed_references
+from mlv.query.published import SAVED, is_attaching, outside, placed_references
 from mlv.store import layout, opening
+from mlv.store.attached import is_attachable
 from mlv.store.blobs import Content, content_of
 from mlv.store.identities import known_ids
 from mlv.store.references import absolute_path
@@ -151,7 +152,7 @@ class _Known:
             found = [(where, one) for where, one in placed_references(data, "data") if one.get("sha256") == sha256]
             if found and not _is_moving(event):
                 where, reference = min(found, key=lambda pair: outside(pair[1], self.id))
-                yield self._origin(event.type in ATTACHING, reference, where, utc_text(event.time), event)
+                yield self._origin(is_attaching(event.type), reference, where, utc_text(event.time), event)
 
     def _in_meta(self, sha256: str) -> Iterator[Origin]:
         content = self.content()
@@ -160,7 +161,8 @@ class _Known:
                 yield self._origin(where.startswith("git."), reference, where, str(content.get("created", "")), None)
 
     def _origin(self, attaches: bool, reference: Mapping[str, Any], where: str, time: str, event: Event | None) -> Origin:
-        is_own = "within" in reference or attaches
+        # A file that is named by its path in the experiment has to lie where an experiment keeps its files.
+        is_own = "within" in reference or (attaches and is_attachable(reference.get("path")))
         role = PRODUCED if is_own and not outside(reference, self.id) else USED
         return Origin(role, self.folder, self.id, reference, where, time, event)
 

@@ -270,6 +270,21 @@ def unlock_folders(path: Path) -> None:
                 os.chmod(place, stat.S_IMODE(status.st_mode) | 0o700)
 
 
+def link_or_move(path: Path, target: Path) -> bool:
+    """Give a file a second name; where that is impossible, as for a folder, move it there. Whether both names are there.
+
+    Raises:
+        OSError: The target is taken, or neither could be done.
+    """
+    _refuse_taken(target)
+    try:
+        os.link(path, target, follow_symlinks=False)
+        return True
+    except (OSError, NotImplementedError):
+        os.rename(path, target)
+        return False
+
+
 def has_links(path: Path) -> bool:
     """Whether a path is a symbolic link, or a folder that holds one."""
     if path.is_symlink():

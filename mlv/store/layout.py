@@ -29,8 +29,15 @@ CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
+SUPERSEDED = "superseded"
+"""Folder in the housekeeping; what lies there may be deleted at any time."""
+
 KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
+
+EVERY, TOP, LATEST = "every_k", "top_k", "latest"
+SECTIONS = (EVERY, TOP, LATEST)
+"""The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
 
 RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
 _ID = re.compile(r"[0-9a-f]{64}")
@@ -91,6 +98,16 @@ def claim_path(folder: Path, stream: str) -> Path:
 def torn_path(folder: Path, stream: str, offset: int) -> Path:
     """Where a half line is kept that a crash left at `offset` of the stream."""
     return folder / HOUSEKEEPING / "torn" / f"{stream_file(stream)}.{offset}"
+
+
+def end_path(folder: Path, stream: str) -> Path:
+    """The file that remembers with which line a writer left the stream."""
+    return folder / HOUSEKEEPING / "ends" / f"{stream}.json"
+
+
+def superseded_path(folder: Path, path: str, sha256: str) -> Path:
+    """Where a merge keeps a file that another copy published again later: a new name each time."""
+    return folder / HOUSEKEEPING / SUPERSEDED / f"{path}.{sha256[:12]}-{os.urandom(3).hex()}"
 
 
 def errors_path(folder: Path, output: str) -> Path:
@@ -291,6 +308,15 @@ def check_stream(name: object) -> str:
     if text.startswith("."):
         raise InvalidName(f"stream {text!r} begins with a dot: choose another name", name=text)
     return text
+
+
+def is_label(name: str) -> bool:
+    """Whether a name is one that `check_label` accepts."""
+    try:
+        check_label(name, "name")
+    except InvalidName:
+        return False
+    return True
 
 
 def check_label(name: object, what: str) -> str:

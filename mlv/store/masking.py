@@ -22,10 +22,37 @@ MASK = "<redacted>"
 _LARGEST_TEXT = 64 << 20
 _OWN = frozenset({Seal.TYPE, Redacted.TYPE, Heartbeat.TYPE, Dropped.TYPE})
 """What writers say themselves holds nothing of the user's."""
-_KEPT = frozenset({*STRUCTURAL, "checkpoint"})
+KEPT = frozenset({*STRUCTURAL, "checkpoint"})
 """What others rest on: a reader would lose a run, its end, or a checkpoint with the line."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of their data that have to stay as they are, or go with the line."""
+
+
+_PACKED = {
+    b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard", b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z", b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress", b"PAR1": "Parquet", b"\x89HDF": "HDF5",
+    b"ARROW1": "Arrow", b"%PDF": "PDF", b"SQLite format 3": "SQLite",
+}  # fmt: skip
+"""How files begin in which bytes do not stand as they were written."""
+_WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+_SAMPLE = 4096
+
+
+def why_unread(path: Path) -> str | None:
+    """Why a search in the bytes of a file may miss a text that it holds; None where it does not.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with open(path, "rb") as file:
+        sample = file.read(_SAMPLE)
+    packed = next((name for mark, name in _PACKED.items() if sample.startswith(mark)), None)
+    if packed is not None:
+        return packed
+    halves = (sample[::2].count(0), sample[1::2].count(0))
+    # Latin letters of UTF-16 have a zero beside each.
+    is_wide = len(sample) >= 8 and max(halves) > len(sample) // 5 and min(halves) == 0
+    return "UTF-16" if is_wide or sample.startswith(_WIDE) else None
 
 
 class Mask:
@@ -98,7 +125,7 @@ class Mask:
             return None
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
-        if (type_ in _KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
+        if (type_ in KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
             content = {**begin, "redacted": proof, "type": type_, **masked}
         else:
             content = {**begin, "redacted": {**proof, "type": self.text(type_)}, "type": Redacted.TYPE}

@@ -6,6 +6,7 @@ It is what the writer process and the inline twin share. It has a run of its own
 from __future__ import annotations
 
 import errno
+import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +17,7 @@ from typing import Any
 from mlv.encoding import TAIL, Composer, dumps, head
 from mlv.events import Record, RunEnded, Seal
 from mlv.protocols import FileLayer
-from mlv.store import claims, layout
+from mlv.store import claims, ends, layout
 from mlv.store.claims import Claim, Granted
 from mlv.store.home import Home
 from mlv.store.owners import Owner
@@ -48,6 +49,8 @@ class Journal:
         self._actual: dict[str, str] = {}
         self._chains: dict[tuple[str, str], Chain | None] = {}
         """By run and stream; None where only the file knows the run's earlier lines."""
+        self._ends: dict[str, str] = {}
+        """Digests of the final seals that its streams end with, or ended with before it came."""
 
     @property
     def folder(self) -> Path:
@@ -85,8 +88,8 @@ class Journal:
         if chain is not None:
             chain.add_digest(sha256.digest())
 
-    def say(self, record: Record, stream: str = layout.DEFAULT_STREAM) -> None:
-        """Append an event of the journal's own run.
+    def say(self, record: Record, stream: str = layout.DEFAULT_STREAM) -> bytes:
+        """Append an event of the journal's own run; gives its line.
 
         Raises:
             OSError: It was not appended; its number is given to the next.
@@ -95,6 +98,7 @@ class Journal:
         line = self._composer.line(self._seq + 1, time_ns(), head(record.TYPE, ""), TAIL, 0, payload)
         self.append(self.run, stream, [line])
         self._seq += 1
+        return line
 
     def seal(self, run: str) -> None:
         """Seal what the run wrote since its last seals. May be called again after an error, and then goes on.
@@ -102,13 +106,17 @@ class Journal:
         Raises:
             OSError: A seal could not be appended.
         """
-        for stream in [stream for owner, stream in self._chains if owner == run]:
+        streams = [stream for owner, stream in self._chains if owner == run]
+        for stream in sorted(streams, key=lambda stream: stream == layout.DEFAULT_STREAM):  # last: its end tells of the others
             chain = self._chain(run, stream)
             if chain.lines:
-                said = Seal(run, self._actual[stream], chain.lines, chain.hexdigest(), chain.previous)
-                self.say(said, stream)
+                after = (dict(self._ends) or None) if run == self.run else None
+                seal = Seal(run, self._actual[stream], chain.lines, chain.hexdigest(), chain.previous, after)
+                line = self.say(seal, stream)
+                if run == self.run:
+                    self._ends[self._actual[stream]] = hashlib.sha256(line).hexdigest()
                 # What follows goes on from the seal: nobody knows whether something does, where a later step fails.
-                self._chains[run, stream] = Chain(said.sha256)
+                self._chains[run, stream] = Chain(seal.sha256)
 
     def end(self, run: str, status: str) -> None:
         """Say that a run ended which could not say so itself.
@@ -194,6 +202,8 @@ class Journal:
         """
         self.seal(self.run)
         self.sync()
+        with suppress(OSError):  # the experiment is gone: there is nothing to prove
+            ends.remember(self.folder, {name: digest for name, digest in self._ends.items() if name in self._actual.values()})
         while self._streams:
             stream, file = self._streams.popitem()  # first: a descriptor whose closing failed is closed all the same
             with suppress(OSError):  # it is synced
@@ -235,6 +245,8 @@ class Journal:
             self.stale_streams.append(stream)
         self._actual[stream] = granted.stream
         file = self._streams[stream] = StreamFile(self.folder, granted.stream, self._files)
+        if granted.stream not in self._ends and (end := ends.end_of(file.path)) is not None:
+            self._ends[granted.stream] = end
         return file
 
     def _chain(self, run: str, stream: str) -> Chain:

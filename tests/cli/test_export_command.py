@@ -207,3 +207,58 @@ def test_plot_options_that_cannot_be(command, several, options, said):
     done = command("plot", "runs", "--metric", "loss", *options)
 
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+FORMULAS = ["=1+cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(1)", "\t=1", "\uff1d1+1"]
+
+
+@pytest.fixture
+def formulas(tmp_path, monkeypatch) -> Path:
+    """An experiment whose names and texts a spreadsheet takes for formulas."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path / "runs", "f", {"text": FORMULAS[0], **{name.strip(): 1 for name in FORMULAS}}, capture=()) as exp:
+        exp.log({**dict.fromkeys(FORMULAS, -0.5), "text": FORMULAS[2]}, step=-1)
+        exp.log(FORMULAS[3], {"text": FORMULAS[0]})
+    return tmp_path / "runs"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["export", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
+        ["sql", "runs", "select * from metrics", "--csv"],
+        ["sql", "runs", 'select params, name as "=1" from experiments', "--csv"],
+    ],
+)  # fmt: skip
+def test_formulas(command, formulas, tmp_path, arguments):
+    """H26: with --safe no cell of CSV, headers included, begins as a formula does, and numbers are what they were."""
+    done = command(*arguments, "--safe")
+    tables = [done.stdout] if arguments[0] == "sql" else [path.read_text() for path in tmp_path.rglob("*.csv")]
+
+    assert (done.returncode, bool(tables)) == (0, True)
+    cells = [cell for table in tables for row in csv.reader(table.splitlines()) for cell in row]
+    for cell in cells:
+        assert cell[:1] not in {*"=+-@\t\uff1d"} or float(cell) < 0, cell
+    assert "'=" in "".join(cells)
+
+
+def test_formulas_as_they_are(command, formulas):
+    """H26: without it texts are what they are; elsewhere than in CSV it is refused."""
+    assert "-1+1" in command("sql", "runs", "select text from metrics where text is not null", "--csv").stdout
+    assert command("export", "runs", "--to", "parquet", "--out", "o", "--safe").returncode == 2
+    assert command("export", "runs", "--to", "hdf5", "--safe").returncode == 2
+    assert command("sql", "runs", "select 1", "--safe").returncode == 2
+
+
+@pytest.mark.parametrize("out", ["x.png", "x.html"])
+def test_names_that_look_like_mathematics(command, tmp_path, monkeypatch, out):
+    """H25: dollar signs in names of metrics, coordinates, params and kinds are dollar signs in a plot."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for number in range(2):
+        with mlv.Exp(tmp_path / "runs", None, {r"$\frac{$": rf"$\frac{number}{{$"}, capture=(), kind="$^{$") as exp:
+            exp.log.at(**{r"$\frac{$": 1})({r"$\frac{$": 1.0}, step=1)
+
+    done = command("plot", "runs", "-m", r"$\frac{$", "--x", r"$\frac{$", "--out", out)
+
+    assert (done.returncode, (tmp_path / out).stat().st_size > 1000) == (0, True)

@@ -111,3 +111,14 @@ def test_columns(command, several):
         ["name", "params.lr", "metrics.acc.max"], ["a", "0.3", "0.5"], ["b", "0.2", "0.7"], ["c", "0.1"],
     ]  # fmt: skip
     assert json.loads(command("ls", "runs", "--columns", "params.lr", "--json").stdout.splitlines()[0]) == {"params.lr": 0.3}
+
+
+@needs_sql
+@pytest.mark.parametrize("query", ["select * from '{}'", "select * from read_text('{}')", "from '{}'"])
+def test_files_are_not_even_looked_for(command, several, tmp_path, query):
+    """H23: an answer does not tell whether a file is there."""
+    (tmp_path / "there.csv").write_text("a,b\n1,2\n")
+    there, gone = (command("sql", "runs", query.format(tmp_path / name)) for name in ("there.csv", "gone.csv"))
+
+    assert there.returncode == gone.returncode == 2
+    assert there.stderr.replace("there.csv", "gone.csv") == gone.stderr

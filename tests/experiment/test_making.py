@@ -96,11 +96,11 @@ class TestFolder:
         assert len({one, Exp.open(one.path), other}) == 2
 
     def test_the_path_is_said_once(self, tmp_path, capsys):
-        """The path is said on stderr, once, and nothing on stdout."""
+        """The path is said on stderr, once, and the digest when it is closed; nothing on stdout."""
         with made(tmp_path) as exp:
             exp.log({"a": 1})
 
-        assert capsys.readouterr() == ("", f"mlv: {exp.path}\n")
+        assert capsys.readouterr() == ("", f"mlv: {exp.path}\nmlv: exp is complete, digest {exp.digest}\n")
 
     def test_captures(self, tmp_path):
         """What is recorded about the process can be chosen; what is not asked for is null."""

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from logs import line
 
 import mlv
 from mlv.experiment import savers
@@ -313,6 +314,39 @@ class TestPolicy:
             exp.checkpoints(folder=name)
 
         assert list((tmp_path / "elsewhere").iterdir()) == []
+
+    @pytest.mark.parametrize(
+        "place", ["models/top_k/..", "models/top_k/.", "models/top_k/", "models/top_k/../latest", "models/latest/../../files"]
+    )
+    def test_places_that_are_none(self, exp, place):
+        """B6: an event that names no file of a portfolio lets go nothing, whoever wrote it."""
+        portfolio = exp.checkpoints(latest=2)
+        portfolio.save(content("x"), step=1)
+        exp.close()
+        with open(exp.path / "log.jsonl", "ab") as log:
+            data = {"action": "removed", "folder": "models", "save": 9, "places": [place]}
+            log.write(line("rattacker0", 1, "checkpoint", data=data))
+
+        with mlv.Exp.open(exp.path) as again:
+            kept = again.checkpoints().kept
+
+        assert [(one.path.name, one.path.read_text()) for one in kept] == [("000001-step1", "x")]
+
+    def test_a_section_that_is_a_link(self, exp, tmp_path):
+        """B6: what is let go behind a symbolic link stays: it may be anybody's."""
+        exp.checkpoints(latest=2).save(content("x"), step=1)
+        exp.close()
+        (exp.path / "files").mkdir(exist_ok=True)
+        (exp.path / "files" / "mine.txt").write_text("mine")
+        (exp.path / "models" / "top_k").symlink_to(exp.path / "files")
+        with open(exp.path / "log.jsonl", "ab") as log:
+            data = {"action": "removed", "folder": "models", "save": 9, "places": ["models/top_k/mine.txt"]}
+            log.write(line("rattacker0", 1, "checkpoint", data=data))
+
+        with mlv.Exp.open(exp.path) as again:
+            again.checkpoints()
+
+        assert (exp.path / "files" / "mine.txt").read_text() == "mine"
 
     def test_several_folders(self, exp):
         """Each folder is a portfolio of its own; without `models`, the only one is meant, or none."""

@@ -6,6 +6,7 @@ import math
 import os
 import struct
 from collections import Counter
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +199,9 @@ def test_graph(exp):
     content = b'{"nodes":[{"name":"input/x","op":"input","inputs":[],"scope":"","shape":[1,3],"dtype":"float32"},' \
               b'{"name":"out","op":"output","inputs":["input/x"],"scope":""}],"modules":[]}'  # fmt: skip
     exp.close()
-    (exp.path / "graph.json").write_bytes(content)
-    data = {"file": {"_mlv": "file", "path": "graph.json"}}
+    (exp.path / "files").mkdir()
+    (exp.path / "files" / "graph.json").write_bytes(content)
+    data = {"file": {"_mlv": "file", "path": "files/graph.json", "sha256": sha256(content).hexdigest()}}
     write(exp.path, line("r1", 1, "graph", name="net", data=data))
 
     graph = read(replay(exp, "tensorboard")).Graph()

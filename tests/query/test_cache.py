@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -301,3 +302,82 @@ class TestParts:
         (folder / ".mlv" / "cache" / "log.parquet.1").write_bytes(second)
 
         assert values(folder) == values_without_sidecar(folder)
+
+
+class TestWhoseItIs:
+    """B4: a sidecar is believed only where the user who reads it has written it."""
+
+    @staticmethod
+    def poison(path: Path) -> None:
+        """Change every value and keep all else, as anybody can who can write the folder."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(path)
+        kept = pq.read_metadata(path).metadata
+        numbers = [index for index, field in enumerate(table.schema) if str(field.type) == "double"]
+        assert numbers
+        import pyarrow as pa
+
+        for index in numbers:
+            table = table.set_column(index, table.schema.field(index), pa.array([0.001] * len(table), pa.float64()))
+        with pq.ParquetWriter(path, table.schema, compression="none", write_page_checksum=True) as writer:
+            writer.write_table(table, row_group_size=len(table))
+            writer.add_key_value_metadata({b"mlv": kept[b"mlv"]})
+
+    def test_other_rows(self, folder, parsed):
+        """B4: rows that somebody changed, with the true hashes of the log beside them, are not believed."""
+        before = values(folder)
+        self.poison(folder / ".mlv" / "cache" / "log.parquet")
+
+        assert values(folder) == before
+        assert parsed[1:] == [0]
+
+    @pytest.mark.parametrize("whose", ["another key", "no key", "a key that others can read", "a key that is a link"])
+    def test_of_another_user(self, folder, tmp_path, monkeypatch, parsed, whose):
+        """B4: what was signed with another key is not believed, nor is a key that another may have made or read."""
+        before = values(folder)
+        key = tmp_path / "home" / "mlv" / "key"
+        assert key.stat().st_mode & 0o777 == 0o600
+        if whose == "another key":
+            monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+        elif whose == "no key":
+            key.unlink()
+            key.mkdir()
+        elif whose == "a key that others can read":
+            key.chmod(0o644)
+        else:
+            key.rename(tmp_path / "key")
+            key.symlink_to(tmp_path / "key")
+
+        assert values(folder) == before
+        assert parsed[1:] == [0]
+
+    def test_a_forged_note_that_the_log_is_unchanged(self, folder, monkeypatch, parsed):
+        """B4: that a log was hashed as it is now is believed only of this user."""
+        monkeypatch.setattr(cache, "_SETTLED_NS", -1)
+        values(folder)
+        (folder / "log.jsonl").write_bytes(metric_lines(1, 200, 0.25))
+        stamp = cache._stamp(folder, "log")
+        seen = folder / ".mlv" / "cache" / "log.seen"
+        forged = json.loads(seen.read_bytes())
+        forged["seen"]["log"] = list(stamp or ())
+        seen.write_text(json.dumps(forged))
+
+        assert {value for _, value in values(folder)} == {0.25}
+
+    def test_without_a_home(self, folder, tmp_path, parsed):
+        """B4: where no key can be kept, all is read from the log, and nothing is left that nobody would believe."""
+        (tmp_path / "home").write_text("")
+
+        assert len(values(folder)) == len(values(folder)) == 200
+        assert parsed == [0, 0]
+        assert not list(folder.rglob("*.parquet"))
+
+    def test_a_folder_that_is_a_link(self, folder, tmp_path):
+        """B4: a sidecar is not written where a link of somebody else leads."""
+        (tmp_path / "elsewhere").mkdir()
+        (folder / ".mlv").mkdir()
+        (folder / ".mlv" / "cache").symlink_to(tmp_path / "elsewhere")
+
+        assert len(values(folder)) == 200
+        assert list((tmp_path / "elsewhere").iterdir()) == []

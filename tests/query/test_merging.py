@@ -8,17 +8,20 @@ import signal
 import subprocess
 import sys
 import textwrap
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from logs import line
 
 import mlv
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.query.merging import Merged, merge
 from mlv.query.verify import verify
 from mlv.store import claims, layout
+from mlv.store.blobs import content_of
 from mlv.store.claims import FOR_MERGES, Claim
 from mlv.store.owners import Owner
 from tests.contracts import evidence
@@ -268,6 +271,102 @@ class TestBothWentOn:
         assert (b / "exp" / "files" / "table.txt").read_text() == "second"
         assert verify(b / "exp").verdict == "intact"
         assert not merged(b, a)[0].is_changed
+
+
+def _file_event(path: str, *contents: bytes, run: str = "rattacker0") -> bytes:
+    """Lines of a run that say what a path held, one content after the other."""
+    said = [{"_mlv": "file", "path": path, "size": len(content), "sha256": sha256(content).hexdigest()} for content in contents]
+    return b"".join(line(run, seq, "file", second=seq, data=data) for seq, data in enumerate(said, 1))
+
+
+class TestAHostileCopy:
+    """What somebody else made of a copy brings nothing into ours but its lines and the files that it published."""
+
+    @pytest.fixture
+    def copies(self, tmp_path: Path) -> tuple[Path, Path]:
+        """Theirs, which somebody may have changed, and ours."""
+        made(tmp_path / "ours")
+        shutil.copytree(tmp_path / "ours", tmp_path / "theirs")
+        return tmp_path / "theirs" / "exp", tmp_path / "ours" / "exp"
+
+    @pytest.mark.parametrize(
+        "path", ["log.jsonl", "meta.json", ".mlv/cache/log.parquet", "files/../log.jsonl", "csv/.mlv-csv.json", "notes.txt"]
+    )
+    def test_paths_of_the_store(self, copies, path):
+        """B2: a `file` event that names what is not an attachment replaces nothing of ours."""
+        theirs, ours = copies
+        mine = ours / path
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        if not mine.exists():
+            mine.write_bytes(b"mine")
+        kept = mine.read_bytes()
+        forged = kept.replace(b'"loss":0.5', b'"loss":0.1') if kept != b"mine" else b"theirs"
+        if path.startswith(("log", "files")):
+            theirs.joinpath("log.jsonl").write_bytes(forged)
+        elif path != "meta.json":
+            (theirs / path).parent.mkdir(parents=True, exist_ok=True)
+            (theirs / path).write_bytes(forged)
+        (theirs / "hostile.log.jsonl").write_bytes(_file_event(path, kept, forged))
+
+        list(merge(theirs.parent, ours.parent))
+
+        assert mine.read_bytes().startswith(kept)
+
+    def test_a_folder_of_the_store(self, copies):
+        """B2: an event that names `files` as a whole does not take away what was never published in it."""
+        theirs, ours = copies
+        (ours / "files" / "unpublished.txt").write_text("mine")
+        before, after = content_of(ours / "files").sha256, content_of(theirs / "files").sha256
+        said = [{"_mlv": "file", "path": "files", "sha256": one, "media_type": "inode/directory"} for one in (before, after)]
+        (theirs / "hostile.log.jsonl").write_bytes(
+            b"".join(line("rattacker0", seq, "file", second=seq, data=data) for seq, data in enumerate(said, 1))
+        )
+
+        list(merge(theirs.parent, ours.parent))
+
+        assert (ours / "files" / "unpublished.txt").read_text() == "mine"
+
+    def test_what_is_superseded_is_kept(self, copies):
+        """B2: whatever takes the place of a file of ours, its bytes stay, aside, and the merge says where."""
+        theirs, ours = copies
+        (theirs / "files" / "conf.txt").chmod(0o644)
+        (theirs / "files" / "conf.txt").write_bytes(b"another one")
+        later = _file_event("files/conf.txt", b"some text", b"another one").replace(b'"time":"20', b'"time":"99')
+        (theirs / "hostile.log.jsonl").write_bytes(later)
+
+        [done] = merge(theirs.parent, ours.parent)
+
+        aside = [path for path in (ours / ".mlv" / "superseded").rglob("*") if path.is_file()]
+        assert [path.read_bytes() for path in aside] == [b"some text"]
+        assert [f"kept as {aside[0].relative_to(ours)}" in note for note in done.notes] == [True]
+        assert (ours / "files" / "conf.txt").read_bytes() == b"another one"
+
+    @pytest.mark.parametrize("name", ["files/link.txt", "files/folder/link.txt", "csv/link.txt"])
+    def test_links_of_theirs(self, copies, tmp_path, name):
+        """B2: a symbolic link in their copy brings no file from elsewhere into ours, whether an event names it or not."""
+        theirs, ours = copies
+        (tmp_path / "secret").write_bytes(b"a secret")
+        (theirs / name).parent.mkdir(exist_ok=True)
+        (theirs / name).symlink_to(tmp_path / "secret")
+        (theirs / "hostile.log.jsonl").write_bytes(_file_event(name, b"a secret"))
+
+        [done] = merge(theirs.parent, ours.parent)
+
+        assert not os.path.lexists(ours / name)
+        assert "symbolic link" in " ".join([*done.notes, *done.differences])
+
+    def test_a_link_of_ours(self, copies, tmp_path):
+        """B2: where ours has a link on the way, nothing is written to where it leads."""
+        theirs, ours = copies
+        (tmp_path / "elsewhere").mkdir()
+        (ours / "files" / "media").symlink_to(tmp_path / "elsewhere")
+        (theirs / "files" / "media").mkdir()
+        (theirs / "files" / "media" / "a.txt").write_bytes(b"a")
+
+        [done] = merge(theirs.parent, ours.parent)
+
+        assert list((tmp_path / "elsewhere").iterdir()) == []
+        assert "symbolic link" in " ".join(done.notes)
 
 
 @pytest.mark.parametrize("seed", range(8))

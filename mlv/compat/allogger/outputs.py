@@ -12,7 +12,7 @@ import orjson
 
 import mlv
 from mlv.compat.allogger.tables import REUSE_SPACE, append
-from mlv.projections import Output, TensorBoard, change_h5, check_h5, clear_h5
+from mlv.projections import Output, TensorBoard, change_h5, check_h5, clear_h5, open_attached
 
 ROUTE = "outputs"
 """The coordinate of a line that goes to other outputs than most of its experiment: their names, joined by commas."""
@@ -147,9 +147,8 @@ def _values(event: mlv.Event, folder: Path) -> Iterator[tuple[str, str, Any]]:
         with suppress(Exception):  # its file is gone, or of a dtype that HDF5 lacks
             import numpy
 
-            value = numpy.load(folder / event.data["file"]["path"], allow_pickle=False).astype(
-                numpy.float64, casting="same_kind"
-            )
+            with open_attached(folder, event.data["file"]) as file:
+                value = numpy.load(file, allow_pickle=False).astype(numpy.float64, casting="same_kind")
             if value.size:
                 yield "image" if event.at.get(KIND) == "image" else "array", event.name, value
 

@@ -77,6 +77,8 @@ def visualize_1D_lcurves(  # noqa: N802 - the original's name
     if len(labels) > 1 and plot_labels:
         legend = ax.legend(fontsize=7, ncol=num_legend_cols, title=legend_title)
         legend.get_title().set_fontsize(10)
+        for text in legend.get_texts() if not curve_labels else ():
+            text.set_parse_math(False)  # names that a log holds
     _finish(ax, plot_title or ", ".join(targets), xy_labels or [iter_to_plot, ", ".join(targets)], ax_lims)
     fig.tight_layout()
     return fig, ax
