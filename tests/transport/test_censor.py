@@ -7,7 +7,7 @@ import json
 import pytest
 
 import mlv
-from mlv.capture.redaction import _SHAPES, Redactor
+from mlv.capture.redaction import Redactor
 from mlv.transport.censor import Censor
 
 TOKEN = "hf_abcdefghij1234567890abcdefghij"
