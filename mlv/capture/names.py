@@ -26,14 +26,15 @@ def is_credential(name: str, value: str) -> bool:
     A switch (`true`) is none, nor is a mark of a vocabulary (`[CLS]`); nor a plain word under a name such as `OBS_KEY`, or
     a small number under `PASS`.
     """
-    if not value or value.strip().lower() in _SWITCHES or not is_credential_name(name):
+    if not value or value.strip().lower() in _SWITCHES | _SCHEMES or not is_credential_name(name):
         return False
     words = _canonical(name)
     if compiled(_STRONG).search(words):
         return not (compiled(r"(?:^|_)PASS$").search(words) and compiled(r"[0-9]{1,3}").fullmatch(value))
     if is_mark(value):
         return False
-    return not (compiled(r"_KEY(?:_[0-9]+)?$").search(words) and compiled(_WORDS).fullmatch(value))
+    is_open = bool(compiled(r"_KEY(?:_[0-9]+)?$").search(words)) or name == "key"
+    return not (is_open and compiled(_WORDS).fullmatch(value))
 
 
 def is_made_up(value: str) -> bool:
@@ -78,6 +79,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
 _WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
 _WORDS = r"[A-Za-z]{1,20}(?:[_./:-][A-Za-z]{1,20}){0,4}"
 _SWITCHES = frozenset({"true", "false", "none", "null", "nil", "yes", "no", "on", "off", "undefined", "optional", "required"})
+_SCHEMES = frozenset({"bearer", "basic", "token", "digest"})
 _SYMBOLS = r"[!#^+]"
 _MASKING = frozenset("xX*.:•…-_")
 # Each alternative begins with a character of its own: so no text can be read in two ways.

@@ -80,7 +80,7 @@ def _values_in_text(text: str, is_exempt: Callable[[str], bool]) -> Iterator[tup
         start = hit.start() - len(before) + len(before.rstrip(_IN_NAMES))
         done = hit.end()
         name = compiled(r"[\w.\-]+").match(text, start)
-        if name is None or not is_credential_name(name[0]):
+        if name is None or not _is_telling(name[0]):
             continue
         pair = compiled(_ASSIGNMENT).match(text, start)
         if pair and _gives_secret_away(pair, text, Kind.TEXT) and not is_exempt(pair["name"]):
@@ -130,11 +130,13 @@ def _secret_values(text: str, start: int, end: int, is_exempt: Callable[[str], b
 
 def _gives_secret_away(pair: re.Match[str], text: str, kind: Kind) -> bool:
     name, value = pair["name"], pair[pair.lastgroup or 0]
-    if not _is_assignment(pair, text) or not is_credential_name(name) or not value or value.startswith(REDACTED):
+    if not _is_assignment(pair, text) or not _is_telling(name) or not value or value.startswith(REDACTED):
         return False
     if kind is Kind.LOOSE:
         return is_credential(name, value)
     is_strong = is_strong_name(name)
+    if name.lower() == "pwd" and not _is_in_address(pair, text):
+        return False  # the folder that a shell is in
     if is_strong and _is_in_address(pair, text):
         return not is_placeholder(value)
     is_prompt = value.rstrip().endswith(":")
@@ -148,6 +150,10 @@ def _gives_secret_away(pair: re.Match[str], text: str, kind: Kind) -> bool:
         return False
     # `token` and `key` alone name many things in a program: only what looks random is a credential there.
     return len(value) >= 16 and has_random_run(value) and sum(character.isdigit() for character in value) >= 3
+
+
+def _is_telling(name: str) -> bool:
+    return is_credential_name(name) or is_strong_name(name)
 
 
 def _is_made_up_in_code(value: str) -> bool:

@@ -96,6 +96,10 @@ class Redactor:
         """
         return self._pairs(self.text(text, where), where, Kind.SOURCE)
 
+    def is_clean(self, text: str) -> bool:
+        """Whether a text holds no credential."""
+        return without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT) == text
+
     def hides(self, key: str) -> bool:
         """Whether a text under this key may be a credential by its name, in `data`."""
         return self._is_exact_name(key) or is_strong_name(key) or self._is_pattern_name(key)
@@ -134,8 +138,8 @@ class Redactor:
             return [self._copy(item, f"{where}[{i}]", by_name=by_name, texts_only=texts_only) for i, item in enumerate(value)]
         return value
 
-    def _copied_mapping(self, mapping: Mapping[Any, Any], where: str, *, by_name: bool, texts_only: bool) -> dict[Any, Any]:
-        if texts_only and (tagged := self._copied_tagged(mapping, where)) is not None:
+    def _copied_mapping(self, mapping: Mapping[Any, Any], where: str, *, by_name: bool, texts_only: bool) -> Any:
+        if texts_only and "_mlv" in mapping and (tagged := self._copied_tagged(mapping, where)) is not None:
             return tagged
         copy: dict[Any, Any] = {}
         for key, value in mapping.items():
@@ -149,7 +153,7 @@ class Redactor:
                 copy[shown] = self._copy(value, place, by_name=by_name, texts_only=texts_only)
         return copy
 
-    def _copied_tagged(self, mapping: Mapping[Any, Any], where: str) -> dict[Any, Any] | None:
+    def _copied_tagged(self, mapping: Mapping[Any, Any], where: str) -> Any:
         """Copy what stands for something that JSON has no form for; None for a mapping of the user's own."""
         tag = mapping.get("_mlv")
         if tag in ("file", "exp") and isinstance(path := mapping.get("path"), str):
@@ -162,8 +166,10 @@ class Redactor:
         except ValueError:
             return None
         clean = self.text(content, where)
-        shown = {key: self.text(item, where) if key == "text" else item for key, item in mapping.items()}
-        return {**shown, "base64": base64.b64encode(clean.encode("latin-1")).decode("ascii")}
+        if tag == "text":  # beside its exact bytes stands what can be read of it
+            text = self.text(str(mapping.get("text")), where)
+            return dict(mapping) if clean == content and text == mapping.get("text") else text
+        return {**mapping, "base64": base64.b64encode(clean.encode("latin-1")).decode("ascii")}
 
     def _copied_key(self, key: Any, where: str, *, taken: Mapping[Any, Any]) -> Any:
         if not isinstance(key, str) or (clean := self._clean_name(key)) == key or self._is_exempt(f"{where}.{key}"):

@@ -32,8 +32,9 @@ def without_shapes(text: str) -> str:
 def may_hold_shapes(content: bytes) -> bool:
     """Is it worth looking for shapes in a piece of JSON? A glance, which may err on the side of a look."""
     opening = _opening_of_bytes()
-    if any(opening.search(content, *run) for run in _long_runs(content)):
-        return True
+    for start, end in _long_runs(content):
+        if opening.search(content, start, end) or (end - start >= _SHORTEST_WHOLE and _whole().search(content, start, end)):
+            return True
     lowered = content.lower()
     return any(anchor.encode() in lowered for anchor in _anchors())
 
@@ -282,6 +283,7 @@ _WHOLE_TOKENS = (
     r")(?![A-Za-z0-9_-])"
 )
 """Tokens that are known by their build from end to end."""
+_SHORTEST_WHOLE = 36
 
 
 def _long_runs(content: bytes) -> Iterator[tuple[int, int]]:
@@ -315,10 +317,10 @@ def _without_tokens(text: str) -> str:
 
 def _tokens(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Find the tokens that begin within a long run."""
-    whole = compiled(_WHOLE_TOKENS).match(text, start)
-    if whole:
-        yield whole.span()
-        start = whole.end()
+    for whole in compiled(_WHOLE_TOKENS).finditer(text, start, end) if end - start >= _SHORTEST_WHOLE else ():
+        if _begins_a_word(text, whole.start()):
+            yield whole.span()
+            start = whole.end()
     judged: dict[str, int] = {}
     while opening := _opening().search(text, start, end):
         token_end = _token_end(text, opening, judged) if _begins_a_word(text, opening.start()) else None
@@ -363,6 +365,11 @@ def _opening() -> re.Pattern[str]:
 
 
 @cache
+def _whole() -> re.Pattern[bytes]:
+    return re.compile(_WHOLE_TOKENS.encode())
+
+
+@cache
 def _opening_of_bytes() -> re.Pattern[bytes]:
     return re.compile(_trie(_TOKENS).encode())
 
@@ -383,6 +390,9 @@ def _trie(words: Iterable[str]) -> str:
 
 _SIGN = r"""\\?["']?(?:[ \t]{0,4}[:=][ \t]{0,4}|,[ \t]{0,4})(?:b?\\?["'])?"""
 """Between the name of a header and its value: also in a mapping, a pair, and JSON in a text."""
+
+_BEGIN = r"(?:(?<![A-Za-z0-9])|(?<=[0-9]m)|(?<=\\[nrt])|(?<=%[0-9A-F][0-9A-F]))"
+"""Where a word begins: also behind the escape of a colour, of a line's end, or of a sign in an address."""
 
 _USER_OPTION = (
     r"""(?:(?<=\s)-[uU]|(?<=\s)--(?:proxy-)?user)[ \t=]{0,4}["']?[^\s:"'-][^\s:"']{0,100}:(?P<secret>[^\s"'<>{}$]{2,})"""
@@ -407,9 +417,9 @@ _ANCHORED = (
         r"""(?P<secret>[^\s"'<>`\\]{16,})""",
         lambda text: holds_digit(text) and not is_placeholder(text),
     ),
-    _Shape((":aa",), r"(?<![A-Za-z0-9])(?:bot)?(?P<secret>[0-9]{8,12}:AA[A-Za-z0-9_-]{32,35})(?![A-Za-z0-9_-])"),
-    _Shape(("q~",), r"(?<![\w.~-])[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![\w.~-])"),
-    _Shape(("1//0",), r"(?<![A-Za-z0-9])1//0[A-Za-z0-9_-]{30,}", _is_mixed_random),
+    _Shape((":aa",), rf"{_BEGIN}(?:bot)?(?P<secret>[0-9]{{8,12}}:AA[A-Za-z0-9_-]{{32,35}})(?![A-Za-z0-9_-])"),
+    _Shape(("q~",), rf"(?:{_BEGIN}|(?<=[_~.]))[A-Za-z0-9_~.]{{3}}[0-9]Q~[A-Za-z0-9_~.-]{{31,34}}(?![\w.~-])"),
+    _Shape(("1//0",), rf"{_BEGIN}1//0[A-Za-z0-9_-]{{30,}}", _is_mixed_random),
     _Shape(("sha256~",), r"sha256~[A-Za-z0-9_-]{40,}"),
     _Shape(("token$",), r"access_token\$[a-z]{4,12}\$[a-z0-9]{10,20}\$[a-f0-9]{32}"),
     _Shape(

@@ -20,6 +20,7 @@ from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
 from mlv.transport.censor import Censor
+from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
 
 _RETRY_AFTER_S = 0.01
@@ -47,7 +48,7 @@ class Inline:
     ) -> None:
         self.run = run
         self._journal = Journal(folder, files)
-        self._composer = Composer(run, censor.payload if censor is not None else bytes)
+        self._composer = Composer(run, censor.event if censor is not None else None)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
         self._busy = False
@@ -93,6 +94,7 @@ class Inline:
         except ValueError as error:
             return rejected(Job("unknown", "", "", {}), f"what was handed over {error}")
         try:
+            job = clean_job(job)
             return perform(job, FolderTarget(self._journal.folder, job.name, job.step, key))
         except OSError as error:
             return rejected(job, f"its file could not be written: {error}")
