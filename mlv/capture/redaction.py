@@ -16,7 +16,7 @@ from typing import Any
 
 from mlv.capture.names import compiled, is_credential, is_credential_name, is_made_up, is_placeholder, is_strong_name
 from mlv.capture.pairs import Kind, has_telling_pair, without_values
-from mlv.capture.private_keys import without_private_keys
+from mlv.capture.private_keys import MENTION, without_private_keys
 from mlv.capture.shapes import REDACTED, may_hold_shapes, without_shapes
 
 __all__ = ["REDACTED", "Redactor", "is_credential_name", "printable"]
@@ -46,7 +46,7 @@ class Redactor:
 
     def may_find(self, line: bytes) -> bool:
         """Whether it is worth looking for credentials in a line of JSON: one glance, for the many that hold none."""
-        return bool(self._values) or may_hold_shapes(line) or has_telling_pair(line)
+        return bool(self._values) or MENTION.encode() in line or may_hold_shapes(line) or has_telling_pair(line)
 
     def exempts(self, name: str) -> bool:
         """Whether what stands under a name is never touched."""

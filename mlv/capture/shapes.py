@@ -270,7 +270,7 @@ _TOKENS = _table(
     ("fio-u-", r"[\w=-]{60,}", bool),
     ("ico-", r"[A-Za-z0-9]{32}(?![A-Za-z0-9])", _is_mixed_random),
     ("access-sandbox- access-development- access-production-", _UUID, bool),
-    ("eyJ sk.eyJ", r"[\w-]{2,}(?:\.[\w-]*){0,4}", _is_web_token),
+    ("eyJ sk.eyJ", r"[\w-]{2,}(?:\.[\w-]*){0,4}={0,2}", _is_web_token),
     ("LS0tLS1CRUdJTi", r"[A-Za-z0-9+/]{20,}={0,2}(?:\s{1,20}[A-Za-z0-9+/]{40,}={0,2}(?![A-Za-z0-9+/]))*", _is_encoded_key),
 )
 """What follows each prefix, and what must be true of the whole token."""
@@ -418,7 +418,7 @@ _ANCHORED = (
         lambda text: holds_digit(text) and not is_placeholder(text),
     ),
     _Shape((":aa",), rf"{_BEGIN}(?:bot)?(?P<secret>[0-9]{{8,12}}:AA[A-Za-z0-9_-]{{32,35}})(?![A-Za-z0-9_-])"),
-    _Shape(("q~",), rf"(?:{_BEGIN}|(?<=[_~.]))[A-Za-z0-9_~.]{{3}}[0-9]Q~[A-Za-z0-9_~.-]{{31,34}}(?![\w.~-])"),
+    _Shape(("q~",), rf"(?:{_BEGIN}|(?<=[_~.]))[A-Za-z0-9_~.]{{3}}[0-9]Q~[A-Za-z0-9_~.-]{{31,34}}(?![A-Za-z0-9_.~-])"),
     _Shape(("1//0",), rf"{_BEGIN}1//0[A-Za-z0-9_-]{{30,}}", _is_mixed_random),
     _Shape(("sha256~",), r"sha256~[A-Za-z0-9_-]{40,}"),
     _Shape(("token$",), r"access_token\$[a-z]{4,12}\$[a-z0-9]{10,20}\$[a-f0-9]{32}"),

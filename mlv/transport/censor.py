@@ -138,6 +138,12 @@ class Censor:
         return clean
 
 
+def redacted_text(run: str, count: int) -> str:
+    """What is said, once, where credentials were taken out of events."""
+    events = "an event" if count == 1 else f"{count} events"
+    return f"in {events} of run {run}, `<redacted>` stands for what looks like a credential. See Exp(redact=, keep=)"
+
+
 def moved(pointers: Mapping[str, str], before: Any, after: Any) -> dict[str, str]:
     """JSON pointers into a value as they are in its copy, whose keys may differ and whose order does not."""
     return {_moved(pointer, before, after): text for pointer, text in pointers.items()}

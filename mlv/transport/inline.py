@@ -13,13 +13,13 @@ from time import monotonic, sleep, time_ns
 from typing import NamedTuple
 
 from mlv.encoding import TAIL, Composer
-from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
+from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
-from mlv.transport.censor import Censor
+from mlv.transport.censor import Censor, redacted_text
 from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
 
@@ -48,6 +48,7 @@ class Inline:
     ) -> None:
         self.run = run
         self._journal = Journal(folder, files)
+        self._censor = censor
         self._composer = Composer(run, censor.event if censor is not None else None)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
@@ -216,6 +217,8 @@ class Inline:
     def _end(self) -> bool:
         """Accept no more, and seal what is written; whether that is all."""
         self._is_closed = True
+        if self._censor is not None and self._censor.redacted:
+            self._warn("redacted", redacted_text(self.run, self._censor.redacted), RedactedWarning)
         return not self._waiting and self._does(self._seal)
 
     def _seal(self) -> None:

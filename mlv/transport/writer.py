@@ -225,6 +225,7 @@ class Writer:
         except OSError:
             source.rewind(before)
             raise
+        source.note_redacted(self._censors[source.run].redacted)
         source.advance(end)
         source.already.clear()
         return True

@@ -52,7 +52,7 @@ def log_everywhere(exp, secret):
     log.sub(secret)({"loss": 0.5})
     log.sub(secret)({"loss": 0.5}, step=3)
     log.at(where=secret)({"loss": 0.5})
-    log.at(**{"where": secret}).info("here")
+    log.at(where=secret).info("here")
     log.describe("loss", unit=secret, description=secret)
     log(secret, {"x": 1})
     log("foreign", {"x": 1}, step=mlv.ForeignStep(secret))
@@ -161,8 +161,7 @@ def test_outputs_follow(tmp_path):
 def test_after_kills(tmp_path):
     """S7: what two killed processes left in a spool comes into the log without credentials."""
     script = "import mlv, os, signal, sys\nexp = mlv.Exp(sys.argv[1], 'exp', capture=())\n" + (
-        "exp.log.info('before')\nexp.flush()\n"
-        "exp.log.info('says ' + sys.stdin.read())\nos.kill(os.getpid(), signal.SIGKILL)\n"
+        "exp.log.info('before')\nexp.flush()\nexp.log.info('says ' + sys.stdin.read())\nos.kill(os.getpid(), signal.SIGKILL)\n"
     )
     secret = TOKENS["ghp"]
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], input=secret, text=True, check=False)
@@ -201,7 +200,9 @@ def test_patterns_hold_for_later_runs_and_sub_experiments(tmp_path):
     script = "import mlv, sys\nmlv.Exp.open(sys.argv[1]).log.info('corp-L')"
     subprocess.run([sys.executable, "-c", script, str(made.path)], check=True)
 
-    assert leaks(tmp_path, {text: text for text in ("plum-7", "plum-8", *(f"corp-{letter}" for letter in "ABCDEFGHIJKL"))}) == []
+    assert (
+        leaks(tmp_path, {text: text for text in ("plum-7", "plum-8", *(f"corp-{letter}" for letter in "ABCDEFGHIJKL"))}) == []
+    )
     assert "corp-OPEN" in (made.path / "log.jsonl").read_text()
 
 
@@ -230,7 +231,9 @@ def test_a_credential_as_a_pattern_is_not_kept(tmp_path):
     assert leaks(tmp_path, {"literal": "hunter2"}) == []
 
 
-@pytest.mark.parametrize("stored", [["(a+)+$"], ["(" * 3000], ["["], [3, None], "text", {"a": 1}, ["x" * 10_000], ["(?:a{50}){50}"]])
+@pytest.mark.parametrize(
+    "stored", [["(a+)+$"], ["(" * 3000], ["["], [3, None], "text", {"a": 1}, ["x" * 10_000], ["(?:a{50}){50}"]]
+)
 def test_hostile_patterns_in_meta(tmp_path, stored):
     """B12: patterns of a folder from elsewhere hold nobody up, whatever they are: they are passed over."""
     made = mlv.Exp(tmp_path, "exp", capture=())

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from secrets_corpus import SECRETS
 
 import mlv
-from secrets_corpus import SECRETS
 from mlv.capture.redaction import Redactor
 from mlv.transport.censor import Censor
 
