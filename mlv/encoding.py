@@ -392,9 +392,9 @@ def as_tail(kind: int, step: int, payload: bytes) -> bytes:
 
 
 class Composer:
-    """Makes whole lines of one run from what a frame holds; `clean` is done to what follows an event's head, of kind TAIL."""
+    """Makes whole lines of one run from what a frame holds; `clean` is done to head and payload of each."""
 
-    def __init__(self, run: str, clean: Callable[[bytes], bytes] = bytes) -> None:
+    def __init__(self, run: str, clean: Callable[[bytes, int, bytes], tuple[bytes, bytes]] | None = None) -> None:
         self._clean = clean
         self._begin = b'{"run":"%s","seq":' % run.encode()
         self._second = -1
@@ -408,13 +408,15 @@ class Composer:
             self._second = second
         begin = self._begin
         when = self._second_text
+        if self._clean is not None:
+            head, payload = self._clean(head, kind, payload)
         if kind == STEP:
             return b'%s%d,"time":"%s%06dZ",%s"step":%d,"data":%s}\n' % (
                 begin, seq, when, nanosecond // 1000, head, step, payload,
             )  # fmt: skip
         if kind == DATA:
             return b'%s%d,"time":"%s%06dZ",%s"data":%s}\n' % (begin, seq, when, nanosecond // 1000, head, payload)
-        return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, self._clean(payload))
+        return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, payload)
 
     def opening(self, seq: int, time_ns: int) -> bytes:
         """What comes before the head: for payloads too large to be joined in memory."""

@@ -1,19 +1,25 @@
 """What looks like a credential, and how it is taken out before anything is written.
 
-Two things give a credential away: the name that it stands under, and its own shape. Names decide much in the
-environment and on the command line, where `*_TOKEN` is a secret; among parameters, where `pad_token` is science, only a
-few exact names do.
+Two things give a credential away: the name that it stands under (`names.py`), and its own shape (`shapes.py`,
+`private_keys.py`). Names decide much in the environment and on the command line, where `*_TOKEN` is a secret; among
+parameters, where `pad_token` is science, only a few exact names do, and in texts only pairs of such a name and a value
+(`pairs.py`).
 """
 
 from __future__ import annotations
 
+import base64
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from itertools import count, zip_longest
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
+from typing import Any
 
-REDACTED = "<redacted>"
+from mlv.capture.names import compiled, is_credential, is_credential_name, is_made_up, is_placeholder, is_strong_name
+from mlv.capture.pairs import Kind, has_telling_pair, without_values
+from mlv.capture.private_keys import MENTION, without_private_keys
+from mlv.capture.shapes import REDACTED, may_hold_shapes, without_shapes
+
+__all__ = ["REDACTED", "Redactor", "is_credential_name", "printable"]
 
 
 class Redactor:
@@ -40,7 +46,7 @@ class Redactor:
 
     def may_find(self, line: bytes) -> bool:
         """Whether it is worth looking for credentials in a line of JSON: one glance, for the many that hold none."""
-        return bool(self._values) or _compiled_anchors().search(line) is not None
+        return bool(self._values) or MENTION.encode() in line or may_hold_shapes(line) or has_telling_pair(line)
 
     def exempts(self, name: str) -> bool:
         """Whether what stands under a name is never touched."""
@@ -48,7 +54,7 @@ class Redactor:
 
     def variables(self, environ: Mapping[str, str], prefix: str = "env") -> dict[str, str]:
         """Copy environment variables, sorted by name, without the values that are credentials by name or by shape."""
-        shown = {name: printable(_without_shapes(name)) for name in sorted(environ)}
+        shown = {name: printable(self._clean_name(name)) for name in sorted(environ)}
         return {shown[name]: self._variable(name, environ[name], f"{prefix}.{shown[name]}") for name in shown}
 
     def argv(self, argv: Sequence[str], prefix: str = "script.argv") -> list[str]:
@@ -62,7 +68,7 @@ class Redactor:
     def url(self, text: str, where: str) -> str:
         """Copy an address without its password, its lone token (`https://token@host`) or its secret query fields."""
         address, mark, query = self.text(text, where).partition("?")
-        return printable(address + mark + self._assignments(query, where, loosely=True))
+        return printable(address + mark + self._pairs(query, where, Kind.LOOSE))
 
     def params(self, params: Any, prefix: str = "params") -> Any:
         """Copy nested parameters without the values that are credentials by one of a few exact names, or by shape."""
@@ -72,11 +78,15 @@ class Redactor:
         """Copy nested values without what shapes reveal; names count for nothing here."""
         return self._copy(value, where, by_name=False)
 
+    def data(self, value: Any, where: str) -> Any:
+        """Copy nested values in their JSON form without what shapes reveal, and without the texts that exact names do."""
+        return self._copy(value, where, by_name=True, texts_only=True)
+
     def text(self, text: str, where: str) -> str:
         """Replace the credentials that shapes reveal inside a longer text, and leave the rest of it as it is."""
         if self._is_exempt(where):
             return text
-        return self._noted(text, self._without_credentials(text), where)
+        return self._noted(text, without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT), where)
 
     def source(self, text: str, where: str) -> str:
         """Do the same to source code or a diff of it, where lines also assign to names: `api_key = "..."`.
@@ -84,88 +94,138 @@ class Redactor:
         Only values that look made up by a machine or by a careful person go: six characters or more, with a digit or
         mixed case, and no expression of the language. Line breaks stay, so a diff keeps its form.
         """
-        return self._assignments(self.text(text, where), where, loosely=False)
+        return self._pairs(self.text(text, where), where, Kind.SOURCE)
+
+    def is_clean(self, text: str) -> bool:
+        """Whether a text holds no credential."""
+        return without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT) == text
+
+    def hides(self, key: str) -> bool:
+        """Whether a text under this key may be a credential by its name, in `data`."""
+        return self._is_exact_name(key) or is_strong_name(key) or self._is_pattern_name(key)
 
     def _variable(self, name: str, value: str, where: str) -> str:
-        if value and self._is_secret(name, where):
+        if self._is_secret(name, value, where):
             return self._noted(value, REDACTED, where)
         return printable(self.source(value, where))
 
     def _word(self, word: str, previous: str, where: str) -> str:
-        option, pair = _compiled(_OPTION).fullmatch(previous), _compiled(_PAIR).fullmatch(word)
-        if option and not _compiled(_OPTION_LIKE).match(word):
+        option, pair = compiled(_OPTION).fullmatch(previous), compiled(_PAIR).fullmatch(word)
+        if option and not compiled(_OPTION_LIKE).match(word):
             if self._is_exempt(option["name"]):
                 return word
-            if word and self._is_secret(option["name"], where):
+            if self._is_secret(option["name"], word, where):
                 return self._noted(word, REDACTED, where)
-        if _compiled(_OPTION).fullmatch(word):
-            return self._noted(word, _without_shapes(word), where)
+        if compiled(_OPTION).fullmatch(word):
+            return self._noted(word, self._clean_name(word), where)
         # The argument of `python -c` is a program: there `key=len` is no secret.
         if "\n" in word or (previous == "-c" and (" " in word or "(" in word)):
             return self.source(word, where)
         if pair and self._is_exempt(pair["name"]):
             return word
-        if pair and pair["value"] and self._is_secret(pair["name"], where):
+        if pair and self._is_secret(pair["name"], pair["value"], where):
             return self._noted(word, pair["left"] + REDACTED, where)
-        return self._assignments(self.text(word, where), where, loosely=True)
+        return self._pairs(self.text(word, where), where, Kind.LOOSE)
 
-    def _copy(self, value: Any, where: str, *, by_name: bool) -> Any:
+    def _copy(self, value: Any, where: str, *, by_name: bool, texts_only: bool = False) -> Any:
         if isinstance(value, str):
             return self.text(value, where)
         if hasattr(type(value), "__mlv_reference__"):
             return value  # a part of it alone would point nowhere
         if isinstance(value, Mapping):
-            return self._copied_mapping(value, where, by_name=by_name)
+            return self._copied_mapping(value, where, by_name=by_name, texts_only=texts_only)
         if isinstance(value, (list, tuple)):
-            return [self._copy(item, f"{where}[{index}]", by_name=by_name) for index, item in enumerate(value)]
+            return [self._copy(item, f"{where}[{i}]", by_name=by_name, texts_only=texts_only) for i, item in enumerate(value)]
         return value
 
-    def _copied_mapping(self, mapping: Mapping[Any, Any], where: str, *, by_name: bool) -> dict[Any, Any]:
+    def _copied_mapping(self, mapping: Mapping[Any, Any], where: str, *, by_name: bool, texts_only: bool) -> Any:
+        if texts_only and "_mlv" in mapping and (tagged := self._copied_tagged(mapping, where)) is not None:
+            return tagged
         copy: dict[Any, Any] = {}
         for key, value in mapping.items():
             shown = self._copied_key(key, where, taken=copy)
             place = f"{where}.{shown}"
             if self._is_exempt(place):
                 copy[shown] = value
-            elif by_name and _can_be_secret(value) and self._is_secret_param(key):
+            elif by_name and self._is_secret_field(str(key), value, texts_only=texts_only):
                 copy[shown] = self._noted(value, REDACTED, place)
             else:
-                copy[shown] = self._copy(value, place, by_name=by_name)
+                copy[shown] = self._copy(value, place, by_name=by_name, texts_only=texts_only)
         return copy
 
+    def _copied_tagged(self, mapping: Mapping[Any, Any], where: str) -> Any:
+        """Copy what stands for something that JSON has no form for; None for a mapping of the user's own."""
+        tag = mapping.get("_mlv")
+        if tag in ("file", "exp") and isinstance(path := mapping.get("path"), str):
+            # What lies within the experiment was named by the store, and hashes are no texts.
+            return {**mapping, "path": self.text(path, where)} if path.startswith(("/", "..", "~")) else dict(mapping)
+        if tag not in ("bytes", "text") or not isinstance(mapping.get("base64"), str):
+            return None
+        try:
+            content = base64.b64decode(mapping["base64"]).decode("latin-1")
+        except ValueError:
+            return None
+        clean = self.text(content, where)
+        if tag == "text":  # beside its exact bytes stands what can be read of it
+            text = self.text(str(mapping.get("text")), where)
+            return dict(mapping) if clean == content and text == mapping.get("text") else text
+        return {**mapping, "base64": base64.b64encode(clean.encode("latin-1")).decode("ascii")}
+
     def _copied_key(self, key: Any, where: str, *, taken: Mapping[Any, Any]) -> Any:
-        if not isinstance(key, str) or (clean := _without_shapes(key)) == key or self._is_exempt(f"{where}.{key}"):
+        if not isinstance(key, str) or (clean := self._clean_name(key)) == key or self._is_exempt(f"{where}.{key}"):
             return key
         self._noted(key, clean, f"{where}.{clean}")
         # Two keys may become the same text, and none may swallow the other.
         candidates = (clean if number == 1 else f"{clean}_{number}" for number in count(1))
         return next(candidate for candidate in candidates if candidate not in taken)
 
+    def _clean_name(self, name: str) -> str:
+        """Take credentials out of a name. Words of the user's own (`acme`) are names to look for, and stay."""
+        for pattern in self._values:
+            if not compiled(r"[A-Za-z_ -]+").fullmatch(pattern.pattern):
+                name = pattern.sub(lambda match: REDACTED if match[0] else "", name)
+        return without_shapes(name)
+
     def _without_credentials(self, text: str) -> str:
         for pattern in self._values:
             text = pattern.sub(lambda match: REDACTED if match[0] else "", text)
-        return _without_shapes(text)
+        return without_shapes(without_private_keys(text))
 
-    def _assignments(self, text: str, where: str, *, loosely: bool) -> str:
+    def _pairs(self, text: str, where: str, kind: Kind) -> str:
         if self._is_exempt(where):
             return text
-        return self._noted(text, _without_assigned(text, self._is_exempt, loosely=loosely), where)
+        return self._noted(text, without_values(text, self._is_exempt, kind), where)
 
     def _noted(self, before: object, after: str, where: str) -> str:
         if after != before and where not in self.found:
             self.found.append(where)
         return after
 
-    def _is_secret(self, name: str, where: str) -> bool:
-        return (is_credential_name(name) or self._is_pattern_name(name)) and not self._is_exempt(where, name)
+    def _is_secret(self, name: str, value: str, where: str) -> bool:
+        is_one = is_credential(name, value) or (bool(value) and self._is_pattern_name(name))
+        return is_one and not self._is_exempt(where, name)
 
-    def _is_secret_param(self, key: Any) -> bool:
-        name = str(key)
-        return name.replace("_", "").replace("-", "").lower() in _PARAM_NAMES or self._is_pattern_name(name)
+    def _is_secret_field(self, key: str, value: Any, *, texts_only: bool) -> bool:
+        if not _can_be_secret(value) or (texts_only and not isinstance(value, str)):
+            return False
+        if texts_only and (value.startswith(REDACTED) or is_placeholder(value)):
+            return False
+        return (
+            self._is_exact_name(key)
+            or self._is_pattern_name(key)
+            or (isinstance(value, str) and is_strong_name(key) and is_made_up(value))
+        )
+
+    def _is_exact_name(self, key: str) -> bool:
+        return key.replace("_", "").replace("-", "").lower() in _PARAM_NAMES
 
     def _is_pattern_name(self, name: str) -> bool:
         # A pattern that can match nothing at all, such as "x*", would otherwise hit every name.
         return any(match[0] for pattern in self._names for match in pattern.finditer(name))
+
+    def name(self, name: str, where: str) -> str:
+        """Copy the name of an event, a file or the like without what looks like a credential."""
+        return name if self._is_exempt(where) else self._noted(name, self._clean_name(name), where)
 
     def _is_exempt(self, *names: str) -> bool:
         if not self._exceptions:
@@ -179,28 +239,11 @@ def printable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="backslashreplace").decode()
 
 
-def is_credential_name(name: str) -> bool:
-    """Is this what people call a credential in an environment variable or an option of a command?"""
-    words = _canonical(name)
-    return bool(_compiled(_CREDENTIAL).search(words)) and not _compiled(_NO_CREDENTIAL).search(words)
-
-
-def _canonical(name: str) -> str:
-    """Write `WANDB_API_KEY`, `wandb-api-key`, `wandb.apiKey` and `WandbAPIKey` all as `WANDB_API_KEY`."""
-    return "_".join(_compiled(_WORD).findall(name)).upper()
-
-
 def _compiled_from_user(pattern: str, flags: int = 0) -> re.Pattern[str]:
     try:
         return re.compile(pattern, flags)
     except re.error as error:
         raise ValueError(f"{pattern!r} is not a regular expression: {error}") from error
-
-
-@cache
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # On first use: `import mlv` should not pay for expressions that it may never need.
-    return re.compile(pattern)
 
 
 def _ends(name: str) -> Iterable[str]:
@@ -214,293 +257,9 @@ def _can_be_secret(value: Any) -> bool:
     return value is not None and not isinstance(value, bool) and value not in ("", [], {})
 
 
-# --- Names -----------------------------------------------------------------------------------------------------------
-
 _PARAM_NAMES = frozenset({"password", "passwd", "secret", "apikey", "accesstoken", "authtoken"})
-
-_WORD = r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+"
-
-_STRONG = (
-    r"PASS_?WORD|PASSWD|PASS_?PHRASE|SECRET|CREDENTIAL|CONNECTION_?STRING|(?:^|_)PASS(?:_[0-9]+)?$|_PWD(?:_[0-9]+)?$"
-    r"|(?:API|ACCESS|AUTH|BEARER|REFRESH|PRIVATE|SIGNING|ENCRYPTION|ACCOUNT|SERVICE|SSH)_?(?:KEY|TOKEN)S?(?:_|$)"
-)
-_CREDENTIAL = (
-    rf"{_STRONG}|(?:TOKEN|KEY)(?:_[0-9]+)?$"
-    r"|(?:^|_)(?:AUTH|AUTHORIZATION|COOKIES?|CREDS?|DSN|JWT)(?:_[0-9]+)?$"
-    r"|(?:^|_)(?:GIT|GITHUB|GH|GITLAB|BITBUCKET|AZURE|DEVOPS|ADO|EXT|DATABRICKS|SNOWFLAKE)_PAT$"
-)
-# Tokens of a vocabulary, keys of a table, and words that happen to end in "key".
-_NO_CREDENTIAL = (
-    r"(?:^|_)(?:PAD|PADDING|CLS|SEP|BOS|EOS|UNK|MASK|BLANK|SPECIAL|START|END|STOP|FIRST|NEXT|LAST|NEWLINE|PROMPT"
-    r"|REGISTER|DISTILLATION|IMAGE|IMG|VIDEO|AUDIO|TEXT|TASK|CLASS|PER|NUM|MAX|MIN)_TOKEN(?:_[0-9]+)?$"
-    r"|(?:^|_)(?:SORT|GROUP|PRIMARY|FOREIGN|PARTITION|CACHE|DICT|COLUMN|INDEX|JOIN|LABEL|TARGET|INPUT|OUTPUT|FEATURE"
-    r"|IMAGE|TEXT|METRIC|LOSS|RNG|PRNG|RANDOM|QUERY)_KEY(?:_[0-9]+)?$"
-    r"|(?:MON|DON|TUR|JOC|HOC|WHIS|LESS|HOT)KEY$|(?:FORWARD|BACKWARD|FIRST|SECOND|SINGLE|MULTI|NUM|PER)_PASS$"
-)
 
 _OPTION = r"--?(?P<name>[A-Za-z][\w.\-]+)"
 # Long options, and short ones with up to ten characters; a secret rarely looks like either.
 _OPTION_LIKE = r"--[A-Za-z]|-[A-Za-z]\w{0,9}$"
 _PAIR = r"(?s)(?P<left>[-+~/]{0,2}(?P<name>[A-Za-z_][\w.\-/@]*)=)(?P<value>.*)"
-
-
-# --- Shapes ----------------------------------------------------------------------------------------------------------
-
-
-class _Shape(NamedTuple):
-    """What a kind of credential looks like: one expression that consumes all that could belong to it.
-
-    The expressions take a whole run of characters, and `is_secret` decides afterwards, so that no text can make them
-    go back and forth over it. `anchors` are looked for first, which is many times quicker than an expression.
-    """
-
-    anchors: tuple[str, ...]
-    pattern: str
-    is_secret: Callable[[str], bool] = bool
-    """Judges the group `secret`, or the whole match where there is no such group."""
-
-    def replaced(self, match: re.Match[str]) -> str:
-        """Give back the text that stands in the place of a match."""
-        part = "secret" if "secret" in match.re.groupindex else 0
-        if not self.is_secret(match[part]):
-            return match[0]
-        start, end = match.start(part) - match.start(), match.end(part) - match.start()
-        return match[0][:start] + REDACTED + match[0][end:]
-
-
-def _holds_digit(text: str) -> bool:
-    return any(character.isdigit() for character in text)
-
-
-def _is_mixed(text: str) -> bool:
-    return text.lower() != text != text.upper()
-
-
-def _has_random_run(text: str) -> bool:
-    """Is there an unbroken run of letters and digits that no hyphenated word would have?"""
-    runs = re.split(r"[^A-Za-z0-9]+", text)
-    return any(len(run) >= 12 and _holds_digit(run) and not run.isdigit() for run in runs)
-
-
-def _is_github_like(text: str) -> bool:
-    return len(text) >= 20 or _holds_digit(text)
-
-
-def _is_openai_like(text: str) -> bool:
-    return _has_random_run(text) or bool(re.search(r"sk-(?:proj|ant|svcacct|admin|or)-\S{16}|[A-Za-z0-9]{20}", text))
-
-
-def _is_hugging_face_like(text: str) -> bool:
-    return len(text) >= 23 or _holds_digit(text) or _is_mixed(text)
-
-
-def _is_web_token(text: str) -> bool:
-    parts = text.split(".")
-    return (len(parts) >= 3 and parts[1].startswith("eyJ")) or len(parts) == 5
-
-
-def _is_bearer(text: str) -> bool:
-    return _holds_digit(text) or len(text) >= 20
-
-
-def _is_basic(text: str) -> bool:
-    import base64
-    import binascii
-
-    try:
-        return b":" in base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
-        return False
-
-
-def _is_user_part(text: str) -> bool:
-    """Is this the `user:password` of an address, and not a template for one?"""
-    return not _is_placeholder(text.rpartition(":")[2])
-
-
-def _is_placeholder(text: str) -> bool:
-    """Is this only a template (`${TOKEN}`, `{user}:{password}`, `%s`), or already masked (`***`)?"""
-    return bool(_compiled(r"(?:\$\{?[A-Z_][A-Z0-9_]*\}?|\{[\w.]*\}|%s|%\(\w+\)s|<\w+>|[*:])+").fullmatch(text))
-
-
-def _prefixed(prefixes: str, rest: str, is_secret: Callable[[str], bool] = bool) -> Iterator[_Shape]:
-    """Make shapes of what begins with one of some prefixes, if no letter or digit stands before it."""
-    for prefix in prefixes.split():
-        literal = re.escape(prefix)
-        # Looking back from behind the literal lets `re` search for the literal, which is ten times quicker.
-        yield _Shape((prefix,), rf"{literal}(?<![A-Za-z0-9]{literal}){rest}", is_secret)
-
-
-_SHAPES = (
-    *_prefixed("ghp_ gho_ ghu_ ghs_ ghr_", r"[A-Za-z0-9]{10,}", _is_github_like),
-    *_prefixed("github_pat_", r"[A-Za-z0-9_]{16,}"),
-    *_prefixed("hf_ api_org_", r"[A-Za-z0-9]{16,}", _is_hugging_face_like),
-    *_prefixed("sk-", r"[A-Za-z0-9_\-]{16,}", _is_openai_like),
-    *_prefixed("sk_live_ sk_test_ rk_live_ rk_test_", r"[A-Za-z0-9]{16,}"),
-    *_prefixed("AKIA ASIA", r"[A-Z0-9]{16}(?![A-Za-z0-9])"),
-    *_prefixed("AIza", r"[A-Za-z0-9_\-]{30,}"),
-    *_prefixed("ya29. GOCSPX-", r"[A-Za-z0-9_\-]{20,}"),
-    *_prefixed("xoxa- xoxb- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", r"[A-Za-z0-9\-]{10,}", _holds_digit),
-    *_prefixed("eyJ", r"[A-Za-z0-9_\-]{2,}(?:\.[A-Za-z0-9_\-]*){0,4}", _is_web_token),
-    *_prefixed("glpat- gldt- glrt- pypi-AgE", r"[A-Za-z0-9_\-]{16,}"),
-    *_prefixed("npm_ dckr_pat_ nvapi- gsk_ r8_ dop_v1_ wandb_v1_ dapi", r"[A-Za-z0-9_\-]{20,}", _has_random_run),
-    *_prefixed("Authorization authorization", r"""["']?: *["']?[A-Z]?[a-z]{4,9} +(?P<secret>[^\s"'<>{}$%]{4,})"""),
-    *_prefixed("Bearer bearer BEARER", r" +(?P<secret>[A-Za-z0-9._~+/\-]{8,}={0,2})", _is_bearer),
-    *_prefixed("Basic basic BASIC", r" +(?P<secret>[A-Za-z0-9+/]{4,}={0,2})", _is_basic),
-    _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:[^\s/"'<>`]+)@""", _is_user_part),
-    # A password with a slash is against the rules, and happens; what is before a slash may also be a port.
-    _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:(?!\d{1,5}/)[^\s"'<>`{}$]{1,64})@""", _is_user_part),
-    # A user without a password is a name with ssh and ftp, but as often a token with https.
-    *_prefixed("http:// https://", r"""(?P<secret>[^\s/@:?#"'<>`]+)@""", _is_user_part),
-    _Shape(("ig=", "ignature="), r"""[?&](?:sig|[A-Za-z\-]{0,20}[Ss]ignature)=(?P<secret>[^\s&"'<>`]{16,})"""),
-)
-
-
-@cache
-def _compiled_anchors() -> re.Pattern[bytes]:
-    anchors = dict.fromkeys(anchor.encode() for shape in _SHAPES for anchor in (*shape.anchors, "PRIVATE KEY"))
-    return re.compile(b"|".join(map(re.escape, anchors)))  # JSON writes each of them as it is
-
-
-def _without_shapes(text: str) -> str:
-    for shape in _SHAPES:
-        if any(anchor in text for anchor in shape.anchors):
-            text = _compiled(shape.pattern).sub(shape.replaced, text)
-    return _without_private_keys(text) if "PRIVATE KEY" in text else text
-
-
-_KEY_HEADER = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-_KEY_BODY = r"""[A-Za-z0-9+/=\s\\:,.\-"']*"""
-_KEY_FOOTER = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
-
-
-def _without_private_keys(text: str) -> str:
-    """Redact PEM blocks of private keys, also such as were cut off before their end, but no mere mention of one."""
-    pieces, done, end = [], 0, 0
-    headers = list(_compiled(_KEY_HEADER).finditer(text))
-    for header, following in zip_longest(headers, headers[1:]):
-        # The next footer is looked for once, not once per header: that keeps the whole linear.
-        if 0 <= end < header.end():
-            end = text.find("-END ", header.end())
-        limits = [following.start() if following else len(text), *([end] if end >= 0 else [])]
-        stop = _key_end(text, header.end(), min(limits))
-        if stop is not None:
-            pieces += [text[done : header.start()], _redacted_lines(text, header.start(), stop)]
-            done = stop
-    return "".join([*pieces, text[done:]])
-
-
-def _key_end(text: str, start: int, limit: int) -> int | None:
-    """Find the end of a key whose header ends at `start`; None if what follows is no key."""
-    body = _compiled(_KEY_BODY).match(text, start, limit)
-    assert body is not None  # It can match nothing.
-    dashes = len(body[0]) - len(body[0].rstrip("-"))
-    footer = _compiled(_KEY_FOOTER).match(text, body.end() - dashes)
-    if footer:
-        return footer.end() if body[0].strip("- \n\\") else None
-    is_key = any(len(run) >= 32 for run in re.split(r"[^A-Za-z0-9+/=]+", body[0]))
-    return body.end() if is_key else None
-
-
-def _redacted_lines(text: str, start: int, stop: int) -> str:
-    """Redact line by line; in a diff keep the sign in front of each, for its hunks count their lines."""
-    in_diff = bool(_compiled(r"(?:^|\n)[+\- ]$").search(text[max(0, start - 2) : start]))
-    lines = text[start:stop].split("\n")[1:]
-    return "\n".join([REDACTED, *((line[:1] if in_diff else "") + REDACTED for line in lines)])
-
-
-# --- Assignments -----------------------------------------------------------------------------------------------------
-
-_TELLING = "passw|phrase|secret|cred|token|key|auth|pass|pwd|cookie|dsn|jwt|_pat|string"
-
-# The name is taken whole or not at all (a group in a lookahead is never reconsidered), so that long runs stay linear.
-_ASSIGNMENT = r"""(?x)
-    (?<![\w.\-]) (?=(?P<name>[\w.\-]+)) (?P=name)
-    (?P<sign>
-        \\?["']?\]?                                             # the end of a quoted name: "name": or ["name"] =
-        (?:[ \t]{0,8}:[ \t]{0,8}[A-Za-z_][\w.,|\[\] ]{0,40}?)?  # an annotation, as in name: str | None =
-        [ \t]{0,8}(?::=|=>|={1,3}|:)[ \t]{0,8}
-        | \\?["'],[ \t]{0,8}(?=\\?["'])                         # as in setdefault("NAME", "value")
-    )
-    (?:
-        [rbfuRBFU]{0,2}"(?P<double>[^"\n\\]*(?:\\.[^"\n\\]*){0,64})
-        | [rbfuRBFU]{0,2}'(?P<single>[^'\n\\]*(?:\\.[^'\n\\]*){0,64})
-        | [rbfuRBFU]{0,2}\\["'](?P<escaped>[^"'\n\\]*)                 # a program inside a JSON string: a notebook
-        | (?P<bare>[^\s"'`,;&()\[\]{}<>|\\=]+)
-    )
-"""
-_REST_OF_BARE_VALUE = r"""[^\s"'`,;&()\[\]{}<>|\\]*"""
-
-
-def _without_assigned(text: str, is_exempt: Callable[[str], bool], *, loosely: bool) -> str:
-    pieces, done = [], 0
-    for start, end in _lines_with_telling_names(text):
-        for value_start, value_end in _secret_values(text, start, end, is_exempt, loosely=loosely):
-            pieces += [text[done:value_start], REDACTED]
-            done = value_end
-    return "".join([*pieces, text[done:]])
-
-
-def _lines_with_telling_names(text: str) -> Iterator[tuple[int, int]]:
-    """Find the few lines worth a look: in ten megabytes of code that is ten times quicker than looking at all."""
-    lowered = text.lower()
-    if len(lowered) != len(text):  # A few letters become two in lower case, and then the places would not agree.
-        lowered = text.translate(_ASCII_LOWER)
-    telling, end = _compiled(_TELLING), 0
-    while hit := telling.search(lowered, end):
-        start = max(end, lowered.rfind("\n", end, hit.start()) + 1)
-        end = lowered.find("\n", hit.end())
-        end = len(text) if end < 0 else end
-        yield start, end
-
-
-def _secret_values(
-    text: str, start: int, end: int, is_exempt: Callable[[str], bool], *, loosely: bool
-) -> Iterator[tuple[int, int]]:
-    assignment = _compiled(_ASSIGNMENT)
-    while found := assignment.search(text, start, end):
-        kind = found.lastgroup
-        assert kind is not None  # One of the kinds of value always takes part.
-        if _gives_secret_away(found, text, loosely=loosely) and not is_exempt(found["name"]):
-            rest = _compiled(_REST_OF_BARE_VALUE).match(text, found.end(), end) if kind == "bare" else None
-            start = rest.end() if rest else found.end()
-            yield found.start(kind), start
-        else:
-            # A text that stays may itself hold an assignment.
-            start = found.end() if kind == "bare" else found.start(kind)
-
-
-def _gives_secret_away(found: re.Match[str], text: str, *, loosely: bool) -> bool:
-    name, value = found["name"], found[found.lastgroup or 0]
-    if not _is_assignment(found, text) or not is_credential_name(name) or not value or value.startswith(REDACTED):
-        return False
-    if loosely:
-        return True
-    is_prompt = value.rstrip().endswith(":")
-    if is_prompt or _is_placeholder(value) or (found["bare"] and _is_expression(found, text)):
-        return False
-    if _compiled(_STRONG).search(_canonical(name)):
-        return len(value) >= 6 and (_holds_digit(value) or _is_mixed(value))
-    # `token` and `key` alone name many things in a program: only what looks random is a credential there.
-    return len(value) >= 16 and _has_random_run(value) and sum(character.isdigit() for character in value) >= 3
-
-
-def _is_assignment(found: re.Match[str], text: str) -> bool:
-    """Tell an assignment from its look-alikes: `host:8080`, a list of names, a string that ends in `password: `."""
-    sign = found["sign"]
-    if sign == ":":
-        return False
-    if "," in sign and not found["name"].isupper():
-        return False
-    return bool(found["bare"]) or text[found.end() : found.end() + 1] in ('"', "'", "\\")
-
-
-def _is_expression(found: re.Match[str], text: str) -> bool:
-    """Is the bare word behind the sign a piece of a program: a call, an item, a type or an attribute?"""
-    if text[found.end() : found.end() + 1] in ("(", "[", "{"):
-        return True
-    is_shell = found["sign"] == "=" and found["name"].isupper()
-    return not is_shell and bool(re.fullmatch(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+|[A-Za-z_]+", found["bare"]))
-
-
-_ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}

@@ -39,8 +39,8 @@ def capture_script(
         **redactor.tree(record, "script"),
         "argv": redactor.argv([str(word) for word in argv]),
         "orig_argv": redactor.argv(sys.orig_argv if orig_argv is None else orig_argv, "script.orig_argv"),
-        "cwd": _cwd(),
-        "python": _python(),
+        "cwd": redactor.tree(_cwd(), "script.cwd"),
+        "python": redactor.tree(_python(), "script.python"),
     }
 
 

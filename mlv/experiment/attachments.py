@@ -8,12 +8,15 @@ import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
+from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
+from mlv.experiment.captures import tell_redacted
 from mlv.experiment.contents import Contents
 from mlv.experiment.making import checked_path
 from mlv.experiment.session import Session
@@ -41,6 +44,8 @@ class Attachments:
 
     if TYPE_CHECKING:
         _folder: Path
+
+        _redactor: Redactor
 
         def _writable(self) -> Session: ...
 
@@ -121,6 +126,8 @@ class Attachments:
         session = self._writable()
         files = session.folder / layout.FILES
         path = blobs.checked_inside(files, name)
+        if (clean := _clean_name(session, files, path.relative_to(files).as_posix(), self._redactor)) is not None:
+            path = files / clean
         place = _Place(session, path, path.relative_to(files).as_posix(), step_number(step), is_new)
         if session.is_closed:
             text = (
@@ -134,6 +141,23 @@ class Attachments:
         if is_new and os.path.lexists(path):
             raise _exists(place)
         return place
+
+
+def _clean_name(session: Session, files: Path, name: str, redactor: Redactor) -> str | None:
+    """The name under which a file is published whose own looks like a credential; None where it does not.
+
+    Within a run a name gets the same one each time, and no file that is there is replaced by one of another name.
+    """
+    known: dict[str, str] = session.memory.setdefault("clean names", {})
+    clean = redactor.name(name, "file name").replace(REDACTED, "redacted")
+    if clean == name:
+        return None
+    tell_redacted(redactor)
+    if name not in known:
+        first = Path(clean)
+        names = (first.with_stem(f"{first.stem}_{n}").as_posix() if n > 1 else clean for n in count(1))
+        known[name] = next(one for one in names if one not in known.values() and not os.path.lexists(files / one))
+    return known[name]
 
 
 class Block(AbstractContextManager[T], Generic[T]):

@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlv.capture.redaction import Redactor
+from mlv.capture.patterns import kept, stored
+from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import Reference
-from mlv.errors import InvalidArgument, InvalidPattern, RedactedWarning
+from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, RedactedWarning
 from mlv.notices import warn
 from mlv.store import layout
 from mlv.store.files import publish
@@ -43,6 +44,45 @@ def make_redactor(patterns: Iterable[str], exceptions: Iterable[str]) -> Redacto
         raise InvalidPattern(str(error)) from None
 
 
+def redactor_of(meta: Mapping[str, Any], patterns: Iterable[str] = (), exceptions: Iterable[str] = ()) -> Redactor:
+    """A redactor with the patterns that a meta.json keeps, and those of the user's own.
+
+    Raises:
+        InvalidPattern: One of the latter is no regular expression.
+    """
+    both = (stored(meta, "redact"), patterns), (stored(meta, "keep"), exceptions)
+    return make_redactor(*(tuple(dict.fromkeys([*of_meta, *own])) for of_meta, own in both))
+
+
+def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
+    """The fields of meta.json by which later runs redact as this one; what cannot be kept there is said."""
+    fields = {"redact": kept(redactor.patterns), "keep": kept(redactor.exceptions)}
+    left_out = len({*redactor.patterns, *redactor.exceptions}) - len({*fields["redact"], *fields["keep"]})
+    if left_out:
+        warn(
+            f"{left_out} of the patterns in redact= and keep= hold for this run alone: what spells out a credential, or "
+            f"could take for ever, is not kept in meta.json. Give it again to later runs",
+            RedactedWarning,
+        )
+    return {name: patterns for name, patterns in fields.items() if patterns}
+
+
+def refuse_credential(redactor: Redactor, name: str, subject: str) -> None:
+    """See that a name of a folder or file of the experiment is no credential.
+
+    Raises:
+        InvalidName: It looks like one; the message does not show it.
+    """
+    clean = redactor.name(name, subject)
+    redactor.found.clear()
+    if clean != name:
+        raise InvalidName(
+            f"{subject} {clean!r}: what stands as {REDACTED} looks like a credential, and would be the name of a folder or a "
+            f"file. Choose another, or exempt it with keep=[{subject!r}]",
+            name=clean,
+        )
+
+
 def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name: str) -> dict[str, Any]:
     """The captures asked for, by name; the diff of tracked files becomes an attachment `files/<diff_name>` of the folder.
 
@@ -54,7 +94,7 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
         "env": lambda: _env(redactor),
         "machine": _machine,
     }
-    return {name: _safely(makers[name]) for name in CAPTURES if name in names}
+    return {name: _safely(makers[name], redactor) for name in CAPTURES if name in names}
 
 
 def tell_redacted(redactor: Redactor) -> None:
@@ -65,12 +105,12 @@ def tell_redacted(redactor: Redactor) -> None:
         redactor.found.clear()
 
 
-def _safely(make: Any) -> Mapping[str, Any]:
+def _safely(make: Any, redactor: Redactor) -> Mapping[str, Any]:
     try:
         result: Mapping[str, Any] = make()
         return result
     except Exception as error:  # what cannot be captured must not keep an experiment from starting
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": redactor.text(f"{type(error).__name__}: {error}", "error")}
 
 
 def _script(redactor: Redactor) -> Mapping[str, Any]:

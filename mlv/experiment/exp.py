@@ -17,7 +17,7 @@ from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning
 from mlv.events import STATUSES, Event, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
-from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, tell_redacted
+from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.checkpoints import Checkpoints
 from mlv.experiment.disabled import session_for
 from mlv.experiment.extras import Extras
@@ -131,6 +131,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         if kind is not None:
             layout.check_label(kind, "kind")
         captures, redactor = check_captures(capture), make_redactor(redact, keep)
+        if name is not None:
+            refuse_credential(redactor, name, "name")
         making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console)
         given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
@@ -147,7 +149,14 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], *, rewind_to: float | None = None, outputs: Iterable[Any] = (), ranks: str = "main"
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        rewind_to: float | None = None,
+        outputs: Iterable[Any] = (),
+        ranks: str = "main",
+        redact: Iterable[str] = (),
+        keep: Iterable[str] = (),
     ) -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
@@ -161,6 +170,8 @@ class Exp(Extras, Checkpoints, Readings, References):
                 neither the best nor the latest, and are let go at the next save unless they are kept for good.
             outputs: Those of the new run, as in `Exp`.
             ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
+            redact: Regular expressions over what is a credential as well, beside those that the experiment was made with.
+            keep: As in `Exp`, beside those that the experiment was made with.
 
         Raises:
             InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs.
@@ -177,8 +188,10 @@ class Exp(Extras, Checkpoints, Readings, References):
             edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
-        redactor = make_redactor((), ())
+        redactor = redactor_of(meta.content, redact, keep)
         session = session_in_this_process(folder, meta.id)
+        if session is not None:
+            redactor = session.redact_also(redactor)
         if session is None and rank and not settings.DISABLED.get():
             session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes_of(None, redactor))
         if session is None:
@@ -379,6 +392,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if stream != layout.DEFAULT_STREAM:
             layout.check_label(stream, "stream")
+            refuse_credential(self._redactor, stream, "stream")
         session = self._writable()
         return logger_of(session, session.stream if stream == layout.DEFAULT_STREAM else stream, filter=filter)
 
@@ -405,11 +419,13 @@ class Exp(Extras, Checkpoints, Readings, References):
         Raises:
             InvalidArgument: One is no text.
         """
-        self._writable().emit("tags", {"tags": checked_tags(tags)})
+        self._writable().emit("tags", {"tags": checked_tags(tags, self._redactor)})
+        tell_redacted(self._redactor)
 
     def add_note(self, text: str) -> None:
         """Add a note: an event of type `note`."""
-        self._writable().emit("note", {"text": str(text)})
+        self._writable().emit("note", {"text": self._redactor.text(str(text), "note")})
+        tell_redacted(self._redactor)
 
     def pause(self, reason: str | None = None) -> None:
         """Say that work stops for a while: an event of type `run_paused`."""

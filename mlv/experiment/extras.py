@@ -10,6 +10,7 @@ import orjson
 from mlv.encoding import shown
 from mlv.errors import ExtraNotFound, ExtraUnusable, MlvError, NotStorable
 from mlv.experiment.attachments import Attachments
+from mlv.experiment.captures import tell_redacted
 from mlv.experiment.session import Session
 from mlv.query.one import Events
 from mlv.store import blobs, layout, trees
@@ -57,13 +58,15 @@ class Extras(Attachments):
                 _pickle(name, obj, file)
         else:
             arrays, structure = _flattened(name, obj)
+            structure = self._redactor.data(structure, "extra")
+            tell_redacted(self._redactor)
             suffix = ".npz" if arrays else ".json"
             with self.filepath(base + suffix, step=step) as path:
                 if arrays:
                     trees.write_npz(path, arrays, structure)
                 else:
                     path.write_bytes(orjson.dumps(structure, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        return self._folder / layout.FILES / (base + suffix)
+        return self._place(base + suffix, step).path
 
     def load_extra(self, name: str, *, trust: bool = False) -> Any:
         """Give back what `save_extra` saved last under a name.

@@ -424,7 +424,7 @@ class Logger(MediaCalls):
             warn_once(missing, MlvWarning)
         job = Job(
             prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts,
-            self._verbosity,
+            self._verbosity, *self._session.wishes.patterns,
         )  # fmt: skip
         self._session.channel.hand_over(self._stream_cursor, job.pack())
 
@@ -465,7 +465,18 @@ class Logger(MediaCalls):
             self._put_rejected(type, name, number, reason, data, conversion.nonfinite)
         elif conversion.pending:
             nonfinite = {f"/data{pointer}": text for pointer, text in conversion.nonfinite.items()}
-            job = Job(type, name, "references", {"data": data}, number, self._at, nonfinite, verbosity=self._verbosity)
+            job = Job(
+                type,
+                name,
+                "references",
+                {"data": data},
+                number,
+                self._at,
+                nonfinite,
+                (),
+                self._verbosity,
+                *self._session.wishes.patterns,
+            )
             self._session.channel.hand_over(self._stream_cursor, job.pack())
         else:
             self._put(type, name, number, dumps(data), conversion.nonfinite)

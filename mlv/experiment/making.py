@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
@@ -16,7 +16,7 @@ from mlv.encoding import utc_text
 from mlv.errors import InvalidArgument, MetaEdited
 from mlv.experiment import identity
 from mlv.experiment import params as params_
-from mlv.experiment.captures import CAPTURES, capture, tell_redacted
+from mlv.experiment.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.disabled import Disabled, session_for
 from mlv.experiment.identity import Meta
 from mlv.experiment.outputs import checked_outputs
@@ -71,7 +71,9 @@ class Making:
         """
         self._plain, self._nonfinite = params_.plain_params(params)
         self._real = params_.restored_params(self._plain, self._nonfinite)
-        self._kind, self._tags, self._notes = kind, checked_tags(tags), _checked_notes(notes)
+        if kind is not None:
+            refuse_credential(redactor, kind, "kind")
+        self._kind, self._tags, self._notes = kind, checked_tags(tags, redactor), _checked_notes(notes, redactor)
         self._captures, self._redactor = captures, redactor
         self._outputs = checked_outputs(outputs)
         self._wishes, self._console = wishes_of(system, redactor), console
@@ -117,6 +119,7 @@ class Making:
         edited = identity.check_identity(folder, meta)
         if edited is not None:
             raise edited
+        self._adopt(meta)
         known = {**meta.content["params"], **read_state(folder).params}
         given = self._redactor.params(self._real)
         differing = params_.check_changes(known, given, may_change, folder.name)
@@ -132,10 +135,16 @@ class Making:
     def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> Parts:
         """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""
         meta = _meta_soon(folder)
+        self._adopt(meta)
         there = session_in_this_process(folder, meta.id)
         session = there or session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
         session.start()
         return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
+
+    def _adopt(self, meta: Meta) -> None:
+        """Redact as the runs before."""
+        self._redactor = redactor_of(meta.content, self._redactor.patterns, self._redactor.exceptions)
+        self._wishes = replace(self._wishes, redact=self._redactor.patterns, keep=self._redactor.exceptions)
 
     def _begin(self, session: Session) -> None:
         session.start()
@@ -153,6 +162,7 @@ class Making:
             "parent": parent,
             "tags": self._tags,
             "notes": self._notes,
+            **patterns_to_keep(self._redactor),
             **{name: found.get(name) for name in CAPTURES},
         }
         if self._nonfinite:
@@ -200,8 +210,8 @@ def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> 
     return make
 
 
-def checked_tags(tags: Iterable[str]) -> list[str]:
-    """Accept tags.
+def checked_tags(tags: Iterable[str], redactor: Redactor) -> list[str]:
+    """Accept tags, without what looks like a credential.
 
     Raises:
         InvalidArgument: They are one text, or one of them is none.
@@ -214,12 +224,12 @@ def checked_tags(tags: Iterable[str]) -> list[str]:
     wrong = [tag for tag in found if not isinstance(tag, str) or not tag]
     if wrong:
         raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=found)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(redactor.text(tag, "tags") for tag in found))
 
 
-def _checked_notes(notes: object) -> str | None:
+def _checked_notes(notes: object, redactor: Redactor) -> str | None:
     if notes is None or isinstance(notes, str):
-        return notes
+        return notes if notes is None else redactor.text(notes, "notes")
     raise InvalidArgument(f"notes={notes!r:.100} is of type {type(notes).__name__}: give a text", notes=notes)
 
 

@@ -9,11 +9,13 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Union
 
+from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
@@ -191,6 +193,18 @@ class Session:
         """Emit an event of the experiment itself into the run's own stream, or into the one that is given."""
         self.start()
         _put(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
+
+    def redact_also(self, redactor: Redactor) -> Redactor:
+        """A redactor of this run's patterns and more, which the run takes over unless it has begun: that is said."""
+        own, wanted = self.wishes.patterns, (redactor.patterns, redactor.exceptions)
+        redact, keep = (tuple(dict.fromkeys([*before, *more])) for before, more in zip(own, wanted, strict=True))
+        if (redact, keep) == own:
+            return redactor
+        if self.is_started:
+            warn(f"the run in {self._folder} goes on with the patterns of redact= and keep= that it began with", MlvWarning)
+        else:
+            self.wishes = replace(self.wishes, redact=redact, keep=keep)
+        return Redactor(redact, keep)
 
     def drain(self, timeout_s: float) -> bool:
         """Wait until what was logged here can be read."""

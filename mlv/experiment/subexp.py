@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mlv.capture.redaction import Redactor
 from mlv.errors import CheckpointMissing, InvalidArgument
 from mlv.experiment import creation, identity
-from mlv.experiment.captures import CAPTURES, make_redactor
+from mlv.experiment.captures import CAPTURES, make_redactor, redactor_of, refuse_credential
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import Making, Parts, checked_path
 from mlv.experiment.meeting import together
 from mlv.experiment.ranks import checked_ranks
+from mlv.experiment.session import session_in_this_process
 from mlv.store import layout
 from mlv.store.blobs import FOLDER, content_of
 
@@ -28,6 +30,8 @@ def init_sub_exp(
     notes: str | None = None,
     outputs: Iterable[Any] = (),
     ranks: str = "main",
+    redact: Iterable[str] = (),
+    keep: Iterable[str] = (),
 ) -> Exp:
     """Make `<folder of the checkpoint's experiment>/<kind>/subexp_1` (then `subexp_2` ...) and begin a run in it.
 
@@ -43,6 +47,8 @@ def init_sub_exp(
         notes: As in `Exp`.
         outputs: As in `Exp`.
         ranks: As in `Exp`.
+        redact: As in `Exp`, beside the patterns of the parent, which hold here too.
+        keep: As `redact`.
 
     Raises:
         CheckpointMissing: There is no such file.
@@ -63,7 +69,10 @@ def init_sub_exp(
             f"there is no checkpoint at {str(path)!r}: give the path of the file that was saved", path=str(path)
         )
     parent = layout.enclosing_experiment(path)
-    making = Making(params, kind, tags, notes, CAPTURES, make_redactor((), ()), outputs)
+    redactor = _redactor(parent, redact, keep)
+    if name is not None:
+        refuse_credential(redactor, name, "name")
+    making = Making(params, kind, tags, notes, CAPTURES, redactor, outputs)
     given_ranks = checked_ranks(ranks)
     savedir = (parent or path.parent) / kind
     return Exp.of_parts(
@@ -74,6 +83,18 @@ def init_sub_exp(
             lambda place, rank, run: making.join(place, given_ranks, rank, run),
         )
     )
+
+
+def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable[str]) -> Redactor:
+    """What redacts in a sub-experiment: as in its parent, also by what a run of this process was given for itself alone."""
+    patterns, exceptions = tuple(patterns), tuple(exceptions)
+    if parent is None:
+        return make_redactor(patterns, exceptions)
+    meta = identity.read_meta(parent)
+    session = session_in_this_process(parent, meta.id)
+    if session is not None:
+        patterns, exceptions = (*session.wishes.redact, *patterns), (*session.wishes.keep, *exceptions)
+    return redactor_of(meta.content, patterns, exceptions)
 
 
 def _made(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> Parts:

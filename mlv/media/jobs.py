@@ -90,6 +90,10 @@ class Job:
     """JSON pointers into the options, as in a line."""
     parts: Sequence[Buffer] = ()
     verbosity: int = 0
+    redact: Sequence[str] = ()
+    """Regular expressions of the user's own over what is a credential."""
+    keep: Sequence[str] = ()
+    """Regular expressions over names of what is none."""
 
     def pack(self) -> list[Buffer]:
         """The bytes of the spool file: length of the header, header, parts."""
@@ -97,6 +101,7 @@ class Job:
         header = dumps({
             "type": self.type, "name": encoding.text_only(self.name), "do": self.do, "options": self.options, "step": self.step,
             "at": self.at, "nonfinite": self.nonfinite, "verbosity": self.verbosity, "sizes": [len(part) for part in parts],
+            "redact": list(self.redact), "keep": list(self.keep),
         })  # fmt: skip
         return [_LENGTH.pack(len(header)), header, *(part for part in parts if len(part))]
 

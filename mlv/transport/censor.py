@@ -1,68 +1,167 @@
-"""The censor: takes credentials out of the texts of events, between the queue and the disk."""
+"""The censor: takes credentials out of events, between the queue and the disk.
+
+It sees every event of a run: the head that lines share, what follows it, and the jobs that a worker completes. Events that
+hold none are told by their texts alone: what was judged once is remembered, so that metrics cost a look into a set.
+"""
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, BinaryIO
 
 import orjson
 
-from mlv.capture.redaction import REDACTED, Redactor
-from mlv.encoding import TAG, dumps
+from mlv.capture.redaction import Redactor
+from mlv.encoding import TAIL, dumps
+from mlv.state import STRUCTURAL
+from mlv.transport.key_lines import KeyLines
 
-TEXTS = (b'"type":"message"', b'"type":"run_ended"', b'"type":"rejected"', b'"type":"note"')
-"""How the events begin that hold texts: what the script or a library said, and with which words it failed."""
-
-_KEY_BEGINS = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
-_KEY_ENDS = re.compile(r"-----END ")
-_KEY_LINE = re.compile(r"[A-Za-z0-9+/=:,.\- ]*")
+_TEXTS = ("message", "run_ended", "rejected", "note")
+"""Types that `keep=["message"]` exempts: what the script or a library said, and with which words it failed."""
+_FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
+"""Fields of structural events that the store itself goes by."""
+_REMEMBERED = 4096
+_LONGEST_REMEMBERED = 64
+_CHUNK = 4 << 20
+_OVERLAP = 512
+"""More than the beginning of a credential needs, so that none hides between two chunks."""
 
 
 class Censor:
-    """Redacts the data of one run's events; `keep=["message"]` or `keep=["console"]` exempts all of a kind."""
+    """Redacts the events of one run; `keep=["message"]`, `keep=["console"]` or another type exempts all of a kind."""
 
     def __init__(self, redactor: Redactor) -> None:
+        self.redacted = 0
+        """Events from which something was taken."""
         self._redactor = redactor
-        self._in_key: set[str] = set()
-        """Descriptors on which a private key has begun and not ended."""
+        self._clean: set[bytes] = set()
+        """Texts that hold nothing: names of metrics, above all."""
+        self._heads: dict[bytes, bytes] = {}
+        self._key_lines = KeyLines()
+
+    def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
+        """Head and payload of an event without credentials; the same bytes where there are none."""
+        if not payload:
+            return head, payload
+        return self.head(head), self.payload(payload) if kind == TAIL else self._data(payload)
+
+    def head(self, head: bytes) -> bytes:
+        """What the lines of a cursor share, without credentials in its name."""
+        clean = self._heads.get(head)
+        if clean is None:
+            fields = orjson.loads(b"{" + head.rstrip(b",") + b"}")
+            if "name" in fields:
+                fields["name"] = self._redactor.name(fields["name"], "name")
+            clean = self._heads[head] = dumps(fields)[1:-1] + b"," if head else b""
+        return clean
 
     def payload(self, payload: bytes) -> bytes:
         """The text of an event from its type on, without credentials; the same bytes where there are none."""
-        if not payload.startswith(TEXTS) or not (self._in_key or self._redactor.may_find(payload)):
+        if not self._may_hold(payload):
             return payload
         event = orjson.loads(b"{" + payload)
-        data = event.get("data")
-        is_printed = event["type"] == "message" and isinstance(data, dict) and "of" in data
-        where = "console" if is_printed else "message"
-        if self._redactor.exempts(where):
+        clean = self._clean_event(event)
+        if clean == event:
             return payload
-        if is_printed:
-            text = self._redactor.text(str(data.get("message")), where)
-            clean = {**data, "message": self._without_key(text, event.get("name", ""))}
-        else:
-            clean = _without_copies(data, self._redactor.tree(data, where))
-        return payload if clean == data else dumps({**event, "data": clean})[1:]
+        self.redacted += 1
+        return dumps(clean)[1:]
 
-    def _without_key(self, line: str, descriptor: str) -> str:
-        """A line of the console, of which a private key takes many."""
-        if descriptor not in self._in_key:
-            if "PRIVATE KEY" in line and _KEY_BEGINS.search(line) and not _KEY_ENDS.search(line):
-                self._in_key.add(descriptor)
-            return line
-        is_end = _KEY_ENDS.search(line) is not None
-        if is_end or not _KEY_LINE.fullmatch(line):
-            self._in_key.discard(descriptor)
-        return REDACTED if is_end or descriptor in self._in_key else line
+    def may_hold(self, file: BinaryIO) -> bool:
+        """Whether a large event is worth a look; reads it piece by piece."""
+        end = b""
+        while chunk := file.read(_CHUNK):
+            # What JSON escapes hides the beginning of a word.
+            if b"\\" in chunk or self._redactor.may_find(end + chunk):
+                return True
+            end = chunk[-_OVERLAP:]
+        return False
 
+    def _data(self, payload: bytes) -> bytes:
+        """The data of metrics."""
+        if not self._may_hold(payload):
+            return payload
+        data = orjson.loads(payload)
+        clean = self._clean_data(data, "metrics")
+        if clean == data:
+            return payload
+        self.redacted += 1
+        return dumps(clean)
 
-def _without_copies(before: Any, clean: Any) -> Any:
-    """The clean value, and no text beside its exact bytes where the text was not clean."""
-    if before == clean:
+    def _may_hold(self, payload: bytes) -> bool:
+        """Whether a closer look is worth it. All that is text stands between quotation marks."""
+        if b"\\" in payload or self._key_lines.is_open:
+            return True
+        texts = payload.split(b'"')[1::2]
+        if self._clean.issuperset(texts):
+            return False
+        return not all(text in self._clean or self._is_clean(text) for text in texts)
+
+    def _is_clean(self, content: bytes) -> bool:
+        text = content.decode()
+        if text == "base64":  # what it holds is encoded
+            return False
+        if self._redactor.hides(text) or not self._redactor.is_clean(text) or self._key_lines.opens(text):
+            return False
+        if len(content) <= _LONGEST_REMEMBERED:
+            if len(self._clean) >= _REMEMBERED:
+                self._clean.clear()
+            self._clean.add(content)
+        return True
+
+    def _clean_event(self, event: dict[str, Any]) -> dict[str, Any]:
+        type_, data = event["type"], event.get("data")
+        is_printed = type_ == "message" and isinstance(data, dict) and "of" in data
+        where = "console" if is_printed else "message" if type_ in _TEXTS else type_
+        # What a run began with was redacted where it was captured, with the names that it stood under.
+        if type_ == "run_started" or self._redactor.exempts(where):
+            return event
+        clean = {**event, "data": self._clean_data(data, where, is_structural=type_ in STRUCTURAL or type_ == "checkpoint")}
+        if type_ == "message" and isinstance(clean["data"], dict) and isinstance(data, dict):
+            shown, origin = clean["data"].get("message"), (event.get("name", ""), is_printed)
+            if isinstance(shown, str):
+                clean["data"] = {**clean["data"], "message": self._key_lines.masked(str(data["message"]), shown, origin)}
+        if "name" in event:
+            clean["name"] = self._redactor.name(event["name"], "name")
+        for field in ("step", "at"):
+            if field in event:
+                clean[field] = self._redactor.data(event[field], field)
+        if "nonfinite" in event:
+            clean["nonfinite"] = moved(event["nonfinite"], data, clean["data"])
         return clean
-    if isinstance(clean, dict):
-        if clean.get(TAG) == "text":
-            return clean.get("text")
-        return {key: _without_copies(before.get(key), value) for key, value in clean.items()}
-    if isinstance(clean, list):
-        return [_without_copies(*pair) for pair in zip(before, clean, strict=True)]
-    return clean
+
+    def _clean_data(self, data: Any, where: str, *, is_structural: bool = False) -> Any:
+        if where == "console":
+            return {**data, "message": self._redactor.text(str(data.get("message")), where)}
+        clean = self._redactor.data(data, where)
+        if is_structural and isinstance(data, dict) and where != "params":
+            return {**clean, **{field: data[field] for field in _FIXED if field in data}}
+        return clean
+
+
+def redacted_text(run: str, count: int) -> str:
+    """What is said, once, where credentials were taken out of events."""
+    events = "an event" if count == 1 else f"{count} events"
+    return f"in {events} of run {run}, `<redacted>` stands for what looks like a credential. See Exp(redact=, keep=)"
+
+
+def moved(pointers: Mapping[str, str], before: Any, after: Any) -> dict[str, str]:
+    """JSON pointers into a value as they are in its copy, whose keys may differ and whose order does not."""
+    return {_moved(pointer, before, after): text for pointer, text in pointers.items()}
+
+
+def _moved(pointer: str, before: Any, after: Any) -> str:
+    segments = pointer.split("/")
+    for position, segment in enumerate(segments[1:], 1):
+        if isinstance(before, dict) and isinstance(after, dict):
+            keys = list(before)
+            key = segment.replace("~1", "/").replace("~0", "~")
+            if key not in before or len(after) != len(before):
+                break
+            new = list(after)[keys.index(key)]
+            segments[position] = str(new).replace("~", "~0").replace("/", "~1")
+            before, after = before[key], after[new]
+        elif isinstance(before, list) and isinstance(after, list) and segment.isdecimal() and int(segment) < len(before):
+            before, after = before[int(segment)], after[int(segment)]
+        else:
+            break
+    return "/".join(segments)

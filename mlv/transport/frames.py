@@ -30,6 +30,7 @@ W_TAIL, W_SYNCED, W_STAMP, W_ERRNO, W_DONE, W_TOUCHED, W_WRITER_PID, W_WRITER_ST
 W_SAID_END = 24  # by the writer: whether the run's end is in its stream
 W_COMPLETE = 25  # by the writer: as the tail, but held back by jobs that are not done
 W_REJECTED = 26  # by the writer: how many jobs became `rejected` events
+W_REDACTED = 27  # by the writer: from how many events it took credentials
 
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288

@@ -15,14 +15,15 @@ from typing import NamedTuple
 
 from mlv import words
 from mlv.encoding import TAIL, Composer
-from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
+from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
 from mlv.store.home import Home
-from mlv.transport.censor import Censor
+from mlv.transport.censor import Censor, redacted_text
+from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
 from mlv.transport.ring import loss_text
 
@@ -57,7 +58,8 @@ class Inline:
     ) -> None:
         self.run, self._folder = run, folder
         self._journal = Journal(folder, files, home)
-        self._composer = Composer(run, censor.payload if censor is not None else bytes)
+        self._censor = censor
+        self._composer = Composer(run, censor.event if censor is not None else None)
         self._cursors: dict[int, Cursor] = {}
         self._lock = threading.RLock()
         self._busy = False
@@ -104,6 +106,7 @@ class Inline:
         except ValueError as error:
             return rejected(Job("unknown", "", "", {}), f"what was handed over {error}")
         try:
+            job = clean_job(job)
             return perform(job, FolderTarget(self._journal.folder, job.name, job.step, key))
         except OSError as error:
             return rejected(job, f"its file could not be written: {error}")
@@ -233,6 +236,8 @@ class Inline:
     def _end(self) -> bool:
         """Accept no more, and seal what is written; whether that is all. What is not written by now never will be."""
         self._is_closed = True
+        if self._censor is not None and self._censor.redacted:
+            self._warn("redacted", redacted_text(self.run, self._censor.redacted), RedactedWarning)
         if lost := len(self._waiting) + self._dropped:
             self._warn(
                 "loss", f"{words.counted(lost, 'event')} of run {self.run} cannot be written, and are lost: {self._refusal}"

@@ -20,13 +20,14 @@ import orjson
 
 from mlv import settings
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
-from mlv.errors import MlvWarning, RejectedWarning, WritingStalled
+from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
 from mlv.media.jobs import rejected_text
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor
 from mlv.store.owners import process_start
 from mlv.transport import spool
+from mlv.transport.censor import redacted_text
 from mlv.transport.frames import (
     BIG,
     CURSOR_OFFSET,
@@ -47,6 +48,7 @@ from mlv.transport.frames import (
     W_HEAD,
     W_INFO_BYTES,
     W_MAGIC,
+    W_REDACTED,
     W_REJECTED,
     W_STAMP,
     W_SYNCED,
@@ -509,7 +511,7 @@ class Ring:
                 f"the events of run {self.run} wait in memory: {os.strerror(problem)}. They are written as soon as that is "
                 f"possible; when {self._capacity >> 20} MiB are full, logging waits, at most {self._patience_s:g} s",
             )
-        self._warn_of_rejected()
+        self._warn_of_changed()
         stamp = self._words[W_STAMP]
         is_fresh = stamp and (monotonic_ns() - stamp) / 1e9 < _STALE_AFTER_S
         if (is_fresh and not is_waiting) or self._writer_is_alive():
@@ -559,10 +561,12 @@ class Ring:
     def _warn_of_loss(self) -> None:
         self._warn_once("loss", loss_text(Path(self._folder), self.run))
 
-    def _warn_of_rejected(self) -> None:
-        """Say that a worker could not complete an event: what it says is in the log."""
+    def _warn_of_changed(self) -> None:
+        """Say that a worker could not complete an event, or that credentials were taken out of some: the log shows it."""
         if self._words[W_REJECTED]:
             self._warn_once("rejected", rejected_text(self.run), RejectedWarning)
+        if self._words[W_REDACTED]:
+            self._warn_once("redacted", redacted_text(self.run, self._words[W_REDACTED]), RedactedWarning)
 
     def _warn_once(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
         if what not in self._warned:
@@ -609,7 +613,7 @@ class Ring:
         is_done = self._wait(W_DONE, 1, timeout_s)
         if self._words[W_ERRNO] == errno.ESTALE and timeout_s > 0:
             self._warn_of_loss()
-        self._warn_of_rejected()
+        self._warn_of_changed()
         return is_done
 
     def _end(self) -> None:

@@ -129,6 +129,10 @@ class Source:
         self._words[f.W_REJECTED] += is_rejected
         self._update_complete()
 
+    def note_redacted(self, count: int) -> None:
+        """Tell the producer from how many events this writer took credentials."""
+        self._words[f.W_REDACTED] = max(self._words[f.W_REDACTED], count)
+
     def adopt_jobs(self, seqs: Iterable[int]) -> None:
         """Note the jobs of an earlier writer, all there are: nobody knows where their frames were."""
         self._jobs = dict.fromkeys(seqs, self._words[f.W_COMPLETE])

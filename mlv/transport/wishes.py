@@ -30,6 +30,11 @@ class Wishes:
         """Read it back."""
         return cls(info.get("system_s"), tuple(info.get("redact", ())), tuple(info.get("keep", ())))
 
+    @property
+    def patterns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is a credential as well, and what is none."""
+        return self.redact, self.keep
+
     def redactor(self) -> Redactor:
         """What takes credentials out of texts."""
         return Redactor(self.redact, self.keep)

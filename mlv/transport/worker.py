@@ -18,6 +18,7 @@ import orjson
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport import spool
+from mlv.transport.job_censor import clean_job
 from mlv.transport.launch import OUR_MLV, module_path
 from mlv.transport.spool import Queued
 
@@ -59,7 +60,7 @@ class Answer(NamedTuple):
 def complete(folder: Path, queued: Queued) -> Answer:
     """Complete a job in this process."""
     try:
-        job = read_job(queued.path)
+        job = clean_job(read_job(queued.path))
     except FileNotFoundError as error:
         return _lost(queued, f"its spool file is gone: {error.filename}")
     except ValueError as error:
@@ -203,7 +204,7 @@ class Worker:
 
 def _rejected(queued: Queued, reason: str) -> Answer:
     try:
-        return Answer(queued, rejected(read_job(queued.path), reason), True, 0)
+        return Answer(queued, rejected(clean_job(read_job(queued.path)), reason), True, 0)
     except (OSError, ValueError):
         return _lost(queued, reason)
 

@@ -29,7 +29,7 @@ from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
 from mlv.transport import orders, spool
 from mlv.transport.backlog import Backlog
-from mlv.transport.censor import TEXTS, Censor
+from mlv.transport.censor import Censor
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
@@ -86,6 +86,7 @@ class Writer:
         self._sampler = sampler
         self._sources: dict[Path, Source] = {}
         self._composers: dict[str, Composer] = {}
+        self._censors: dict[str, Censor] = {}
         self._heard: dict[str, float] = {}
         self._problem = 0
         self._problem_since = 0.0
@@ -205,7 +206,8 @@ class Writer:
             self._journal = Journal(self._folder, self._files, self._home)
         source.attach(self._me)
         self._sources[path] = source
-        self._composers[source.run] = Composer(source.run, Censor(Wishes.from_info(source.info).redactor()).payload)
+        censor = self._censors[source.run] = Censor(Wishes.from_info(source.info).redactor())
+        self._composers[source.run] = Composer(source.run, censor.event)
         self._heard[source.run] = monotonic()
         if self._sampler is not None and source.info.get("system_s") and "parent_run" not in source.info:
             self._sampler.follow(source.run, source.owner.pid, source.info["system_s"])
@@ -240,6 +242,7 @@ class Writer:
         except OSError:
             source.rewind(before)
             raise
+        source.note_redacted(self._censors[source.run].redacted)
         source.advance(end)
         source.already.clear()
         return True
@@ -299,13 +302,13 @@ class Writer:
             os.unlink(path or spool.own_file(frame.payload, source.run, source.path))
 
     def _append_from(self, file: BinaryIO, frame: Frame, source: Source, stream: str, head: bytes) -> None:
-        composer = self._composers[source.run]
-        if not head and file.read(max(map(len, TEXTS))).startswith(TEXTS):
-            file.seek(0)
+        composer, censor = self._composers[source.run], self._censors[source.run]
+        is_looked_at = censor.may_hold(file)
+        file.seek(0)
+        if is_looked_at:
             self._journal.append(source.run, stream, [composer.line(frame.seq, frame.time_ns, head, TAIL, 0, file.read())])
             return
-        file.seek(0)
-        digest, opening = hashlib.sha256(), composer.opening(frame.seq, frame.time_ns) + head
+        digest, opening = hashlib.sha256(), composer.opening(frame.seq, frame.time_ns) + censor.head(head)
         self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
 
     def _take_job(self, source: Source, frame: Frame) -> None:
@@ -360,7 +363,7 @@ class Writer:
         else:
             self._sync()
         del self._sources[path]
-        del self._composers[source.run]
+        del self._composers[source.run], self._censors[source.run]
         del self._heard[source.run]
         if self._sampler is not None:
             self._sampler.forget(source.run)

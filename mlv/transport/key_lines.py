@@ -1,0 +1,73 @@
+"""Private keys that come line by line: what a console, or a logger that is given one line at a time, shows of them."""
+
+from __future__ import annotations
+
+import re
+
+from mlv.capture.private_keys import MENTION
+from mlv.capture.shapes import REDACTED
+
+_BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}|Private-Lines: ?\d+")
+_BEGINS_ENCODED = re.compile(
+    r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{0,40}(?:UFJJVkFURS|BSSVZBVE|QUklWQVRF)[A-Za-z0-9+/]{0,80}[\s\\nr]*\Z"
+)
+"""The same in base64, where it goes on in the next line."""
+_ENDS = re.compile(r"-{4,5} ?END |Private-MAC:")
+_LONG = re.compile(r"[A-Za-z0-9+/=]{32}")
+"""As no line of words has, and every whole line of a key."""
+_FIELD = re.compile(r"\W*(?:Proc-Type|DEK-Info|Comment|Version|Hash): ")
+_QUOTES = " \t\r>|#*+\"'`\\,;:()[]"
+_TOKEN = re.compile(r"(?:[0-9]{1,4}[:.)|]?[ \t]+)?[A-Za-z0-9+/\-]+={0,2}(?:\\r)?(?:\\n)?")
+_PADDED = re.compile(r"[A-Za-z0-9+/]{2,}={1,2}(?:\\r)?(?:\\n)?\Z")
+_MOST_OTHERS = 8
+"""Lines that are short or of other kinds, one after the other, after which the end of a key is not waited for any more."""
+
+
+class KeyLines:
+    """Masks the lines of private keys in what one run shows.
+
+    A key may go to one descriptor and the other in turns, so what begins on one goes on for all; but of what comes from
+    elsewhere only lines are masked that are long enough to be nothing else.
+    """
+
+    def __init__(self) -> None:
+        self._origin: object = None
+        self._others = 0
+        self.is_open = False
+        """Whether a key has begun and not ended."""
+
+    def opens(self, line: str) -> bool:
+        """Whether a key begins in a line, and does not end there."""
+        if MENTION not in line and "Private-Lines" not in line and "LS0tLS1CRUdJTi" not in line:
+            return False
+        begins = [match.end() for match in _BEGINS.finditer(line)]
+        if not begins:
+            return _BEGINS_ENCODED.search(line) is not None
+        bare = line[begins[-1] :].strip(_QUOTES).removeprefix("n").strip(_QUOTES)
+        goes_on = not bare or _TOKEN.fullmatch(bare) is not None or _LONG.search(bare) is not None
+        return goes_on and not _ENDS.search(line, begins[-1])
+
+    def masked(self, line: str, shown: str, origin: object) -> str:
+        """A line as it may be shown; `shown` is what is left of it without the credentials that it holds alone."""
+        was_open, opens = self.is_open, self.opens(line)
+        if not (was_open or opens):
+            return shown
+        is_end = was_open and _ENDS.search(line) is not None
+        is_key = is_end or (was_open and self._is_key(line, origin))
+        if opens:
+            self.is_open, self._origin, self._others = True, origin, 0
+        elif is_end:
+            self.is_open = False
+        elif is_key and _LONG.search(line):
+            self._others = 0
+        elif line.strip() and origin == self._origin:
+            self._others += 1
+            self.is_open = self._others < _MOST_OTHERS
+        return REDACTED if is_key else shown
+
+    def _is_key(self, line: str, origin: object) -> bool:
+        if _LONG.search(line):
+            return True
+        bare = line.strip(_QUOTES)
+        is_short = bool(_TOKEN.fullmatch(bare) or _PADDED.search(bare) or _FIELD.match(line))
+        return origin == self._origin and bool(bare) and is_short
