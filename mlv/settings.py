@@ -24,6 +24,8 @@ T = TypeVar("T")
 PROJECT_FILE = "pyproject.toml"
 SYSTEM_EVERY_S = 10.0
 SYSTEM_AT_MOST_EVERY_S = 0.1
+RELATIONS = ("auto", "together", "apart")
+"""Whether the processes of a launch have one experiment, each one of its own, or what they give decides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,12 @@ def _seconds(given: Any, _: str) -> float:
     return number
 
 
+def _relation(given: Any, _: str) -> str:
+    if given in RELATIONS:
+        return str(given)
+    raise ValueError(f"is none of {', '.join(RELATIONS)}: give one of them")
+
+
 def interval(given: Any, _: str = "") -> float | None:
     """Seconds between two samples; None for `off`, False and 0.
 
@@ -149,8 +157,9 @@ SYSTEM: Setting[float | None] = Setting(
     "system", "MLV_SYSTEM", SYSTEM_EVERY_S, interval, "seconds between two samples of the machine, or off"
 )
 RANKS_TIMEOUT = Setting("ranks_timeout", "MLV_RANKS_TIMEOUT_S", 300.0, _seconds, "seconds that ranks wait for rank 0")
+RANKS = Setting("ranks", "MLV_RANKS", "auto", _relation, "whether the processes of a launch share experiments: together, apart")
 
-SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT)
+SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS)
 
 
 def as_environment() -> dict[str, str]:

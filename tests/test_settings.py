@@ -162,7 +162,7 @@ def test_unknown_keys(project):
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
         "'colour', which is no setting: it may have disabled, dir, spool, fsync_interval, patience, inline, "
-        "system, ranks_timeout",
+        "system, ranks_timeout, ranks",
     ]
     assert PATIENCE.get() == 2
 

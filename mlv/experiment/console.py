@@ -9,12 +9,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from mlv.errors import MlvWarning
+from mlv.experiment import taps
 from mlv.notices import warn
 from mlv.transport.launch import can_launch, launch_module
 
@@ -22,12 +25,14 @@ if TYPE_CHECKING:
     import socket
 
 DESCRIPTORS = {1: "stdout", 2: "stderr"}
-END, DONE = b"end", b"done"
-"""What is said to the tee, and what it answers."""
+END, DONE = b"e", b"d"
+SYNC, SYNCED = b"s", b"S"
+"""Requests to the tee, of one byte each, and its answers: to end, and to pass on what was printed."""
 _PIPE_BYTES = 1 << 20
 """What a process may print ahead of the tee; the system may allow less."""
 _PIECE_BYTES = 1 << 16
 _MOST_STARTS = 4
+_PAUSE_WITHIN_S = 1.0
 _FIRST_FREE = 10
 """Descriptors below this one are those that programs open by their number."""
 
@@ -60,44 +65,85 @@ class Console:
         self._ends: dict[int, int] = {}
         """The writing ends, by the descriptor that each takes the place of."""
         self._inodes: dict[int, os.stat_result] = {}
-        self._restore: list[Callable[[], None]] = []
-        self._copies: list[int] = []
-        self._is_done = threading.Event()
-        self._is_ending = False
+        self._taps: list[Callable[[], None]] = []
+        self._tapped: list[Any] = []
+        self._copies: dict[str, int] = {}
+        """The writing ends for streams without a descriptor, by their name."""
+        self._is_done, self._is_synced = threading.Event(), threading.Event()
+        self._is_ending = self._has_given_up = self._is_released = False
         self._starts = 0
+        self._watcher: threading.Thread | None = None
+        self._pause: tuple[int, ...] = ()
+        """A pipe that tells the watching thread to end, for the moment of a fork."""
         try:
             for fd in DESCRIPTORS:
                 self._open(fd)
             self._open_copies()
+            self._pause = tuple(map(_moved, os.pipe()))
             self._control = self._start()
         except OSError:
             self._let_go()
             raise
         self._take_over()
-        threading.Thread(target=self._watch, name="mlv-console", daemon=True).start()
+        _active.append(self)
+        self.watch()
 
     def end(self, timeout_s: float) -> bool:
         """Print directly again; wait until all that was printed is in the log, and return whether it is in time."""
+        until = monotonic() + timeout_s
         self._is_ending = True
         _flush()
-        for restore in self._restore:
-            restore()
-        self._restore.clear()
+        self._untap()
+        for above in reversed(_active[_active.index(self) + 1 :] if self in _active else ()):
+            above.pass_on(until - monotonic())
         for captured in list(self._captured):
             fd = next((fd for fd, name in DESCRIPTORS.items() if name == captured.name), -1)
             if captured.shown >= 0 and self._is_ours(fd):
-                os.dup2(captured.shown, fd)
+                os.dup2(self._shown_at_last(fd, captured.shown), fd)
         self._close_copies()
+        self.watch()
         with suppress(OSError):
             self._control.send(END)
-        return self._is_done.wait(timeout_s)
+        is_done = self._is_done.wait(max(0.0, until - monotonic()))
+        _release()
+        return is_done
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all that was printed is in the log."""
+        return self._is_done.is_set()
+
+    def pass_on(self, timeout_s: float) -> None:
+        """Wait until what was printed so far has arrived where it is shown: at a console that was begun before, say."""
+        if self._has_given_up:
+            return
+        self._is_synced.clear()
+        self.watch()
+        with suppress(OSError):
+            self._control.send(SYNC)
+        self._is_synced.wait(max(0.0, timeout_s))
+
+    def release(self) -> None:
+        """Let the tee go on alone, which shows what children print."""
+        self._is_released = True
+        if not self._has_given_up:
+            self.pause()
+            self._let_go()
+            self._control.close()
 
     def abandon(self) -> None:
         """In a forked child: leave all to the parent, and go on printing into what it captures."""
-        self._restore.clear()
+        self._taps.clear()
         self._copies.clear()
         self._let_go()
         self._control.close()
+
+    def follow(self, *_: object) -> None:
+        """Copy what is written into streams that have taken the place of others, where they have no descriptor."""
+        for name, copy in self._copies.items():
+            stream = getattr(sys, name)
+            if stream is not None and not taps.reaches(stream, DESCRIPTORS):
+                self._tap(stream, copy)
 
     # What takes the place of the descriptors.
 
@@ -112,14 +158,27 @@ class Console:
             self._ends[fd] = _moved(write)
 
     def _open_copies(self) -> None:
-        """What a notebook or a test prints does not come by the descriptors: it is copied."""
-        for fd, name in DESCRIPTORS.items():
+        """Copy what a notebook or a test prints: it does not come by the descriptors."""
+        for name in DESCRIPTORS.values():
             stream = getattr(sys, name)
-            if stream is not None and _descriptor(stream) != fd:
+            if stream is not None and not taps.reaches(stream, DESCRIPTORS):
                 read, write = map(_moved, _pipe())
                 self._captured.append(Captured(name, read, -1))
-                self._copies.append(write)
-                self._restore.append(_copying(stream, write))
+                self._copies[name] = write
+                self._tap(stream, write)
+        if self._copies:
+            self._taps.append(_before_each_cell(self.follow))
+
+    def _tap(self, stream: Any, copy: int) -> None:
+        if all(tapped is not stream for tapped in self._tapped):
+            self._tapped.append(stream)
+            self._taps.append(taps.tap(stream, partial(write_all, copy)))
+
+    def _untap(self) -> None:
+        for untap in self._taps:
+            untap()
+        self._taps.clear()
+        self._tapped.clear()
 
     def _take_over(self) -> None:
         _flush()
@@ -135,26 +194,36 @@ class Console:
             return fd in self._inodes and os.path.samestat(os.fstat(fd), self._inodes[fd])
         return False
 
+    def _shown_at_last(self, fd: int, shown: int) -> int:
+        """Where a descriptor is shown, without the consoles below that have ended and only pass it on."""
+        for below in reversed(_active[: _active.index(self)] if self in _active else ()):
+            following = next((one.shown for one in below._captured if one.name == DESCRIPTORS[fd] and one.shown >= 0), -1)
+            if not below._is_ending or following < 0 or not os.path.samestat(os.fstat(shown), below._inodes[fd]):
+                break
+            shown = following
+        return shown
+
     def _descriptors(self) -> Iterator[int]:
         for captured in self._captured:
             yield from (fd for fd in (captured.read, captured.shown) if fd >= 0)
         yield from self._ends.values()
+        yield from self._pause
 
     def _close_copies(self) -> None:
-        for copy in self._copies:
+        for copy in self._copies.values():
             os.close(copy)
         self._copies.clear()
 
     def _let_go(self) -> None:
         """Close what stands for the descriptors; where they were not taken over, nothing has happened."""
-        for restore in self._restore:
-            restore()
+        self._untap()
         self._close_copies()
         for fd in self._descriptors():
             with suppress(OSError):
                 os.close(fd)
         self._captured.clear()
         self._ends.clear()
+        self._pause = ()
 
     # The tee.
 
@@ -179,21 +248,56 @@ class Console:
                 raise
         return ours
 
+    def watch(self) -> None:
+        """See that a thread listens to the tee, as long as it has to say anything."""
+        with _lock:
+            is_listening = self._watcher is not None and self._watcher.is_alive()
+            if not is_listening and not self._is_released and not self._has_given_up:
+                self._watcher = threading.Thread(target=self._watch, name="mlv-console", daemon=True)
+                self._watcher.start()
+
+    def pause(self) -> bool:
+        """End the thread that listens, until `watch` begins another; whether there was one that can be spared."""
+        watcher = self._watcher
+        if watcher is None or watcher is threading.current_thread() or not watcher.is_alive() or self._has_given_up:
+            return False
+        with suppress(OSError, IndexError):
+            os.write(self._pause[1], b"p")
+            watcher.join(_PAUSE_WITHIN_S)
+            _wait_until_gone(watcher)
+            return True
+        return False
+
     def _watch(self) -> None:
         """Wait for the tee's word; where it is gone without one, start another, or show what is printed from here."""
+        import select
+
         while True:
+            poll = select.poll()
+            poll.register(self._control, select.POLLIN)
+            poll.register(self._pause[0], select.POLLIN)
+            if any(fd == self._pause[0] for fd, _ in poll.poll()):
+                os.read(self._pause[0], 1)
+                return
             try:
-                word = self._control.recv(1 << 16)
+                answer = self._control.recv(1 << 16)
             except OSError:
-                word = b""  # it died before it read what it was told
-            if word == DONE:
+                answer = b""  # it died before it read what it was told
+            if SYNCED in answer:
+                self._is_synced.set()
+            if DONE in answer:
+                self._is_done.set()
+                _release()
+            if self._is_released:
+                return
+            if not answer and (self._is_done.is_set() or self._starts >= _MOST_STARTS or not self._start_again()):
                 break
-            if not word and (self._starts >= _MOST_STARTS or not self._start_again()):
-                self._give_up()
-                break
+        self._has_given_up = True
+        self._is_synced.set()
+        self._give_up()
+        self._is_done.set()
         self._let_go()
         self._control.close()
-        self._is_done.set()
 
     def _start_again(self) -> bool:
         before = self._control
@@ -202,13 +306,13 @@ class Console:
         except OSError:
             return False
         before.close()
-        if self._is_ending:
-            with suppress(OSError):
-                self._control.send(END)
+        with suppress(OSError):
+            self._control.send(SYNC + END if self._is_ending else SYNC)
         return True
 
     def _give_up(self) -> None:
-        warn("what is printed is not captured any more: the process that did it was ended again and again", MlvWarning)
+        if not self._is_done.is_set():
+            warn("what is printed is not captured any more: the process that did it was ended again and again", MlvWarning)
         for fd, name in DESCRIPTORS.items():
             for captured in self._captured:
                 if captured.name == name and captured.shown >= 0 and self._is_ours(fd):
@@ -306,31 +410,19 @@ def _moved(fd: int) -> int:
     return moved
 
 
-def _descriptor(stream: Any) -> int:
-    try:
-        return int(stream.fileno())
-    except Exception:
-        return -1  # it has none, as in a notebook
+def _before_each_cell(call: Callable[..., None]) -> Callable[[], None]:
+    """Have a function called before each cell of a notebook; gives what ends that."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
+    if shell is None:
+        return lambda: None
 
+    def end() -> None:
+        with suppress(ValueError):
+            shell.events.unregister("pre_run_cell", call)
 
-def _copying(stream: Any, copy: int) -> Callable[[], None]:
-    """Let a stream write a copy of everything; gives what undoes that."""
-    write = stream.write
-
-    def both(text: str) -> Any:
-        result = write(text)
-        with suppress(Exception):
-            write_all(copy, text.encode(errors="replace"))
-        return result
-
-    def restore() -> None:
-        with suppress(AttributeError):
-            if stream.__dict__.get("write") is both:
-                del stream.write
-
-    with suppress(AttributeError):
-        stream.write = both
-    return restore
+    shell.events.register("pre_run_cell", call)
+    return end
 
 
 def _flush() -> None:
@@ -338,3 +430,69 @@ def _flush() -> None:
         with suppress(Exception):
             stream: io.TextIOBase = getattr(sys, name)
             stream.flush()
+
+
+def _wait_until_gone(thread: threading.Thread) -> None:
+    """Wait until the system has forgotten a thread that has ended: who forks counts those of the system."""
+    until = monotonic() + _PAUSE_WITHIN_S
+    while os.path.exists(f"/proc/self/task/{thread.native_id}") and monotonic() < until:
+        sleep(0)
+
+
+def _before_fork() -> None:
+    """Be no reason why a fork warns of threads."""
+    _paused.extend(console for console in _active if console.pause())
+
+
+def _after_fork_in_parent() -> None:
+    """Listen again, as soon as the fork is over: up to its very end it may look for threads."""
+    if not _paused:
+        return
+    if threading.current_thread() is threading.main_thread():
+        with suppress(Exception):  # a Python without ctypes
+            import ctypes
+
+            if ctypes.pythonapi.Py_AddPendingCall(_pending_watch(), None) == 0:
+                return
+    _watch_paused()
+
+
+def _watch_paused(*_: object) -> int:
+    while _paused:
+        _paused.pop().watch()
+    return 0
+
+
+@lru_cache(maxsize=1)
+def _pending_watch() -> Any:
+    import ctypes
+
+    return ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.c_void_p)(_watch_paused)
+
+
+def _release() -> None:
+    """Let go of consoles that have ended, and have none above them whose text they pass on."""
+    over = []
+    with _lock:
+        while _active and _active[-1].is_over:
+            over.append(_active.pop())
+    for console in over:
+        console.release()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()
+    for console in _active:
+        console.abandon()
+    _active.clear()
+    _paused.clear()
+
+
+_active: list[Console] = []
+"""The consoles that capture, each one on top of those before it."""
+_paused: list[Console] = []
+_lock = threading.Lock()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -144,6 +144,7 @@ class Exp(Extras, Checkpoints, Readings, References):
                 lambda: _opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists),
                 lambda place, rank, run: making.join(place, given_ranks, rank, run),
                 exact=folder if on_exists == "open" else None,
+                differences=lambda place: making.differences(place, may_change, is_opened=on_exists == "open"),
             )
         )
 

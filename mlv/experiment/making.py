@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
@@ -20,6 +20,7 @@ from mlv.experiment.captures import CAPTURES, capture, patterns_to_keep, redacto
 from mlv.experiment.disabled import Disabled, session_for
 from mlv.experiment.identity import Meta
 from mlv.experiment.outputs import checked_outputs
+from mlv.experiment.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
@@ -46,6 +47,15 @@ class Parts:
     """All params with their real values, in the process that gave them."""
     edited: MetaEdited | None = None
     """Why nothing may be written, where meta.json is not the one that the runs recorded."""
+
+
+class Differences(NamedTuple):
+    """What a rank was given otherwise than the main one, in words."""
+
+    decisive: Sequence[str]
+    """What makes another experiment."""
+    beside: Sequence[str]
+    """What is merely not stored."""
 
 
 class Making:
@@ -131,6 +141,20 @@ class Making:
             session.emit("params", new)
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen({**known, **self._real}))
+
+    def differences(self, folder: Path, may_change: Collection[str] = (), *, is_opened: bool = False) -> Differences:
+        """What a rank was given otherwise than the main one, which made the experiment, or opened it and may add params."""
+        content = _meta_soon(folder).content
+        known = {**content["params"], **read_state(folder).params}
+        given = self._redactor.params(self._real)
+        given = {key: value for key, value in given.items() if key not in may_change and (key in known or not is_opened)}
+        decisive = params_.of_another(known, given, own_numbers(os.environ))
+        if self._kind is not None and self._kind != content.get("kind"):
+            decisive.append(f"kind = {self._kind!r}, not {content.get('kind')!r}")
+        beside = [f"tag {tag!r}" for tag in self._tags if tag not in (content.get("tags") or ())]
+        if self._notes is not None and self._notes != content.get("notes"):
+            beside.append(f"notes = {self._notes!r:.60}")
+        return Differences(decisive, beside)
 
     def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> Parts:
         """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""

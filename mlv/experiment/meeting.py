@@ -10,10 +10,11 @@ import hashlib
 import os
 import secrets
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any
@@ -23,8 +24,8 @@ import orjson
 from mlv import settings
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
 from mlv.experiment.creation import explained
-from mlv.experiment.making import Parts
-from mlv.experiment.ranks import Place, this_place
+from mlv.experiment.making import Differences, Parts
+from mlv.experiment.ranks import Place, go_apart, this_place
 from mlv.notices import warn
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
@@ -37,9 +38,15 @@ _RECENT_S = 600.0
 _GRACE_S = 5.0
 """How long a word from a run that is over is left aside, lest a new launch is about to replace it."""
 _KEPT_S = 7 * 86400.0
+_OTHERS_FOR_S = 10.0
+"""How long rank 0 may have made other experiments only until a rank takes itself for a task of its own."""
+_MOST_BESIDE = 1000
+_LAUNCHES = Path(layout.HOUSEKEEPING, "launches")
 _BEGAN = time()
 """When this process began, nearly."""
 _counts: dict[tuple[str, str, str], int] = {}
+_joined: set[str] = set()
+"""Keys of launches whose main rank this process has met."""
 _lock = threading.Lock()
 
 
@@ -49,8 +56,12 @@ def together(
     make: Callable[[], Parts],
     join: Callable[[Path, int, str | None], Parts],
     exact: Path | None = None,
+    differences: Callable[[Path], Differences] = lambda folder: Differences((), ()),
 ) -> Parts:
     """Make an experiment on the main rank of this launch, and join it on the others.
+
+    Launchers also start independent tasks. One that asks for another experiment than rank 0 makes is taken for such a task,
+    unless the ranks have a rendezvous, and said to be: from then on it makes its own.
 
     Args:
         savedir: What the ranks share.
@@ -58,6 +69,7 @@ def together(
         make: What the main rank does, and a process that was launched alone.
         join: What the others do; it is given the folder, their rank, and the main rank's run if it is known.
         exact: The folder, where it is known before: then the ranks find each other without a launch key.
+        differences: Tells from the folder what this rank was given otherwise than the main one.
 
     Raises:
         InvalidArgument: Nothing tells which processes were launched together.
@@ -74,9 +86,41 @@ def together(
             folder, run = exact, None
         else:
             word = Meeting(place, savedir, what).wait()
+            if word is None:
+                return _apart(place, f"makes {what} in {savedir}, while rank 0 makes another experiment", make)
             folder, run = savedir / word.folder, word.run
         _wait_for_meta(folder)  # the file systems of other hosts show it later
+        decisive, beside = differences(folder)
+        if decisive and _may_be_apart(place):
+            return _apart(place, f"gives {_some(decisive)}", make)
+        if decisive or beside:
+            warn(
+                f"rank {place.rank} gives {_some([*decisive, *beside])}: that is not stored, for {folder.name!r} is the "
+                f"experiment of all ranks. MLV_RANKS=apart gives each process one of its own",
+                MlvWarning,
+            )
+        if place.key is not None:
+            _joined.add(place.key)
         return join(folder, place.rank, run)
+
+
+def _may_be_apart(place: Place) -> bool:
+    return not place.is_joint and settings.RANKS.get() == "auto"
+
+
+def _apart(place: Place, reason: str, make: Callable[[], Parts]) -> Parts:
+    """Make an experiment as a process that was launched alone."""
+    go_apart()
+    warn(
+        f"{place.variable}={place.rank}: this process {reason}. So it is taken for a task of its own, and not for a rank of "
+        f"several: it makes its own experiments. MLV_RANKS=apart says so at once, MLV_RANKS=together that it is a rank",
+        MlvWarning,
+    )
+    return make()
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
 def _led(meeting: Meeting, make: Callable[[], Parts]) -> Parts:
@@ -104,6 +148,8 @@ class Word:
     failed: str | None = None
     token: str = ""
     """Tells this word from every other one."""
+    launch: str = ""
+    """The same in all words of a launch."""
 
 
 class Meeting:
@@ -116,7 +162,8 @@ class Meeting:
             spot = (str(place.key), str(savedir), what)
             _counts[spot] = _counts.get(spot, 0) + 1
             name = hashlib.sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        self._path = savedir / layout.HOUSEKEEPING / "launches" / f"{name}.json"
+        self._path = savedir / _LAUNCHES / f"{name}.json"
+        self._launch = hashlib.sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     # The main rank.
 
@@ -131,7 +178,7 @@ class Meeting:
     def _write(self, word: Word) -> None:
         if self._place.key is None:
             return
-        word = replace(word, process=Owner.current().to_data(), token=secrets.token_hex(8))
+        word = replace(word, process=Owner.current().to_data(), token=secrets.token_hex(8), launch=self._launch)
         temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
         try:
             opening.make_folders(self._savedir, self._path.parent)
@@ -149,8 +196,8 @@ class Meeting:
 
     # The others.
 
-    def wait(self, timeout_s: float | None = None) -> Word:
-        """What the main rank says, as soon as it does.
+    def wait(self, timeout_s: float | None = None) -> Word | None:
+        """What the main rank says, as soon as it does; None where it has only made others, and need not make this one.
 
         Raises:
             InvalidArgument: Nothing tells which processes were launched together.
@@ -166,8 +213,9 @@ class Meeting:
         began = monotonic()
         timeout_s = settings.RANKS_TIMEOUT.get() if timeout_s is None else timeout_s
         pause_s = _POLL_S
+        others_since: float | None = None
         while True:
-            word = self._read()
+            word = self._read(self._path)
             if word is not None and self._believes(word, monotonic() - began):
                 self._remember(word)
                 if word.failed is not None:
@@ -175,13 +223,31 @@ class Meeting:
                 return word
             if monotonic() - began > timeout_s:
                 raise self._not_met(timeout_s, word)
+            if _may_be_apart(self._place) and self._place.key not in _joined:
+                if others_since is None and self._makes_others():
+                    others_since = monotonic()
+                elif others_since is not None and monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
+                    return None
             sleep(pause_s)
             pause_s = min(1.5 * pause_s, _POLL_MOST_S)
 
-    def _read(self) -> Word | None:
+    def _makes_others(self) -> bool:
+        """Whether the main rank of this launch has made an experiment, here or in a folder beside this one."""
+        for folder in (self._savedir, *_beside(self._savedir)):
+            with suppress(OSError):
+                for path in (folder / _LAUNCHES).iterdir():
+                    word = self._read(path) if path.suffix == ".json" else None
+                    if word is not None and word.launch == self._launch and self._is_of_now(word):
+                        return True
+        return False
+
+    def _is_of_now(self, word: Word) -> bool:
+        return word.made > _BEGAN - _RECENT_S and (self._place.is_unique or not Owner.from_data(word.process).is_gone())
+
+    def _read(self, path: Path) -> Word | None:
         try:
             known = {one.name for one in fields(Word)}
-            given = opening.json_content(self._path)
+            given = opening.json_content(path)
             word = Word(**{name: value for name, value in given.items() if name in known})
             Owner.from_data(word.process)
             return word
@@ -223,7 +289,7 @@ class Meeting:
         return RanksNotMet(
             f"rank {self._place.rank} waited {timeout_s:g} s for rank 0 to make {self._what} in {self._savedir}. {seen} in "
             f"{self._path}: see whether rank 0 runs, calls Exp with the same savedir and name, and has the same launch "
-            f"variables. Unset {self._place.variable} where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
+            f"variables. Set MLV_RANKS=apart where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
             path=str(self._path),
             rank=self._place.rank,
         )
@@ -237,6 +303,13 @@ def _wait_for_meta(folder: Path) -> None:
             text = f"waited {timeout_s:g} s for {folder / layout.META}: see whether rank 0 runs, and whether savedir is shared"
             raise RanksNotMet(text, path=str(folder))
         sleep(_POLL_S)
+
+
+def _beside(savedir: Path) -> list[Path]:
+    """Folders beside a savedir: independent tasks often have one each."""
+    with suppress(OSError), os.scandir(savedir.parent) as entries:
+        return [Path(entry.path) for entry in islice(entries, _MOST_BESIDE) if entry.path != str(savedir)]
+    return []
 
 
 def _forget_old(folder: Path, before: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
@@ -72,6 +73,38 @@ def added(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """The params given that are known with another value."""
     return {key: value for key, value in given.items() if key in known and not _equal(known[key], value)}
+
+
+def of_another(known: Mapping[str, Any], given: Mapping[str, Any], numbers: Collection[int], above: str = "") -> list[str]:
+    """The params of a rank that are others than those of the main rank, in words; none that only say which rank it is.
+
+    `numbers` are those of the rank in its launch. A param that is new counts, one that is missing does not: nothing is lost.
+    """
+    words = []
+    for key, value in given.items():
+        path, other = f"{above}{key}", known.get(key)
+        if key not in known:
+            words.append(f"params.{path}, which is new")
+        elif isinstance(value, Mapping) and isinstance(other, Mapping):
+            words += of_another(other, value, numbers, f"{path}.")
+        elif not _equal(other, value) and not _tells_rank(key, other, value, numbers):
+            words.append(f"params.{path} = {value!r:.60}, not {other!r:.60}")
+    return words
+
+
+def _tells_rank(key: str, main: Any, own: Any, numbers: Collection[int]) -> bool:
+    """Whether a param is the number of a rank, its device or its host: a `lora_rank` of 8 and 16 is not."""
+    words = set(key.lower().replace("-", "_").split("_"))
+    if isinstance(main, str) and isinstance(own, str):
+        return bool(words & _OF_HOSTS or (_DEVICE.fullmatch(main) and _DEVICE.fullmatch(own)))
+    if isinstance(main, bool) and isinstance(own, bool):
+        return main and bool(words & {"main", "master"})
+    return ("pid" in words) or (bool(words & _OF_RANKS) and main == 0 and own in numbers)
+
+
+_OF_RANKS = frozenset(("rank", "procid", "process", "localid", "device", "gpu", "node"))
+_OF_HOSTS = frozenset(("host", "hostname", "node"))
+_DEVICE = re.compile(r"[a-z]+(:\d+)?")
 
 
 def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str], name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a run says when the process is asked to end: SIGTERM, and under SLURM SIGUSR1, leave a notice in the log.
 
-Then the handler that was there before is called; where there was none, the run ends as `preempted` and the signal kills the
-process as it would have. Handlers are there only while a run goes on, and only where the main thread began one.
+Apart from that the process does what it would have done: the handler that was there before is called, and one that was set
+later decides alone. Where nobody has a handler, SIGTERM ends the run as `preempted` and kills the process as it would have.
+Handlers are there only while a run goes on, and only where the main thread began one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any, Protocol
 _NOTICE_WITHIN_S = 1.0
 _END_WITHIN_S = 3.0
 _AGAIN_AFTER_S = 0.02
+_ACTION_BYTES = 512
+"""Room for a `struct sigaction` of any system."""
 
 
 class Preemptible(Protocol):
@@ -33,16 +36,20 @@ class Preemptible(Protocol):
 def watch(runs: Callable[[], Sequence[Preemptible]]) -> None:
     """Install the handlers, unless they are there; `runs` gives the runs that are going on when a signal comes.
 
-    A signal that is ignored stays ignored. Elsewhere than in the main thread nothing can be installed.
+    A signal that is ignored stays ignored, and so does one that a C library handles: to Python it looks like one without a
+    handler. SIGUSR1 without a handler is left alone: who requeues jobs takes it only where it is free. Elsewhere than in the
+    main thread nothing can be installed.
     """
     if threading.current_thread() is not threading.main_thread():
         return
     for number in _signals(os.environ):
         before = signal.getsignal(number)
-        if not isinstance(before, _Handler) and (before == signal.SIG_DFL or callable(before)):
+        if isinstance(before, _Handler):
+            continue
+        if callable(before) or (before == signal.SIG_DFL and number == signal.SIGTERM and _is_default(number)):
             handler = _Handler(before, runs)
-            with suppress(ValueError, OSError):  # not the main interpreter
-                signal.signal(number, handler)
+            if _set(number, handler, keeps_action=callable(before)):
+                handler.action = _action(number)
                 _installed[number] = handler
 
 
@@ -51,10 +58,14 @@ def unwatch() -> None:
     if threading.current_thread() is not threading.main_thread():
         return
     for number in list(_installed):
-        handler, now = _installed.pop(number), signal.getsignal(number)
-        if isinstance(now, _Handler) and now is handler:
-            with suppress(ValueError, OSError):
-                signal.signal(number, handler.before)
+        handler = _installed.pop(number)
+        if not _is_latest(handler, number):
+            continue
+        if callable(handler.before):
+            _set(number, handler.before, keeps_action=True)
+        elif _address(_action(number)) == _address(handler.action):
+            _set(number, handler.before, keeps_action=False)
+        # Else a C library has put itself before ours since, and may call it: it stays, and does what the default does.
 
 
 def _signals(environ: Mapping[str, str]) -> list[int]:
@@ -63,8 +74,64 @@ def _signals(environ: Mapping[str, str]) -> list[int]:
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
+def _set(number: int, handler: Any, *, keeps_action: bool) -> bool:
+    """Set Python's handler of a signal; whether that was possible.
+
+    `signal.signal` also replaces what the system calls: a C library's handler before Python's own, and whether system calls
+    are restarted. With `keeps_action` that is put back: it leads to Python's handler, whichever that is.
+    """
+    action = _action(number) if keeps_action else None
+    try:
+        signal.signal(number, handler)
+    except (ValueError, OSError):  # not the main interpreter
+        return False
+    if action is not None:
+        with suppress(Exception):
+            _libc().sigaction(number, action, None)
+    return True
+
+
+def _is_latest(handler: object, number: int) -> bool:
+    """Whether Python calls this handler, and none that was set later."""
+    return signal.getsignal(number) is handler
+
+
+def _is_default(number: int) -> bool:
+    """Whether nobody handles a signal, no C library such as faulthandler either."""
+    return not _address(_action(number))
+
+
+def _action(number: int) -> Any:
+    """What the system does on a signal, as a `struct sigaction`; None where that cannot be asked."""
+    try:
+        import ctypes  # `import mlv` does without
+
+        action = ctypes.create_string_buffer(_ACTION_BYTES)
+        return action if _libc().sigaction(number, None, action) == 0 else None
+    except Exception:  # a Python without ctypes, a system without sigaction
+        return None
+
+
+def _address(action: Any) -> int:
+    """The function that the system calls, the first field of an action; 0 for the default."""
+    if action is None:
+        return 0
+    import ctypes
+
+    return ctypes.c_void_p.from_buffer(action).value or 0
+
+
+def _libc() -> Any:
+    import ctypes
+
+    return ctypes.CDLL(None)
+
+
 class _Handler:
     """A handler of one signal."""
+
+    action: Any = None
+    """What the system does on the signal since this handler was set."""
 
     def __init__(self, before: Any, runs: Callable[[], Sequence[Preemptible]]) -> None:
         self.before, self._runs = before, runs
@@ -72,11 +139,19 @@ class _Handler:
         self._until: float | None = None
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if self._until is None:
+        is_first = number not in _handled
+        if is_first and self._until is None:
             self._notice(number)
         if callable(self.before):
-            self.before(number, frame)
-        elif os.getpid() != 1:  # the system protects the first process of a container from what has no handler
+            _handled.add(number)  # a handler between this one and another of ours may call that one
+            try:
+                self.before(number, frame)
+            finally:
+                if is_first:
+                    _handled.discard(number)
+        elif _is_latest(self, number) and os.getpid() != 1:
+            # A handler that was set later and calls this one decides what becomes of the process. The first process of a
+            # container is protected by the system from what has no handler.
             self._die(number)
 
     def _notice(self, number: int) -> None:
@@ -108,3 +183,5 @@ def _send_again(number: int) -> None:
 
 
 _installed: dict[int, _Handler] = {}
+_handled: set[int] = set()
+"""Signals whose notice is given, while the handlers that were there before are called."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from mlv import settings
 from mlv.errors import InvalidArgument
 from mlv.store.owners import Owner
 
@@ -17,6 +18,8 @@ _VARIABLES = (
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
+_OTHER_NUMBERS = ("LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "SLURM_NODEID")
+_RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT")
 _NO_RENDEZVOUS = ("", "none")
 """What `torchrun` gives as the rendezvous ID where nobody chose one."""
 
@@ -32,6 +35,8 @@ class Place:
     """The same for all ranks of a launch and for no other launch, as far as that can be told; None where nothing tells."""
     is_unique: bool = False
     """Whether no later launch has the same key: else only a run that is going on is believed to be of this one."""
+    is_joint: bool = False
+    """Whether the ranks surely work together: they have a rendezvous. `srun` and `mpirun` start independent tasks as well."""
 
     @property
     def is_main(self) -> bool:
@@ -51,13 +56,28 @@ def place_of(environ: Mapping[str, str], here: Owner) -> Place:
                 return Place()
             parts, is_unique = _launch(environ, rank, here)
             key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
-            return Place(_number(environ, rank), rank, key, is_unique)
+            is_joint = rank == "RANK" or bool(environ.get("MLV_LAUNCH")) or len(_found(environ, *_RENDEZVOUS)) == 2
+            return Place(_number(environ, rank), rank, key, is_unique, is_joint)
     return Place()
 
 
 def this_place() -> Place:
-    """The place of the calling process."""
+    """The place of the calling process: alone, where ranks are apart."""
+    if _is_apart or settings.RANKS.get() == "apart":
+        return Place()
     return place_of(os.environ, Owner.current())
+
+
+def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
+    """The numbers that this process has in its launch: its rank, that on its host, and its host's."""
+    texts = (environ.get(name, "") for name in (*(rank for rank, _ in _VARIABLES), *_OTHER_NUMBERS))
+    return frozenset(int(text) for text in texts if text.isdecimal() and text.isascii())
+
+
+def go_apart() -> None:
+    """Take this process for one that was launched alone, from now on."""
+    global _is_apart
+    _is_apart = True
 
 
 def checked_ranks(ranks: object) -> str:
@@ -85,7 +105,7 @@ def _launch(environ: Mapping[str, str], rank: str, here: Owner) -> tuple[Sequenc
         return [*_found(environ, "MLV_LAUNCH"), *restart], True
     job, step = _found(environ, "SLURM_JOB_ID"), _found(environ, "SLURM_STEP_ID")
     run = [] if environ.get("TORCHELASTIC_RUN_ID", "") in _NO_RENDEZVOUS else _found(environ, "TORCHELASTIC_RUN_ID")
-    master = _found(environ, "MASTER_ADDR", "MASTER_PORT")
+    master = _found(environ, *_RENDEZVOUS)
     if rank == "RANK" and (run or len(master) == 2):
         # One step for each node is a usual way to start torchrun, so that steps differ: the job's number does not.
         where = [f"{here.machine} {here.boot}"] if _is_loopback(environ.get("MASTER_ADDR", "")) else []
@@ -102,3 +122,6 @@ def _found(environ: Mapping[str, str], *names: str) -> list[str]:
 
 def _is_loopback(address: str) -> bool:
     return address.startswith(_LOOPBACK)
+
+
+_is_apart = False

@@ -81,6 +81,7 @@ def init_sub_exp(
             f"{kind} experiment {name!r}" if name is not None else f"{kind} experiment of {path.name!r}",
             lambda: _made(making, path, parent, savedir, name),
             lambda place, rank, run: making.join(place, given_ranks, rank, run),
+            differences=making.differences,
         )
     )
 

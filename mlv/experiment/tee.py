@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from mlv.encoding import TAIL, head
-from mlv.experiment.console import DONE, END, pass_on, read_piece, write_all
+from mlv.experiment.console import DONE, END, SYNC, SYNCED, pass_on, read_piece, write_all
 from mlv.experiment.session import Session
 from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes
@@ -44,6 +44,7 @@ _LAST_WORDS_S = 1.0
 _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[PX^_][^\x1b]{0,4096}\x1b\\|[ -/]+[0-~]|[0-~])"
 )
+_UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?|[ -/]*)\Z")
 _UP = re.compile(rb"\x1b\[(\d*)[AF]")
 
 
@@ -112,8 +113,15 @@ def _shortened(rest: bytes) -> bytes:
     """The beginning of a line without what was written over; where the cursor stands is kept."""
     if b"\x1b" in rest and _UP.search(rest):
         return rest if len(rest) < _LONGEST else rest[-_LONGEST:]
-    ending = b"\r" if rest.endswith(b"\r") else b""
-    return _last_state(rest) + ending
+    *states, last = rest.split(b"\r")
+    if _shows(last):
+        return last
+    return next((state for state in reversed(states) if _shows(state)), b"") + b"\r" + last
+
+
+def _shows(state: bytes) -> bool:
+    """Whether there is something to see, apart from escape sequences, of which the last may not be whole yet."""
+    return bool(_ESCAPE.sub(b"", _UNFINISHED.sub(b"", state)).replace(b"\b", b"").strip())
 
 
 class Source:
@@ -141,23 +149,30 @@ class Tee:
         self._waiting_bytes = 0
         self._next_look = self._next_log = 0.0
         self._is_over = False
-        self._is_quiet = True
+        self._is_quiet = self._is_logging = self._is_connected = True
 
     def serve(self) -> None:
         """Show and log until nobody can print any more, or the run has ended; then only show."""
         while self._open and not self._is_over:
             self._turn(_LOOK_EVERY_S)
-        deadline = monotonic() + _LAST_WORDS_S
-        while self._open and self._turn(0) and monotonic() < deadline:
-            pass
+        self._drain()
         for source in self._sources:
             while source.waiting:
                 self._log(source, source.lines.add(self._next(source), monotonic()))
             self._log(source, source.lines.last())
         self._session.close("ok")
+        self._is_logging = False
         with suppress(OSError):
             self._control.send(DONE)
+        while self._open and self._is_connected:
+            self._turn(_LOOK_EVERY_S)
         pass_on([(source.read, source.shown) for source in self._open.values()])
+
+    def _drain(self) -> None:
+        """Show what was printed so far."""
+        deadline = monotonic() + _LAST_WORDS_S
+        while self._open and self._turn(0) and monotonic() < deadline:
+            pass
 
     def _turn(self, wait_s: float) -> bool:
         """Show what is there, else log some of what was; whether there was something."""
@@ -186,9 +201,14 @@ class Tee:
             word = self._control.recv(64)
         except OSError:
             word = b""
-        if word == END:
+        if SYNC in word:
+            self._drain()
+            with suppress(OSError):
+                self._control.send(SYNCED)
+        if END in word:
             self._is_over = True
-        elif not word:  # the process is gone; its children may print on
+        elif not word:  # the process is gone, or needs us no more; its children may print on
+            self._is_connected = False
             self._poll.unregister(self._control.fileno())
 
     def _show(self, source: Source) -> bool:
@@ -199,8 +219,9 @@ class Tee:
             return False
         if source.shown >= 0 and not write_all(source.shown, piece):
             source.shown = -1  # nobody looks any more: the log goes on
-        source.waiting.append(piece)
-        self._waiting_bytes += len(piece)
+        if self._is_logging:
+            source.waiting.append(piece)
+            self._waiting_bytes += len(piece)
         return True
 
     def _next(self, source: Source) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import warnings
 from pathlib import Path
 
 import pytest
@@ -313,21 +314,216 @@ def test_descriptors_are_given_back(tmp_path, capfd):
     assert is_open() == before
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_two_at_once(tmp_path, order):
-    """Two experiments of one process may capture, and end in any order: what is printed is shown once."""
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_several_at_once(tmp_path, order):
+    """W13: several experiments may capture, and end in any order: each has what is printed while it does; it is shown once."""
     process = start(
         tmp_path,
         f"""
-        exps = [mlv.Exp(sys.argv[1], name, console=True) for name in "ab"]
-        print("both", flush=True)
+        exps = []
+        for name in "abc":
+            exps.append(mlv.Exp(sys.argv[1], name, console=True))
+            print("begun", name, flush=True)
+        os.write(1, b"all\\n")
         for i in {order}:
+            print("until", "abc"[i], flush=True)
             exps[i].close()
-        print("neither")
+        print("nobody")
         """,
     )
     out, _ = finished(process)
+    begun = [f"begun {name}" for name in "abc"]
+    ends = [f"until {'abc'[i]}" for i in order]
 
-    assert out == b"both\nneither\n"
-    assert printed(tmp_path / "runs" / "b", "stdout") == ["both"]
-    assert is_intact(tmp_path / "runs" / "a")
+    assert out.decode().splitlines() == [*begun, "all", *ends, "nobody"]
+    for i, name in enumerate("abc"):
+        assert printed(tmp_path / "runs" / name, "stdout") == [*begun[i:], "all", *ends[: order.index(i) + 1]]
+        assert is_intact(tmp_path / "runs" / name)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_several_in_a_notebook(tmp_path, capsys, order):
+    """W13: what is written into a stream without a descriptor is in the log of each that captures."""
+    exps = [mlv.Exp(tmp_path, name, console=True) for name in "ab"]
+    print("both")
+    for i in order:
+        print("until", i)
+        exps[i].close()
+    print("nobody")
+
+    for i, exp in enumerate(exps):
+        expected = ["both", *(f"until {j}" for j in order[: order.index(i) + 1])]
+        assert [line for line in printed(exp.path, "stdout") if "mlv:" not in line] == expected
+    assert capsys.readouterr().out == f"both\nuntil {order[0]}\nuntil {order[1]}\nnobody\n"
+
+
+CELLS = """
+import io
+class OutStream(io.TextIOBase):
+    def __init__(self): self.texts = []
+    def write(self, text): self.texts.append(text); return len(text)
+
+def cell(function):  # as IPython 9 does it
+    stream = sys.stdout
+    write = stream.write
+    def recorded(text, *given, **named):
+        record.append(text)
+        return write(text, *given, **named)
+    stream.write = recorded
+    try:
+        function()
+    finally:
+        stream.write = write
+
+def begin():
+    global exp
+    exp = mlv.Exp(sys.argv[1], "exp", console=True, capture=())
+    print("begun")
+
+shown, record = OutStream(), []
+kernel, sys.stdout = sys.stdout, shown
+"""
+
+
+def test_cells(tmp_path):
+    """W10: what is printed in later cells is captured too, although a notebook puts back each time what was there before."""
+    process = start(
+        tmp_path,
+        CELLS
+        + textwrap.dedent("""
+        cell(lambda: print("before"))
+        cell(begin)
+        for i in range(2000):
+            cell(lambda: print("cell", i))
+        cell(lambda: (print("last"), exp.close(), print("after")))
+        cell(lambda: print("never"))
+        kernel.write("".join(shown.texts) + str(shown.texts == record) + str(type(shown) is OutStream))
+        """),
+    )
+    out, _ = finished(process)
+    cells = [f"cell {i}" for i in range(2000)]
+
+    assert out.decode().splitlines() == ["before", "begun", *cells, "last", "after", "never", "TrueTrue"]
+    assert printed(tmp_path / "runs" / "exp", "stdout") == ["begun", *cells, "last"]
+
+
+OTHERS = {
+    "a tee": "class Other:\n    def __init__(self): self.out = sys.stdout\n    def write(self, text): self.out.write(text)",
+    "several": "class Other:\n    all = [sys.stdout]\n    def write(self, text): self.all[0].write(text)",
+    "a proxy": "class Other:\n    def __getattr__(self, name): return getattr(sys.__stdout__, name)",
+    "tqdm": "from tqdm.contrib import DummyTqdmFile\ndef Other(): return DummyTqdmFile(sys.stdout)",
+    "rich": "import rich, rich.file_proxy\ndef Other(): return rich.file_proxy.FileProxy(rich.get_console(), sys.stdout)",
+    "the descriptor": "def Other(): return open(1, 'w', closefd=False)",
+    "a copy of it": "def Other(): return open(os.dup(1), 'w')",
+    "a file": "def Other(): return open('text', 'w')",
+    "a buffer": "def Other(): return __import__('io').StringIO()",
+}
+
+
+@pytest.mark.parametrize(
+    ("other", "when"),
+    [*((other, when) for other in OTHERS for when in ("before", "around")), ("a tee", "during"), ("a file", "during")],
+)
+def test_other_streams(tmp_path, other, when):
+    """W10: what is printed into a stream that somebody puts in the place of stdout is in the log, and once."""
+    if other in ("tqdm", "rich"):
+        pytest.importorskip(other)
+    begin = 'exp = mlv.Exp(sys.argv[1], "exp", console=True, capture=())'
+    put, back = "sys.stdout = stream = Other()", "sys.stdout = sys.__stdout__"
+    steps = {"before": [put, begin], "during": [begin, put], "around": [put, begin, back]}[when]
+    flush = ["Other.flush = lambda self: sys.__stdout__.flush()"] if "class" in OTHERS[other] else []
+    ending = ["stream.flush()", back, "print('last', flush=True)", "exp.close()", "print('after')"]
+    source = [OTHERS[other], *flush, *steps, "print('line')", "print('another', file=sys.stdout)", *ending]
+    out, _ = finished(start(tmp_path, "\n".join(source)))
+    is_elsewhere = other in ("a file", "a buffer") and when != "around"
+    is_another = is_elsewhere and when == "during"  # what was redirected on purpose, after the capture began, is no console
+
+    assert out.decode().splitlines() == [*([] if is_elsewhere else ["line", "another"]), "last", "after"]
+    assert sorted(printed(tmp_path / "runs" / "exp", "stdout")) == sorted(
+        [*([] if is_another else ["line", "another"]), "last"]
+    )
+
+
+@pytest.mark.parametrize("stream", ["sys.stdout = None", "sys.stdout.close()", "os.close(1)", "sys.stdout = sys.stderr"])
+def test_streams_that_are_none(tmp_path, stream):
+    """W10: a stream that is closed, missing or the other one neither stops the capture of the other nor doubles anything."""
+    begin = 'exp = mlv.Exp(sys.argv[1], "exp", console=True, capture=())'
+    source = [stream, begin, 'print("line", file=sys.stderr)', r'os.write(2, b"bytes\n")']
+    process = start(tmp_path, "\n".join([*source, *(["print('same')"] if "stderr" in stream else [])]))
+    _, err = process.communicate(timeout=60)
+    expected = ["line", "bytes", *(["same"] if "stderr" in stream else [])]
+
+    assert process.returncode in (0, 120), err
+    assert sorted(printed(tmp_path / "runs" / "exp", "stderr")[1:]) == sorted(expected)
+    assert printed(tmp_path / "runs" / "exp", "stdout") == []
+
+
+def test_forks(tmp_path):
+    """W13: a fork meets no thread of ours, and so warns of none; the one that looks after the capture is back after it."""
+    process = start(
+        tmp_path,
+        """
+        import threading
+        seen = []
+        os.register_at_fork(before=lambda: seen.append(len(os.listdir("/proc/self/task"))))
+        sys.modules.pop("mlv"), [sys.modules.pop(name) for name in list(sys.modules) if name.startswith("mlv.")]
+        import mlv  # its hooks come later, and so are called earlier
+        exp = mlv.Exp(sys.argv[1], "exp", console=True, capture=())
+        for i in range(20):
+            pid = os.fork()
+            if pid == 0:
+                print("child", i, flush=True)
+                os._exit(0)
+            os.waitpid(pid, 0)
+            print("parent", i, flush=True)
+        print(seen == [1] * 20, [thread.name for thread in threading.enumerate()], flush=True)
+        sys.stdin.readline()
+        print("x" * 3_000_000)
+        """,
+        stdin=subprocess.PIPE,
+    )
+    folder = tmp_path / "runs" / "exp"
+    wait_until(lambda: len(printed(folder, "stdout")) == 41)
+    os.kill(tee_of(folder), signal.SIGKILL)
+    out, err = process.communicate(b"\n", timeout=60)
+    lines = out.decode().splitlines()
+
+    assert process.returncode == 0, err.decode()
+    assert lines[:-2] == [f"{who} {i}" for i in range(20) for who in ("child", "parent")]
+    assert lines[-2:] == ["True ['MainThread', 'mlv-console']", "x" * 3_000_000]
+    assert printed(folder, "stdout")[:41] == lines[:-1]
+
+
+def test_in_a_kernel(tmp_path, monkeypatch):
+    """W10: in a real notebook all cells are captured, each line once, also where the experiment begins in a captured cell."""
+    pytest.importorskip("ipykernel", reason="needs a kernel")
+    manager = pytest.importorskip("jupyter_client.manager", reason="needs a kernel")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        kernel, client = manager.start_new_kernel(kernel_name="python3")
+    shown = []
+
+    def cell(code):
+        reply = client.execute_interactive(code, output_hook=lambda message: shown.append(message["content"]), timeout=60)
+        assert reply["content"]["status"] == "ok", reply["content"]
+
+    try:
+        cell("%%capture\nimport mlv, os, subprocess\nexp = mlv.Exp('runs', 'exp', console=True, capture=())")
+        cell("print('cell 2')")
+        cell("os.write(1, b'bytes\\n'); subprocess.run(['echo', 'child']); print('cell 3')")
+        cell("import contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()): print('redirected')")
+        cell("%%capture\nprint('hidden')")
+        cell("print('cell 6'); exp.close(); print('after')")
+        cell("print('never')")
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            client.stop_channels()
+            kernel.shutdown_kernel(now=True)
+            kernel.cleanup_resources()
+
+    lines = printed(tmp_path / "runs" / "exp", "stdout")
+    assert sorted(lines) == sorted(["cell 2", "bytes", "child", "cell 3", "hidden", "cell 6"])
+    assert {"cell 2\n", "cell 3\n"} <= {content.get("text") for content in shown}

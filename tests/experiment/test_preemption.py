@@ -185,17 +185,6 @@ sys.exit(0)
 
         assert done.stdout == "fine\n", done.stderr
 
-    def test_handlers_that_chain(self, tmp_path):
-        """A handler that the user puts over ours, and that calls it, is called once, and so is the notice."""
-        script = (
-            BEGIN + USER + RUN.replace("print", "before = signal.getsignal(signal.SIGTERM)\n"
-            "signal.signal(signal.SIGTERM, lambda *given: (user(*given), before(*given)))\nprint") + WAIT
-        )  # fmt: skip
-        victim = Victim(tmp_path, script)
-
-        assert victim.end(signal.SIGTERM) == "user SIGTERM\n"
-        assert (victim.process.returncode, *told(tmp_path)) == (-signal.SIGTERM, "preempted", ["SIGTERM"])
-
 
 class TestSlurm:
     def test_its_sigusr1(self, tmp_path):

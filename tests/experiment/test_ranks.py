@@ -218,6 +218,140 @@ class TestErrors:
         assert list(tmp_path.iterdir()) == []
 
 
+TASK = """
+    import json, os, sys
+    import mlv
+
+    rank = int(os.environ.get("RANK") or os.environ.get("SLURM_PROCID") or os.environ.get("OMPI_COMM_WORLD_RANK") or 0)
+    given = json.loads(sys.argv[1])
+    take = lambda name, default: given.get(name, [default] * 3)[rank]
+    options = {name: take(name, None) for name in ("kind", "notes", "tags") if name in given}
+    exp = mlv.Exp(take("savedir", "runs"), take("name", "exp"), take("params", {}), capture=(), **options)
+    exp.log({"loss": rank}, step=1)
+    exp.close()
+    with mlv.Exp(take("savedir", "runs"), take("name", "exp") + "-later", take("params", {}), capture=()) as later:
+        later.log({"loss": rank}, step=1)
+    if exp.is_main:
+        with mlv.Exp.open(exp.path) as again:
+            again.log({"loss": rank}, step=2)
+    print(json.dumps({"path": str(exp.path), "later": str(later.path), "is_main": exp.is_main, "params": dict(exp.params)}))
+"""
+
+
+class TestTasks:
+    def run(self, together, launcher, order=(0, 1), variables=(), **given):
+        """Start processes that give each its own; what they printed, and said."""
+        for rank in order:
+            together.start(TASK, rank, {**LAUNCHERS[launcher](rank), **dict(variables)}, **given)
+        done = {rank: together.finish(rank) for rank in order}
+        assert all(printed for printed, _ in done.values()), done
+        return [done[rank] for rank in sorted(order)]
+
+    def are_apart(self, done):
+        """Whether each has experiments of its own, with all that it logged and gave."""
+        for rank, (printed, _) in enumerate(done):
+            exp, later = Exp.open(printed["path"]), Exp.open(printed["later"])
+            assert [(event.step, event.data["loss"]) for event in exp.events("metrics")] == [(1, rank), (2, rank)]
+            assert [event.data["loss"] for event in later.events("metrics")] == [rank]
+            assert dict(exp.params) == printed["params"]
+            assert printed["is_main"]
+        return len({printed["path"] for printed, _ in done}) == len(done)
+
+    @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+    @pytest.mark.parametrize("launcher", ["slurm", "openmpi"])
+    def test_other_params(self, together, launcher, order):
+        """W6: independent tasks of one launch get an experiment each, whole, and it is said what they were taken for."""
+        done = self.run(together, launcher, order, params=[{"seed": 0}, {"seed": 1}])
+
+        assert self.are_apart(done)
+        assert "this process gives params.seed = 1, not 0. So it is taken for a task of its own" in done[1][1]
+        assert done[1][1].count("MlvWarning") == 1
+        assert "MlvWarning" not in done[0][1]
+
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"params": [{"lora_rank": 8}, {"lora_rank": 16}]},
+            {"params": [{"model": {"rank": 0, "fold": 1}}, {"model": {"rank": 1, "fold": 2}}]},
+            {"params": [{"lr": 0.1}, {"lr": 0.1, "dropout": 0.5}]},
+            {"kind": ["teacher", "student"]},
+            {"name": ["seed0", "seed1"]},
+            {"savedir": ["runs/0", "runs/1"]},
+        ],
+        ids=str,
+    )
+    def test_other_everything(self, together, given):
+        """W6: what makes another experiment makes an independent task: params, kind, name and folder."""
+        done = self.run(together, "slurm", **given)
+
+        assert self.are_apart(done)
+        assert "taken for a task of its own" in done[1][1]
+
+    def test_of_a_rank(self, together):
+        """W6: params that only say which rank it is make no other experiment, nor does one that gives fewer."""
+        params = [
+            {
+                "lr": 0.1,
+                "rank": 0,
+                "device": "cuda:0",
+                "ddp": {"local_rank": 0, "gpu": 0},
+                "is_main": True,
+                "host": "a",
+                "more": 1,
+            },
+            {"lr": 0.1, "rank": 1, "device": "cuda:1", "ddp": {"local_rank": 1, "gpu": 1}, "is_main": False, "host": "b"},
+        ]
+        done = self.run(together, "slurm", params=params)
+
+        assert len({printed["path"] for printed, _ in done}) == 1
+        assert [errors for _, errors in done[1:]] == [""]
+
+    @pytest.mark.parametrize(
+        ("launcher", "variables"),
+        [
+            ("torch", {}),
+            ("by hand", {}),
+            ("slurm", {"MLV_RANKS": "together"}),
+            ("slurm", {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}),
+        ],
+    )
+    def test_ranks_that_disagree(self, together, launcher, variables):
+        """W6: ranks that surely belong together share one experiment, and say what of theirs is not stored."""
+        done = self.run(together, launcher, variables=variables, params=[{"seed": 0}, {"seed": 1}])
+
+        assert len({printed["path"] for printed, _ in done}) == 1
+        assert "rank 1 gives params.seed = 1, not 0: that is not stored, for 'exp' is the experiment of all ranks" in done[1][1]
+
+    def test_other_tags(self, together):
+        """W6: other tags and notes make no other experiment, and it is said that they are not stored."""
+        done = self.run(together, "slurm", tags=[["a"], ["a", "b"]], notes=["one", "two"])
+
+        assert len({printed["path"] for printed, _ in done}) == 1
+        assert "rank 1 gives tag 'b', notes = 'two': that is not stored" in done[1][1]
+
+    def test_apart(self, together):
+        """W6: a setting says that processes are no ranks: each makes its own at once, and nothing is said."""
+        done = self.run(together, "torch", variables={"MLV_RANKS": "apart"})
+
+        assert self.are_apart(done)
+        assert all("MlvWarning" not in errors for _, errors in done)
+
+    def test_rank_0_makes_another_one_before(self, together):
+        """W6: an experiment that only rank 0 makes before the common one does not part the ranks."""
+        script = """
+            import json, os, time, mlv
+
+            if os.environ["SLURM_PROCID"] == "0":
+                mlv.Exp("runs", "alone", capture=()).close()
+                time.sleep(0.3)
+            print(json.dumps(str(mlv.Exp("runs", "exp", capture=()).path)))
+        """
+        for rank in (0, 1):
+            together.start(script, rank, {**LAUNCHERS["slurm"](rank), "MLV_RANKS_TIMEOUT_S": 60})
+
+        assert together.finish(0)[0] == together.finish(1)[0]
+
+
 class TestMain:
     def test_others_do_nothing(self, together):
         """With `ranks="main"` whatever another rank calls works, writes nothing, and starts no process."""

@@ -81,3 +81,12 @@ def test_pieces_do_not_matter(words, data):
     pieces = [printed[start:end] for start, end in zip([0, *cuts], [*cuts, len(printed)], strict=True)]
 
     assert lines_of(*pieces) == lines_of(printed)
+
+
+@pytest.mark.parametrize(
+    "printed", [b"aa\r b", b"aa\r\x1b[31m", b"aa\r\x1b[0m\r b", b"aa\r\b", b"\r \r a", b"aa\r\x1b]0;t\x07"]
+)
+def test_where_the_cursor_stands(printed):
+    """What was overwritten in part only, or not at all, is the same wherever the stream of bytes is cut."""
+    for cut in range(len(printed)):
+        assert lines_of(printed[:cut], printed[cut:]) == lines_of(printed)
