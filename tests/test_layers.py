@@ -12,8 +12,8 @@ import mlv
 
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
-    {"mlv.errors"},
-    {"mlv.frozen", "mlv.notices", "mlv.words"},
+    {"mlv.errors", "mlv.interrupts"},
+    {"mlv.foreign", "mlv.frozen", "mlv.notices", "mlv.words"},
     {"mlv.events", "mlv.settings"},
     {"mlv.encoding", "mlv.state", "mlv.portfolio", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
