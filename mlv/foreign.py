@@ -85,8 +85,7 @@ def _as_it_is(value: Any) -> Any:
 
 
 def _item_of_scalar(value: Any) -> Any:
-    plain = value.item() if value.shape == () else value
-    return plain if type(plain) in _OWN else value
+    return value.item() if value.shape == () else value
 
 
 def single(value: Any) -> Any:
