@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import io
 import math
 import os
 import re
@@ -14,13 +15,12 @@ import sys
 import uuid
 from collections import UserString
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
-from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from numbers import Integral, Real
 from reprlib import Repr
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -28,6 +28,8 @@ import orjson
 from mlv import words
 from mlv.errors import InvalidStep
 from mlv.events import Event
+from mlv.foreign import is_of_time, own_text, plain_forms, single, stable_text, unresolved, without_addresses
+from mlv.interrupts import pass_on, without_warnings
 
 TAG = "_mlv"
 """Key of an object that stands for something JSON has no form for; a user's own key beginning so gains an underscore."""
@@ -53,6 +55,10 @@ _MOST_DIGITS_BITS = 14_000
 """Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
 
 _LONGEST_REPR = 300
+_LONGEST_RANGE = 100_000
+_TRIES = 10
+_UNSET: Any = object()
+_FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2
@@ -93,25 +99,37 @@ def huge(value: int) -> int:
 
 
 def as_reference(value: Any) -> Reference | None:
-    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest."""
+    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest.
+
+    A file of Python, whose type is not ours, may have the method as an attribute of its own.
+    """
     method = getattr(type(value), "__mlv_reference__", None)
-    return Reference(method(value)) if method is not None else None
+    if method is not None:
+        reference = method(value)
+    else:
+        own = getattr(value, "__mlv_reference__", None) if isinstance(value, _FILES) else None
+        reference = own() if own is not None else None
+    return Reference(reference) if reference is not None else None
 
 
 class Conversion:
     """One walk over a value: gives its JSON form, and notes what JSON cannot hold.
 
     The walk never raises, whatever the methods of a value do. What has no form becomes a tagged text of its type and `repr`,
-    and a row in `problems`.
+    and a row in `problems`. Of settings, it becomes a plain text that is the same in every run, and a moment without a zone
+    stays without one: equal settings have equal forms on every host.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_settings: bool = False) -> None:
+        self._of_settings = of_settings
         self.nonfinite: dict[str, str] = {}
         """JSON pointer of each NaN or infinity, written as null: `nan`, `inf` or `-inf`."""
         self.problems: list[tuple[str, str]] = []
         """Path (`optimizer.fn`, `layers[2]`) and reason of each value that has no form."""
         self.pending = False
         """Whether a file that is referred to has yet to be hashed."""
+        self.unusable: dict[str, Any] = {}
+        """The metrics that cannot be stored as such, as far as they have a form."""
         self._around: set[int] = set()
 
     def value(self, value: Any, path: str = "", pointer: str = "", depth: int = 0) -> Any:
@@ -129,11 +147,19 @@ class Conversion:
             return self._problem(value, path, f"contains itself, or is nested deeper than {DEEPEST} levels")
         self._around.add(id(value))
         try:
-            return self._form(value, path, pointer, depth)
+            return without_warnings(lambda: self._form(value, path, pointer, depth))
         except Exception as error:  # a value's own methods may raise anything; training goes on
-            return self._problem(value, path, f"raised {shown(error)} when it was read")
+            pass_on(error)
+            return self._unreadable(value, path, pointer, depth, f"raised {shown(error)} when it was read")
         finally:
             self._around.discard(id(value))
+
+    def _unreadable(self, value: Any, path: str, pointer: str, depth: int, reason: str) -> Any:
+        raw = _as_written(value) if self._of_settings else None
+        if raw is None:
+            return self._problem(value, path, reason)
+        self.problems.append((path, reason))
+        return self.value(raw, path, pointer, depth + 1)
 
     def _form(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         if isinstance(value, Enum):  # before int and str: members of mixed-in enums are both
@@ -158,18 +184,32 @@ class Conversion:
     def metrics(self, data: Mapping[Any, Any], is_wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
         """The flat JSON form of metrics: nested mappings join with `/`, whatever holds one number becomes that number.
 
-        Names that are not wanted are left out, and their values not looked at.
+        Names that are not wanted are left out, and their values not looked at. A metric that cannot be stored goes into
+        `unusable`, the others are not touched by it.
         """
         flat: dict[str, Any] = {}
         for name, value in self._flattened(data, "", 0):
             if not is_wanted(name):
                 continue
-            key = _escaped(name)
+            key, known = _escaped(name), len(self.problems)
             if key in flat:
                 self.problems.append((name, "is a metric's name twice, once its keys are text"))
-                continue
-            flat[key] = self.value(_single(value), name, _pointer("", key))
+            elif not name:
+                self.problems.append(("a metric", 'has the empty name "": give it a name'))
+            form = self.value(_single(value), name, _pointer("", key))
+            if len(self.problems) == known:
+                flat[key] = form
+            else:
+                self.unusable[key] = form
         return flat
+
+    def nonfinite_by_use(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The non-finite numbers among the metrics that can be stored, and those among the unusable ones."""
+        if not self.unusable:
+            return self.nonfinite, {}
+        unusable = {_pointer("", key) for key in self.unusable}
+        bad = {pointer: text for pointer, text in self.nonfinite.items() if "/".join(pointer.split("/", 2)[:2]) in unusable}
+        return {pointer: text for pointer, text in self.nonfinite.items() if pointer not in bad}, bad
 
     def _flattened(self, data: Mapping[Any, Any], prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
         self._around.add(id(data))
@@ -194,26 +234,39 @@ class Conversion:
     def _items(self, value: Mapping[Any, Any], base: str) -> Iterator[tuple[str, Any]]:
         """Keys as text, and what they stand for; an item that cannot be read is noted, and the others go on."""
         try:
-            keys = list(value)  # a copy: another thread may be adding to it
+            value, keys = _at_one_moment(value)
         except Exception as error:
+            pass_on(error)
             self.problems.append((base.rstrip("./"), f"raised {shown(error)} when its keys were read"))
             return
         for key in keys:
             try:
-                pair = _key(key), value[key]
+                pair = self._key(key), value[key]
             except Exception as error:
+                pass_on(error)
+                if isinstance(error, KeyError) and _is_gone(key, value):
+                    continue  # another thread has taken it away
                 self.problems.append((base + _readable(key), f"raised {shown(error)} when it was read"))
+                raw = _as_written(value) if self._of_settings else None
+                if isinstance(raw, dict) and key in raw:
+                    yield _readable(key), raw[key]
                 continue
             yield pair
 
+    def _key(self, key: Any) -> str:
+        return key.isoformat() if self._of_settings and isinstance(key, datetime) and _is_naive(key) else _key(key)
+
     def _list(self, value: Iterable[Any], path: str, pointer: str, depth: int) -> list[Any]:
-        return [self.value(item, f"{path}[{i}]", f"{pointer}/{i}", depth + 1) for i, item in enumerate(value)]
+        items = list(value)  # a copy: another thread may be adding to it
+        return [self.value(item, f"{path}[{i}]", f"{pointer}/{i}", depth + 1) for i, item in enumerate(items)]
 
     def _other(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         if isinstance(value, datetime):
-            return _moment(value)
+            return _exact(value).isoformat() if self._of_settings and _is_naive(value) else _moment(value)
         if isinstance(value, timedelta):
             return self._number(value.total_seconds(), pointer)
+        if isinstance(value, time) and value.tzinfo is not None and value.utcoffset() is None:
+            return f"{value.isoformat()}[{value.tzinfo}]"  # the zone alone does not say how far from UTC it is
         if isinstance(value, (date, time)):
             return value.isoformat()
         if isinstance(value, Fraction):
@@ -221,23 +274,29 @@ class Conversion:
         if isinstance(value, (uuid.UUID, Decimal, UserString)):
             return _text(str(value))
         if isinstance(value, os.PathLike):
-            return _text(os.fsdecode(value))
+            return _text(_path_text(value))
         if isinstance(value, (bytes, bytearray, memoryview)):
             return {TAG: "bytes", "base64": base64.b64encode(bytes(value)).decode("ascii")}
         if isinstance(value, (KeysView, ItemsView, ValuesView)):
             return self._list(value, path, pointer, depth)
         if isinstance(value, Set):
             return self._list(_sorted(value), path, pointer, depth)
+        if isinstance(value, range) and len(value) > _LONGEST_RANGE:
+            return str(value)
         if isinstance(value, Sequence):
             return self._list(value, path, pointer, depth)
         return self._foreign(value, path, pointer, depth)
 
     def _foreign(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         """Objects of libraries, known by what they can do, so that none has to be imported."""
-        for plain in _plain_forms(value):
+        reason = f"is of type {_type_name(value)}, which has no JSON form"
+        text = own_text(value)
+        if text is not None:
+            return self._problem(value, path, reason) if self._of_settings else _text(text)
+        for plain in plain_forms(value):
             if type(plain) is not type(value):
                 return self.value(plain, path, pointer, depth + 1)
-        return self._problem(value, path, f"is of type {_type_name(value)}, which has no JSON form")
+        return self._problem(value, path, reason)
 
     def _number(self, value: float, pointer: str) -> float | None:
         if math.isfinite(value):
@@ -245,23 +304,29 @@ class Conversion:
         self.nonfinite[pointer] = "nan" if value != value else "inf" if value > 0 else "-inf"
         return None
 
-    def _problem(self, value: Any, path: str, reason: str) -> dict[str, str]:
+    def _problem(self, value: Any, path: str, reason: str) -> Any:
         self.problems.append((path, reason))
+        if self._of_settings:
+            return _text(stable_text(value))
         return {TAG: "unstorable", "type": _type_name(value), "repr": shown(value)}
 
 
 def shown(value: object) -> str:
-    """A `repr` for people: short, text that UTF-8 can hold, and never an exception."""
+    """A `repr` for people: short, text that UTF-8 can hold, without addresses, and never an exception."""
     try:
         if type(value) is int:
             return _SHORT.repr(huge(value))
-        return text_only(_SHORT.repr(value)[:_LONGEST_REPR])
-    except Exception:
+        return text_only(without_addresses(_SHORT.repr(value))[:_LONGEST_REPR])
+    except Exception as error:
+        pass_on(error)
         return f"<{_type_name(value)}, whose repr failed>"
 
 
 def as_mapping(value: Any) -> Mapping[Any, Any] | None:
-    """A mapping, named tuple, `argparse.Namespace`, dataclass, attrs or pydantic object as a mapping; None for the rest."""
+    """A mapping, named tuple, namespace, dataclass, attrs, pydantic or msgspec object as a mapping; None for the rest.
+
+    A field without a value is left out.
+    """
     kind = type(value)
     if isinstance(value, Mapping):
         return value
@@ -270,19 +335,26 @@ def as_mapping(value: Any) -> Mapping[Any, Any] | None:
     if isinstance(value, tuple) and hasattr(kind, "_asdict"):
         return dict(kind._asdict(value))
     argparse = sys.modules.get("argparse")  # who has a Namespace has imported it
-    if argparse is not None and isinstance(value, argparse.Namespace):
+    if isinstance(value, SimpleNamespace) or (argparse is not None and isinstance(value, argparse.Namespace)):
         return dict(vars(value))
     if dataclasses.is_dataclass(kind):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
+        return _fields(value, [field.name for field in dataclasses.fields(kind)])
     if hasattr(kind, "__attrs_attrs__"):
-        return {field.name: getattr(value, field.name) for field in kind.__attrs_attrs__}
+        return _fields(value, [field.name for field in kind.__attrs_attrs__])
+    if hasattr(kind, "__struct_fields__"):
+        return _fields(value, kind.__struct_fields__)
     return _of_pydantic(value)
+
+
+def _fields(value: Any, names: Iterable[str]) -> dict[str, Any]:
+    pairs = ((name, getattr(value, name, _UNSET)) for name in names)
+    return {name: item for name, item in pairs if item is not _UNSET}
 
 
 def _of_pydantic(value: Any) -> Mapping[Any, Any] | None:
     kind = type(value)
     if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_dump"):
-        found = value.model_dump(warnings=False)
+        found = _dumped(value)
     elif hasattr(kind, "__validators__") and hasattr(kind, "dict"):  # pydantic 1
         found = value.dict()
     else:
@@ -290,16 +362,12 @@ def _of_pydantic(value: Any) -> Mapping[Any, Any] | None:
     return found if isinstance(found, Mapping) else None
 
 
-def number(value: Any) -> Any:
-    """A finite scalar of numpy, torch and the like as a Python number: orjson's `default` on the fast path of metrics.
-
-    Raises:
-        TypeError: It is none.
-    """
-    plain: Any = value.item() if getattr(value, "shape", None) == () else None
-    if type(plain) in (int, float, bool) and plain - plain == 0:
-        return plain
-    raise TypeError("not a finite number")
+def _dumped(value: Any) -> Any:
+    try:
+        return value.model_dump(warnings=False)
+    except Exception as error:  # a serializer of the user's own
+        pass_on(error)
+        return dict(vars(value))
 
 
 def step_number(step: Any) -> Any:
@@ -312,7 +380,7 @@ def step_number(step: Any) -> Any:
         return step
     if type(step) is ForeignStep:
         return step.plain()
-    plain = _single(step)
+    plain = _number_in(step)
     if type(plain) is bool or not issubclass(type(plain), (int, float)):  # of its real type: an object may lie about its class
         text = f"step={shown(step)} is of type {_type_name(step)}: give a number, or leave it out"
         raise InvalidStep(text, step=step)
@@ -514,9 +582,7 @@ def parse_time(text: str) -> datetime:
 
 def utc_text(moment: datetime) -> str:
     """ISO 8601 in UTC with a Z and microseconds; a naive moment is local time, as in `datetime`."""
-    if type(moment) is not datetime:  # that of pandas refuses what is naive
-        moment = datetime.combine(moment.date(), moment.timetz())
-    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    return _exact(moment).astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float, pointer: str = "") -> Any:
@@ -595,37 +661,84 @@ def _moment(value: datetime) -> str | None:
 
 
 def _single(value: Any) -> Any:
-    """The number inside an array or tensor with one element; anything else as it is."""
+    """What an array or tensor with one element holds; anything else as it is."""
     try:
-        is_known = isinstance(value, (int, float, str, list, tuple, Mapping, type(None)))
-        return value if is_known or not hasattr(value, "item") else value.item()
-    except Exception:
+        return without_warnings(lambda: single(value))
+    except Exception as error:
+        pass_on(error)
         return value
+
+
+def _number_in(value: Any) -> Any:
+    """The Python number that a value of a library holds, None where it is missing; anything else as it is."""
+    try:
+        return without_warnings(lambda: _read_number(value))
+    except Exception as error:
+        pass_on(error)
+        return value
+
+
+def _read_number(value: Any) -> Any:
+    if isinstance(value, (int, float, Decimal, Fraction)) or is_of_time(value):
+        return value
+    one = single(value)
+    return one if isinstance(one, (int, float)) else next(plain_forms(one), one)
 
 
 def _is_filled_mapping(value: Any) -> bool:
     try:
         return isinstance(value, Mapping) and len(value) > 0 and not hasattr(type(value), "__mlv_reference__")
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return False
 
 
-def _plain_forms(value: Any) -> Iterator[Any]:
-    """What an object of a library says it is in plain Python."""
-    if isinstance(value, type):
-        return
-    if type(value).__module__ == "numpy" and value.dtype.str.endswith(("ns]", "ps]", "fs]", "as]")):
-        # What is finer than microseconds has no Python form but a bare integer; coarser dates stay dates.
-        value = value.astype(value.dtype.kind + "8[us]")
-    for method in ("item", "tolist"):
-        if method == "item" and getattr(value, "shape", ()) != ():
-            continue  # an array: `item` is for what has no axis
-        with suppress(Exception):  # not every `item` is that of a scalar (torch on a meta device, xarray ...)
-            yield getattr(value, method)()
-    if isinstance(value, Integral):
-        yield int(value)
-    elif isinstance(value, Real):
-        yield float(value)
+def _at_one_moment(value: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], list[Any]]:
+    """The mapping, copied where that takes one step, and its keys: another thread may be changing it."""
+    kind = type(value)
+    if isinstance(value, dict) and kind.__getitem__ is dict.__getitem__ and kind.__iter__ is dict.__iter__:
+        value = dict.copy(value)
+    for _ in range(_TRIES):
+        try:
+            return value, list(value)
+        except RuntimeError as error:  # it changed while its keys were read
+            pass_on(error)
+    return value, list(value)
+
+
+def _is_gone(key: Any, value: Mapping[Any, Any]) -> bool:
+    try:
+        return key not in list(value)
+    except Exception as error:
+        pass_on(error)
+        return False
+
+
+def _as_written(value: Any) -> Any:
+    try:
+        return unresolved(value)
+    except Exception as error:
+        pass_on(error)
+        return None
+
+
+def _is_naive(value: datetime) -> bool:
+    return value == value and value.utcoffset() is None  # NaT equals nothing
+
+
+def _exact(value: datetime) -> datetime:
+    """The moment as a datetime of the standard library: that of pandas refuses much, and prints nanoseconds."""
+    return value if type(value) is datetime else datetime.combine(value.date(), value.timetz())
+
+
+def _path_text(path: os.PathLike[Any]) -> str:
+    """A path as text that is the same under every locale: its bytes as UTF-8, as far as they are."""
+    raw = os.fspath(path)
+    if isinstance(raw, str):
+        if raw.isascii():
+            return raw
+        raw = raw.encode("utf-8", "surrogateescape")
+    return bytes(raw).decode("utf-8", "surrogateescape")
 
 
 def _key(key: Any) -> str:
@@ -645,14 +758,15 @@ def _key(key: Any) -> str:
     if isinstance(key, bytes):
         return key.decode("utf-8", "backslashreplace")
     if type(key).__module__ == "numpy" and not isinstance(key, float):
-        return _key(key.item())
-    return text_only(str(key))
+        return _key(next(plain_forms(key), None))
+    return text_only(without_addresses(str(key)))
 
 
 def _readable(key: Any) -> str:
     try:
         return _key(key)
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return shown(key)
 
 
@@ -672,7 +786,8 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
     """A set in an order that does not change from run to run."""
     items = list(values)
     try:
-        if not any(isinstance(item, Set) for item in items):  # sets compare by what they hold, which is no order
+        # Sets compare by what they hold, and NaN equals nothing: neither is an order.
+        if not any(isinstance(item, Set) or item != item for item in items):
             return sorted(items)
     except TypeError:
         pass
@@ -682,7 +797,7 @@ def _sorted(values: Iterable[Any]) -> list[Any]:
 def _by_text(item: Any) -> tuple[str, str]:
     if isinstance(item, int):
         return type(item).__name__, digits(item)
-    return type(item).__name__, repr(_sorted(item) if isinstance(item, Set) else item)
+    return type(item).__name__, without_addresses(repr(_sorted(item) if isinstance(item, Set) else item))
 
 
 def _type_name(value: Any) -> str:
@@ -690,5 +805,6 @@ def _type_name(value: Any) -> str:
     try:
         name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
         return text_only(name)
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return "object"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Union
 
 from mlv.errors import MlvWarning
+from mlv.interrupts import pass_on
 from mlv.words import printable
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -19,9 +19,11 @@ _shown: set[tuple[_Place, type[MlvWarning]]] = set()
 
 def say(text: str) -> None:
     """Print a line on stderr, where there is one."""
-    with suppress(Exception):  # closed, replaced by something that raises, or a pipe that nobody reads
+    try:
         if sys.stderr is not None:
             print(printable(text, keep="\n"), file=sys.stderr)
+    except Exception as error:  # closed, replaced by something that raises, or a pipe that nobody reads
+        pass_on(error)
 
 
 def warn_once(message: str, category: type[MlvWarning]) -> None:
@@ -43,7 +45,8 @@ def _warn_at(message: str, category: type[MlvWarning], place: _Place) -> None:
     try:
         # A registry of its own: whether something was said before is decided above, not by the text of the message.
         warnings.warn_explicit(message, category, file, line, registry={})
-    except Exception:  # warnings are errors here, or what shows them fails
+    except Exception as error:  # warnings are errors here, or what shows them fails
+        pass_on(error)
         say(f"{file}:{line}: {category.__name__}: {message}")
 
 

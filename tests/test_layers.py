@@ -13,8 +13,8 @@ import mlv
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
     {"mlv.words"},
-    {"mlv.errors"},
-    {"mlv.frozen", "mlv.notices"},
+    {"mlv.errors", "mlv.interrupts"},
+    {"mlv.foreign", "mlv.frozen", "mlv.notices"},
     {"mlv.events", "mlv.settings"},
     {"mlv.encoding", "mlv.state", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},

@@ -6,15 +6,15 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Container, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlv.capture.redaction import REDACTED, Redactor
-from mlv.encoding import step_number
+from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.captures import tell_redacted
 from mlv.experiment.contents import Contents
@@ -24,6 +24,7 @@ from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
 from mlv.store.blobs import Content
 from mlv.store.locks import alone_in
+from mlv.store.references import portable
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ class Attachments:
         """
         options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
         place = self._place(name, step, is_new="x" in mode)
-        return Block(f"exp.file({place.name!r}, {mode!r})", _written(place, options))
+        return Block(f"exp.file({place.name!r}, {mode!r})", place, _written(place, options))
 
     def filepath(self, name: str, *, step: float | None = None) -> Block[Path]:
         """Let a library write a file, or a folder: `with exp.filepath("weights.pt") as path: torch.save(state, path)`.
@@ -84,7 +85,7 @@ class Attachments:
             FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
         """
         place = self._place(name, step)
-        return Block(f"exp.filepath({place.name!r})", _made(place))
+        return Block(f"exp.filepath({place.name!r})", place, _made(place))
 
     def attach(
         self, path: str | os.PathLike[str], name: str | None = None, how: str = "copy", *, step: float | None = None
@@ -161,18 +162,27 @@ def _clean_name(session: Session, files: Path, name: str, redactor: Redactor) ->
 
 
 class Block(AbstractContextManager[T], Generic[T]):
-    """A file that is being made, for the time of a `with` block."""
+    """A file that is being made, for the time of a `with` block; afterwards, in an event or in params, the reference to it."""
 
-    __slots__ = ("_call", "_context")
+    __slots__ = ("_call", "_context", "_place")
 
-    def __init__(self, call: str, context: AbstractContextManager[T]) -> None:
-        self._call, self._context = call, context
+    def __init__(self, call: str, place: _Place, context: AbstractContextManager[T]) -> None:
+        self._call, self._place, self._context = call, place, context
 
     def __enter__(self) -> T:
-        return self._context.__enter__()
+        place = self._place
+        return _referring(self._context.__enter__(), lambda: self.__mlv_reference__() if place.published else None)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._context.__exit__(kind, error, trace)
+
+    def __mlv_reference__(self) -> Reference:
+        place = self._place
+        if place.published:
+            return portable(place.session.folder, place.published[-1])
+        if place.session.is_silent:  # nobody stores what refers to it
+            return Reference({TAG: "file", "path": str(place.path), "sha256": ""})
+        raise InvalidArgument(f"{self._call} is not published yet: refer to it after its with block")
 
     def __fspath__(self) -> str:
         raise InvalidArgument(self._hint())
@@ -187,6 +197,26 @@ class Block(AbstractContextManager[T], Generic[T]):
         return f"{self._call} is for a with block, at whose end the file is published: with {self._call} as it: ..."
 
 
+class FilePath(type(Path())):  # type: ignore[misc]  # the class of paths of this system, before Python 3.12
+    """A path that a library may write to; in an event or in params it is the reference to the file that became of it."""
+
+    _refer: Callable[[], Reference | None] | None = None
+
+    def __mlv_reference__(self) -> Reference | None:
+        return self._refer() if self._refer is not None else None
+
+
+def _referring(made: T, refer: Callable[[], Reference | None]) -> T:
+    """The path, or the open file, which becomes the reference to what is published as soon as it is."""
+    if isinstance(made, Path):
+        path: Any = FilePath(made)
+        path._refer = refer
+        return cast("T", path)
+    with suppress(AttributeError):  # a file of some other kind
+        made.__mlv_reference__ = refer  # type: ignore[attr-defined]
+    return made
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where a file goes, and what its event says besides."""
@@ -197,6 +227,8 @@ class _Place:
     step: float | None
     is_new: bool = False
     """Whether nothing may be there yet."""
+    published: list[Reference] = field(default_factory=list, compare=False)
+    """The reference within the experiment, once it is published."""
 
 
 def _checked_mode(mode: Any) -> str:
@@ -368,6 +400,7 @@ def _publish(place: _Place, temporary: Path, content: Content | None = None) -> 
             contents.add(place.path, content)
         data = blobs.reference(place.session.folder, place.path, content)
         place.session.emit("file", data, name=place.name, step=place.step)
+        place.published.append(data)
     return place.path
 
 

@@ -85,13 +85,15 @@ class Exp(Extras, Checkpoints, Readings, References):
         keep: Iterable[str] = (),
         system: float | None = None,
         console: bool = False,
+        strict: bool = False,
     ) -> None:
         """Make an experiment, and begin a run in it. The path is said once, on stderr.
 
         Args:
             savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.
             name: One name without separators; None takes the local time.
-            params: A mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object.
+            params: A mapping, a namespace, dataclass, attrs, pydantic, msgspec or OmegaConf object. A value without a JSON
+                form, such as a device or a function, is stored as text, and one warning names them.
             kind: What sort of experiment it is, such as `squeeze`.
             tags: Words to find it by.
             notes: A text for people.
@@ -109,10 +111,11 @@ class Exp(Extras, Checkpoints, Readings, References):
             system: Seconds between two samples of processors, memory, disk, network, GPUs and the run's own share, which the
                 writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
             console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
+            strict: Whether params that hold a value without a JSON form are refused.
 
         Raises:
             InvalidName: The name or kind cannot be used.
-            InvalidParams: The params are not mapping-like, or hold a value without a JSON form.
+            InvalidParams: The params are not mapping-like; or, with `strict`, hold a value without a JSON form.
             InvalidArgument: An option has an unknown value.
             InvalidPattern: The filter of an output is no regular expression.
             MissingExtra: An output needs a package that is not installed.
@@ -133,7 +136,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         captures, redactor = check_captures(capture), make_redactor(redact, keep)
         if name is not None:
             refuse_credential(redactor, name, "name")
-        making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console)
+        making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console, strict=strict)
         given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
         folder = savedir / (name or creation.timestamp_name(datetime.now()))

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from math import fsum
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
 import orjson
 
 from mlv import encoding
-from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, ForeignStep, dumps, number, shown, step_number
+from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
+from mlv.experiment.calls import give_up, never_raising
 from mlv.experiment.media import KINDS, NEED_EXTRAS, MediaCalls
 from mlv.experiment.session import Session, described
 from mlv.experiment.span import Span
+from mlv.foreign import mark, numbers
+from mlv.interrupts import pass_on, without_warnings
 from mlv.media.extras import missing_extra
 from mlv.media.jobs import Job, Prepared, Unusable
 from mlv.notices import warn_once
@@ -27,6 +30,7 @@ T = TypeVar("T")
 
 _encode = orjson.dumps
 _REASONS_SHOWN = 5
+_NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
 
 
 class Logger(MediaCalls):
@@ -96,40 +100,53 @@ class Logger(MediaCalls):
         """Log metrics, `log({"loss": 0.3}, step=3)`, or an event of any name, `log("checkpointed", {"mb": 3})`.
 
         Leaves one line of type `metrics` (as `metrics()` does) or of type `event`, with the second argument as its `data`.
+        A text and a plain number, `log("loss", 0.3, step=3)`, is a metric: the same as `metric("loss", 0.3, step=3)`.
         `verbosity` says how closely one must look to see it, 0 where nothing is said: outputs leave out what is above their
         own, the log never does.
         """
-        if verbosity is not None:
-            self.verbose(verbosity)(data, value, step=step)
-            return
-        if type(data) is dict and value is None and self._cursor is not None:
-            # The quick way, for numbers that are all finite: a sum tells, without a loop in Python.
-            try:
-                payload = _encode(data, number, PLAIN)
-                total = fsum(data.values())
-                # 95 is the underscore: looking for one byte costs a third of looking for four.
-                is_plain = 95 not in payload or payload.find(b"_mlv") < 0
-                if is_plain and total - total == 0.0 and "" not in data:
-                    if type(step) is int:
-                        self._session.channel.put(self._cursor, STEP, step, payload)
-                        return
-                    if step is None:
-                        self._session.channel.put(self._cursor, DATA, 0, payload)
-                        return
-                    if type(step) is ForeignStep and self._put_quickly(data, step):  # type: ignore[comparison-overlap]
-                        return
-            except (TypeError, ValueError, OverflowError, struct.error):
-                pass  # anything else is looked at closely below
-        elif type(data) is dict and value is None and self._filter is None and self._put_quickly(data, step):
-            return
-        if _is_text(data):
-            self._event(data, value, step)
-        elif value is not None:
-            reason = 'a second argument belongs to an event, log("name", data); a step is given as step=3'
-            self._reject("event", self._name, {"name": data, "data": value}, step, reason)
-        else:
-            self.metrics(cast("Mapping[str, Any]", data), step=step)
+        try:
+            if type(data) is dict and value is None and verbosity is None and self._filter is None:
+                # The quick way, for numbers that are all finite: a sum tells, without a loop in Python. Of a copy: another
+                # thread may be changing the mapping. And while C code walks a container, no code of Python may run, which
+                # would let other threads and signals in: what orjson cannot write is only marked, and read afterwards, once.
+                try:
+                    data = data.copy()
+                    payload = _encode(data, mark, PLAIN)
+                    # 95 is the underscore: looking for one byte costs a third of looking for four.
+                    if 95 in payload and payload.find(b"_mlv") >= 0:
+                        data = numbers(data)
+                        payload = _encode(data, None, PLAIN)
+                        if payload.find(b"_mlv") >= 0:
+                            raise ValueError("a key needs an escape")
+                    total = sum(data.values(), 0.0)
+                except Exception as error:  # not only numbers: looked at closely below
+                    pass_on(error)
+                else:
+                    if total - total == 0.0 and "" not in data:
+                        if type(step) is int and self._cursor is not None:
+                            try:
+                                self._session.channel.put(self._cursor, STEP, step, payload)
+                                return
+                            except (struct.error, OverflowError) as error:  # the step has more than 64 bits
+                                pass_on(error)
+                        elif self._put_encoded(payload, step):
+                            return
+            if verbosity is not None:
+                self.verbose(verbosity)(data, value, step=step)
+            elif _is_text(data):
+                if _is_number(value):
+                    self.metric(data, value, step=step)
+                else:
+                    self._event(data, value, step)
+            elif value is not None:
+                reason = 'a second argument belongs to an event, log("name", data); a step is given as step=3'
+                self._reject("event", self._name, {"name": data, "data": value}, step, reason)
+            else:
+                self.metrics(cast("Mapping[str, Any]", data), step=step)
+        except Exception as error:
+            give_up(error)
 
+    @never_raising
     def metrics(self, data: Mapping[str, Any], *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log numbers measured together: one line of type `metrics`.
 
@@ -144,11 +161,18 @@ class Logger(MediaCalls):
             return
         conversion = Conversion()
         flat = conversion.metrics(data) if self._filter is None else conversion.metrics(data, self._is_wanted)
-        if "" in flat:
-            conversion.problems.append(("a metric", 'has the empty name "": give it a name'))
-        if flat or conversion.problems or self._filter is None:
-            self._emit_converted("metrics", self._name, flat, step, conversion)
+        number, problem = self._checked_step(step)
+        if problem:
+            self._put_rejected("metrics", self._name, number, problem, {**flat, **conversion.unusable}, conversion.nonfinite)
+            return
+        good, bad = conversion.nonfinite_by_use()
+        if flat or not (conversion.problems or self._filter):
+            self._put_converted("metrics", self._name, flat, number, good, conversion.pending)
+        if conversion.problems:
+            reason = _joined(conversion.problems)
+            self._put_rejected("metrics", self._name, number, reason, conversion.unusable, bad)
 
+    @never_raising
     def metric(self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log one number: a line of type `metrics`, the same as `log({name: value})`."""
         try:
@@ -158,6 +182,7 @@ class Logger(MediaCalls):
             return
         self(data, step=step, verbosity=verbosity)
 
+    @never_raising
     def describe(
         self,
         name: str,
@@ -185,12 +210,14 @@ class Logger(MediaCalls):
 
     # Messages, as in `logging`.
 
+    @never_raising
     def debug(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
         """Log a message for those who look closely; see `info`."""
         self._message("debug", message, args, step, exc_info, verbosity, data)
 
+    @never_raising
     def info(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
@@ -206,18 +233,21 @@ class Logger(MediaCalls):
         """
         self._message("info", message, args, step, exc_info, verbosity, data)
 
+    @never_raising
     def warning(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
         """Log a warning; see `info`. Nothing is shown on the terminal."""
         self._message("warning", message, args, step, exc_info, verbosity, data)
 
+    @never_raising
     def error(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
         """Log an error; see `info`."""
         self._message("error", message, args, step, exc_info, verbosity, data)
 
+    @never_raising
     def exception(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, verbosity: int = 0, **data: Any
     ) -> None:
@@ -359,21 +389,20 @@ class Logger(MediaCalls):
 
     # Writing.
 
-    def _put_quickly(self, data: dict[str, Any], step: float | None) -> bool:
-        """Write metrics with coordinates; False, and nothing written, where they are to be looked at closely."""
+    def _put_encoded(self, payload: bytes, step: Any) -> bool:
+        """Write metrics that are JSON already; False, and nothing written, where the step is none."""
+        if step is None and self._cursor is not None:
+            self._session.channel.put(self._cursor, DATA, 0, payload)
+            return True
         try:
-            payload = _encode(data, number, PLAIN)
-            total = fsum(data.values())
-            given = self._step if step is None else step_number(step)
-        except (TypeError, ValueError, OverflowError):  # InvalidStep is a TypeError
+            number = self._step if step is None else step_number(step)
+        except InvalidStep:
             return False
-        if total - total != 0.0 or b"_mlv" in payload or "" in data:
-            return False
-        when = b'"step":%s,' % dumps(given) if given is not None else b""
-        rest = b"%s%s%s%s}" % (self._head, when, self._before_data, payload)
-        self._session.channel.put(self._stream_cursor, TAIL, 0, rest)
+        when = b'"step":%s,' % dumps(number) if number is not None else b""
+        self._session.channel.put(self._stream_cursor, TAIL, 0, b"%s%s%s%s}" % (self._head, when, self._before_data, payload))
         return True
 
+    @never_raising
     def _event(self, name: str, data: Any, step: Any) -> None:
         self._named("event", name, {} if data is None else data, step)
 
@@ -392,6 +421,7 @@ class Logger(MediaCalls):
             return None
         return join(self._name, name) if type == "metadata" or self._is_wanted(name) else None
 
+    @never_raising
     def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None:
         """Emit what `prepare` makes of a value, or the reason why it cannot, below this logger."""
         if verbosity is not None and verbosity != self._verbosity:
@@ -401,8 +431,9 @@ class Logger(MediaCalls):
         if full is None:
             return
         try:
-            prepared = prepare()
+            prepared = without_warnings(prepare)
         except Exception as error:  # the methods of a value may raise anything; training goes on
+            pass_on(error)
             reason = str(error) if isinstance(error, Unusable) else f"cannot be read: {shown(error)}"
             self._reject(type, full, None, step, reason)
         else:
@@ -416,9 +447,9 @@ class Logger(MediaCalls):
         conversion = Conversion()
         options = conversion.value(prepared.options)
         number, problem = self._checked_step(step)
-        reasons = [f"{path} {reason}" for path, reason in conversion.problems] + ([problem] if problem else [])
-        if reasons:
-            self._put_rejected(prepared.type, name, number, "; ".join(reasons[:_REASONS_SHOWN]), options, conversion.nonfinite)
+        if conversion.problems or problem:
+            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            self._put_rejected(prepared.type, name, number, reason, options, conversion.nonfinite)
             return
         if prepared.do in NEED_EXTRAS and (missing := missing_extra(prepared.type, prepared.options)):
             warn_once(missing, MlvWarning)
@@ -428,6 +459,7 @@ class Logger(MediaCalls):
         )  # fmt: skip
         self._session.channel.hand_over(self._stream_cursor, job.pack())
 
+    @never_raising
     def _plain_value(self, kind: str, name: str, value: Any, step: Any, verbosity: int | None) -> None:
         """What `value` does where no media are concerned."""
         if verbosity is not None and verbosity != self._verbosity:
@@ -453,33 +485,25 @@ class Logger(MediaCalls):
 
     def _emit(self, type: str, name: str, data: Any, step: Any) -> None:
         conversion = Conversion()
-        self._emit_converted(type, name, conversion.value(data), step, conversion)
-
-    def _emit_converted(self, type: str, name: str, data: Any, step: Any, conversion: Conversion) -> None:
-        """Emit what is in its JSON form; what had none turns the event into a `rejected` one."""
-        reasons = [f"{path or 'the value'} {reason}" for path, reason in conversion.problems]
+        converted = conversion.value(data)
         number, problem = self._checked_step(step)
-        if reasons or problem:
-            more = [f"and {len(reasons) - _REASONS_SHOWN} more"] if len(reasons) > _REASONS_SHOWN else []
-            reason = "; ".join([*reasons[:_REASONS_SHOWN], *more, *([problem] if problem else [])])
-            self._put_rejected(type, name, number, reason, data, conversion.nonfinite)
-        elif conversion.pending:
-            nonfinite = {f"/data{pointer}": text for pointer, text in conversion.nonfinite.items()}
-            job = Job(
-                type,
-                name,
-                "references",
-                {"data": data},
-                number,
-                self._at,
-                nonfinite,
-                (),
-                self._verbosity,
-                *self._session.wishes.patterns,
-            )
+        if conversion.problems or problem:
+            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            self._put_rejected(type, name, number, reason, converted, conversion.nonfinite)
+        else:
+            self._put_converted(type, name, converted, number, conversion.nonfinite, conversion.pending)
+
+    def _put_converted(
+        self, type: str, name: str, data: Any, step: Any, nonfinite: Mapping[str, str], is_pending: bool
+    ) -> None:
+        """Write what is in its JSON form; files that it refers to are hashed by the writer first."""
+        if is_pending:
+            pointers = {f"/data{pointer}": text for pointer, text in nonfinite.items()}
+            patterns = self._session.wishes.patterns
+            job = Job(type, name, "references", {"data": data}, step, self._at, pointers, (), self._verbosity, *patterns)
             self._session.channel.hand_over(self._stream_cursor, job.pack())
         else:
-            self._put(type, name, number, dumps(data), conversion.nonfinite)
+            self._put(type, name, step, dumps(data), nonfinite)
 
     def _reject(self, type: str, name: str, data: Any, step: Any, reason: str) -> None:
         """Write an event as `rejected`, with what can be read of it."""
@@ -502,6 +526,13 @@ class Logger(MediaCalls):
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         rest = encoding.tail(step, self._at, data, nonfinite)
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + rest)
+
+
+def _joined(problems: Sequence[tuple[str, str]]) -> str:
+    """What is wrong with values, in one text; many of them are only counted."""
+    reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
+    more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
+    return "; ".join([*reasons, *more])
 
 
 def join(prefix: str, name: str) -> str:
@@ -540,14 +571,28 @@ def compiled(pattern: str) -> re.Pattern[str]:
 def _is_text(value: object) -> TypeGuard[str]:
     try:
         return isinstance(value, str)
-    except Exception:  # an object may lie about its class, even by raising
+    except Exception as error:  # an object may lie about its class, even by raising
+        pass_on(error)
         return False
+
+
+def _is_number(value: object) -> bool:
+    """Whether what is logged under a name is a plain number, which makes it a metric."""
+    kind = type(value)
+    if kind is float or kind is int:
+        return True
+    if kind in _NO_NUMBERS or isinstance(value, (bool, Enum)):
+        return False
+    from mlv.media.infer import kind_of  # `import mlv` does without
+
+    return kind_of(value) == "metric"
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
     try:
         return isinstance(value, Mapping)
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return False
 
 
@@ -558,7 +603,8 @@ def _formatted(message: object, args: tuple[Any, ...]) -> str:
         if args:  # one mapping serves named fields, as in `logging`
             return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
         return text
-    except Exception:
+    except Exception as error:
+        pass_on(error)
         return " ".join([message if type(message) is str else shown(message), *map(shown, args)])
 
 
@@ -567,5 +613,6 @@ def _exception(exc_info: Any) -> BaseException | None:
         return exc_info[1] if len(exc_info) == 3 and isinstance(exc_info[1], BaseException) else None
     try:
         return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
-    except Exception:  # what was given has no truth value
+    except Exception as error:  # what was given has no truth value
+        pass_on(error)
         return None

@@ -73,13 +73,14 @@ class Making:
         *,
         system: float | None = None,
         console: bool = False,
+        strict: bool = False,
     ) -> None:
         """Check and convert what the user gave.
 
         Raises:
             InvalidParams, InvalidArgument, InvalidPattern, MissingExtra: As `Exp`.
         """
-        self._plain, self._nonfinite = params_.plain_params(params)
+        self._plain, self._nonfinite = params_.plain_params(params, strict=strict)
         self._real = params_.restored_params(self._plain, self._nonfinite)
         if kind is not None:
             refuse_credential(redactor, kind, "kind")

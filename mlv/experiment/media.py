@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mlv.experiment.calls import never_raising
 from mlv.media.jobs import Prepared
 
 KINDS = frozenset({"image", "images", "figure", "audio", "video", "text", "table", "histogram", "array"})
@@ -30,6 +31,7 @@ class MediaCalls:
 
     __slots__ = ()
 
+    @never_raising
     def image(
         self,
         name: str,
@@ -63,6 +65,7 @@ class MediaCalls:
             lambda: _of("image").prepare(value, caption=caption, boxes=boxes, masks=masks, layout=layout),
         )
 
+    @never_raising
     def images(
         self,
         name: str,
@@ -85,6 +88,7 @@ class MediaCalls:
         """
         self._media("image", name, step, verbosity, lambda: _of("image").prepare_many(values, captions=captions, layout=layout))
 
+    @never_raising
     def figure(
         self,
         name: str,
@@ -109,6 +113,7 @@ class MediaCalls:
         """
         self._media("figure", name, step, verbosity, lambda: _of("figure").prepare(value, format=format, dpi=dpi, close=close))
 
+    @never_raising
     def audio(
         self,
         name: str,
@@ -132,6 +137,7 @@ class MediaCalls:
         """
         self._media("audio", name, step, verbosity, lambda: _of("audio").prepare(value, rate, caption=caption))
 
+    @never_raising
     def video(
         self,
         name: str,
@@ -159,12 +165,14 @@ class MediaCalls:
             "video", name, step, verbosity, lambda: _of("video").prepare(value, fps=fps, format=format, caption=caption)
         )
 
+    @never_raising
     def text(
         self, name: str, value: str, *, step: float | None = None, verbosity: int | None = None, markdown: bool = False
     ) -> None:
         """Log a text: a line of type `text`; above 64 KiB it stands in a file."""
         self._media("text", name, step, verbosity, lambda: _of("text").prepare(value, markdown=markdown))
 
+    @never_raising
     def table(
         self,
         name: str,
@@ -186,6 +194,7 @@ class MediaCalls:
         """
         self._media("table", name, step, verbosity, lambda: _of("table").prepare(value, columns=columns))
 
+    @never_raising
     def histogram(
         self,
         name: str,
@@ -212,10 +221,12 @@ class MediaCalls:
             "histogram", name, step, verbosity, lambda: _of("histogram").prepare(value, bins=bins, counts=counts, edges=edges)
         )
 
+    @never_raising
     def array(self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log an array of any shape: a line of type `array` and an `.npy` file."""
         self._media("array", name, step, verbosity, lambda: _of("array").prepare(value))
 
+    @never_raising
     def pr_curve(
         self,
         name: str,
@@ -240,6 +251,7 @@ class MediaCalls:
             "pr_curve", name, step, verbosity, lambda: _of("pr_curve").prepare(labels, predictions, thresholds=thresholds)
         )
 
+    @never_raising
     def graph(self, name: str, module: Any, example: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
         """Log the graph of a torch module: a line of type `graph` and a JSON file with its operations.
 
@@ -252,6 +264,7 @@ class MediaCalls:
         """
         self._media("graph", name, step, verbosity, lambda: _of("graph").prepare(module, example))
 
+    @never_raising
     def value(
         self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None, kind: str | None = None
     ) -> None:

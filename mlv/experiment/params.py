@@ -4,34 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
 
 from mlv.encoding import TAG, Conversion, Reference, as_mapping, as_reference, canonical, restored, shown
-from mlv.errors import InvalidArgument, InvalidParams, ParamsConflict
+from mlv.errors import InvalidArgument, InvalidParams, MlvWarning, ParamsConflict
+from mlv.interrupts import pass_on
+from mlv.notices import warn
 from mlv.store.references import all_completed
 
+_PROBLEMS_SHOWN = 8
 
-def plain_params(params: Any) -> tuple[dict[str, Any], dict[str, str]]:
+
+def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
     """The JSON form of params, and its non-finite numbers by JSON pointer.
 
-    Takes a mapping, `argparse.Namespace`, dataclass, attrs, pydantic or OmegaConf object; None is no params. Files that they
-    refer to are hashed now.
+    Takes a mapping, a namespace, dataclass, attrs, pydantic, msgspec or OmegaConf object; None is no params. A value without a
+    JSON form, such as a device, a function or a `???`, becomes a text that is the same in every run, and one warning names
+    all of them. Files that are referred to are hashed now.
 
     Raises:
-        InvalidParams: They are none of these, or hold a value without a JSON form, or a reference to a file that was changed
-            since, which is named by its path.
+        InvalidParams: They are none of these; or, with `strict`, hold a value without a JSON form; or refer to a file that was
+            changed since. The value is named by its path.
     """
     mapping = _as_mapping(params)
-    conversion = Conversion()
+    conversion = Conversion(of_settings=True)
     converted = conversion.value(mapping)
     if conversion.problems:
-        path, reason = conversion.problems[0]
-        place = f"params.{path}" if path else "params"
-        others = f" (and {len(conversion.problems) - 1} more)" if len(conversion.problems) > 1 else ""
-        text = f"{place} {reason}: pass text or numbers that describe it, or leave it out{others}"
-        raise InvalidParams(text, path=place, problems=conversion.problems)
+        if strict:
+            _refuse(conversion.problems)
+        _tell(conversion.problems)
     return (_completed(converted) if conversion.pending else converted), conversion.nonfinite
+
+
+def _refuse(problems: Sequence[tuple[str, str]]) -> NoReturn:
+    path, reason = problems[0]
+    place = f"params.{path}" if path else "params"
+    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    text = f"{place} {reason}: pass text or numbers that describe it, or leave it out{others}"
+    raise InvalidParams(text, path=place, problems=list(problems))
+
+
+def _tell(problems: Sequence[tuple[str, str]]) -> None:
+    named = "; ".join(f"params.{path} {reason}" for path, reason in problems[:_PROBLEMS_SHOWN])
+    more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
+    warn(f"some params are stored as text (strict=True refuses them): {named}{more}", MlvWarning)
 
 
 def _completed(converted: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +153,7 @@ def _as_mapping(params: Any) -> Mapping[Any, Any]:
     try:
         found = as_mapping(params)
     except Exception as error:
+        pass_on(error)
         text = f"params are {shown(params)}, which raised {shown(error)} when they were read: pass a mapping of plain values"
         raise InvalidParams(text, params=params) from error
     if found is None:

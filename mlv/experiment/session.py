@@ -21,6 +21,7 @@ from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import outputs as outputs_
 from mlv.experiment import preemption
+from mlv.interrupts import pass_on
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
@@ -399,11 +400,13 @@ def described(error: BaseException) -> dict[str, str]:
     """Type, message and traceback of an exception, as text."""
     try:
         message = str(error)
-    except Exception:
+    except Exception as problem:
+        pass_on(problem)
         message = "(its message cannot be read)"
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception:
+    except Exception as problem:
+        pass_on(problem)
         text = "".join(traceback.format_tb(error.__traceback__))
     return {"type": type(error).__qualname__, "message": message, "traceback": text}
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from mlv.experiment.calls import never_raising
 from mlv.experiment.session import described
 
 
@@ -23,6 +24,7 @@ class Span:
         """Add to the data of the line to come; an equal key is replaced."""
         self._data.update(data)
 
+    @never_raising
     def end(self, error: BaseException | None = None) -> None:
         """Write the line, with `duration_s` by a monotonic clock; ending again does nothing."""
         if self._is_over:

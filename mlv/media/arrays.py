@@ -65,7 +65,7 @@ def raw(value: Any) -> Raw:
     """
     try:
         return _raw(value)
-    except Unusable:
+    except (Unusable, Warning):
         raise
     except Exception as error:  # what libraries say of values that they cannot convert
         raise Unusable(f"a {type(value).__name__} cannot be read as an array: {shown(error)}") from None

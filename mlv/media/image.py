@@ -157,10 +157,13 @@ class _Picture(NamedTuple):
     """None where Pillow is missing, and nobody looked into a file."""
     height: int | None
     channels: int | None
+    clipped: int = 0
 
 
 def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Store images as PNG, and files as they are. Where Pillow is missing, the pixels are stored as `.npy` (HWC, uint8).
+
+    Floats that are at most 0.1 beyond 0..1 are cut off there, and counted as `clipped` in the data.
 
     Raises:
         Unusable: An image has values out of range, or is no readable file, or a mask is not of its size; nothing is stored.
@@ -175,6 +178,9 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
         data = _data_of(pictures[0], target)
     if any(picture.suffix == ".npy" for picture in pictures):
         data["encoding"] = "npy"
+    clipped = sum(picture.clipped for picture in pictures)
+    if clipped:
+        data["clipped"] = clipped
     data.update({key: options[key] for key in ("caption", "captions", "boxes") if key in options})
     if masks:
         data["masks"] = {
@@ -236,11 +242,12 @@ def _drawn(mode: str, found: pixels.Pixels, descr: str, shape: tuple[int, ...]) 
     """The pixels as PNG, or as `.npy` where nothing can write that."""
     pillow = pillow_if_installed()
     if pillow is None:
-        return _Picture(".npy", npy.header(descr, shape) + bytes(found.data), found.width, found.height, found.channels)
+        content = npy.header(descr, shape) + bytes(found.data)
+        return _Picture(".npy", content, found.width, found.height, found.channels, found.clipped)
     file = io.BytesIO()
     image = pillow.frombuffer(mode, (found.width, found.height), found.data, "raw", mode, 0, 1)
     image.save(file, "PNG", **_PNG)
-    return _Picture(".png", file.getbuffer(), found.width, found.height, found.channels)
+    return _Picture(".png", file.getbuffer(), found.width, found.height, found.channels, found.clipped)
 
 
 def pillow_if_installed() -> Any:

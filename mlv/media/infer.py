@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
+from mlv.interrupts import pass_on
 from mlv.media.arrays import is_array
 
 _CHANNELS = (1, 3, 4)
@@ -37,7 +38,8 @@ def kind_of(value: Any) -> str:
         return "text"
     try:
         return _kind_of(value)
-    except Exception:  # a value's own attributes may raise anything
+    except Exception as error:  # a value's own attributes may raise anything
+        pass_on(error)
         return "event"
 
 
@@ -96,7 +98,8 @@ def _has_channels(shape: tuple[int, ...]) -> bool:
 def _is_within_0_and_1(value: Any) -> bool:
     try:
         return bool(value.min() >= 0 and value.max() <= 1)  # of NaN, neither is true
-    except Exception:  # a sparse tensor, one without data ...
+    except Exception as error:  # a sparse tensor, one without data ...
+        pass_on(error)
         return False
 
 

@@ -18,6 +18,8 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 _DTYPES = "uint8, bool, integers in 0..255 or floats in 0..1"
 _HALF_A_LEVEL = 0.5 / 255
+_SLIGHTLY = 0.1
+"""How far beyond 0..1 values may be that are cut off: filters and resizing overshoot so."""
 _ARRAYS = ("__array__", "__array_interface__")
 _CHANNELS_OF = {mode: channels for channels, mode in MODES.items()}
 
@@ -65,8 +67,12 @@ def as_array(value: Any) -> Any:
         if any(hasattr(value, name) for name in _ARRAYS):
             import numpy
 
+            if numpy.any(getattr(value, "mask", False)):  # asarray would show what lies under the mask
+                raise Unusable("the array has masked items: fill them, as in value.filled(0)")
             array = numpy.asarray(value)
             return array.astype(numpy.float32) if array.dtype.isbuiltin == 2 else array  # of a package such as ml_dtypes
+    except (Unusable, Warning):
+        raise
     except Exception as error:
         raise Unusable(f"cannot be read as an array: {shown(error)}") from error
     raise Unusable(f"a value of type {type(value).__name__} is no array, no tensor, no path and no bytes of a file")
@@ -186,6 +192,8 @@ class Pixels(NamedTuple):
     height: int
     channels: int
     data: Buffer
+    clipped: int = 0
+    """How many values were slightly out of range, and are cut off."""
 
 
 def pixels_in(described: Mapping[str, Any], memory: Buffer) -> Iterator[Pixels]:
@@ -200,7 +208,8 @@ def pixels_in(described: Mapping[str, Any], memory: Buffer) -> Iterator[Pixels]:
         return
     for image in restored(described, memory):
         height, width, channels = image.shape
-        yield Pixels(width, height, channels, memoryview(_as_bytes(image)).cast("B"))
+        whole, clipped = _as_bytes(image)
+        yield Pixels(width, height, channels, memoryview(whole).cast("B"), clipped)
 
 
 def restored(described: Mapping[str, Any], memory: Buffer) -> Any:
@@ -214,29 +223,32 @@ def restored(described: Mapping[str, Any], memory: Buffer) -> Any:
     return array if "C" in layout else array[..., None]
 
 
-def _as_bytes(image: Any) -> Any:
-    """An image as contiguous uint8."""
+def _as_bytes(image: Any) -> tuple[Any, int]:
+    """An image as contiguous uint8, and how many of its values are cut off."""
     import numpy
 
+    clipped = 0
     if image.dtype.kind == "b":
         image = image.astype(numpy.uint8) * numpy.uint8(255)
     elif image.dtype.kind == "f":
-        image = _of_floats(image, numpy)
+        image, clipped = _of_floats(image, numpy)
     elif image.dtype != numpy.uint8:
         low, high = int(image.min()), int(image.max())
         if low < 0 or high > 255:
             raise Unusable(f"an image of {image.dtype} has values from {low} to {high}: scale them to 0..255, as uint8")
         image = image.astype(numpy.uint8)
-    return numpy.ascontiguousarray(image)
+    return numpy.ascontiguousarray(image), clipped
 
 
-def _of_floats(image: Any, numpy: Any) -> Any:
+def _of_floats(image: Any, numpy: Any) -> tuple[Any, int]:
     low, high = float(image.min()), float(image.max())
     if not (numpy.isfinite(low) and numpy.isfinite(high)):
         wrong = image.size - int(numpy.isfinite(image).sum())
         raise Unusable(f"an image has {wrong} of {image.size} values that are NaN or infinite")
-    if low < -_HALF_A_LEVEL or high > 1 + _HALF_A_LEVEL:  # what is less rounds to a level that exists
+    if low < -_SLIGHTLY or high > 1 + _SLIGHTLY:
         hint = "divide by 255, or give uint8" if low >= 0 and 1 < high <= 255 else "scale them to 0..1"
         raise Unusable(f"an image of {image.dtype} has values from {low:g} to {high:g} instead of 0..1: {hint}")
     single = image if image.dtype.itemsize > 2 else image.astype(numpy.float32)
-    return numpy.rint(single * 255).clip(0, 255).astype(numpy.uint8)
+    # What is less than half a level beyond rounds to one that exists.
+    clipped = int(((single < -_HALF_A_LEVEL) | (single > 1 + _HALF_A_LEVEL)).sum())
+    return numpy.rint(single * 255).clip(0, 255).astype(numpy.uint8), clipped

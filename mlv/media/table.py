@@ -60,6 +60,10 @@ def _names(names: Any) -> list[str]:
 def _columns(value: Any, wanted: list[str] | None) -> dict[str, Any]:
     """The columns by name, of one length, in order; each has a length, and can be sliced and listed."""
     pandas, polars, pyarrow = (sys.modules.get(name) for name in ("pandas", "polars", "pyarrow"))
+    if _library(value) in ("pandas", "polars") and hasattr(value, "to_frame"):
+        value = value.to_frame()  # one column, with its index
+    if type(value) is dict:
+        value = value.copy()  # another thread may be adding to it
     if pandas is not None and isinstance(value, pandas.DataFrame):
         frame = _with_index(value, pandas)
         found = _named(list(frame.columns), [frame.iloc[:, i] for i in range(frame.shape[1])])

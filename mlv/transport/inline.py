@@ -17,6 +17,7 @@ from mlv import words
 from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
+from mlv.interrupts import interruption_in, pass_on
 from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
@@ -125,8 +126,8 @@ class Inline:
 
     def _go_on(self, event: _Event | None = None) -> bool:
         """Accept an event and append what waits; False if the disk refuses. The lock is held."""
-        self._busy = True
         try:
+            self._busy = True
             if event is not None:
                 self._accept(event)
             return self._append()
@@ -150,6 +151,7 @@ class Inline:
                 self._seq, self._dropped = last, 0
             return True
         except OSError as error:
+            pass_on(error)  # a TimeoutError of a signal handler, for one
             self._warn_of(error)
             return False
 
@@ -164,8 +166,9 @@ class Inline:
         line = self._composer.line(seq, event.time_ns, event.head, event.kind, event.step, event.payload)
         try:
             self._journal.append(self.run, event.stream, [line])
-        except OSError:
-            self._appending = None
+        except OSError as error:
+            if interruption_in(error) is None:  # else it may have come after the line was written
+                self._appending = None
             raise
         self._seq = seq
         self._take(event)

@@ -22,6 +22,7 @@ from mlv import settings
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
+from mlv.interrupts import pass_on
 from mlv.media.jobs import rejected_text
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor
@@ -219,8 +220,8 @@ class Ring:
             if self._busy:
                 self._left_over.append(self._event(cursor, kind, step, payload, 0.0))
                 return
-            self._busy = True
             try:
+                self._busy = True
                 now = time_ns()
                 position = self._head
                 size = len(payload)
@@ -285,8 +286,8 @@ class Ring:
             with self._lock:
                 if self._busy:
                     return  # the outer call goes on with it
-                self._busy = True
                 try:
+                    self._busy = True
                     said = self._publish_or_drop()
                 except BaseException:
                     self._after_exception()
@@ -479,11 +480,12 @@ class Ring:
                 _write_new(path, parts)
                 self._spilled_bytes += size
                 return path
-            except OSError:
+            except OSError as error:
                 self._private.discard(place)  # removed, perhaps
                 if not self._is_abandoned:
                     with suppress(OSError):
                         path.unlink()
+                pass_on(error)  # a TimeoutError of a signal handler, for one
         return None
 
     def _is_within_budget(self, size_bytes: int) -> bool:
@@ -536,6 +538,7 @@ class Ring:
         try:
             self._launch()
         except OSError as error:
+            pass_on(error)
             self._warn_once("launch", f"the writer of run {self.run} cannot be started: {error}. Its events wait in memory")
 
     def _writer_is_alive(self) -> bool:
@@ -602,8 +605,8 @@ class Ring:
             if self._busy:  # called from a signal handler in the middle of `put`, which ends the run when it goes on
                 self._is_ending = True
                 return False
-            self._busy = True
             try:
+                self._busy = True
                 self._end()
             except BaseException:
                 self._after_exception()

@@ -133,7 +133,7 @@ def test_arguments_are_checked(tmp_path):
     with pytest.raises(mlv.InvalidName):
         mlv.Exp(tmp_path, "a/b")
     with pytest.raises(mlv.InvalidParams):
-        mlv.Exp(tmp_path, "a", {"x": print})
+        mlv.Exp(tmp_path, "a", {"x": print}, strict=True)
     with pytest.raises(mlv.InvalidArgument):
         mlv.Exp(tmp_path, "a").close("fine")
     with pytest.raises(TypeError):

@@ -5,19 +5,26 @@ from __future__ import annotations
 import copy
 import dataclasses
 import enum
+import functools
+import ipaddress
 import json
 import math
+import os
 import pickle
+import re
+import subprocess
+import sys
 from argparse import Namespace
 from collections import UserDict, namedtuple
 from datetime import datetime, timezone
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from mlv import Exp, InvalidArgument, InvalidParams, ParamsConflict, RedactedWarning, UnknownParam
+from mlv import Exp, InvalidArgument, InvalidParams, MlvWarning, ParamsConflict, RedactedWarning, UnknownParam
 from mlv.frozen import FrozenDict, FrozenList, frozen, thawed
 
 # What a writer process adds is tested elsewhere.
@@ -154,9 +161,9 @@ class TestBadParams:
         ],
     )
     def test_named_by_their_path(self, tmp_path, params, path):
-        """A value without a JSON form is named by its path."""
+        """W14: with `strict=True` a value without a JSON form is refused, and named by its path."""
         with pytest.raises(InvalidParams, match="or leave it out") as caught:
-            made(tmp_path, params)
+            made(tmp_path, params, strict=True)
 
         assert str(caught.value).startswith(path + " ")
         assert caught.value.path == path
@@ -165,17 +172,19 @@ class TestBadParams:
     def test_several(self, tmp_path):
         """More than one problem is counted, and all are in the error."""
         with pytest.raises(InvalidParams, match=r"params\.a .* \(and 2 more\)") as caught:
-            made(tmp_path, {"a": len, "b": len, "c": len})
+            made(tmp_path, {"a": len, "b": len, "c": len}, strict=True)
 
         assert [path for path, _ in caught.value.problems] == ["a", "b", "c"]
 
     def test_what_contains_itself(self, tmp_path):
-        """Params that contain themselves are refused, also right at the top."""
+        """Params that contain themselves are refused with `strict=True`, also right at the top; else they end in a text."""
         params: dict[str, Any] = {}
         params["self"] = params
 
         with pytest.raises(InvalidParams, match=r"params\.self contains itself"):
-            made(tmp_path, params)
+            made(tmp_path, params, strict=True)
+        with pytest.warns(MlvWarning, match=r"params\.self contains itself"):
+            assert made(tmp_path, params).params == {"self": "{'self': {...}}"}
 
     def test_what_cannot_be_read(self, tmp_path):
         """Params whose own code raises are refused with what it raised."""
@@ -197,7 +206,164 @@ class TestBadParams:
         omegaconf = pytest.importorskip("omegaconf")
 
         with pytest.raises(InvalidParams, match=r"params\.model\.depth .*Missing"):
-            made(tmp_path, omegaconf.OmegaConf.create({"model": {"depth": "???"}}))
+            made(tmp_path, omegaconf.OmegaConf.create({"model": {"depth": "???"}}), strict=True)
+
+
+def train(lr: float) -> None:
+    """A function that configurations name."""
+
+
+class TestTexts:
+    """W14: values without a JSON form never keep an experiment from starting: they are texts, and one warning names them."""
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [
+            (len, "len"),
+            (math.sin, "math.sin"),
+            (Settings, f"{__name__}.Settings"),
+            (train, f"{__name__}.train"),
+            (functools.partial(train, 1, lr=Settings), f"functools.partial({__name__}.train, 1, lr={__name__}.Settings)"),
+            (json, "json"),
+            (slice(0, 10, None), "slice(0, 10, None)"),
+            (ZoneInfo("UTC"), "UTC"),
+            (timezone.utc, "UTC"),
+            (1 + 2j, "(1+2j)"),
+            (ipaddress.ip_address("127.0.0.1"), "127.0.0.1"),
+            (re.compile("a+"), "a+"),
+            (re.compile("a+", re.IGNORECASE | re.MULTILINE), "(?im)a+"),
+            (object(), "<object object>"),
+            (print, "print"),
+            ([].append, "list.append"),
+            (Mode, f"{__name__}.Mode"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_a_text(self, tmp_path, value, text):
+        """The text names the value, and is the same in every run."""
+        with pytest.warns(MlvWarning, match=r"stored as text .*params\.in\.it is of type"):
+            exp = made(tmp_path, {"in": {"it": value}, "lr": 0.1})
+
+        assert exp.params == {"in": {"it": text}, "lr": 0.1}
+
+    def test_one_warning(self, tmp_path):
+        """One warning names all of them, with the reason of each."""
+        with pytest.warns(MlvWarning) as caught:
+            made(tmp_path, Namespace(func=train, layers=[1, object()], lr=0.1))
+
+        [text] = [str(one.message) for one in caught]
+        assert "params.func is of type function" in text
+        assert "params.layers[1] is of type object" in text
+        assert "lr" not in text
+
+    def test_no_addresses(self, tmp_path):
+        """Objects without a `repr` of their own are equal in the next run."""
+
+        class Model:
+            pass
+
+        with pytest.warns(MlvWarning):
+            one, other = (made(tmp_path, {"model": Model(), "fn": lambda: 0, "set": {Model}}) for _ in range(2))
+
+        assert one.params_id == other.params_id
+        assert "0x" not in repr(one.params)
+
+    def test_numpy(self, tmp_path):
+        """A type of numbers is known by its name."""
+        np = pytest.importorskip("numpy")
+
+        with pytest.warns(MlvWarning):
+            assert made(tmp_path, {"a": np.dtype("float32"), "b": np.float32}).params == {"a": "float32", "b": "numpy.float32"}
+
+    def test_torch(self, tmp_path):
+        """So are devices and types of torch."""
+        torch = pytest.importorskip("torch")
+
+        with pytest.warns(MlvWarning):
+            exp = made(tmp_path, {"on": torch.device("cpu"), "as": torch.bfloat16})
+        assert exp.params == {"on": "cpu", "as": "torch.bfloat16"}
+
+    def test_pydantic(self, tmp_path):
+        """A URL is its text, and a secret never reaches the disk."""
+        pydantic = pytest.importorskip("pydantic")
+        kind = pydantic.create_model(
+            "Kind", url=(pydantic.HttpUrl, ...), word=(pydantic.SecretStr, ...), raw=(pydantic.SecretBytes, ...)
+        )
+
+        with pytest.warns(MlvWarning):
+            exp = made(tmp_path, {"in": kind(url="http://example.org/a", word="hunter2", raw=b"hunter2")})
+
+        assert exp.params["in"]["url"] == "http://example.org/a"
+        assert exp.params["in"]["word"] == exp.params["in"]["raw"] == "**********"
+        exp.close()
+        assert not any(b"hunter2" in path.read_bytes() for path in exp.path.rglob("*") if path.is_file())
+
+    def test_omegaconf(self, tmp_path):
+        """What OmegaConf misses, or cannot resolve, stands as it was written; the others have their values."""
+        omegaconf = pytest.importorskip("omegaconf")
+        config = {"depth": "???", "width": "${nowhere}", "lr": "${base}", "base": 1, "list": [1, "???"]}
+
+        with pytest.warns(MlvWarning, match=r"params\.m\.depth raised Missing"):
+            exp = made(tmp_path, {"m": omegaconf.OmegaConf.create(config)})
+
+        assert exp.params["m"] == {"depth": "???", "width": "${nowhere}", "lr": 1, "base": 1, "list": [1, "???"]}
+
+    def test_fields_without_a_value(self, tmp_path):
+        """A field that nobody set is left out, and costs no other."""
+
+        @dataclasses.dataclass
+        class Late:
+            lr: float
+            model: Any = dataclasses.field(init=False)
+
+        assert made(tmp_path, {"a": Late(0.1)}).params == {"a": {"lr": 0.1}}
+
+    def test_namespaces(self, tmp_path):
+        """A SimpleNamespace is a mapping, as that of argparse is."""
+        assert made(tmp_path, SimpleNamespace(a=SimpleNamespace(b=1))).params == {"a": {"b": 1}}
+
+    def test_missing_values(self, tmp_path):
+        """W8: what is missing is None."""
+        pd = pytest.importorskip("pandas")
+        np = pytest.importorskip("numpy")
+
+        assert made(tmp_path, {"a": pd.NA, "b": pd.NaT, "c": np.ma.masked}).params == {"a": None, "b": None, "c": None}
+
+
+class TestMoments:
+    """W12: a moment without a zone is a setting, equal on every host."""
+
+    SCRIPT = """
+import sys, datetime, mlv
+exp = mlv.Exp(
+    sys.argv[1], "tz",
+    {"until": datetime.datetime(2024, 1, 1), "at": {datetime.datetime(2024, 1, 1, 2, 30): 1}, "list": [datetime.datetime.max]},
+    on_exists="open", capture=(), system=False,
+)
+exp.log("x", {"when": datetime.datetime(2024, 1, 1)})
+print(exp.params_id, exp.params["until"], *exp.params["at"])
+"""
+
+    def test_zones(self, tmp_path):
+        """Under any zone the params are the same; in data such a moment is local time."""
+        lines = []
+        for zone in ("UTC", "Europe/Berlin", "Asia/Tokyo", "America/St_Johns"):
+            environment = {**os.environ, "TZ": zone, "MLV_INLINE": "1"}
+            run = subprocess.run(
+                [sys.executable, "-c", self.SCRIPT, str(tmp_path)], env=environment, check=True, capture_output=True, text=True
+            )
+            lines.append(run.stdout)
+
+        assert len(set(lines)) == 1
+        assert lines[0].split()[1:] == ["2024-01-01T00:00:00", "2024-01-01T02:30:00"]
+        logged = {event.data["when"] for event in Exp.open(tmp_path / "tz").events("event")}
+        assert {"2024-01-01T00:00:00.000000Z", "2023-12-31T15:00:00.000000Z"} <= logged
+
+    def test_with_a_zone(self, tmp_path):
+        """A moment with a zone is the same moment everywhere."""
+        moment = datetime(2024, 1, 1, tzinfo=timezone.utc)
+
+        assert made(tmp_path, {"at": moment}).params == {"at": "2024-01-01T00:00:00.000000Z"}
 
 
 class TestAccess:
@@ -377,9 +543,13 @@ class TestAdding:
         assert math.isnan(Exp.open(exp.path)["seed"])
 
     def test_bad(self, exp):
-        """Params that are added are checked like those of the beginning."""
-        with pytest.raises(InvalidParams, match=r"params\.a\.b "):
+        """Params that are added are converted like those of the beginning."""
+        with pytest.raises(InvalidParams, match=r"params are 3"):
+            exp.add_params(3)
+        with pytest.warns(MlvWarning, match=r"params\.a\.b "):
             exp.add_params({"a": {"b": len}})
+
+        assert Exp.open(exp.path)["a"] == {"b": "len"}
 
 
 class TestOpeningWithParams:

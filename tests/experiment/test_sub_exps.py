@@ -226,9 +226,9 @@ class TestBadInput:
             init_sub_exp(path, "squeeze")
 
     def test_params(self, checkpoint, parent):
-        """So are params without a JSON form."""
-        with pytest.raises(InvalidParams, match=r"params\.fn "):
-            init_sub_exp(checkpoint, "squeeze", params={"fn": len})
+        """So are params that are no mapping."""
+        with pytest.raises(InvalidParams, match=r"params are 3"):
+            init_sub_exp(checkpoint, "squeeze", params=3)
 
         assert not (parent.path / "squeeze").exists()
 

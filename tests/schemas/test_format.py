@@ -82,7 +82,7 @@ def test_metrics(exp, reader):
     ]
 
     assert repr(found) == repr(
-        [{"loss": 0.5, "a~1/b": -INF}, {"train/loss": NAN, "train/acc": 1}, {"loss": 0.25}, {"loss": 0.125}]
+        [{"loss": 0.5, "a~1/b": -INF}, {"train/loss": NAN, "train/acc": 1}, {"alone": NAN}, {"loss": 0.25}, {"loss": 0.125}]
     )
 
 
