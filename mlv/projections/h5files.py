@@ -189,4 +189,5 @@ def _marker(path: Path) -> Path:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{path.name}")
+    """A file that no pattern for HDF5 files takes for a finished one, also where a kill leaves it."""
+    return path.with_name(f"{TEMPORARY}{path.name}.new")

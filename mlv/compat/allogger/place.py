@@ -1,4 +1,4 @@
-"""The experiment of one logdir, and the files beside it."""
+"""The experiment of one logdir, and the files around it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from typing import Any
 
 import mlv
 from mlv.compat.allogger.outputs import H5, KIND, ROUTE, EventFiles
+from mlv.compat.room import room_in
 
 NOWHERE = "none"
 """The route of what goes to no output: only the log has it."""
 
 
 class Place:
-    """A logdir in use: the experiment `<logdir>/<time>_<host>`, and its outputs in `<logdir>/events`.
+    """A logdir in use: the experiment `<logdir>/.mlv-experiments/<time>_<host>`, and its outputs in `<logdir>/events`.
 
     Making the folder of the experiment gives a name that nobody else gets: the other files are called so, too. A Place
     travels to spawned children, which log into the same experiment.
@@ -37,7 +38,7 @@ class Place:
         """
         self.route = frozenset((*wanted, *hooked))
         outputs = list(_outputs(Path(logdir, "events"), frozenset(wanted), self.route))
-        self.exp = mlv.Exp(logdir, f"{int(time())}_{gethostname()}", outputs=outputs)
+        self.exp = mlv.Exp(room_in(Path(logdir)), f"{int(time())}_{gethostname()}", outputs=outputs)
         os.makedirs(Path(logdir, "events"), exist_ok=True)
         self.text_log = os.path.abspath(Path(logdir, f"{self.exp.name}.log"))
         self._loggers: dict[tuple[frozenset[str], bool], mlv.Logger] = {}
