@@ -8,18 +8,19 @@ from rich.table import Table
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.findings import Finding, Report
 from mlv.query.verify import verify
 
 
-def run(folder: Path, as_json: bool) -> bool:
-    """Print the verdict and what it rests on; whether it is `intact`.
+def run(path: Path, as_json: bool) -> bool:
+    """Print the verdict on an experiment, or on a log file that belongs to none, and what it rests on; whether it is `intact`.
 
     Raises:
         NotAnExperiment: The folder holds neither a meta.json nor a log.
     """
-    report = verify(folder)
+    report = verify(path.parent, logical_stream_of(path)) if path.is_file() else verify(path)
     if as_json:
         print_json(report.to_data())
     else:

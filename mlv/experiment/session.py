@@ -146,7 +146,9 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             here = Owner.current().to_data()
-            started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
+            started = RunStarted(
+                self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, **captures
+            )
             channel = self._outputs.tap(self._open_channel(run))
             self._cursors.announce(channel)
             _put(channel, started.TYPE, started.to_data())

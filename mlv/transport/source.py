@@ -11,6 +11,7 @@ from time import monotonic, monotonic_ns
 
 import orjson
 
+from mlv.store.layout import DEFAULT_STREAM
 from mlv.store.owners import Owner
 from mlv.transport import frames as f
 from mlv.transport import spool
@@ -198,6 +199,12 @@ class Source:
         """The streams that the run may have written."""
         self._read_cursors()
         return list(dict.fromkeys(stream for stream, _ in self._cursors.values()))
+
+    @property
+    def home(self) -> str:
+        """The stream in which the run began: what the writer says of the run stands there."""
+        streams = self.streams()
+        return streams[0] if streams else DEFAULT_STREAM
 
     def _read_cursors(self) -> None:
         end = self._words[f.W_CURSOR_BYTES]

@@ -266,7 +266,7 @@ class Writer:
             try:
                 file = open(path, "rb")  # noqa: SIM115 - closed below
             except FileNotFoundError:
-                self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+                self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run), source.home)
             else:
                 with file:
                     self._append_from(file, frame, source, stream, head)
@@ -292,7 +292,7 @@ class Writer:
         try:
             self._backlog.take(source, Path(os.fsdecode(frame.payload)), frame.seq, frame.time_ns, frame.cursor)
         except FileNotFoundError:
-            self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run))
+            self._journal.say(Dropped(frame.seq, frame.seq, 1, "its spool file is gone", of=source.run), source.home)
         source.already.add(frame.seq)  # until the ring has let go of it, it is not done either: it would be taken again
 
     def _work(self) -> bool:
@@ -317,11 +317,11 @@ class Writer:
 
     def _end(self, path: Path, source: Source) -> None:
         if not source.said_end:
-            self._journal.end(source.run, "killed")
+            self._journal.end(source.run, "killed", source.home)
             source.say_end()
         if source.dropped is not None and not source.said_dropped:
             first, last = source.dropped
-            self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run))
+            self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run), source.home)
             source.said_dropped = True
         self._journal.seal(source.run)
         if spool.rings_in(self._place) == [path]:
@@ -339,7 +339,7 @@ class Writer:
     def _heartbeats(self, now: float) -> None:
         for source in self._sources.values():
             if now - self._heard[source.run] >= HEARTBEAT_EVERY_S and "parent_run" not in source.info:
-                self._journal.say(Heartbeat(of=source.run))
+                self._journal.say(Heartbeat(of=source.run), source.home)
                 self._heard[source.run] = now
 
     def _say_samples(self) -> None:

@@ -668,8 +668,9 @@ def test_modules(module):
     assert [name for name in MODULES[module].split() if not hasattr(found, name)] == []
 
 
-def test_loggers_of_ones_own(tmp_path):
+def test_loggers_of_ones_own(tmp_path, monkeypatch):
     """D9: a logger of one's own, and one that adds to helios' `setup`, are set up as helios does it."""
+    monkeypatch.chdir(tmp_path)
     seen: list[Any] = []
 
     class Mine(loggers.Logger):
@@ -692,5 +693,6 @@ def test_loggers_of_ones_own(tmp_path):
     loggers.close_loggers()
 
     [log] = tmp_path.glob("*.log")
+    assert len(mlv.find(tmp_path)) == 1
     assert seen == [log, ("myrun", tmp_path, False)]
     assert messages(log) == ["[INFO]: hello"]

@@ -12,7 +12,12 @@ BOARDS = "tensorboard"
 
 
 def run_in(name: str, log_root: Path, log_file: Path | None, run_path: Path | None, *, log: bool, board: bool) -> Run | None:
-    """The run of what is given; a file or folder that is wanted and not given gets its place under a new name."""
+    """The run of what is given; a file or folder that is wanted and not given gets its place under a new name.
+
+    None where neither is wanted.
+    """
+    if not log and not board:
+        return None
     rank, runs_root = global_rank(), log_root / BOARDS
     named = get_default_log_name(name)
     if log_file is None and run_path is None:
