@@ -71,9 +71,10 @@ class Reference(dict[str, Any]):
 
 
 def as_reference(value: Any) -> Reference | None:
-    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest."""
+    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest, also for one to come."""
     method = getattr(type(value), "__mlv_reference__", None)
-    return Reference(method(value)) if method is not None else None
+    found = method(value) if method is not None else None
+    return Reference(found) if found is not None else None
 
 
 class Conversion:

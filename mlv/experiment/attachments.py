@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
-from mlv.encoding import step_number
+from mlv.encoding import TAG, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.contents import Contents
 from mlv.experiment.making import checked_path
@@ -49,7 +50,8 @@ class Attachments:
     ) -> Block[IO[Any]]:
         """Write a file: `with exp.file("model.npz", "wb") as f: ...` leaves `files/model.npz`.
 
-        After an exception within the block there is no such file, or the earlier one.
+        After an exception within the block there is no such file, or the earlier one. Behind the block, `f` in an event's data,
+        `log("saved", {"model": f})`, is the reference to that file.
 
         Args:
             name: Below `files`; folders are made.
@@ -66,20 +68,21 @@ class Attachments:
         """
         options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
         place = self._place(name, step, is_new="x" in mode)
-        return Block(f"exp.file({place.name!r}, {mode!r})", _written(place, options))
+        return Block(f"exp.file({place.name!r}, {mode!r})", _written(place, options), place.published)
 
     def filepath(self, name: str, *, step: float | None = None) -> Block[Path]:
         """Let a library write a file, or a folder: `with exp.filepath("weights.pt") as path: torch.save(state, path)`.
 
         The path lies in a private folder. What is there at the end of the block is published; a suffix that the library
-        added is kept. After an exception within the block there is no such file, or the earlier one.
+        added is kept. After an exception within the block there is no such file, or the earlier one. Behind the block, the path
+        in an event's data is the reference to what was published.
 
         Raises:
             InvalidName: As `file`.
             FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
         """
         place = self._place(name, step)
-        return Block(f"exp.filepath({place.name!r})", _made(place))
+        return Block(f"exp.filepath({place.name!r})", _made(place), place.published)
 
     def attach(
         self, path: str | os.PathLike[str], name: str | None = None, how: str = "copy", *, step: float | None = None
@@ -136,10 +139,13 @@ class Attachments:
 class Block(AbstractContextManager[T], Generic[T]):
     """A file that is being made, for the time of a `with` block."""
 
-    __slots__ = ("_call", "_context")
+    __slots__ = ("_call", "_context", "_published")
 
-    def __init__(self, call: str, context: AbstractContextManager[T]) -> None:
-        self._call, self._context = call, context
+    def __init__(self, call: str, context: AbstractContextManager[T], published: list[dict[str, Any]]) -> None:
+        self._call, self._context, self._published = call, context, published
+
+    def __mlv_reference__(self) -> dict[str, Any] | None:
+        return self._published[-1] if self._published else None
 
     def __enter__(self) -> T:
         return self._context.__enter__()
@@ -160,6 +166,32 @@ class Block(AbstractContextManager[T], Generic[T]):
         return f"{self._call} is for a with block, at whose end the file is published: with {self._call} as it: ..."
 
 
+class _Publishing:
+    """What a block gives its user: behind the block it stands for the file that it became."""
+
+    published: list[dict[str, Any]]
+
+    def __mlv_reference__(self) -> dict[str, Any] | None:
+        published = self.__dict__.get("published")  # a path made of this one has none
+        return published[-1] if published else None
+
+
+class _Writer(_Publishing, io.BufferedWriter):
+    pass
+
+
+class _Updater(_Publishing, io.BufferedRandom):
+    pass
+
+
+class _TextWriter(_Publishing, io.TextIOWrapper):
+    pass
+
+
+class PrivatePath(_Publishing, type(Path())):  # type: ignore[misc] # the class for this system
+    """A path that is given for the time of a block."""
+
+
 @dataclass(frozen=True)
 class _Place:
     """Where a file goes, and what its event says besides."""
@@ -170,6 +202,8 @@ class _Place:
     step: float | None
     is_new: bool = False
     """Whether nothing may be there yet."""
+    published: list[dict[str, Any]] = field(default_factory=list, compare=False)
+    """The reference to what was published there, once it was."""
 
 
 def _checked_mode(mode: Any) -> str:
@@ -191,23 +225,38 @@ def _written(place: _Place, options: dict[str, Any]) -> Iterator[IO[Any]]:
     if place.session.is_silent:
         import tempfile  # `import mlv` does without
 
-        with tempfile.TemporaryFile(**{**options, "mode": options["mode"].replace("x", "w")}) as file:
-            yield file
+        with tempfile.TemporaryDirectory() as folder:
+            with _open_new(Path(folder) / place.path.name, **options, published=place.published) as file:
+                yield file
+            place.published.append(_nowhere(place))
         return
     with _temporary(place) as temporary:
         with _explained(_not_published(place)):
-            file = _open_new(temporary, **options)
+            file = _open_new(temporary, **options, published=place.published)
         with _explained(_not_published(place), _FULL), file:
             yield file
         with _explained(_not_published(place)):
             _publish(place, temporary)
 
 
-def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) -> IO[Any]:
+def _nowhere(place: _Place) -> dict[str, Any]:
+    """The reference to a file that a rank does not store, in an event that it does not store either."""
+    return {TAG: "file", "path": f"{layout.FILES}/{place.name}", "problem": "not stored"}
+
+
+def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None, published: list[dict[str, Any]]) -> IO[Any]:
+    """Open a file as `open` does, as an object that can be referred to."""
     if "b" not in mode and encoding is None:
         encoding = "utf-8"
     try:
-        return open(path, mode.replace("w", "x"), encoding=encoding, newline=newline)
+        open(os.devnull, mode.replace("x", "w"), encoding=encoding, newline=newline).close()  # says what is wrong with these
+        raw = io.FileIO(path, "x+" if "+" in mode else "x")
+        file: Any = _Updater(raw) if "+" in mode else _Writer(raw)
+        if "b" not in mode:
+            file = _TextWriter(file, encoding, newline=newline)
+            file.mode = mode
+        file.published = published
+        return file  # type: ignore[no-any-return]
     except (ValueError, LookupError, TypeError) as error:
         text = f"mode={mode!r}, encoding={encoding!r}, newline={newline!r}: {error}"
         raise InvalidArgument(text, mode=mode, encoding=encoding, newline=newline) from error
@@ -220,13 +269,14 @@ def _made(place: _Place) -> Iterator[Path]:
         import tempfile  # `import mlv` does without
 
         with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / place.path.name
+            yield _private_path(Path(folder), place)
+            place.published.append(_nowhere(place))
         return
     with _temporary(place) as private:
         with _explained(_not_published(place)):
             private.mkdir()
         with _explained(_not_published(place), _FULL):
-            yield private / place.path.name
+            yield _private_path(private, place)
         with _explained(_not_published(place)):
             made = _only_one(private, place)
             blobs.unlock_folders(made)
@@ -236,6 +286,12 @@ def _made(place: _Place) -> Iterator[Path]:
                 blobs.copy_hashed(made, resolved)
                 made = resolved
             _publish(place, made)
+
+
+def _private_path(folder: Path, place: _Place) -> Path:
+    path = PrivatePath(folder / place.path.name)
+    path.published = place.published
+    return path
 
 
 def _only_one(private: Path, place: _Place) -> Path:
@@ -340,6 +396,7 @@ def _publish(place: _Place, temporary: Path, content: Content | None = None) -> 
             blobs.make_durable(place.path)
             contents.add(place.path, content)
         data = blobs.reference(place.session.folder, place.path, content)
+        place.published.append(data)
         place.session.emit("file", data, name=place.name, step=place.step)
     return place.path
 
