@@ -53,6 +53,7 @@ from mlv.store.references import ExpRef, FileRef
 
 if _TYPE_CHECKING:
     from mlv.experiment.checkpoint import Checkpoint
+    from mlv.experiment.logfile import log_to, read
     from mlv.experiment.many import Experiments, find
     from mlv.query.whence import whence
 
@@ -60,6 +61,8 @@ _LATER = {
     "Checkpoint": "mlv.experiment.checkpoint",
     "Experiments": "mlv.experiment.many",
     "find": "mlv.experiment.many",
+    "log_to": "mlv.experiment.logfile",
+    "read": "mlv.experiment.logfile",
     "whence": "mlv.query.whence",
 }
 """What is imported when it is first used: `import mlv` stays light."""
@@ -128,5 +131,7 @@ __all__ = [
     "exp_from_args",
     "find",
     "init_sub_exp",
+    "log_to",
+    "read",
     "whence",
 ]

@@ -82,8 +82,8 @@ class RunStarted(Record):
     """A process begins to write into the experiment."""
 
     TYPE: ClassVar[str] = "run_started"
-    exp: str = ""
-    """ID of the experiment: SHA-256 of the bytes of meta.json."""
+    exp: str | None = ""
+    """ID of the experiment: SHA-256 of the bytes of meta.json; None in a log that belongs to none."""
     parent_run: str | None = None
     process: Mapping[str, Any] | None = None
     """Host, boot, process namespace, pid and start time: enough to say later whether the process is gone."""

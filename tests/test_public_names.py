@@ -31,6 +31,8 @@ SIGNATURES = {
     mlv.ExpRef: "exp",
     mlv.whence: "path root",
     mlv.find: "root kind where tags",
+    mlv.log_to: "path",
+    mlv.read: "path type name",
     mlv.Experiments.aggregate: "over metrics x stats ci",
     mlv.Experiments.compare: "a b",
     mlv.Experiments.paired: "a b over",

@@ -191,8 +191,8 @@ def tail(
     """
     from mlv.cli import choose, tail
 
-    folder = choose.experiment(exp, root)
-    tail.run(folder, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
+    path = choose.experiment_or_log(exp, root)
+    tail.run(path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
 
 
 @app.command("verify")
@@ -215,7 +215,7 @@ def verify(
     """
     from mlv.cli import choose, verify
 
-    if not verify.run(choose.experiment(exp, root), as_json, expect):
+    if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
         raise typer.Exit(_NOT_WELL)
 
 
@@ -426,7 +426,7 @@ def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None
     """Show each metric of an experiment in a few numbers: last, min, max, mean, best, and how many there are."""
     from mlv.cli import choose, summary
 
-    summary.run(choose.experiment(exp, root), as_json)
+    summary.run(choose.experiment_or_log(exp, root), as_json)
 
 
 @app.command("export")

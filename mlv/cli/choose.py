@@ -49,6 +49,23 @@ def experiment(word: str, root: Path) -> Path:
     raise NotAnExperiment(f"there is no experiment {word!r} {_nearby(word, folders, root)}", word=word)
 
 
+def experiment_or_log(word: str, root: Path) -> Path:
+    """As `experiment`; a log file that belongs to none is meant by its path.
+
+    Raises:
+        NotAnExperiment, InvalidArgument: As `experiment`.
+    """
+    path = Path(word)
+    if path.is_file() and layout.stream_of(path.name) and not layout.is_experiment(path.absolute().parent):
+        return path
+    return experiment(word, root)
+
+
+def logical_stream_of(path: Path) -> str:
+    """The stream of a log file."""
+    return layout.logical_stream(layout.stream_of(path.name) or layout.DEFAULT_STREAM)
+
+
 def experiments(words: Iterable[str], root: Path) -> list[Path]:
     """The folders of the experiments that words mean; a folder that is none stands for all below it.
 

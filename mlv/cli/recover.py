@@ -70,7 +70,7 @@ def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
     for folder, place in recovery.spools_below(root):
         if any(map(writer.is_unattended, spool.rings_in(place))) or orders.left_orders([place]):
             waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(place)
-    for folder in layout.walk(root):
+    for folder in dict.fromkeys([root, *layout.walk(root)]):  # the root itself may hold logs without an experiment
         if claims.stale(folder):
             waiting.setdefault(folder, [])
     for folder, places in waiting.items():

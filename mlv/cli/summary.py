@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,39 +10,58 @@ from typing import Any
 from rich.table import Table
 
 from mlv import words
+from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, passed_over, print_json, say, styled
 from mlv.experiment.identity import read_meta
 from mlv.query.digest import STATS, read_digest
+from mlv.query.one import Events
+from mlv.query.summary import Summary, summary
+from mlv.state import fold
 from mlv.store.streams import Skipped
 
 
-def run(folder: Path, as_json: bool) -> None:
-    """Print a row per metric.
+def run(path: Path, as_json: bool) -> None:
+    """Print a row per metric of an experiment, or of a log file that belongs to none.
 
     Raises:
         NotAnExperiment: There is no readable meta.json.
     """
-    meta = read_meta(folder)
-    skipped: list[Skipped] = []
-    digest = read_digest(folder, meta.id, meta.content, skipped=skipped)
+    metrics, descriptions, skipped = _of_file(path) if path.is_file() else _of_experiment(path)
     if skipped:
-        say(passed_over(folder, skipped))
+        say(passed_over(path.parent if path.is_file() else path, skipped))
     if as_json:
-        print_json({name: asdict(summary) for name, summary in digest.metrics.items()})
+        print_json({name: asdict(one) for name, one in metrics.items()})
         return
-    if not digest.metrics:
-        say(f"no metrics in {str(folder)!r}")
+    if not metrics:
+        say(f"no metrics in {str(path)!r}")
         return
-    shown = [stat for stat in STATS if stat in _ALWAYS or any(getattr(one, stat) for one in digest.metrics.values())]
+    shown = [stat for stat in STATS if stat in _ALWAYS or any(getattr(one, stat) for one in metrics.values())]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("metric", overflow="fold")
     for stat in shown:
         table.add_column(stat, justify="right", overflow="fold")
-    for name, summary in digest.metrics.items():
-        shape = digest.state.descriptions.get(name, {}).get("format")
-        cells = (_cell(getattr(summary, stat), None if stat in _COUNTS else shape) for stat in shown)
+    for name, one in metrics.items():
+        shape = descriptions.get(name, {}).get("format")
+        cells = (_cell(getattr(one, stat), None if stat in _COUNTS else shape) for stat in shown)
         table.add_row(styled(words.printable(name)), *cells)
     Screen().show(table)
+
+
+_Found = tuple[Mapping[str, Summary], Mapping[str, Mapping[str, Any]], list[Skipped]]
+
+
+def _of_experiment(folder: Path) -> _Found:
+    meta = read_meta(folder)
+    skipped: list[Skipped] = []
+    digest = read_digest(folder, meta.id, meta.content, skipped=skipped)
+    return digest.metrics, digest.state.descriptions, skipped
+
+
+def _of_file(path: Path) -> _Found:
+    stream = logical_stream_of(path)
+    descriptions = fold(Events(path.parent, "metadata", stream=stream)).descriptions
+    events = Events(path.parent, "metrics", stream=stream)
+    return summary(events, descriptions), descriptions, events.skipped
 
 
 _ALWAYS, _COUNTS = ("last", "min", "max", "mean", "count"), ("count", "nans")

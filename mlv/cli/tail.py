@@ -11,6 +11,7 @@ from time import monotonic
 from rich.table import Table
 from rich.text import Text
 
+from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
 from mlv.experiment import identity
@@ -26,29 +27,31 @@ _QUIET_S = 5.0
 
 
 def run(
-    folder: Path, count: int, *, follow: bool, types: Collection[str], name: str | None, stream: str | None, as_lines: bool
+    path: Path, count: int, *, follow: bool, types: Collection[str], name: str | None, stream: str | None, as_lines: bool
 ) -> None:
-    """Print the last events, then those that follow until no run goes on.
+    """Print the last events of an experiment, or of a log file that belongs to none, then those that follow until it is over.
 
     Raises:
         NotAnExperiment: There is no readable meta.json.
         InvalidPattern: The pattern over names cannot be read.
         InvalidArgument: There is no such type, or no such stream.
     """
-    meta = identity.read_meta(folder)
+    is_file = path.is_file()
+    folder, stream = (path.parent, logical_stream_of(path)) if is_file else (path, stream)
+    created = "" if is_file else str(identity.read_meta(folder).content.get("created"))
     refuse_unknown_types(folder, types)
     if not follow:
         refuse_unknown_stream([folder], stream)
     without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
     tail = Tail(folder, types=types, without=without, name=name, stream=stream)
-    show = _print_raw if as_lines else _Lines(Screen(), len(layout.streams_in(folder)) > 1)
+    show = _print_raw if as_lines else _Lines(Screen(), not is_file and len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)
     if tail.skipped:
         say(passed_over(folder, tail.skipped))
     if follow:
         sys.stdout.flush()
-        is_over = Watch(folder, str(meta.content.get("created")))
+        is_over = Watch(folder, created, stream if is_file else None)
         for found in tail.follow(is_over):
             show(found)
             sys.stdout.flush()
@@ -64,10 +67,10 @@ def _print_raw(found: Found) -> None:
 
 
 class Watch:
-    """Says whether an experiment is over: no run goes on, and no writer is at work any more."""
+    """Says whether an experiment, or one stream, is over: no run goes on, and no writer is at work any more."""
 
-    def __init__(self, folder: Path, created: str) -> None:
-        self._folder, self._status = folder, Status(folder, created)
+    def __init__(self, folder: Path, created: str, stream: str | None = None) -> None:
+        self._folder, self._stream, self._status = folder, stream, Status(folder, created, stream)
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
@@ -77,7 +80,9 @@ class Watch:
             return False
         self._over_since = self._over_since or monotonic()
         # A writer that cannot be judged from here is not waited for.
-        return not surroundings(self._folder).living or monotonic() - self._over_since > _QUIET_S
+        living = surroundings(self._folder).living
+        is_written = any(self._stream in (None, layout.logical_stream(stream)) for stream in living)
+        return not is_written or monotonic() - self._over_since > _QUIET_S
 
 
 class _Lines:

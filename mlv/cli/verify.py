@@ -8,19 +8,20 @@ from rich.table import Table
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.findings import Finding, Report
 from mlv.query.verify import verify
 
 
-def run(folder: Path, as_json: bool, expect: str | None = None) -> bool:
-    """Print the verdict and what it rests on; whether it is `intact`.
+def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
+    """Print the verdict on an experiment, or on a log file that belongs to none, and what it rests on; whether it is `intact`.
 
     Raises:
         NotAnExperiment: The folder holds neither a meta.json nor a log.
         InvalidArgument: What is expected is no digest.
     """
-    report = verify(folder, expect)
+    report = verify(path.parent, expect, logical_stream_of(path)) if path.is_file() else verify(path, expect)
     if as_json:
         print_json(report.to_data())
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlv import CannotResume
-from mlv.projections import set_aside
+from mlv.compat.room import put_away, room_in
 
 
 class TextFile:
@@ -79,10 +79,10 @@ class TextFile:
 
 
 def discard(path: Path) -> None:
-    """Move a file aside that is not what it was, so that it is built again."""
+    """Move a file into the hidden folder beside it, as it is not what it was, so that it is built again."""
     with suppress(OSError):
         if path.stat().st_size:
-            set_aside(path)
+            put_away(path, room_in(path.parent))
 
 
 def committed(resume: Any) -> int:

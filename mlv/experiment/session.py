@@ -157,7 +157,9 @@ class Session:
             run = new_run_id()
             captures = {} if self.parent_run else self._captures()
             here = Owner.current().to_data()
-            started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
+            started = RunStarted(
+                self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, **captures
+            )
             self._home = Home(self._folder, self.exp_id)
             if self.parent_run is None:  # the outputs of the run that started this one have its events as well
                 self._outputs.order(run)

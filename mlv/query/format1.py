@@ -107,7 +107,12 @@ _LINE = {
 }
 
 _DATA = {
-    "run_started": {"exp": _DIGEST, "parent_run": _optional(_RUN), "process": _optional(_OBJECT), "after": _optional(_DIGESTS)},
+    "run_started": {
+        "exp": _optional(_DIGEST),
+        "parent_run": _optional(_RUN),
+        "process": _optional(_OBJECT),
+        "after": _optional(_DIGESTS),
+    },
     "run_ended": {"status": _WORD, "of": _optional(_RUN)},
     "run_paused": {"reason": _optional(_TEXT)},
     "run_resumed": {},

@@ -63,7 +63,7 @@ class Tail:
 
     def last(self, count: int) -> list[Found]:
         """The last events, in the order in which they were logged."""
-        self._offsets = {stream: whole_end(self._folder / layout.stream_file(stream)) for stream in self._streams()}
+        self._offsets = {stream: whole_end(self._folder / layout.stream_file(stream)) for stream in self.streams()}
         newest = heapq.merge(*map(self._from_end, self._offsets), key=_moment, reverse=True)
         return sorted(islice(newest, count), key=_moment)
 
@@ -84,10 +84,11 @@ class Tail:
 
     def news(self) -> Iterator[Found]:
         """The events that have come by now."""
-        for stream in self._streams():
+        for stream in self.streams():
             yield from self._since(stream)
 
-    def _streams(self) -> list[str]:
+    def streams(self) -> list[str]:
+        """The streams that are looked at."""
         streams = layout.streams_in(self._folder)
         return [name for name in streams if self._stream is None or layout.logical_stream(name) == self._stream]
 
@@ -126,18 +127,18 @@ def _moment(found: Found) -> tuple[datetime, str, int]:
 
 
 class Status:
-    """The status of an experiment, again and again: only what is new in the log is read."""
+    """The status of an experiment, or of one stream, again and again: only what is new in the log is read."""
 
-    def __init__(self, folder: Path, created: str) -> None:
+    def __init__(self, folder: Path, created: str, stream: str | None = None) -> None:
         self._folder, self._created = folder, created
-        self._tail = Tail(folder)
+        self._tail = Tail(folder, stream=stream)
         self._state: State | None = None
 
     def __call__(self) -> str:
         """As it is now."""
         if self._state is None:
             self._tail.last(0)  # first: what comes meanwhile may be seen twice, but not be missed
-            self._state = read_state(self._folder)
+            self._state = read_state(self._folder, self._tail.streams())
         self._state = fold((found.event for found in self._tail.news()), self._state)
         return latest_status(self._state, self._created, datetime.now(timezone.utc))
 

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
 from mlv.query.findings import Finding, Report, worst, worst_first
 from mlv.query.published import Claim, History, histories, outside, references
 from mlv.query.seqs import Range
-from mlv.query.surroundings import stream_sizes, surroundings
+from mlv.query.surroundings import Surroundings, stream_sizes, surroundings
 from mlv.state import Run
 from mlv.store import attached, ends, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
@@ -31,12 +32,13 @@ from mlv.store.references import holds
 FORMAT = 1
 
 
-def verify(folder: Path, expect: str | None = None) -> Report:
+def verify(folder: Path, expect: str | None = None, stream: str | None = None) -> Report:
     """Judge an experiment by what is on the disk. Nothing is changed, and no more than one line is in memory at a time.
 
     Args:
         folder: The experiment.
         expect: A digest that was told when a run ended: what was written until then has to be there, as it was.
+        stream: Of a log file that belongs to no experiment: that alone is judged, without a meta.json.
 
     Raises:
         InvalidArgument: What is expected is no digest.
@@ -49,16 +51,16 @@ def verify(folder: Path, expect: str | None = None) -> Report:
         )
     if expect is not None and not re.fullmatch("[0-9a-f]{64}", expect := expect.strip().lower()):
         raise InvalidArgument(f"expect={expect!r:.100} is no digest: give the 64 digits that Exp.close() told", expect=expect)
-    return _Examination(folder, expect).report()
+    return _Examination(folder, expect, stream).report()
 
 
 class _Examination:
-    """One look at one experiment."""
+    """One look at one experiment, or at one log file that belongs to none."""
 
-    def __init__(self, folder: Path, expect: str | None) -> None:
-        self._folder, self._expect = folder, expect
-        self._around = surroundings(folder)
-        self._sizes = stream_sizes(folder)
+    def __init__(self, folder: Path, expect: str | None, stream: str | None) -> None:
+        self._folder, self._expect, self._stream = folder, expect, stream
+        self._around = self._look_around()
+        self._sizes = self._measure()
         self._has_grown = False
         self._evidence = Evidence()
         self._streams = self._examinations()
@@ -73,14 +75,28 @@ class _Examination:
             found[name] = StreamExamination(self._folder, name, size, self._evidence, followed)
         return list(found.values())
 
+    def _look_around(self) -> Surroundings:
+        found = surroundings(self._folder)
+        mine = {stream: claim for stream, claim in found.claims.items() if self._is_mine(stream)}
+        return replace(found, claims=mine, stale=[stream for stream in found.stale if stream in mine])
+
+    def _measure(self) -> dict[str, int]:
+        return {name: size for name, size in stream_sizes(self._folder).items() if self._is_mine(name)}
+
+    def _is_mine(self, stream: str) -> bool:
+        return self._stream is None or layout.logical_stream(stream) == self._stream
+
+    def _path(self) -> Path:
+        return self._folder if self._stream is None else self._folder / layout.stream_file(self._stream)
+
     def report(self) -> Report:
         """Everything that is found."""
         for stream in self._streams:
             stream.read()
         # Looked at twice: a writer gives up its claims after its last line, and takes them before its first.
-        self._around = self._around.and_later(surroundings(self._folder))
-        self._has_grown = stream_sizes(self._folder) != self._sizes
-        identity = self._judge_meta()
+        self._around = self._around.and_later(self._look_around())
+        self._has_grown = self._measure() != self._sizes
+        identity = self._judge_meta() if self._stream is None else None
         for stream in self._streams:
             self._judge_end(stream)
         self._judge_remembered_ends()
@@ -96,7 +112,7 @@ class _Examination:
         self._evidence.findings += self._evidence.redactions.findings(self._folder, identity)
         findings = self._evidence.findings
         return Report(
-            worst(findings), identity, self._folder, worst_first(findings), len(self._started()), len(self._streams),
+            worst(findings), identity, self._path(), worst_first(findings), len(self._started()), len(self._streams),
             self._evidence.lines, sum(self._sizes.values()), sum(not history.is_let_go for history in files.values()),
             ends.digest_of(self._folder),
         )  # fmt: skip
@@ -127,7 +143,7 @@ class _Examination:
         recorded: dict[str, list[str]] = {}
         for run in self._evidence.runs.values():
             if run.started is not None:
-                recorded.setdefault(run.started.exp, []).append(run.id)
+                recorded.setdefault(run.started.exp or "", []).append(run.id)
         earlier = self._evidence.redactions.earlier_ids(identity)
         for other in sorted(recorded.keys() - {identity, *earlier}):
             text = (
@@ -239,6 +255,8 @@ class _Examination:
                 self._find("edited", f"{text}. Restore it from a copy")
         self._judge_renamed(present)
         for run in self._evidence.runs.values():
+            if self._stream is not None and run.started is None:
+                continue  # a writer numbers what it says over all the logs of a folder
             lost = self._gaps(run, present[run.id])
             if lost and run.id not in self._renamed:
                 self._judge_gaps(run, lost)

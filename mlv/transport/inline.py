@@ -147,7 +147,8 @@ class Inline:
             self._waiting_bytes = 0
             if self._dropped:
                 first, last = self._seq + 1, self._seq + self._dropped
-                self._journal.say(Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run))
+                said = Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run)
+                self._journal.say(said, self._cursors[0][0])
                 self._seq, self._dropped = last, 0
             return True
         except OSError as error:

@@ -118,13 +118,13 @@ class Journal:
                 # What follows goes on from the seal: nobody knows whether something does, where a later step fails.
                 self._chains[run, stream] = Chain(seal.sha256)
 
-    def end(self, run: str, status: str) -> None:
-        """Say that a run ended which could not say so itself.
+    def end(self, run: str, status: str, stream: str = layout.DEFAULT_STREAM) -> None:
+        """Say that a run ended which could not say so itself, in the stream in which it began.
 
         Raises:
             OSError: It was not appended.
         """
-        self.say(RunEnded(status, of=run))
+        self.say(RunEnded(status, of=run), stream)
 
     def take_over(self, stream: str) -> None:
         """Make a stream ours whose writer died, unless somebody else is faster.

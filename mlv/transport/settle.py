@@ -24,7 +24,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
     Raises:
         OSError: Something could not be appended; calling again goes on.
     """
-    runs = dict(_runs(folder))
+    runs, beginnings = _runs(folder)
     for stream in streams:
         for run, chain in chains_of(journal.path(stream)).items():
             if not chain.lines or run in alive or run == journal.run:
@@ -33,21 +33,22 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
             if known is not None and known.verdict is None:
                 if known.process is None or not process_is_gone(known.process):
                     continue
-                journal.end(run, "killed")
+                journal.end(run, "killed", beginnings.get(run, stream))
                 del runs[run]
             journal.adopt(run, stream)
             journal.seal(run)
 
 
-def _runs(folder: Path) -> Mapping[str, Run]:
-    """The runs that the streams tell of, with their verdicts."""
+def _runs(folder: Path) -> tuple[dict[str, Run], Mapping[str, str]]:
+    """The runs that the streams tell of, with their verdicts; and the stream in which each began."""
     events = []
     for stream in layout.streams_in(folder):
         for line, _ in read_digests(folder / layout.stream_file(stream)):
             if _IS_ABOUT_RUNS(line):
                 with suppress(BadLine):
                     events.append(event_from_line(line, stream))
-    return fold(in_order(events)).runs
+    beginnings = {event.run: layout.logical_stream(event.stream) for event in events if event.type == "run_started"}
+    return dict(fold(in_order(events)).runs), beginnings
 
 
 _IS_ABOUT_RUNS = re.compile(rb'"type":"run_(?:started|ended)"').search

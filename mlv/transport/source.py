@@ -204,6 +204,12 @@ class Source:
         self._read_cursors()
         return list(dict.fromkeys(stream for stream, _ in self._cursors.values()))
 
+    @property
+    def home(self) -> str:
+        """The stream in which the run began: what the writer says of the run stands there."""
+        streams = self.streams()
+        return streams[0] if streams else layout.DEFAULT_STREAM
+
     def _read_cursors(self) -> None:
         end = self._words[f.W_CURSOR_BYTES]
         start = f.CURSOR_OFFSET + self._cursor_bytes

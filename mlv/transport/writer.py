@@ -323,7 +323,7 @@ class Writer:
 
     def _say_lost(self, source: Source, frame: Frame, reason: str) -> None:
         if frame.seq not in source.already:
-            self._journal.say(Dropped(frame.seq, frame.seq, 1, reason, of=source.run))
+            self._journal.say(Dropped(frame.seq, frame.seq, 1, reason, of=source.run), source.home)
             source.already.add(frame.seq)
 
     def _work(self) -> bool:
@@ -350,11 +350,11 @@ class Writer:
 
     def _end(self, path: Path, source: Source) -> None:
         if not source.said_end:
-            self._journal.end(source.run, "killed")
+            self._journal.end(source.run, "killed", source.home)
             source.say_end()
         if source.dropped is not None and not source.said_dropped:
             first, last = source.dropped
-            self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run))
+            self._journal.say(Dropped(first, last, last - first + 1, "no room in the ring", of=source.run), source.home)
             source.said_dropped = True
         self._journal.seal(source.run)
         source.stamp(errno.ESTALE if self._journal.is_lost() else 0)
@@ -380,7 +380,7 @@ class Writer:
     def _heartbeats(self, now: float) -> None:
         for source in self._sources.values():
             if now - self._heard[source.run] >= HEARTBEAT_EVERY_S and "parent_run" not in source.info:
-                self._journal.say(Heartbeat(of=source.run))
+                self._journal.say(Heartbeat(of=source.run), source.home)
                 self._heard[source.run] = now
 
     def _say_samples(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import mlv
 import mlv.compat.allogger as allogger
+from mlv.compat.room import ROOM
 
 numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")
@@ -93,14 +94,14 @@ def test_readme_hook_and_filter():
 
 
 def test_files_and_names(place):
-    """Files lie where ALLogger has them, named after the time and the host; the experiment lies beside them."""
+    """Files lie where ALLogger has them, named after the time and the host; the experiment lies hidden beside them."""
     allogger.basic_configure(logdir="log", default_outputs=["tensorboard", "hdf"])
     allogger.get_logger("main").log(1, "value")
     allogger.close()
 
     exp = the_experiment()
     assert re.fullmatch(r"\d{10}_.+", exp.name)
-    assert {path.name for path in (place / "log").iterdir()} == {"events", exp.name, f"{exp.name}.log"}
+    assert {path.name for path in (place / "log").iterdir()} == {"events", ROOM, f"{exp.name}.log"}
     assert {path.suffix for path in (place / "log" / "events").iterdir()} == {".h5", ".mlv"}
     assert (place / "log" / "events" / f"{exp.name}.h5").exists()
     assert [event.data for event in exp.events("metrics")] == [{"root.main/value": 1}]
@@ -240,7 +241,7 @@ def test_console_level(capsys):
     assert said.count("shown") == 2
     assert said.count("once") == 1
     exp = the_experiment()
-    assert "root.quiet: not shown\n" in (exp.path.parent / f"{exp.name}.log").read_text()
+    assert "root.quiet: not shown\n" in (exp.path.parents[1] / f"{exp.name}.log").read_text()
     assert [event.data["level"] for event in exp.events("message")] == ["info", "warning", "info", "error"]
 
 

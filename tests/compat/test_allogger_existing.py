@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import subprocess
+import sys
 
 import pytest
 
@@ -52,22 +53,54 @@ def test_other_answers(logdir):
         allogger.basic_configure(logdir="log", default_path_exists="perhaps")
 
 
-def test_nobody_to_ask(logdir, monkeypatch):
-    """`ask` never waits where there is no terminal."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("cl\n"))
+ASK = "import mlv.compat.allogger as allogger; allogger.basic_configure(logdir='log', default_path_exists='ask')"
 
-    with pytest.raises(RuntimeError, match="no terminal"):
+
+def asked(place, answers):
+    """A script whose answers come through a pipe; None closes it."""
+    stdin = subprocess.DEVNULL if answers is None else None
+    return subprocess.run(
+        [sys.executable, "-c", ASK], cwd=place, input=answers, stdin=stdin, capture_output=True, text=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("answers", "sessions"), [("c\n", 3), ("\n", 3), ("cl\n", 1), ("CLEAR\n", 1), ("cl", 1), ("x\ncl\n", 1), ("x\ny\nc\n", 3)]
+)
+def test_answers_through_a_pipe(logdir, place, answers, sessions):
+    """D5: an answer is taken from whatever stdin is, and asked for again after a slip."""
+    done = asked(place, answers)
+
+    assert done.returncode == 0, done.stderr
+    assert "(C)ontinue/(cl)ear/(a)bort" in done.stdout
+    assert len(list(mlv.find(logdir))) == sessions
+
+
+def test_abort_through_a_pipe(logdir, place):
+    """D5: `a` ends the script with status 1, and changes nothing."""
+    assert asked(place, "a\n").returncode == 1
+    assert len(list(mlv.find(logdir))) == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [("", "nobody answers"), (None, "nobody answers"), ("x\n", "Unrecognized response"), ("x\n" * 5, "Unrecognized response")],
+)
+def test_no_answer(logdir, place, answers, said):
+    """D5: an end of stdin is said at once, and wrong answers end after three."""
+    done = asked(place, answers)
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(list(mlv.find(logdir))) == 2
+
+
+def test_stdin_that_is_gone(logdir, monkeypatch):
+    """D5: a process without stdin is told what to give."""
+    monkeypatch.setattr("sys.stdin", None)
+
+    with pytest.raises(RuntimeError, match="default_path_exists='c'"):
         allogger.basic_configure(logdir="log", default_path_exists="ask")
-
-
-def test_ask_at_the_terminal(logdir, monkeypatch):
-    """`ask` does what is answered."""
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda _prompt: "cl")
-
-    allogger.basic_configure(logdir="log", default_path_exists="ask")
-
-    assert len(list(mlv.find(logdir))) == 1
 
 
 @pytest.mark.parametrize("foreign", ["checkpoint.npy", "src/main.py", "events/notes.txt", "events/deep/x.py"])

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -81,11 +82,11 @@ def test_children(python, method):
     [apart] = [name for name in os.listdir("log") if "Process" in name]
     assert list(rows(f"scalar/worker/{apart.replace('-', '')}/value", f"log/{apart}/events")["value"]) == list(range(10))
     assert sorted(rows("scalar/twins/twin/value")["step"]) == list(range(1, 601))
-    [exp] = [exp for exp in mlv.find("log") if os.path.dirname(exp.path) == os.path.abspath("log")]
+    [exp] = [exp for exp in mlv.find("log") if exp.path.parents[1] == Path("log").absolute()]
     parents = {event.run: event.data.get("parent_run") for event in exp.events("run_started")}
     [main] = [run for run, parent in parents.items() if parent is None]
     assert sorted(filter(None, parents.values())) == [main] * 4
-    assert (exp.path.parent / f"{exp.name}.log").read_text().count("done") == 2
+    assert (exp.path.parents[1] / f"{exp.name}.log").read_text().count("done") == 2
 
 
 def keys(events):
@@ -138,7 +139,7 @@ def test_whatever_ends_a_script(python, ending):
     wait_until(has_all_rows)
     [exp] = mlv.find("log")
     assert [event.data["root.main/x"] for event in exp.events("metrics")] == [value / 3 for value in range(50)]
-    assert "last words" in (exp.path.parent / f"{exp.name}.log").read_text()
+    assert "last words" in (exp.path.parents[1] / f"{exp.name}.log").read_text()
     assert list(rows("scalar/main/x")["value"]) == [value / 3 for value in range(50)]
 
 
@@ -197,7 +198,7 @@ def kill_outputs(wait_s):
 def outputs_of(exp):
     from mlv.compat.allogger.outputs import H5, EventFiles
 
-    events = exp.path.parent / "events"
+    events = exp.path.parents[1] / "events"
     return [EventFiles(path=events), H5(path=events)]
 
 

@@ -19,6 +19,7 @@ from mlv import projections
 from mlv.compat.dllogger import Backend, JSONStreamBackend, Logger, StdOutBackend, Verbosity
 from mlv.compat.dllogger.lines import DLLLines
 from mlv.compat.dllogger.logger import default_prefix_format
+from mlv.compat.room import REPLACED, ROOM
 
 README = """
 from mlv.compat.dllogger import StdOutBackend, JSONStreamBackend, Verbosity
@@ -42,7 +43,7 @@ def _forget_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     """`init` is called once for each process; each test is a process of its own in this."""
     monkeypatch.setenv("MLV_DIR", str(tmp_path / "runs"))
     yield
-    dllogger._loggers.clear()
+    dllogger.GLOBAL_LOGGER = dllogger.NotInitializedObject()
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def data(path: Path) -> list[Any]:
 
 
 def events(path: Path) -> list[mlv.Event]:
-    return list(mlv.Exp.open(path.with_name(path.name + ".mlv")).events(["metrics", "rejected"]))
+    return list(mlv.Exp.open(path.parent / ROOM / path.name).events(["metrics", "rejected"]))
 
 
 class Recorded(Backend):
@@ -410,7 +411,7 @@ def test_foreign_file_is_set_aside(tmp_path):
     path.write_text("DLLL {}\n")
     Logger([JSONStreamBackend(1, path)]).flush()
 
-    assert (path.read_text(), (tmp_path / "log.json.before-1").read_text()) == ("", "DLLL {}\n")
+    assert (path.read_text(), (tmp_path / ROOM / REPLACED / "log.json.1").read_text()) == ("", "DLLL {}\n")
 
 
 @pytest.mark.parametrize("append", [False, True])
@@ -463,7 +464,8 @@ def test_clock_that_is_set(tmp_path, monkeypatch):
     logger.flush()
 
     assert all(0 <= float(line["elapsedtime"]) < 60 for line in lines(tmp_path / "log.json")[:1])
-    starts = [event.data["start"] for event in mlv.Exp.open(tmp_path / "log.json.mlv").events("event", name="dllogger/started")]
+    kept = mlv.Exp.open(tmp_path / ROOM / "log.json")
+    starts = [event.data["start"] for event in kept.events("event", name="dllogger/started")]
     assert len(starts) == 2
     assert float(lines(tmp_path / "log.json")[1]["elapsedtime"]) < 60
 
@@ -478,9 +480,8 @@ def test_replay(tmp_path):
             logger.log((session, step), {"loss": step / 3, "bad": math.inf}, verbosity=step % 2)
         logger.flush()
         del logger
-    exp = mlv.Exp.open(tmp_path / "log.json.mlv")
     (tmp_path / "again").mkdir()
-    exp = mlv.Exp.open(copied(tmp_path / "log.json.mlv", tmp_path / "again" / "log.json.mlv"))
+    exp = mlv.Exp.open(copied(tmp_path / ROOM / "log.json", tmp_path / "again" / "exp"))
     projections.replay(exp, DLLLines(path=tmp_path / "again", file="log.json"))
 
     assert (tmp_path / "again" / "log.json").read_bytes() == path.read_bytes()
@@ -505,7 +506,7 @@ def test_built_again_over_itself(tmp_path):
         logger.log(step, {"loss": step})
     logger.flush()
     before = path.read_bytes()
-    exp = mlv.Exp.open(copied(tmp_path / "log.json.mlv", tmp_path / "moved"))
+    exp = mlv.Exp.open(copied(tmp_path / ROOM / "log.json", tmp_path / "moved"))
     shutil.copy(path, tmp_path / "copy.json")
     projections.replay(exp, DLLLines(path=tmp_path, file="copy.json"))
 
@@ -520,3 +521,80 @@ def test_devices(tmp_path):
 
     [exp] = mlv.find(tmp_path / "runs")
     assert len(list(exp.events("metrics"))) == 1
+
+
+class ByOtherNames(Backend):
+    """A backend whose parameters have names of their own, as Python lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(Verbosity.VERBOSE)
+        self.seen: list[Any] = []
+
+    def log(self, ts, elapsed, *rest):
+        self.seen.append((type(ts), type(elapsed), *rest))
+
+    def metadata(self, *arguments):
+        self.seen.append(arguments[2:])
+
+
+class Subclassed(JSONStreamBackend):
+    """A backend that looks at the records, and lets them be written."""
+
+    def log(self, ts, elapsed, step, data):
+        super().log(ts, elapsed, step, {**data, "seen": True})
+
+    def metadata(self, ts, elapsed, m, meta):
+        super().metadata(ts, elapsed, m, {**meta, "seen": True})
+
+
+def test_backends_of_ones_own_are_called_by_position(tmp_path):
+    """D4: the names of a backend's parameters are its own, also where it adds to one of DLLogger's."""
+    own, sub = ByOtherNames(), Subclassed(1, tmp_path / "log.json")
+    logger = Logger([own, sub])
+    logger.log((0, 1), {"loss": 0.5})
+    logger.metadata("loss", {"unit": "nat"})
+    logger.flush()
+
+    assert own.seen == [(datetime, float, (0, 1), {"loss": 0.5}), ("loss", {"unit": "nat"})]
+    assert data(tmp_path / "log.json") == [{"loss": 0.5, "seen": True}]
+    assert [line["metadata"] for line in lines(tmp_path / "log.json")[1:]] == [{"unit": "nat", "seen": True}]
+
+
+def test_formats_of_ones_own_are_called_by_position(capsys):
+    """D4: so are functions that format a line."""
+    backend = StdOutBackend(0, lambda s: f"<{s}>", lambda m, d, v: f"{m}={v}", prefix_format=lambda t: "")
+    Logger([backend]).log(1, {"a": 2}, verbosity=0)
+
+    assert capsys.readouterr().out == "<1> a=2\n"
+
+
+def test_flush_of_ones_own_at_exit(python):
+    """D4: whatever has a `flush` of its own is flushed at the end, also one that prints, or came later."""
+    done = python("""
+        import mlv.compat.dllogger as dllogger
+        class Mine(dllogger.StdOutBackend):
+            def flush(self): print("flushed")
+        dllogger.init([])
+        dllogger.GLOBAL_LOGGER.backends.append(Mine(0))
+        dllogger.log(0, {"a": 1})
+    """)
+
+    assert done.stdout.splitlines()[-1] == "flushed", done.stderr
+
+
+def test_global_logger(tmp_path):
+    """D3: the Logger of the module is there by its name: before `init` each use says so, and it can be replaced."""
+    with pytest.raises(dllogger.DLLoggerNotInitialized, match="init"):
+        _ = dllogger.GLOBAL_LOGGER.backends
+    backend = Recorded(1)
+    dllogger.init([backend])
+    assert dllogger.GLOBAL_LOGGER.backends == [backend]
+    with pytest.raises(dllogger.DLLLoggerAlreadyInitialized):
+        dllogger.init([backend])
+
+    other = Recorded(1)
+    dllogger.GLOBAL_LOGGER = Logger([other])
+    dllogger.log(1, {"a": 1})
+
+    assert (backend.seen, len(other.seen)) == ([], 1)
+    assert isinstance(dllogger.__version__, str)

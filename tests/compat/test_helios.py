@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import logging as std
 import re
@@ -21,6 +22,7 @@ pytest.importorskip("tensorboardX")
 
 from mlv.compat.helios.core import loggers, logging
 from mlv.compat.helios.core.outputs import EventFiles, LogFile
+from mlv.compat.room import ROOM
 
 NAME = r"[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d"
 
@@ -82,7 +84,7 @@ def test_files(tmp_path):
     assert re.fullmatch(f"myrun_{NAME}.log", log.name)
     assert messages(log) == ["[INFO]: hello"]
     assert scalars(tmp_path / "runs" / log.stem, "loss") == [(3, 0.5)]
-    assert (tmp_path / "runs" / f"{log.stem}.mlv" / "meta.json").is_file()
+    assert (tmp_path / "runs" / log.stem / ROOM / log.stem / "meta.json").is_file()
     assert [event.type for event in events(tmp_path)][1:3] == ["message", "metrics"]
 
 
@@ -419,7 +421,8 @@ def test_replay(tmp_path):
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    files = (path for path in folder.rglob("*") if path.is_file() and ROOM not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # Ranks.
@@ -485,7 +488,7 @@ def test_second_version(tmp_path):
     assert log.stem == run.name
     assert messages(log) == ["[INFO]: first", "[INFO]: more", "[INFO]: more"]
     assert scalars(run, "loss") == [(1, 1.0), (2, 2.0), (2, 2.0)]
-    assert [exp.path for exp in mlv.find(tmp_path)] == [tmp_path / f"{log.stem}.mlv"]
+    assert [exp.path for exp in mlv.find(tmp_path)] == [run / ROOM / run.name]
 
 
 def test_state_that_names_one(tmp_path):
@@ -592,3 +595,104 @@ def test_signatures(call, parameters):
     found = inspect.signature(call).parameters.values()
 
     assert ", ".join(str(one.replace(annotation=inspect.Parameter.empty)) for one in found) == parameters
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("0.125", 0.125), (" 1e-1 ", 0.1), (0.5, 0.5), (True, 1.0), (2, 2.0)],
+    ids=["text", "text-with-spaces", "float", "bool", "int"],
+)
+def test_scalars_of_any_type(tmp_path, value, expected):
+    """D8: `add_scalar` and `add_scalars` take what helios documents, a number as text included, as scalars."""
+    _, writer = begun(tmp_path)
+    run = writer.run_path
+    writer.add_scalar("s", value, 3)
+    writer.add_scalars("m", {"a": value}, 3)
+    logging.close_default_loggers()
+
+    assert scalars(run, "s") == [(3, pytest.approx(expected))]
+    assert scalars(run / "m_a", "m") == [(3, pytest.approx(expected))]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_scalars_of_arrays(tmp_path, shape):
+    """D8: an array of one element is the number in it, with whatever shape, in hyperparameters as well."""
+    numpy = pytest.importorskip("numpy")
+    value = numpy.full(shape, 0.25)
+    _, writer = begun(tmp_path)
+    run = writer.run_path
+    writer.add_scalar("s", value, numpy.int64(3))
+    writer.add_scalars("m", {"a": value}, 3)
+    writer.add_hparams({"lr": value, "name": "1"}, {"acc": value})
+    logging.close_default_loggers()
+
+    assert scalars(run, "s") == [(3, 0.25)]
+    assert scalars(run / "m_a", "m") == [(3, 0.25)]
+    assert scalars(run, "acc") == [(0, 0.25)]
+
+
+def test_tensors(tmp_path):
+    """D8: so is a tensor, on a graph or not, of any precision."""
+    torch = pytest.importorskip("torch")
+    _, writer = begun(tmp_path)
+    run = writer.run_path
+    values = [torch.tensor(0.5, requires_grad=True), torch.tensor([0.5]), torch.tensor(0.5, dtype=torch.bfloat16)]
+    for step, value in enumerate(values):
+        writer.add_scalar("s", value, step)
+        writer.add_scalars("m", {"a": value}, step)
+    logging.close_default_loggers()
+
+    assert scalars(run, "s") == scalars(run / "m_a", "m") == [(0, 0.5), (1, 0.5), (2, 0.5)]
+
+
+MODULES = {
+    "mlv.compat.helios.core.logging": "RootLogger TensorboardWriter get_default_log_name create_default_loggers "
+    "restore_default_loggers setup_default_loggers flush_default_loggers close_default_loggers get_root_logger "
+    "is_root_logger_active get_tensorboard_writer _ACTIVE_LOGGERS",
+    "mlv.compat.helios.core.loggers": "Logger LoggerType RootLogger TensorboardWriter WandbArgs WandbWriter "
+    "get_default_log_name create_loggers setup_loggers restore_loggers get_logger get_logger_state_dicts flush_loggers "
+    "close_loggers "
+    "is_root_logger_active get_root_logger get_tensorboard_writer get_wandb_writer _ACTIVE_LOGGERS",
+    "mlv.compat.helios.core.loggers.base": "Logger get_default_log_name",
+    "mlv.compat.helios.core.loggers.root": "RootLogger",
+    "mlv.compat.helios.core.loggers.tensorboard": "TensorboardWriter",
+    "mlv.compat.helios.core.loggers.wandb": "WandbArgs WandbWriter _WANDB_AVAILABLE wandb_sdk",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules(module):
+    """D9: modules and names lie where helios has them."""
+    found = importlib.import_module(module)
+
+    assert [name for name in MODULES[module].split() if not hasattr(found, name)] == []
+
+
+def test_loggers_of_ones_own(tmp_path, monkeypatch):
+    """D9: a logger of one's own, and one that adds to helios' `setup`, are set up as helios does it."""
+    monkeypatch.chdir(tmp_path)
+    seen: list[Any] = []
+
+    class Mine(loggers.Logger):
+        def setup(self, run_name, log_root, is_resume):
+            seen.append((run_name, log_root, is_resume))
+
+        flush = close = lambda self: None
+        state_dict = lambda self: {}  # noqa: E731
+        load_state_dict = lambda self, state_dict: None  # noqa: E731
+
+    class Root(loggers.RootLogger):
+        def setup(self, run_name, log_root, is_resume):
+            super().setup(run_name, log_root, is_resume)
+            seen.append(self.log_file)
+
+    loggers._ACTIVE_LOGGERS[loggers.LoggerType.ROOT] = Root(capture_warnings=False)
+    loggers._ACTIVE_LOGGERS[loggers.LoggerType.WANDB] = Mine()
+    loggers.setup_loggers("myrun", tmp_path)
+    loggers.get_root_logger().info("hello")
+    loggers.close_loggers()
+
+    [log] = tmp_path.glob("*.log")
+    assert len(mlv.find(tmp_path)) == 1
+    assert seen == [log, ("myrun", tmp_path, False)]
+    assert messages(log) == ["[INFO]: hello"]

@@ -44,7 +44,7 @@ def messages(folder: Path, pattern: str = "*.log") -> list[str]:
 def scalars(folder: Path) -> list[tuple[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    [run] = [path for path in (folder / "runs").iterdir() if path.suffix != ".mlv"]
+    [run] = (folder / "runs").iterdir()
     found: Any = EventAccumulator(str(run), size_guidance={"scalars": 0})
     found.Reload()
     return [(event.step, event.value) for event in found.Scalars("loss")] if "loss" in found.Tags()["scalars"] else []

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 
 from compat.mle import logger
 from mlv.compat.mle_logging import load_log, load_model
-from mlv.compat.mle_logging.model_log import slot_for
+from mlv.compat.mle_logging.save.model_log import slot_for
 from mlv.compat.mle_logging.storage import write_whole
+from mlv.compat.room import ROOM
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -137,12 +140,18 @@ def test_a_model_that_fails_leaves_the_old_one(tmp_path):
 
 
 def test_what_a_killed_process_left_goes_with_the_next(tmp_path):
-    """A half file of an earlier process does not stay."""
-    (tmp_path / ".tmp-a.pkl").mkdir()
-    (tmp_path / ".tmp-a.pkl" / "a.pkl").write_text("half")
-    write_whole(str(tmp_path / "a.pkl"), lambda path: open(path, "w").close())
+    """D2: a half file of an earlier process lies in the hidden folder, where no pattern finds it, and does not stay."""
+    room, target = tmp_path / ROOM, tmp_path / "models" / "a.pkl"
+    code = "import os, sys; from mlv.compat.mle_logging.storage import write_whole\n" + (
+        "write_whole(sys.argv[1], lambda path: (open(path, 'w').write('half'), os._exit(9)), sys.argv[2])"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target), str(room)], timeout=60).returncode == 9
+    assert os.listdir(target.parent) == []
+    assert len(list(room.rglob("a.pkl"))) == 1
+    write_whole(str(target), lambda path: open(path, "w").close(), room)
 
-    assert os.listdir(tmp_path) == ["a.pkl"]
+    assert os.listdir(target.parent) == ["a.pkl"]
+    assert os.listdir(room) == []
 
 
 def test_types_of_models(tmp_path):

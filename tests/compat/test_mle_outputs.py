@@ -14,6 +14,7 @@ import mlv
 from compat.mle import fill, logger, module
 from mlv.compat.mle_logging import MetaLog, MLELogger, load_log, merge
 from mlv.compat.mle_logging import utils as mle_utils
+from mlv.compat.room import REPLACED, ROOM
 
 pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
@@ -154,7 +155,7 @@ def test_tensorboard_of_another_run(tmp_path, capsys):
 
     assert sorted(os.listdir(tmp_path / "tboards")) == ["tboard_seed_1", "tboard_seed_2"]
     assert len(os.listdir(tmp_path / "tboards/tboard_seed_1")) == 1
-    assert "tboard_seed_1.1" in os.listdir(tmp_path / "mlv/replaced")
+    assert "tboard_seed_1.1" in os.listdir(tmp_path / ROOM / REPLACED)
 
 
 CONFIG = {"key": "sekrit", "entity": "me", "project": "p", "group": None}
@@ -168,10 +169,9 @@ def wandb(sent, failures=0):
         if left[0]:
             left[0] -= 1
             raise OSError("no network")
-        sent.append(("init", options))
+        sent.append(("init", os.environ.get("WANDB_API_KEY"), options))
 
     return {
-        "login": lambda key: sent.append(("login", key)),
         "init": init,
         "log": lambda data, step: sent.append((step, data)),
         "Image": lambda fig: ("image", fig),
@@ -188,19 +188,19 @@ def environment(monkeypatch):
 
 
 def test_wandb(tmp_path, monkeypatch):
-    """Rows, figures, norms and histograms are sent; the key stays out of the environment, and the settings as they are."""
+    """Rows, figures, norms and histograms are sent; wandb has the key while it begins, by its variable, and nobody later."""
     sent: list[Any] = []
     with module("wandb", monkeypatch, **wandb(sent)):
         log = logger(tmp_path, use_wandb=True, wandb_config=CONFIG, model_type="jax", seed_id=1, config_dict={"lr": 1})
         log.update({"num_epochs": 1}, {"x": 0.5}, {"w": [numpy.array([3.0, 4.0])]}, grads={"w": numpy.ones(1)})
         log.wandb_log.upload_gif("a.gif")
 
-    assert sent[:2] == [("login", "sekrit"), ("init", {"config": {"lr": 1}, "group": None, "job_type": "seed_1"})]
-    assert sent[2][0] == 0
-    assert (sent[2][1]["time/num_epochs"], sent[2][1]["stats/x"]) == (1, 0.5)
-    assert sent[3][1]["params_norm/"] == {"w": [5.0]}
-    assert sent[4][1]["grads_hist/"] == {"w": ("histogram", 2)}
-    assert sent[5] == (1, {"video": ("video", "a.gif")})
+    assert sent[0] == ("init", "sekrit", {"config": {"lr": 1}, "group": None, "job_type": "seed_1"})
+    assert sent[1][0] == 0
+    assert (sent[1][1]["time/num_epochs"], sent[1][1]["stats/x"]) == (1, 0.5)
+    assert sent[2][1]["params_norm/"] == {"w": [5.0]}
+    assert sent[3][1]["grads_hist/"] == {"w": ("histogram", 2)}
+    assert sent[4] == (1, {"video": ("video", "a.gif")})
     assert "sekrit" not in os.environ.values()
     assert os.environ["WANDB_NAME"] == "seed_1"
     assert set(CONFIG) == {"key", "entity", "project", "group"}
@@ -214,7 +214,20 @@ def test_wandb_that_cannot_be_reached(tmp_path, monkeypatch):
             log = logger(tmp_path, use_wandb=True, wandb_config=CONFIG)
         fill(log, 1)
 
-    assert [name for name, _ in sent] == ["login"] * 10
+    assert sent == []
+    assert "WANDB_API_KEY" not in os.environ
+
+
+def test_a_key_of_the_environment_stays(tmp_path, monkeypatch):
+    """A key that was there before is there afterwards, also where the configuration has another."""
+    monkeypatch.setenv("WANDB_API_KEY", "theirs")
+    sent: list[Any] = []
+    with module("wandb", monkeypatch, **wandb(sent)):
+        logger(tmp_path, use_wandb=True, wandb_config=CONFIG)
+        logger(tmp_path, use_wandb=True, wandb_config={**CONFIG, "key": None})
+
+    assert [key for _, key, _ in sent] == ["sekrit", "theirs"]
+    assert os.environ["WANDB_API_KEY"] == "theirs"
 
 
 def test_wandb_says_what_it_needs(tmp_path, monkeypatch):

@@ -12,10 +12,11 @@ import pytest
 import mlv
 from compat.mle import RECORDED, fill, logger
 from mlv.compat.mle_logging import MetaLog, load_config, load_log, load_meta_log, merge_config_logs, merge_seed_logs
-from mlv.compat.mle_logging.aggregate import over_seeds
 from mlv.compat.mle_logging.dotmap import DotMap
 from mlv.compat.mle_logging.merge import merge_hdf5_files
+from mlv.compat.mle_logging.merge.aggregate import over_seeds
 from mlv.compat.mle_logging.plotting import moving_mean
+from mlv.compat.room import REPLACED, ROOM
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -122,7 +123,7 @@ def test_merging_elsewhere(seeds, tmp_path):
 
     assert load_log(str(tmp_path / "multi.hdf5")).eval_ids == ["seed_1", "seed_2"]
     assert len(os.listdir(f"{seeds}/logs")) == 2
-    assert (tmp_path / "multi.hdf5.before-1").exists()
+    assert (tmp_path / ROOM / REPLACED / "multi.hdf5.1").exists()
 
 
 def test_a_merge_that_fails_takes_nothing(seeds):
@@ -137,7 +138,7 @@ def test_a_merge_that_fails_takes_nothing(seeds):
 
 def test_waiting_for_seeds_has_an_end(seeds, monkeypatch):
     """What it waited for is said when the time is over."""
-    monkeypatch.setattr("mlv.compat.mle_logging.merge.WAIT_S", 0.0)
+    monkeypatch.setattr("mlv.compat.mle_logging.merge.merge_logs.WAIT_S", 0.0)
     with pytest.raises(TimeoutError, match="of 2 seeds, and not of 5"):
         merge_seed_logs(f"{seeds}/logs/log.hdf5", seeds, num_logs=5)
 

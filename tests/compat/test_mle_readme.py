@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 
 import pytest
 
 from mlv.compat.mle_logging import MLELogger, load_log, load_meta_log, merge_config_logs, merge_seed_logs
+from mlv.compat.room import ROOM
 
 pytest.importorskip("h5py")
 pytest.importorskip("yaml")
@@ -80,7 +83,7 @@ def test_quick_start(torch):
     assert sorted(log_out.time.keys()) == ["num_epochs", "num_updates", "time", "time_elapsed"]
     assert log_out.stats.train_loss.tolist() == [0.1234, 0.1234]
     assert log_out.time.num_updates.tolist() == [10, 10]
-    assert sorted(os.listdir("experiment_dir")) == ["config_dict.yaml", "extra", "figures", "logs", "mlv", "models"]
+    assert sorted(os.listdir("experiment_dir")) == [ROOM, "config_dict.yaml", "extra", "figures", "logs", "models"]
     assert os.path.getsize("experiment_dir/figures/fig_2_no_seed_provided.png") > 1000
     with open("experiment_dir/extra/extra_1_no_seed_provided.pkl", "rb") as file:
         assert pickle.load(file) == some_dict
@@ -170,3 +173,36 @@ def test_top_k(torch):
     assert meta.top_k_storage_time == [0, 4, 2]
     assert meta.top_k_metric_name == "test_loss"
     assert [os.path.exists(path) for path in meta.top_k_ckpt_list] == [True] * 3
+
+
+MODULES = {
+    "": "MLELogger load_log load_model load_config merge_config_logs merge_seed_logs __version__",
+    ".mle_logger": "MLELogger",
+    ".meta_log": "MetaLog",
+    ".load": "load_log load_meta_log load_model",
+    ".load.load_log": "load_log load_meta_log",
+    ".load.load_model": "load_model",
+    ".merge": "merge_hdf5_files merge_seed_logs merge_config_logs",
+    ".merge.merge_logs": "merge_seed_logs merge_config_logs",
+    ".merge.merge_hdf5": "merge_hdf5_files",
+    ".merge.aggregate": "aggregate_over_seeds",
+    ".save": "StatsLog WandbLog ModelLog ExtraLog FigureLog",
+    ".save.stats_log": "StatsLog",
+    ".save.model_log": "ModelLog",
+    ".save.figure_log": "FigureLog",
+    ".save.extra_log": "ExtraLog",
+    ".save.wandb_log": "WandbLog",
+    ".utils": "load_config write_to_hdf5 visualize_1D_lcurves load_pkl_object save_pkl_object print_welcome print_startup "
+    "print_update print_reload print_storage",
+    ".utils.helpers": "load_config write_to_hdf5 visualize_1D_lcurves load_pkl_object save_pkl_object",
+    ".utils.comms": "print_welcome print_startup print_update print_reload print_storage",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules(module):
+    """D9: modules and names lie where mle-logging has them."""
+    name = f"mlv.compat.mle_logging{module}"
+    found = importlib.import_module(name)
+
+    assert [name for name in MODULES[module].split() if not hasattr(sys.modules.get(name, found), name)] == []

@@ -13,6 +13,7 @@ import pytest
 
 from compat.mle import fill, logger
 from mlv.compat.mle_logging import load_log
+from mlv.compat.room import ROOM
 
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
@@ -222,5 +223,5 @@ def test_seeds(tmp_path, seed_id, name):
     log = fill(logger(tmp_path, seed_id=seed_id), 1)
 
     assert os.listdir(tmp_path / "logs") == [f"log_{name}.hdf5"]
-    assert log.exp.path == tmp_path / "mlv" / name
+    assert log.exp.path == tmp_path / ROOM / name
     assert json.loads((log.exp.path / "meta.json").read_text())["tags"][0] == "mle_logging"

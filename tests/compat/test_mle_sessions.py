@@ -14,6 +14,7 @@ from compat.mle import RECORDED, fill, logger
 from mlv.compat.mle_logging import load_log
 from mlv.compat.mle_logging.experiments import restored
 from mlv.compat.mle_logging.seats import Seat
+from mlv.compat.room import REPLACED, ROOM
 
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("yaml")
@@ -121,7 +122,7 @@ def test_reload_numbers_figures_and_objects(tmp_path):
 
 
 def test_reload_of_what_the_original_wrote(tmp_path):
-    """Its rows are taken over into an experiment, its file moves to `mlv/replaced`."""
+    """Its rows are taken over into an experiment, its file moves to the hidden folder."""
     shutil.copytree(RECORDED / "plain", tmp_path / "run")
     log = logger(tmp_path / "run", reload=True)
     log.update({"num_epochs": 3}, {"loss": 1.5, "late": 8.0}, save=True)
@@ -133,20 +134,20 @@ def test_reload_of_what_the_original_wrote(tmp_path):
     assert (
         found.meta.extra_storage_paths == "plain/extra/extra_3_no_seed_provided.pkl" or len(found.meta.extra_storage_paths) == 3
     )
-    assert os.listdir(tmp_path / "run/mlv/replaced") == ["log_no_seed_provided.hdf5.1"]
+    assert os.listdir(tmp_path / "run" / ROOM / REPLACED) == ["log_no_seed_provided.hdf5.1"]
 
 
 def test_running_again_keeps_what_was(tmp_path):
-    """The file is that of the new run, the earlier one is in `mlv/replaced`, and both experiments are there."""
+    """The file is that of the new run, the earlier one is in the hidden folder, and both experiments are there."""
     fill(logger(tmp_path), 3)
     fill(logger(tmp_path), 1)
 
     assert values(tmp_path) == [0]
-    assert os.listdir(tmp_path / "mlv/replaced") == ["log_no_seed_provided.hdf5.1"]
-    with h5py.File(tmp_path / "mlv/replaced/log_no_seed_provided.hdf5.1") as file:
+    assert os.listdir(tmp_path / ROOM / REPLACED) == ["log_no_seed_provided.hdf5.1"]
+    with h5py.File(tmp_path / ROOM / REPLACED / "log_no_seed_provided.hdf5.1") as file:
         assert file["no_seed_provided/stats/test_loss"][:].tolist() == [0, 1, 2]
-    assert (tmp_path / "mlv/no_seed_provided/log.jsonl").exists()
-    assert (tmp_path / "mlv/no_seed_provided_1/log.jsonl").exists()
+    assert (tmp_path / ROOM / "no_seed_provided/log.jsonl").exists()
+    assert (tmp_path / ROOM / "no_seed_provided_1/log.jsonl").exists()
 
 
 def test_a_logger_that_is_not_used_takes_nothing_away(tmp_path):
@@ -175,7 +176,7 @@ def test_disabled(tmp_path, monkeypatch):
     log = fill(logger(tmp_path, model_type="numpy"), 1)
     log.save_model([1])
 
-    assert not (tmp_path / "mlv/no_seed_provided").exists()
+    assert not (tmp_path / ROOM / "no_seed_provided").exists()
 
 
 def test_overwrite(tmp_path, capsys):
@@ -194,7 +195,7 @@ def test_a_file_of_something_else_is_moved(tmp_path):
     fill(logger(tmp_path), 1)
 
     assert values(tmp_path) == [0]
-    assert (tmp_path / "mlv/replaced/log_no_seed_provided.hdf5.1").read_text() == "broken"
+    assert (tmp_path / ROOM / REPLACED / "log_no_seed_provided.hdf5.1").read_text() == "broken"
 
 
 def test_a_broken_file_is_built_again(tmp_path):
@@ -305,5 +306,5 @@ def test_another_current_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "elsewhere")
     log.update({}, {"x": 1.0}, model=[1], extra_obj={"a": 1}, save=True)
 
-    assert sorted(os.listdir(tmp_path / "run")) == ["config_dict.yaml", "extra", "logs", "mlv", "models"]
+    assert sorted(os.listdir(tmp_path / "run")) == [ROOM, "config_dict.yaml", "extra", "logs", "models"]
     assert os.listdir(tmp_path / "elsewhere") == []

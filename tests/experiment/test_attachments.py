@@ -6,6 +6,7 @@ import errno
 import hashlib
 import multiprocessing
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -867,3 +868,55 @@ def test_runs_that_publish_one_name_at_once(exp):
 
     assert [process.wait(60) for process in processes] == [0] * 4
     assert verify(exp.path).verdict == "intact"
+
+
+@pytest.mark.parametrize("mode", ["wb", "w", "xb", "w+b", "x+"])
+def test_the_object_of_a_block_is_a_reference_behind_it(exp, mode):
+    """What `exp.file()` and `exp.filepath()` gave, put into an event, is the reference to the file; so is the block itself."""
+    block = exp.file("model.bin", mode)
+    with block as file:
+        file.write(b"abc" if "b" in mode else "abc")
+    with exp.filepath("deep/weights") as path:
+        path.with_suffix(".pt").write_bytes(b"weights")  # as a library that adds a suffix
+    exp.log("saved", {"file": file, "block": [block], "path": {"to": path}})
+
+    [event] = exp.events("event")
+    published = {event.name: event.data for event in exp.events("file")}
+    assert event.data["file"] == event.data["block"][0] == published["model.bin"]
+    assert event.data["path"]["to"] == published["deep/weights"]
+    assert exp.resolve(event.data["path"]["to"]) == exp.path / "files/deep/weights.pt"
+
+
+def test_the_object_of_a_block_is_none_before_its_end(exp):
+    """Within the block, and after one that failed, a path is a text, and a file has no form."""
+    with exp.filepath("a") as path:
+        exp.log("within", {"path": path, "beside": path.with_name("b")})
+        path.write_text("a")
+    exp.log("derived", {"beside": path.with_name("b")})
+    with pytest.raises(ValueError, match="no"), exp.file("b", "w") as file:
+        raise ValueError("no")
+    with pytest.warns(mlv.RejectedWarning):
+        exp.log("failed", {"file": file})
+
+    assert [type(event.data.get(key)) for event in exp.events("event") for key in event.data] == [str, str, str]
+    assert pickle.loads(pickle.dumps(path)) == path
+
+
+def test_the_object_of_a_block_on_another_rank(tmp_path, python):
+    """A rank that stores nothing may refer to what it wrote, without a warning."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        done = python(
+            """
+            import mlv
+            exp = mlv.Exp.open("exp")
+            with exp.file("a", "w") as file:
+                file.write("a")
+            with exp.filepath("b") as path:
+                path.write_text("b")
+            exp.log("saved", {"file": file, "path": path})
+            """,
+            env={**os.environ, "RANK": "1", "WORLD_SIZE": "2"},
+        )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(exp.events("event")) == []

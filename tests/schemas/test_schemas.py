@@ -441,7 +441,6 @@ def test_what_is_unknown_is_allowed(good):
         line("event", {"_mlv": "text", "text": "x"}),
         line("event", {"_mlv": "exp", "path": ".."}),
         line("event", {"_mlv": 3}),
-        line("run_started", {}),
         line("run_started", {"exp": "abc"}),
         line("run_started", {"exp": DIGEST, "parent_run": 7}),
         line("run_started", {"exp": DIGEST, "process": {"pid": 3}}),

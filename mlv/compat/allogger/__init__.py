@@ -1,6 +1,6 @@
 """ALLogger's names over mlv: `import mlv.compat.allogger as allogger` is all that a script changes.
 
-Each logdir holds, beside the files that ALLogger leaves, an experiment: `<logdir>/<time>_<host>/meta.json` and `log.jsonl`.
+Each logdir holds, beside the files that ALLogger leaves, an experiment in a hidden folder: `.mlv-experiments/<time>_<host>`.
 """
 
 from mlv.compat.allogger import api, utils

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import mlv
+from mlv.compat.room import ROOM
 
+_CONTINUE, _CLEAR, _ABORT = ("c", "continue", ""), ("cl", "clear"), ("a", "abort")
+_ANSWERS = (*_CONTINUE, *_CLEAR, *_ABORT)
+_TRIES = 3
 _LOG = re.compile(r"\d+_.+\.log")
 _EVENTS = re.compile(r".+\.h5(\..+)?|.*tfevents.*")  # also what a kill left half done, and what was set aside
 
@@ -23,24 +26,36 @@ def settle(logdir: str, policy: str) -> None:
     folder = Path(logdir)
     if not folder.exists():
         return
-    answer = (_asked(logdir) if policy == "ask" else policy).lower()
-    if answer in ("a", "abort"):
+    answer = (_answer(logdir) if policy == "ask" else policy).lower()
+    if answer not in _ANSWERS:
+        raise RuntimeError("Unrecognized response. Valid responses are 'c', 'cl' or 'a'")
+    if answer in _ABORT:
         raise SystemExit(1)
-    if answer in ("cl", "clear"):
+    if answer in _CLEAR:
         print(f"Clearing loggdir {logdir}")
         _clear(folder)
-    elif answer not in ("c", "continue", ""):
-        raise RuntimeError("Unrecognized response. Valid responses are 'c', 'cl' or 'a'")
+
+
+def _answer(logdir: str) -> str:
+    """What a person, or whoever writes into stdin, wants; asked again after a slip, and not for ever."""
+    answer = _asked(logdir)
+    for _ in range(_TRIES - 1):
+        if answer.lower() in _ANSWERS:
+            break
+        print("Valid responses are 'c', 'cl' or 'a'")
+        try:
+            answer = _asked(logdir)
+        except RuntimeError:  # that was all
+            break
+    return answer
 
 
 def _asked(logdir: str) -> str:
     try:
-        if sys.stdin.isatty():
-            return input(f"logdir {logdir} already exists [(C)ontinue/(cl)ear/(a)bort: ")
-    except (EOFError, AttributeError, ValueError):  # no stdin, or a closed one
-        pass
-    text = f"logdir {logdir} already exists, and there is no terminal to ask: give default_path_exists='c', 'cl' or 'a'"
-    raise RuntimeError(text)
+        return input(f"logdir {logdir} already exists [(C)ontinue/(cl)ear/(a)bort: ")
+    except (EOFError, OSError, RuntimeError, ValueError) as error:  # no stdin, a closed one, or one that gives nothing
+        text = f"logdir {logdir} already exists, and nobody answers: give default_path_exists='c', 'cl' or 'a'"
+        raise RuntimeError(text) from error
 
 
 def _clear(folder: Path) -> None:
@@ -68,7 +83,7 @@ def _foreign(folder: Path) -> Path | None:
             found = _foreign_event(path)
             if found is not None:
                 return found
-        elif not (path / "meta.json").is_file() or not (path / ".mlv").is_dir():
+        elif path.name != ROOM:
             found = _foreign(path) if any(path.iterdir()) else path  # the logdir of another scope
             if found is not None:
                 return found

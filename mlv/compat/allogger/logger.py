@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from contextlib import ExitStack
 from multiprocessing import current_process
 from typing import Any
 
 import mlv
 from mlv.compat.allogger import kinds
+from mlv.compat.allogger.custom import GROUP, checked_writers, outputs_of
 from mlv.compat.allogger.existing import settle
 from mlv.compat.allogger.hub import hub
 from mlv.compat.allogger.messages import Console, TextLog, python_logger
@@ -46,12 +48,14 @@ class Logger:
         debug: bool = False,
         default_path_exists: str = "c",
         basic_logging_params: dict[str, Any] | None = None,
+        writers: Mapping[str, Any] | None = None,
+        **writer_params: Any,
     ) -> None:
         """Tell the logger where to write, and what; a logdir that it had is closed.
 
         Args:
             logdir: A folder for an experiment, `events/` with the outputs, and the text log.
-            default_outputs: Of `valid_outputs`.
+            default_outputs: Of `valid_outputs`, and of the names in `writers`.
             hdf_writer_params: `filter`, a regular expression over keys; `min_time_diff_btw_disc_writes`, `precision`.
             tensorboard_writer_params: `filter`; `use_hdf_hook`, whether HDF5 gets the same; `min_time_diff_btw_disc_writes`.
             log_only_main_process: Whether values that children log are left out.
@@ -59,20 +63,28 @@ class Logger:
             debug: Without effect: what goes wrong is told in any case.
             default_path_exists: If the logdir is there: `c` continues, `cl` clears it, `a` aborts, `ask` asks.
             basic_logging_params: `level` of the console; `formatter`, arguments of `logging.Formatter`.
+            writers: Classes that take what is logged as well, such as subclasses of `writers.AbstractWriter`, by the names of
+                their outputs.
+            writer_params: `<name>_writer_params` for each: `filter`, and what else the class takes.
 
         Raises:
-            ValueError: There is no such output, or a filter is no regular expression.
+            ValueError: There is no such output, a filter is no regular expression, or writers have no logdir.
+            TypeError: There is no such parameter.
             RuntimeError: The logdir may not be cleared, or there is nobody to ask.
             MissingExtra: An output needs a package that is not installed.
         """
+        own = checked_writers(writers or {}, writer_params)
+        if own and logdir is None and self._scope != "root":
+            raise ValueError("writers belong to a logdir: give logdir= as well")
         settings = Settings(
             None if logdir is None else str(logdir),
-            checked_outputs(default_outputs),
+            checked_outputs(default_outputs, own or self._told("writers") or ()),
             None if hdf_writer_params is None else HDFWriter(**hdf_writer_params),
             None if tensorboard_writer_params is None else TensorBoardWriter(**tensorboard_writer_params),
             log_only_main_process,
             debug,
             None if basic_logging_params is None else Messages(**basic_logging_params),
+            own,
         )
         self.close()
         if self._scope == "root":
@@ -81,7 +93,9 @@ class Logger:
         self.settings, self.is_configured = settings, True
         if settings.logdir is not None and hub.is_enabled:
             settle(settings.logdir, default_path_exists)
-            self.place = Place(settings.logdir, self.default_outputs or (), self._hooked())
+            wanted = self.default_outputs or []
+            also = outputs_of(self._scope, settings.logdir, self._told("writers") or {}, wanted, settings.debug)
+            self.place = Place(settings.logdir, wanted, self._hooked(), also)
             hub.begin()
         self._show_messages()
 
@@ -164,6 +178,7 @@ class Logger:
         to_stdout: bool | None = None,
         to_csv: bool | None = None,
         to_hdf: bool | None = None,
+        **to_writers: bool | None,
     ) -> None:
         """Log a value as the next step of its key.
 
@@ -174,8 +189,9 @@ class Logger:
             data_type: `scalar`, `histogram`, `image`, `scalars` (numbers by name) or `array`, instead.
             to_tensorboard: Whether it goes to TensorBoard, whatever the default outputs say.
             to_stdout: Whether it is printed as well.
-            to_csv: There is no such output.
+            to_csv: There is no such output, unless a writer has that name.
             to_hdf: Whether it goes to HDF5, whatever the default outputs say.
+            to_writers: `to_<name>`, whether it goes to a writer of that name, whatever the default outputs say.
 
         Raises:
             ValueError: There is no key.
@@ -183,8 +199,10 @@ class Logger:
         """
         if not hub.is_enabled or (self.log_only_main_process and current_process().name != _MAIN):
             return
-        if to_csv:
-            raise NotImplementedError("CSV writer not implemented")
+        asked = {"csv": to_csv, **{name.removeprefix("to_"): given for name, given in to_writers.items()}}
+        for name, given in asked.items():
+            if given and name not in (self._told("writers") or ()):
+                raise NotImplementedError(f"{name.upper()} writer not implemented")
         if key is None:
             raise ValueError(f"Logging a value of type {type(data).__name__} requires a valid key")
         if data_type is not None and data_type not in kinds.data_types:
@@ -196,13 +214,18 @@ class Logger:
             return
         step, name = hub.steps.take((self.scope, str(key))), self.gen_key(str(key))
         kind, value = kinds.inferred(data) if data_type is None else (data_type, data)
-        route = self._route(str(key), to_tensorboard, to_hdf)
+        route = self._route(str(key), to_tensorboard, to_hdf) | self._own_route(str(key), asked, place)
         if to_stdout:
             print(f"{name} {step}: {data}")
+        own = route & place.own
         if kind == "image":
             _put_image(place, route, name, value, step)
+        elif kind == "scalars" and own:
+            kinds.put(place.logger(route, "scalars").at(**{GROUP: name}), kind, name, value, step)
         else:
-            kinds.put(place.logger(route), kind, name, value, step)
+            kinds.put(place.logger(route - own if kind == "histogram" else route), kind, name, value, step)
+            if kind == "histogram" and own:  # they get the values, of which an event of that type has only a picture
+                kinds.put(place.logger(own, "histogram"), "array", name, value, step)
 
     def info(self, data: Any, level: int = logging.INFO) -> None:
         """Log a message: a line of the text log, and of the console from its level on."""
@@ -255,6 +278,14 @@ class Logger:
             found.append("hdf")
         return frozenset(found)
 
+    def _own_route(self, key: str, asked: Mapping[str, bool | None], place: Place) -> frozenset[str]:
+        """The writers of the user's that a value goes to."""
+        if not place.own:
+            return frozenset()
+        outputs, writers = self._told("default_outputs") or (), self._told("writers") or {}
+        wanted = (name for name in place.own if (asked.get(name) if asked.get(name) is not None else name in outputs))
+        return frozenset(name for name in wanted if name not in writers or writers[name].takes(key))
+
     def _show_messages(self) -> None:
         messages = self._told("messages") or Messages()
         self.logger.setLevel(logging.DEBUG)
@@ -303,9 +334,9 @@ def close() -> None:
 
 
 def _put_image(place: Place, route: frozenset[str], name: str, value: Any, step: int) -> None:
-    """Log an image as a picture to look at, and for HDF5 as the array that it is; what is no picture is an array."""
-    is_picture = kinds.layout_of(value) is not None
-    if is_picture and (route != {"hdf"}):
+    """Log an image as a picture to look at, and for others than TensorBoard as the array that it is, as what is no picture."""
+    is_picture, others = kinds.layout_of(value) is not None, route - {"tensorboard"}
+    if is_picture and (not route or "tensorboard" in route):
         kinds.put_picture(place.logger(route & {"tensorboard"}), name, value, step)
-    if not is_picture or "hdf" in route:
-        kinds.put(place.logger(route & {"hdf"}, is_image=True), "array", name, value, step)
+    if not is_picture or others:
+        kinds.put(place.logger(others, "image"), "array", name, value, step)

@@ -1,4 +1,4 @@
-"""The experiment of one logdir, and the files beside it."""
+"""The experiment of one logdir, and the files around it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,46 @@ from typing import Any
 
 import mlv
 from mlv.compat.allogger.outputs import H5, KIND, ROUTE, EventFiles
+from mlv.compat.room import room_in
 
 NOWHERE = "none"
 """The route of what goes to no output: only the log has it."""
 
 
 class Place:
-    """A logdir in use: the experiment `<logdir>/<time>_<host>`, and its outputs in `<logdir>/events`.
+    """A logdir in use: the experiment `<logdir>/.mlv-experiments/<time>_<host>`, and its outputs in `<logdir>/events`.
 
     Making the folder of the experiment gives a name that nobody else gets: the other files are called so, too. A Place
     travels to spawned children, which log into the same experiment.
     """
 
-    def __init__(self, logdir: str, wanted: Iterable[str], hooked: Iterable[str]) -> None:
+    def __init__(self, logdir: str, wanted: Iterable[str], hooked: Iterable[str], writers: Iterable[Any] = ()) -> None:
         """Begin the experiment.
 
         Args:
             logdir: Its folder.
             wanted: Outputs that were asked for.
             hooked: Outputs that follow from these.
+            writers: The outputs of the user's own writers.
 
         Raises:
             MissingExtra: An output that was asked for needs a package that is not installed.
         """
         self.route = frozenset((*wanted, *hooked))
-        outputs = list(_outputs(Path(logdir, "events"), frozenset(wanted), self.route))
-        self.exp = mlv.Exp(logdir, f"{int(time())}_{gethostname()}", outputs=outputs)
+        outputs = [*_outputs(Path(logdir, "events"), frozenset(wanted), self.route), *writers]
+        self.own = frozenset(one.output for one in writers)
+        self.exp = mlv.Exp(room_in(Path(logdir)), f"{int(time())}_{gethostname()}", outputs=outputs)
         os.makedirs(Path(logdir, "events"), exist_ok=True)
         self.text_log = os.path.abspath(Path(logdir, f"{self.exp.name}.log"))
-        self._loggers: dict[tuple[frozenset[str], bool], mlv.Logger] = {}
+        self._loggers: dict[tuple[frozenset[str], str | None], mlv.Logger] = {}
 
-    def logger(self, route: frozenset[str], *, is_image: bool = False) -> mlv.Logger:
-        """The Logger whose lines go to certain outputs; most lines need not say so."""
-        found = self._loggers.get((route, is_image))
+    def logger(self, route: frozenset[str], kind: str | None = None) -> mlv.Logger:
+        """The Logger whose lines go to certain outputs, as what the line itself does not say; most need not say either."""
+        found = self._loggers.get((route, kind))
         if found is None:
             at: dict[str, Any] = {} if route == self.route else {ROUTE: ",".join(sorted(route)) or NOWHERE}
-            found = self.exp.log.at(**at, **({KIND: "image"} if is_image else {}))
-            self._loggers[route, is_image] = found
+            found = self.exp.log.at(**at, **({KIND: kind} if kind else {}))
+            self._loggers[route, kind] = found
         return found
 
     def close(self) -> None:

@@ -81,18 +81,20 @@ class Settings:
     log_only_main_process: bool = False
     debug: bool = False
     messages: Messages | None = None
+    writers: Mapping[str, Writer] | None = None
+    """What each writer of the user's takes, by the name of its output."""
 
 
-def checked_outputs(outputs: Iterable[str] | None) -> tuple[str, ...] | None:
+def checked_outputs(outputs: Iterable[str] | None, writers: Iterable[str] = ()) -> tuple[str, ...] | None:
     """The names of outputs.
 
     Raises:
-        ValueError: One is none of `valid_outputs`.
+        ValueError: One is none of `valid_outputs`, nor that of a writer.
     """
     if outputs is None:
         return None
     found = (outputs,) if isinstance(outputs, str) else tuple(outputs)
     for output in found:
-        if output not in valid_outputs:
+        if output not in (*valid_outputs, *writers):
             raise ValueError(f"{output} is not a valid output")
     return found

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
@@ -154,6 +154,11 @@ class Manager:
     def dict(*args: Any, **kwargs: Any) -> Mapping[Any, Any]:
         """A dict."""
         return dict(*args, **kwargs)
+
+    @staticmethod
+    def list(*args: Any) -> Sequence[Any]:
+        """A list."""
+        return list(*args)
 
 
 def _in_memory() -> str | None:

@@ -18,8 +18,23 @@ from mlv.compat.dllogger.logger import (
 JsonBackend = JSONStreamBackend
 """As DLLogger's documentation calls it."""
 
-_loggers: list[Logger] = []
-"""The Logger that `init` made, or none."""
+__version__ = "1.0.0"
+"""Version of DLLogger's interface, as DLLogger 1.1 says it."""
+
+
+class NotInitializedObject:
+    """What stands in place of the Logger before `init`: each use of it says so.
+
+    Raises:
+        DLLoggerNotInitialized: Whatever is asked of it.
+    """
+
+    def __getattribute__(self, name: str) -> _Any:
+        raise DLLoggerNotInitialized("DLLogger not initialized. Initialize DLLogger with init(backends) function")
+
+
+GLOBAL_LOGGER: _Any = NotInitializedObject()
+"""The Logger that `init` made, and that the functions of this module serve; scripts may look at it, and replace it."""
 
 
 def init(backends: _Sequence[_Any]) -> None:
@@ -28,9 +43,10 @@ def init(backends: _Sequence[_Any]) -> None:
     Raises:
         DLLLoggerAlreadyInitialized: It is there.
     """
-    if _loggers:
+    global GLOBAL_LOGGER
+    if not issubclass(type(GLOBAL_LOGGER), NotInitializedObject):
         raise DLLLoggerAlreadyInitialized("DLLogger is initialized already: init(backends) is called once for each process")
-    _loggers.append(Logger(backends))
+    GLOBAL_LOGGER = Logger(backends)
 
 
 def log(step: _Any, data: _Any, verbosity: int = Verbosity.DEFAULT) -> None:
@@ -39,7 +55,7 @@ def log(step: _Any, data: _Any, verbosity: int = Verbosity.DEFAULT) -> None:
     Raises:
         DLLoggerNotInitialized: Before `init`.
     """
-    _initialized().log(step, data, verbosity=verbosity)
+    GLOBAL_LOGGER.log(step, data, verbosity=verbosity)
 
 
 def metadata(metric: _Any, metadata: _Any) -> None:
@@ -48,7 +64,7 @@ def metadata(metric: _Any, metadata: _Any) -> None:
     Raises:
         DLLoggerNotInitialized: Before `init`.
     """
-    _initialized().metadata(metric, metadata)
+    GLOBAL_LOGGER.metadata(metric, metadata)
 
 
 def flush() -> None:
@@ -57,22 +73,18 @@ def flush() -> None:
     Raises:
         DLLoggerNotInitialized: Before `init`.
     """
-    _initialized().flush()
-
-
-def _initialized() -> Logger:
-    if not _loggers:
-        raise DLLoggerNotInitialized("DLLogger not initialized. Initialize DLLogger with init(backends) function")
-    return _loggers[0]
+    GLOBAL_LOGGER.flush()
 
 
 __all__ = [
+    "GLOBAL_LOGGER",
     "Backend",
     "DLLLoggerAlreadyInitialized",
     "DLLoggerNotInitialized",
     "JSONStreamBackend",
     "JsonBackend",
     "Logger",
+    "NotInitializedObject",
     "StdOutBackend",
     "Verbosity",
     "default_metric_format",

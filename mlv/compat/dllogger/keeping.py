@@ -1,4 +1,4 @@
-"""Where DLLogger's records are kept: the experiment beside each file, and the way of a Logger into it."""
+"""Where DLLogger's records are kept: the experiment of each file, and the way of a Logger into it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from weakref import WeakValueDictionary
 
 from mlv import Exp, ForeignStep, InvalidStep
 from mlv.compat.dllogger.lines import METADATA, OPENED, RECORD, STARTED, DLLLines
-from mlv.projections import set_aside
+from mlv.compat.room import put_away, room_in
 
-SUFFIX = ".mlv"
 _PLAIN = frozenset({int, float, bool, str, type(None)})
 _WHOLE = frozenset({int})
 _SAID = ("unit", "format", "description")
@@ -23,7 +22,7 @@ _SAID = ("unit", "format", "description")
 
 
 class Kept:
-    """An experiment that keeps records: `log.json.mlv` beside `log.json`, or one where experiments are made by default."""
+    """An experiment that keeps records: `.mlv-experiments/log.json` beside `log.json`, or one in the default folder."""
 
     def __init__(self, path: Path | None) -> None:
         """Make the experiment, or open it again; None, or what is no regular file, has no place beside it.
@@ -32,7 +31,7 @@ class Kept:
             OSError: The file cannot be opened.
         """
         outputs = [DLLLines(path=path.parent, file=path.name)] if path is not None else []
-        folder, name = (path.parent, path.name + SUFFIX) if path is not None else (None, None)
+        folder, name = (room_in(path.parent), path.name) if path is not None else (None, None)
         self.exp = Exp(folder, name, outputs=outputs, on_exists="suffix" if path is None else "open")
         self._ways = 0
         self._lock = threading.Lock()
@@ -45,9 +44,9 @@ class Kept:
 
 
 def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
-    """The experiment beside a file, one for each file of this process; the file is there afterwards.
+    """The experiment of a file, one for each file of this process; the file is there afterwards.
 
-    A file that mlv has not written is set aside as `log.json.before-1` where it would be emptied.
+    A file that mlv has not written moves to `.mlv-experiments/.replaced` where it would be emptied.
 
     Raises:
         OSError: The file cannot be opened.
@@ -57,8 +56,9 @@ def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
         return Kept(None)  # /dev/null
     with _lock:
         append = bool(append) and path.exists()  # who has deleted it wants it to begin anew
-        if not append and path.is_file() and path.stat().st_size and not path.with_name(path.name + SUFFIX).exists():
-            set_aside(path)
+        room = room_in(path.parent)
+        if not append and path.is_file() and path.stat().st_size and not (room / path.name).exists():
+            put_away(path, room)
         open(path, "ab").close()
         found = _kept.get(str(path)) or _kept.setdefault(str(path), Kept(path))
     # What says that they are over may come later than this.

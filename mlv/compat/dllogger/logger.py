@@ -105,7 +105,9 @@ class StdOutBackend(Backend):
 
 
 class JSONStreamBackend(Backend):
-    """Keeps each record as a line `DLLL {...}` of a file, and as an event of the experiment `<file>.mlv` beside it.
+    """Keeps each record as a line `DLLL {...}` of a file, and as an event of an experiment.
+
+    The experiment is `.mlv-experiments/<name of the file>` beside it.
 
     Without `append` the file begins anew; the experiment holds what it had. Records above the verbosity are in the
     experiment only.
@@ -162,11 +164,9 @@ class Logger:
         self._default: Way | None = None
         self._is_kept = False
         self._failed: set[int] = set()
+        self._flushed_at_exit: list[Any] = []
         for backend in backends:
             self._route(backend)
-        others = [backend for backend in backends if not isinstance(backend, (JSONStreamBackend, StdOutBackend))]
-        if others:  # what mlv keeps sees to itself
-            atexit.register(_flush_all, others)
 
     def log(self, step: Any, data: Any, verbosity: int = Verbosity.VERBOSE) -> None:
         """Log a record: `data` maps names of metrics to values, `step` is a number, a text or a tuple of numbers."""
@@ -205,6 +205,11 @@ class Logger:
         way = backend.way(self._began + self._offset) if isinstance(backend, JSONStreamBackend) else None
         self._is_kept = self._is_kept or isinstance(backend, JSONStreamBackend)
         found = self._routes[id(backend)] = (backend, way or Shown(backend, self.elapsed_s))
+        # What mlv keeps sees to itself, and the original prints at once.
+        if getattr(type(backend), "flush", None) not in (None, Backend.flush, JSONStreamBackend.flush):
+            if not self._flushed_at_exit:
+                atexit.register(_flush_all, self._flushed_at_exit)
+            self._flushed_at_exit.append(backend)
         return found
 
     def _default_way(self) -> Way:
@@ -238,7 +243,10 @@ class Route(Protocol):
 
 
 class Shown:
-    """The route to a backend that takes records at once, in the caller's thread."""
+    """The route to a backend that takes records at once, in the caller's thread.
+
+    Arguments go by position, as DLLogger gives them: the names of a user's parameters are the user's own.
+    """
 
     def __init__(self, backend: Any, elapsed_s: Callable[[], float]) -> None:
         self._backend, self._elapsed_s = backend, elapsed_s
@@ -246,11 +254,11 @@ class Shown:
     def record(self, step: Any, data: Any, verbosity: int) -> None:
         """Give it a record that is not above its verbosity."""
         if self._backend.verbosity >= verbosity:
-            self._backend.log(timestamp=datetime.now(), elapsedtime=self._elapsed_s(), step=step, data=data)
+            self._backend.log(datetime.now(), self._elapsed_s(), step, data)
 
     def metadata(self, metric: Any, metadata: Any) -> None:
         """Give it what a metric is."""
-        self._backend.metadata(timestamp=datetime.now(), elapsedtime=self._elapsed_s(), metric=metric, metadata=metadata)
+        self._backend.metadata(datetime.now(), self._elapsed_s(), metric, metadata)
 
 
 def _tell(backend: Any, error: Exception) -> None:

@@ -6,9 +6,13 @@ from mlv.compat.mle_logging.merge import merge_config_logs, merge_seed_logs
 from mlv.compat.mle_logging.meta_log import MetaLog
 from mlv.compat.mle_logging.mle_logger import MLELogger
 
+__version__ = "0.0.6"
+"""The version of mle-logging whose interface this is."""
+
 __all__ = [
     "MLELogger",
     "MetaLog",
+    "__version__",
     "load_config",
     "load_log",
     "load_meta_log",

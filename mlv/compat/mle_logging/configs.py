@@ -8,11 +8,13 @@ import re
 import shutil
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mlv import MissingExtra
 from mlv.compat.mle_logging.dotmap import DotMap
 from mlv.compat.mle_logging.storage import write_whole
+from mlv.compat.room import room_in
 
 _FLOAT = re.compile(
     r"""^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?
@@ -69,7 +71,7 @@ def _from_yaml(text: str, path: str) -> Any:
 def copy_config(source: str, path: str) -> None:
     """Copy a configuration file, whole; onto itself it stays as it is."""
     if not (os.path.exists(path) and os.path.samefile(source, path)):
-        write_whole(path, partial(_copy, source))
+        write_whole(path, partial(_copy, source), room_in(Path(path).parent))
 
 
 def _copy(source: str, path: str) -> None:
@@ -88,7 +90,7 @@ def write_config(config: Mapping[str, Any], path: str) -> None:
         with open(private, "w", encoding="utf-8") as file:
             file.write(text)
 
-    write_whole(path, write)
+    write_whole(path, write, room_in(Path(path).parent))
 
 
 def json_form(value: Any) -> Any:

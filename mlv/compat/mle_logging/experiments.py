@@ -1,4 +1,4 @@
-"""The experiments behind the log files of a folder: `<experiment_dir>/mlv/<seed>`, and the latest of each seed."""
+"""The experiments behind the log files of a folder, `.mlv-experiments/<seed>` in it, and the latest of each seed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 import mlv
 from mlv.compat.mle_logging.records import META, changes
 from mlv.compat.mle_logging.seed_file import SeedFile
+from mlv.compat.room import room_in
 from mlv.projections import replay
 
-ROOM = "mlv"
 TAG = "mle_logging"
 
 
@@ -66,7 +66,7 @@ def restored(exp: mlv.Exp) -> Restored:
 
 def latest(folder: Path) -> dict[str, Path]:
     """The latest experiment of each seed in a folder."""
-    found = sorted((meta["created"], meta["tags"][1], path) for path, meta in _metas(folder / ROOM))
+    found = sorted((meta["created"], meta["tags"][1], path) for path, meta in _metas(room_in(folder)))
     return {seed_id: path for _, seed_id, path in found}
 
 

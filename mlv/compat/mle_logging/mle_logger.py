@@ -11,28 +11,32 @@ from threading import RLock
 from typing import Any
 
 import mlv
-from mlv.compat.mle_logging import comms, experiments, originals, printing, tboard_log
+from mlv.compat.mle_logging import experiments, originals, printing
 from mlv.compat.mle_logging.configs import copy_config, load_config, write_config
-from mlv.compat.mle_logging.model_log import ModelLog
 from mlv.compat.mle_logging.names import as_params, column_name, folder_of, seed_name
 from mlv.compat.mle_logging.recorder import Recorder
 from mlv.compat.mle_logging.records import META, coordinates, plain
+from mlv.compat.mle_logging.save import tboard_log
+from mlv.compat.mle_logging.save.extra_log import ExtraLog
+from mlv.compat.mle_logging.save.figure_log import FigureLog
+from mlv.compat.mle_logging.save.model_log import ModelLog
+from mlv.compat.mle_logging.save.stats_log import StatsLog
+from mlv.compat.mle_logging.save.wandb_log import WandbLog
 from mlv.compat.mle_logging.seats import Seat
-from mlv.compat.mle_logging.seed_file import SeedFile, put_away
-from mlv.compat.mle_logging.stats_log import StatsLog
-from mlv.compat.mle_logging.storage import ExtraLog, FigureLog
+from mlv.compat.mle_logging.seed_file import SeedFile
 from mlv.compat.mle_logging.telling import warn
-from mlv.compat.mle_logging.wandb_log import WandbLog
+from mlv.compat.mle_logging.utils import comms
+from mlv.compat.room import put_away, room_in
 
 _SAVE_WITHIN_S = 30.0
 
 
 class MLELogger:
-    """Logs into `<experiment_dir>/logs/log_<seed>.hdf5`, and into the experiment `<experiment_dir>/mlv/<seed>`.
+    """Logs into `<experiment_dir>/logs/log_<seed>.hdf5`, and into the experiment `.mlv-experiments/<seed>` of that folder.
 
     Every update outlives the process when the call returns, saved or not; `save()` waits until it is in the file as well.
     The default folder is the current one, not the root of the file system. Where another process logs the same seed in the
-    same folder, this one logs as `<seed>_rank_<n>`; what an earlier run of the seed left moves to `mlv/replaced`.
+    same folder, this one logs as `<seed>_rank_<n>`; what an earlier run of the seed left moves to `.mlv-experiments/.replaced`.
     """
 
     def __init__(
@@ -71,7 +75,7 @@ class MLELogger:
             config_fname: A YAML or JSON file, which is copied.
             config_dict: A configuration instead, which is written as YAML.
             seed_id: A number `n` is called `seed_<n>`.
-            overwrite: Take away what is there of this seed at once; it moves to `mlv/replaced`.
+            overwrite: Take away what is there of this seed at once; it moves to `.mlv-experiments/.replaced`.
             use_tboard: Show everything in TensorBoard as well.
             use_wandb: Send everything to Weights & Biases as well, with the settings of `wandb_config`.
             wandb_config: With `key`, `entity`, `project`, `group`, and `name` where the seed is not to be the name.
@@ -240,7 +244,7 @@ class MLELogger:
     # Beginning.
 
     def _take_seat(self, seed_id: str) -> Seat:
-        seat = Seat(self.folder / experiments.ROOM, seed_id)
+        seat = Seat(room_in(self.folder), seed_id)
         if seat.seed_id != seed_id:
             text = f"another process logs seed {seed_id!r} in {self.experiment_dir}: this one logs as {seat.seed_id!r}"
             warn(text)
@@ -256,7 +260,7 @@ class MLELogger:
             return exp
         old = originals.columns_of(self.folder / "logs", self.seed_id) if reload else None
         exp = mlv.Exp(
-            self.folder / experiments.ROOM, self.seed_id, as_params(self.config_dict),
+            room_in(self.folder), self.seed_id, as_params(self.config_dict),
             tags=(experiments.TAG, self.seed_id), outputs=outputs,
         )  # fmt: skip
         if old is not None:
@@ -292,7 +296,7 @@ class MLELogger:
             if place.exists():
                 if overwrite:
                     comms.print_overwriting(what)
-                put_away(place)
+                put_away(place, room_in(self.folder))
 
     def _config_path(self) -> str:
         if self.config_fname is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlv.compat.mle_logging import comms
+from mlv.compat.mle_logging.utils import comms
 
 
 def show_start(logger: Any, time_to_track: list[str], what_to_track: list[str], seed_id: str | int, reload: bool) -> None:

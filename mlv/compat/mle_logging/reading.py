@@ -30,7 +30,7 @@ def read_runs(path: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        text = f"{path} cannot be read as a log file: {error}. It stays as it is; a log in mlv/ beside it holds what it held"
+        text = f"{path} cannot be read as a log file: {error}. It stays; .mlv-experiments beside logs/ has what it held"
         raise FileUnusable(text, path=path) from error
 
 

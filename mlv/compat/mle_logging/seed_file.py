@@ -7,7 +7,6 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,10 +14,9 @@ from mlv import CannotResume, InvalidArgument
 from mlv.compat.mle_logging.columns import Column, in_group
 from mlv.compat.mle_logging.hdf import opened
 from mlv.compat.mle_logging.records import Change, changes
+from mlv.compat.room import put_away, room_in
 from mlv.projections import Output
 
-REPLACED = "replaced"
-"""Folder beside the experiments for files of the same names that were there before."""
 _GROUPS = ("meta", "stats", "time")
 
 
@@ -27,8 +25,8 @@ class SeedFile(Output):
     """Group `/<seed>` with `meta`, `stats` and `time`: numbers of 64 bits, texts of any length in UTF-8.
 
     The file is there from the first row on. What was there before under its name, of another experiment or of the original
-    package, is moved to `mlv/replaced`; so is a file that cannot be read. It is opened for each commit only, and a commit
-    that was interrupted leaves a mark, after which the file is built again.
+    package, is moved to `.mlv-experiments/.replaced`; so is a file that cannot be read. It is opened for each commit only, and
+    a commit that was interrupted leaves a mark, after which the file is built again.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("h5py", "numpy")
@@ -131,7 +129,7 @@ class SeedFile(Output):
             text = f"{self._path} holds by now what a later logger of seed {self.seed_id!r} wrote: this log goes on without it"
             raise InvalidArgument(text, path=str(self._path))
         if found.get("mlv_exp") != self._exp["id"]:
-            put_away(self._path)
+            put_away(self._path, room_in(self._path.parents[1]))
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         with opened(temporary, "w") as file:
             file.attrs["mlv_exp"], file.attrs["mlv_created"] = self._exp["id"], self._exp["created"]
@@ -140,14 +138,6 @@ class SeedFile(Output):
         temporary.replace(self._path)
         self._mark.unlink(missing_ok=True)
         self._is_there = True
-
-
-def put_away(path: Path) -> None:
-    """Move a file or folder of `<experiment_dir>/<room>` to `<experiment_dir>/mlv/replaced`, where there is one."""
-    if path.exists():
-        folder = path.parent.parent / "mlv" / REPLACED
-        folder.mkdir(parents=True, exist_ok=True)
-        path.rename(next(place for n in count(1) if not (place := folder / f"{path.name}.{n}").exists()))
 
 
 def _identity(folder: Path) -> dict[str, str]:

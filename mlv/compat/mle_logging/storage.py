@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from mlv.compat.room import room_in
 
 Told = Callable[[str, dict[str, Any]], None]
 """Takes the path of a file that is complete, and what is added to the logger's meta."""
 
 
-def write_whole(path: str, write: Callable[[str], None]) -> None:
+def write_whole(path: str, write: Callable[[str], None], room: str | os.PathLike[str] | None = None) -> None:
     """Let `write` make a file of that name in a private folder, and put it in its place when it is on the disk.
 
-    A suffix that a library adds is kept, and so are further files that it makes beside it.
+    A suffix that a library adds is kept, and so are further files that it makes beside it. What a kill leaves half written
+    has the name of a checkpoint: in a hidden `room` of the same file system nobody takes it for one.
 
     Raises:
         OSError: It cannot be written; what was there before still is.
         Exception: Whatever `write` raises.
     """
-    folder, name = os.path.split(path)
-    private = os.path.join(folder, f".tmp-{name}")
+    folder, name = os.path.split(os.path.abspath(path))
+    os.makedirs(folder, exist_ok=True)
+    digest = hashlib.sha256(os.fsencode(os.path.join(folder, name))).hexdigest()[:16]
+    private = os.path.join(_beside(folder, room), f".tmp-{digest}")
     shutil.rmtree(private, ignore_errors=True)  # of a process that was killed
     os.makedirs(private)
     try:
@@ -32,6 +39,14 @@ def write_whole(path: str, write: Callable[[str], None]) -> None:
             os.replace(os.path.join(private, made), os.path.join(folder, made))
     finally:
         shutil.rmtree(private, ignore_errors=True)
+
+
+def _beside(folder: str, room: str | os.PathLike[str] | None) -> str:
+    """The hidden room, where a rename leads from there into the folder; else the folder itself."""
+    if room is None:
+        return folder
+    os.makedirs(room, exist_ok=True)
+    return os.fspath(room) if os.stat(room).st_dev == os.stat(folder).st_dev else folder
 
 
 def _sync(path: str) -> None:
@@ -49,9 +64,12 @@ def write_pickle(obj: Any, path: str) -> None:
 class NumberedFiles:
     """Files of one kind: `<prefix>_<n>_<seed>.<ext>`, or names that are given."""
 
-    def __init__(self, folder: str, root: str, pattern: str, key: str, told: Told) -> None:
-        """Paths are said as the user gave them: `folder` may be relative to `root`."""
-        self._folder, self._root, self._pattern, self._key, self._told = folder, root, pattern, key, told
+    def __init__(self, experiment_dir: str, name: str, root: str, pattern: str, key: str, told: Told) -> None:
+        """Paths are said as the user gave them: `experiment_dir` may be relative to `root`."""
+        self._folder, self._root, self._pattern, self._key, self._told = (
+            os.path.join(experiment_dir, name), root, pattern, key, told,
+        )  # fmt: skip
+        self._room = room_in(Path(root, experiment_dir))
         self.counter = 0
         self.paths: list[str] = []
 
@@ -67,58 +85,13 @@ class NumberedFiles:
         """Write the next one; one with a name of its own does not count."""
         number = self.counter + 1
         path = os.path.join(self._folder, self._pattern.format(number) if name is None else os.fspath(name))
-        write_whole(os.path.join(self._root, path), write)
+        write_whole(os.path.join(self._root, path), write, self._room)
         self.counter = number if name is None else self.counter
         self.paths.append(path)
         self._told(path, {self._key: path})
         return path
 
 
-class FigureLog(NumberedFiles):
-    """Figures, in `figures/`."""
-
-    def __init__(self, experiment_dir: str, seed_id: str, root: str, told: Told) -> None:
-        """As MLELogger makes it."""
-        folder = os.path.join(experiment_dir, "figures/")
-        super().__init__(folder, root, f"fig_{{}}_{_plain_name(seed_id)}.png", "fig_storage_paths", told)
-
-    @property
-    def fig_storage_paths(self) -> list[str]:
-        """The paths, in order."""
-        return self.paths
-
-    @property
-    def fig_save_counter(self) -> int:
-        """How many have a number."""
-        return self.counter
-
-    def save_figure(self, fig: Any, name: str | None = None) -> str:
-        """Write a matplotlib figure, or whatever has `savefig`."""
-        return self.save(name, lambda path: fig.savefig(path, dpi=300))
-
-
-class ExtraLog(NumberedFiles):
-    """Pickles, in `extra/`."""
-
-    def __init__(self, experiment_dir: str, seed_id: str, root: str, told: Told) -> None:
-        """As MLELogger makes it."""
-        folder = os.path.join(experiment_dir, "extra/")
-        super().__init__(folder, root, f"extra_{{}}_{_plain_name(seed_id)}.pkl", "extra_storage_paths", told)
-
-    @property
-    def extra_storage_paths(self) -> list[str]:
-        """The paths, in order."""
-        return self.paths
-
-    @property
-    def extra_save_counter(self) -> int:
-        """How many have a number."""
-        return self.counter
-
-    def save_object(self, obj: Any, name: str | None = None) -> str:
-        """Write whatever pickle takes."""
-        return self.save(name, lambda path: write_pickle(obj, path))
-
-
-def _plain_name(seed_id: str) -> str:
+def plain_name(seed_id: str) -> str:
+    """The ID of a seed within a pattern of `str.format`."""
     return seed_id.replace("{", "{{").replace("}", "}}")

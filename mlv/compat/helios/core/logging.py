@@ -29,6 +29,8 @@ class TensorboardWriter(TensorboardWriterBase):
 
 
 _active: dict[str, Any] = {}
+_ACTIVE_LOGGERS = _active
+"""The table, by the name that helios has for it."""
 
 
 def create_default_loggers(enable_tensorboard: bool = True, capture_warnings: bool = True) -> None:
@@ -45,8 +47,8 @@ def create_default_loggers(enable_tensorboard: bool = True, capture_warnings: bo
 def setup_default_loggers(run_name: str, log_root: Path | None = None, runs_root: Path | None = None) -> None:
     """Begin a new run: `<log_root>/<name>.log` and `<runs_root>/<name>/`; None is no output of that kind.
 
-    The experiment is `<name>.mlv` beside the run's folder, or beside the file where there is no such folder. A name that is
-    taken gets a number, and ranks above 0 have files of their own.
+    The experiment is hidden in the run's folder, or beside the file where there is none: `.mlv-experiments/<name>`. A name
+    that is taken gets a number, and ranks above 0 have files of their own.
 
     Raises:
         RuntimeError: `create_default_loggers` was not called.
@@ -55,11 +57,9 @@ def setup_default_loggers(run_name: str, log_root: Path | None = None, runs_root
     rank = global_rank()
     runs = Path(runs_root) if runs_root is not None and rank == 0 and "tensorboard" in _active else None
     logs = Path(log_root) if log_root is not None else None
-    home = runs or logs
-    if home is not None:
+    if runs or logs:
         name = get_default_log_name(run_name)
-        run = begin(name, lambda free: logs and logs / f"{free}.log", lambda free: runs and runs / free, home, rank)
-        _attach(run)
+        _attach(begin(name, lambda free: logs and logs / f"{free}.log", lambda free: runs and runs / free, rank))
 
 
 def restore_default_loggers(log_path: Path | None = None, run_path: Path | None = None) -> None:
@@ -111,7 +111,11 @@ def get_tensorboard_writer() -> TensorboardWriter | None:
 
 def _attach(run: Run | None) -> None:
     for logger in _active.values():
-        logger.attach(run)
+        path = run and (run.run_path if isinstance(logger, TensorboardWriterBase) else run.log_file)
+        if type(logger).setup in (RootLogger.setup, TensorboardWriter.setup):
+            logger.attach(run)
+        elif path is not None:  # a class of the user's, which may do more than this one
+            logger.setup(path)
 
 
 def _check_root() -> None:

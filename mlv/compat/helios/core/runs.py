@@ -12,8 +12,8 @@ from typing import Any
 
 from mlv import Exp, ExperimentExists
 from mlv.compat.helios.core.outputs import EventFiles, LogFile
+from mlv.compat.room import room_in
 
-SUFFIX = ".mlv"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -56,10 +56,8 @@ class Run:
             self.exp.flush(outputs=True)
 
 
-def begin(
-    name: str, log_file: Callable[[str], Path | None], run_path: Callable[[str], Path | None], home: Path, rank: int = 0
-) -> Run:
-    """A new run: an experiment `<home>/<name>.mlv`, with a number behind the name where something has it already.
+def begin(name: str, log_file: Callable[[str], Path | None], run_path: Callable[[str], Path | None], rank: int = 0) -> Run:
+    """A new run: an experiment of its name, with a number behind it where something has the name already.
 
     A rank above 0 has a name of its own, so that no rank writes into the files of another.
 
@@ -67,7 +65,6 @@ def begin(
         name: Of the run.
         log_file: Gives the text file for a name, None where there is to be none.
         run_path: Gives the folder of event files for a name, None where there is to be none.
-        home: Folder of the experiment.
         rank: Of this process.
     """
     for free in _names(f"{name}_rank{rank}" if rank else name):
@@ -75,7 +72,7 @@ def begin(
         if any(path is not None and path.exists() for path in (file, folder)):
             continue
         try:
-            return _made(Exp(home, free + SUFFIX, on_exists="error", outputs=_outputs(file, folder)), file, folder)
+            return _made(Exp(_room(file, folder), free, on_exists="error", outputs=_outputs(file, folder)), file, folder)
         except ExperimentExists:
             continue
     raise AssertionError("the names never end")
@@ -85,10 +82,10 @@ def go_on(log_file: Path | None, run_path: Path | None, rank: int = 0) -> Run | 
     """A run whose files are there, or shall be exactly these; None where there are none."""
     if log_file is not None and rank:
         log_file = log_file.with_name(f"{log_file.stem.removesuffix(f'_rank{rank}')}_rank{rank}{log_file.suffix}")
-    found = [place for place in _homes(log_file, run_path) if place.exists()] or list(_homes(log_file, run_path))[:1]
-    for place in found[:1]:
-        return _made(Exp(place.parent, place.name, on_exists="open", outputs=_outputs(log_file, run_path)), log_file, run_path)
-    return None
+    if log_file is None and run_path is None:
+        return None
+    path = _experiment(log_file, run_path)
+    return _made(Exp(path.parent, path.name, on_exists="open", outputs=_outputs(log_file, run_path)), log_file, run_path)
 
 
 def _names(name: str) -> Iterator[str]:
@@ -96,13 +93,23 @@ def _names(name: str) -> Iterator[str]:
     yield from (f"{name}_{number}" for number in count(1))
 
 
-def _homes(log_file: Path | None, run_path: Path | None) -> Iterator[Path]:
-    """Where the experiment of these files may be: event files belong to one experiment for ever, a text file need not."""
-    if run_path is not None:
-        yield run_path.with_name(run_path.name + SUFFIX)
-        yield Path(os.path.abspath(run_path)).parents[1] / (run_path.name + SUFFIX)  # helios 2: <log_root>/tensorboard/<name>
-    if log_file is not None:
-        yield log_file.with_name(log_file.stem + SUFFIX)
+def _experiment(log_file: Path | None, run_path: Path | None) -> Path:
+    """The folder of the experiment of these files: event files belong to one for ever, a text file need not."""
+    room = _room(log_file, run_path)
+    if run_path is None:
+        return room / (log_file.stem if log_file is not None else "")
+    # The folder of a run may have another name than when it was made.
+    made = (path.parent for path in room.glob("*/meta.json"))
+    return max(made, key=_age, default=room / os.path.basename(os.path.abspath(run_path)))
+
+
+def _age(folder: Path) -> tuple[float, str]:
+    return (folder / "meta.json").stat().st_mtime, folder.name
+
+
+def _room(log_file: Path | None, run_path: Path | None) -> Path:
+    """The hidden folder that holds the experiment: in the run's own folder, so that who lists runs does not meet it."""
+    return room_in(run_path if run_path is not None else log_file.parent if log_file is not None else Path())
 
 
 def _outputs(log_file: Path | None, run_path: Path | None) -> list[Any]:

@@ -37,14 +37,14 @@ class TensorboardWriterBase:
         return self._run.run_path
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None) -> None:
-        """Add a number."""
+        """Add a number; a text and a tensor count as the number that they hold."""
         if self._log is not None:
-            self._log({tag: scalar_value}, step=global_step)
+            self._log({tag: number_in(scalar_value)}, step=global_step)
 
     def add_scalars(self, main_tag: str, tag_scalar_dict: Mapping[str, Any], global_step: int | None = None) -> None:
         """Add numbers that are shown together: each in a folder `<main_tag>_<tag>` of its own."""
         if self._scalars is not None:
-            named = {f"{main_tag}/{str(tag).replace('/', '_')}": value for tag, value in tag_scalar_dict.items()}
+            named = {f"{main_tag}/{str(tag).replace('/', '_')}": number_in(value) for tag, value in tag_scalar_dict.items()}
             self._scalars(named, step=global_step)
 
     def add_image(self, tag: str, img_tensor: Any, global_step: int | None = None, dataformats: str = "CHW") -> None:
@@ -95,7 +95,12 @@ class TensorboardWriterBase:
     ) -> None:
         """Add hyperparameters and what came of them, in the run's folder, or in one of that name below it."""
         if self._log is not None:
-            data = {"hparams": hparam_dict, "metrics": metric_dict, "domain": hparam_domain_discrete, "run_name": run_name}
+            data = {
+                "hparams": _numbers_in(hparam_dict, texts=False),
+                "metrics": _numbers_in(metric_dict),
+                "domain": hparam_domain_discrete,
+                "run_name": run_name,
+            }
             self._log(HPARAMS, {key: value for key, value in data.items() if value is not None}, step=global_step)
 
     def flush(self) -> None:
@@ -117,6 +122,23 @@ class TensorboardWriterBase:
                 self._run.release()
             self._run = run.hold()
             self._log, self._scalars = run.exp.log, run.exp.log.sub(SCALARS)
+
+
+def number_in(value: Any, *, texts: bool = True) -> Any:
+    """The number that a text, or a tensor or array of one element, holds; anything else stays as it is."""
+    try:
+        if texts and isinstance(value, str):
+            return float(value)
+        shape = getattr(value, "shape", None)
+        if shape is not None and all(length == 1 for length in shape):
+            return (value.detach() if hasattr(value, "detach") else value).item()  # with a graph it would warn
+    except Exception:  # of another library: what it is shows where it is stored
+        return value
+    return value
+
+
+def _numbers_in(values: Any, *, texts: bool = True) -> Any:
+    return {key: number_in(value, texts=texts) for key, value in values.items()} if isinstance(values, Mapping) else values
 
 
 def _picture(value: Any, formats: str) -> Any:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
 
 from mlv.compat.mle_logging.experiments import bring_up_to_date
 from mlv.compat.mle_logging.hdf import opened
-from mlv.compat.mle_logging.reading import is_run, log_files
-from mlv.projections import set_aside
-
-__all__ = ["merge_config_logs", "merge_hdf5_files", "merge_seed_logs"]
+from mlv.compat.mle_logging.merge.merge_hdf5 import merge_hdf5_files, write_merged
+from mlv.compat.mle_logging.reading import log_files
+from mlv.compat.room import put_away, room_in
 
 WAIT_S = 7 * 86400.0
 """How long `merge_seed_logs` waits for the logs of `num_logs` seeds."""
@@ -25,7 +23,7 @@ def merge_seed_logs(merged_path: str, experiment_dir: str, num_logs: int | None 
 
     With `delete_files`, the files of the seeds are removed once it is complete, if it lies in `logs` itself: elsewhere
     `load_log` would not find it. What a merged file in `logs` holds of other seeds stays in it; one elsewhere that holds other
-    seeds is set aside.
+    seeds moves to `.mlv-experiments/.replaced` of its folder.
 
     Args:
         merged_path: The file, replaced whole.
@@ -45,7 +43,7 @@ def merge_seed_logs(merged_path: str, experiment_dir: str, num_logs: int | None 
     is_inside = os.path.dirname(merged) == os.path.realpath(os.path.join(experiment_dir, "logs"))
     held = [merged] if os.path.exists(merged) else []
     if held and not is_inside and _ids_in(held) - _ids_in(paths):
-        set_aside(Path(merged))
+        put_away(Path(merged), room_in(Path(merged).parent))
         held = []
     merge_hdf5_files(merged, [*held, *paths])
     if delete_files and is_inside:
@@ -89,7 +87,7 @@ def merge_config_logs(experiment_dir: str, all_run_ids: list[str]) -> None:
         assert folder is not None, f"there is no log of {run_id!r} below {experiment_dir}: no .hdf5 file in a {run_id}/logs"
         bring_up_to_date(folder)
         sources[run_id] = log_files(folder)
-    _write_merged(os.path.join(experiment_dir, "meta_log.hdf5"), sources)
+    write_merged(os.path.join(experiment_dir, "meta_log.hdf5"), sources)
 
 
 def _folder_of(experiment_dir: str, run_id: str) -> str | None:
@@ -98,48 +96,3 @@ def _folder_of(experiment_dir: str, run_id: str) -> str | None:
         if any((folder / "logs").glob("*.hdf5")):
             return str(folder)
     return None
-
-
-def merge_hdf5_files(
-    new_filename: str, log_paths: list[str], file_ids: list[str] | None = None, delete_files: bool = False
-) -> None:
-    """Merge files into one, which is replaced whole; with `file_ids`, each below a group of its own.
-
-    A group that several files have is that of the last of them. `delete_files` removes them once the new one is complete.
-
-    Raises:
-        OSError: A file cannot be read, or the new one not be written; all that there was still is.
-    """
-    if file_ids is None:
-        _write_merged(new_filename, {"": log_paths})
-    else:
-        _write_merged(new_filename, {name: [path] for name, path in zip(file_ids, log_paths, strict=True)})
-    if delete_files:
-        for path in log_paths:
-            if os.path.realpath(path) != os.path.realpath(new_filename):
-                os.remove(path)
-
-
-def _write_merged(path: str, sources: Mapping[str, Iterable[str]]) -> None:
-    temporary = f"{path}.tmp"
-    try:
-        with opened(temporary, "w") as target:
-            for name, files in sources.items():
-                group = target.require_group(name) if name else target
-                for file in files:
-                    with opened(file, "r") as source:
-                        _copy(source, group, name)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _copy(source: Any, group: Any, config: str) -> None:
-    """Copy the runs of a file; one that was merged from configurations itself brings the runs of this one."""
-    for run_id, run in source.items():
-        if run_id == config and not is_run(run):
-            _copy(run, group, "")
-            continue
-        if run_id in group:
-            del group[run_id]
-        source.copy(run, group, run_id)

@@ -6,8 +6,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypedDict
 
-from mlv.compat.helios.core.base import Logger
+from mlv.compat.helios.core.loggers.base import Logger
 from mlv.compat.helios.core.runs import global_rank
+
+wandb_sdk: Any = None
+"""The package, once a writer was made; by this name and the next one tests of scripts put another in its place."""
+_WANDB_AVAILABLE = True
+"""Whether it may be imported; whether it can be, shows when a writer is made."""
 
 
 class _Project(TypedDict):
@@ -37,10 +42,7 @@ class WandbWriter(Logger):
         Raises:
             ImportError: wandb is not installed.
         """
-        try:
-            self._wandb: Any = import_module("wandb")
-        except ImportError as error:
-            raise ImportError("wandb is required to use the WandbWriter. Install it with: pip install wandb") from error
+        self._wandb = _imported()
         self._project, self._name, self._config, self._extra_args = project, name, config, extra_args or {}
         self._rank = global_rank()
         self._run: Any = None
@@ -82,3 +84,12 @@ class WandbWriter(Logger):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take a state; `setup` with `is_resume` goes on with its run."""
         self._saved_run_id = state_dict.get("run_id")
+
+
+def _imported() -> Any:
+    try:
+        if not _WANDB_AVAILABLE:
+            raise ImportError("it may not be imported")
+        return wandb_sdk or import_module("wandb")
+    except ImportError as error:
+        raise ImportError("wandb is required to use the WandbWriter. Install it with: pip install wandb") from error

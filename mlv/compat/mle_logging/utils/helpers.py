@@ -1,28 +1,16 @@
-"""Helpers that scripts import from `mle_logging.utils`."""
+"""Files that scripts write and read beside the logger, and curves of what was logged."""
 
 from __future__ import annotations
 
 import pickle
 from typing import Any
 
-from mlv.compat.mle_logging.comms import print_reload, print_startup, print_storage, print_update, print_welcome
 from mlv.compat.mle_logging.configs import load_config
 from mlv.compat.mle_logging.hdf import import_h5py, opened
 from mlv.compat.mle_logging.plotting import visualize_1D_lcurves
 from mlv.compat.mle_logging.storage import write_pickle, write_whole
 
-__all__ = [
-    "load_config",
-    "load_pkl_object",
-    "print_reload",
-    "print_startup",
-    "print_storage",
-    "print_update",
-    "print_welcome",
-    "save_pkl_object",
-    "visualize_1D_lcurves",
-    "write_to_hdf5",
-]
+__all__ = ["load_config", "load_pkl_object", "save_pkl_object", "visualize_1D_lcurves", "write_to_hdf5"]
 
 
 def write_to_hdf5(log_fname: str, log_path: str, data_to_log: Any, dtype: Any = "S5000") -> None:

@@ -1,4 +1,4 @@
-"""Reading what was logged: log files, those of several seeds or configurations, and models."""
+"""Reading what was logged: log files, and those of several seeds or configurations."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from mlv.compat.mle_logging.aggregate import aggregate_over_seeds
-from mlv.compat.mle_logging.checkpoints import load_model
 from mlv.compat.mle_logging.dotmap import DotMap
 from mlv.compat.mle_logging.experiments import bring_up_to_date
+from mlv.compat.mle_logging.merge.aggregate import aggregate_over_seeds
 from mlv.compat.mle_logging.meta_log import MetaLog
 from mlv.compat.mle_logging.reading import is_run, log_files, read_runs
-
-__all__ = ["load_log", "load_meta_log", "load_model"]
 
 NO_SEED = "no_seed_provided"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mlv.compat.mle_logging.checkpoints import save_checkpoint
 from mlv.compat.mle_logging.records import plain
 from mlv.compat.mle_logging.storage import write_whole
+from mlv.compat.room import room_in
 
 MODEL_TYPES = ("torch", "tensorflow", "jax", "sklearn", "numpy", "no-model-type")
 _SUFFIXES = {"torch": ".pt", "tensorflow": ".pt", "jax": ".pkl", "sklearn": ".pkl", "numpy": ".pkl"}
@@ -126,7 +128,8 @@ class ModelLog:
     def _write(self, model: Any, path: str) -> None:
         if not self.model_fname_ext:
             raise ValueError("Provide valid model_type [torch, jax, sklearn, numpy].")
-        write_whole(os.path.join(self._root, path), lambda private: save_checkpoint(model, private, self.model_type))
+        room = room_in(Path(self._root, self.experiment_dir))
+        write_whole(os.path.join(self._root, path), lambda private: save_checkpoint(model, private, self.model_type), room)
 
 
 def slot_for(score: float, scores: list[float], places: int, is_minimum_best: bool) -> int | None:

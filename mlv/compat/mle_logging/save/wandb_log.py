@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from mlv import MissingExtra
 from mlv.compat.mle_logging.telling import warn
 
 _TRIES = 10
+_KEY = "WANDB_API_KEY"
 _NEEDED = ("key", "entity", "project", "group")
 
 
@@ -23,7 +25,7 @@ class WandbLog:
         seed_id: str,
         wandb_config: Mapping[str, Any] | None,
     ) -> None:
-        """Begin the run. The key is handed to wandb, and does not stay in the environment.
+        """Begin the run. The key is in `WANDB_API_KEY` while it begins, and nowhere afterwards: wandb writes it into no file.
 
         Raises:
             MissingExtra: wandb is not installed.
@@ -47,18 +49,22 @@ class WandbLog:
     def _begin(self, config: dict[str, Any]) -> None:
         settings = self.wandb_config
         os.environ.update(_environment(settings))
-        problem: Exception | None = None
+        with _key_in_environment(settings["key"]):
+            problem = self._problem_of_init(config)
+        if problem is not None:
+            warn(f"nothing goes to wandb: its init failed {_TRIES} times, at last with {problem!r}")
+
+    def _problem_of_init(self, config: dict[str, Any]) -> Exception | None:
+        """Begin the run; what stood in the way at the last of all tries."""
+        settings, problem = self.wandb_config, None
         for _ in range(_TRIES):
             try:
-                if settings["key"] is not None:
-                    self._wandb.login(key=settings["key"])
                 self._wandb.init(config=config, group=settings["group"], job_type=settings["job_type"])
                 self.correct_setup = True
-                return
+                return None
             except Exception as error:  # of the network, or of the account: training goes on without it
                 problem = error
-        text = f"nothing goes to wandb: its init failed {_TRIES} times, at last with {problem!r}"
-        warn(text)
+        return problem
 
     def update(
         self,
@@ -114,6 +120,21 @@ def _norm(leaf: Any) -> float:
     import numpy
 
     return float(numpy.linalg.norm(numpy.asarray(leaf)))
+
+
+@contextmanager
+def _key_in_environment(key: Any) -> Iterator[None]:
+    """The key where `wandb.init` and the service that it starts look for it: `wandb.login` would write it into ~/.netrc."""
+    before = os.environ.get(_KEY)
+    if key is not None:
+        os.environ[_KEY] = str(key)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[_KEY] = before
+        elif key is not None:
+            os.environ.pop(_KEY, None)
 
 
 def _environment(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
+from mlv.compat.helios.core.runs import get_default_log_name
+
 
 class Logger(ABC):
     """Sees to its own storage below `log_root`, and to the state by which it goes on."""
@@ -29,3 +31,6 @@ class Logger(ABC):
     @abstractmethod
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take a state, before `setup`."""
+
+
+__all__ = ["Logger", "get_default_log_name"]

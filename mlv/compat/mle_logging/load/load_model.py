@@ -1,0 +1,5 @@
+"""The reading half of `checkpoints`, where mle-logging has it."""
+
+from mlv.compat.mle_logging.checkpoints import load_model
+
+__all__ = ["load_model"]

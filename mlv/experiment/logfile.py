@@ -1,0 +1,229 @@
+"""A log file without an experiment: `log_to` writes one, `read` reads it, and any other log of mlv."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from mlv import settings
+from mlv.encoding import BadLine, event_from_line
+from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
+from mlv.experiment.captures import make_redactor
+from mlv.experiment.disabled import Disabled, place
+from mlv.experiment.logger import Logger
+from mlv.experiment.making import checked_path, recover_if_needed
+from mlv.experiment.muted import MutedLogger
+from mlv.experiment.session import Session
+from mlv.query.one import Events
+from mlv.store import layout
+from mlv.transport.wishes import Wishes
+
+_READ_OWN_WRITES_S = 10.0
+_MOST_LOOKED_AT = 1 << 20
+
+
+class FileCalls:
+    """What a Logger into a file of its own can do beside logging."""
+
+    __slots__ = ()
+
+    _session: Session
+    _stream: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._session.folder / layout.stream_file(self._stream)
+
+    def flush(self, timeout: float = 30) -> bool:
+        """Wait until what was logged here is on the disk; where the time does not do, warn, and return False."""
+        return self._session.flush(timeout)
+
+    def close(self, status: str = "ok") -> None:
+        """End the run: `run_ended` with the status, then wait until the file is complete, sealed and fsynced.
+
+        Logging afterwards stores nothing and warns once. Closing again does nothing.
+        """
+        self._session.close(status) if status != "ok" else self._session.end()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._session.end(error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        pattern = getattr(self, "_filter", None)
+        session, of = self._session, self._coordinates()  # type: ignore[attr-defined]
+        where = (self._name, of, pattern.pattern if pattern else None, self._verbosity)  # type: ignore[attr-defined]
+        return _travelled, (str(self.path), session.run or session.parent_run, session.wishes, *where)
+
+
+class FileLogger(FileCalls, Logger):
+    """A Logger into a log file that belongs to no experiment; what it is moved to writes into the same run of the same file."""
+
+    __slots__ = ()
+
+
+class _MutedFileLogger(FileCalls, MutedLogger):
+    """The same, where nothing is to be stored."""
+
+    __slots__ = ()
+
+
+class FileSession(Session):
+    """The run of this process in one log file."""
+
+    def __init__(self, folder: Path, stream: str, **options: Any) -> None:
+        """Prepare a run; nothing is on the disk before the first event."""
+        self._own_stream = stream
+        super().__init__(folder, "", **options)
+        self._note()
+
+    @property
+    def stream(self) -> str:
+        """The stream of the file."""
+        return self._own_stream
+
+    def after_fork(self) -> None:
+        """In a forked child: as for any run."""
+        super().after_fork()
+        self._note()
+
+    def _note(self) -> None:
+        _of_file[os.getpid(), str(self._folder / layout.stream_file(self._own_stream))] = self
+
+
+_of_file: weakref.WeakValueDictionary[tuple[int, str], FileSession] = weakref.WeakValueDictionary()
+
+
+def log_to(path: str | os.PathLike[str], *, redact: Iterable[str] = (), keep: Iterable[str] = ()) -> FileLogger:
+    """A Logger into a file of its own, without an experiment: `mlv.log_to("train.log.jsonl")({"loss": 0.3}, step=3)`.
+
+    The lines, their writer and their promises are those of an experiment's log: calls never raise, what they accepted outlives
+    the process, each process is a run with a `run_started` and a `run_ended`, and what a run wrote is sealed when it ends: with
+    `close()`, with the `with` block, with the last reference to the Logger and those made of it, or with the process. A file
+    that is there is appended to, by as many processes at once as there are; one Logger for each of them and each file.
+
+    On the disk are the file, made at the first event with the folders above it, the folder `.mlv` beside it (who may append,
+    and half lines that a crash left), and `files` beside it for images and the like. `mlv.read(path)`, `mlv tail PATH`,
+    `mlv summary PATH` and `mlv verify PATH` read it, `mlv recover FOLDER` finishes what killed processes left.
+
+    Args:
+        path: Its name is `log.jsonl` or `<name>.log.jsonl`; a relative one is taken from the current folder, once.
+        redact: Regular expressions over credentials, as in `Exp`.
+        keep: Regular expressions over what is none, as in `Exp`.
+
+    Raises:
+        InvalidName: The file has another name, or one that mlv has a meaning for.
+        InvalidArgument: The folder is that of an experiment, which has its own loggers.
+        FileUnusable: The file is there, and holds something else.
+        SavedirUnusable: The folder cannot be made.
+    """
+    file = Path(os.path.realpath(checked_path(path, "path")))
+    stream = _checked_stream(file)
+    if layout.is_experiment(file.parent):
+        text = f"{file.parent} is the folder of an experiment: give another one, or use Exp.open(...).logger(stream=...)"
+        raise InvalidArgument(text, path=str(file))
+    wishes = Wishes(None, (redactor := make_redactor(redact, keep)).patterns, redactor.exceptions)
+    there = _of_file.get((os.getpid(), str(file)))
+    if there is not None and not there.is_closed:
+        return FileLogger(there, stream)
+    if settings.DISABLED.get():
+        return _MutedFileLogger(Disabled(place(file.name), "", b"", wishes=wishes), stream)  # type: ignore[return-value]
+    _check_content(file)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"no log can be written in {file.parent}: {error.strerror or error}. Give a folder that can be made"
+        raise SavedirUnusable(text, path=str(file.parent)) from error
+    recover_if_needed(file.parent)
+    return FileLogger(FileSession(file.parent, stream, wishes=wishes), stream)
+
+
+def read(path: str | os.PathLike[str], type: str | Iterable[str] | None = None, name: str | None = None) -> Events:
+    """The events of a log file in order, each time anew: of `mlv.log_to`, or any of an experiment; or of all logs of a folder.
+
+    What this process logged there is waited for, and what killed processes left is written first. A line that cannot be read
+    is passed over; the byte ranges stand in `.skipped` of what is returned.
+
+    Args:
+        path: The file, or a folder for all its logs.
+        type: One type of events, or several.
+        name: A pattern over names, as in `Exp.events`.
+
+    Raises:
+        FileUnusable: There is no such file or folder.
+        InvalidName: It is no log by its name.
+        InvalidArgument, InvalidPattern: As `Exp.events`.
+    """
+    file = Path(os.path.realpath(checked_path(path, "path")))
+    stream = layout.stream_of(file.name)
+    recover_if_needed(file if file.is_dir() else file.parent)
+    if not file.exists() and (os.getpid(), str(file)) not in _of_file:
+        raise FileUnusable(f"there is no log {str(file)!r}: give the path that was given to mlv.log_to", path=str(file))
+    if file.is_dir():
+        return Events(file, type, name)
+    if not stream:
+        raise _misnamed(file)
+    return Events(file.parent, type, name, layout.logical_stream(stream), lambda: _drain(file))
+
+
+def _drain(file: Path) -> None:
+    session = _of_file.get((os.getpid(), str(file)))
+    if session is not None:
+        session.drain(_READ_OWN_WRITES_S)
+
+
+def _travelled(
+    path: str, run: str | None, wishes: Wishes, name: str, at: Mapping[str, Any], filter: str | None, verbosity: int
+) -> FileLogger:
+    """A Logger that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
+    file = Path(path)
+    stream = layout.stream_of(file.name) or layout.DEFAULT_STREAM
+    there = _of_file.get((os.getpid(), path))
+    if there is None or there.is_closed:
+        there = FileSession(file.parent, stream, parent_run=run, wishes=wishes)
+    return FileLogger(there, stream, name, at, filter, verbosity)
+
+
+def _checked_stream(file: Path) -> str:
+    stream = layout.stream_of(file.name)
+    if not stream:
+        raise _misnamed(file)
+    return stream if stream == layout.DEFAULT_STREAM else layout.check_label(stream, "log")
+
+
+def _misnamed(file: Path) -> InvalidName:
+    stem = file.name.partition(".")[0] or "train"
+    return InvalidName(
+        f"a log is called log.jsonl or <name>.log.jsonl, and not {file.name!r}: give such a name, as {stem}.log.jsonl",
+        name=file.name,
+    )
+
+
+def _check_content(file: Path) -> None:
+    """See that a file that is there is a log: a half line at its end is set aside before anything is appended.
+
+    Raises:
+        FileUnusable: It is none.
+    """
+    try:
+        if file.exists() and not file.is_file():
+            raise FileUnusable(f"{file} is no regular file: give the path of a new one, or of a log", path=str(file))
+        with open(file, "rb") as content:
+            line = content.readline(_MOST_LOOKED_AT)
+        if line.endswith(b"\n"):
+            event_from_line(line, "")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise FileUnusable(f"{file} cannot be read: {error.strerror or error}", path=str(file)) from error
+    except BadLine as error:
+        raise FileUnusable(
+            f"{file} holds something else than a log of mlv: {error}. Give another path", path=str(file)
+        ) from None
