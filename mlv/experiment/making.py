@@ -127,7 +127,7 @@ class Making:
         """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""
         meta = _meta_soon(folder)
         there = session_in_this_process(folder, meta.id)
-        session = there or session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
+        session = there.twin() if there else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
         session.start()
         return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 

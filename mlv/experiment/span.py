@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from mlv.experiment.session import described
+from mlv.experiment.endings import described
 
 
 class Span:
