@@ -459,10 +459,14 @@ def as_tail(kind: int, step: int, payload: bytes) -> bytes:
     return b'"data":%s}' % payload if kind == DATA else payload
 
 
+Clean = Callable[[bytes, int, bytes], tuple[bytes, bytes]]
+"""What is done to head and payload of an event before it is written; it is given their kind too."""
+
+
 class Composer:
     """Makes whole lines of one run from what a frame holds; `clean` is done to head and payload of each."""
 
-    def __init__(self, run: str, clean: Callable[[bytes, int, bytes], tuple[bytes, bytes]] | None = None) -> None:
+    def __init__(self, run: str, clean: Clean | None = None) -> None:
         self._clean = clean
         self._begin = b'{"run":"%s","seq":' % run.encode()
         self._second = -1

@@ -13,6 +13,7 @@ MlvError
 ├── UnknownMetric        (KeyError)           nobody logged a metric of that name
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
+├── NotAnnotated         (OSError)            a tag or a note could not be written into the experiment
 ├── ExperimentBusy       (OSError)            somebody writes into the experiment, which has to rest for what was asked
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no checkpoint, or no file where it should be
@@ -129,6 +130,10 @@ class ExperimentExists(MlvError, FileExistsError):
 
 class ExperimentBusy(MlvError, OSError):
     """Somebody writes into the experiment, which has to rest for what was asked."""
+
+
+class NotAnnotated(MlvError, OSError):
+    """A tag or a note could not be written into the experiment."""
 
 
 class NotAnExperiment(MlvError, FileNotFoundError):

@@ -14,8 +14,9 @@ TYPES = frozenset({
 })  # fmt: skip
 """Every type of format 1. Readers pass over types that they do not know, and keep them."""
 
-STATUSES = ("running", "ok", "failed", "interrupted", "preempted", "killed", "lost")
-"""What a run can be: `killed` went without a word, `lost` has not been heard of for five minutes."""
+STATUSES = ("running", "ok", "failed", "interrupted", "preempted", "ended", "killed", "lost")
+"""What a run can be: `ended` is over, and nobody can say whether well; `killed` went without a word; `lost` has not been
+heard of for five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class RunStarted(Record):
     """Params of this run that differ from the experiment's, as `may_change` allows."""
     rank: int | None = None
     """Rank of the process in its launch, where it is not the main one."""
+    forked: bool | None = None
+    """Whether the process was forked from that of `parent_run`: it goes on in its place, should that end first."""
     after: Mapping[str, str] | None = None
     """The ends of streams that were there before: SHA-256 of the final seal that each ended with, by stream."""
     script: Mapping[str, Any] | None = None

@@ -11,6 +11,8 @@ from mlv.events import Event
 
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
+_NOTICED_WITHIN = timedelta(seconds=5)
+"""How long after a process went a writer may notice, on a busy machine."""
 _NOT_YET = timedelta(days=1)
 """A run that was last heard of so far in the future is lost as well: its clock is wrong, and it would be running till then."""
 
@@ -41,6 +43,14 @@ class Run:
     """Among the processes of its launch."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Params of this run that differ from the experiment's."""
+    is_fork: bool = False
+    """Whether its process was forked from that of `parent_run`, and may go on in its place."""
+    is_killed: bool = False
+    """Whether the verdict is that of a writer, who found the process gone."""
+    annotated: int = 1
+    """Number of the last event up to which there are, after `run_started`, only tags and notes."""
+    only_annotated: bool = False
+    """Whether the run added tags and notes, did nothing else, and ended well: as early versions annotated."""
 
     def status(self, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool] = lambda process: False) -> str:
         """The run's status at a moment; `is_gone` says whether a process has provably ended."""
@@ -96,8 +106,26 @@ class State:
 
     @property
     def main_runs(self) -> list[Run]:
-        """The runs that no other run started."""
-        return [run for run in self.runs.values() if run.parent_run is None]
+        """The runs that no other run started; later ones that only annotated are none."""
+        runs = [run for run in self.runs.values() if run.parent_run is None]
+        return [run for run in runs if run is runs[0] or not run.only_annotated]
+
+    def standing(self, run: Run, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool]) -> Run:
+        """The run, or the fork that went on when the process that began it had ended, as a daemon does.
+
+        A fork that went without a word stands for none that said how it ended.
+        """
+        status = run.status(now, is_gone)
+        if status == "running":
+            return run
+        until = run.ended - _NOTICED_WITHIN if run.ended and run.is_killed else run.ended or run.last_heard
+        forks = [fork for fork in self.runs.values() if fork.is_fork and fork.parent_run == run.id]
+        for fork in reversed(forks):
+            if until is not None and fork.last_heard is not None and fork.last_heard > until:
+                last = self.standing(fork, now, is_gone)
+                if status in ("killed", "lost") or last.status(now, is_gone) not in ("killed", "lost"):
+                    return last
+        return run
 
     @property
     def deciding_runs(self) -> list[Run]:
@@ -175,13 +203,18 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
         return replace(
             run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
             process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
-            rank=rank if type(rank := data.get("rank")) is int else 0,
+            rank=rank if type(rank := data.get("rank")) is int else 0, is_fork=data.get("forked") is True,
         )  # fmt: skip
+    if event.type in ("tags", "note") and event.seq == run.annotated + 1:
+        return replace(run, annotated=event.seq)
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:
             return run  # the run's own word counts, not that of a writer who found it gone
-        exception = _mapping(data.get("exception"))
-        return replace(run, ended=event.time, verdict=str(data.get("status", "ok")), exception=exception)
+        exception, verdict, is_own = _mapping(data.get("exception")), str(data.get("status", "ok")), event.run == run.id
+        return replace(
+            run, ended=event.time, verdict=verdict, exception=exception, is_killed=not is_own,
+            only_annotated=is_own and verdict == "ok" and event.seq == run.annotated + 1 > 2,
+        )  # fmt: skip
     if event.type in ("run_paused", "run_resumed"):
         return replace(run, paused=event.type == "run_paused")
     return run

@@ -15,6 +15,7 @@ STATUS_STYLES = {
     "failed": "bold red",
     "interrupted": "yellow",
     "preempted": "yellow",
+    "ended": "yellow",
     "killed": "bold red",
     "lost": "magenta",
     "broken": "bold red",

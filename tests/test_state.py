@@ -35,7 +35,7 @@ class TestRuns:
         assert (run.id, run.started, run.exp, run.process, run.params) == ("ra", START, "id", {"pid": 3}, {"lr": 1})
         assert run.status(START) == "running"
 
-    @pytest.mark.parametrize("status", ["ok", "failed", "interrupted", "preempted", "killed"])
+    @pytest.mark.parametrize("status", ["ok", "failed", "interrupted", "preempted", "ended", "killed"])
     def test_ended(self, status):
         """A run is what its `run_ended` says."""
         run = run_after(STARTED, event("run_ended", second=5, status=status, exception={"type": "E"}))

@@ -31,7 +31,7 @@ _WORTH = 100
 """Fewer experiments are read sooner than a file is written."""
 _SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
-_LASTING = frozenset({"ok", "failed", "interrupted", "preempted", "killed"})
+_LASTING = frozenset({"ok", "failed", "interrupted", "preempted", "ended", "killed"})
 """What an experiment stays while its files do."""
 
 _PART = 250

@@ -35,7 +35,14 @@ class Disabled(Session):
         """Prepare a run; `meta` is the text of meta.json, `read_from` an experiment that is there already."""
         super().__init__(folder, exp_id, **{**options, "outputs": ()})
         self._meta, self._read_from = meta, read_from
-        self._state = State()
+        self._states = [State()]
+
+    def twin(self, **options: Any) -> Disabled:
+        """Another one, which remembers the same."""
+        options.pop("captures", None)
+        found = Disabled(self._folder, self.exp_id, self._meta, read_from=self._read_from, **{**options, "rank": self.rank})
+        found._states = self._states
+        return found
 
     @property
     def folder(self) -> Path:
@@ -60,13 +67,16 @@ class Disabled(Session):
 
     def state_reader(self, folder: Path) -> Callable[[], State]:
         """What is remembered; of an experiment that is there already, what it says itself."""
-        return (lambda: self._state) if self._read_from is None else super().state_reader(folder)
+        return (lambda: self._states[-1]) if self._read_from is None else super().state_reader(folder)
 
     def _open_channel(self, run: str) -> Channel:
         return Nowhere(run, self._take)
 
+    def _annotate(self, payload: bytes) -> None:
+        Nowhere("", self._take).put(0, TAIL, 0, payload)
+
     def _take(self, event: Event) -> None:
-        self._state = fold([event], self._state)
+        self._states[:] = [fold([event], self._states[-1])]
 
     def _make(self) -> None:
         with suppress(OSError):  # who needs the folder finds that it is missing, and says so
@@ -114,10 +124,10 @@ class Nowhere:
 
 
 def session_for(folder: Path, exp_id: str, **options: Any) -> Session:
-    """The run that this process has in an experiment that is there, or a new one."""
+    """A session in an experiment that is there, beside those that this process has in it already."""
     found = session_in_this_process(folder, exp_id)
     if found is not None:
-        return found
+        return found.twin(**options)
     if not settings.DISABLED.get():
         return Session(folder, exp_id, **options)
     options.pop("captures", None)

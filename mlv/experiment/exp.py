@@ -161,6 +161,9 @@ class Exp(Extras, Checkpoints, Readings, References):
         ranks: str = "main",
         redact: Iterable[str] = (),
         keep: Iterable[str] = (),
+        capture: Collection[str] = CAPTURES,
+        system: float | None = None,
+        console: bool = False,
     ) -> Exp:
         """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
@@ -176,9 +179,12 @@ class Exp(Extras, Checkpoints, Readings, References):
             ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
             redact: Regular expressions over what is a credential as well, beside those that the experiment was made with.
             keep: As in `Exp`, beside those that the experiment was made with.
+            capture: What to record about the process when the run begins, as in `Exp`.
+            system: Seconds between two samples of the machine in the new run, as in `Exp`.
+            console: Whether what is printed is captured, as in `Exp`: then the run begins at once.
 
         Raises:
-            InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs.
+            InvalidArgument, InvalidPattern, MissingExtra: As `Exp`, for the outputs and what is captured.
             NotAnExperiment: The folder holds none.
             InvalidArgument: `rewind_to` is no number, or beyond all that survives.
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
@@ -193,18 +199,18 @@ class Exp(Extras, Checkpoints, Readings, References):
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = redactor_of(meta.content, redact, keep)
-        session = session_in_this_process(folder, meta.id)
-        if session is not None:
+        captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
+        if rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
+            session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes)
+        else:
+            session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes)
             redactor = session.redact_also(redactor)
-        if session is None and rank and not settings.DISABLED.get():
-            session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes_of(None, redactor))
-        if session is None:
-            captures = later_captures(folder, CAPTURES, redactor)
-            session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes_of(None, redactor))
         parts = Parts(folder, meta, session, redactor, edited=edited)
         if rewind_to is not None:
             what = f"rewind of {folder.name!r} to step {rewind_to!r}"
             together(folder.parent, what, lambda: _rewound(parts, rewind_to), lambda *_: parts, exact=folder)
+        if console and not (session.is_disabled or session.is_silent):
+            session.capture_console()
         return cls.of_parts(parts)
 
     @classmethod
@@ -341,7 +347,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def status(self) -> str:
-        """Status of the latest run: running, ok, failed, interrupted, preempted, killed or lost."""
+        """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
         return latest_status(self._state(), self._meta.content.get("created", ""), datetime.now(timezone.utc))
 
     def events(
@@ -420,15 +426,23 @@ class Exp(Extras, Checkpoints, Readings, References):
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.
 
+        Tags are no run: where this process has none in the experiment, they are written at once, beside the runs, whose
+        status, start and duration stay, also while another process goes on with one.
+
         Raises:
             InvalidArgument: One is no text.
+            NotAnnotated: Nothing can be written into the folder.
         """
-        self._writable().emit("tags", {"tags": checked_tags(tags, self._redactor)})
+        self._writable().annotate("tags", {"tags": checked_tags(tags, self._redactor)})
         tell_redacted(self._redactor)
 
     def add_note(self, text: str) -> None:
-        """Add a note: an event of type `note`."""
-        self._writable().emit("note", {"text": self._redactor.text(str(text), "note")})
+        """Add a note: an event of type `note`, written as tags are.
+
+        Raises:
+            NotAnnotated: Nothing can be written into the folder.
+        """
+        self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
         tell_redacted(self._redactor)
 
     def pause(self, reason: str | None = None) -> None:
@@ -459,8 +473,9 @@ class Exp(Extras, Checkpoints, Readings, References):
     def close(self, status: str = "ok") -> None:
         """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.
 
-        What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to end. Logging
-        afterwards stores nothing and warns once. Closing again does nothing.
+        A run is ended by the `Exp` that began it, or by the last of those that wrote: closing another one of this process
+        leaves it going on. What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to
+        end. Logging afterwards stores nothing and warns once. Closing again does nothing.
 
         The digest of all that was written is said on stderr: kept elsewhere, `mlv verify --expect` shows what was cut off or
         changed since.
@@ -473,8 +488,10 @@ class Exp(Extras, Checkpoints, Readings, References):
         with self._telling_digest():
             if status == "ok":
                 self._session.end()
-            else:
-                self._session.close(status)
+                return
+            if self._session.is_beside:
+                warn(f"close({status!r}) ends nothing: run {self._session.run} goes on with the Exp that began it", MlvWarning)
+            self._session.close(status)
 
     def __enter__(self) -> Exp:
         return self

@@ -17,9 +17,9 @@ from mlv.experiment.disabled import Disabled, place
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import checked_path, recover_if_needed
 from mlv.experiment.muted import MutedLogger
-from mlv.experiment.session import Session
+from mlv.experiment.session import Run, Session
 from mlv.query.one import Events
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.transport.wishes import Wishes
 
 _READ_OWN_WRITES_S = 10.0
@@ -89,9 +89,12 @@ class FileSession(Session):
         """The stream of the file."""
         return self._own_stream
 
-    def after_fork(self) -> None:
+    def _target(self) -> tuple[str, str]:
+        return os.path.realpath(self._folder / layout.stream_file(self._own_stream)), ""
+
+    def after_fork(self, run: Run | None) -> None:
         """In a forked child: as for any run."""
-        super().after_fork()
+        super().after_fork(run)
         self._note()
 
     def _note(self) -> None:
@@ -215,7 +218,7 @@ def _check_content(file: Path) -> None:
     try:
         if file.exists() and not file.is_file():
             raise FileUnusable(f"{file} is no regular file: give the path of a new one, or of a log", path=str(file))
-        with open(file, "rb") as content:
+        with opening.reading(file) as content:
             line = content.readline(_MOST_LOOKED_AT)
         if line.endswith(b"\n"):
             event_from_line(line, "")

@@ -16,8 +16,9 @@ from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
 from mlv.experiment.calls import give_up, never_raising
+from mlv.experiment.endings import described
 from mlv.experiment.media import KINDS, NEED_EXTRAS, MediaCalls
-from mlv.experiment.session import Session, described
+from mlv.experiment.session import Session
 from mlv.experiment.span import Span
 from mlv.foreign import mark, numbers
 from mlv.interrupts import pass_on, without_warnings
@@ -369,7 +370,7 @@ class Logger(MediaCalls):
         return travelled_logger, (*travels, *where, session.rank, session.is_silent)
 
     def _state(self) -> tuple[Any, ...]:
-        return self._session, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
+        return self._session.place, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
 
     def _coordinates(self) -> dict[str, Any]:
         return self._at if self._step is None else {**self._at, "step": self._step}

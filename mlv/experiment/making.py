@@ -162,7 +162,7 @@ class Making:
         meta = _meta_soon(folder)
         self._adopt(meta)
         there = session_in_this_process(folder, meta.id)
-        session = there or session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
+        session = there.twin() if there else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
         session.start()
         return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 

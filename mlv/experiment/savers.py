@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import DEEPEST
 from mlv.errors import CheckpointNotLoaded, InvalidArgument, MissingExtra, MlvError
-from mlv.experiment.session import described
+from mlv.experiment.endings import described
 
 _LONGEST_MESSAGE = 300
 

@@ -1,4 +1,4 @@
-"""The run of this process in one experiment: begun at the first event, shared by all that log, ended once."""
+"""The runs of this process: each begun at its first event, shared by all that write into an experiment, ended once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import outputs as outputs_
 from mlv.experiment import preemption
-from mlv.interrupts import pass_on
+from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.query.one import watched_state
@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 30.0
 _NOTICE = "signal"
 """Name of the message that tells of a signal: nobody takes it for one of the user's."""
+_NOTICE_COUNTS_S = 300.0
+"""How long after SIGTERM a good end is that of a process which was asked to end: who goes on for longer has declined."""
 OUTPUTS_TIMEOUT_S = 10.0
 """How long the end of a run waits for its outputs, which go on without it."""
 
@@ -47,10 +49,16 @@ ExcInfo = Union[tuple[type[BaseException], BaseException, Union[TracebackType, N
 
 
 class Session:
-    """The run of this process in one experiment.
+    """What one `Exp` and its loggers have of the run of this process in an experiment.
 
-    Nothing is on the disk before the first event. Loggers hold the session; when the last of them and of the `Exp` objects
-    is gone, the run ends.
+    **Who may end a run.** There is one run at a time of a process in an experiment, whatever number of `Exp` objects stand for
+    it there. A session begins it with its first event, or joins the one that goes on. The run ends when the session that
+    began it closes, or when the last of those that wrote is closed or gone, or with the process. A session that wrote
+    nothing begins nothing, ends nothing, and keeps nothing going. One that others leave behind goes on: where the run was
+    closed by the session that had begun it, its next event begins another. A closed session stores nothing more.
+
+    Nothing is on the disk before the first event. Loggers hold the session; who lets go of the last of them and of the `Exp`
+    closes it, with the ending that `endings` can prove.
     """
 
     is_disabled = False
@@ -74,26 +82,33 @@ class Session:
         self.rank = rank
         self._folder = folder
         self.exp_id = exp_id
-        self.parent_run = parent_run
+        self.parent_run = parent_run if parent_run not in _begun else None
         self.wishes = wishes
         self.filtered = 0
-        self.is_preempted = False
-        """Whether a signal has asked the process to end."""
-        self.memory: dict[str, Any] = {}
-        """What other parts of the experiment remember for as long as the run lasts, by their name."""
-        self.console: Console | None = None
-        """What captures what is printed, where that is wished for."""
+        """Number of values and events that the filters of its loggers kept from the log."""
         self.channel: Channel = Unstarted(self)
-        self._preempted: Channel | None = None
         self._captures, self._params = captures, params
-        self._outputs = outputs_.Outputs(folder, exp_id, outputs)
+        self._outputs = outputs
         self._home: Home | None = None
-        self._cursors = Cursors()
-        self._cursors.index((self.stream, b""))
-        self._lock = threading.RLock()
+        """Its folder, followed where that is moved while a run goes on."""
+        self._run: Run | None = None
+        """The run that it began or joined."""
+        self._memory: dict[str, Any] = {}
+        self._is_fork = False
+        self._scope = Scope()
         self._pid = os.getpid()
+        self.place = Place.of(self._target(), self.stream)
+        """What it shares with the others of this process in the experiment."""
+        self.place.latest = weakref.ref(self)
         _live.add(self)
-        _of_place[self._pid, os.path.realpath(folder), exp_id] = self
+
+    def _target(self) -> tuple[str, str]:
+        """What the run of this process is in: sessions with equal targets share it."""
+        return os.path.realpath(self._folder), self.exp_id
+
+    def twin(self, **options: Any) -> Session:
+        """Another session in the same experiment, for another `Exp` of this process."""
+        return type(self)(self._folder, self.exp_id, **{**options, "rank": self.rank, "wishes": self.wishes})
 
     @property
     def folder(self) -> Path:
@@ -119,8 +134,9 @@ class Session:
 
     @property
     def run(self) -> str | None:
-        """The run's ID, None before the first event."""
-        return self.channel.run or None
+        """ID of the run of this process, None before the first event."""
+        going_on = self.place.run
+        return self.channel.run or (going_on.id if going_on is not None else None)
 
     @property
     def stream(self) -> str:
@@ -128,14 +144,24 @@ class Session:
         return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
+    def memory(self) -> dict[str, Any]:
+        """What other parts of the experiment remember for as long as the run lasts, by their name."""
+        return self.place.run.memory if self.place.run is not None else self._memory
+
+    @property
     def is_started(self) -> bool:
-        """Whether the run takes events at this moment."""
+        """Whether it writes into a run at this moment."""
         return not isinstance(self.channel, (Unstarted, Closed))
 
     @property
     def is_closed(self) -> bool:
-        """Whether the run has ended."""
+        """Whether it writes no more."""
         return isinstance(self.channel, Closed)
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether closing it leaves a run of this process to go on."""
+        return self.place.run is not None and not self.place.run.ends_with(self)
 
     def cursor(self, cursor: Cursor) -> int | None:
         """The number by which `channel.put` knows a cursor; None where only the bare stream has one.
@@ -143,48 +169,57 @@ class Session:
         Raises:
             TooManyStreams: There is no room for another stream.
         """
-        with self._lock:
-            found = self._cursors.index(cursor)
-            if self.is_started:
-                self._cursors.announce(self.channel)
+        with self.place.lock:
+            found = self.place.cursors.index(cursor)
+            if self.place.run is not None:
+                self.place.cursors.announce(self.place.run.channel)
             return found
 
     def start(self) -> None:
-        """Begin the run, unless it has begun: `run_started` is its first event."""
-        with self._lock:
+        """Join the run of this process, or begin one: `run_started` is its first event."""
+        with self.place.lock:
             if self.is_started or self.is_closed:
                 return
-            run = new_run_id()
-            captures = {} if self.parent_run else self._captures()
-            here = Owner.current().to_data()
-            started = RunStarted(
-                self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, **captures
-            )
-            self._home = Home(self._folder, self.exp_id)
-            if self.parent_run is None:  # the outputs of the run that started this one have its events as well
-                self._outputs.order(run)
-            channel = self._outputs.tap(self._open_channel(run))
-            self._cursors.announce(channel)
-            _put(channel, started.TYPE, started.to_data())
-            self.channel = channel
-            _end_with_process()
-            if self._is_told_of_signals():
-                preemption.watch(_told_of_signals)
-            if self.parent_run is None:
-                self._tell_failures()
-                self._outputs.begin()
+            run = self.place.run or self._begin()
+            run.add(self)
+            self._run, self.channel, self._home = run, run.channel, run.home
 
-    def _open_channel(self, run: str) -> Channel:
+    def _begin(self) -> Run:
+        run_id = new_run_id()
+        captures = {} if self.parent_run else self._captures()
+        here = Owner.current().to_data()
+        forked = (self._is_fork and not _is_worker()) or None
+        started = RunStarted(
+            self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, forked, **captures
+        )
+        outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
+        home = Home(self._folder, self.exp_id)
+        if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+            outputs.order(run_id)
+        channel = outputs.tap(self._open_channel(run_id, home))
+        self.place.cursors.announce(channel)
+        _put(channel, started.TYPE, started.to_data())
+        run = Run(run_id, channel, self, home, outputs)
+        _begun.add(run_id)
+        _end_with_process()
+        if run.is_told_of_signals:
+            preemption.watch(_told_of_signals)
+        if self.parent_run is None:
+            run.tell_failures()
+            outputs.begin()
+        return run
+
+    def _open_channel(self, run: str, home: Home) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
-        return open_channel(self._folder, self.exp_id, run, parent, self.wishes, main_run=main, home=self._home)
+        return open_channel(self._folder, self.exp_id, run, parent, self.wishes, main_run=main, home=home)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
         self.start()
-        if self.console is None and self.run:
+        if self._run is not None and self._run.console is None:
             from mlv.experiment import console  # `import mlv` does without
 
-            self.console = console.begin(self.folder, self.exp_id, self.run, self.wishes.to_info())
+            self._run.console = console.begin(self.folder, self.exp_id, self._run.id, self.wishes.to_info())
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
@@ -203,120 +238,275 @@ class Session:
         redact, keep = (tuple(dict.fromkeys([*before, *more])) for before, more in zip(own, wanted, strict=True))
         if (redact, keep) == own:
             return redactor
-        if self.is_started:
+        if self.place.run is not None:
             warn(f"the run in {self._folder} goes on with the patterns of redact= and keep= that it began with", MlvWarning)
         else:
             self.wishes = replace(self.wishes, redact=redact, keep=keep)
         return Redactor(redact, keep)
 
+    def annotate(self, type: str, data: Mapping[str, Any]) -> None:
+        """Say something about the experiment that is no part of its training: that neither begins nor joins a run.
+
+        It goes into the run of this process where one goes on, and beside all runs otherwise, durably.
+
+        Raises:
+            NotAnnotated: Nothing can be written there.
+        """
+        going_on = self.place.run
+        if self.is_closed or going_on is not None:
+            _put(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
+        else:
+            self._annotate(_payload(type, data))
+
+    def _annotate(self, payload: bytes) -> None:
+        from mlv.transport.annotating import annotate  # `import mlv` does without
+
+        annotate(self.folder, payload, self.wishes.redactor())
+
     def drain(self, timeout_s: float) -> bool:
-        """Wait until what was logged here can be read."""
-        return self.channel.drain(timeout_s) if self.is_started else True
+        """Wait until what was logged in this process can be read."""
+        run = self.place.run
+        return run.channel.drain(timeout_s) if run is not None else True
 
     def flush(self, timeout_s: float, outputs: bool = False) -> bool:
-        """Wait until what was logged here is on the disk; where the time does not do, say so and return False.
+        """Wait until what was logged in this process is on the disk; where the time does not do, say so and return False.
 
         With `outputs`, wait until they hold it as well.
         """
         began = monotonic()
-        self._tell_failures()
-        if not self.is_started or self.channel.flush(timeout_s):
-            return not outputs or self.is_disabled or self._outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
+        run = self.place.run
+        if run is None:
+            return True
+        run.tell_failures()
+        if run.channel.flush(timeout_s):
+            return not outputs or self.is_disabled or run.outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
         warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
         return False
 
-    def notice(self, signal: str, timeout_s: float) -> None:
-        """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
-        self.is_preempted = True
-        text = f"{signal}: the process is asked to end"
-        self.emit("message", {"level": "warning", "message": text, "extra": {"signal": signal}}, name=_NOTICE)
-        self.channel.flush(timeout_s)
-
-    def end_preempted(self, timeout_s: float) -> bool:
-        """End the run as preempted, and wait; whether all is written. Called again, it waits on."""
-        if self._preempted is not None:
-            return self._preempted.drain(timeout_s)
-        if not self.is_started:
-            return True
-        self._preempted = self.channel
-        try:
-            return self._close("preempted", None, timeout_s)
-        finally:
-            self.channel = Unheard(self.channel.run, self.folder)
-
     def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """End the run as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
-        status = status_of(error)
-        if self.is_preempted and (error is None or isinstance(error, (SystemExit, KeyboardInterrupt))):
-            status, error = "preempted", None
-        self.close(status, error if status != "ok" else None, timeout_s)
+        """Close, as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
+        self._close(ending_of(error) if self._run is None else self._run.judged(error), timeout_s)
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """End the run: `run_ended`, then wait for the seals. Closing again does nothing."""
-        channel = self.channel
-        if not self._close(status, error, timeout_s) and timeout_s > 0 and not self.is_gone and (text := channel.outlook()):
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {text}", WritingStalled)
+        """Close: the run ends with `run_ended` and its seals, if this session may end it. Closing again does nothing."""
+        self._close(Ending(status, error), timeout_s)
+
+    def _close(self, ending: Ending, timeout_s: float) -> None:
+        run = self._run
+        is_complete = self._left(lambda: ending, timeout_s)
+        if run is not None:
+            run.warn_if_incomplete(is_complete, timeout_s)
         if not _told_of_signals():
             preemption.unwatch()
 
-    def _close(self, status: str, error: BaseException | None, timeout_s: float) -> bool:
-        if os.getpid() == self._pid:
-            self._end_console(timeout_s)
-        with self._lock:
-            channel = self.channel
-            if isinstance(channel, Closed) or os.getpid() != self._pid:
+    def _left(self, ending: Callable[[], Ending], timeout_s: float, is_closed: bool = True) -> bool:
+        """Let go of the run, and end it where this session may; whether all that was logged is written."""
+        with self.place.lock:
+            run = self._run
+            if self.is_closed or os.getpid() != self._pid:
                 return True
-            self.channel = Closed(channel.run, self._folder)
-            if isinstance(channel, Unstarted):
+            self.let_go(Closed(self.channel.run, self._folder))
+            if run is None:
                 return True
-            if timeout_s > 0:
-                self._tell_failures(channel)
-            ended = RunEnded(status, exception=described(error) if error else None, filtered=self.filtered or None)
-            _put(channel, ended.TYPE, ended.to_data())
-        is_complete = channel.close(timeout_s)
-        if self.is_gone:
-            if timeout_s > 0 and channel.outlook():
-                warn(loss_text(self._folder, channel.run), WritingStalled)
-            return is_complete
-        if is_complete and timeout_s > 0 and self.parent_run is None:
-            self._outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
-            self._outputs.failures()
-        return is_complete
+            is_over = run.is_left_by(self, is_closed)
+        if is_over:
+            return run.end(ending(), timeout_s)
+        return timeout_s <= 0 or run.channel.flush(timeout_s)
 
-    def _tell_failures(self, channel: Channel | None = None) -> None:
+    def let_go(self, channel: Channel) -> None:
+        """Write no more into the run, but into another channel."""
+        self._run, self.channel = None, channel
+
+    def after_fork(self, run: Run | None) -> None:
+        """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
+        self._pid = os.getpid()
+        if run is None:
+            return
+        self._memory = run.memory
+        self.parent_run, self._is_fork = run.id, not self.rank
+        if not self.is_closed:
+            self.let_go(Unstarted(self))
+
+    def __del__(self) -> None:
+        # Nobody can log here any more. Nothing is waited for: this may be the garbage collector's thread.
+        if sys.is_finalizing() or self._run is None:
+            return
+        try:
+            frame = sys._getframe(1)
+        except ValueError:  # the interpreter itself lets go of it
+            frame = None
+        self._left(lambda: self._scope.ending(frame, process), 0, is_closed=False)
+
+
+class Place:
+    """What all sessions of this process in one experiment share: at most one run at a time."""
+
+    def __init__(self, stream: str) -> None:
+        self.lock = threading.RLock()
+        self.cursors = Cursors()
+        self.cursors.index((stream, b""))
+        self.run: Run | None = None
+        """The run that goes on."""
+        self.latest: Callable[[], Session | None] = lambda: None
+        """The session that was made last, if it is there still."""
+
+    @classmethod
+    def of(cls, target: tuple[str, str], stream: str) -> Place:
+        """That of an experiment, or of a log file."""
+        with _making:
+            place = _places.get(target)
+            if place is None:
+                place = _places[target] = cls(stream)
+            return place
+
+    def after_fork(self) -> Run | None:
+        """In a forked child: let go of the parent's run, which is returned."""
+        self.lock = threading.RLock()
+        run, self.run = self.run, None
+        if run is not None:
+            run.abandon()
+        return run
+
+
+class Run:
+    """A run of this process, for the sessions that write into it."""
+
+    def __init__(self, run: str, channel: Channel, session: Session, home: Home, outputs: outputs_.Outputs) -> None:
+        """Go on from `run_started` of the session that begins it, which the channel has."""
+        place = session.place
+        self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
+        self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
+        self.console: Console | None = None
+        """What captures what is printed, where that is wished for."""
+        self._filtered = 0
+        self._noticed: float | None = None
+        """When a signal last asked the process to end, on the monotonic clock."""
+        self._is_over = self._is_preempted = False
+        self._place = place
+        self._maker: int | None = id(session)
+        self._writers: set[int] = set()
+        # By number, as the garbage collector clears references before it lets sessions say that they are gone.
+        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+        place.run = self
+        _runs.add(self)
+
+    def add(self, session: Session) -> None:
+        """Let a session write."""
+        self._writers.add(id(session))
+        self._sessions.add(session)
+
+    def ends_with(self, session: Session) -> bool:
+        """Whether it is over when a session closes."""
+        return self._writers == {id(session)} or self._maker == id(session)
+
+    def is_left_by(self, session: Session, is_closed: bool) -> bool:
+        """Note that a session closes, or is gone; whether the run is over with that."""
+        is_over = self.ends_with(session) if is_closed else self._writers == {id(session)}
+        self._writers.discard(id(session))
+        self._filtered += session.filtered
+        session.filtered = 0
+        if self._maker == id(session):
+            self._maker = None
+        return is_over
+
+    @property
+    def is_told_of_signals(self) -> bool:
+        """Whether signals concern it: children are ended by their parents, often by SIGTERM."""
+        return self.parent_run is None or self.rank > 0
+
+    def tell_failures(self) -> None:
         """Log, and warn about, outputs that have stopped."""
-        if channel is not None or self.is_started:
-            for data in self._outputs.failures():
-                _put(channel or self.channel, "event", data, outputs_.EVENT)
+        for data in self.outputs.failures():
+            _put(self.channel, "event", data, outputs_.EVENT)
 
-    def _is_told_of_signals(self) -> bool:
-        """Whether signals concern the run: children are ended by their parents, often by SIGTERM."""
-        return self.is_started and (self.parent_run is None or self.rank > 0)
+    def notice(self, signal: str, timeout_s: float) -> None:
+        """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
+        self._noticed = float("inf") if signal != "SIGTERM" else monotonic()
+        text = f"{signal}: the process is asked to end"
+        _put(self.channel, "message", {"level": "warning", "message": text, "extra": {"signal": signal}}, _NOTICE)
+        self.channel.flush(timeout_s)
+
+    def judged(self, error: BaseException | None) -> Ending:
+        """How the run ends, where the process does so by itself."""
+        return self._as_noticed(ending_of(error), error)
+
+    def _as_noticed(self, ending: Ending, error: BaseException | None) -> Ending:
+        if self._noticed is None or ending.status == "killed":
+            return ending
+        if ending.status == "ok":
+            return Ending("preempted") if monotonic() - self._noticed < _NOTICE_COUNTS_S else ending
+        is_fault = error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt))
+        return ending if is_fault or (error is None and ending.status == "failed") else Ending("preempted")
+
+    def end_preempted(self, timeout_s: float) -> bool:
+        """End as preempted, and wait; whether all is written. Called again, it waits on."""
+        if self._is_preempted:
+            return self.channel.drain(timeout_s)
+        if self._is_over:
+            return True
+        self._is_preempted = True
+        return self.end(Ending("preempted"), timeout_s, Unheard)
+
+    def end_with_process(self, ending: Ending) -> None:
+        """End as the process does; as a failure where an exception that was caught has left nothing else to log with."""
+        if ending == OK and not process.is_interactive and self._sessions:
+            ending = ending_of(left_behind(list(self._sessions)))
+        is_complete = self.end(self._as_noticed(ending, ending.error), CLOSE_TIMEOUT_S, Closed)
+        self.warn_if_incomplete(is_complete, CLOSE_TIMEOUT_S)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the experiment was removed, or replaced by another one, since the run began."""
+        return self.home.where() is None
+
+    def warn_if_incomplete(self, is_complete: bool, timeout_s: float) -> None:
+        """Say what becomes of the events that are not in the log after this time, if there are any."""
+        outlook = self.channel.outlook() if timeout_s > 0 and (not is_complete or self.is_gone) else ""
+        if outlook and self.is_gone:
+            warn(loss_text(self.folder, self.id), WritingStalled)
+        elif outlook:
+            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
+
+    def end(self, ending: Ending, timeout_s: float, then: type[Closed] | None = None) -> bool:
+        """Say `run_ended`, and wait for the seals; whether all is written.
+
+        The sessions that are left get a channel of the kind `then`, or begin another run with their next event.
+        """
+        self._end_console(timeout_s)
+        with self._place.lock:
+            if self._is_over:
+                return True
+            self._is_over = True
+            self._place.run = None
+            _runs.discard(self)
+            if not _runs:
+                process.unwatch()
+            for session in list(self._sessions):
+                if session._run is self:
+                    self._filtered += session.filtered
+                    session.let_go(then(self.id, self.folder) if then is not None else Unstarted(session))
+            if timeout_s > 0:
+                self.tell_failures()
+            ended = RunEnded(
+                ending.status, exception=described(ending.error) if ending.error else None, filtered=self._filtered or None
+            )
+            _put(self.channel, ended.TYPE, ended.to_data())
+        is_complete = self.channel.close(timeout_s)
+        if is_complete and timeout_s > 0 and self.parent_run is None and not self.is_gone:
+            self.outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
+            self.outputs.failures()
+        return is_complete
 
     def _end_console(self, timeout_s: float) -> None:
         capture, self.console = self.console, None
         if capture is not None and not capture.end(timeout_s) and timeout_s > 0:
             warn(f"what was printed is not in the log after {timeout_s:g} s: the tee goes on with it", WritingStalled)
 
-    def after_fork(self) -> None:
-        """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
-        self._lock = threading.RLock()
-        self._pid = os.getpid()
+    def abandon(self) -> None:
+        """In a forked child: leave it to the parent."""
         if self.console is not None:
             self.console.abandon()
-            self.console = None
-        _of_place[self._pid, os.path.realpath(self._folder), self.exp_id] = self
-        if isinstance(self.channel, (Unstarted, Closed)):
-            return
         self.channel.abandon()
-        self.parent_run = self.channel.run
-        self.channel = Unstarted(self)
-
-    def __del__(self) -> None:
-        # Nobody can log into the run any more. Nothing is waited for: this may be the garbage collector's thread.
-        if sys.is_finalizing() or os.getpid() != self._pid:
-            return
-        self.end(timeout_s=0)
 
 
 class Unstarted:
@@ -385,54 +575,43 @@ class Unheard(Closed):
 
 
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
-    """The run that this process has in an experiment already, unless it has ended: there is one at a time."""
-    session = _of_place.get((os.getpid(), os.path.realpath(folder), exp_id))
+    """The latest session that this process has in an experiment already, unless it is closed."""
+    place = _places.get((os.path.realpath(folder), exp_id))
+    session = place.latest() if place is not None else None
     return session if session is not None and not session.is_closed else None
 
 
 def _put(
     channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None, cursor: int = 0
 ) -> None:
+    channel.put(cursor, TAIL, 0, _payload(type, data, name, step))
+
+
+def _payload(type: str, data: Mapping[str, Any], name: str = "", step: float | None = None) -> bytes:
     conversion = Conversion()
     text = dumps(conversion.value(data))
-    channel.put(cursor, TAIL, 0, head(type, name) + tail(step, {}, text, conversion.nonfinite))
+    return head(type, name) + tail(step, {}, text, conversion.nonfinite)
 
 
-def described(error: BaseException) -> dict[str, str]:
-    """Type, message and traceback of an exception, as text."""
-    try:
-        message = str(error)
-    except Exception as problem:
-        pass_on(problem)
-        message = "(its message cannot be read)"
-    try:
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except Exception as problem:
-        pass_on(problem)
-        text = "".join(traceback.format_tb(error.__traceback__))
-    return {"type": type(error).__qualname__, "message": message, "traceback": text}
-
-
-def status_of(error: BaseException | None) -> str:
-    """The status of a run that an exception ended."""
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "ok"
-    return "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-
-
+process = Process()
+"""What is seen of the end of this process."""
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
-_of_place: weakref.WeakValueDictionary[tuple[int, str, str], Session] = weakref.WeakValueDictionary()
-"""The latest run of each process in each experiment."""
+_runs: set[Run] = set()
+"""The runs that go on."""
+_begun: set[str] = set()
+"""The runs that this process has begun: who comes from one of them, and stays here, is no child of it."""
+_places: weakref.WeakValueDictionary[tuple[str, str], Place] = weakref.WeakValueDictionary()
+_making = threading.RLock()
 _hooked: set[str] = set()
 
 
 def _end_with_process() -> None:
-    """See that the runs of this process end when it does, once per process."""
+    """See that the runs of this process end when it does."""
+    process.watch()
     if "atexit" not in _hooked:
         _hooked.add("atexit")
         atexit.register(_close_all)
-    process = sys.modules.get("multiprocessing.process")
-    if "multiprocessing" not in _hooked and process is not None and process.parent_process() is not None:
+    if "multiprocessing" not in _hooked and _is_worker():
         # Children of multiprocessing leave by os._exit: atexit does not run there, these finalizers do.
         _hooked.add("multiprocessing")
         from multiprocessing.util import Finalize
@@ -443,26 +622,21 @@ def _end_with_process() -> None:
             _keep_what_ends_a_child()
 
 
+def _is_worker() -> bool:
+    """Whether this process is a child of multiprocessing."""
+    bootstrap = sys.modules.get("multiprocessing.process")
+    return bootstrap is not None and bootstrap.parent_process() is not None
+
+
 def _close_all() -> None:
-    error = _uncaught()
-    for session in list(_live):
-        session.end(error)
+    ending = process.ending()
+    for run in list(_runs):
+        run.end_with_process(ending)
 
 
-def _told_of_signals() -> list[Session]:
+def _told_of_signals() -> list[Run]:
     """The runs of this process that signals concern."""
-    return [session for session in list(_live) if session._is_told_of_signals()]
-
-
-def _uncaught() -> BaseException | None:
-    """The exception that ends this process, None if it ends well."""
-    if hasattr(sys, "ps1") or sys.flags.interactive:
-        return None  # a statement or a notebook cell failed, not the process
-    # Within multiprocessing's child the exception is on its way, or was shown; elsewhere the interpreter has kept it.
-    return sys.exc_info()[1] or next(iter(_ended_a_child), None) or getattr(sys, "last_value", None)
-
-
-_ended_a_child: list[BaseException] = []
+    return [run for run in list(_runs) if run.is_told_of_signals]
 
 
 def _keep_what_ends_a_child() -> None:
@@ -472,18 +646,23 @@ def _keep_what_ends_a_child() -> None:
     def keeping(*args: Any, **kwargs: Any) -> None:
         error = sys.exc_info()[1]
         if error is not None and sys._getframe(1).f_code.co_name == "_bootstrap":
-            _ended_a_child.append(error)
+            process.ended_a_child.append(error)
         print_exc(*args, **kwargs)
 
     traceback.print_exc = keeping
 
 
 def _after_fork_in_child() -> None:
+    global _making
+    _making = threading.RLock()
     _hooked.discard("multiprocessing")
-    _ended_a_child.clear()
+    _begun.clear()
+    _runs.clear()
+    process.ended_a_child.clear()
     preemption.unwatch()
+    runs = {id(place): place.after_fork() for place in list(_places.values())}
     for session in list(_live):
-        session.after_fork()
+        session.after_fork(runs.get(id(session.place)))
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlv.experiment.session import Session, Unstarted
 from mlv.protocols import Buffer
@@ -23,7 +24,17 @@ class Silent(Session):
     def start(self) -> None:
         """There is no run to begin."""
 
+    def twin(self, **options: Any) -> Silent:
+        """Another one that does nothing."""
+        return Silent(self._folder, self.exp_id, self.rank)
+
+    def annotate(self, type: str, data: Mapping[str, Any]) -> None:
+        """Rank 0 says it."""
+
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:
+        """There is no run to end."""
+
+    def end(self, error: BaseException | None = None, timeout_s: float = 0) -> None:
         """There is no run to end."""
 
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from mlv.experiment.calls import never_raising
-from mlv.experiment.session import described
+from mlv.experiment.endings import described
 
 
 class Span:

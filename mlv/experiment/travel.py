@@ -55,9 +55,6 @@ def travelled_logger(
 
 
 def _session(folder: Path, exp_id: str, run: str | None, wishes: Wishes, rank: int, is_silent: bool) -> Session:
-    there = session_in_this_process(folder, exp_id)
-    if there is not None:
-        return there
-    if is_silent:
+    if is_silent and session_in_this_process(folder, exp_id) is None:
         return Silent(folder, exp_id, rank)
     return session_for(folder, exp_id, parent_run=run, rank=rank, wishes=wishes)

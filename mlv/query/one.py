@@ -6,7 +6,7 @@ import heapq
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from time import monotonic, sleep
@@ -195,7 +195,7 @@ class RunView:
 
     id: str
     status: str
-    """running, ok, failed, interrupted, preempted, killed or lost."""
+    """running, ok, failed, interrupted, preempted, ended, killed or lost."""
     started: datetime | None
     ended: datetime | None
     duration_s: float | None
@@ -219,9 +219,11 @@ def views(state: State, now: datetime) -> list[RunView]:
             children.setdefault(run.parent_run, []).append(run)
 
     def view(run: Run) -> RunView:
+        last = state.standing(run, now, process_is_gone)
+        duration_s = replace(last, started=run.started).duration_s
         return RunView(
-            run.id, run.status(now, process_is_gone), run.started, run.ended, run.duration_s, run.paused, run.params,
-            run.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
+            run.id, last.status(now, process_is_gone), run.started, last.ended, duration_s, last.paused, run.params,
+            last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
         )  # fmt: skip
 
     return [view(run) for run in sorted(state.main_runs, key=_by_start)]
@@ -231,7 +233,7 @@ def latest_status(state: State, created: str, now: datetime) -> str:
     """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
     runs = sorted(state.deciding_runs, key=_by_start)
     if runs:
-        return runs[-1].status(now, process_is_gone)
+        return state.standing(runs[-1], now, process_is_gone).status(now, process_is_gone)
     try:
         age = now - parse_time(created)
     except (BadLine, TypeError, AttributeError):

@@ -24,6 +24,8 @@ MERGED = "@merged"
 """End of the names of streams that a merge made beside those that were not its to write."""
 REWOUND = "rewound"
 """The stream of `rewound` events: who reads others need not look for them there."""
+ANNOTATIONS = "annotations"
+"""The stream of what is said beside all runs, such as tags."""
 SYSTEM_STREAM = "system"
 CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
@@ -39,7 +41,7 @@ EVERY, TOP, LATEST = "every_k", "top_k", "latest"
 SECTIONS = (EVERY, TOP, LATEST)
 """The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
 
-RESERVED = re.compile(r"(log|files|models|system|console|rewound|rank\d+)\Z", re.IGNORECASE)
+RESERVED = re.compile(r"(log|files|models|system|console|rewound|annotations|rank\d+)\Z", re.IGNORECASE)
 _ID = re.compile(r"[0-9a-f]{64}")
 _BEGINNING = 1 << 16
 """Bytes of a log within which its first run says the ID of the experiment."""
@@ -323,13 +325,14 @@ def check_label(name: object, what: str) -> str:
     """Accept the name of a kind or of a stream.
 
     Raises:
-        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rewound, rank<N>, or holds @).
+        InvalidName: As for any name, or it is reserved (log, files, models, system, console, rewound, annotations,
+            rank<N>, or holds @).
     """
     text = check_name(name, what)
     if RESERVED.match(text) or "@" in text or text.startswith("."):
         raise InvalidName(
-            f"{what} {text!r} is reserved: log, files, models, system, console, rewound, rank<N>, names with @ and "
-            f"names that begin with a dot are mlv's own; choose another",
+            f"{what} {text!r} is reserved: log, files, models, system, console, rewound, annotations, rank<N>, names "
+            f"with @ and names that begin with a dot are mlv's own; choose another",
             name=text,
         )
     return text

@@ -11,10 +11,10 @@ import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from time import time_ns
+from time import monotonic, sleep, time_ns
 from typing import Any
 
-from mlv.encoding import TAIL, Composer, dumps, head
+from mlv.encoding import TAIL, Clean, Composer, dumps, head
 from mlv.events import Record, RunEnded, Seal
 from mlv.protocols import FileLayer
 from mlv.store import claims, ends, layout
@@ -24,6 +24,7 @@ from mlv.store.owners import Owner
 from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
 
+_POLL_S = 0.01
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -35,15 +36,20 @@ def new_run_id() -> str:
 class Journal:
     """The streams of one experiment, for the one process that may append to them."""
 
-    def __init__(self, folder: Path, files: FileLayer | None = None, home: Home | None = None) -> None:
-        """Prepare to write; with a home, the experiment is followed where it is moved, and no other one is written."""
+    def __init__(
+        self, folder: Path, files: FileLayer | None = None, home: Home | None = None, clean: Clean | None = None
+    ) -> None:
+        """Prepare to write; with a home, the experiment is followed where it is moved, and no other one is written.
+
+        `clean` is done to what the journal says itself.
+        """
         self._folder, self._home = folder, home
         self.run = new_run_id()
         self.stale_streams: list[str] = []
         """Streams taken over from a writer that died: their runs may want verdicts and seals."""
         self._files = files
         self._claim = Claim(Owner.current(), self.run)
-        self._composer = Composer(self.run)
+        self._composer = Composer(self.run, clean)
         self._seq = 0
         self._streams: dict[str, StreamFile] = {}
         self._actual: dict[str, str] = {}
@@ -94,8 +100,15 @@ class Journal:
         Raises:
             OSError: It was not appended; its number is given to the next.
         """
-        payload = b'"data":' + dumps(record.to_data()) + b"}"
-        line = self._composer.line(self._seq + 1, time_ns(), head(record.TYPE, ""), TAIL, 0, payload)
+        return self.put(head(record.TYPE, "") + b'"data":' + dumps(record.to_data()) + b"}", stream)
+
+    def put(self, payload: bytes, stream: str = layout.DEFAULT_STREAM) -> bytes:
+        """Append an event of the journal's own run that is encoded from its type on.
+
+        Raises:
+            OSError: As `say`.
+        """
+        line = self._composer.line(self._seq + 1, time_ns(), b"", TAIL, 0, payload)
         self.append(self.run, stream, [line])
         self._seq += 1
         return line
@@ -134,6 +147,20 @@ class Journal:
         """
         if stream not in self._streams and claims.take_over(self.folder, stream, self._claim):
             self._open_as(stream, Granted(stream, was_stale=True))
+
+    def wait_for(self, stream: str, timeout_s: float) -> None:
+        """Make a stream ours, and wait for who has it; when the time is over, what is appended goes beside it.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        deadline = monotonic() + timeout_s
+        while not claims.claim_exactly(self.folder, stream, self._claim) and monotonic() < deadline:
+            self.take_over(stream)
+            if stream in self._streams:
+                return
+            sleep(_POLL_S)
+        self._open(stream)
 
     def adopt(self, run: str, stream: str) -> None:
         """Go on with the lines that an earlier writer of the run left in a stream."""

@@ -364,7 +364,7 @@ class TestAdditions:
         assert exp.flush() is True
         assert of_type(read(exp.path), "metrics")[-1]["data"] == {"a": 1}
 
-    @pytest.mark.parametrize("status", ["ok", "failed", "interrupted", "preempted", "killed"])
+    @pytest.mark.parametrize("status", ["ok", "failed", "interrupted", "preempted", "ended", "killed"])
     def test_close(self, exp, status):
         """A run ends as one says."""
         exp.close(status)

@@ -32,6 +32,7 @@ ENDINGS = {
     "interrupted": (WAIT, signal.SIGINT),
     "preempted": (WAIT, signal.SIGTERM),
     "killed": (WAIT, signal.SIGKILL),
+    "ended": ("raise SystemExit(3)", None),
 }
 
 
