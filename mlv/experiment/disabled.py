@@ -24,6 +24,7 @@ from mlv.protocols import Buffer, Channel, Cursor
 from mlv.state import State, fold
 from mlv.store import blobs, layout, opening
 from mlv.store.files import publish
+from mlv.store.home import Home
 
 
 class Disabled(Session):
@@ -69,7 +70,7 @@ class Disabled(Session):
         """What is remembered; of an experiment that is there already, what it says itself."""
         return (lambda: self._states[-1]) if self._read_from is None else super().state_reader(folder)
 
-    def _open_channel(self, run: str) -> Channel:
+    def _open_channel(self, run: str, home: Home) -> Channel:
         return Nowhere(run, self._take)
 
     def _annotate(self, payload: bytes) -> None:
