@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -28,6 +29,12 @@ VERDICT_STYLES = {
 LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "bold red"}
 
 _LONGEST = 400
+# A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+://|(?:file|https?|ftps?|sftp|ssh|s3[an]?|gs|gcs|r2|oss|cos|obs|az|adls?|abfss?|wasbs?|hdfs|webhdfs|dbfs|hf)"
+    r":/",
+    re.IGNORECASE,
+)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -119,3 +126,14 @@ def printable(text: str, keep: str = "") -> str:
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)
+
+
+def address_problem(path: object) -> str | None:
+    """What to give instead of an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
+    text = str(path)
+    if not _ADDRESS.match(text):
+        return None
+    scheme, _, behind = text.partition(":")
+    if scheme.lower() == "file":
+        return f"is an address: give the path, {'/' + behind.lstrip('/')!r}"
+    return "is an address, and mlv keeps experiments in folders: give a local or mounted folder, and copy it there afterwards"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.store import layout
+from mlv.words import address_problem
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _MOST_NAMED = 8
@@ -25,6 +26,7 @@ def experiment(word: str, root: Path) -> Path:
         NotAnExperiment: None is meant, or a folder in one; names that are close are told.
         InvalidArgument: Several are meant; they are listed.
     """
+    no_address(word, "EXP")
     path = Path(word).absolute()
     if path.exists() and (found := _at(path)) is not None:
         shown = Path(os.path.relpath(found)) if not os.path.isabs(word) else found
@@ -54,6 +56,7 @@ def experiments(words: Iterable[str], root: Path) -> list[Path]:
     """
     found: list[Path] = []
     for word in words:
+        no_address(word, "EXP")
         path = Path(word)
         if path.is_dir() and _at(path.absolute()) != path.absolute():
             below = list(layout.walk(path))
@@ -66,12 +69,24 @@ def experiments(words: Iterable[str], root: Path) -> list[Path]:
     return found
 
 
+def no_address(path: Path | str | None, what: str) -> None:
+    """Accept a path of this machine.
+
+    Raises:
+        InvalidArgument: It is an address.
+    """
+    problem = address_problem(path)
+    if problem is not None:
+        raise InvalidArgument(f"{what} {str(path)!r} {problem}", path=str(path))
+
+
 def checked_root(root: Path) -> Path:
     """Accept a folder to look for experiments in.
 
     Raises:
         InvalidArgument: It is none.
     """
+    no_address(root, "ROOT")
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise InvalidArgument(f"{str(root)!r} {what}: give a folder that holds experiments", root=str(root))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import sleep
 
+from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
@@ -27,6 +28,7 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, follo
     """
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+    no_address(out, "--out")
     if follow and len(folders) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(folders)}: name one", follow=follow)
     for folder in progress(folders, f"to {to}"):

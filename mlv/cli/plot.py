@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import words
+from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import Experiments, of_folders
@@ -42,6 +43,7 @@ def run(
         InvalidArgument: A metric, param or coordinate is unknown, or the file's ending is.
         MissingExtra: A package for plots is not installed.
     """
+    no_address(out, "--out")
     found = of_folders(root.absolute(), folders).watched(progress)
     if out is None:
         package("plotext", "plot")  # first, as its extra brings all that is needed
