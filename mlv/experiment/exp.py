@@ -24,7 +24,7 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed, wishes_of
-from mlv.experiment.meeting import together
+from mlv.experiment.meeting import may_be_apart, together
 from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import checked_ranks, this_place
@@ -170,7 +170,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder, asked = checked_path(path, "path"), checked_outputs(outputs)
-        rank = this_place().rank
+        place = this_place()
         given_ranks = checked_ranks(ranks)
         meta = identity.read_meta(folder)
         recover_if_needed(folder)
@@ -179,8 +179,9 @@ class Exp(Extras, Checkpoints, Readings, References):
             warn(str(edited), MlvWarning)
         redactor = make_redactor((), ())
         session = session_in_this_process(folder, meta.id)
-        if session is None and rank and not settings.DISABLED.get():
-            session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes_of(None, redactor))
+        if session is None and place.rank and not settings.DISABLED.get():
+            wishes, is_doubtful = wishes_of(None, redactor), may_be_apart(place)
+            session = session_of_rank(folder, meta.id, place.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
         if session is None:
             captures = later_captures(folder, CAPTURES, redactor)
             session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes_of(None, redactor))

@@ -88,7 +88,7 @@ def together(
         folder, run = savedir / word.folder, word.run
     _wait_for_meta(folder)  # the file systems of other hosts show it later
     decisive, beside = differences(folder)
-    if decisive and _may_be_apart(place):
+    if decisive and may_be_apart(place):
         return _apart(place, f"gives {_some(decisive)}", make)
     if decisive or beside:
         warn(
@@ -101,8 +101,9 @@ def together(
     return join(folder, place.rank, run)
 
 
-def _may_be_apart(place: Place) -> bool:
-    return not place.is_joint and settings.RANKS.get() == "auto"
+def may_be_apart(place: Place) -> bool:
+    """Whether a process may be a task of its own instead of a rank: nothing says which, so far."""
+    return not place.is_joint and place.key not in _joined and settings.RANKS.get() == "auto"
 
 
 def _apart(place: Place, reason: str, make: Callable[[], Parts]) -> Parts:
@@ -220,7 +221,7 @@ class Meeting:
                 return word
             if monotonic() - began > timeout_s:
                 raise self._not_met(timeout_s, word)
-            if _may_be_apart(self._place) and self._place.key not in _joined:
+            if may_be_apart(self._place):
                 if others_since is None and self._makes_others():
                     others_since = monotonic()
                 elif others_since is not None and monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
