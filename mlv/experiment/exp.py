@@ -99,7 +99,8 @@ class Exp(Extras, Checkpoints, Readings, References):
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
             ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
                 experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
-                `all` each logs into `rank<N>.log.jsonl`.
+                `all` each logs into `rank<N>.log.jsonl`. A task of `srun` or `mpirun` that gives other params, or another
+                kind, name or folder, makes its own, and a warning says so; `MLV_RANKS=together` or `apart` decides it.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
