@@ -18,6 +18,7 @@ from typing import Any, Generic, TypeVar
 
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.notices import warn
+from mlv.words import address_problem
 
 T = TypeVar("T")
 
@@ -144,6 +145,9 @@ def interval(given: Any, _: str = "") -> float | None:
 def _folder(given: Any, folder: str) -> Path:
     if not isinstance(given, str) or not given or "\0" in given:
         raise ValueError("is no path: give a folder")
+    problem = address_problem(given)
+    if problem is not None:
+        raise ValueError(problem)
     return Path(os.path.abspath(os.path.join(folder, os.path.expanduser(given))))
 
 

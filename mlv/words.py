@@ -34,6 +34,12 @@ _MOST_BITS = 400
 """Of an integer that is shown with all its digits, some 120."""
 _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
 """The format specifications that are followed: a width or precision of a hundred million would take all memory."""
+# A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
+_ADDRESS = re.compile(
+    r"[a-z][a-z0-9+.-]+://|(?:file|https?|ftps?|sftp|ssh|s3[an]?|gs|gcs|r2|oss|cos|obs|az|adls?|abfss?|wasbs?|hdfs|webhdfs|dbfs|hf)"
+    r":/",
+    re.IGNORECASE,
+)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -166,3 +172,14 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return "_" not in text and text == text.strip()
+
+
+def address_problem(path: object) -> str | None:
+    """What to give instead of an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
+    text = str(path)
+    if not _ADDRESS.match(text):
+        return None
+    scheme, _, behind = text.partition(":")
+    if scheme.lower() == "file":
+        return f"is an address: give the path, {'/' + behind.lstrip('/')!r}"
+    return "is an address, and mlv keeps experiments in folders: give a local or mounted folder, and copy it there afterwards"

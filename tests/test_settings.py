@@ -206,7 +206,7 @@ def test_what_a_process_elsewhere_is_told(project, monkeypatch):
 
     assert given["MLV_SPOOL"] == str(project / "spool")
     found = [setting.look_up(given).value for setting in SETTINGS]
-    assert found == [False, Path("runs"), project / "spool", 0.5, 60, True, 10, 300]
+    assert found == [False, Path("runs"), project / "spool", 0.5, 60, True, 10, 300, "auto"]
 
 
 def test_reading_toml_is_not_imported_in_vain(python, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.experiment.identity import read_meta
 from mlv.store import layout
+from mlv.words import address_problem
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _MOST_NAMED = 8
@@ -26,6 +27,7 @@ def experiment(word: str, root: Path) -> Path:
         NotAnExperiment: None is meant, or a folder in one; names that are close are told.
         InvalidArgument: Several are meant; they are listed.
     """
+    no_address(word, "EXP")
     path = layout.absolute(word)
     if path.exists() and (found := _at(path)) is not None:
         shown = Path(os.path.relpath(found)) if not os.path.isabs(word) else found
@@ -100,6 +102,7 @@ def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
 
 def _labelled(word: str, root: Path) -> list[tuple[Path, Path]]:
     """The experiments that one word means, each with its path below the folder that is named."""
+    no_address(word, "EXP")
     folder = Path(word)
     if folder.is_dir() and _at(layout.absolute(folder)) != layout.absolute(folder):
         below = list(layout.walk(folder))
@@ -112,12 +115,24 @@ def _labelled(word: str, root: Path) -> list[tuple[Path, Path]]:
     return [(one, Path(os.path.basename(os.path.realpath(one))))]
 
 
+def no_address(path: Path | str | None, what: str) -> None:
+    """Accept a path of this machine.
+
+    Raises:
+        InvalidArgument: It is an address.
+    """
+    problem = address_problem(path)
+    if problem is not None:
+        raise InvalidArgument(f"{what} {str(path)!r} {problem}", path=str(path))
+
+
 def checked_root(root: Path) -> Path:
     """Accept a folder to look for experiments in.
 
     Raises:
         InvalidArgument: It is none.
     """
+    no_address(root, "ROOT")
     if not root.is_dir():
         what = "is a file" if root.exists() else "does not exist"
         raise InvalidArgument(f"{str(root)!r} {what}: give a folder that holds experiments", root=str(root))

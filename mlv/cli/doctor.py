@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlv import settings, words
+from mlv.cli.choose import no_address
 from mlv.cli.examine import CHANGE, NOTE, OK, Check, examine
 from mlv.cli.installed import installed
 from mlv.cli.screen import Screen, print_json, styled
@@ -27,6 +28,7 @@ def run(folder: Path | None, as_json: bool) -> bool:
     Raises:
         InvalidArgument: The folder is none.
     """
+    no_address(folder, "FOLDER")
     folder = (settings.DIR.look_up().value if folder is None else folder).absolute()
     for place in (folder, *folder.parents):
         if place.exists() and not place.is_dir():

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mlv import words
+from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
@@ -22,6 +23,7 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, safe:
     """
     if out is None:
         raise InvalidArgument(f"--to {to}: give a folder that is new, or empty, as --out", to=to)
+    no_address(out, "--out")
     found = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
     names = found.export(to, out, safe=safe)
     say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

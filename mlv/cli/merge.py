@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlv import words
+from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.merging import Merged, merge
 
@@ -15,6 +16,8 @@ def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
     Raises:
         MlvError, OSError: As `merge`.
     """
+    no_address(src, "SRC")
+    no_address(dst, "DST")
     screen = None if as_json else Screen()
     changed = differing = 0
     for done in merge(src, dst, dry_run=dry_run):

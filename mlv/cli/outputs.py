@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
 
+from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
@@ -37,6 +38,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
     """
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+    no_address(out, "--out")
     if safe and to != "csv":
         raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
     if follow and len(labels) > 1:

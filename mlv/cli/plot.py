@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import words
+from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
@@ -50,6 +51,7 @@ def run(
         InvalidArgument: A metric, param or coordinate is unknown, or the file's ending is.
         MissingExtra: A package for plots is not installed.
     """
+    no_address(out, "--out")
     members = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
     if out is None:
         package("plotext", "plot")  # first, as its extra brings all that is needed

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, say, styled
 from mlv.encoding import BadLine, parse_time
 from mlv.events import Event
@@ -22,6 +23,7 @@ def run(path: Path, root: Path | None, as_json: bool) -> bool:
         FileUnusable: The file cannot be read.
         InvalidArgument: The root is no folder.
     """
+    no_address(path, "FILE")
     content, where = content_at(path), default_root(path) if root is None else root
     found = origins(content.sha256, where)
     if as_json:

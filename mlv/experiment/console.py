@@ -218,12 +218,13 @@ class Console:
         """Close what stands for the descriptors; where they were not taken over, nothing has happened."""
         self._untap()
         self._close_copies()
-        for fd in self._descriptors():
-            with suppress(OSError):
-                os.close(fd)
+        descriptors = list(self._descriptors())
         self._captured.clear()
         self._ends.clear()
         self._pause = ()
+        for fd in descriptors:
+            with suppress(OSError):
+                os.close(fd)
 
     # The tee.
 

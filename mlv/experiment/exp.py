@@ -24,7 +24,7 @@ from mlv.experiment.extras import Extras
 from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed, wishes_of
-from mlv.experiment.meeting import together
+from mlv.experiment.meeting import may_be_apart, together
 from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import checked_ranks, this_place
@@ -101,7 +101,8 @@ class Exp(Extras, Checkpoints, Readings, References):
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
             ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
                 experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
-                `all` each logs into `rank<N>.log.jsonl`.
+                `all` each logs into `rank<N>.log.jsonl`. A task of `srun` or `mpirun` that gives other params, or another
+                kind, name or folder, makes its own, and a warning says so; `MLV_RANKS=together` or `apart` decides it.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -190,7 +191,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder, asked = checked_path(path, "path"), checked_outputs(outputs)
-        rank = this_place().rank
+        place = this_place()
         given_ranks = checked_ranks(ranks)
         meta = identity.read_meta(folder)
         with creation.explained(f"experiment {folder.name!r}", folder):
@@ -200,8 +201,9 @@ class Exp(Extras, Checkpoints, Readings, References):
             warn(str(edited), MlvWarning)
         redactor = redactor_of(meta.content, redact, keep)
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
-        if rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
-            session = session_of_rank(folder, meta.id, rank, given_ranks, wishes=wishes)
+        if place.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
+            is_doubtful = may_be_apart(place)
+            session = session_of_rank(folder, meta.id, place.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
         else:
             session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes)
             redactor = session.redact_also(redactor)

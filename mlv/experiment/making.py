@@ -30,6 +30,7 @@ from mlv.store.blobs import remove
 from mlv.store.reading import read_state
 from mlv.transport import recovery
 from mlv.transport.wishes import Wishes
+from mlv.words import address_problem
 
 _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
@@ -262,12 +263,15 @@ def checked_path(path: Any, what: str) -> Path:
     """Accept a path, and make it absolute; `~` is the home folder.
 
     Raises:
-        InvalidArgument: It is no path.
+        InvalidArgument: It is no path, or an address.
     """
     try:
         text = os.fsdecode(os.fspath(path))
     except TypeError:
         raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
+    problem = address_problem(text)
+    if problem is not None:
+        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
     if "\0" in text:
         raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
     if any("\ud800" <= character <= "\udfff" for character in text):

@@ -7,6 +7,7 @@ how often this launch made it before. There are no collective calls, and nothing
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import secrets
 import threading
@@ -40,6 +41,7 @@ _GRACE_S = 5.0
 _KEPT_S = 7 * 86400.0
 _OTHERS_FOR_S = 10.0
 """How long rank 0 may have made other experiments only until a rank takes itself for a task of its own."""
+_LOOK_EVERY_S = 1.0
 _MOST_BESIDE = 1000
 _LAUNCHES = Path(layout.HOUSEKEEPING, "launches")
 _BEGAN = time()
@@ -91,7 +93,7 @@ def together(
             folder, run = savedir / word.folder, word.run
         _wait_for_meta(folder)  # the file systems of other hosts show it later
         decisive, beside = differences(folder)
-        if decisive and _may_be_apart(place):
+        if decisive and may_be_apart(place):
             return _apart(place, f"gives {_some(decisive)}", make)
         if decisive or beside:
             warn(
@@ -104,8 +106,9 @@ def together(
         return join(folder, place.rank, run)
 
 
-def _may_be_apart(place: Place) -> bool:
-    return not place.is_joint and settings.RANKS.get() == "auto"
+def may_be_apart(place: Place) -> bool:
+    """Whether a process may be a task of its own instead of a rank: nothing says which, so far."""
+    return not place.is_joint and place.key not in _joined and settings.RANKS.get() == "auto"
 
 
 def _apart(place: Place, reason: str, make: Callable[[], Parts]) -> Parts:
@@ -213,7 +216,7 @@ class Meeting:
         began = monotonic()
         timeout_s = settings.RANKS_TIMEOUT.get() if timeout_s is None else timeout_s
         pause_s = _POLL_S
-        others_since: float | None = None
+        others_since, next_look = math.inf, began
         while True:
             word = self._read(self._path)
             if word is not None and self._believes(word, monotonic() - began):
@@ -223,11 +226,11 @@ class Meeting:
                 return word
             if monotonic() - began > timeout_s:
                 raise self._not_met(timeout_s, word)
-            if _may_be_apart(self._place) and self._place.key not in _joined:
-                if others_since is None and self._makes_others():
-                    others_since = monotonic()
-                elif others_since is not None and monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
-                    return None
+            if monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
+                return None
+            if others_since == math.inf and monotonic() >= next_look and may_be_apart(self._place):
+                next_look = monotonic() + _LOOK_EVERY_S
+                others_since = monotonic() if self._makes_others() else math.inf
             sleep(pause_s)
             pause_s = min(1.5 * pause_s, _POLL_MOST_S)
 
@@ -308,7 +311,7 @@ def _wait_for_meta(folder: Path) -> None:
 def _beside(savedir: Path) -> list[Path]:
     """Folders beside a savedir: independent tasks often have one each."""
     with suppress(OSError), os.scandir(savedir.parent) as entries:
-        return [Path(entry.path) for entry in islice(entries, _MOST_BESIDE) if entry.path != str(savedir)]
+        return [Path(entry.path) for entry in islice(entries, _MOST_BESIDE) if entry.is_dir() and entry.path != str(savedir)]
     return []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -78,6 +80,25 @@ def test_a_reader_that_goes_away(runs, tmp_path):
     )  # fmt: skip
 
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ls s3://b/r", "show gs://b/r", "tail s3://b/r", "verify s3://b/r", "summary s3://b/r", "compare runs/digits s3://b/r",
+        "sql s3://b/r 'select 1'", "recover s3://b/r", "doctor s3://b/r", "merge runs s3://b/r", "merge s3://b/r runs",
+        "whence s3://b/r", "export runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
+        "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root s3://b/r",
+    ],
+)  # fmt: skip
+def test_addresses(command, tmp_path, runs, line):
+    """W15: an address is refused wherever a command takes a path, with what to do instead, and leaves nothing on the disk."""
+    before = sorted(os.listdir(tmp_path))
+    shown = command(*shlex.split(line))
+
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "is an address, and mlv keeps experiments in folders: give a local or mounted folder" in shown.stderr
+    assert sorted(os.listdir(tmp_path)) == before
 
 
 def test_interrupted(runs, tmp_path):

@@ -336,6 +336,27 @@ class TestTasks:
         assert self.are_apart(done)
         assert all("MlvWarning" not in errors for _, errors in done)
 
+    @pytest.mark.parametrize("is_running", [True, False])
+    def test_opened(self, together, is_running):
+        """W6: a task that opens an experiment in which no other rank logs is told that nothing of its own is stored."""
+        exp = Exp(together.folder / "runs", "exp", capture=())
+        if not is_running:
+            exp.close()
+        script = """
+            import json, mlv
+
+            exp = mlv.Exp.open("runs/exp")
+            exp.log({"a": 1})
+            exp.log({"a": 2})
+            print(json.dumps(exp.rank))
+        """
+        together.start(script, 1, LAUNCHERS["slurm"](1))
+        rank, errors = together.finish(1)
+        exp.close()
+
+        assert rank == 1
+        assert errors.count("what rank 1 logs into") == (0 if is_running else 1)
+
     def test_rank_0_makes_another_one_before(self, together):
         """W6: an experiment that only rank 0 makes before the common one does not part the ranks."""
         script = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pathlib
 
 import pytest
 
@@ -90,3 +91,58 @@ def test_the_writer_is_told(project, monkeypatch, python):
             print(environ["MLV_SPOOL"], environ["MLV_FSYNC_INTERVAL"], os.listdir("waiting"))
     """)
     assert done.stdout.split() == [str(project / "waiting"), "0.125", f"['mlv-{os.getuid()}']"], done.stderr
+
+
+ADDRESSES = [
+    "s3://bucket/runs",
+    "gs://b",
+    "http://host/x",
+    "abfss://c@a.dfs.core.windows.net/r",
+    "hdfs://n:8020/r",
+    "dbfs:/r",
+    "xyz://r",
+]
+
+
+def opened(word):
+    mlv.Exp.open(word)
+
+
+def sub(word):
+    mlv.init_sub_exp(f"{word}/model.pt", "squeeze")
+
+
+@pytest.mark.parametrize("use", [made, opened, mlv.find, sub])
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address(project, use, address):
+    """W15: an address is refused wherever a path is wanted, with what to do instead, and leaves nothing on the disk."""
+    for form in (address, *([pathlib.Path(address)] if address != ADDRESSES[-1] else [])):
+        with pytest.raises(mlv.InvalidArgument, match="is an address, and mlv keeps experiments in folders: give a local"):
+            use(form)
+    assert os.listdir(project) == ["pyproject.toml"]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_in_a_setting(project, monkeypatch, address):
+    """W15: so it is in MLV_DIR and in the project's file."""
+    monkeypatch.setenv("MLV_DIR", address)
+    with pytest.raises(mlv.InvalidArgument, match=r"MLV_DIR=.* is an address"):
+        made()
+    monkeypatch.delenv("MLV_DIR")
+    (project / "pyproject.toml").write_text(f'[tool.mlv]\ndir = "{address}"\n')
+    with pytest.raises(mlv.InvalidArgument, match=r"dir = .* is an address"):
+        made()
+    assert os.listdir(project) == ["pyproject.toml"]
+
+
+@pytest.mark.parametrize("address", ["file:///tmp/runs", "file:/tmp/runs", "FILE://tmp/runs"])
+def test_the_address_of_a_file(address):
+    """W15: an address of a file names its path."""
+    with pytest.raises(mlv.InvalidArgument, match="is an address: give the path, '/tmp/runs'"):
+        made(address)
+
+
+@pytest.mark.parametrize("name", ["a:b", "12:30:00", "s3", "s3:b", "x:/y", "runs:/y", "a/s3://b", "C:runs"])
+def test_colons(project, name):
+    """W15: colons in names, and what looks like a drive, make no address."""
+    assert made(name) == project / os.path.normpath(name)
