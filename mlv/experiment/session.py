@@ -155,7 +155,7 @@ class Session:
             captures = {} if self.parent_run else self._captures()
             here = Owner.current().to_data()
             started = RunStarted(self.exp_id, self.parent_run, here, self._params or None, self.rank or None, **captures)
-            self._home = Home(self._folder, self.exp_id)
+            self._home = self._home or Home(self._folder, self.exp_id)
             if self.parent_run is None:  # the outputs of the run that started this one have its events as well
                 self._outputs.order(run)
             channel = self._outputs.tap(self._open_channel(run))
@@ -171,7 +171,7 @@ class Session:
 
     def _open_channel(self, run: str) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
-        return open_channel(self._folder, self.exp_id, run, parent, self.wishes, main_run=main, home=self._home)
+        return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main, home=self._home)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
