@@ -205,7 +205,11 @@ class Session:
         self._tell_failures()
         if not self.is_started or self.channel.flush(timeout_s):
             return not outputs or self.is_disabled or self._outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
-        warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
+        if self.is_gone:
+            self._tell_loss(self.channel)
+        else:
+            text = f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory"
+            warn(text, WritingStalled)
         return False
 
     def notice(self, signal: str, timeout_s: float) -> None:
@@ -258,13 +262,18 @@ class Session:
             _put(channel, ended.TYPE, ended.to_data())
         is_complete = channel.close(timeout_s)
         if self.is_gone:
-            if timeout_s > 0 and channel.outlook():
-                warn(loss_text(self._folder, channel.run), WritingStalled)
+            if timeout_s > 0:
+                self._tell_loss(channel)
             return is_complete
         if is_complete and timeout_s > 0 and self.parent_run is None:
             self._outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
             self._outputs.failures()
         return is_complete
+
+    def _tell_loss(self, channel: Channel) -> None:
+        """Warn that what was logged since the experiment is gone is lost, unless that was said."""
+        if channel.outlook():
+            warn(loss_text(self._folder, channel.run), WritingStalled)
 
     def _tell_failures(self, channel: Channel | None = None) -> None:
         """Log, and warn about, outputs that have stopped."""
