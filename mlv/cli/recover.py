@@ -167,7 +167,7 @@ def sentence(done: Finished) -> str:
         f"brought {', '.join(brought)}" if brought else "",
         f"wrote {words.counted(done.seals, 'seal')}" if done.seals else "",
         *(f"ended run {run} as {status}" for run, status in done.verdicts.items()),
-        f"completed {', '.join(dict.fromkeys(done.outputs))}" if done.outputs else "",
+        f"completed {', '.join(sorted(set(done.outputs)))}" if done.outputs else "",
         *dict.fromkeys(done.problems),
     ]
     said = ", ".join(filter(None, parts))

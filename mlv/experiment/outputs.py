@@ -177,9 +177,9 @@ class Outputs:
         sizes = _sizes(self._folder)
         deadline = monotonic() + timeout_s
         results = [self._waited(number, sizes, is_last, deadline) for number in range(len(self.projections))]
-        for projection, is_done in zip(self.projections, results, strict=True):
-            if is_last and not is_done and not self._failure(projection):
-                warn(self._late(projection, timeout_s), OutputFailed)
+        for number, is_done in enumerate(results):
+            if is_last and not is_done and not self._failure(self.projections[number]):
+                warn(self._late(number, timeout_s), OutputFailed)
         return all(results)
 
     def _waited(self, number: int, sizes: dict[str, int], is_last: bool, deadline: float) -> bool:
@@ -199,11 +199,12 @@ class Outputs:
             pause_s = min(2 * pause_s, _POLL_S)
         return False  # the experiment was moved, or removed
 
-    def _late(self, projection: Any, timeout_s: float) -> str:
+    def _late(self, number: int, timeout_s: float) -> str:
+        projection, (_, path) = self.projections[number], self._orders[number]
         what = f"the output {projection.name!r} of {self._folder} is not complete"
         if not layout.is_experiment(self._folder):
             return f"{what}: the experiment was moved or removed during the run; `mlv export` builds the output where it is now"
-        if self._is_kept(projection):
+        if self._is_kept(projection) or (path is not None and orders.is_held(path)):
             return f"{what} after {timeout_s:g} s: its process goes on with it"
         return f"{what}: its process has ended without a word. The log is complete; {self._again(projection)} builds it again"
 

@@ -193,7 +193,7 @@ class Session:
             self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, forked, **captures
         )
         outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
-        home = Home(self._folder, self.exp_id)
+        home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
             outputs.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
@@ -211,7 +211,7 @@ class Session:
 
     def _open_channel(self, run: str, home: Home) -> Channel:
         parent, main = (None, self.parent_run) if self.rank else (self.parent_run, None)
-        return open_channel(self._folder, self.exp_id, run, parent, self.wishes, main_run=main, home=home)
+        return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main, home=home)
 
     def capture_console(self) -> None:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
@@ -280,7 +280,11 @@ class Session:
         run.tell_failures()
         if run.channel.flush(timeout_s):
             return not outputs or self.is_disabled or run.outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
-        warn(f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory", WritingStalled)
+        if run.is_gone:
+            run.tell_loss()
+        else:
+            text = f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory"
+            warn(text, WritingStalled)
         return False
 
     def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -461,11 +465,15 @@ class Run:
 
     def warn_if_incomplete(self, is_complete: bool, timeout_s: float) -> None:
         """Say what becomes of the events that are not in the log after this time, if there are any."""
-        outlook = self.channel.outlook() if timeout_s > 0 and (not is_complete or self.is_gone) else ""
-        if outlook and self.is_gone:
-            warn(loss_text(self.folder, self.id), WritingStalled)
-        elif outlook:
+        if timeout_s > 0 and self.is_gone:
+            self.tell_loss()
+        elif timeout_s > 0 and not is_complete and (outlook := self.channel.outlook()):
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
+
+    def tell_loss(self) -> None:
+        """Warn that what was logged since the experiment is gone is lost, unless that was said."""
+        if self.channel.outlook():
+            warn(loss_text(self.folder, self.id), WritingStalled)
 
     def end(self, ending: Ending, timeout_s: float, then: type[Closed] | None = None) -> bool:
         """Say `run_ended`, and wait for the seals; whether all is written.

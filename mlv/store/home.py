@@ -28,10 +28,10 @@ class Home:
     def where(self) -> Path | None:
         """The folder as it is called now; None if the experiment is removed, or nobody can say where it is."""
         if self._fd is not None:
-            mine = os.fstat(self._fd)
-            if _is_at(self._folder, mine):
-                return self._folder
-            with suppress(OSError):  # a system without these links
+            with suppress(OSError):  # a system without these links, or a mount that is gone
+                mine = os.fstat(self._fd)
+                if _is_at(self._folder, mine):
+                    return self._folder
                 moved = Path(os.readlink(f"/proc/self/fd/{self._fd}"))
                 if _is_at(moved, mine):
                     return moved
@@ -40,7 +40,10 @@ class Home:
 
     def is_removed(self) -> bool:
         """Whether the folder provably is gone, and not only elsewhere."""
-        return self._fd is not None and os.fstat(self._fd).st_nlink == 0
+        try:
+            return self._fd is not None and os.fstat(self._fd).st_nlink == 0
+        except OSError:
+            return False
 
     def __del__(self) -> None:
         fd, self._fd = getattr(self, "_fd", None), None

@@ -314,10 +314,13 @@ class Ring:
             return None
         if self._outage_until is None:
             self._outage_until = monotonic() + self._patience_s
-        if monotonic() < self._outage_until:
+        is_lost = self._words[W_ERRNO] == errno.ESTALE  # then there is nothing to wait for
+        if monotonic() < self._outage_until and not is_lost:
             return None
         while self._left_over:
             self._drop_first()
+        if is_lost:
+            return "loss", loss_text(Path(self._folder), self.run)
         return "dropping", (
             f"the events of run {self.run} are dropped for now: nothing could be written for {self._patience_s:g} s "
             f"and the queue of {self._capacity >> 20} MiB is full. {self._reason()}"

@@ -202,7 +202,8 @@ class Writer:
             source.close()
             return
         if self._home is None:  # all rings of a spool are of one experiment
-            self._home = Home(self._folder, str(source.info.get("id", "")), self._fd)
+            fd = os.dup(self._fd) if self._fd is not None else None  # the next writer of this process gets it, too
+            self._home = Home(self._folder, str(source.info.get("id", "")), fd)
             self._journal = Journal(self._folder, self._files, self._home)
         source.attach(self._me)
         self._sources[path] = source

@@ -36,9 +36,10 @@ def ran(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
 
 
 def messages(folder: Path, pattern: str = "*.log") -> list[str]:
-    """Messages of the only file; each line has to be whole."""
+    """Messages of the only file, which may be growing; each line that has an end has to be whole."""
     [path] = (folder / "logs").glob(pattern)
-    return [re.fullmatch(r"\[[-\d]{10} [:\d]{8},\d{3}\] \[\w+\]: (.*)", line)[1] for line in path.read_text().splitlines()]
+    whole, _, _ = path.read_text().rpartition("\n")
+    return [re.fullmatch(r"\[[-\d]{10} [:\d]{8},\d{3}\] \[\w+\]: (.*)", line)[1] for line in whole.splitlines()]
 
 
 def scalars(folder: Path) -> list[tuple[int, float]]:

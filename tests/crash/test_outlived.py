@@ -157,6 +157,15 @@ def test_nobody_lives(tmp_path):
     assert_complete(exp)
 
 
+def test_inline(tmp_path, monkeypatch):
+    """Without a writer, the order lies in a spool all the same: `mlv recover` completes what nobody had begun."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    exp = trained(tmp_path, before=BEFORE_THE_OUTPUTS)
+
+    assert "completed csv, mine" in recover(tmp_path).stdout
+    assert_complete(exp, 0)
+
+
 def test_the_next_run_finishes(tmp_path):
     """Opening the experiment again completes the outputs of a run before, whatever its own are."""
     exp = trained(tmp_path, last="killed('mlv.projections.follower'); killed('mlv.transport.writer')")

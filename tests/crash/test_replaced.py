@@ -180,3 +180,39 @@ def test_backup_that_is_restored(tmp_path):
         again.log({"number": 2}, step=2)
 
     assert_only(folder, 1, 2)
+
+
+def test_a_full_ring_of_a_removed_experiment(tmp_path, monkeypatch, channel):
+    """D1: whoever logs on into a removed experiment is not held up: there is nothing to wait for."""
+    if channel == "inline":
+        pytest.skip("there is no ring")
+    monkeypatch.setattr("mlv.transport.channels.CAPACITY", 1 << 16)
+    monkeypatch.setenv("MLV_PATIENCE_S", "3600")
+    exp = mlv.Exp(tmp_path / "runs", "exp", **OPTIONS)
+    removed(tmp_path / "runs")
+    begun(tmp_path, 2).close()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for i in range(20_000):
+            exp.log({"number": i}, step=i)
+        exp.close()
+
+    assert len([one for one in told if "removed or replaced" in str(one.message)]) <= 1
+    assert_only(tmp_path / "runs" / "exp", 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_child_of_a_moved_experiment(tmp_path):
+    """B16: what a forked child logs goes where the experiment is by then."""
+    exp = begun(tmp_path, 1)
+    (tmp_path / "runs" / "exp").rename(tmp_path / "runs" / "moved")
+    pid = os.fork()
+    if pid == 0:
+        exp.log({"number": 2}, step=2)
+        exp.close()
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    exp.close()
+
+    assert sorted(numbers(tmp_path / "runs" / "moved")) == [1, 2]
+    assert os.listdir(tmp_path / "runs") == ["moved"]
