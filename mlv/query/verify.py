@@ -91,6 +91,8 @@ class _Examination:
 
     def report(self) -> Report:
         """Everything that is found."""
+        for name in layout.odd_streams(self._folder):
+            self._find("edited", f"{name} is no regular file, so nothing was read of it. Restore it from a copy", name)
         for stream in self._streams:
             stream.read()
         # Looked at twice: a writer gives up its claims after its last line, and takes them before its first.

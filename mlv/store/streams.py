@@ -22,6 +22,8 @@ from mlv.store.files import sync_folder
 
 _PIECE = 1 << 20
 _BEGINNING = 256
+_SHORT = 64 << 20
+"""Files up to this size in bytes are gone through without a look at how long their lines are."""
 
 
 class SystemFiles:
@@ -233,13 +235,15 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """Offset and bytes of each line from `offset` on, newline included; the last one may lack it, one may be `Overlong`."""
     with opening.reading(path) as file:
         file.seek(offset)
-        for line in iter(partial(file.readline, _PIECE), b""):
+        # To ask for each line takes longer than to go through them, and no line is longer than its file.
+        is_short = os.fstat(file.fileno()).st_size <= min(_SHORT, opening.LONGEST_LINE)
+        for line in file if is_short else iter(partial(file.readline, _PIECE), b""):
             if len(line) == _PIECE and not line.endswith(b"\n"):
                 line = whole_line(file, line)
             yield offset, line
             if not line.endswith(b"\n"):
                 return  # what was appended since belongs to this line
-            offset += size_of(line)
+            offset += len(line) if type(line) is bytes else size_of(line)
 
 
 def read_blocks(path: Path, offset: int, size: int) -> Iterator[tuple[int, bytes]]:

@@ -122,6 +122,22 @@ def test_folders_are_no_links(tmp_path, depth):
     assert list((tmp_path / "outside").iterdir()) == []
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("kind", ["pipe", "link to nothing", "folder", "link to a device"])
+def test_what_is_no_stream_is_told(short, monkeypatch, kind):
+    """B7, H12: what has the name of a stream and is no file is not read, and `mlv verify` says so."""
+    from mlv.query.verify import verify
+
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(short, "a", capture=()) as exp:
+        exp.log({"loss": 0.5})
+    assert verify(exp.path).verdict == "intact"
+    make(kind, exp.path / "x.log.jsonl")
+
+    assert [event.data for event in mlv.Exp.open(exp.path).events(type="metrics")] == [{"loss": 0.5}]
+    assert "x.log.jsonl is no regular file" in str(verify(exp.path).findings)
+
+
 def test_folders_are_made(tmp_path):
     """What is missing is made, and what is there stays."""
     opening.check_folders(tmp_path, tmp_path / "a" / "b")
