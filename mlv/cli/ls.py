@@ -58,7 +58,7 @@ def _setting(root: Path, screen: Screen, now: datetime) -> str:
 
 def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
     """Print the table; gives its text, where it says all and may be told again."""
-    text = "" if screen.is_terminal else "".join(f"{line}\n" for line in plain_lines(branches))
+    text = "" if screen.is_terminal else "".join(f"{words.printable(line)}\n" for line in plain_lines(branches))
     if screen.is_terminal:
         screen.show(table(branches, screen.width))
     sys.stdout.write(text)

@@ -8,10 +8,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from mlv.encoding import Reference
-from mlv.errors import CheckpointMissing, CheckpointNotLoaded
+from mlv.errors import CheckpointMissing, CheckpointNotLoaded, FileUnusable
 from mlv.experiment import savers
 from mlv.frozen import FrozenDict
 from mlv.portfolio import Kept, Saved
+from mlv.store import attached
 from mlv.store.blobs import content_of
 from mlv.store.references import portable
 
@@ -36,7 +37,12 @@ class Checkpoint:
 
     def __mlv_reference__(self) -> Reference:
         # What stands in `log("evaluated", {"model": checkpoint})`, in whatever experiment that is.
-        return portable(self.path.parents[len(PurePosixPath(self.reference["path"]).parts) - 1], self.reference)
+        return portable(self._folder, self.reference)
+
+    @property
+    def _folder(self) -> Path:
+        """Folder of the experiment."""
+        return self.path.parents[len(PurePosixPath(self.reference["path"]).parts) - 1]
 
     def load(self, *, trust: bool = False) -> Any:
         """Read it back: a state dict, a tree of arrays, a model, an estimator; tensors come to the CPU.
@@ -56,7 +62,10 @@ class Checkpoint:
 
     def _check(self) -> None:
         try:
+            attached.checked(self._folder, self.reference["path"])
             found = content_of(self.path)
+        except FileUnusable as error:
+            raise CheckpointNotLoaded(f"save {self.save} is not loaded: {error}", path=str(self.path)) from None
         except FileNotFoundError:
             raise CheckpointMissing(
                 f"save {self.save} is not at {self.path} any more: it was let go or removed; see kept, best and latest",

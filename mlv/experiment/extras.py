@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mlv.encoding import shown
-from mlv.errors import ExtraNotFound, ExtraUnusable, MlvError, NotStorable
+from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, NotStorable
 from mlv.experiment.attachments import Attachments
 from mlv.experiment.captures import tell_redacted
 from mlv.experiment.session import Session
 from mlv.query.one import Events
-from mlv.store import blobs, layout, trees
+from mlv.store import attached, blobs, layout, trees
 
 EXTRA = "extra"
 """Folder below `files` where extras lie."""
@@ -99,7 +99,7 @@ class Extras(Attachments):
     def _saved(self, name: str) -> Path:
         """The latest file of an extra: it may have been saved in several forms."""
         files = self._folder / layout.FILES
-        paths = {suffix: blobs.checked_inside(files, f"{EXTRA}/{name}{suffix}") for suffix in _SUFFIXES}
+        paths = {suffix: self._unlinked(name, f"{EXTRA}/{name}{suffix}") for suffix in _SUFFIXES}
         found = {f"{EXTRA}/{name}{suffix}": path for suffix, path in paths.items() if path.is_file()}
         if not found:
             raise ExtraNotFound(f"there is no extra {name!r} in {files / EXTRA}; there is: {_known(files / EXTRA)}", name=name)
@@ -108,6 +108,13 @@ class Extras(Attachments):
             saved = [event.name for event in events if event.name in found]
             return found[saved[-1]] if saved else max(found.values(), key=lambda path: path.stat().st_mtime_ns)
         return next(iter(found.values()))
+
+    def _unlinked(self, name: str, path: str) -> Path:
+        """Where a file of an extra lies: not where a symbolic link leads, which somebody else may have made."""
+        try:
+            return attached.checked(self._folder, f"{layout.FILES}/{path}")
+        except FileUnusable as error:
+            raise ExtraUnusable(f"extra {name!r} is not loaded: {error}", path=path) from None
 
 
 def _flattened(name: str, obj: Any) -> tuple[dict[str, Any], Any]:

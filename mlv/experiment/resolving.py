@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import TAG, Reference, as_reference, shown
-from mlv.errors import InvalidArgument, ReferenceBroken
-from mlv.query.published import claims_of
+from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
+from mlv.query.published import claims_of, outside
 from mlv.query.whence import events_naming
-from mlv.store import layout
+from mlv.store import attached, layout
 from mlv.store.blobs import content_of
 from mlv.store.identities import known_ids
 from mlv.store.owners import host_name
@@ -59,13 +59,28 @@ def find_file(folder: Path, reference: Reference) -> Path:
 def _places(folder: Path, reference: Reference) -> Iterator[Path]:
     """Where a file may be, the likeliest first."""
     path = Path(os.path.normpath(folder / reference["path"]))
-    yield path
+    if not _is_own(reference) or _is_unlinked(folder, reference["path"]):
+        yield path
     within = reference.get("within")
     if isinstance(within, Mapping):
         inside = os.path.relpath(reference["path"], str(within.get("path")))
         yield from (around / inside for around in _experiments(folder, Reference(within)))
     if folder in path.parents:
-        yield from (folder / other for other in _other_names(folder, reference))
+        yield from (folder / other for other in _other_names(folder, reference) if _is_unlinked(folder, other))
+
+
+def _is_own(reference: Reference) -> bool:
+    """Whether a reference names a file of the experiment that holds it, by its path there."""
+    return "host" not in reference and not outside(reference)
+
+
+def _is_unlinked(folder: Path, path: str) -> bool:
+    """Whether a path leads to a file in the experiment that is not the store's own, and no symbolic link is on the way."""
+    try:
+        attached.checked(folder, path, anywhere=True)
+    except FileUnusable:
+        return False
+    return True
 
 
 def _other_names(folder: Path, reference: Reference) -> Iterator[str]:
@@ -82,7 +97,8 @@ def _moved_along(folder: Path, reference: Reference) -> Iterator[Path]:
     for around in (folder, *folder.parents):
         for start in range(len(parts)):
             place = around.joinpath(*parts[start:])
-            if place.exists():
+            is_below = folder in place.parents
+            if place.exists() and (not is_below or _is_unlinked(folder, place.relative_to(folder).as_posix())):
                 yield place
 
 

@@ -176,8 +176,9 @@ class StreamExamination:
         run = self._evidence.run(fields["run"])
         if type_ in (RunStarted.TYPE, Seal.TYPE):
             said = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
-            for stream, digest in (fields["data"].get("after") or {}).items():
-                self._evidence.named_ends[digest] = said, stream
+            after = fields["data"].get("after")
+            for stream, digest in after.items() if isinstance(after, dict) else ():
+                self._evidence.named_ends[str(digest)] = said, stream
         if fields["time"] > run.last_heard:
             run.last_heard = fields["time"]
         if type_ == RunStarted.TYPE:

@@ -145,6 +145,9 @@ def _is_taken(place: Path) -> bool:
 
 def _merged(source: Path, target: Path, is_new: bool, dry_run: bool) -> Merged:
     done = Merged(source, target, is_new)
+    if (source / layout.META).is_symlink():
+        done.differences.append(f"{source / layout.META} is a symbolic link, which may lead anywhere: nothing is brought")
+        return done
     if dry_run:
         _bring(source, target, done, dry_run=True)
     elif is_new:
@@ -173,7 +176,7 @@ def _make(source: Path, target: Path, done: Merged) -> None:
 def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
     """Bring the files, then the lines that speak of them; lines that came since the sizes were looked at come next time."""
     before = surroundings(source)
-    sizes = stream_sizes(source)
+    sizes = {stream: size for stream, size in stream_sizes(source).items() if not _is_link(source, stream, done)}
     _compare_meta(source, target, done)
     ours = merging_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
     found = [
@@ -192,6 +195,14 @@ def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
     done.notes += brought.notes
     if not dry_run:
         merging_lines.let_go(target)
+
+
+def _is_link(source: Path, stream: str, done: Merged) -> bool:
+    path = source / layout.stream_file(stream)
+    if path.is_symlink():
+        done.differences.append(f"{path} is a symbolic link, which may lead anywhere: no line is brought from it")
+        return True
+    return False
 
 
 def _compare_meta(source: Path, target: Path, done: Merged) -> None:

@@ -15,7 +15,7 @@ from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
 from mlv.query.published import SAVED, is_attaching, outside, placed_references
 from mlv.store import layout, opening
-from mlv.store.attached import is_attachable
+from mlv.store.attached import is_inside
 from mlv.store.blobs import Content, content_of
 from mlv.store.identities import known_ids
 from mlv.store.references import absolute_path
@@ -161,8 +161,8 @@ class _Known:
                 yield self._origin(where.startswith("git."), reference, where, str(content.get("created", "")), None)
 
     def _origin(self, attaches: bool, reference: Mapping[str, Any], where: str, time: str, event: Event | None) -> Origin:
-        # A file that is named by its path in the experiment has to lie where an experiment keeps its files.
-        is_own = "within" in reference or (attaches and is_attachable(reference.get("path")))
+        # What a path in the experiment names is none of its files where that is the store's own.
+        is_own = "within" in reference or (attaches and is_inside(reference.get("path")))
         role = PRODUCED if is_own and not outside(reference, self.id) else USED
         return Origin(role, self.folder, self.id, reference, where, time, event)
 

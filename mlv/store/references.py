@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -258,9 +260,25 @@ def all_completed(value: Any) -> Any:
     return [all_completed(item) for item in value] if isinstance(value, list) else value
 
 
+def _may_be_of_size(path: Path, size: Any) -> bool:
+    """Whether a file has a size, or the files of a folder together do not exceed it.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not isinstance(size, int):
+        return True
+    if not path.is_dir():
+        return path.stat().st_size == size
+    files = (os.lstat(os.path.join(around, name)) for around, _, names in os.walk(path) for name in names)
+    sizes = (status.st_size for status in files if stat.S_ISREG(status.st_mode))
+    return all(total <= size for total in accumulate(sizes))
+
+
 def holds(path: Path, reference: Mapping[str, Any]) -> bool:
     """Whether a file or folder has the size and SHA-256 that a reference names; false where it cannot be read."""
     with suppress(OSError):
-        if path.is_dir() or path.stat().st_size == reference.get("size", path.stat().st_size):
+        # First, as a reference may name a folder as large as all of the disk.
+        if _may_be_of_size(path, reference.get("size")):
             return bool(content_of(path).sha256 == reference.get("sha256"))
     return False

@@ -244,3 +244,25 @@ def test_parts(monkeypatch):
 
     assert [one for part in in_processes(doubled, range(10), 2) for one in part] == [2 * number for number in range(10)]
     assert in_processes(doubled, range(3), 2) == [[0, 2, 4]]
+
+
+@pytest.mark.parametrize("whose", ["changed", "another key", "no key"])
+def test_an_index_of_somebody_else(tmp_path, monkeypatch, whose):
+    """B4: what another user may have written is not told: neither another name nor another status."""
+    experiment(tmp_path / "a")
+    expected = listed(tmp_path)
+    path = path_of(tmp_path)
+    assert looks_of(tmp_path) == []
+    if whose == "changed":
+        path.write_bytes(path.read_bytes().replace(b'"ok"', b'"failed"'))
+    else:
+        key = path.parent.parent / "key"
+        key.unlink()
+        if whose == "another key":
+            key.write_bytes(bytes(32))
+            key.chmod(0o600)
+        else:
+            key.mkdir()
+
+    assert looks_of(tmp_path) == ["a"]
+    assert listed(tmp_path) == expected

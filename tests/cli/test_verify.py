@@ -57,3 +57,17 @@ def test_meta_that_is_lost(command, runs):
     (runs / "digits" / "meta.json").unlink()
 
     assert command("verify", "runs/digits").stdout.startswith("missing  runs/digits  no ID")
+
+
+def test_an_expected_digest(command, runs):
+    """B17: what `close()` told is found again, and missed where the log was cut off since; what is no digest is an error."""
+    digest = json.loads(command("verify", "runs/digits", "--json").stdout)["digest"]
+    assert command("verify", "runs/digits", "--expect", digest).returncode == 0
+    assert command("verify", "runs/digits", "--expect", "123").returncode == 2
+
+    log = runs / "digits" / "log.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
+    done = command("verify", "runs/digits", "--expect", digest)
+
+    assert done.returncode == 1
+    assert digest in done.stdout

@@ -152,3 +152,15 @@ def test_names(exp, name):
     for call in (lambda: exp.save_extra(name, 1), lambda: exp.load_extra(name)):
         with pytest.raises(InvalidName):
             call()
+
+
+def test_an_extra_that_is_a_link(tmp_path):
+    """B5: what a symbolic link in an experiment leads to is no extra of it."""
+    with Exp(tmp_path / "runs", "exp", capture=()) as exp:
+        exp.save_extra("x", {"a": 1})
+        path = exp.path / "files" / "extra" / "x.json"
+        path.rename(tmp_path / "x.json")
+        path.symlink_to(tmp_path / "x.json")
+
+        with pytest.raises(ExtraUnusable, match="symbolic link"):
+            exp.load_extra("x")

@@ -278,3 +278,28 @@ def test_what_has_a_reference(exp, checkpoint):
     exp.path.parent.rename(moved)
 
     assert Exp.open(moved / "next").resolve(following.params["start"]) == moved / "digits" / "models" / "1.npz"
+
+
+@pytest.mark.parametrize("path", ["files/a.bin", "files/in/a.bin"])
+def test_links_in_the_experiment(tmp_path, path):
+    """B5: a reference to a file of the experiment is not resolved to what a symbolic link in it leads to."""
+    exp = Exp(tmp_path / "runs", "exp", capture=())
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.bin").write_bytes(b"a secret")
+    (exp.path / "files").mkdir()
+    if path.count("/") == 1:
+        (exp.path / path).symlink_to(tmp_path / "elsewhere" / "a.bin")
+    else:
+        (exp.path / "files" / "in").symlink_to(tmp_path / "elsewhere")
+    reference = {"_mlv": "file", "path": path, "size": 8, "sha256": hashlib.sha256(b"a secret").hexdigest()}
+
+    with pytest.raises(ReferenceBroken):
+        exp.resolve(reference)
+    exp.close()
+
+
+def test_a_folder_as_large_as_the_disk(tmp_path):
+    """B5: a reference to a folder that holds more than was recorded is not read to find that out."""
+    from mlv.store.references import holds
+
+    assert not holds(Path("/"), {"size": 1000, "sha256": "0" * 64})

@@ -600,3 +600,17 @@ class TestKilled:
 
         with pytest.raises(ExperimentBusy, match=r"process 7 on elsewhere .* if it died, remove"):
             merged(tmp_path / "a", tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", ["meta.json", "val.log.jsonl"])
+def test_a_log_or_meta_that_is_a_link(tmp_path, name):
+    """B2: what a link of theirs leads to becomes no meta.json and no line of ours."""
+    made(tmp_path / "theirs")
+    secret = tmp_path / "secret"
+    shutil.move(tmp_path / "theirs" / "exp" / name, secret)
+    (tmp_path / "theirs" / "exp" / name).symlink_to(secret)
+
+    [done] = merge(tmp_path / "theirs", tmp_path / "ours")
+
+    assert "is a symbolic link" in " ".join(done.differences)
+    assert not (tmp_path / "ours" / "exp" / name).exists()

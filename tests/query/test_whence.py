@@ -13,6 +13,7 @@ from logs import line
 
 import mlv
 from mlv import Exp, FileRef, FileUnusable, InvalidArgument, init_sub_exp, whence
+from mlv.encoding import Reference
 from mlv.query.whence import PRODUCED, USED, default_root
 from mlv.store import blobs
 from mlv.store.streams import lines_with
@@ -278,3 +279,14 @@ def test_only_lines_with_the_hash_are_parsed(tmp_path, monkeypatch):
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines) + b"half a needle")
 
     assert list(lines_with(tmp_path / "log.jsonl", b"needle")) == [*lines[::10], b"half a needle"]
+
+
+@pytest.mark.parametrize("path", ["log.jsonl", ".mlv/claims/log.json", "../elsewhere", "files/../../elsewhere", ".."])
+def test_what_no_experiment_produces(tmp_path, path):
+    """B5: an event that names what is the store's own, or lies outside, has not produced it."""
+    (tmp_path / "elsewhere").write_bytes(b"a secret")
+    with Exp(tmp_path / "runs", "exp", capture=()) as exp:
+        digest = blobs.content_of(tmp_path / "elsewhere").sha256
+        exp.log._emit("file", "x", Reference({"_mlv": "file", "path": path, "size": 8, "sha256": digest}), None)
+
+    assert [origin.role for origin in whence(tmp_path / "elsewhere", tmp_path / "runs")] == [USED]
