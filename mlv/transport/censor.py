@@ -43,7 +43,12 @@ class Censor:
         """Head and payload of an event without credentials; the same bytes where there are none."""
         if not payload:
             return head, payload
-        return self.head(head), self.payload(payload) if kind == TAIL else self._data(payload)
+        clean_head = self._heads.get(head)
+        if clean_head is None:
+            clean_head = self.head(head)
+        if not self._may_hold(payload):
+            return clean_head, payload
+        return clean_head, self.payload(payload) if kind == TAIL else self._data(payload)
 
     def head(self, head: bytes) -> bytes:
         """What the lines of a cursor share, without credentials in its name."""
@@ -89,12 +94,13 @@ class Censor:
 
     def _may_hold(self, payload: bytes) -> bool:
         """Whether a closer look is worth it. All that is text stands between quotation marks."""
-        if b"\\" in payload or self._key_lines.is_open:
+        if self._key_lines.is_open:
             return True
         texts = payload.split(b'"')[1::2]
+        # None of these holds a backslash: an escaped quotation mark between two texts is not taken for the end of one.
         if self._clean.issuperset(texts):
             return False
-        return not all(text in self._clean or self._is_clean(text) for text in texts)
+        return b"\\" in payload or not all(text in self._clean or self._is_clean(text) for text in texts)
 
     def _is_clean(self, content: bytes) -> bool:
         text = content.decode()
@@ -102,7 +108,7 @@ class Censor:
             return False
         if self._redactor.hides(text) or not self._redactor.is_clean(text) or self._key_lines.opens(text):
             return False
-        if len(content) <= _LONGEST_REMEMBERED:
+        if len(content) <= _LONGEST_REMEMBERED and " " not in text:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()
             self._clean.add(content)
