@@ -30,14 +30,24 @@ _OVERLAP = 512
 class Censor:
     """Redacts the events of one run; `keep=["message"]`, `keep=["console"]` or another type exempts all of a kind."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, is_resumed: bool = False) -> None:
+        """Begin with a run's first event, or `is_resumed` where an earlier writer has seen what came before."""
         self.redacted = 0
         """Events from which something was taken."""
         self._redactor = redactor
         self._clean: set[bytes] = set()
         """Texts that hold nothing: names of metrics, above all."""
         self._heads: dict[bytes, bytes] = {}
-        self._key_lines = KeyLines()
+        self._key_lines = KeyLines(is_open=is_resumed)
+
+    @property
+    def state(self) -> tuple[int, tuple[object, int, bool]]:
+        """What was learned from the events so far; set it, to see the same events again that could not be written."""
+        return self.redacted, self._key_lines.state
+
+    @state.setter
+    def state(self, state: tuple[int, tuple[object, int, bool]]) -> None:
+        self.redacted, self._key_lines.state = state
 
     def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
         """Head and payload of an event without credentials; the same bytes where there are none."""
@@ -46,9 +56,12 @@ class Censor:
         clean_head = self._heads.get(head)
         if clean_head is None:
             clean_head = self.head(head)
-        if not self._may_hold(payload):
-            return clean_head, payload
-        return clean_head, self.payload(payload) if kind == TAIL else self._data(payload)
+        try:
+            if not self._may_hold(payload):
+                return clean_head, payload
+            return clean_head, self.payload(payload) if kind == TAIL else self._data(payload)
+        except (ValueError, RecursionError):  # no JSON: it becomes a line that readers pass over, and holds nothing either
+            return clean_head, self._redactor.text(payload.decode("utf-8", "backslashreplace"), "event").encode()
 
     def head(self, head: bytes) -> bytes:
         """What the lines of a cursor share, without credentials in its name."""
@@ -115,7 +128,7 @@ class Censor:
         return True
 
     def _clean_event(self, event: dict[str, Any]) -> dict[str, Any]:
-        type_, data = event["type"], event.get("data")
+        type_, data = event.get("type", ""), event.get("data")
         is_printed = type_ == "message" and isinstance(data, dict) and "of" in data
         where = "console" if is_printed else "message" if type_ in _TEXTS else type_
         # What a run began with was redacted where it was captured, with the names that it stood under.

@@ -30,11 +30,21 @@ class KeyLines:
     elsewhere only lines are masked that are long enough to be nothing else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_open: bool = False) -> None:
+        """Begin; with `is_open` in the middle of what nobody has seen, where a key may have begun."""
         self._origin: object = None
         self._others = 0
-        self.is_open = False
+        self.is_open = is_open
         """Whether a key has begun and not ended."""
+
+    @property
+    def state(self) -> tuple[object, int, bool]:
+        """What was learned from the lines so far; set it, to see the same lines again."""
+        return self._origin, self._others, self.is_open
+
+    @state.setter
+    def state(self, state: tuple[object, int, bool]) -> None:
+        self._origin, self._others, self.is_open = state
 
     def opens(self, line: str) -> bool:
         """Whether a key begins in a line, and does not end there."""
@@ -60,7 +70,7 @@ class KeyLines:
             self.is_open = False
         elif is_key and _LONG.search(line):
             self._others = 0
-        elif line.strip() and origin == self._origin:
+        elif line.strip() and (origin == self._origin or self._origin is None):
             self._others += 1
             self.is_open = self._others < _MOST_OTHERS
         return REDACTED if is_key else shown
