@@ -41,12 +41,12 @@ class Censor:
         self._key_lines = KeyLines(is_open=is_resumed)
 
     @property
-    def state(self) -> tuple[int, tuple[object, int, bool]]:
+    def state(self) -> tuple[int, tuple[object, int, int, bool]]:
         """What was learned from the events so far; set it, to see the same events again that could not be written."""
         return self.redacted, self._key_lines.state
 
     @state.setter
-    def state(self, state: tuple[int, tuple[object, int, bool]]) -> None:
+    def state(self, state: tuple[int, tuple[object, int, int, bool]]) -> None:
         self.redacted, self._key_lines.state = state
 
     def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
@@ -107,7 +107,7 @@ class Censor:
 
     def _may_hold(self, payload: bytes) -> bool:
         """Whether a closer look is worth it. All that is text stands between quotation marks."""
-        if self._key_lines.is_open:
+        if self._key_lines.is_waiting:
             return True
         texts = payload.split(b'"')[1::2]
         # None of these holds a backslash: an escaped quotation mark between two texts is not taken for the end of one.
