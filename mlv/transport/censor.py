@@ -59,7 +59,7 @@ class Censor:
         try:
             if not self._may_hold(payload):
                 return clean_head, payload
-            return clean_head, self.payload(payload) if kind == TAIL else self._data(payload)
+            return clean_head, self._of_event(payload) if kind == TAIL else self._of_metrics(payload)
         except (ValueError, RecursionError):  # no JSON: it becomes a line that readers pass over, and holds nothing either
             return clean_head, self._redactor.text(payload.decode("utf-8", "backslashreplace"), "event").encode()
 
@@ -75,8 +75,9 @@ class Censor:
 
     def payload(self, payload: bytes) -> bytes:
         """The text of an event from its type on, without credentials; the same bytes where there are none."""
-        if not self._may_hold(payload):
-            return payload
+        return self._of_event(payload) if self._may_hold(payload) else payload
+
+    def _of_event(self, payload: bytes) -> bytes:
         event = orjson.loads(b"{" + payload)
         clean = self._clean_event(event)
         if clean == event:
@@ -94,10 +95,7 @@ class Censor:
             end = chunk[-_OVERLAP:]
         return False
 
-    def _data(self, payload: bytes) -> bytes:
-        """The data of metrics."""
-        if not self._may_hold(payload):
-            return payload
+    def _of_metrics(self, payload: bytes) -> bytes:
         data = orjson.loads(payload)
         clean = self._clean_data(data, "metrics")
         if clean == data:

@@ -127,6 +127,8 @@ def test_names_of_folders_are_refused(tmp_path):
         mlv.Exp(tmp_path, "exp", kind=secret, capture=())
     with mlv.Exp(tmp_path, f"run-{secret}", capture=(), keep=["name"]) as exp, pytest.raises(InvalidName, match="stream"):
         exp.logger(secret)
+    with pytest.raises(InvalidName, match="folder"):
+        exp.checkpoints(folder=secret)
 
     assert exp.path.name == f"run-{secret}"
 
