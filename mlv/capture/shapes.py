@@ -22,9 +22,9 @@ def without_shapes(text: str) -> str:
     """Copy a text without the credentials that their shape reveals."""
     text = _without_tokens(text)
     lowered = text.lower()
-    present = {anchor: anchor in lowered for anchor in _anchors()}
-    for shape in _ANCHORED:
-        if any(map(present.__getitem__, shape.anchors)):
+    present = {anchor for anchor in _anchors() if anchor in lowered}
+    for shape in _ANCHORED if present else ():
+        if not present.isdisjoint(shape.anchors):
             text = compiled(shape.pattern).sub(shape.replaced, text)
     return text
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlv.encoding import Conversion, restored, shown, step_number
 from mlv.errors import CheckpointMissing, InvalidArgument, InvalidName, MlvWarning
+from mlv.experiment.captures import refuse_credential
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.savers import saver_of
 from mlv.experiment.session import Session
@@ -29,6 +30,7 @@ def portfolio_of(
         InvalidArgument, InvalidName: As `Exp.checkpoints`.
     """
     name = _checked_folder(session.folder, folder)
+    refuse_credential(session.wishes.redactor(), name, "folder")
     policy = None
     if any(value is not None for value in given.values()):
         metric, mode = given["metric"], given["mode"]

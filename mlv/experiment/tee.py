@@ -45,6 +45,7 @@ _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[PX^_][^\x1b]{0,4096}\x1b\\|[ -/]+[0-~]|[0-~])"
 )
 _UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,4096}\x1b?|[ -/]*)\Z")
+_KEY = b"PRIVATE KEY"
 _UP = re.compile(rb"\x1b\[(\d*)[AF]")
 
 
@@ -235,7 +236,8 @@ class Tee:
 
     def _log_some(self) -> None:
         now = monotonic()
-        for source in self._sources:
+        # A private key that goes to both in turns is to begin before it goes on: what follows its header is masked.
+        for source in sorted(self._sources, key=lambda source: not source.waiting or _KEY not in source.waiting[0]):
             if source.waiting:
                 self._log(source, source.lines.add(self._next(source), now))
             elif source.lines.is_holding:

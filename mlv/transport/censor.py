@@ -30,20 +30,38 @@ _OVERLAP = 512
 class Censor:
     """Redacts the events of one run; `keep=["message"]`, `keep=["console"]` or another type exempts all of a kind."""
 
-    def __init__(self, redactor: Redactor) -> None:
+    def __init__(self, redactor: Redactor, *, is_resumed: bool = False) -> None:
+        """Begin with a run's first event, or `is_resumed` where an earlier writer has seen what came before."""
         self.redacted = 0
         """Events from which something was taken."""
         self._redactor = redactor
         self._clean: set[bytes] = set()
         """Texts that hold nothing: names of metrics, above all."""
         self._heads: dict[bytes, bytes] = {}
-        self._key_lines = KeyLines()
+        self._key_lines = KeyLines(is_open=is_resumed)
+
+    @property
+    def state(self) -> tuple[int, tuple[object, int, int, bool]]:
+        """What was learned from the events so far; set it, to see the same events again that could not be written."""
+        return self.redacted, self._key_lines.state
+
+    @state.setter
+    def state(self, state: tuple[int, tuple[object, int, int, bool]]) -> None:
+        self.redacted, self._key_lines.state = state
 
     def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
         """Head and payload of an event without credentials; the same bytes where there are none."""
         if not payload:
             return head, payload
-        return self.head(head), self.payload(payload) if kind == TAIL else self._data(payload)
+        clean_head = self._heads.get(head)
+        if clean_head is None:
+            clean_head = self.head(head)
+        try:
+            if not self._may_hold(payload):
+                return clean_head, payload
+            return clean_head, self._of_event(payload) if kind == TAIL else self._of_metrics(payload)
+        except (ValueError, RecursionError):  # no JSON: it becomes a line that readers pass over, and holds nothing either
+            return clean_head, self._redactor.text(payload.decode("utf-8", "backslashreplace"), "event").encode()
 
     def head(self, head: bytes) -> bytes:
         """What the lines of a cursor share, without credentials in its name."""
@@ -57,8 +75,9 @@ class Censor:
 
     def payload(self, payload: bytes) -> bytes:
         """The text of an event from its type on, without credentials; the same bytes where there are none."""
-        if not self._may_hold(payload):
-            return payload
+        return self._of_event(payload) if self._may_hold(payload) else payload
+
+    def _of_event(self, payload: bytes) -> bytes:
         event = orjson.loads(b"{" + payload)
         clean = self._clean_event(event)
         if clean == event:
@@ -76,10 +95,7 @@ class Censor:
             end = chunk[-_OVERLAP:]
         return False
 
-    def _data(self, payload: bytes) -> bytes:
-        """The data of metrics."""
-        if not self._may_hold(payload):
-            return payload
+    def _of_metrics(self, payload: bytes) -> bytes:
         data = orjson.loads(payload)
         clean = self._clean_data(data, "metrics")
         if clean == data:
@@ -89,12 +105,13 @@ class Censor:
 
     def _may_hold(self, payload: bytes) -> bool:
         """Whether a closer look is worth it. All that is text stands between quotation marks."""
-        if b"\\" in payload or self._key_lines.is_open:
+        if self._key_lines.is_waiting:
             return True
         texts = payload.split(b'"')[1::2]
+        # None of these holds a backslash: an escaped quotation mark between two texts is not taken for the end of one.
         if self._clean.issuperset(texts):
             return False
-        return not all(text in self._clean or self._is_clean(text) for text in texts)
+        return b"\\" in payload or not all(text in self._clean or self._is_clean(text) for text in texts)
 
     def _is_clean(self, content: bytes) -> bool:
         text = content.decode()
@@ -102,14 +119,14 @@ class Censor:
             return False
         if self._redactor.hides(text) or not self._redactor.is_clean(text) or self._key_lines.opens(text):
             return False
-        if len(content) <= _LONGEST_REMEMBERED:
+        if len(content) <= _LONGEST_REMEMBERED and " " not in text:
             if len(self._clean) >= _REMEMBERED:
                 self._clean.clear()
             self._clean.add(content)
         return True
 
     def _clean_event(self, event: dict[str, Any]) -> dict[str, Any]:
-        type_, data = event["type"], event.get("data")
+        type_, data = event.get("type", ""), event.get("data")
         is_printed = type_ == "message" and isinstance(data, dict) and "of" in data
         where = "console" if is_printed else "message" if type_ in _TEXTS else type_
         # What a run began with was redacted where it was captured, with the names that it stood under.

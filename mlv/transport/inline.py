@@ -18,7 +18,7 @@ from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
 from mlv.interrupts import interruption_in, pass_on
-from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
+from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
@@ -108,6 +108,9 @@ class Inline:
             return rejected(Job("unknown", "", "", {}), f"what was handed over {error}")
         try:
             job = clean_job(job)
+        except Unusable as error:
+            return rejected(Job(job.type, job.name, "", {}), str(error))
+        try:
             return perform(job, FolderTarget(self._journal.folder, job.name, job.step, key))
         except OSError as error:
             return rejected(job, f"its file could not be written: {error}")
@@ -164,12 +167,15 @@ class Inline:
         """
         seq = self._seq + 1
         self._appending = seq, event
+        state = self._censor.state if self._censor is not None else None
         line = self._composer.line(seq, event.time_ns, event.head, event.kind, event.step, event.payload)
         try:
             self._journal.append(self.run, event.stream, [line])
         except OSError as error:
             if interruption_in(error) is None:  # else it may have come after the line was written
                 self._appending = None
+                if self._censor is not None and state is not None:
+                    self._censor.state = state
             raise
         self._seq = seq
         self._take(event)

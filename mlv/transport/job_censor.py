@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from mlv.capture.redaction import Redactor
-from mlv.encoding import dumps
-from mlv.media.jobs import Job
+from mlv.encoding import dumps, shown
+from mlv.media.jobs import Job, Unusable
 from mlv.protocols import Buffer
 from mlv.transport.censor import moved
 
@@ -18,7 +18,18 @@ _TEXT_FILES = (".txt", ".md", ".svg", ".html", ".json", ".csv", ".xml")
 
 
 def clean_job(job: Job) -> Job:
-    """A job without credentials in its name, its options and its texts; pictures, sounds and numbers stay as they are."""
+    """A job without credentials in its name, its options and its texts; pictures, sounds and numbers stay as they are.
+
+    Raises:
+        Unusable: Its texts cannot be read.
+    """
+    try:
+        return _clean(job)
+    except Exception as error:  # whatever a library refuses: what was not looked at is not stored
+        raise Unusable(f"cannot be searched for credentials: {shown(error)}") from error
+
+
+def _clean(job: Job) -> Job:
     redactor = Redactor(job.redact, job.keep)
     if redactor.exempts(job.type):
         return job
@@ -91,8 +102,12 @@ def _column(column: Any, redactor: Redactor) -> Any:
 
     if not _holds_text(column.type):
         return column
+    known: dict[str, str] = {}
     cells = column.to_pylist()
-    clean = [_cell(cell, redactor) for cell in cells]
+    for cell in cells:
+        if isinstance(cell, str) and cell not in known:  # most columns of texts repeat a few
+            known[cell] = redactor.text(cell, "table")
+    clean = [known[cell] if isinstance(cell, str) else _cell(cell, redactor) for cell in cells]
     return column if clean == cells else pyarrow.chunked_array([pyarrow.array(clean, type=column.type)])
 
 

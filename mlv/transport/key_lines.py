@@ -19,6 +19,10 @@ _FIELD = re.compile(r"\W*(?:Proc-Type|DEK-Info|Comment|Version|Hash): ")
 _QUOTES = " \t\r>|#*+\"'`\\,;:()[]"
 _TOKEN = re.compile(r"(?:[0-9]{1,4}[:.)|]?[ \t]+)?[A-Za-z0-9+/\-]+={0,2}(?:\\r)?(?:\\n)?")
 _PADDED = re.compile(r"[A-Za-z0-9+/]{2,}={1,2}(?:\\r)?(?:\\n)?\Z")
+_WHOLE = re.compile(r"(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9+/]{48,}={0,2}(?:\\r)?(?:\\n)?")
+"""A line that is a line of a key and nothing else."""
+_LATE_LINES = 100
+"""Lines after the end of a key within which those of its lines may come that went to another descriptor."""
 _MOST_OTHERS = 8
 """Lines that are short or of other kinds, one after the other, after which the end of a key is not waited for any more."""
 
@@ -30,11 +34,26 @@ class KeyLines:
     elsewhere only lines are masked that are long enough to be nothing else.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_open: bool = False) -> None:
+        """Begin; with `is_open` in the middle of what nobody has seen, where a key may have begun."""
         self._origin: object = None
-        self._others = 0
-        self.is_open = False
+        self._others = self._late = 0
+        self.is_open = is_open
         """Whether a key has begun and not ended."""
+
+    @property
+    def state(self) -> tuple[object, int, int, bool]:
+        """What was learned from the lines so far; set it, to see the same lines again."""
+        return self._origin, self._others, self._late, self.is_open
+
+    @state.setter
+    def state(self, state: tuple[object, int, int, bool]) -> None:
+        self._origin, self._others, self._late, self.is_open = state
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether lines of a key may come."""
+        return self.is_open or self._late > 0
 
     def opens(self, line: str) -> bool:
         """Whether a key begins in a line, and does not end there."""
@@ -51,16 +70,17 @@ class KeyLines:
         """A line as it may be shown; `shown` is what is left of it without the credentials that it holds alone."""
         was_open, opens = self.is_open, self.opens(line)
         if not (was_open or opens):
-            return shown
+            self._late = max(0, self._late - 1)
+            return REDACTED if self._late and _WHOLE.fullmatch(line.strip(_QUOTES)) else shown
         is_end = was_open and _ENDS.search(line) is not None
         is_key = is_end or (was_open and self._is_key(line, origin))
         if opens:
             self.is_open, self._origin, self._others = True, origin, 0
         elif is_end:
-            self.is_open = False
+            self.is_open, self._late = False, _LATE_LINES
         elif is_key and _LONG.search(line):
             self._others = 0
-        elif line.strip() and origin == self._origin:
+        elif line.strip() and (origin == self._origin or self._origin is None):
             self._others += 1
             self.is_open = self._others < _MOST_OTHERS
         return REDACTED if is_key else shown

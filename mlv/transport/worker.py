@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected
+from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport import spool
 from mlv.transport.job_censor import clean_job
@@ -60,13 +60,17 @@ class Answer(NamedTuple):
 def complete(folder: Path, queued: Queued) -> Answer:
     """Complete a job in this process."""
     try:
-        job = clean_job(read_job(queued.path))
+        job = read_job(queued.path)
     except FileNotFoundError as error:
         return _lost(queued, f"its spool file is gone: {error.filename}")
     except ValueError as error:
         return _lost(queued, f"its spool file {error}")
     except OSError as error:
         return Answer(queued, b"", False, error.errno or EIO)
+    try:
+        job = clean_job(job)
+    except Unusable as error:
+        return Answer(queued, rejected(Job(job.type, job.name, "", {}), str(error)), True, 0)
     try:
         rest = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
     except OSError as error:
@@ -205,7 +209,7 @@ class Worker:
 def _rejected(queued: Queued, reason: str) -> Answer:
     try:
         return Answer(queued, rejected(clean_job(read_job(queued.path)), reason), True, 0)
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # `Unusable` is one
         return _lost(queued, reason)
 
 

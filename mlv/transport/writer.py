@@ -207,7 +207,8 @@ class Writer:
             self._journal = Journal(self._folder, self._files, self._home)
         source.attach(self._me)
         self._sources[path] = source
-        censor = self._censors[source.run] = Censor(Wishes.from_info(source.info).redactor())
+        redactor = Wishes.from_info(source.info).redactor()
+        censor = self._censors[source.run] = Censor(redactor, is_resumed=not source.is_new)
         self._composers[source.run] = Composer(source.run, censor.event)
         self._heard[source.run] = monotonic()
         if self._sampler is not None and source.info.get("system_s") and "parent_run" not in source.info:
@@ -234,7 +235,8 @@ class Writer:
         """
         if not source.is_new:
             self._catch_up(source)
-        before = source.last_seq
+        before, censor = source.last_seq, self._censors[source.run]
+        state = censor.state
         frames, end = source.next_piece()
         if end == source.tail:
             return False
@@ -242,8 +244,9 @@ class Writer:
             self._append(source, frames)
         except OSError:
             source.rewind(before)
+            censor.state = state
             raise
-        source.note_redacted(self._censors[source.run].redacted)
+        source.note_redacted(censor.redacted)
         source.advance(end)
         source.already.clear()
         return True

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from secrets_corpus import AROUND, INNOCENT, KEY_LINES, PRIVATE_KEY, TOKENS, VALUE
 
-from mlv.capture import pairs, private_keys, shapes
 from mlv.capture.patterns import is_bounded, kept
 from mlv.capture.redaction import REDACTED, Redactor
 
@@ -148,27 +146,6 @@ def test_private_keys_in_texts(writing):
 
 
 # --- Time ------------------------------------------------------------------------------------------------------------
-
-_EXPRESSIONS = {
-    *(shape.pattern for shape in shapes._ANCHORED),
-    *(body.pattern for bodies in shapes._TOKENS.values() for body in bodies),
-    *(shapes._WHOLE_TOKENS, shapes._ESCAPE_END, pairs._ASSIGNMENT, pairs._TELLING_PAIR, pairs._END_OF_BARE_VALUE),
-    *(private_keys.HEADER, private_keys.FOOTER),
-}
-
-
-@pytest.mark.parametrize("expression", sorted(_EXPRESSIONS))
-def test_no_expression_backtracks(expression):
-    """No expression repeats without bound what itself repeats without bound: where it does, each repetition begins anew."""
-    assert re.compile(expression)
-    assert not re.search(r"[+*]\)[+*]|\}\)[+*]", re.sub(r"\[(?:\\.|[^\]\\])*\]", "", expression).replace(r"\.", "")) or any(
-        known in expression for known in _SEPARATED
-    )
-
-
-_SEPARATED = (r"(?:\\.[^\"\n\\]*){0,64}", r"(?:\.[A-Za-z0-9_-]*){0,4}", r"(?:,? \w{1,40}=", r"(?:\s{1,20}[A-Za-z0-9+/]{40,}")
-"""Repetitions of what begins with a character that cannot end the one before."""
-
 
 UNITS = [
     "curl -u a",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import signal
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from secrets_corpus import AROUND, KEY_LINES, SECRETS, TOKENS, VALUE
+from secrets_corpus import AROUND, KEY_LINES, PRIVATE_KEY, SECRETS, TOKENS, VALUE
 
 import mlv
 from mlv.errors import InvalidName, InvalidPattern, MlvWarning, RedactedWarning
@@ -93,12 +92,10 @@ def test_every_kind_by_every_way(tmp_path):
     assert leaks(tmp_path, NEEDLES) == []
 
 
-@pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("kind", SAMPLE)
-def test_every_way_in(tmp_path, kind):
+@pytest.mark.parametrize(("is_inline", "kind"), [(True, "ghp"), *((False, kind) for kind in SAMPLE)])
+def test_every_way_in(tmp_path, monkeypatch, is_inline, kind):
     """B10, D11: a credential goes from names, coordinates, tables, spilled events, files and rejected values alike."""
-    if kind != "ghp" and os.environ["MLV_INLINE"]:
-        pytest.skip("one kind shows the ways of the inline twin")
+    monkeypatch.setenv("MLV_INLINE", "1" if is_inline else "")
     with mlv.Exp(tmp_path, "exp", capture=(), tags=[SAMPLE[kind]], notes=SAMPLE[kind]) as exp:
         log_everywhere(exp, SAMPLE[kind])
         exp.flush()
@@ -130,6 +127,8 @@ def test_names_of_folders_are_refused(tmp_path):
         mlv.Exp(tmp_path, "exp", kind=secret, capture=())
     with mlv.Exp(tmp_path, f"run-{secret}", capture=(), keep=["name"]) as exp, pytest.raises(InvalidName, match="stream"):
         exp.logger(secret)
+    with pytest.raises(InvalidName, match="folder"):
+        exp.checkpoints(folder=secret)
 
     assert exp.path.name == f"run-{secret}"
 
@@ -170,6 +169,27 @@ def test_after_kills(tmp_path):
 
     assert [event.data["message"] for event in exp.events("message")] == ["before", "says <redacted>"]
     assert leaks(tmp_path, {"ghp": secret}) == []
+
+
+def test_private_keys_on_the_console(tmp_path):
+    """B13: a key that is printed in pieces, quoted, to both descriptors in turns, is in no file."""
+    script = (
+        "import json, pprint, sys, mlv\n"
+        "key = sys.stdin.read()\n"
+        "with mlv.Exp(sys.argv[1], 'exp', capture=(), console=True):\n"
+        "    pprint.pprint({'private_key': key, 'user': 'me'})\n"
+        "    print(json.dumps({'private_key': key}, indent=1))\n"
+        "    for number, line in enumerate(key.split(chr(10))):\n"
+        "        print('> ' + line, file=(sys.stdout, sys.stderr)[number % 2], flush=True)\n"
+        "    for line in key.split(chr(10)):\n"
+        "        sys.stdout.write(line[:5]); sys.stdout.flush(); print(line[5:])\n"
+        "    print('loss', 0.25)\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], input=PRIVATE_KEY, text=True, check=True, capture_output=True)
+    printed = [event.data["message"] for event in mlv.Exp.open(tmp_path / "exp").events("message", stream="console")]
+
+    assert "loss 0.25" in printed
+    assert leaks(tmp_path, {line: line for line in KEY_LINES[:-1]}) == []
 
 
 # --- The user's own patterns -----------------------------------------------------------------------------------------

@@ -69,6 +69,23 @@ def test_a_key_in_base64():
     assert not any("Ab1Ab1" in line for line in shown([(ENCODED, "stdout"), ("Ab1" * 20, "stdout"), ("Ab1" * 20, "stdout")]))
 
 
+def test_a_second_look():
+    """B13: what could not be written is looked at again as if for the first time, also by a writer that knows no beginning."""
+
+    def masked(censor, lines):
+        events = (json.dumps({"of": "ra", "message": line}) for line in lines)
+        return b"".join(censor.payload(f'"type":"message","name":"stdout","data":{data}}}'.encode()) for data in events)
+
+    censor = Censor(Redactor())
+    masked(censor, LINES[:3])
+    state = censor.state
+    first = masked(censor, LINES[3:])
+    censor.state = state
+
+    assert masked(censor, LINES[3:]) == first
+    assert KEY_LINES[3].encode() not in masked(Censor(Redactor(), is_resumed=True), LINES[3:])
+
+
 @pytest.mark.parametrize("end", ["", "\\n", " is how a key begins"])
 def test_a_mention_hides_little(end):
     """S9: a header without a key behind it does not hide what is printed next for long."""
