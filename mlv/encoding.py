@@ -11,13 +11,10 @@ import io
 import math
 import os
 import sys
-import uuid
 from collections import UserString
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from reprlib import Repr
 from types import SimpleNamespace
 from typing import Any
@@ -26,7 +23,16 @@ import orjson
 
 from mlv.errors import InvalidStep
 from mlv.events import Event
-from mlv.foreign import is_of_time, own_text, plain_forms, single, stable_text, unresolved, without_addresses
+from mlv.foreign import (
+    is_of_standard_library,
+    is_of_time,
+    own_text,
+    plain_forms,
+    single,
+    stable_text,
+    unresolved,
+    without_addresses,
+)
 from mlv.interrupts import pass_on, without_warnings
 
 TAG = "_mlv"
@@ -52,6 +58,8 @@ _LARGEST_SEQ = 2**63 - 1
 _MOST_DIGITS_BITS = 14_000
 """Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
 
+_TEXTS = ("uuid.UUID", "decimal.Decimal", "fractions.Fraction")
+"""Stored as text, which is exact."""
 _LONGEST_REPR = 300
 _LONGEST_RANGE = 100_000
 _TRIES = 10
@@ -247,7 +255,7 @@ class Conversion:
             return f"{value.isoformat()}[{value.tzinfo}]"  # the zone alone does not say how far from UTC it is
         if isinstance(value, (date, time)):
             return value.isoformat()
-        if isinstance(value, (uuid.UUID, Decimal, Fraction, UserString)):
+        if isinstance(value, UserString) or is_of_standard_library(value, _TEXTS):
             return _text(str(value))
         if isinstance(value, os.PathLike):
             return _text(_path_text(value))
@@ -605,7 +613,7 @@ def _number_in(value: Any) -> Any:
 
 
 def _read_number(value: Any) -> Any:
-    if isinstance(value, (int, float, Decimal, Fraction)) or is_of_time(value):
+    if isinstance(value, (int, float)) or is_of_time(value) or is_of_standard_library(value, _TEXTS):
         return value
     one = single(value)
     return one if isinstance(one, (int, float)) else next(plain_forms(one), one)

@@ -867,3 +867,53 @@ def test_runs_that_publish_one_name_at_once(exp):
 
     assert [process.wait(60) for process in processes] == [0] * 4
     assert verify(exp.path).verdict == "intact"
+
+
+class TestAsReferences:
+    """What `exp.file()` and `exp.filepath()` gave is, in an event or in params, the reference to the file."""
+
+    def test_in_events(self, exp):
+        """The call's own object, the open file and the path all become it, at any depth."""
+        block = exp.file("a.bin", "wb")
+        with block as file:
+            file.write(b"abc")
+        text = exp.file("a.txt", "w")
+        with text as written:
+            written.write("abc")
+        other = exp.filepath("b.pt")
+        with other as path:
+            path.write_bytes(b"xyz")
+        exp.log("saved", {"a": block, "list": [file, written, {"b": other}], "path": path})
+
+        [event] = exp.events("event")
+        first, second, third = event.data["list"]
+        assert event.data["a"] == first
+        assert third["b"] == event.data["path"]
+        assert exp.resolve(event.data["a"]) == exp.path / "files" / "a.bin"
+        assert exp.resolve(second) == exp.path / "files" / "a.txt"
+        assert exp.resolve(third["b"]) == exp.path / "files" / "b.pt"
+        assert third["b"]["within"]["id"] == exp.id
+
+    def test_in_params(self, exp):
+        """It may be a param of a sub-experiment."""
+        block = exp.filepath("b.pt")
+        with block as path:
+            path.write_bytes(b"xyz")
+
+        sub = mlv.init_sub_exp(exp.path / "files" / "b.pt", "squeeze", params={"data": [block, path]})
+
+        assert sub.params["data"][0] == sub.params["data"][1]
+        assert sub.resolve(sub.params["data"][0]) == exp.path / "files" / "b.pt"
+
+    def test_too_early(self, exp):
+        """Before the end of the block there is nothing to refer to: that is said; a path is a path until then."""
+        block = exp.filepath("b.pt")
+        with pytest.warns(mlv.RejectedWarning, match="not published yet"):
+            exp.log("early", {"file": block})
+        with block as path:
+            exp.log("early", {"path": path})
+            known = str(path)
+            path.write_bytes(b"")
+
+        [event] = exp.events("event")
+        assert event.data == {"path": known}
