@@ -12,13 +12,10 @@ import math
 import os
 import re
 import sys
-import uuid
 from collections import UserString
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Set, ValuesView
 from datetime import date, datetime, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from reprlib import Repr
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +25,16 @@ import orjson
 from mlv import words
 from mlv.errors import InvalidStep
 from mlv.events import Event
-from mlv.foreign import is_of_time, own_text, plain_forms, single, stable_text, unresolved, without_addresses
+from mlv.foreign import (
+    is_of_standard_library,
+    is_of_time,
+    own_text,
+    plain_forms,
+    single,
+    stable_text,
+    unresolved,
+    without_addresses,
+)
 from mlv.interrupts import pass_on, without_warnings
 
 TAG = "_mlv"
@@ -54,6 +60,8 @@ _LARGEST_SEQ = 2**63 - 1
 _MOST_DIGITS_BITS = 14_000
 """Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
 
+_TEXTS = ("uuid.UUID", "decimal.Decimal", "fractions.Fraction")
+"""Stored as text, which is exact."""
 _LONGEST_REPR = 300
 _LONGEST_RANGE = 100_000
 _TRIES = 10
@@ -269,9 +277,9 @@ class Conversion:
             return f"{value.isoformat()}[{value.tzinfo}]"  # the zone alone does not say how far from UTC it is
         if isinstance(value, (date, time)):
             return value.isoformat()
-        if isinstance(value, Fraction):
+        if is_of_standard_library(value, ("fractions.Fraction",)):
             return _fraction(value)
-        if isinstance(value, (uuid.UUID, Decimal, UserString)):
+        if isinstance(value, UserString) or is_of_standard_library(value, _TEXTS):
             return _text(str(value))
         if isinstance(value, os.PathLike):
             return _text(_path_text(value))
@@ -650,7 +658,7 @@ def digits(value: int) -> str:
         return hex(value)
 
 
-def _fraction(value: Fraction) -> str:
+def _fraction(value: Any) -> str:
     """As `str`, which refuses many digits."""
     return digits(value.numerator) + (f"/{digits(value.denominator)}" if value.denominator != 1 else "")
 
@@ -683,7 +691,7 @@ def _number_in(value: Any) -> Any:
 
 
 def _read_number(value: Any) -> Any:
-    if isinstance(value, (int, float, Decimal, Fraction)) or is_of_time(value):
+    if isinstance(value, (int, float)) or is_of_time(value) or is_of_standard_library(value, _TEXTS):
         return value
     one = single(value)
     return one if isinstance(one, (int, float)) else next(plain_forms(one), one)
@@ -755,7 +763,7 @@ def _key(key: Any) -> str:
         return {None: "null", True: "true", False: "false"}[key]
     if isinstance(key, int):
         return digits(int.__int__(key))
-    if isinstance(key, Fraction):
+    if is_of_standard_library(key, ("fractions.Fraction",)):
         return _fraction(key)
     if isinstance(key, datetime):
         return _moment(key) or "null"

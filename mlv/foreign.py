@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import tzinfo
 from functools import partial
 from numbers import Integral, Real
@@ -143,6 +143,15 @@ def _by_methods(value: Any) -> Iterator[Any]:
         yield int(value)
     elif isinstance(value, Real):
         yield float(value)
+
+
+def is_of_standard_library(value: Any, names: Iterable[str]) -> bool:
+    """Whether it is of one of these classes; who has a value of one has imported its module."""
+    for name in names:
+        module, _, kind = name.rpartition(".")
+        if isinstance(value, getattr(sys.modules.get(module), kind, ())):
+            return True
+    return False
 
 
 def is_missing(value: Any) -> bool:

@@ -18,6 +18,7 @@ from fractions import Fraction
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -612,3 +613,102 @@ def test_restoring_is_for_what_was_converted():
     plain, nonfinite = _plain({"a": [math.inf, 2**70, b"x", {"_mlv": 1}]})
 
     assert restored(plain, nonfinite) == {"a": [math.inf, 2**70, b"x", {"_mlv": 1}]}
+
+
+class Quantity:
+    """A number with a unit, as those of pint."""
+
+    def __init__(self, magnitude: Any, units: str) -> None:
+        self._magnitude, self._units = magnitude, units
+
+    magnitude = property(lambda self: self._magnitude)
+    units = property(lambda self: self._units)
+
+    def to(self, units: str) -> Quantity:
+        raise NotImplementedError
+
+    def __float__(self) -> float:
+        return float(self._magnitude)
+
+    def item(self) -> Any:
+        return self._magnitude
+
+
+def values_of_libraries() -> list[tuple[Any, Any]]:
+    """Values, and the form that each has wherever it is logged."""
+    np = pytest.importorskip("numpy")
+    found = [
+        (np.ma.masked, None),
+        (np.ma.masked_invalid([np.nan, np.nan]).mean(), None),
+        (np.ma.array(0.5, mask=True), None),
+        (np.ma.array(0.5), 0.5),
+        (np.ma.array([0.5, 1.5], mask=[True, False]), [None, 1.5]),
+        (np.ma.masked_all((2, 2)), [[None, None], [None, None]]),
+        (np.timedelta64("NaT"), None),
+        (np.datetime64("NaT", "ns"), None),
+        (np.array([1, "NaT"], "m8[ns]"), [1e-9, None]),
+        (np.timedelta64(2, "Y"), "2 years"),
+        (np.timedelta64(2, "W"), 1209600.0),
+        (np.timedelta64(7, "as"), 7e-18),
+        (np.timedelta64(3), 3),
+        (np.array(5, "m8[3s]"), 15.0),
+        (np.datetime64("2026", "Y"), "2026"),
+        (np.datetime64("0000-01-01"), "0000-01-01"),
+        (np.zeros(0), []),
+        (Quantity(5.0, "meter"), "5.0 meter"),
+        (Quantity(np.float32(0.5), "meter"), "0.5 meter"),
+        (Quantity(np.array([1.0, 2.0]), "meter"), ["1.0 meter", "2.0 meter"]),
+        (Quantity(5.0, "dimensionless"), 5.0),
+        (Decimal("1.10"), "1.10"),
+        (Fraction(1, 3), "1/3"),
+    ]
+    pd = sys.modules.get("pandas")
+    if pd is not None:
+        found += [(pd.NA, None), (pd.NaT, None), (pd.Timedelta(5, "ns"), 5e-9), (pd.array([1, None], dtype="Int64"), [1, None])]
+    return found
+
+
+class TestOneForm:
+    """W8: a value has one form, wherever it is logged: what is missing is null, and a unit stays."""
+
+    def test_everywhere(self, tmp_path, monkeypatch):
+        """Metrics, events, params, coordinates and tables agree; no warning comes out of it."""
+        import mlv
+
+        monkeypatch.setenv("MLV_INLINE", "1")
+        pairs = values_of_libraries()
+        forms = [form for _, form in pairs]
+        params = {str(number): value for number, (value, _) in enumerate(pairs)}
+        with mlv.Exp(tmp_path, "exp", params, capture=(), system=False) as exp:
+            for value, _ in pairs:
+                exp.log({"value": value})
+                exp.log("event", {"value": value})
+                exp.log.at(value=value)("at")
+                exp.log.table("table", [{"value": value}])
+
+        assert list(exp.params.values()) == forms
+        assert [event.data["value"] for event in exp.events("metrics")] == forms
+        assert [event.data["value"] for event in exp.events("event", "event")] == forms
+        assert [event.at["value"] for event in exp.events("event", "at")] == forms
+        assert [event.data["rows"][0][0] for event in exp.events("table")] == forms
+
+    def test_steps(self):
+        """What is missing, a moment, a span of time and a number with a unit are no steps."""
+        for value, form in values_of_libraries():
+            if form is None or isinstance(form, (str, list)) or encoding.is_of_time(value):
+                with pytest.raises(InvalidStep):
+                    encoding.step_number(value) if value is not None else None
+        assert encoding.step_number(Quantity(5, "")) == 5
+
+    def test_no_host(self):
+        """Sets with NaN or objects, objects of one type, and paths have a form without addresses or hashes in it."""
+        nan, one = float("nan"), frozenset({1})
+        assert converted({nan, 2.0, 1.0})[0] == converted({1.0, nan, 2.0})[0]
+        assert "0x" not in str(converted([object(), lambda: 0, {object(): 1}, {one, object()}]))
+        assert converted(Path("/a/\udcd0\udcbc"))[0] == "/a/\u043c"
+        assert converted(time(1, 2, tzinfo=ZoneInfo("UTC")))[0] in ("01:02:00[UTC]", "01:02:00+00:00")
+
+    def test_long_ranges(self):
+        """A range is a list, unless that would fill the memory."""
+        assert converted(range(3))[0] == [0, 1, 2]
+        assert converted(range(10**12))[0] == "range(0, 1000000000000)"

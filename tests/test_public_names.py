@@ -120,7 +120,18 @@ def test_typed():
 def test_import_is_light():
     """`import mlv` imports nothing that costs: neither optional packages, nor those used only now and then."""
     optional = ["numpy", "torch", "pandas", "hypothesis", "typer"]
-    costly = ["git", "psutil", "filelock", "asyncio", "multiprocessing", "concurrent.futures", "argparse"]
+    costly = [
+        "git",
+        "psutil",
+        "filelock",
+        "asyncio",
+        "multiprocessing",
+        "concurrent.futures",
+        "argparse",
+        "decimal",
+        "fractions",
+    ]
+    costly += ["mlv.transport.writer", "mlv.transport.recovery", "mlv.media.arrays", "mlv.experiment.many", "mlv.query.sql"]
     code = f"import sys, mlv; print([name for name in {optional + costly!r} if name in sys.modules])"
 
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -28,7 +28,6 @@ from mlv.notices import say
 from mlv.store import ends, layout
 from mlv.store.blobs import remove
 from mlv.store.reading import read_state
-from mlv.transport import recovery
 from mlv.transport.wishes import Wishes
 from mlv.words import address_problem
 
@@ -219,7 +218,11 @@ def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
 
 def recover_if_needed(folder: Path) -> None:
     """Write what killed processes left waiting for the experiment, if there is something, and anything is to be written."""
-    if not settings.DISABLED.look_up().value and recovery.needs_recovery(folder):
+    if settings.DISABLED.look_up().value:
+        return
+    from mlv.transport import recovery  # with all of the writer: `import mlv` does without
+
+    if recovery.needs_recovery(folder):
         recovery.recover(folder, _RECOVER_WITHIN_S)
 
 
@@ -276,6 +279,8 @@ def checked_path(path: Any, what: str) -> Path:
         raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidArgument(f"{what}={text!r} is no text that UTF-8 can hold: give a folder of another name", path=path)
+    if problem := layout.problem_of_locale(text):
+        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
     try:
         return layout.absolute(os.path.expanduser(text))
     except FileNotFoundError:

@@ -512,6 +512,8 @@ def checked_inside(folder: Path, name: Any) -> Path:
             f"file name {text!r} has a part that begins with {TEMPORARY!r} or is longer than 200 bytes: choose another",
             name=text,
         )
+    if problem := layout.problem_of_locale(text):
+        raise InvalidName(f"file name {text!r} {problem}", name=text)
     path = folder.joinpath(*parts)
     real, top = os.path.realpath(path.parent), os.path.join(os.path.realpath(folder.parent), folder.name)
     if real != top and not real.startswith(top + os.sep):

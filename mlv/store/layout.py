@@ -277,11 +277,24 @@ def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) 
         return False  # a link in a circle
 
 
+def problem_of_locale(text: str) -> str:
+    """Why this process can give no file such a name: its locale may be `C`, without UTF-8; empty where it can."""
+    try:
+        os.fsencode(text)
+        return ""
+    except UnicodeEncodeError as error:
+        return (
+            f"has {error.object[error.start]!r}, which file names of this process cannot hold ({error.encoding}): set "
+            f"PYTHONUTF8=1 or a locale of UTF-8, or give an ASCII name"
+        )
+
+
 def check_name(name: object, what: str) -> str:
     """Accept a name for one folder or file.
 
     Raises:
-        InvalidName: It is no text, is empty or only dots, or has a separator or a control character.
+        InvalidName: It is no text, is empty or only dots, has a separator or a control character, or this process can give no
+            file such a name.
     """
     if not isinstance(name, str):
         kind = type(name).__name__
@@ -297,6 +310,8 @@ def check_name(name: object, what: str) -> str:
         raise InvalidName(f"{what} {name!r} is no text that UTF-8 can hold: choose another", name=name)
     if name == HOUSEKEEPING or len(name.encode()) > 200:
         raise InvalidName(f"{what} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
+    if problem := problem_of_locale(name):
+        raise InvalidName(f"{what} {name!r} {problem}", name=name)
     return name
 
 

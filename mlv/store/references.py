@@ -196,6 +196,8 @@ def absolute_path(path: Any, what: str) -> Path:
         raise InvalidArgument(f"{what}={path!r:.100} is of type {type(path).__name__}: give a path", path=path) from None
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidArgument(f"{what}={text!r} is no text that a log can hold: give a path of another name", path=path)
+    if problem := layout.problem_of_locale(text):
+        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
     return layout.absolute(os.path.expanduser(text))
 
 

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import multiprocessing
 import os
-import pickle
 import shutil
 import subprocess
 import sys
@@ -870,36 +869,54 @@ def test_runs_that_publish_one_name_at_once(exp):
     assert verify(exp.path).verdict == "intact"
 
 
-@pytest.mark.parametrize("mode", ["wb", "w", "xb", "w+b", "x+"])
-def test_the_object_of_a_block_is_a_reference_behind_it(exp, mode):
-    """What `exp.file()` and `exp.filepath()` gave, put into an event, is the reference to the file; so is the block itself."""
-    block = exp.file("model.bin", mode)
-    with block as file:
-        file.write(b"abc" if "b" in mode else "abc")
-    with exp.filepath("deep/weights") as path:
-        path.with_suffix(".pt").write_bytes(b"weights")  # as a library that adds a suffix
-    exp.log("saved", {"file": file, "block": [block], "path": {"to": path}})
+class TestAsReferences:
+    """What `exp.file()` and `exp.filepath()` gave is, in an event or in params, the reference to the file."""
 
-    [event] = exp.events("event")
-    published = {event.name: event.data for event in exp.events("file")}
-    assert event.data["file"] == event.data["block"][0] == published["model.bin"]
-    assert event.data["path"]["to"] == published["deep/weights"]
-    assert exp.resolve(event.data["path"]["to"]) == exp.path / "files/deep/weights.pt"
+    def test_in_events(self, exp):
+        """The call's own object, the open file and the path all become it, at any depth."""
+        block = exp.file("a.bin", "wb")
+        with block as file:
+            file.write(b"abc")
+        text = exp.file("a.txt", "w")
+        with text as written:
+            written.write("abc")
+        other = exp.filepath("b.pt")
+        with other as path:
+            path.write_bytes(b"xyz")
+        exp.log("saved", {"a": block, "list": [file, written, {"b": other}], "path": path})
 
+        [event] = exp.events("event")
+        first, second, third = event.data["list"]
+        assert event.data["a"] == first
+        assert third["b"] == event.data["path"]
+        assert exp.resolve(event.data["a"]) == exp.path / "files" / "a.bin"
+        assert exp.resolve(second) == exp.path / "files" / "a.txt"
+        assert exp.resolve(third["b"]) == exp.path / "files" / "b.pt"
+        assert third["b"]["within"]["id"] == exp.id
 
-def test_the_object_of_a_block_is_none_before_its_end(exp):
-    """Within the block, and after one that failed, a path is a text, and a file has no form."""
-    with exp.filepath("a") as path:
-        exp.log("within", {"path": path, "beside": path.with_name("b")})
-        path.write_text("a")
-    exp.log("derived", {"beside": path.with_name("b")})
-    with pytest.raises(ValueError, match="no"), exp.file("b", "w") as file:
-        raise ValueError("no")
-    with pytest.warns(mlv.RejectedWarning):
-        exp.log("failed", {"file": file})
+    def test_in_params(self, exp):
+        """It may be a param of a sub-experiment."""
+        block = exp.filepath("b.pt")
+        with block as path:
+            path.write_bytes(b"xyz")
 
-    assert [type(event.data.get(key)) for event in exp.events("event") for key in event.data] == [str, str, str]
-    assert pickle.loads(pickle.dumps(path)) == path
+        sub = mlv.init_sub_exp(exp.path / "files" / "b.pt", "squeeze", params={"data": [block, path]})
+
+        assert sub.params["data"][0] == sub.params["data"][1]
+        assert sub.resolve(sub.params["data"][0]) == exp.path / "files" / "b.pt"
+
+    def test_too_early(self, exp):
+        """Before the end of the block there is nothing to refer to: that is said; a path is a path until then."""
+        block = exp.filepath("b.pt")
+        with pytest.warns(mlv.RejectedWarning, match="not published yet"):
+            exp.log("early", {"file": block})
+        with block as path:
+            exp.log("early", {"path": path})
+            known = str(path)
+            path.write_bytes(b"")
+
+        [event] = exp.events("event")
+        assert event.data == {"path": known}
 
 
 def test_the_object_of_a_block_on_another_rank(tmp_path, python):

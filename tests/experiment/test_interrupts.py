@@ -154,7 +154,7 @@ class TestGoesThrough:
 
         assert_whole(exp, log)
 
-    @pytest.mark.parametrize("form", ["method", "arguments", "lambda", "keyword names"])
+    @pytest.mark.parametrize("form", ["method", "arguments", "lambda", "defaults"])
     @pytest.mark.usefixtures("inline")
     def test_forms_of_handlers(self, exp, log, form, quiet):
         """A handler may be a method, a lambda, or take any arguments."""
@@ -170,7 +170,7 @@ class TestGoesThrough:
             raise Struck
 
         forms: dict[str, Any] = {
-            "method": Handlers().method, "arguments": arguments, "lambda": lambda s, f: raising(Struck)(), "keyword names": named,
+            "method": Handlers().method, "arguments": arguments, "lambda": lambda s, f: raising(Struck)(), "defaults": named,
         }  # fmt: skip
         with handled(signal.SIGUSR2, forms[form]), pytest.raises(Struck):
             log({"loss": Value(signalled)})

@@ -148,6 +148,28 @@ def test_a_layout_that_cannot_be(layout):
         image.prepare(pixels(5, 6, 3), layout=layout)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_slightly_out_of_range(dtype, folder, pillow):
+    """W17: what filters and resizing overshoot is cut off and counted: the image is not lost."""
+    value = numpy.array([[-0.01, 0.5], [1.05, 1.0]], dtype)
+
+    data = folder.data(image.prepare(value))
+
+    assert data["clipped"] == 2
+    assert numpy.asarray(pillow.open(folder.at(data["file"]))).tolist() == [[0, 128], [255, 255]]
+
+
+def test_masked():
+    """W8: what lies under a mask is no picture; an array without masked items is one."""
+    value = numpy.ma.array([[0.0, 0.5]], mask=[[True, False]])
+
+    with pytest.raises(Unusable, match="masked items: fill them"):
+        image.prepare(value)
+    with pytest.raises(Unusable, match="masked items: fill them"):
+        image.prepare_many([value])
+    image.prepare(numpy.ma.array([[0.0, 0.5]]))
+
+
 BAD_VALUES = [
     (numpy.full((2, 3), math.nan, "f4"), "6 of 6 values that are NaN or infinite"),
     (numpy.array([[0.5, math.inf]]), "1 of 2 values"),

@@ -255,3 +255,13 @@ class TestLarge:
         assert table.prepare({"a": [NAN] * 1000}).do is None
         assert table.prepare({"a": [0.5] * 3000}).do is None
         assert table.prepare({"a": [NAN] * 3000}).do == "table"
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_series(library):
+    """W17: a column alone is a table with one column."""
+    series = pytest.importorskip(library).Series
+
+    prepared = table.prepare(series([1, 2]).rename("a"))
+
+    assert prepared.options == {"columns": ["a"], "rows": [[1], [2]]}
