@@ -19,6 +19,7 @@ from mlv.media.jobs import REJECTED_HEAD, Job, perform, rejected, rejected_text
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
+from mlv.store.layout import DEFAULT_STREAM
 from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
 
@@ -133,7 +134,7 @@ class Inline:
             if self._dropped:
                 first, last = self._seq + 1, self._seq + self._dropped
                 said = Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run)
-                self._journal.say(said, self._cursors[0][0])
+                self._journal.say(said, self._cursors.get(0, (DEFAULT_STREAM, b""))[0])
                 self._seq, self._dropped = last, 0
             return True
         except OSError as error:
