@@ -23,6 +23,7 @@ from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
 from mlv.store.home import Home
+from mlv.store.layout import DEFAULT_STREAM
 from mlv.transport.censor import Censor, redacted_text
 from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
@@ -151,7 +152,7 @@ class Inline:
             if self._dropped:
                 first, last = self._seq + 1, self._seq + self._dropped
                 said = Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run)
-                self._journal.say(said, self._cursors[0][0])
+                self._journal.say(said, self._cursors.get(0, (DEFAULT_STREAM, b""))[0])
                 self._seq, self._dropped = last, 0
             return True
         except OSError as error:

@@ -110,7 +110,7 @@ def test_kinds():
 
 
 def test_scopes_filters_and_outputs():
-    """A writer hears what outputs and filters of a scope let through, and what `to_<name>` sends; scopes inherit it."""
+    """A writer hears what outputs and filters of a scope let through; a logdir of a scope's own inherits it."""
     from theirs import Lines
 
     allogger.basic_configure(
@@ -119,16 +119,28 @@ def test_scopes_filters_and_outputs():
     loud = allogger.get_logger("loud", default_outputs=["lines"])
     own = allogger.get_logger("own", logdir="log/own", default_outputs=["lines"])
     allogger.get_logger("quiet").log(1, "loss")
-    allogger.get_logger("quiet").log(2, "loss", to_lines=True)
     loud.log(3, "loss")
     loud.log(4, "lr")
-    loud.log(5, "loss", to_lines=False)
     own.log(6, "loss")
     allogger.close()
 
-    assert lines() == [["p-scalar", "root.quiet/loss", 2, 2], ["p-scalar", "root.loud/loss", 1, 3]]
+    assert lines() == [["p-scalar", "root.loud/loss", 1, 3]]
     assert lines("log/own/events") == [["p-scalar", "root.own/loss", 1, 6]]
-    assert allogger.api.hdf.read_from_key("log/events", "scalar/quiet/loss")["value"].tolist() == [1, 2]
+    assert allogger.api.hdf.read_from_key("log/events", "scalar/quiet/loss")["value"].tolist() == [1]
+
+
+def test_a_writer_called_csv():
+    """`to_csv` of the original's `log` sends a value to a writer of that name, or keeps it from it."""
+    from theirs import Lines
+
+    allogger.basic_configure(logdir="log", default_outputs=["csv"], writers={"csv": Lines})
+    logger = allogger.get_logger("main")
+    logger.log(1, "x")
+    logger.log(2, "x", to_csv=False)
+    allogger.get_logger("quiet", default_outputs=["hdf"]).log(3, "x", to_csv=True)
+    allogger.close()
+
+    assert [line[3] for line in lines()] == [1, 3]
 
 
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), 9)", "os._exit(0)", "pass"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 import mlv
 from mlv.compat.allogger import kinds
-from mlv.compat.allogger.custom import GROUP, checked_writers, outputs_of
+from mlv.compat.allogger.custom import GROUP, OwnWriter, checked_writers, outputs_of
 from mlv.compat.allogger.existing import settle
 from mlv.compat.allogger.hub import hub
 from mlv.compat.allogger.messages import Console, TextLog, python_logger
@@ -36,6 +37,7 @@ class Logger:
         self.is_configured = False
         self.logger = python_logger(scope)
         self._handlers = ExitStack()
+        self._writers: dict[str, OwnWriter] | None = None
 
     def configure(
         self,
@@ -48,14 +50,12 @@ class Logger:
         debug: bool = False,
         default_path_exists: str = "c",
         basic_logging_params: dict[str, Any] | None = None,
-        writers: Mapping[str, Any] | None = None,
-        **writer_params: Any,
     ) -> None:
         """Tell the logger where to write, and what; a logdir that it had is closed.
 
         Args:
             logdir: A folder for an experiment, `events/` with the outputs, and the text log.
-            default_outputs: Of `valid_outputs`, and of the names in `writers`.
+            default_outputs: Of `valid_outputs`, and of the names of writers (`configure_with`).
             hdf_writer_params: `filter`, a regular expression over keys; `min_time_diff_btw_disc_writes`, `precision`.
             tensorboard_writer_params: `filter`; `use_hdf_hook`, whether HDF5 gets the same; `min_time_diff_btw_disc_writes`.
             log_only_main_process: Whether values that children log are left out.
@@ -63,17 +63,13 @@ class Logger:
             debug: Without effect: what goes wrong is told in any case.
             default_path_exists: If the logdir is there: `c` continues, `cl` clears it, `a` aborts, `ask` asks.
             basic_logging_params: `level` of the console; `formatter`, arguments of `logging.Formatter`.
-            writers: Classes that take what is logged as well, such as subclasses of `writers.AbstractWriter`, by the names of
-                their outputs.
-            writer_params: `<name>_writer_params` for each: `filter`, and what else the class takes.
 
         Raises:
             ValueError: There is no such output, a filter is no regular expression, or writers have no logdir.
-            TypeError: There is no such parameter.
             RuntimeError: The logdir may not be cleared, or there is nobody to ask.
             MissingExtra: An output needs a package that is not installed.
         """
-        own = checked_writers(writers or {}, writer_params)
+        own, self._writers = self._writers, None
         if own and logdir is None and self._scope != "root":
             raise ValueError("writers belong to a logdir: give logdir= as well")
         settings = Settings(
@@ -98,6 +94,24 @@ class Logger:
             self.place = Place(settings.logdir, wanted, self._hooked(), also)
             hub.begin()
         self._show_messages()
+
+    def configure_with(self, *args: Any, writers: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        """As `configure`, with writers of the user's.
+
+        Args:
+            args: Those of `configure`.
+            writers: Classes that take what is logged as well, such as subclasses of `writers.AbstractWriter`, by the names of
+                their outputs.
+            kwargs: Those of `configure`, and `<name>_writer_params` for each writer: `filter`, and what else the class takes.
+
+        Raises:
+            TypeError: There is no such parameter.
+            ValueError, RuntimeError, MlvError: As `configure`; or a writer cannot have its name, or travel.
+        """
+        known = inspect.signature(self.configure).parameters
+        of_writers = {name: kwargs.pop(name) for name in list(kwargs) if name not in known}
+        self._writers = checked_writers(writers or {}, of_writers)
+        self.configure(*args, **kwargs)
 
     def restore(self, settings: Settings, place: Place | None) -> None:
         """In a child: be as the logger of this scope is in the process that started it."""
@@ -178,7 +192,6 @@ class Logger:
         to_stdout: bool | None = None,
         to_csv: bool | None = None,
         to_hdf: bool | None = None,
-        **to_writers: bool | None,
     ) -> None:
         """Log a value as the next step of its key.
 
@@ -191,7 +204,6 @@ class Logger:
             to_stdout: Whether it is printed as well.
             to_csv: There is no such output, unless a writer has that name.
             to_hdf: Whether it goes to HDF5, whatever the default outputs say.
-            to_writers: `to_<name>`, whether it goes to a writer of that name, whatever the default outputs say.
 
         Raises:
             ValueError: There is no key.
@@ -199,10 +211,8 @@ class Logger:
         """
         if not hub.is_enabled or (self.log_only_main_process and current_process().name != _MAIN):
             return
-        asked = {"csv": to_csv, **{name.removeprefix("to_"): given for name, given in to_writers.items()}}
-        for name, given in asked.items():
-            if given and name not in (self._told("writers") or ()):
-                raise NotImplementedError(f"{name.upper()} writer not implemented")
+        if to_csv and "csv" not in (self._told("writers") or ()):
+            raise NotImplementedError("CSV writer not implemented")
         if key is None:
             raise ValueError(f"Logging a value of type {type(data).__name__} requires a valid key")
         if data_type is not None and data_type not in kinds.data_types:
@@ -214,7 +224,7 @@ class Logger:
             return
         step, name = hub.steps.take((self.scope, str(key))), self.gen_key(str(key))
         kind, value = kinds.inferred(data) if data_type is None else (data_type, data)
-        route = self._route(str(key), to_tensorboard, to_hdf) | self._own_route(str(key), asked, place)
+        route = self._route(str(key), to_tensorboard, to_hdf) | self._own_route(str(key), to_csv, place)
         if to_stdout:
             print(f"{name} {step}: {data}")
         own = route & place.own
@@ -278,12 +288,13 @@ class Logger:
             found.append("hdf")
         return frozenset(found)
 
-    def _own_route(self, key: str, asked: Mapping[str, bool | None], place: Place) -> frozenset[str]:
+    def _own_route(self, key: str, to_csv: bool | None, place: Place) -> frozenset[str]:
         """The writers of the user's that a value goes to."""
         if not place.own:
             return frozenset()
         outputs, writers = self._told("default_outputs") or (), self._told("writers") or {}
-        wanted = (name for name in place.own if (asked.get(name) if asked.get(name) is not None else name in outputs))
+        asked = {} if to_csv is None else {"csv": to_csv}
+        wanted = (name for name in place.own if asked.get(name, name in outputs))
         return frozenset(name for name in wanted if name not in writers or writers[name].takes(key))
 
     def _show_messages(self) -> None:
@@ -300,7 +311,7 @@ class Logger:
 
 
 def basic_configure(enable: bool = True, *args: Any, **kwargs: Any) -> None:
-    """Tell the root logger where to write, and what: the arguments of `Logger.configure`.
+    """Tell the root logger where to write, and what: the arguments of `Logger.configure`, and of `Logger.configure_with`.
 
     With `enable=False`, nothing is logged until it is told again, or `close()`.
     """
@@ -308,7 +319,7 @@ def basic_configure(enable: bool = True, *args: Any, **kwargs: Any) -> None:
     if not enable:
         warnings.warn("Logger is globally disabled. Nothing will be logged.", stacklevel=2)
         hub.begin()
-    get_root().configure(*args, **kwargs)
+    get_root().configure_with(*args, **kwargs)
 
 
 def get_root() -> Logger:
@@ -324,7 +335,7 @@ def get_logger(scope: str, *args: Any, **kwargs: Any) -> Logger:
     with hub.lock:
         logger = hub.get(scope, Logger)
         if not logger.is_configured and (logger is not get_root() or args or kwargs):
-            logger.configure(*args, **kwargs)
+            logger.configure_with(*args, **kwargs)
         return logger
 
 
