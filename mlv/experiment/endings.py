@@ -190,7 +190,7 @@ def left_behind(sessions: Sequence[object]) -> BaseException | None:
         # Since Python 3.13 the arguments of that very call are among them.
         holders = [each for each in gc.get_referrers(*level) if id(each) not in seen and not _is_same(each, level)]
         seen.update(map(id, holders))
-        if any(isinstance(each, dict) and "__builtins__" in each for each in holders):
+        if any(type(each) is dict and "__builtins__" in each for each in holders):
             return None  # a module, or what stands for one, can use them still
         frames += [each for each in holders if type(each) is FrameType and _was_left(each)]
         level = [each for each in holders if type(each) is not FrameType]
