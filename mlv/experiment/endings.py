@@ -12,6 +12,7 @@ and otherwise not known. What is not known is called `ended`.
 from __future__ import annotations
 
 import gc
+import operator
 import sys
 import threading
 import traceback
@@ -133,6 +134,8 @@ class Process:
             return OK  # a statement or a cell failed, not the process
         # Within multiprocessing's child the exception is on its way, or was shown; elsewhere the interpreter has kept it.
         error = sys.exc_info()[1] or next(iter(self.ended_a_child), None) or getattr(sys, "last_value", None)
+        if error is None and (code := _code_of_child()) is not None:
+            error = SystemExit(code)
         if error is None and self._outermost is not None and _was_left(self._outermost):
             if self._exit is None or not self._may_have_ended_by(self._exit[1], self._outermost):
                 return Ending(UNKNOWN)
@@ -143,6 +146,17 @@ class Process:
     def _may_have_ended_by(position: int, frame: FrameType) -> bool:
         """Whether an exception that was raised while the frame was at a position may have ended it: also from a handler."""
         return position == frame.f_lasti or _operation(frame) == "RERAISE" or _is_bare_raise(frame)
+
+
+def _code_of_child() -> int | None:
+    """The code with which a forked child of multiprocessing is about to leave; since Python 3.13 nothing else tells of it."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_globals.get("__name__") != "multiprocessing.popen_fork":
+        if frame.f_code.co_name == "_bootstrap":
+            return None  # it is not known yet there
+        frame = frame.f_back
+    code = frame.f_locals.get("code") if frame is not None else None
+    return code if isinstance(code, int) else None
 
 
 def _outermost_of(frame: FrameType | None) -> FrameType | None:
@@ -177,9 +191,10 @@ def left_behind(sessions: Sequence[object]) -> BaseException | None:
     seen = {id(sessions), *map(id, sessions)}
     level, frames = sessions, list[FrameType]()
     for _ in range(_DEPTH):
-        holders = [each for each in gc.get_referrers(*level) if id(each) not in seen]
+        # Since Python 3.13 the arguments of that very call are among them.
+        holders = [each for each in gc.get_referrers(*level) if id(each) not in seen and not _is_same(each, level)]
         seen.update(map(id, holders))
-        if any(isinstance(each, dict) and "__builtins__" in each for each in holders):
+        if any(type(each) is dict and "__builtins__" in each for each in holders):
             return None  # a module, or what stands for one, can use them still
         frames += [each for each in holders if type(each) is FrameType and _was_left(each)]
         level = [each for each in holders if type(each) is not FrameType]
@@ -187,6 +202,10 @@ def left_behind(sessions: Sequence[object]) -> BaseException | None:
         if not level or len(seen) > _MOST:
             break
     return _exception_through(frames) if frames and not level else None
+
+
+def _is_same(each: object, level: Sequence[object]) -> bool:
+    return type(each) is tuple and len(each) == len(level) and all(map(operator.is_, each, level))
 
 
 _DEPTH, _MOST = 8, 1000

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
@@ -44,8 +43,6 @@ _NOTICE_COUNTS_S = 300.0
 """How long after SIGTERM a good end is that of a process which was asked to end: who goes on for longer has declined."""
 OUTPUTS_TIMEOUT_S = 10.0
 """How long the end of a run waits for its outputs, which go on without it."""
-
-ExcInfo = Union[tuple[type[BaseException], BaseException, Union[TracebackType, None]], tuple[None, None, None]]
 
 
 class Session:
@@ -107,8 +104,10 @@ class Session:
         return os.path.realpath(self._folder), self.exp_id
 
     def twin(self, **options: Any) -> Session:
-        """Another session in the same experiment, for another `Exp` of this process."""
-        return type(self)(self._folder, self.exp_id, **{**options, "rank": self.rank, "wishes": self.wishes})
+        """Another session in the same experiment, for another `Exp` of this process; while a run goes on its wishes hold."""
+        if self.place.run is not None or "wishes" not in options:
+            options["wishes"] = self.wishes
+        return type(self)(self._folder, self.exp_id, **{**options, "rank": self.rank})
 
     @property
     def folder(self) -> Path:
@@ -289,7 +288,8 @@ class Session:
 
     def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close, as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
-        self._close(ending_of(error) if self._run is None else self._run.judged(error), timeout_s)
+        ending = ending_of(error)
+        self._close(ending if self._run is None else self._run.as_noticed(ending), timeout_s)
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Close: the run ends with `run_ended` and its seals, if this session may end it. Closing again does nothing."""
@@ -339,7 +339,8 @@ class Session:
             frame = sys._getframe(1)
         except ValueError:  # the interpreter itself lets go of it
             frame = None
-        self._left(lambda: self._scope.ending(frame, process), 0, is_closed=False)
+        as_noticed = self._run.as_noticed
+        self._left(lambda: as_noticed(self._scope.ending(frame, process)), 0, is_closed=False)
 
 
 class Place:
@@ -430,17 +431,13 @@ class Run:
         _put(self.channel, "message", {"level": "warning", "message": text, "extra": {"signal": signal}}, _NOTICE)
         self.channel.flush(timeout_s)
 
-    def judged(self, error: BaseException | None) -> Ending:
-        """How the run ends, where the process does so by itself."""
-        return self._as_noticed(ending_of(error), error)
-
-    def _as_noticed(self, ending: Ending, error: BaseException | None) -> Ending:
-        if self._noticed is None or ending.status == "killed":
+    def as_noticed(self, ending: Ending) -> Ending:
+        """How the run ends where nobody gives a status: who was asked to end has been preempted, unless it failed."""
+        if self._noticed is None:
             return ending
         if ending.status == "ok":
             return Ending("preempted") if monotonic() - self._noticed < _NOTICE_COUNTS_S else ending
-        is_fault = error is not None and not isinstance(error, (SystemExit, KeyboardInterrupt))
-        return ending if is_fault or (error is None and ending.status == "failed") else Ending("preempted")
+        return ending if ending.status == "failed" and not isinstance(ending.error, SystemExit) else Ending("preempted")
 
     def end_preempted(self, timeout_s: float) -> bool:
         """End as preempted, and wait; whether all is written. Called again, it waits on."""
@@ -455,7 +452,7 @@ class Run:
         """End as the process does; as a failure where an exception that was caught has left nothing else to log with."""
         if ending == OK and not process.is_interactive and self._sessions:
             ending = ending_of(left_behind(list(self._sessions)))
-        is_complete = self.end(self._as_noticed(ending, ending.error), CLOSE_TIMEOUT_S, Closed)
+        is_complete = self.end(self.as_noticed(ending), CLOSE_TIMEOUT_S, Closed)
         self.warn_if_incomplete(is_complete, CLOSE_TIMEOUT_S)
 
     @property

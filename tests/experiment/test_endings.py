@@ -200,8 +200,8 @@ GOOD = {
     "mapped": "def f(n):\n    exp = make(n)\nlist(map(f, [0]))",
     "thread": "def f():\n    exp = make()\nt = threading.Thread(target=f)\nt.start()\nt.join()",
     "in an except": "def f():\n    exp = make()\ntry: 1 / 0\nexcept ZeroDivisionError: f()",
-    "caught inside": "def f():\n    exp = mlv.Exp('runs', 'exp0', capture=())\n    try: 1 / 0\n    except ZeroDivisionError: pass\nf()",
-    "coroutine": "async def f():\n    exp = make()\nwith suppress(StopIteration): f().send(None)",
+    "caught inside": "def f():\n    exp = mlv.Exp('runs', 'exp0')\n    try: 1 / 0\n    except ZeroDivisionError: pass\nf()",
+    "coroutine": "async def f():\n    exp = mlv.Exp('runs', 'exp0')\nwith suppress(StopIteration): f().send(None)",
 }
 
 

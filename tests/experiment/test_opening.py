@@ -83,6 +83,30 @@ class TestOpen:
         assert "script" not in first["data"]
         assert {"script", "git", "env", "machine"} <= set(second["data"])
 
+    def test_options_of_the_run(self, python, tmp_path):
+        """What a later run captures, samples and prints is chosen when the experiment is opened."""
+        folder = finished(tmp_path)
+        python(
+            f"""
+            import mlv
+            reader = mlv.Exp.open({str(folder)!r})
+            with mlv.Exp.open({str(folder)!r}, capture=["script"], system=False, console=True) as exp:
+                print("printed")
+            """
+        )
+
+        exp = Exp.open(folder)
+        _, second = [event for event in of_type(read(folder), "run_started") if "parent_run" not in event["data"]]
+        assert {"script", "git", "env", "machine"} & second["data"].keys() == {"script"}
+        assert [event.data["message"] for event in exp.events("message", stream="console", name="stdout")] == ["printed"]
+        assert not (folder / "system.log.jsonl").exists()
+
+    @pytest.mark.parametrize("option", [{"capture": ["colour"]}, {"system": "often"}])
+    def test_bad_options(self, tmp_path, option):
+        """An option with a value that it cannot have is refused."""
+        with pytest.raises(InvalidArgument):
+            Exp.open(finished(tmp_path), **option)
+
     def test_twice_in_one_process(self, tmp_path):
         """Opening what this process is writing gives the same run."""
         with Exp(tmp_path, "exp", capture=()) as exp:
