@@ -82,3 +82,10 @@ def sync_folder(folder: Path) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def duplicated(fd: int) -> int:
+    """Another descriptor of what is open, behind those of the standard streams: where these are closed, theirs are free."""
+    import fcntl  # not everywhere; where it is missing nothing is inherited
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

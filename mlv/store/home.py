@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlv.store import layout
+from mlv.store.files import duplicated
 
 
 class Home:
@@ -54,9 +55,13 @@ class Home:
 
 def _directory(folder: Path) -> int | None:
     try:
-        return os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
+        fd = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0))
     except OSError:  # also where folders cannot be opened
         return None
+    try:
+        return duplicated(fd)
+    finally:
+        os.close(fd)
 
 
 def _is_at(path: Path, mine: os.stat_result) -> bool:

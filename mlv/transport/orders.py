@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from mlv.store import layout, opening
+from mlv.store.files import duplicated
 from mlv.store.owners import Owner, process_is_gone
 from mlv.transport import spool
 from mlv.transport.launch import can_launch, launch_module
@@ -169,9 +170,13 @@ def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | No
         raise OSError("the experiment is gone")
     errors = layout.errors_path(folder, order.output)
     opening.make_folders(folder, errors.parent)  # not the experiment's own folder: a deleted one stays deleted
-    arguments = (str(file.fileno()), str(path or ""), str(folder))
-    with opening.emptied(errors) as said:
-        launch_module("mlv.projections.follower", arguments, errors=said.fileno(), also=order.modules, pass_fds=[file.fileno()])
+    fd = duplicated(file.fileno())
+    try:
+        with opening.emptied(errors) as said:
+            arguments = (str(fd), str(path or ""), str(folder))
+            launch_module("mlv.projections.follower", arguments, errors=said.fileno(), also=order.modules, pass_fds=[fd])
+    finally:
+        os.close(fd)
 
 
 def complaint(folder: Path, output: str) -> str:

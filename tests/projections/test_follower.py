@@ -64,3 +64,12 @@ def test_output_that_needs_torch_has_it(tmp_path):
 
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/exp/tensorboard/torch").read_text() == "1"
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams(tmp_path, closed):
+    """Where standard streams are closed, what the processes inherit is not taken for one of them."""
+    (tmp_path / "train.py").write_text(TRAINING.replace('"tensorboard"', '"csv"'))
+    subprocess.run(["sh", "-c", f"exec {sys.executable} train.py {closed}"], cwd=tmp_path, timeout=60, check=False)
+
+    assert "loss,1," in (tmp_path / "runs/exp/csv/log.csv").read_text()
