@@ -265,7 +265,7 @@ _TOKENS = _table(
     ("A3-", r"[A-Z0-9]{6}-(?:[A-Z0-9]{11}|[A-Z0-9]{6}-[A-Z0-9]{5})(?:-[A-Z0-9]{5}){3}", bool),
     ("AGE-SECRET-KEY-1", r"[A-Z0-9]{40,}", bool),
     ("API-", r"[A-Z0-9]{26}(?![A-Za-z0-9])", holds_digit),
-    ("sdk- mob- api-", _UUID, bool),
+    ("sdk-", _UUID, bool),
     ("p8e-", r"[a-z0-9]{32}", bool),
     ("fio-u-", r"[\w=-]{60,}", bool),
     ("ico-", r"[A-Za-z0-9]{32}(?![A-Za-z0-9])", _is_mixed_random),
