@@ -126,10 +126,10 @@ def test_it_is_cheap(tmp_path):
     import psutil
 
     exp = ended(tmp_path)
-    wait_until(lambda: not psutil.Process().children(recursive=True))
+    before = set(psutil.Process().children(recursive=True))
     exp.add_tags("a")
 
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= before
     assert [event["type"] for event in read(exp.path, "annotations")] == ["tags", "seal"]
     assert not (exp.path / "system.log.jsonl").exists()
     exp.close()

@@ -443,7 +443,7 @@ class TestAnyMoment:
     """An exception at any moment of a call: what comes out is what must, and what is logged afterwards is whole."""
 
     # No OSError: that would be a disk which refuses.
-    @pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError, TypeError, KeyError])
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError])
     def test_strikes(self, either_log, call, kind, quiet):
         """An interruption comes out; any other exception does not; each call leaves its events once, or none."""
         exp, log = Exp.open(either_log._session.folder), either_log

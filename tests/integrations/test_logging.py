@@ -193,7 +193,7 @@ def test_a_message_that_cannot_be_shown(exp, logger):
 
 
 def test_it_never_raises(exp, monkeypatch, capsys):
-    """What goes wrong within is shown on stderr as `logging` does, where there is one."""
+    """What goes wrong within is shown on stderr, where there is one."""
 
     class Broken(mlv.Logger):
         __slots__ = ()
@@ -204,7 +204,7 @@ def test_it_never_raises(exp, monkeypatch, capsys):
     logger = logging.Logger("x")
     logger.addHandler(Handler(Broken(exp.log._session, "log")))
     logger.info("x")
-    assert "RuntimeError: broken" in capsys.readouterr().err
+    assert "broken" in capsys.readouterr().err
 
     class Raising:
         def write(self, text):
