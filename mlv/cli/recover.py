@@ -23,6 +23,7 @@ from mlv.query.latest import whole_end
 from mlv.store import claims, layout
 from mlv.store.streams import read_lines
 from mlv.transport import orders, recovery, spool, writer
+from mlv.transport.header import look
 
 _POLL_S = 0.02
 
@@ -84,6 +85,9 @@ def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
         before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
         drained = [recovery.drain_spool(folder, place, timeout_s) for place in places]
         done.is_done = recovery.settle_stale(folder, places) and all(drained)
+        if not done.is_done:
+            headers = [look(ring) for place in places for ring in spool.rings_in(place)]
+            done.error = next((header.refusal for header in headers if header is not None and header.refusal), None)
         for stream in layout.streams_in(folder):
             _count_news(done, folder, stream, before.get(stream, 0))
         for path in (path for place in places for path in orders.orders_in(place)):

@@ -212,7 +212,7 @@ class _Examination:
     def _judge_remembered_ends(self) -> None:
         """Find out whether each stream still has the end that the housekeeping knows of."""
         for stream, digest in ends.remembered(self._folder).items():
-            if digest in self._evidence.ends or stream in self._cut_off:
+            if digest in self._evidence.ends or stream in self._cut_off or not self._is_judged(stream):
                 continue
             file = layout.stream_file(stream)
             if stream in self._sizes:
@@ -226,7 +226,7 @@ class _Examination:
         """Find out whether every end is there that a later run, another stream, or the caller knows of."""
         there, lacking = self._evidence.ends, dict[tuple[str, str], int]()
         for digest, (who, stream) in self._evidence.named_ends.items():
-            if digest not in there:
+            if digest not in there and self._is_judged(stream):
                 verdict = "truncated" if stream in self._cut_off else "missing"
                 lacking[who, verdict] = lacking.get((who, verdict), 0) + 1
         for (who, verdict), count in lacking.items():
@@ -238,6 +238,10 @@ class _Examination:
                 f"and sealed anew; or it is the digest of another experiment"
             )
             self._lack("missing", text)
+
+    def _is_judged(self, stream: str) -> bool:
+        """Whether a stream is one of those that are looked at: of several log files in a folder that is one alone."""
+        return self._stream is None or stream in self._sizes
 
     def _lack(self, verdict: str, text: str, file: str | None = None) -> None:
         if self._may_change:

@@ -19,6 +19,7 @@ import orjson
 
 from mlv.store import layout
 
+_SUFFIX = ".end"
 _LONGEST = 1 << 16
 """Of a final seal in bytes; a longer last line is none."""
 
@@ -100,10 +101,10 @@ def remembered(folder: Path) -> dict[str, str]:
     """The digests that the housekeeping keeps, by stream."""
     place = layout.end_path(folder, layout.DEFAULT_STREAM).parent
     try:
-        names = sorted(name for name in os.listdir(place) if name.endswith(".json") and not name.startswith("."))
+        names = sorted(name for name in os.listdir(place) if name.endswith(_SUFFIX) and not name.startswith("."))
     except OSError:
         return {}
-    found = {name[: -len(".json")]: _remembered(place / name) for name in names}
+    found = {name[: -len(_SUFFIX)]: _remembered(place / name) for name in names}
     return {stream: digest for stream, digest in found.items() if digest}
 
 

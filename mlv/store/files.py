@@ -86,6 +86,8 @@ def sync_folder(folder: Path) -> None:
 
 def duplicated(fd: int) -> int:
     """Another descriptor of what is open, behind those of the standard streams: where these are closed, theirs are free."""
-    import fcntl  # not everywhere; where it is missing nothing is inherited
-
+    try:
+        import fcntl
+    except ImportError:  # not everywhere; where it is missing nothing is inherited
+        return os.dup(fd)
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)

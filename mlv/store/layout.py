@@ -104,7 +104,7 @@ def torn_path(folder: Path, stream: str, offset: int) -> Path:
 
 def end_path(folder: Path, stream: str) -> Path:
     """The file that remembers with which line a writer left the stream."""
-    return folder / HOUSEKEEPING / "ends" / f"{stream}.json"
+    return folder / HOUSEKEEPING / "ends" / f"{stream}.end"
 
 
 def superseded_path(folder: Path, path: str, sha256: str) -> Path:

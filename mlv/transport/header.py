@@ -42,6 +42,12 @@ class Header:
         return pid != 0 and process_start(pid) == str(self.words[f.W_WRITER_START])
 
     @property
+    def refusal(self) -> str:
+        """What the system last said to its writer, where that could not write; empty where it could."""
+        number = self.words[f.W_ERRNO]
+        return os.strerror(number) if number else ""
+
+    @property
     def is_held_up(self) -> bool:
         """Whether the ring has a writer that lives, and cannot write."""
         return self.words[f.W_ERRNO] != 0 and self.is_attended

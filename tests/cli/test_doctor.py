@@ -229,7 +229,7 @@ def test_what_waits(project, python):
     python("""
         import os, signal, mlv
         from mlv.transport import channels
-        channels.launch = lambda folder, place: None
+        channels.launch = lambda *_, **__: None
         exp = mlv.Exp("runs", "exp", capture=())
         exp.log({"loss": 1})
         os.kill(os.getpid(), signal.SIGKILL)

@@ -179,12 +179,14 @@ def test_quick_way_of_steps(tmp_path, step):
 )
 @pytest.mark.filterwarnings("ignore::mlv.RejectedWarning")
 def test_values(tmp_path, value, expected):
-    """A value of any kind is in the file, and costs those beside it nothing."""
+    """A value of any kind is in the file, and costs those beside it nothing; one without a form has a line of its own."""
     logger = Logger([JSONStreamBackend(Verbosity.VERBOSE, tmp_path / "log.json")])
     logger.log(1, {"loss": 0.5, "value": value})
     logger.flush()
 
-    assert data(tmp_path / "log.json") == [{"loss": 0.5, "value": expected}]
+    whole, *others = data(tmp_path / "log.json")
+    assert {**whole, **(others[0] if others else {})} == {"loss": 0.5, "value": expected}
+    assert (whole["loss"], len(others)) == (0.5, value is print)
 
 
 def test_scalars_of_libraries(tmp_path):

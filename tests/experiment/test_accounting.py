@@ -14,6 +14,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
+from mlv.store.owners import Owner
 from mlv.transport import ring as rings
 from mlv.transport import spool as spools
 from mlv.transport import writer
@@ -57,7 +58,7 @@ def ring_and_no_writer(monkeypatch, tmp_path: Path) -> tuple[mlv.Exp, Path]:
     monkeypatch.setattr("mlv.transport.channels.launch", lambda *_: None)
     exp = mlv.Exp(tmp_path / "runs", "exp", capture=(), system=False)
     exp.log({"loss": 1}, step=1)
-    [ring] = [ring for place in spools.existing() for ring in spools.rings_in(place)]
+    [ring] = [ring for place in spools.find(exp.path, Owner.current()) for ring in spools.rings_in(place)]
     return exp, ring
 
 
@@ -104,7 +105,7 @@ def test_ring_that_was_never_finished(tmp_path, made_s):
     """D12: what a process left that was killed while it made a ring is removed by the next writer, or `mlv recover`."""
     exp = mlv.Exp(tmp_path / "runs", "exp", capture=(), system=False)
     exp.log({"loss": 1}, step=1)
-    [ring] = [ring for place in spools.existing() for ring in spools.rings_in(place)]
+    [ring] = [ring for place in spools.find(exp.path, Owner.current()) for ring in spools.rings_in(place)]
     left = ring.with_name(f"rdead12345.ring{rings.UNFINISHED}")
     left.write_bytes(bytes(4096))
     os.utime(left, (left.stat().st_mtime - made_s,) * 2)

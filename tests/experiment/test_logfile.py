@@ -81,7 +81,7 @@ def test_ends(tmp_path, python, end):
     wait_until(lambda: mlv_("verify", path, cwd=tmp_path).stdout.startswith("intact"))
     assert [event.step for event in logged(path)] == list(range(500))
     [ended] = mlv.read(path, "run_ended")
-    assert ended.data["status"] == ("ok" if "System" in end else "failed" if "/" in end else "killed")
+    assert ended.data["status"] == ("ended" if "System" in end else "failed" if "/" in end else "killed")
     assert [name for name in os.listdir(tmp_path) if name.endswith("jsonl")] == ["train.log.jsonl"]
 
 
