@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 
 from filelock import BaseFileLock, FileLock, Timeout
 
-_guard = Lock()
+_guard = RLock()  # a logger that the garbage collector takes while a seat is taken leaves its own in the same thread
 _held: dict[tuple[int, str], tuple[BaseFileLock, int]] = {}
 """The locks of this process, and how many loggers hold each: later ones of a process take the place of earlier ones."""
 
@@ -79,7 +79,7 @@ def safe_name(seed_id: str) -> str:
 
 def _after_fork_in_child() -> None:
     global _guard
-    _guard = Lock()
+    _guard = RLock()
 
 
 if hasattr(os, "register_at_fork"):
