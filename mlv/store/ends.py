@@ -95,10 +95,10 @@ def remembered(folder: Path) -> dict[str, str]:
     """The digests that the housekeeping keeps, by stream."""
     place = layout.end_path(folder, layout.DEFAULT_STREAM).parent
     try:
-        names = sorted(name for name in os.listdir(place) if name.endswith(".json") and not name.startswith("."))
+        names = sorted(name for name in os.listdir(place) if name.endswith(layout.END) and not name.startswith("."))
     except OSError:
         return {}
-    found = {name[: -len(".json")]: _remembered(place / name) for name in names}
+    found = {name[: -len(layout.END)]: _remembered(place / name) for name in names}
     return {stream: digest for stream, digest in found.items() if digest}
 
 
