@@ -26,7 +26,7 @@ FIELDS = [
     "params_id",
     "redact",
 ]
-VALUES = [5, None, [1], {"a": [None]}]
+VALUES = [5, {"a": [None]}]
 
 
 def commands(path: Path, out: Path) -> list[list[str]]:

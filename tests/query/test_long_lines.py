@@ -38,3 +38,12 @@ def test_many_keys_in_a_line(tmp_path, command):
     else:
         assert "rows are not shown; --json gives all" in done.stderr
         assert len(done.stdout.splitlines()) < 3000
+
+
+def test_many_params(tmp_path):
+    """H18: of very many params the first ones are shown."""
+    exp = mlv.Exp(tmp_path, "exp", {f"p{number}": number for number in range(5000)}, capture=(), system=False)
+    exp.close()
+    done = subprocess.run([sys.executable, "-m", "mlv", "show", str(exp.path)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "3000 more; --json gives all" in done.stdout
