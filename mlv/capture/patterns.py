@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from itertools import combinations, product
 from typing import Any
 
 from mlv.capture.names import holds_digit, is_made_up
 
 _MOST = 100
-_LONGEST = 500
-_MANY = 10
-"""Repetitions from which a repetition within another one may take for ever."""
+_LONGEST, _LONGEST_TOGETHER = 500, 4000
+_MOST_REPETITIONS = 8
+"""Of open length in one pattern."""
+_MOST_SEQUENCES = 64
+"""So many ways through the alternatives of a pattern are looked at; more are too many to try, too."""
+_MOST_CHARACTERS = 1 << 13
+"""In the ranges of a class: to compile it looks at each."""
+_SAMPLES = frozenset({*range(0x180), *range(0x2000, 0x2030), 0x3000})
+"""Characters by which classes such as `\\w` are compared."""
 
 
 def kept(patterns: Iterable[str]) -> list[str]:
     """Choose the patterns that meta.json may hold: neither a credential spelled out, nor one that may take for ever."""
-    return [pattern for pattern in dict.fromkeys(patterns) if is_bounded(pattern) and not is_spelled_out(pattern)][:_MOST]
+    return _few(pattern for pattern in dict.fromkeys(patterns) if is_bounded(pattern) and not is_spelled_out(pattern))
 
 
 def stored(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
@@ -25,7 +34,18 @@ def stored(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
     patterns = content.get(field)
     if not isinstance(patterns, (list, tuple)):
         return ()
-    return tuple(pattern for pattern in patterns[:_MOST] if isinstance(pattern, str) and is_bounded(pattern))
+    return tuple(filter(is_bounded, _few(pattern for pattern in patterns[:_MOST] if isinstance(pattern, str))))
+
+
+def _few(patterns: Iterable[str]) -> list[str]:
+    """As many of them as whoever opens an experiment can look at in no time."""
+    found, length = list[str](), 0
+    for pattern in patterns:
+        length += len(pattern)
+        if length > _LONGEST_TOGETHER or len(found) == _MOST:
+            break
+        found.append(pattern)
+    return found
 
 
 def is_spelled_out(pattern: str) -> bool:
@@ -39,14 +59,59 @@ def is_spelled_out(pattern: str) -> bool:
 
 
 def is_bounded(pattern: str) -> bool:
-    """Whether a pattern is short, can be compiled, and repeats nothing that repeats itself many times."""
+    """Whether a pattern is short, can be compiled, and never tries more than a few ends for each beginning of a match.
+
+    No repetition holds another one, or alternatives that begin alike. And of two repetitions in a row, what is between them
+    tells where the first one ends, or they have no character in common.
+    """
     if len(pattern) > _LONGEST:
         return False
     try:
-        re.compile(pattern)
-        return not _is_nested(_parsed(pattern), is_within=False)
-    except (re.error, RecursionError, OverflowError):
+        bounded = all(map(_is_determined, _sequences(_parsed(pattern))))
+        return bounded and re.compile(pattern) is not None
+    except (re.error, RecursionError, OverflowError, _Unbounded):
         return False
+
+
+class _Unbounded(Exception):
+    """A pattern has something of which nobody knows how long it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """What matches some characters, one after the other."""
+
+    classes: tuple[Any, ...]
+    """Of which classes each of them is one."""
+    is_variable: bool = False
+    """Whether their number is open."""
+    is_needed: bool = True
+    """Whether there is at least one."""
+    least: int = 1
+    """How many there are at least."""
+
+    def shares(self, other: _Item) -> bool:
+        """Whether there is a character that both can match."""
+        points = _SAMPLES.union(*map(_edges, (*self.classes, *other.classes)))
+        return any(self._has(point) and other._has(point) for point in points)
+
+    def _has(self, point: int) -> bool:
+        # Names are compared in any case.
+        text = chr(point)
+        forms = {ord(form) for form in (text, text.lower(), text.upper(), text.lower().upper()) if len(form) == 1}
+        return any(_holds(one, form) for one in self.classes for form in forms)
+
+
+def _is_determined(items: Sequence[_Item]) -> bool:
+    """Whether each repetition in a row of items ends where it has to."""
+    last = max((index for index, item in enumerate(items) if item.is_needed), default=-1)
+    # The last item that is needed fails at once or not at all, and nothing behind it does: nothing is tried again there.
+    variable = [index for index, item in enumerate(items) if item.is_variable and index < last]
+    return len(variable) <= _MOST_REPETITIONS and all(
+        not items[first].shares(items[second])
+        or any(item.is_needed and not item.shares(items[first]) for item in items[first + 1 : second])
+        for first, second in combinations(variable, 2)
+    )
 
 
 def _parsed(pattern: str) -> Any:
@@ -57,13 +122,87 @@ def _parsed(pattern: str) -> Any:
     return parser.parse(pattern)
 
 
-def _is_nested(node: Any, *, is_within: bool) -> bool:
-    """Whether there is a repetition of many times in another one."""
-    if hasattr(node, "data"):
-        return any(_is_nested(item, is_within=is_within) for item in node.data)
-    if not isinstance(node, (tuple, list)):
-        return False
-    is_repetition = isinstance(node, tuple) and len(node) == 2 and "REPEAT" in str(node[0])
-    if is_repetition and int(node[1][1]) >= _MANY:
-        return is_within or _is_nested(node[1][2], is_within=True)
-    return any(_is_nested(item, is_within=is_within) for item in node)
+def _sequences(node: Any) -> list[list[_Item]]:
+    """The ways through a pattern, each without alternatives."""
+    found: list[list[_Item]] = [[]]
+    for operation, argument in node:
+        found = [[*before, *way] for before, way in product(found, _ways(str(operation), argument))]
+        if len(found) > _MOST_SEQUENCES:
+            raise _Unbounded
+    return found
+
+
+def _ways(name: str, argument: Any) -> list[list[_Item]]:
+    if name == "IN" and sum(item[1][1] - item[1][0] for item in argument if str(item[0]) == "RANGE") > _MOST_CHARACTERS:
+        raise _Unbounded
+    if name in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+        return [[_Item(((name, _frozen(argument)),))]]
+    if name == "AT":
+        return [[]]
+    if name == "SUBPATTERN":
+        return _sequences(argument[-1])
+    if name == "BRANCH":
+        return [way for option in argument[1] for way in _sequences(option)]
+    if name in ("MAX_REPEAT", "MIN_REPEAT"):
+        return _repetitions(*argument)
+    if name in ("ASSERT", "ASSERT_NOT"):
+        _fixed(_sequences(argument[1]))
+        return [[]]
+    raise _Unbounded
+
+
+def _repetitions(least: int, most: int, body: Any) -> list[list[_Item]]:
+    ways = _sequences(body)
+    if int(most) == 1:
+        return ways if int(least) else [[], *ways]
+    _fixed(ways)
+    if any(one[0].shares(other[0]) for one, other in combinations(ways, 2)):
+        raise _Unbounded
+    least_of_all = int(least) * max(sum(item.least for item in way) for way in ways)
+    if least_of_all > _LONGEST:
+        raise _Unbounded
+    classes = tuple(dict.fromkeys(one for way in ways for item in way for one in item.classes))
+    return [[_Item(classes, is_variable=int(least) != int(most), is_needed=int(least) > 0, least=least_of_all)]]
+
+
+def _fixed(ways: list[list[_Item]]) -> None:
+    """See that nothing in a body is of open length, or empty."""
+    if any(not way or any(item.is_variable for item in way) for way in ways):
+        raise _Unbounded
+
+
+def _frozen(argument: Any) -> Any:
+    """An argument of the parser's as a value that can be compared."""
+    if not isinstance(argument, list):
+        return argument
+    return tuple((str(name), str(value) if str(name) == "CATEGORY" else value) for name, value in argument)
+
+
+def _edges(one: Any) -> Iterator[int]:
+    """Characters at which a class begins or ends, and their neighbours."""
+    name, argument = one
+    pairs = [("LITERAL", argument)] if isinstance(argument, int) else argument or ()
+    for kind, value in pairs if name != "ANY" else ():
+        if kind in ("LITERAL", "RANGE"):
+            for point in value if isinstance(value, tuple) else (value,):
+                yield from (near for near in (point - 1, point, point + 1) if 0 <= near <= 0x10FFFF)
+
+
+@cache
+def _holds(one: Any, point: int) -> bool:
+    name, argument = one
+    if name == "ANY":
+        return True
+    if name != "IN":
+        return bool((point == argument) == (name == "LITERAL"))
+    is_negated = argument[0][0] == "NEGATE"
+    return bool(any(_is_of(kind, value, point) for kind, value in argument[is_negated:]) != is_negated)
+
+
+def _is_of(kind: str, value: Any, point: int) -> bool:
+    if kind == "LITERAL":
+        return bool(point == value)
+    if kind == "RANGE":
+        return bool(value[0] <= point <= value[1])
+    letter = {"DIGIT": "d", "SPACE": "s", "WORD": "w"}[value.rpartition("_")[2]]
+    return re.match(f"\\{letter.upper() if '_NOT_' in value else letter}", chr(point)) is not None

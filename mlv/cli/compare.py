@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from mlv import words
-from mlv.cli.screen import Screen, print_json, say, styled
+from mlv.cli.screen import MOST_ROWS, Screen, print_json, say, say_more, styled
 from mlv.experiment.identity import read_meta
 from mlv.query.compare import ABSENT, Difference, compare
 from mlv.query.digest import Digest, read_digest
@@ -32,11 +32,14 @@ def run(a: Path, b: Path, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for heading in ("", "", first.name, second.name):
         table.add_column(styled(words.printable(heading)), overflow="fold")
-    for section, pairs in found.items():
-        for place, (name, pair) in enumerate(pairs.items()):
-            first_cell = styled(section if place == 0 else "", "bold")
-            table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in pair))
+    rows = [
+        (section, place, name, pair) for section, pairs in found.items() for place, (name, pair) in enumerate(pairs.items())
+    ]
+    for section, place, name, pair in rows[:MOST_ROWS]:
+        first_cell = styled(section if place == 0 else "", "bold")
+        table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in pair))
     Screen().show(table)
+    say_more(len(rows))
 
 
 def _digest(folder: Path) -> Digest:

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _ENDLESS = 100_000
 _PATIENCE_S = 1.0
+MOST_ROWS = 2000
+"""Of a table for people: a longer one nobody reads, and to lay it out takes minutes."""
 
 
 class Screen:
@@ -70,6 +72,12 @@ def say(text: str) -> None:
     """Print a line on stderr."""
     shown = words.printable(text, keep="\n")
     print(f"mlv: {shown}", file=sys.stderr)
+
+
+def say_more(count: int) -> None:
+    """Tell how many rows of a table were not shown."""
+    if count > MOST_ROWS:
+        say(f"{count - MOST_ROWS} of {count} rows are not shown; --json gives all")
 
 
 def raw(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rich.text import Text
 from mlv import portfolio, words
 from mlv.cli.ls import overviews
 from mlv.cli.overview import Overview, look_at, run_duration_s, tree
-from mlv.cli.screen import Screen, print_json, styled
+from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
 from mlv.errors import NotAnExperiment
 from mlv.events import Event
 from mlv.experiment import params as params_
@@ -97,9 +98,11 @@ def _plain(text: object) -> Text:
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Table:
     """Rows in columns; the last column takes what is long."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for row in rows:
+    grid, left = Table.grid(padding=(0, 2, 0, 0)), iter(rows)
+    for row in islice(left, MOST_ROWS):
         grid.add_row(*(cell if isinstance(cell, Text) else _plain(cell) for cell in row))
+    if more := sum(1 for _ in left):
+        grid.add_row(_plain(f"{more} more; --json gives all"))
     return grid
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from mlv import words
 from mlv.cli.choose import logical_stream_of
-from mlv.cli.screen import Screen, passed_over, print_json, say, styled
+from mlv.cli.screen import MOST_ROWS, Screen, passed_over, print_json, say, say_more, styled
 from mlv.experiment.identity import read_meta
 from mlv.query.digest import STATS, read_digest
 from mlv.query.one import Events
@@ -40,11 +41,12 @@ def run(path: Path, as_json: bool) -> None:
     table.add_column("metric", overflow="fold")
     for stat in shown:
         table.add_column(stat, justify="right", overflow="fold")
-    for name, one in metrics.items():
+    for name, one in islice(metrics.items(), MOST_ROWS):
         shape = descriptions.get(name, {}).get("format")
         cells = (_cell(getattr(one, stat), None if stat in _COUNTS else shape) for stat in shown)
         table.add_row(styled(words.printable(name)), *cells)
     Screen().show(table)
+    say_more(len(metrics))
 
 
 _Found = tuple[Mapping[str, Summary], Mapping[str, Mapping[str, Any]], list[Skipped]]

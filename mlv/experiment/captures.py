@@ -14,7 +14,7 @@ from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import Reference
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, RedactedWarning
 from mlv.notices import warn
-from mlv.store import layout
+from mlv.store import layout, opening
 from mlv.store.files import publish
 
 CAPTURES = ("script", "git", "env", "machine")
@@ -142,7 +142,7 @@ def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
         return found.record
     record = dict(found.record)
     files = folder / layout.FILES
-    files.mkdir(exist_ok=True)
+    opening.make_folders(folder, files)
     sha256 = publish(files / diff_name, found.diff)
     reference = Reference(_mlv="file", path=f"{layout.FILES}/{diff_name}", sha256=sha256, size=len(found.diff))
     record["diff"] = {**(record.get("diff") or {}), "file": reference}

@@ -38,7 +38,7 @@ class FolderTarget:
 
         Raises:
             OSError: The disk refuses; nothing is left behind.
-            Unusable: The suffix is none: a job that asks for it was not made by mlv.
+            Unusable: The suffix is none: a job that asks for it was not made by mlv. Or a link is on the way to the folder.
         """
         if not _SUFFIX.match(suffix):
             raise Unusable(f"{suffix!r} is no suffix of a file: a dot, and at most 16 letters and digits")
@@ -67,7 +67,9 @@ class FolderTarget:
             temporary = blobs.temporary_beside(path)
             opening.new(temporary).close()
         except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP):
+            if error.errno == errno.ELOOP:  # nobody put it there for a while: to wait helps nothing
+                raise Unusable(f"{error.filename} {error.strerror}") from error
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.ENOTDIR):
                 raise
             raise NoPlace(error.errno, error.strerror, error.filename) from error
         return temporary

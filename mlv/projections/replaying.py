@@ -166,6 +166,7 @@ class Replay:
         """Remember why the output stopped; what was committed stands."""
         with suppress(OSError, NotAnExperiment):
             self._check_experiment()
+            _check_folder(self._folder, self._path.parent)
             position_.write(self._path, replace(position_.read(self._path) or self._position, failed=reason))
 
     def close(self) -> None:
@@ -242,14 +243,26 @@ def is_up_to_date(folder: Path, projection: Projection) -> bool:
 
 def is_kept(folder: Path, projection: Projection) -> bool:
     """Whether some process keeps the output at this moment; also where that cannot be told, as there are no locks."""
+    position = position_path(folder, projection)
     try:
-        fd = _opened(_lock_path(position_path(folder, projection)))
+        _check_folder(folder, position.parent)
+        fd = _opened(_lock_path(position))
     except OSError:  # nobody has begun it
         return False
     try:
         return _lock(fd) is not True
     finally:
         os.close(fd)
+
+
+def _check_folder(folder: Path, place: Path) -> None:
+    """See that a folder lies within an experiment, not behind a link; elsewhere it is the user's own choice.
+
+    Raises:
+        OSError: It does not.
+    """
+    if place.is_relative_to(folder):
+        opening.check_folders(folder, place)
 
 
 def made_by(projection: Projection) -> str:

@@ -7,13 +7,12 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any, ClassVar
 
-from mlv.encoding import text_only
+from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.experiment.identity import read_meta
@@ -162,9 +161,8 @@ class TensorBoard(Output):
     def _begin(self, batch: Lines) -> None:
         folder = batch.folder
         self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
-        with suppress(MlvError, KeyError, ValueError, TypeError):  # a broken meta.json: the log is shown all the same
-            created = datetime.fromisoformat(read_meta(folder).content["created"].replace("Z", "+00:00"))
-            self._created_s = microseconds(created) / 1e6
+        with suppress(MlvError, KeyError, ValueError):  # a broken meta.json: the log is shown all the same
+            self._created_s = microseconds(parse_time(str(read_meta(folder).content["created"]))) / 1e6
         self._clear(set())
 
     def _write_points(self, stream: str, points: Points) -> None:

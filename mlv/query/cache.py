@@ -25,8 +25,9 @@ from typing import Any
 import orjson
 
 from mlv.query.parsing import in_threads, parse
-from mlv.query.sidecar import Known, Part, PartWriter, parts, replace
+from mlv.query.sidecar import Known, Part, PartWriter, parts
 from mlv.store import keys, layout, opening
+from mlv.store.blobs import replace_whole
 from mlv.store.streams import Skipped
 
 _WORTH_BYTES = 1 << 20
@@ -167,4 +168,4 @@ def _note_seen(place: Path, stream: str, chain: str, before: _Stamp | None, afte
         with suppress(OSError):
             seen = {"sidecar": chain, "log": list(before or ())}
             signed = {"seen": seen, "signature": keys.signature(_PURPOSE, orjson.dumps(seen))}
-            replace(place / f"{stream}.seen", orjson.dumps(signed))
+            replace_whole(place / f"{stream}.seen", orjson.dumps(signed))

@@ -13,6 +13,8 @@ from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from mlv.capture.patterns import stored
+from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
 from mlv.query import cache
@@ -121,7 +123,7 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
                 mend(folder, stream)
             found = _look(folder, mask, forget)
             if not found.is_empty:
-                _say(journal, found, who, reason)
+                _say(journal, found, who, _clean(folder, reason))
                 _replace(found)
                 journal.reopen()  # its file was replaced
             journal.close()
@@ -134,11 +136,22 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
                 claims.release(folder, stream, mine)
 
 
+def _clean(folder: Path, reason: str) -> str:
+    """The reason without credentials: it is written as all texts of the experiment are."""
+    content: Any = {}
+    with suppress(OSError, ValueError):
+        content = opening.json_content(folder / layout.META)
+    if not isinstance(content, dict):
+        content = {}
+    return Redactor(stored(content, "redact"), stored(content, "keep")).text(reason, "reason")
+
+
 def _refuse_busy(folder: Path) -> None:
     living = {stream: claim for stream, claim in surroundings(folder).living.items() if claim != FOR_MERGES}
     for stream, claim in living.items():
         text = f"process {claim.owner.pid} on {claim.owner.machine} writes into {folder / layout.stream_file(stream)}"
-        raise ExperimentBusy(f"{text}: redact the experiment when its run has ended", path=str(folder))
+        hint = f"where no such process does, remove {layout.claim_path(folder, stream)}"
+        raise ExperimentBusy(f"{text}: redact the experiment when its run has ended; {hint}", path=str(folder))
 
 
 def _finish(folder: Path) -> None:

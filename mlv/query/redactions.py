@@ -53,6 +53,7 @@ class Redactions:
         if isinstance(meta, dict):
             self._new_ids[str(meta.get("old"))] = str(meta.get("new"))
         what = [f"{len(lines)} events"] * bool(lines) + [f"{len(files)} files"] * bool(files) + ["meta.json"] * bool(meta)
+        what = what or ["half lines or caches"]
         self._told.append(f"{data.get('who')} redacted {', '.join(what)} at {time}: {data.get('reason') or 'no reason given'}")
 
     def earlier_ids(self, identity: str) -> list[str]:

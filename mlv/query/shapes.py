@@ -14,6 +14,8 @@ from mlv.query.rows import row
 
 _MARKER = 735149600000
 """What is put in the place of numbers, and counted up: no number like it may stand in the line."""
+_MARKERS, _MOST_SLOTS = b"7351496", 100_000
+"""How all of them begin, as long as there are no more."""
 TIME = b"2001-02-03T04:05:06.000007"
 _SLOT = re.compile(
     rb'(?<="time":")\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}(?=Z")'
@@ -43,9 +45,12 @@ def pattern_of(line: bytes) -> Pattern | None:
 
 @lru_cache(maxsize=256)
 def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> Pattern | None:
+    if len(are_times) >= _MOST_SLOTS:
+        return None
     texts = [TIME if is_time else b"%d" % (_MARKER + number) for number, is_time in enumerate(are_times)]
     line = b"".join(chain.from_iterable(zip(gaps, texts, strict=False))) + gaps[-1]
-    if b'"_mlv' in line or any(text in gap for text in texts for gap in gaps):
+    around = b"\n".join(gaps)  # one look for all: each in each would take for ever in a line of many numbers
+    if b'"_mlv' in line or TIME in around or _MARKERS in around:
         return None
     try:
         event, fields = event_from_line(line, ""), loads(line)

@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import secrets
-import stat
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,7 +23,8 @@ from mlv.encoding import loads
 from mlv.query.packages import package
 from mlv.query.parsing import PARSERS, Parsed, in_threads
 from mlv.query.rows import schema
-from mlv.store import keys, layout
+from mlv.store import keys, opening
+from mlv.store.blobs import replace_whole, temporary_beside
 from mlv.store.streams import Skipped
 
 if TYPE_CHECKING:
@@ -123,11 +122,10 @@ class _SignedFile:
         self.ends, self._digests = [0], [digest for _, digest in ranges]
         for length, _ in ranges:
             self.ends.append(self.ends[-1] + length)
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        self._descriptor = os.open(path, flags)
-        weakref.finalize(self, os.close, self._descriptor)  # parts are read as long as somebody holds them
-        status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != self.ends[-1]:
+        file = opening.reading(path, buffering=0, follows=False)
+        weakref.finalize(self, file.close)  # parts are read as long as somebody holds them
+        self._descriptor = file.fileno()
+        if os.fstat(self._descriptor).st_size != self.ends[-1]:
             raise ValueError(f"{path} is not of the size that was signed")
 
     def read(self, number: int) -> bytes:
@@ -180,7 +178,7 @@ def _signature_path(path: Path) -> Path:
 
 
 def _signed_ranges(path: Path) -> list[tuple[int, str]]:
-    said = orjson.loads(_signature_path(path).read_bytes())
+    said = opening.json_content(_signature_path(path))
     if not keys.is_signed(_PURPOSE, orjson.dumps(said["ranges"]), said["signature"]):
         raise ValueError(f"{path} is not signed by this user")
     return [(int(length), str(digest)) for length, digest in said["ranges"]]
@@ -190,8 +188,7 @@ class _Sink(io.RawIOBase):
     """A new file that is hashed as it is written, range by range: what lies on the disk may be changed by others."""
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        self._file = open(os.open(path, flags, 0o666), "wb", buffering=0)  # noqa: SIM115 - closed below
+        self._file = opening.new(path, buffering=0)
         self.ranges: list[tuple[int, str]] = []
         self._digest, self._length, self._size = hashlib.sha256(), 0, 0
 
@@ -279,9 +276,10 @@ class PartWriter:
         self._writing: Future[None] | None = None
         for place in places:
             with suppress(OSError):
-                place.mkdir(parents=True, exist_ok=True)
-                if keys.signature(_PURPOSE, b"") is None or place.is_symlink() or place.parent.is_symlink():
-                    continue  # nobody would believe it; or it would lie where somebody else wants it
+                if keys.signature(_PURPOSE, b"") is None:
+                    continue  # nobody would believe it
+                # Not through links, which lead where somebody else wants it, and not in an experiment that is gone.
+                opening.make_folders(place.parents[1], place)
                 self._path = path_of(place, stream, number)
                 self._temporary = temporary_beside(self._path)
                 self._sink = _Sink(self._temporary)
@@ -320,7 +318,7 @@ class PartWriter:
             self._sink.close()
             ranges = self._sink.ranges
             signed = {"ranges": ranges, "signature": keys.signature(_PURPOSE, orjson.dumps(ranges))}
-            replace(_signature_path(self._path), orjson.dumps(signed))
+            replace_whole(_signature_path(self._path), orjson.dumps(signed))
             os.replace(self._temporary, self._path)
         except OSError:
             return None
@@ -367,25 +365,3 @@ class PartWriter:
                 path.unlink()
                 _signature_path(path).unlink(missing_ok=True)
                 number += 1
-
-
-def temporary_beside(path: Path) -> Path:
-    """A name of its own for what becomes a file when it is whole."""
-    return path.with_name(f"{layout.TEMPORARY}{secrets.token_hex(6)}-{path.name}")
-
-
-def replace(path: Path, content: bytes) -> None:
-    """Write a file of a cache whole, in place of the one before.
-
-    Raises:
-        OSError: It could not be written.
-    """
-    temporary = temporary_beside(path)
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-        with open(os.open(temporary, flags, 0o666), "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink()

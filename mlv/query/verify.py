@@ -443,8 +443,9 @@ class _Examination:
                 continue
             writers.setdefault((claim.owner.pid, claim.owner.machine), []).append(stream)
         for (pid, machine), streams in sorted(writers.items()):
+            paths = ", ".join(str(layout.claim_path(self._folder, stream)) for stream in streams)
             text = f"process {pid} on {machine} may still write into {_files(streams)}: verify again when it is done"
-            self._find("unproven", text)
+            self._find("unproven", f"{text}; where no such process does, remove {paths}")
         if self._has_grown:
             self._find("unproven", "the streams changed while they were read: verify again")
         if self._around.stale:

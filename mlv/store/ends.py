@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,9 +16,10 @@ from typing import Any
 
 import orjson
 
-from mlv.store import layout
+from mlv.encoding import loads
+from mlv.store import layout, opening
+from mlv.store.blobs import replace_whole
 
-_SUFFIX = ".end"
 _LONGEST = 1 << 16
 """Of a final seal in bytes; a longer last line is none."""
 
@@ -45,7 +45,7 @@ def _fields(line: bytes) -> Mapping[str, Any]:
 
 def _last_line(path: Path) -> bytes:
     """The last line of a stream; empty where there is none, or it is longer than a seal."""
-    with suppress(OSError), open(path, "rb") as file:
+    with suppress(OSError), opening.reading(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LONGEST))
         content = file.read()
@@ -84,35 +84,27 @@ def remember(folder: Path, ends: Mapping[str, str]) -> None:
     """Keep the digests of ends in the housekeeping, where a copy that is cut off does not reach; nothing needs them to read."""
     for stream, digest in ends.items():
         path = layout.end_path(folder, stream)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
         with suppress(OSError):  # a folder that cannot be written, or is gone: it proves less
             if _remembered(path) == digest:
                 continue
-            path.parent.mkdir(exist_ok=True)
-            try:
-                temporary.write_bytes(orjson.dumps({"end": digest}))
-                os.replace(temporary, path)
-            finally:
-                with suppress(FileNotFoundError):
-                    temporary.unlink()
+            opening.make_folders(folder, path.parent)
+            replace_whole(path, orjson.dumps({"end": digest}))
 
 
 def remembered(folder: Path) -> dict[str, str]:
     """The digests that the housekeeping keeps, by stream."""
     place = layout.end_path(folder, layout.DEFAULT_STREAM).parent
     try:
-        names = sorted(name for name in os.listdir(place) if name.endswith(_SUFFIX) and not name.startswith("."))
+        names = sorted(name for name in os.listdir(place) if name.endswith(layout.END) and not name.startswith("."))
     except OSError:
         return {}
-    found = {name[: -len(_SUFFIX)]: _remembered(place / name) for name in names}
+    found = {name[: -len(layout.END)]: _remembered(place / name) for name in names}
     return {stream: digest for stream, digest in found.items() if digest}
 
 
 def _remembered(path: Path) -> str:
     try:
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _LONGEST:
-            return ""
-        said = orjson.loads(path.read_bytes())
-        return str(said["end"])
+        with opening.reading(path, follows=False) as file:
+            return str(loads(file.read(_LONGEST))["end"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

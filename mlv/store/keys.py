@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import stat
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.store import opening
 from mlv.store.files import publish
 
 _SIZE = 32
@@ -63,12 +63,9 @@ def _read(path: Path) -> bytes:
     Raises:
         OSError: It cannot be read, or somebody else may have made it or can read it.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    try:
-        status = os.fstat(descriptor)
+    with opening.reading(path, follows=False) as file:
+        status = os.fstat(file.fileno())
         is_own = not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o077)
-        if not (stat.S_ISREG(status.st_mode) and is_own and status.st_nlink == 1 and status.st_size == _SIZE):
+        if not (is_own and status.st_nlink == 1 and status.st_size == _SIZE):
             raise PermissionError(f"{path} is no key of this user alone")
-        return os.read(descriptor, _SIZE)
-    finally:
-        os.close(descriptor)
+        return file.read(_SIZE)

@@ -31,6 +31,8 @@ CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
 """Folder of an experiment for claims and torn tails; nothing in it is needed to read the experiment."""
 
+END = ".end"
+"""Ending of the files there that remember ends; `log.json` would be one that users of drop-ins look for."""
 SUPERSEDED = "superseded"
 """Folder in the housekeeping; what lies there may be deleted at any time."""
 
@@ -104,7 +106,7 @@ def torn_path(folder: Path, stream: str, offset: int) -> Path:
 
 def end_path(folder: Path, stream: str) -> Path:
     """The file that remembers with which line a writer left the stream."""
-    return folder / HOUSEKEEPING / "ends" / f"{stream}.end"
+    return folder / HOUSEKEEPING / "ends" / f"{stream}{END}"
 
 
 def superseded_path(folder: Path, path: str, sha256: str) -> Path:

@@ -44,7 +44,7 @@ def why_unread(path: Path) -> str | None:
     Raises:
         OSError: It cannot be read.
     """
-    with open(path, "rb") as file:
+    with opening.reading(path) as file:
         sample = file.read(_SAMPLE)
     packed = next((name for mark, name in _PACKED.items() if sample.startswith(mark)), None)
     if packed is not None:

@@ -21,13 +21,17 @@ _LARGEST_JSON = 256 << 20
 """Bytes of a file that is read in one piece."""
 
 
-def reading(path: str | os.PathLike[str], buffering: int = -1) -> BinaryIO:
-    """Open a regular file to read.
+def reading(path: str | os.PathLike[str], buffering: int = -1, *, follows: bool = True) -> BinaryIO:
+    """Open a regular file to read; with `follows=False` no link.
 
     Raises:
         OSError: It cannot be read, or is a pipe, of which nothing may ever come, a device or a folder.
     """
-    return open(path, "rb", buffering, opener=_regular)
+    return open(path, "rb", buffering, opener=_regular if follows else _unlinked)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    return _regular(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _regular(path: str, flags: int) -> int:

@@ -154,7 +154,7 @@ def target_of(ring: Path) -> Path:
 
 
 def opened(path: Path, flags: int) -> int:
-    """Open a file of a spool: one of this user, which is no link, and no pipe that would be waited for.
+    """Open a file of a spool: one that this user alone can write, which is no link, and no pipe that would be waited for.
 
     Raises:
         OSError: It is none, or cannot be opened.
@@ -163,9 +163,9 @@ def opened(path: Path, flags: int) -> int:
         raise PermissionError(errno.EPERM, "lies in no private folder of this user", str(path))
     fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
     status = os.fstat(fd)
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
         os.close(fd)
-        raise PermissionError(errno.EPERM, "is no regular file of this user", str(path))
+        raise PermissionError(errno.EPERM, "is no regular file of this user, private to it", str(path))
     return fd
 
 

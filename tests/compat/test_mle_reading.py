@@ -19,7 +19,7 @@ from mlv.compat.mle_logging.plotting import moving_mean
 from mlv.compat.room import REPLACED, ROOM
 
 pytest.importorskip("hypothesis")
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 h5py = pytest.importorskip("h5py")
@@ -53,6 +53,7 @@ def test_percentiles_as_by_hand():
     assert over_seeds("percentile", columns, 50).tolist() == [0, 2, 5, 7.5]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-100, 100), max_size=6), min_size=1, max_size=4), st.sampled_from([10, 50, 90]))
 def test_percentiles(columns, q):
     """A percentile at a place is that of the values that there are."""

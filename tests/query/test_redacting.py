@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from mlv.query.merging import merge
 from mlv.query.redacting import Redaction, redact
 from mlv.query.verify import verify
 from mlv.store import layout
+from mlv.store.claims import Claim
+from mlv.store.owners import Owner, process_start
 from tests.contracts import evidence
 
 SECRET = "hunter2xyz"
@@ -551,3 +554,33 @@ def test_killed(tmp_path):
         if done.returncode == 0:
             return
     raise AssertionError("it never came to its end")
+
+
+def test_forged_claim(tmp_path):
+    """U8: where a claim names a process that lives for ever, and writes nothing, both commands name the file that has to go."""
+    with mlv.Exp(tmp_path, "exp", capture=()) as exp:
+        exp.log.info(SECRET)
+    claim = exp.path / ".mlv" / "claims" / "log.json"
+    claim.write_bytes(Claim(replace(Owner.current(), pid=1, start=process_start(1) or ""), "rforged000").to_bytes())
+    with pytest.raises(mlv.ExperimentBusy, match="where no such process does, remove ") as caught:
+        redacted(exp.path)
+    report = verify(exp.path)
+    assert report.verdict == "unproven"
+    assert any(f"remove {claim}" in finding.text for finding in report.findings)
+    assert str(caught.value).endswith(str(claim))
+
+    claim.unlink()
+    redacted(exp.path)
+    assert verify(exp.path).verdict == "intact"
+
+
+def test_credentials_in_the_reason(tmp_path):
+    """S10: the reason is written as any other text: without what looks like a credential, or what the experiment looks for."""
+    with mlv.Exp(tmp_path, "exp", redact=[r"corp-\w+"], capture=()) as exp:
+        exp.log.info(SECRET)
+    token = "ghp_" + "a1B2c3D4e5" * 3 + "f6G7h8"
+    redacted(exp.path, reason=f"{token} of corp-EEE leaked beside it")
+
+    [said] = [event for event in mlv.Exp.open(exp.path).events("redacted") if event.data]
+    assert said.data["reason"] == "<redacted> of <redacted> leaked beside it"
+    assert not holders(exp.path, token)
