@@ -124,7 +124,8 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
     try:
         skipped: list[Skipped] = []
         state = read_state(folder, skipped=skipped)
-        metrics = latest_metrics(folder, within_bytes, skipped)
+        heard = {run.id: run.last_heard for run in state.runs.values()}
+        metrics = latest_metrics(folder, within_bytes, skipped, heard)
         status = latest_status(state, created, now)
     except Exception as error:
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)

@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlv.events import Event
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
 from mlv.query.one import Events
@@ -95,8 +94,8 @@ class Readings:
             InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
-        events = self._events(type, name)
-        rows = list(self._surviving(events, branches))
+        events = self._surviving(branches, type, name)
+        rows = list(events)
         found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
         return found
 
@@ -113,7 +112,7 @@ class Readings:
         """
         self._session.drain(_READ_OWN_WRITES_S)
         reader = _of("mlv.experiment.asof")
-        events = self._surviving(self._events("metrics"), branches)
+        events = self._surviving(branches, "metrics")
         found: Summaries = reader.summary_of(self._folder, self._state(), None, events, branches)
         return found
 
@@ -152,11 +151,7 @@ class Readings:
         found: Result = _of("mlv.query.sql").query(query, read)
         return found
 
-    def _surviving(self, events: Iterable[Event], branches: str) -> Iterable[Event]:
+    def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
         reader = _of("mlv.query.rewinds")
         rewinds = reader.rewinds_of(self._folder, reader.checked_branches(branches))
-        found: Iterable[Event] = reader.surviving_events(events, rewinds)
-        return found
-
-    def _events(self, type: str | Iterable[str] | None = None, name: str | None = None) -> Events:
-        return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
+        return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S), rewinds=rewinds)

@@ -133,13 +133,14 @@ class TestOtherReaders:
 
     def test_without_extras(self, logged):
         """The summary by events is that by columns."""
-        from mlv.query.rewinds import rewinds_of, surviving_events
+        from mlv.query.one import Events
+        from mlv.query.rewinds import rewinds_of
         from mlv.query.summary import fast_summary, summary
 
         pytest.importorskip("pyarrow")
         with Exp.open(logged, rewind_to=3) as exp:
             exp.log({"loss": 40}, step=4)
-        events = surviving_events(exp.events("metrics"), rewinds_of(logged))
+        events = Events(logged, "metrics", rewinds=rewinds_of(logged))
 
         assert summary(events, {}) == fast_summary(logged, {})
 
