@@ -63,7 +63,7 @@ class AsOf:
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
         """As `Exp.frame`."""
-        return frames.frame(self._surviving(branches, type, name))
+        return frames.frame(self._surviving(branches, type, name), (), name)
 
     def summary(self, *, branches: str = SURVIVING) -> Summaries:
         """As `Exp.summary`."""

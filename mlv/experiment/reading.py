@@ -85,7 +85,7 @@ class Readings:
 
         Args:
             type: Such as `event`, `message` or `image`.
-            name: A pattern over names, as in `events`.
+            name: A pattern over names, as in `history`: a brace becomes a column.
             branches: As in `history`: events with a step may have been superseded.
 
         Raises:
@@ -96,7 +96,7 @@ class Readings:
         """
         events = self._surviving(branches, type, name)
         rows = list(events)
-        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
+        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped, name)
         return found
 
     def summary(self, *, branches: str = "surviving") -> Summaries:

@@ -49,7 +49,7 @@ class Events:
         before: Callable[[], object] = lambda: None,
         rewinds: Sequence[Rewind] = (),
     ) -> None:
-        """Choose events by type or types, by a pattern over names (`*` one segment, `**` any number), and by stream.
+        """Choose events by type or types, by a pattern over names (`*`, `**`, `{epoch:int}`), and by stream.
 
         Those that one of the `rewinds` supersedes are left out.
 
@@ -60,7 +60,7 @@ class Events:
         self._folder = folder
         self._types = _checked_types(type)
         refuse_unknown_types(folder, self._types or ())
-        self._names = name_matcher(name) if name is not None else None
+        self._names = name_matcher(name, captures=True) if name is not None else None
         self._stream = stream
         self._before = before
         self._rewinds = rewinds

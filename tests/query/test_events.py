@@ -177,11 +177,30 @@ class TestChoice:
         assert [name for name in matches if not match(name)] == []
         assert [name for name in others if match(name)] == []
 
-    @pytest.mark.parametrize("pattern", ["{x}", "a{", "}", "{{x}", 3, b"x", ["a"]])
+    @pytest.mark.parametrize("pattern", ["{x", "a{", "}", "{{x}", "{x:bool}", 3, b"x", ["a"]])
     def test_what_is_no_pattern(self, tmp_path, pattern):
         """A pattern that cannot be read is refused at once, with what to do."""
-        with pytest.raises(InvalidPattern, match=r"pattern .*: (double it|give a text)"):
+        with pytest.raises(InvalidPattern, match=r"pattern .*: (double it|give a text|{x:bool} has the type)"):
             Events(tmp_path, name=pattern)
+
+    def test_braces(self, tmp_path):
+        """`events` and `frame` take `{epoch:int}` as `history` does: `frame` makes a column of it, of full names too."""
+        pytest.importorskip("pandas")
+        with Exp(tmp_path, "e", capture=()) as exp:
+            for epoch in (2, 10):
+                exp.log.sub(f"epoch_{epoch}")("saved", {"mb": epoch})
+                exp.log.sub("val")({f"acc_{epoch}": epoch / 10}, step=epoch)
+            exp.log.sub("epoch_x")("saved", {"mb": 0})
+
+        pattern = "epoch_{epoch:int}/saved"
+        assert [event.data["mb"] for event in exp.events("event", pattern)] == [2, 10]
+        assert exp.frame("event", pattern)[["name", "epoch", "mb"]].to_numpy().tolist() == [
+            ["epoch_2/saved", 2, 2], ["epoch_10/saved", 10, 10],
+        ]  # fmt: skip
+        assert exp.frame("metrics", "val/acc_{epoch:int}")["epoch"].tolist() == [2, 10]
+        assert exp.as_of(step=2).frame("metrics", "val/acc_{epoch:int}")["epoch"].tolist() == [2]
+        with pytest.raises(InvalidPattern, match="twice"):
+            exp.frame("event", "{a}/{a}")
 
     def test_any_name_matches_itself(self):
         """A name with its braces doubled, and without stars, is a pattern for itself alone."""
