@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -19,6 +20,8 @@ from mlv.query.compare import Difference, compare
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.query.grids import Grid
+from mlv.query.packages import package
+from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 
 if TYPE_CHECKING:
@@ -91,11 +94,13 @@ class _Reader:
         meta = self.meta(folder)
         if meta is None:
             return None
-        now = fingerprint(folder)
-        before = self._digests.get(folder)
-        if before is None or before[0] != now or before[1] < depth:
-            before = self._digests[folder] = (now, depth, read_digest(folder, meta.id, meta.content, depth))
-        return before[2]
+        before = self._digests.pop(folder, None)
+        with leaving_out(folder):
+            now = fingerprint(folder)
+            if before is None or before[0] != now or before[1] < depth:
+                before = (now, depth, read_digest(folder, meta.id, meta.content, depth))
+            self._digests[folder] = before
+        return before[2] if folder in self._digests and before is not None else None
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
         """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
@@ -135,7 +140,12 @@ class Experiments:
         return list(self._folders)
 
     def __iter__(self) -> Iterator[Exp]:
-        return map(Exp.open, self._walk() if self._folders is None else self._folders)
+        for folder in self._walk() if self._folders is None else self._folders:
+            exp = None
+            with leaving_out(folder):
+                exp = Exp.open(folder)
+            if exp is not None:
+                yield exp
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -512,7 +522,9 @@ def _without_copies(digests: Sequence[Digest]) -> list[Digest]:
 
 
 def _size(digest: Digest) -> int:
-    return sum(size for _, size, _ in fingerprint(digest.path))
+    with suppress(OSError):
+        return sum(size for _, size, _ in fingerprint(digest.path))
+    return 0
 
 
 def _depth_for(x: Any) -> Depth:

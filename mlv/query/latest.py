@@ -22,7 +22,7 @@ from mlv.query.summary import metrics_of
 from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
 from mlv.store import layout, opening
-from mlv.store.reading import looks_whole, read_state
+from mlv.store.reading import looks_whole, read_state, while_there
 from mlv.store.streams import Skipped, read_lines
 
 _PIECE = 64 << 10
@@ -57,14 +57,17 @@ class Tail:
         """
         self._folder, self._types, self._without, self._stream = folder, types, without, stream
         self._marks = [b'"%s"' % type_.encode() for type_ in types]
-        self._matches = name_matcher(name) if name is not None else lambda name: True
+        self._matches = name_matcher(name, captures=True) if name is not None else lambda name: True
         self._offsets: dict[str, int] = {}
         self.skipped: list[Skipped] = []
         """What the reading so far passed over."""
 
     def last(self, count: int) -> list[Found]:
         """The last events, in the order in which they were logged."""
-        self._offsets = {stream: whole_end(self._folder / layout.stream_file(stream)) for stream in self.streams()}
+        self._offsets = {}
+        for stream in self.streams():
+            with while_there(self._folder, stream):
+                self._offsets[stream] = whole_end(self._folder / layout.stream_file(stream))
         newest = chain.from_iterable(islice(self._from_end(stream), count) for stream in self._offsets)
         found = in_order(newest, lambda found: (found.event.run, found.event.seq, found.event.time))
         return found[len(found) - count :] if count < len(found) else found
@@ -96,21 +99,23 @@ class Tail:
 
     def _from_end(self, stream: str) -> Iterator[Found]:
         """Events of one stream, the last one first."""
-        for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
-            if (found := self._found(stream, start, line)) is not None:
-                yield found
+        with while_there(self._folder, stream):
+            for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
+                if (found := self._found(stream, start, line)) is not None:
+                    yield found
 
     def _since(self, stream: str) -> Iterator[Found]:
         """Events of one stream that are new."""
         offset = self._offsets.setdefault(stream, 0)
         if stream_size(self._folder, stream) <= offset:
             return
-        for start, line in read_lines(self._folder / layout.stream_file(stream), offset):
-            if not line.endswith(b"\n"):
-                return  # being written
-            self._offsets[stream] = start + len(line)
-            if (found := self._found(stream, start, line)) is not None:
-                yield found
+        with while_there(self._folder, stream):
+            for start, line in read_lines(self._folder / layout.stream_file(stream), offset):
+                if not line.endswith(b"\n"):
+                    return  # being written
+                self._offsets[stream] = start + len(line)
+                if (found := self._found(stream, start, line)) is not None:
+                    yield found
 
     def _found(self, stream: str, start: int, line: bytes) -> Found | None:
         if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
@@ -164,13 +169,14 @@ def latest_metrics(
     found: dict[str, tuple[Event, Any]] = {}
     is_clear, rewinds, streams = True, rewinds_of(folder), layout.streams_in(folder)
     for stream in streams:
-        for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else []):
-            is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
-            for name, value in metrics_of(event) if not is_gone else ():
-                before = found.get(name)
-                is_clear &= before is None or before[0].run == event.run
-                if before is None or event.seq > before[0].seq:
-                    found[name] = event, value
+        with while_there(folder, stream):
+            for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else []):
+                is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
+                for name, value in metrics_of(event) if not is_gone else ():
+                    before = found.get(name)
+                    is_clear &= before is None or before[0].run == event.run
+                    if before is None or event.seq > before[0].seq:
+                        found[name] = event, value
     is_whole = within_bytes is None or all(stream_size(folder, stream) <= within_bytes for stream in streams)
     if not is_whole and is_clear:
         moments = [(run, moment) for run, moment in (heard or {}).items() if moment is not None]

@@ -13,6 +13,7 @@ from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.packages import package
+from mlv.query.unreadable import leaving_out
 
 _PORTION = 512
 """So many experiments are in memory at a time, or those of one family."""
@@ -110,7 +111,11 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     folders, skipped = [], list[str]()
     for digest in digests:
         folders.append(digest.path)
-        found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
+        found = None
+        with leaving_out(digest.path):
+            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
+        if found is None:
+            continue
         skipped += [f"{digest.path}/{hole}" for hole in found.attrs.pop("skipped", ())]
         owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
         parts.append(pandas.concat([owner, found], axis=1))  # to insert them costs as much as there are columns

@@ -132,7 +132,7 @@ class Reading:
             for member, digest in batch:
                 try:
                     block = batches.block_of(digest.path, sifted=sifted)
-                except NotPlain:
+                except (NotPlain, OSError):
                     alone.add(member)
                 else:
                     blocks += [(member, block)] if block else []
@@ -146,7 +146,7 @@ class Reading:
         """Of one experiment, whatever it holds."""
         np = package("numpy")
         holes: list[Skipped] = []
-        table = columns.metrics(digest.path, skipped=holes)
+        table = columns.metrics_of_many(digest.path, holes)
         codes, own = _coded(np, table.column("name"))
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
         value = _floats(np, table.column("value"))
