@@ -450,7 +450,8 @@ def export(
     With csv, parquet or jsonl and --out (a folder that is new, or empty): what they are, their runs, events, files and metrics.
     Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
 
-    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with.
+    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with. Steps that a later
+    run repeated are there twice, and TensorBoard draws a loop, unless it was opened with rewind_to.
 
     Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """

@@ -277,3 +277,23 @@ class TestTheEvent:
         exp = Exp.open(logged, rewind_to=3)
         exp.close()
         wait_until(lambda: verify(logged).verdict == "intact")
+
+
+def test_going_on_at_an_earlier_step_without_a_rewind(tmp_path):
+    """R17: tables and pooled values take the later value of a step; SQL, counts and long files have both, as README says."""
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    for first, last in ((0, 10), (6, 15)):
+        with Exp(tmp_path, "e", capture=(), on_exists="open", outputs=["csv"]) as exp:
+            for step in range(first, last):
+                exp.log({"loss": first + step / 100}, step=step)
+    expected = [step / 100 if step < 6 else 6 + step / 100 for step in range(15)]
+
+    assert exp.history()["loss"].tolist() == exp.history(wide=False)["value"].tolist() == expected
+    assert mlv.find(tmp_path).aggregate(over=[])["mean"].tolist() == expected
+    assert mlv.find(tmp_path).lines("loss", over=[])[0].middle.tolist() == expected
+    assert exp.sql("select count(*) from metrics").rows() == [(19,)]
+    assert exp.summary()["loss"].count == 19
+    for name, column in (("log.csv", 1), ("log.wide.csv", 0)):
+        steps = [line.split(",")[column] for line in (exp.path / "csv" / name).read_text().splitlines()[1:]]
+        assert steps == [str(step) for step in (*range(10), *range(6, 15))]
