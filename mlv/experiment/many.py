@@ -168,9 +168,9 @@ class Experiments:
     def frame(self, *, stats: Iterable[str] = ()) -> Any:
         """A pandas DataFrame with a row per experiment.
 
-        Columns: `id name made_as kind status path created started duration_s tags parent`, a `params.NAME` for each param
-        (nested ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and
-        `machine.`.
+        Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
+        latest run, `total_s` that of all runs together. Then a `params.NAME` for each param (nested ones by dots), a
+        `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
 
         Args:
             stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.

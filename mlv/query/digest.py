@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import Huge, loads, restored
-from mlv.query.one import Events, RunView, latest_status, views
+from mlv.query.one import Events, RunView, latest_status, total_s, views
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.summary import Summary, summary
 from mlv.state import Rewind, State
@@ -88,6 +88,10 @@ class Digest:
     def status(self, now: datetime) -> str:
         """Status of the latest run."""
         return latest_status(self.state, self.created, now)
+
+    def total_s(self, now: datetime) -> float | None:
+        """Seconds that all runs took together."""
+        return total_s(self.state, now)
 
     def runs(self, now: datetime) -> list[RunView]:
         """The runs, the latest last, and those of children below them."""

@@ -237,6 +237,13 @@ def views(state: State, now: datetime) -> list[RunView]:
     return [view(run) for run in sorted(state.main_runs, key=_by_start)]
 
 
+def total_s(state: State, now: datetime) -> float | None:
+    """Seconds that all runs of main ranks took together, children apart; None where none is known."""
+    deciding = {run.id for run in state.deciding_runs}
+    durations = [run.duration_s for run in views(state, now) if run.id in deciding and run.duration_s is not None]
+    return sum(durations) if durations else None
+
+
 def latest_status(state: State, created: str, now: datetime) -> str:
     """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
     runs = sorted(state.deciding_runs, key=_by_start)

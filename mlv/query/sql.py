@@ -253,6 +253,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
         "created": _moments(moment(digest.created) for digest in digests),
         "started": _moments(run.started if run else None for run in latest),
         "duration_s": _numbers(run.duration_s if run else None for run in latest),
+        "total_s": _numbers(digest.total_s(now) for digest in digests),
         "tags": [list(digest.tags) for digest in digests],
         "notes": [list(digest.notes) for digest in digests],
         "parent": _texts(digest.parent_id for digest in digests),
@@ -397,12 +398,12 @@ def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Itera
     skipped += told(digest.path, lines.skipped)
 
 
-def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
 def _raw(lines: Lines, stream: str) -> Iterator[tuple[int, bytes]]:
     with leaving_out(lines.folder):
         yield from lines.raw(stream)
 
 
+def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
     """Damaged lines as texts, with the file that each stands in."""
     return [f"{folder}/{hole}" for hole in holes]
 
