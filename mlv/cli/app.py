@@ -310,16 +310,16 @@ def redact(
 
 
 @app.command("compare")
-def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
-    as_json: _Json = False,
-    root: _Below = Path("."),
-) -> None:
-    """Show what differs between two experiments: params, git, packages, machine and final metrics."""
+def compare(exps: _Exps, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Show what is not the same in two experiments or more: params, git, packages, machine and final metrics."""
     from mlv.cli import choose, compare
 
-    compare.run(choose.experiment(a, root), choose.experiment(b, root), as_json)
+    labels = choose.labels(exps, root)
+    if len(exps) == 2 and len(labels) <= 2:
+        first, second = [*labels, *labels][:2]  # the same one may be named twice
+        compare.run(first, second, as_json)
+    else:
+        compare.run_many(labels, as_json)
 
 
 @app.command("sql")

@@ -16,7 +16,7 @@ from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
 from mlv.query import axes, families, grids, sql, table
-from mlv.query.compare import Difference, compare
+from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.query.grids import Grid
@@ -249,6 +249,27 @@ class Experiments:
             InvalidArgument: Several are meant.
         """
         return compare(self._meant(a), self._meant(b))
+
+    def compare_many(self) -> Any:
+        """A pandas DataFrame of what is not the same in all of these experiments.
+
+        A row for each `section` (`params git packages machine metrics`) and `name`, and a column for each experiment, by its
+        name, or by its path below the root where names are equal; metrics by their last values. Where an experiment lacks
+        what another has, `mlv.query.compare.ABSENT` stands.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+            NotAnExperiment: There is none.
+        """
+        pandas, found = package("pandas"), self._some(True)
+        names = [digest.name for digest in found]
+        if len(set(names)) < len(names):
+            names = [os.path.relpath(digest.path, layout.absolute(self._root)) for digest in found]
+        rows = [(section, name, *values) for section, one in compare_many(found).items() for name, values in one.items()]
+        columns = [pandas.Series([row[place] for row in rows], dtype=object) for place in range(2 + len(names))]
+        table = pandas.concat(columns, axis=1)
+        table.columns = ["section", "name", *names]
+        return table
 
     # Over families.
 
