@@ -198,6 +198,17 @@ class Experiments:
 
         return pooling.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
 
+    def tables(self, name: str | None = None) -> Any:
+        """The logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
+
+        Raises:
+            InvalidPattern, MissingExtra: As `Exp.tables`.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        return pooling.tables(self._shown(self.digests(Depth.SETTINGS)), name)
+
     def sql(self, query: str) -> sql.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
 

@@ -99,6 +99,24 @@ class Readings:
         found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped, name)
         return found
 
+    def tables(self, name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
+        """The rows of what `log.table` logged, one table below the other, after the `name` and `step` of each.
+
+        A column of a table that is called so has `table.` in front. A table whose file cannot be read is left out, and named
+        in `.attrs["skipped"]`.
+
+        Args:
+            name: A pattern over names, as in `events`.
+            branches: As in `history`.
+
+        Raises:
+            InvalidArgument: There are no such branches.
+            InvalidPattern: The pattern cannot be read.
+            MissingExtra: pandas is not installed, or pyarrow, where a table is a Parquet file.
+        """
+        found: pandas.DataFrame = _of("mlv.query.logged_tables").tables(self._folder, self._surviving(branches, "table", name))
+        return found
+
     def summary(self, *, branches: str = "surviving") -> Summaries:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
 
