@@ -165,7 +165,7 @@ class Experiments:
 
     # As one table.
 
-    def frame(self, *, stats: Iterable[str] = ()) -> Any:
+    def frame(self, *, stats: Iterable[str] = (), best: str | None = None, mode: str | None = None) -> Any:
         """A pandas DataFrame with a row per experiment.
 
         Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
@@ -174,13 +174,30 @@ class Experiments:
 
         Args:
             stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
+            best: Full name of a metric: `best.step` is the step at which it is best, and a `best.NAME` the value of each metric
+                there, or at its last step before.
+            mode: Whether `min` or `max` is best; by default what `log.describe(best, mode=...)` said.
 
         Raises:
             MissingExtra: pandas is not installed.
-            InvalidArgument: A stat is unknown.
+            InvalidArgument: A stat is unknown, or nothing says which value is best.
+            UnknownMetric: Nobody logged the metric that is to be best.
             NotAnExperiment: There is none below the root.
         """
-        return table.frame(self.digests(Depth.METRICS), tuple(stats), datetime.now(timezone.utc))
+        digests = self.digests(Depth.METRICS)
+        found = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
+        return found if best is None else self._with_best(found, digests, best, mode)
+
+    def _with_best(self, found: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
+        from mlv.query.best import at_best
+        from mlv.query.series import unknown_metric  # reads columns in threads: not for what `import mlv` imports
+
+        if not any(best in digest.metrics for digest in digests):
+            raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
+        pandas = package("pandas")
+        rows = [{f"best.{name}": value for name, value in at_best(digest, best, mode).items()} for digest in digests]
+        names = list(dict.fromkeys(["best.step", *(name for row in rows for name in row)]))
+        return pandas.concat([found, pandas.DataFrame(rows, columns=names, index=found.index)], axis=1)
 
     def history(
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True

@@ -346,3 +346,27 @@ def test_logged_tables(tmp_path):
     both = mlv.find(tmp_path).tables("val/errors")
     assert len(both) == 4 + 9000
     assert "val/errors" in both.attrs["skipped"][0]
+
+
+def test_metrics_at_the_best_step(tmp_path):
+    """`frame(best=...)` gives every metric at the step where one is best, or at its last step before."""
+    for name, losses in (("a", [3.0, 1.0, 1.0, float("nan"), 2.0]), ("b", [1.0, 2.0]), ("c", [])):
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=()) as exp:
+            for step, loss in enumerate(losses):
+                exp.log({"val/loss": loss}, step=step)
+                exp.log({"test/acc": step / 10}, step=step)
+                if step % 2 == 0:
+                    exp.log({"rare": step}, step=step)
+
+    found = mlv.find(tmp_path)
+    with pytest.raises(InvalidArgument, match="mode='min' or 'max'"):
+        found.frame(best="val/loss")
+    with pytest.raises(UnknownMetric, match="val/loss"):
+        found.frame(best="val/los", mode="min")
+    columns = ["best.step", "best.val/loss", "best.test/acc", "best.rare"]
+    assert found.frame(best="val/loss", mode="min")[columns].fillna(-1).to_numpy().tolist() == [
+        [1, 1.0, 0.1, 0], [0, 1.0, 0.0, 0], [-1, -1, -1, -1],
+    ]  # fmt: skip
+    with mlv.Exp.open(tmp_path / "b") as exp:
+        exp.log.describe("val/loss", mode="max")
+    assert found[1:2].frame(best="val/loss")[columns].to_numpy().tolist() == [[1, 2.0, 0.1, 0]]
