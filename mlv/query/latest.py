@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,6 +26,7 @@ from mlv.store import layout, opening
 from mlv.store.reading import looks_whole, read_state, while_there
 from mlv.store.streams import Skipped, read_lines
 
+_FIRST = re.compile(rb'\{"run":"([^"\\]*)","seq":1,')
 _PIECE = 64 << 10
 _POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
@@ -167,10 +169,11 @@ def latest_metrics(
     does not tell which of several runs has the last word, all of it is read.
     """
     found: dict[str, tuple[Event, Any]] = {}
+    begun: set[str] = set()
     is_clear, rewinds, streams = True, rewinds_of(folder), layout.streams_in(folder)
     for stream in streams:
         with while_there(folder, stream):
-            for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else []):
+            for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else [], begun):
                 is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
                 for name, value in metrics_of(event) if not is_gone else ():
                     before = found.get(name)
@@ -179,7 +182,8 @@ def latest_metrics(
                         found[name] = event, value
     is_whole = within_bytes is None or all(stream_size(folder, stream) <= within_bytes for stream in streams)
     if not is_whole and is_clear:
-        moments = [(run, moment) for run, moment in (heard or {}).items() if moment is not None]
+        # Of a run whose first line was met nothing is missing.
+        moments = [(run, moment) for run, moment in (heard or {}).items() if moment is not None and run not in begun]
         is_clear = all(run == event.run or moment < event.time for event, _ in found.values() for run, moment in moments)
     if not is_clear:
         found = {
@@ -191,12 +195,17 @@ def latest_metrics(
     return {name: Latest(value, event.step, event.time) for name, (event, value) in found.items()}
 
 
-def _metrics_from_end(folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped]) -> Iterator[Event]:
+def _metrics_from_end(
+    folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped], begun: set[str]
+) -> Iterator[Event]:
+    """The lines of type `metrics`, the last one first; the runs whose first lines are met are added to `begun`."""
     path = folder / layout.stream_file(stream)
     first = 0 if within_bytes is None else os.path.getsize(path) - within_bytes
     for start, line in lines_from_end(path):
         if start < first:
             return
+        if (beginning := _FIRST.match(line)) is not None:
+            begun.add(beginning[1].decode("utf-8", "replace"))
         if b'"metrics"' in line or not looks_whole(line):
             try:
                 event = event_from_line(line, "")

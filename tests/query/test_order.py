@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlv
+from mlv.encoding import parse_time
 from mlv.order import in_order, rows_in_order
 from mlv.query.latest import Tail, latest_metrics
 from tests.logs import line, write
@@ -153,13 +154,12 @@ def test_tail_shows_a_run_by_seq(tmp_path):
 def test_the_end_of_a_long_log_that_does_not_tell(tmp_path):
     """A1: where another run was heard of later than what stands at the end of a log, all of it is read."""
     filling = [line("rb", number, "metrics", second=2, data={"other": number}) for number in range(10, 400)]
-    ahead = [line("ra", 1, "metrics", second=50, data={"loss": 1})]
-    write(tmp_path, *ahead, line("rb", 5, "metrics", second=1, data={"loss": 3}), *filling)
-    close = line("rb", 500, "metrics", second=3, data={"loss": 2})
-    write(tmp_path, *ahead, line("rb", 5, "metrics", second=1, data={"loss": 3}), *filling, close)
-    from mlv.encoding import parse_time
-
+    later = line("rb", 500, "metrics", second=3, data={"loss": 2})
+    started, ahead = line("ra", 1, "run_started", second=49), line("ra", 2, "metrics", second=50, data={"loss": 1})
     heard = {"ra": parse_time("2026-01-01T00:00:50.000000Z"), "rb": parse_time("2026-01-01T00:00:03.000000Z")}
 
+    write(tmp_path, started, ahead, *filling, later)
     assert latest_metrics(tmp_path, 1 << 12, heard=heard)["loss"].value == 1
     assert latest_metrics(tmp_path)["loss"].value == 1
+    write(tmp_path, *filling, later, started)  # a run of which all is there, without metrics
+    assert latest_metrics(tmp_path, 1 << 12, heard=heard)["loss"].value == 2
