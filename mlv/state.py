@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mlv.events import Event
+from mlv.order import Key, keyed
 
 LOST_AFTER = timedelta(minutes=5)
 """A run that nobody has heard of for so long is lost, until it speaks again."""
@@ -143,20 +144,14 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
 
 def in_order(events: Iterable[Event]) -> list[Event]:
     """The events by time; within a run `seq` decides, and what is about a run follows its start, whatever the clocks did."""
-    moments: dict[tuple[str, int], datetime] = {}
-    latest: dict[str, datetime] = {}
-    starts: dict[str, datetime] = {}
-    by_seq = sorted(events, key=lambda event: (event.run, event.seq))
-    for event in by_seq:
-        moments[event.run, event.seq] = latest[event.run] = max(event.time, latest.get(event.run, event.time))
-        if event.type == "run_started":
-            starts[event.run] = latest[event.run]
+    by_run = keyed(events, lambda event: (event.run, event.seq, event.time))
+    starts = {event.run: moment for (moment, _, _), event in by_run if event.type == "run_started"}
 
-    def place(event: Event) -> tuple[datetime, bool]:
-        moment = moments[event.run, event.seq]
-        return max(moment, starts.get(event.subject, moment)), event.type != "run_started"
+    def place(pair: tuple[Key, Event]) -> tuple[datetime, bool, str, int]:
+        (moment, run, seq), event = pair
+        return max(moment, starts.get(event.subject, moment)), event.type != "run_started", run, seq
 
-    return sorted(by_seq, key=place)
+    return [event for _, event in sorted(by_run, key=place)]
 
 
 def _after(state: State, event: Event) -> State:

@@ -310,16 +310,16 @@ def redact(
 
 
 @app.command("compare")
-def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="Path, beginning of an ID, or name below --root.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another one.", show_default=False)],
-    as_json: _Json = False,
-    root: _Below = Path("."),
-) -> None:
-    """Show what differs between two experiments: params, git, packages, machine and final metrics."""
+def compare(exps: _Exps, as_json: _Json = False, root: _Below = Path(".")) -> None:
+    """Show what is not the same in two experiments or more: params, git, packages, machine and final metrics."""
     from mlv.cli import choose, compare
 
-    compare.run(choose.experiment(a, root), choose.experiment(b, root), as_json)
+    labels = choose.labels(exps, root)
+    if len(exps) == 2 and len(labels) <= 2:
+        first, second = [*labels, *labels][:2]  # the same one may be named twice
+        compare.run(first, second, as_json)
+    else:
+        compare.run_many(labels, as_json)
 
 
 @app.command("sql")
@@ -450,7 +450,8 @@ def export(
     With csv, parquet or jsonl and --out (a folder that is new, or empty): what they are, their runs, events, files and metrics.
     Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
 
-    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with.
+    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with. Steps that a later
+    run repeated are there twice, and TensorBoard draws a loop, unless it was opened with rewind_to.
 
     Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """

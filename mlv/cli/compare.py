@@ -1,21 +1,52 @@
-"""`mlv compare`: what differs between two experiments, side by side."""
+"""`mlv compare`: what differs between experiments, side by side."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from mlv import words
-from mlv.cli.screen import MOST_ROWS, Screen, print_json, say, say_more, styled
+from mlv.cli.screen import MOST_ROWS, Screen, print_json, progress, say, say_more, styled
+from mlv.errors import InvalidArgument
 from mlv.experiment.identity import read_meta
-from mlv.query.compare import ABSENT, Difference, compare
+from mlv.query.compare import ABSENT, Difference, compare, compare_many
 from mlv.query.digest import Digest, read_digest
 
 
+def run_many(labels: Mapping[Path, Path], as_json: bool) -> None:
+    """Print what is not the same in all, a column for each experiment.
+
+    Args:
+        labels: Folders of the experiments, and what they are called.
+        as_json: Whether to print JSON: the values in the order of the experiments; null in `absent` places.
+
+    Raises:
+        NotAnExperiment: A folder has no readable meta.json.
+        InvalidArgument: There is only one.
+    """
+    if len(labels) < 2:
+        raise InvalidArgument(f"{next(iter(labels.values()), '')} is the only experiment: name another to compare it with")
+    digests = {folder: _digest(folder) for folder in progress(list(labels), "reading experiments")}
+    found = compare_many(list(digests.values()))
+    if as_json:
+        for folder, digest in digests.items():
+            own = {section: dict(_own(rows, list(digests).index(folder))) for section, rows in found.items()}
+            print_json({"path": folder, "id": digest.id, "differs": own})
+    elif not found:
+        say(f"all {len(labels)} have equal params, git, packages, machine and final metrics")
+    else:
+        _show([str(label) for label in labels.values()], found)
+
+
+def _own(rows: Mapping[str, Sequence[Any]], number: int) -> Iterator[tuple[str, Any]]:
+    return ((name, values[number]) for name, values in rows.items() if values[number] is not ABSENT)
+
+
 def run(a: Path, b: Path, as_json: bool) -> None:
-    """Print what differs.
+    """Print what differs between two.
 
     Raises:
         NotAnExperiment: A folder has no readable meta.json.
@@ -29,15 +60,21 @@ def run(a: Path, b: Path, as_json: bool) -> None:
     if not found:
         say(f"{a} and {b} have equal params, git, packages, machine and final metrics")
         return
+    _show([first.name, second.name], found)
+
+
+def _show(names: Sequence[str], found: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("", "", first.name, second.name):
+    for heading in ("", "", *names):
         table.add_column(styled(words.printable(heading)), overflow="fold")
     rows = [
-        (section, place, name, pair) for section, pairs in found.items() for place, (name, pair) in enumerate(pairs.items())
+        (section, place, name, values)
+        for section, entries in found.items()
+        for place, (name, values) in enumerate(entries.items())
     ]
-    for section, place, name, pair in rows[:MOST_ROWS]:
+    for section, place, name, values in rows[:MOST_ROWS]:
         first_cell = styled(section if place == 0 else "", "bold")
-        table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in pair))
+        table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in values))
     Screen().show(table)
     say_more(len(rows))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mlv import words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
 from mlv.experiment.identity import FORMAT
+from mlv.order import in_order
 from mlv.store import layout, opening
 
 HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
@@ -174,19 +176,19 @@ def _status(verdict: Record) -> str:
 
 def _shown(ends: _Ends) -> list[list[str]]:
     """The first metrics of those in the tail, the described ones before the others."""
-    latest: dict[str, tuple[str, Any]] = {}
-    later: tuple[str, Any, str] = ("", {}.keys(), "")
+    latest: dict[str, tuple[int, Any]] = {}  # all lines are of one run: their `seq` decides
+    later: tuple[str, Any, int] = ("", {}.keys(), 0)
     for record in ends.records[: -ends.near_end - 1 : -1]:
         if record["type"] != "metrics" or type(data := record.get("data")) is not dict:
             continue
-        prefix, time = record.get("name") or "", record["time"]
-        if time <= later[2] and prefix == later[0] and data.keys() <= later[1]:
+        prefix, seq = record.get("name") or "", record["seq"]
+        if seq <= later[2] and prefix == later[0] and data.keys() <= later[1]:
             continue  # all that it has is known from the line after it
-        later = prefix, data.keys(), time
+        later = prefix, data.keys(), seq
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
-            if name not in latest or latest[name][0] < time:
-                latest[name] = time, value
+            if name not in latest or latest[name][0] < seq:
+                latest[name] = seq, value
     described = _descriptions(ends.records)
     names = sorted(latest, key=lambda name: name not in described)[:METRICS_SHOWN]
     return [[name, words.number(latest[name][1], _format(described.get(name, {})))] for name in names]
@@ -194,7 +196,8 @@ def _shown(ends: _Ends) -> list[list[str]]:
 
 def _descriptions(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
-    for record in sorted((record for record in records if record["type"] == "metadata"), key=lambda record: record["time"]):
+    described = (record for record in records if record["type"] == "metadata")
+    for record in in_order(described, itemgetter("run", "seq", "time")):
         data = record.get("data")
         found.setdefault(record.get("name") or "", {}).update(data if type(data) is dict else {})
     return found

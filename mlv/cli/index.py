@@ -164,8 +164,9 @@ class Index:
             before = self._before.get(place)
             try:
                 found = self._folder(self._path_of(place), before)
-            except OSError:
-                news[place] = None  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
+            except OSError as error:
+                layout.warn_of_unlisted(self._path_of(place), error)
+                news[place] = None
                 continue
             if found is not before:
                 news[place] = found

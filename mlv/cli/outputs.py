@@ -48,7 +48,12 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
         if path is not None:
             _refuse_experiment(path, folder)
     for folder in progress(list(labels), f"to {to}"):
-        say(f"{_build(layout.absolute(folder), to, outs[folder], follow, safe)}")
+        try:
+            say(f"{_build(layout.absolute(folder), to, outs[folder], follow, safe)}")
+        except OSError:
+            if len(labels) == 1 or layout.is_experiment(folder):
+                raise
+            say(f"{folder} was removed while it was read: it is left out")
 
 
 def _refuse_experiment(out: Path, folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -14,7 +14,7 @@ from mlv.cli.screen import passed_over
 from mlv.encoding import BadLine, parse_time
 from mlv.experiment import identity
 from mlv.query.latest import Latest, latest_metrics
-from mlv.query.one import RunView, latest_status, views
+from mlv.query.one import RunView, latest_status, total_s, views
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.reading import read_state
@@ -66,6 +66,11 @@ class Overview:
     def duration_s(self) -> float | None:
         """Seconds that the latest run took, until now if it goes on."""
         return run_duration_s(self.runs[-1], self.now) if self.runs else None
+
+    @property
+    def total_s(self) -> float | None:
+        """Seconds that all runs took together."""
+        return total_s(self.state, self.now or datetime.now(timezone.utc))
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -124,7 +129,8 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
     try:
         skipped: list[Skipped] = []
         state = read_state(folder, skipped=skipped)
-        metrics = latest_metrics(folder, within_bytes, skipped)
+        heard = {run.id: run.last_heard for run in state.runs.values()}
+        metrics = latest_metrics(folder, within_bytes, skipped, heard)
         status = latest_status(state, created, now)
     except Exception as error:
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)

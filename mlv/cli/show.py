@@ -77,6 +77,7 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "git", _git(overview.meta.get("git"))
     yield "machine", _machine(overview.meta.get("machine"))
     yield "runs", _runs(overview.runs, overview.now)
+    yield "total", [_plain(words.duration(overview.total_s))] if len(overview.runs) > 1 else []
     yield "streams", [_streams(overview.path)]
     yield "damaged", _damage(overview)
     yield "metrics", _metrics(overview)
@@ -331,6 +332,7 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
         "git": overview.meta.get("git"),
         "machine": overview.meta.get("machine"),
         "runs": [_run_data(run) for run in overview.runs],
+        "total_s": overview.total_s,
         "streams": streams(overview.path),
         "damaged": [str(hole) for hole in overview.damage],
         "metrics": {

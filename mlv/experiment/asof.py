@@ -18,9 +18,9 @@ from mlv.query import asof, frames
 from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
-from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of, surviving_events
+from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
 from mlv.query.summary import Summaries, fast_summary, summary
-from mlv.state import Rewind, State
+from mlv.state import State
 from mlv.store.streams import Skipped
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class AsOf:
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
         """As `Exp.frame`."""
-        return frames.frame(surviving_events(self.events(type, name), self._rewinds(branches)))
+        return frames.frame(self._surviving(branches, type, name), (), name)
 
     def summary(self, *, branches: str = SURVIVING) -> Summaries:
         """As `Exp.summary`."""
-        events = surviving_events(self.events("metrics"), self._rewinds(branches))
+        events = self._surviving(branches, "metrics")
         return summary_of(self._folder, self._state(), self._moment.last, events, branches)
 
     @property
@@ -117,8 +117,9 @@ class AsOf:
             raise CheckpointMissing(text)
         return checkpoint_of(self._folder, folder, kept, found)
 
-    def _rewinds(self, branches: str) -> list[Rewind]:
-        return rewinds_of(self._folder, checked_branches(branches), self._moment.last)
+    def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Iterator[Event]:
+        rewinds = rewinds_of(self._folder, checked_branches(branches), self._moment.last)
+        return asof.until(Events(self._folder, type, name, rewinds=rewinds), self._moment)
 
     def _portfolios(self) -> dict[str, Kept]:
         return fold_portfolios(self.events(PORTFOLIO_TYPES))

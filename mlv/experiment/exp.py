@@ -361,7 +361,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
         Args:
             type: One type, or several.
-            name: A pattern over names: `*` is one segment, `**` any number.
+            name: A pattern over names: `*` is one segment, `**` any number, `{epoch:int}` one that `frame` makes a column of.
             stream: One stream only, such as `log` or `val`.
             follow: Go on with the events to come, in the order in which they arrive, until no run is going on.
 

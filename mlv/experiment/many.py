@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,10 +16,12 @@ from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
 from mlv.query import axes, families, grids, sql, table
-from mlv.query.compare import Difference, compare
+from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.query.grids import Grid
+from mlv.query.packages import package
+from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 
 if TYPE_CHECKING:
@@ -91,11 +94,13 @@ class _Reader:
         meta = self.meta(folder)
         if meta is None:
             return None
-        now = fingerprint(folder)
-        before = self._digests.get(folder)
-        if before is None or before[0] != now or before[1] < depth:
-            before = self._digests[folder] = (now, depth, read_digest(folder, meta.id, meta.content, depth))
-        return before[2]
+        before = self._digests.pop(folder, None)
+        with leaving_out(folder):
+            now = fingerprint(folder)
+            if before is None or before[0] != now or before[1] < depth:
+                before = (now, depth, read_digest(folder, meta.id, meta.content, depth))
+            self._digests[folder] = before
+        return before[2] if folder in self._digests and before is not None else None
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
         """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
@@ -135,7 +140,12 @@ class Experiments:
         return list(self._folders)
 
     def __iter__(self) -> Iterator[Exp]:
-        return map(Exp.open, self._walk() if self._folders is None else self._folders)
+        for folder in self._walk() if self._folders is None else self._folders:
+            exp = None
+            with leaving_out(folder):
+                exp = Exp.open(folder)
+            if exp is not None:
+                yield exp
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -155,22 +165,39 @@ class Experiments:
 
     # As one table.
 
-    def frame(self, *, stats: Iterable[str] = ()) -> Any:
+    def frame(self, *, stats: Iterable[str] = (), best: str | None = None, mode: str | None = None) -> Any:
         """A pandas DataFrame with a row per experiment.
 
-        Columns: `id name made_as kind status path created started duration_s tags parent`, a `params.NAME` for each param
-        (nested ones by dots), a `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and
-        `machine.`.
+        Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
+        latest run, `total_s` that of all runs together. Then a `params.NAME` for each param (nested ones by dots), a
+        `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
 
         Args:
             stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
+            best: Full name of a metric: `best.step` is the step at which it is best, and a `best.NAME` the value of each metric
+                there, or at its last step before.
+            mode: Whether `min` or `max` is best; by default what `log.describe(best, mode=...)` said.
 
         Raises:
             MissingExtra: pandas is not installed.
-            InvalidArgument: A stat is unknown.
+            InvalidArgument: A stat is unknown, or nothing says which value is best.
+            UnknownMetric: Nobody logged the metric that is to be best.
             NotAnExperiment: There is none below the root.
         """
-        return table.frame(self.digests(Depth.METRICS), tuple(stats), datetime.now(timezone.utc))
+        digests = self.digests(Depth.METRICS)
+        found = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
+        return found if best is None else self._with_best(found, digests, best, mode)
+
+    def _with_best(self, found: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
+        from mlv.query.best import at_best
+        from mlv.query.series import unknown_metric  # reads columns in threads: not for what `import mlv` imports
+
+        if not any(best in digest.metrics for digest in digests):
+            raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
+        pandas = package("pandas")
+        rows = [{f"best.{name}": value for name, value in at_best(digest, best, mode).items()} for digest in digests]
+        names = list(dict.fromkeys(["best.step", *(name for row in rows for name in row)]))
+        return pandas.concat([found, pandas.DataFrame(rows, columns=names, index=found.index)], axis=1)
 
     def history(
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
@@ -187,6 +214,17 @@ class Experiments:
         from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
 
         return pooling.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
+
+    def tables(self, name: str | None = None) -> Any:
+        """The logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
+
+        Raises:
+            InvalidPattern, MissingExtra: As `Exp.tables`.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+
+        return pooling.tables(self._shown(self.digests(Depth.SETTINGS)), name)
 
     def sql(self, query: str) -> sql.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -239,6 +277,27 @@ class Experiments:
             InvalidArgument: Several are meant.
         """
         return compare(self._meant(a), self._meant(b))
+
+    def compare_many(self) -> Any:
+        """A pandas DataFrame of what is not the same in all of these experiments.
+
+        A row for each `section` (`params git packages machine metrics`) and `name`, and a column for each experiment, by its
+        name, or by its path below the root where names are equal; metrics by their last values. Where an experiment lacks
+        what another has, `mlv.query.compare.ABSENT` stands.
+
+        Raises:
+            MissingExtra: pandas is not installed.
+            NotAnExperiment: There is none.
+        """
+        pandas, found = package("pandas"), self._some(True)
+        names = [digest.name for digest in found]
+        if len(set(names)) < len(names):
+            names = [os.path.relpath(digest.path, layout.absolute(self._root)) for digest in found]
+        rows = [(section, name, *values) for section, one in compare_many(found).items() for name, values in one.items()]
+        columns = [pandas.Series([row[place] for row in rows], dtype=object) for place in range(2 + len(names))]
+        table = pandas.concat(columns, axis=1)
+        table.columns = ["section", "name", *names]
+        return table
 
     # Over families.
 
@@ -512,7 +571,9 @@ def _without_copies(digests: Sequence[Digest]) -> list[Digest]:
 
 
 def _size(digest: Digest) -> int:
-    return sum(size for _, size, _ in fingerprint(digest.path))
+    with suppress(OSError):
+        return sum(size for _, size, _ in fingerprint(digest.path))
+    return 0
 
 
 def _depth_for(x: Any) -> Depth:

@@ -8,7 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlv.events import Event
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
 from mlv.query.one import Events
@@ -86,7 +85,7 @@ class Readings:
 
         Args:
             type: Such as `event`, `message` or `image`.
-            name: A pattern over names, as in `events`.
+            name: A pattern over names, as in `history`: a brace becomes a column.
             branches: As in `history`: events with a step may have been superseded.
 
         Raises:
@@ -95,9 +94,27 @@ class Readings:
             InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
-        events = self._events(type, name)
-        rows = list(self._surviving(events, branches))
-        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped)
+        events = self._surviving(branches, type, name)
+        rows = list(events)
+        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped, name)
+        return found
+
+    def tables(self, name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
+        """The rows of what `log.table` logged, one table below the other, after the `name` and `step` of each.
+
+        A column of a table that is called so has `table.` in front. A table whose file cannot be read is left out, and named
+        in `.attrs["skipped"]`.
+
+        Args:
+            name: A pattern over names, as in `events`.
+            branches: As in `history`.
+
+        Raises:
+            InvalidArgument: There are no such branches.
+            InvalidPattern: The pattern cannot be read.
+            MissingExtra: pandas is not installed, or pyarrow, where a table is a Parquet file.
+        """
+        found: pandas.DataFrame = _of("mlv.query.logged_tables").tables(self._folder, self._surviving(branches, "table", name))
         return found
 
     def summary(self, *, branches: str = "surviving") -> Summaries:
@@ -113,7 +130,7 @@ class Readings:
         """
         self._session.drain(_READ_OWN_WRITES_S)
         reader = _of("mlv.experiment.asof")
-        events = self._surviving(self._events("metrics"), branches)
+        events = self._surviving(branches, "metrics")
         found: Summaries = reader.summary_of(self._folder, self._state(), None, events, branches)
         return found
 
@@ -152,11 +169,7 @@ class Readings:
         found: Result = _of("mlv.query.sql").query(query, read)
         return found
 
-    def _surviving(self, events: Iterable[Event], branches: str) -> Iterable[Event]:
+    def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
         reader = _of("mlv.query.rewinds")
         rewinds = reader.rewinds_of(self._folder, reader.checked_branches(branches))
-        found: Iterable[Event] = reader.surviving_events(events, rewinds)
-        return found
-
-    def _events(self, type: str | Iterable[str] | None = None, name: str | None = None) -> Events:
-        return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
+        return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S), rewinds=rewinds)

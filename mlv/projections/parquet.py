@@ -24,7 +24,7 @@ _SHARE = 20
 
 @dataclass(kw_only=True)
 class Parquet(TablesOutput):
-    """The output `parquet`: `<stream>/part-000000.parquet` ... (long) and `<stream>.wide.parquet`, only of metrics.
+    """The output `parquet`: `<stream>/part-000000.parquet` ... (long) and `_<stream>.wide.pq`, only of metrics.
 
     Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
     (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
@@ -32,7 +32,8 @@ class Parquet(TablesOutput):
     and coordinates, the later value wins. What has no step is numbered by its place in its series. What a rewind superseded
     is left out: a new one has all files built again.
 
-    The wide file is written from time to time, and at the end of the run.
+    The wide file is written from time to time, and at the end of the run. The folder as a whole is a dataset of the long rows:
+    `pandas.read_parquet`, `pyarrow.dataset` and Spark pass over names that begin with `_`, and `**/*.parquet` over the ending.
     """
 
     NEEDS: ClassVar[tuple[str, ...]] = ("pyarrow", "pandas")
@@ -41,7 +42,7 @@ class Parquet(TablesOutput):
 
     def names_of(self, file: str) -> tuple[str, str]:
         """A folder of parts, and a file."""
-        return file, f"{file}.wide.parquet"
+        return file, f"_{file}.wide.pq"
 
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
         """The parts of a stream, with the last one in memory."""

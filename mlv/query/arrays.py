@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlv.order import rows_in_order
 from mlv.query import cache
 from mlv.query.columns import wanted_streams
 from mlv.query.packages import package
@@ -260,18 +261,11 @@ def _is_constant(values: Any) -> bool:
 
 
 def _order(points: Points, seq: Any) -> Any:
-    """Each run by `seq`, and the runs by time, whatever a clock did within one; None if the lines stand so."""
-    np = package("numpy")
-    runs, names, time = points.codes["run"], points.texts_of["run"], points.time
+    """Numbers of the lines in the order of the events; None if they stand so."""
+    runs, names = points.codes["run"], points.texts_of["run"]
     if len(names) <= 1 and bool((seq[1:] >= seq[:-1]).all()):
         return None
-    latest = np.empty_like(time)
-    by_run = np.lexsort((seq, runs))
-    for run in range(len(names)):
-        rows = by_run[np.searchsorted(runs[by_run], run) : np.searchsorted(runs[by_run], run, "right")]
-        latest[rows] = np.maximum.accumulate(time[rows])
-    rank = np.argsort(np.argsort(np.asarray(names, object).astype("U")))
-    return np.lexsort((seq, rank[runs], latest))
+    return rows_in_order(runs, names, seq, points.time)
 
 
 def _ordered(points: Points, order: Any) -> Points:

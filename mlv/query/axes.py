@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
+from mlv.events import Event
 from mlv.query.digest import Digest
 from mlv.query.one import Events, RunView
 from mlv.query.packages import package
+from mlv.query.unreadable import leaving_out
 
 TIME, ELAPSED, ACTIVE = "time", "elapsed", "active"
 """The moment in seconds since 1970; seconds since the first run began; the same without what lay between runs, and pauses."""
@@ -97,9 +101,14 @@ def _pauses(digest: Digest) -> list[tuple[float, float]]:
     ends = {run.id: _seconds(run.ended) for run in digest.runs(datetime.now(timezone.utc)) if run.ended is not None}
     began: dict[str, float] = {}
     pauses = []
-    for event in Events(digest.path, ["run_paused", "run_resumed"]):
+    for event in _marks(digest.path):
         if event.type == "run_paused":
             began.setdefault(event.run, _seconds(event.time))
         elif event.run in began:
             pauses.append((began.pop(event.run), _seconds(event.time)))
     return [*pauses, *((start, ends[run]) for run, start in began.items() if run in ends)]
+
+
+def _marks(folder: Path) -> Iterator[Event]:
+    with leaving_out(folder):
+        yield from Events(folder, ["run_paused", "run_resumed"])

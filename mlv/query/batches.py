@@ -16,7 +16,7 @@ from mlv.query.packages import package
 from mlv.query.plain import FIELDS, NotPlain, count_objects, table_of_lines
 from mlv.query.positions import numbered
 from mlv.store import layout, opening
-from mlv.store.reading import looks_whole, type_filter
+from mlv.store.reading import looks_whole, type_filter, while_there
 
 STEP = "step"
 LONGEST = 1 << 20
@@ -57,13 +57,10 @@ def block_of(folder: Path, *, sifted: bool) -> bytes:
     for stream in layout.streams_in(folder):
         if layout.logical_stream(stream) == layout.REWOUND:
             raise NotPlain  # what survives is told line by line
-        try:
-            with opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
-                if os.fstat(file.fileno()).st_size > LONGEST:
-                    raise NotPlain
-                found.append(_metric_lines(file.read(), sifted))
-        except FileNotFoundError:
-            continue  # removed, or merged into another, since the streams were listed
+        with while_there(folder, stream), opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > LONGEST:
+                raise NotPlain
+            found.append(_metric_lines(file.read(), sifted))
     return b"".join(found)
 
 

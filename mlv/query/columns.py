@@ -11,6 +11,7 @@ import orjson
 from mlv.query import cache
 from mlv.query.packages import package
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
+from mlv.query.unreadable import leaving_out
 from mlv.state import Rewind
 from mlv.store import layout
 from mlv.store.streams import Skipped
@@ -36,6 +37,13 @@ def metrics(
         tables = _left(cache.read(folder, stream, [] if skipped is None else skipped), rewinds)
         parts += [_exploded(table, layout.logical_stream(stream)) for table in tables]
     return pa.concat_tables(parts) if parts else _empty()
+
+
+def metrics_of_many(folder: Path, skipped: list[Skipped] | None = None) -> Any:
+    """As `metrics`, of one of many experiments: nothing, with a warning, where it cannot be read."""
+    with leaving_out(folder):
+        return metrics(folder, skipped=skipped)
+    return _empty()
 
 
 def _left(tables: Iterable[Any], rewinds: Sequence[Rewind]) -> Iterator[Any]:

@@ -1,9 +1,9 @@
-"""What differs between two experiments. Pure: of two digests, by sections."""
+"""What differs between experiments. Pure: of digests, by sections."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlv.query.digest import Digest
@@ -34,15 +34,21 @@ class Difference(NamedTuple):
 
 def compare(a: Digest, b: Digest) -> dict[str, dict[str, Difference]]:
     """What differs, by section (`params git packages machine metrics`) and name; metrics by their last values."""
-    first, second = _sections(a), _sections(b)
-    found = {section: differences(first[section], second[section]) for section in first}
+    found = compare_many([a, b])
+    return {section: {name: Difference(*values) for name, values in rows.items()} for section, rows in found.items()}
+
+
+def compare_many(digests: Sequence[Digest]) -> dict[str, dict[str, tuple[Any, ...]]]:
+    """What is not the same in all: for each section and name the values, one of each experiment."""
+    every = [_sections(digest) for digest in digests]
+    found = {section: differences([sections[section] for sections in every]) for section in every[0]}
     return {section: differing for section, differing in found.items() if differing}
 
 
-def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Difference]:
+def differences(mappings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
     """The keys of which the values differ, those of the first mapping first; NaN equals NaN."""
-    pairs = {key: Difference(a.get(key, ABSENT), b.get(key, ABSENT)) for key in (*a, *b)}
-    return {key: pair for key, pair in pairs.items() if not _are_equal(*pair)}
+    rows = {key: tuple(one.get(key, ABSENT) for one in mappings) for mapping in mappings for key in mapping}
+    return {key: row for key, row in rows.items() if not all(_are_equal(row[0], value) for value in row[1:])}
 
 
 def _sections(digest: Digest) -> dict[str, dict[str, Any]]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mlv.encoding import Huge, loads, restored
-from mlv.query.one import RunView, latest_status, views
+from mlv.query.one import Events, RunView, latest_status, total_s, views
 from mlv.query.rewinds import is_superseded, rewinds_of
-from mlv.query.summary import Summary
+from mlv.query.summary import Summary, summary
 from mlv.state import Rewind, State
 from mlv.store import layout
 from mlv.store.reading import read_state
@@ -88,6 +89,10 @@ class Digest:
         """Status of the latest run."""
         return latest_status(self.state, self.created, now)
 
+    def total_s(self, now: datetime) -> float | None:
+        """Seconds that all runs took together."""
+        return total_s(self.state, now)
+
     def runs(self, now: datetime) -> list[RunView]:
         """The runs, the latest last, and those of children below them."""
         return views(self.state, now)
@@ -111,10 +116,15 @@ def read_digest(
         return Digest(folder, id, meta, State(), {})
     if depth < Depth.METRICS:
         return Digest(folder, id, meta, read_state(folder, skipped=skipped), {})
-    folding = _Folding(rewinds_of(folder))
+    rewinds = rewinds_of(folder)
+    folding = _Folding(rewinds)
     state = read_state(folder, also=folding.take, skipped=skipped)
     modes = {name: described.get("mode") for name, described in state.descriptions.items()}
-    return Digest(folder, id, meta, state, folding.summaries(modes))
+    try:
+        metrics = folding.summaries(modes)
+    except _Unclear:
+        metrics = summary(Events(folder, "metrics", rewinds=rewinds), state.descriptions)
+    return Digest(folder, id, meta, state, metrics)
 
 
 def _adds_params(folder: Path) -> bool:
@@ -135,27 +145,27 @@ def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple(found)
 
 
+_At = tuple[str, int, Any]
+"""Moment, `seq` and step of a value. The moment is the latest time of the lines of its run up to it in its stream."""
+_NOWHERE: _At = ("", 0, None)
+
+
 class _Series:
     """The values of one metric that one run wrote into one stream."""
 
-    __slots__ = (
-        "count", "greatest", "greatest_at", "last", "last_step", "least", "least_at", "nans", "run", "seq", "time",
-        "total",
-    )  # fmt: skip
+    __slots__ = ("count", "greatest", "greatest_at", "last", "last_at", "least", "least_at", "nans", "run", "total")
 
     def __init__(self, run: str) -> None:
-        self.count = self.nans = self.seq = 0
+        self.count = self.nans = 0
         self.total, self.least, self.greatest = 0.0, math.inf, -math.inf
-        self.last = self.last_step = None
-        self.run, self.time = run, ""
-        """The latest time, whatever the clock did since."""
-        self.least_at: tuple[str, Any] = ("", None)
-        """Time and step; the earliest of equals counts."""
-        self.greatest_at = self.least_at
+        self.last: Any = None
+        self.run = run
+        self.last_at = self.least_at = self.greatest_at = _NOWHERE
+        """The earliest of equals counts."""
 
-    def take(self, value: Any, step: Any, time: str, seq: int) -> None:
+    def take(self, value: Any, at: _At) -> None:
         """As `summary` folds."""
-        self.last, self.last_step, self.time, self.seq = value, step, max(self.time, time), seq
+        self.last, self.last_at = value, at
         if type(value) is not float and type(value) is not int and type(value) is not Huge:
             return
         self.count += 1
@@ -168,9 +178,23 @@ class _Series:
             self.total += math.inf if value > 0 else -math.inf
         is_first = self.count - self.nans == 1
         if value < self.least or is_first:
-            self.least, self.least_at = value, (time, step)
+            self.least, self.least_at = value, at
         if value > self.greatest or is_first:
-            self.greatest, self.greatest_at = value, (time, step)
+            self.greatest, self.greatest_at = value, at
+
+
+class _Unclear(Exception):
+    """What comes first, or last, cannot be told from the streams one by one."""
+
+
+class _Writer:
+    """The lines of type `metrics` that one run wrote into one stream."""
+
+    __slots__ = ("moment", "seq", "series")
+
+    def __init__(self) -> None:
+        self.moment, self.seq = "", 0
+        self.series: dict[str, _Series] = {}
 
 
 class _Folding:
@@ -178,7 +202,8 @@ class _Folding:
 
     def __init__(self, rewinds: Sequence[Rewind] = ()) -> None:
         self._rewinds = rewinds
-        self._writers: dict[tuple[str, str], dict[str, _Series]] = {}
+        self._writers: dict[tuple[str, str], _Writer] = {}
+        self._is_unclear = False
 
     def take(self, stream: str, line: bytes) -> bool:
         """Fold a line, if it holds metrics; False where it cannot be read, and is passed over."""
@@ -189,12 +214,20 @@ class _Folding:
             prefix, time, seq = event.get("name"), event["time"], event["seq"]
             if event["type"] != "metrics" or type(event["data"]) is not dict or type(time) is not str or type(seq) is not int:
                 return True
-            series = self._writers.setdefault((stream, event["run"]), {})
+            run = event["run"]
         except (ValueError, KeyError, TypeError):
             return False
         data, step = event["data"], event.get("step")
-        if self._rewinds and is_superseded(self._rewinds, event["run"], seq, step):
+        if self._rewinds and is_superseded(self._rewinds, run, seq, step):
             return True
+        writer = self._writers.get((stream, run))
+        if writer is None:
+            writer = self._writers[stream, run] = _Writer()
+        if seq < writer.seq:
+            self._is_unclear = True
+        if time > writer.moment:
+            writer.moment = time
+        writer.seq, series, at = seq, writer.series, (writer.moment, seq, step)
         if "nonfinite" in event or b'"_mlv' in line:
             nonfinite = event.get("nonfinite")
             data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
@@ -202,37 +235,58 @@ class _Folding:
             name = f"{prefix}/{key}" if prefix else key
             found = series.get(name)
             if found is None:
-                found = series[name] = _Series(event["run"])
-            found.take(value, step, time, seq)
+                found = series[name] = _Series(run)
+            found.take(value, at)
         return True
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
-        """Each metric, by full name, in the order in which they were first seen."""
+        """Each metric, by full name, in the order in which they were first seen.
+
+        Raises:
+            _Unclear: A line of another stream may decide which value is the last one, or the first of equals.
+        """
+        if self._is_unclear:
+            raise _Unclear
+        ends: dict[str, list[str]] = {}
         parts: dict[str, list[_Series]] = {}
-        for series in self._writers.values():
-            for name, found in series.items():
+        for (_, run), writer in self._writers.items():
+            ends.setdefault(run, []).append(writer.moment)
+            for name, found in writer.series.items():
                 parts.setdefault(name, []).append(found)
-        return {name: _summary(found, modes.get(name)) for name, found in parts.items()}
+        # In several streams the clock of a run may have been ahead: its moment is at most the latest of its times.
+        until = {run: max(moments) for run, moments in ends.items() if len(moments) > 1}
+        return {name: _summary(found, modes.get(name), until) for name, found in parts.items()}
 
 
-def _summary(parts: list[_Series], mode: Any) -> Summary:
-    last = _latest(parts)
+def _summary(parts: list[_Series], mode: Any, until: Mapping[str, str]) -> Summary:
+    last = _of_run(parts, lambda part: part.last_at, until, max)
     count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
     if count == nans:
-        return Summary(last=last.last, count=count, nans=nans, last_step=last.last_step)
+        return Summary(last=last.last, count=count, nans=nans, last_step=last.last_at[2])
     numeric = [part for part in parts if part.count > part.nans]
-    least = min(numeric, key=lambda part: (part.least, part.least_at[0]))
-    greatest = min(numeric, key=lambda part: (-part.greatest, part.greatest_at[0]))
-    best, (_, best_step) = {
-        "min": (least.least, least.least_at), "max": (greatest.greatest, greatest.greatest_at),
-    }.get(str(mode), (None, ("", None)))  # fmt: skip
+    lowest, highest = min(part.least for part in numeric), max(part.greatest for part in numeric)
+    least = _of_run([part for part in numeric if part.least == lowest], lambda part: part.least_at, until, min)
+    greatest = _of_run([part for part in numeric if part.greatest == highest], lambda part: part.greatest_at, until, min)
+    best, best_step = {
+        "min": (least.least, least.least_at[2]), "max": (greatest.greatest, greatest.greatest_at[2]),
+    }.get(str(mode), (None, None))  # fmt: skip
     mean = sum(part.total for part in numeric) / (count - nans)
-    return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_step, best_step)
+    return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_at[2], best_step)
 
 
-def _latest(parts: list[_Series]) -> _Series:
-    """What holds the last value: within a run `seq` decides, whatever the clock did."""
-    ends: dict[str, str] = {}
+def _of_run(
+    parts: Sequence[_Series], at: Callable[[_Series], _At], until: Mapping[str, str], end: Callable[..., Any]
+) -> _Series:
+    """The last of some values, or the first, in the order of the events: `end` is `max` or `min`."""
+    if len(parts) == 1:
+        return parts[0]
+    runs: dict[str, _Series] = {}
     for part in parts:
-        ends[part.run] = max(part.time, ends.get(part.run, ""))
-    return max(parts, key=lambda part: (ends[part.run], part.run, part.seq))
+        one = runs.get(part.run)
+        runs[part.run] = part if one is None else end(one, part, key=lambda part: at(part)[1])
+    if len(runs) > 1 and until.keys() & runs:
+        spans = sorted((at(part)[0], until.get(run, at(part)[0])) for run, part in runs.items())
+        if any(second[0] <= first[1] for first, second in pairwise(spans)):
+            raise _Unclear
+    found: _Series = end(runs.values(), key=lambda part: (at(part)[0], part.run))
+    return found

@@ -14,6 +14,7 @@ from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
 from mlv.query.positions import numbered
 from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.query.rows import EXACT, from_json_text
+from mlv.query.summary import metrics_of
 from mlv.store.streams import Skipped
 
 
@@ -64,12 +65,13 @@ def _choice(pattern: str | None, keys: Iterable[str] | None) -> Choice:
     return Choice(NamePattern(pattern) if pattern is not None else None, checked_keys(keys))
 
 
-def frame(events: Iterable[Event], skipped: Sequence[Skipped] = ()) -> Any:
-    """Events as a DataFrame: step, time, name, the coordinates, and what stands in their data.
+def frame(events: Iterable[Event], skipped: Sequence[Skipped] = (), name: str | None = None) -> Any:
+    """Events as a DataFrame: step, time, name, the coordinates, what the braces of a pattern stand for, and their data.
 
     Args:
         events: In their order.
         skipped: What is passed over while they are read; for `.attrs["skipped"]`.
+        name: The pattern over names by which they were chosen.
     """
     pd = package("pandas")
     rows = list(events)
@@ -79,9 +81,19 @@ def frame(events: Iterable[Event], skipped: Sequence[Skipped] = ()) -> Any:
         "name": _objects([event.name for event in rows]),
     }
     _add(taken, _spread([event.at for event in rows]), "at")
+    pattern = NamePattern(name) if name is not None else None
+    if pattern is not None and pattern.kinds:
+        captured = [_captured(event, pattern) for event in rows]
+        _add(taken, {kind: _column([found.get(kind) for found in captured]) for kind in pattern.kinds}, "at")
     data = [event.data if isinstance(event.data, Mapping) else {"data": event.data} for event in rows]
     _add(taken, _spread(data), "data")
     return _with_skipped(_frame(taken), skipped)
+
+
+def _captured(event: Event, pattern: NamePattern) -> dict[str, Any]:
+    """What braces stand for in the name of an event, or in the first full name of its metrics that matches."""
+    names = (event.name, *(full for full, _ in metrics_of(event)))
+    return next((found for name in names if (found := pattern.match(name)) is not None), {})
 
 
 def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:

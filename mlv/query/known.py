@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mlv.errors import InvalidArgument
 from mlv.events import TYPES
+from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 from mlv.store.reading import Lines
 
@@ -34,7 +35,8 @@ def refuse_unknown_stream(folders: Iterable[Path], stream: str | None) -> None:
         raise InvalidArgument(f"stream={stream!r} is no text: give the name of a stream, such as 'val'", stream=stream)
     there = {layout.DEFAULT_STREAM}
     for folder in folders:
-        there.update(map(layout.logical_stream, layout.streams_in(folder)))
+        with leaving_out(folder):
+            there.update(map(layout.logical_stream, layout.streams_in(folder)))
         if stream in there:
             return
     raise InvalidArgument(f"stream={stream!r}: nobody logged into such a stream; {_hint(stream, there)}", stream=stream)

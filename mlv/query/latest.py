@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Callable, Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from io import BytesIO
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
-from mlv.query.one import is_named, latest_status
+from mlv.order import in_order
+from mlv.query.one import Events, is_named, latest_status
 from mlv.query.patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
+from mlv.query.summary import metrics_of
 from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
 from mlv.store import layout, opening
-from mlv.store.reading import looks_whole, read_state
+from mlv.store.reading import looks_whole, read_state, while_there
 from mlv.store.streams import Skipped, read_lines
 
+_FIRST = re.compile(rb'\{"run":"([^"\\]*)","seq":1,')
 _PIECE = 64 << 10
 _POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
@@ -56,16 +59,20 @@ class Tail:
         """
         self._folder, self._types, self._without, self._stream = folder, types, without, stream
         self._marks = [b'"%s"' % type_.encode() for type_ in types]
-        self._matches = name_matcher(name) if name is not None else lambda name: True
+        self._matches = name_matcher(name, captures=True) if name is not None else lambda name: True
         self._offsets: dict[str, int] = {}
         self.skipped: list[Skipped] = []
         """What the reading so far passed over."""
 
     def last(self, count: int) -> list[Found]:
         """The last events, in the order in which they were logged."""
-        self._offsets = {stream: whole_end(self._folder / layout.stream_file(stream)) for stream in self.streams()}
-        newest = heapq.merge(*map(self._from_end, self._offsets), key=_moment, reverse=True)
-        return sorted(islice(newest, count), key=_moment)
+        self._offsets = {}
+        for stream in self.streams():
+            with while_there(self._folder, stream):
+                self._offsets[stream] = whole_end(self._folder / layout.stream_file(stream))
+        newest = chain.from_iterable(islice(self._from_end(stream), count) for stream in self._offsets)
+        found = in_order(newest, lambda found: (found.event.run, found.event.seq, found.event.time))
+        return found[len(found) - count :] if count < len(found) else found
 
     def follow(self, is_over: Callable[[], bool]) -> Iterator[Found]:
         """The events that come after the last ones, as they arrive; `is_over` is asked while none does."""
@@ -94,21 +101,23 @@ class Tail:
 
     def _from_end(self, stream: str) -> Iterator[Found]:
         """Events of one stream, the last one first."""
-        for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
-            if (found := self._found(stream, start, line)) is not None:
-                yield found
+        with while_there(self._folder, stream):
+            for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
+                if (found := self._found(stream, start, line)) is not None:
+                    yield found
 
     def _since(self, stream: str) -> Iterator[Found]:
         """Events of one stream that are new."""
         offset = self._offsets.setdefault(stream, 0)
         if stream_size(self._folder, stream) <= offset:
             return
-        for start, line in read_lines(self._folder / layout.stream_file(stream), offset):
-            if not line.endswith(b"\n"):
-                return  # being written
-            self._offsets[stream] = start + len(line)
-            if (found := self._found(stream, start, line)) is not None:
-                yield found
+        with while_there(self._folder, stream):
+            for start, line in read_lines(self._folder / layout.stream_file(stream), offset):
+                if not line.endswith(b"\n"):
+                    return  # being written
+                self._offsets[stream] = start + len(line)
+                if (found := self._found(stream, start, line)) is not None:
+                    yield found
 
     def _found(self, stream: str, start: int, line: bytes) -> Found | None:
         if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
@@ -120,10 +129,6 @@ class Tail:
             return None
         is_wanted = event.type in self._types if self._types else event.type not in self._without
         return Found(event, line) if is_wanted and is_named(event, self._matches) else None
-
-
-def _moment(found: Found) -> tuple[datetime, str, int]:
-    return found.event.time, found.event.run, found.event.seq
 
 
 class Status:
@@ -152,34 +157,55 @@ class Latest:
     time: datetime
 
 
-def latest_metrics(folder: Path, within_bytes: int | None = None, skipped: list[Skipped] | None = None) -> dict[str, Latest]:
+def latest_metrics(
+    folder: Path,
+    within_bytes: int | None = None,
+    skipped: list[Skipped] | None = None,
+    heard: Mapping[str, datetime | None] | None = None,
+) -> dict[str, Latest]:
     """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream.
 
-    What had to be passed over is added to `skipped`.
+    What had to be passed over is added to `skipped`. `heard` tells when each run was heard of last: where the end of a log
+    does not tell which of several runs has the last word, all of it is read.
     """
     found: dict[str, tuple[Event, Any]] = {}
-    rewinds = rewinds_of(folder)
-    for stream in layout.streams_in(folder):
-        for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else []):
-            is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
-            for key, value in event.data.items() if isinstance(event.data, dict) and not is_gone else ():
-                name = f"{event.name}/{key}" if event.name else key
-                if name not in found or _is_later(event, found[name][0]):
-                    found[name] = event, value
+    begun: set[str] = set()
+    is_clear, rewinds, streams = True, rewinds_of(folder), layout.streams_in(folder)
+    for stream in streams:
+        with while_there(folder, stream):
+            for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else [], begun):
+                is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
+                for name, value in metrics_of(event) if not is_gone else ():
+                    before = found.get(name)
+                    is_clear &= before is None or before[0].run == event.run
+                    if before is None or event.seq > before[0].seq:
+                        found[name] = event, value
+    is_whole = within_bytes is None or all(stream_size(folder, stream) <= within_bytes for stream in streams)
+    if not is_whole and is_clear:
+        # Of a run whose first line was met nothing is missing.
+        moments = [(run, moment) for run, moment in (heard or {}).items() if moment is not None and run not in begun]
+        is_clear = all(run == event.run or moment < event.time for event, _ in found.values() for run, moment in moments)
+    if not is_clear:
+        found = {
+            name: (event, value)
+            for event in Events(folder, "metrics", rewinds=rewinds)
+            for name, value in metrics_of(event)
+            if name in found
+        }
     return {name: Latest(value, event.step, event.time) for name, (event, value) in found.items()}
 
 
-def _is_later(event: Event, other: Event) -> bool:
-    """Within a run `seq` decides, whatever the clock did."""
-    return event.seq > other.seq if event.run == other.run else event.time > other.time
-
-
-def _metrics_from_end(folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped]) -> Iterator[Event]:
+def _metrics_from_end(
+    folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped], begun: set[str]
+) -> Iterator[Event]:
+    """The lines of type `metrics`, the last one first; the runs whose first lines are met are added to `begun`."""
     path = folder / layout.stream_file(stream)
     first = 0 if within_bytes is None else os.path.getsize(path) - within_bytes
     for start, line in lines_from_end(path):
         if start < first:
             return
+        if (beginning := _FIRST.match(line)) is not None:
+            begun.add(beginning[1].decode("utf-8", "replace"))
         if b'"metrics"' in line or not looks_whole(line):
             try:
                 event = event_from_line(line, "")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
+from operator import itemgetter
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -15,9 +15,11 @@ from typing import Any
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.events import Event
+from mlv.order import in_order
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.patterns import name_matcher
-from mlv.state import LOST_AFTER, Run, State
+from mlv.query.rewinds import is_superseded_line
+from mlv.state import LOST_AFTER, Rewind, Run, State
 from mlv.store import layout
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import Lines, read_state
@@ -45,8 +47,11 @@ class Events:
         name: str | None = None,
         stream: str | None = None,
         before: Callable[[], object] = lambda: None,
+        rewinds: Sequence[Rewind] = (),
     ) -> None:
-        """Choose events by type or types, by a pattern over names (`*` one segment, `**` any number), and by stream.
+        """Choose events by type or types, by a pattern over names (`*`, `**`, `{epoch:int}`), and by stream.
+
+        Those that one of the `rewinds` supersedes are left out.
 
         Raises:
             InvalidArgument: A type is no text, or none of the format and of no event.
@@ -55,9 +60,10 @@ class Events:
         self._folder = folder
         self._types = _checked_types(type)
         refuse_unknown_types(folder, self._types or ())
-        self._names = name_matcher(name) if name is not None else None
+        self._names = name_matcher(name, captures=True) if name is not None else None
         self._stream = stream
         self._before = before
+        self._rewinds = rewinds
         self.skipped: list[Skipped] = []
         """What the last iteration passed over."""
 
@@ -71,7 +77,7 @@ class Events:
         refuse_unknown_stream([self._folder], self._stream)
         lines = self._lines()
         self.skipped = lines.skipped
-        found = iter(lines) if _are_in_order(lines) else _in_order(lines)
+        found = _as_they_stand(lines, self._rewinds) if _are_in_order(lines, self._rewinds) else _in_order(lines, self._rewinds)
         return (event for event in found if self._wants(event))
 
     def follow(self, is_over: Callable[[], bool]) -> Iterator[Event]:
@@ -132,51 +138,53 @@ def is_named(event: Event, matches: Callable[[str], bool]) -> bool:
     return any(matches(prefix + key) for key in event.data)
 
 
-def _are_in_order(lines: Lines) -> bool:
+def _are_in_order(lines: Lines, rewinds: Sequence[Rewind]) -> bool:
     """Whether there is one stream at most, and it has its events in order already: then none has to be held in memory."""
     if len(lines.streams) > 1:
         return False
     runs: dict[bytes, tuple[bytes, int]] = {}
     before = (b"", b"", 0)
-    for stream in lines.streams:
-        for _, line in lines.raw(stream):
-            found = _who_and_when(line)
-            if found is None:
-                continue
-            run, seq, time = found
-            latest, last = runs.get(run, (b"", 0))
-            time = max(latest, time)
-            if seq < last or (time, run, seq) < before:
-                return False
-            runs[run], before = (time, seq), (time, run, seq)
+    for _, _, line in _surviving(lines, rewinds):
+        found = _who_and_when(line)
+        if found is None:
+            continue
+        run, seq, time = found
+        latest, last = runs.get(run, (b"", 0))
+        time = max(latest, time)
+        if seq < last or (time, run, seq) < before:
+            return False
+        runs[run], before = (time, seq), (time, run, seq)
     return True
 
 
-def _in_order(lines: Lines) -> Iterator[Event]:
-    """Sort light keys, and parse each line once, when its turn comes."""
-    runs: dict[bytes, list[tuple[int, bytes, str, int, bytes]]] = {}
+def _surviving(lines: Lines, rewinds: Sequence[Rewind]) -> Iterator[tuple[str, int, bytes]]:
+    """Stream, offset and bytes of the lines that no rewind supersedes."""
     for stream in lines.streams:
         for start, line in lines.raw(stream):
-            found = _who_and_when(line)
-            if found is None:
-                lines.event(stream, start, line)  # notes it as skipped
-                continue
-            run, seq, time = found
-            runs.setdefault(run, []).append((seq, time, stream, start, line))
-    for _, _, _, _, stream, start, line in heapq.merge(*(_of_run(run, rows) for run, rows in runs.items())):
+            if not (rewinds and is_superseded_line(rewinds, line)):
+                yield stream, start, line
+
+
+def _as_they_stand(lines: Lines, rewinds: Sequence[Rewind]) -> Iterator[Event]:
+    for stream, start, line in _surviving(lines, rewinds):
         event = lines.event(stream, start, line)
         if event is not None:
             yield event
 
 
-def _of_run(
-    run: bytes, rows: list[tuple[int, bytes, str, int, bytes]]
-) -> Iterator[tuple[bytes, bytes, int, int, str, int, bytes]]:
-    """One run in the order of `seq`; a clock that jumps back does not take later events before earlier ones."""
-    latest = b""
-    for number, (seq, time, stream, start, line) in enumerate(sorted(rows, key=lambda row: row[0])):
-        latest = max(latest, time)
-        yield latest, run, seq, number, stream, start, line
+def _in_order(lines: Lines, rewinds: Sequence[Rewind]) -> Iterator[Event]:
+    """Sort light keys, and parse each line once, when its turn comes."""
+    rows: list[tuple[tuple[bytes, int, bytes], str, int, bytes]] = []
+    for stream, start, line in _surviving(lines, rewinds):
+        found = _who_and_when(line)
+        if found is None:
+            lines.event(stream, start, line)  # notes it as skipped
+            continue
+        rows.append((found, stream, start, line))
+    for _, stream, start, line in in_order(rows, itemgetter(0)):
+        event = lines.event(stream, start, line)
+        if event is not None:
+            yield event
 
 
 def _who_and_when(line: bytes) -> tuple[bytes, int, bytes] | None:
@@ -227,6 +235,13 @@ def views(state: State, now: datetime) -> list[RunView]:
         )  # fmt: skip
 
     return [view(run) for run in sorted(state.main_runs, key=_by_start)]
+
+
+def total_s(state: State, now: datetime) -> float | None:
+    """Seconds that all runs of main ranks took together, children apart; None where none is known."""
+    deciding = {run.id for run in state.deciding_runs}
+    durations = [run.duration_s for run in views(state, now) if run.id in deciding and run.duration_s is not None]
+    return sum(durations) if durations else None
 
 
 def latest_status(state: State, created: str, now: datetime) -> str:

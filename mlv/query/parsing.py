@@ -19,7 +19,7 @@ from mlv.query.alike import MARK, parse_alike
 from mlv.query.plain import NotPlain, parsed_at_once
 from mlv.query.rows import row, table_of
 from mlv.store import layout
-from mlv.store.reading import looks_whole, passed_over, type_filter
+from mlv.store.reading import looks_whole, passed_over, type_filter, while_there
 from mlv.store.streams import Overlong, Skipped, read_blocks
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
         unended = parse_block(last, start + end, stream, skipped) if last else []
         return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
 
-    with suppress(FileNotFoundError):
+    with while_there(folder, stream):
         yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, _BLOCK), PARSERS)
 
 

@@ -184,14 +184,14 @@ def _ends(kind: str, content: str, part: str, place: int, behind: bytearray) -> 
 _NUMBERS = {kind: re.compile(_KINDS[kind][0]) for kind in ("int", "float")}
 
 
-def name_matcher(pattern: str) -> Callable[[str], bool]:
-    """A test for names: `*` is one segment, `**` any number of them; nothing else is special but doubled braces.
+def name_matcher(pattern: str, *, captures: bool = False) -> Callable[[str], bool]:
+    """A test for names: `*` is one segment, `**` any number of them; with `captures`, `{epoch:int}` and the like as well.
 
     Raises:
-        InvalidPattern: The pattern is no text, or has a brace that is not doubled.
+        InvalidPattern: The pattern is no text, or has a brace that is not doubled and means nothing.
     """
     read = NamePattern(pattern)
-    if read.kinds:
+    if read.kinds and not captures:
         raise _single_brace(pattern)
     return lambda name: read.match(name) is not None
 

@@ -7,12 +7,15 @@ from itertools import islice
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.query import axes, families, frames, grids, series
+from mlv.query import axes, families, frames, grids, logged_tables, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
 from mlv.query.known import refuse_unknown_stream
+from mlv.query.one import Events
 from mlv.query.packages import package
+from mlv.query.rewinds import rewinds_of
+from mlv.query.unreadable import leaving_out
 
 _PORTION = 512
 """So many experiments are in memory at a time, or those of one family."""
@@ -102,6 +105,23 @@ def as_integers(np: Any, places: Any) -> Any:
     return places.astype(np.int64) if is_whole else places
 
 
+def tables(digests: Iterable[Digest], name: str | None) -> Any:
+    """As `Experiments.tables`."""
+    pandas = package("pandas")
+    parts, skipped = [], list[str]()
+    for digest in digests:
+        with leaving_out(digest.path):
+            events = Events(digest.path, "table", name, rewinds=rewinds_of(digest.path))
+            found = logged_tables.tables(digest.path, events)
+            skipped += [f"{digest.path}: {hole}" for hole in found.attrs.pop("skipped", ())]
+            found.insert(0, "exp_name", digest.name)
+            found.insert(0, "exp", digest.id)
+            parts.append(found)
+    filled = [part for part in parts if len(part)] or parts
+    table = pandas.concat(filled, ignore_index=True) if filled else pandas.DataFrame()
+    return _with_skipped(table, skipped)
+
+
 def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool) -> Any:
     """As `Experiments.history`."""
     pandas = package("pandas")
@@ -110,7 +130,11 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     folders, skipped = [], list[str]()
     for digest in digests:
         folders.append(digest.path)
-        found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
+        found = None
+        with leaving_out(digest.path):
+            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
+        if found is None:
+            continue
         skipped += [f"{digest.path}/{hole}" for hole in found.attrs.pop("skipped", ())]
         owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
         parts.append(pandas.concat([owner, found], axis=1))  # to insert them costs as much as there are columns

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 from mlv.encoding import TAG
 from mlv.events import TYPES
+from mlv.order import in_order
 
 MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
 ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
@@ -118,24 +118,9 @@ def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[Claim]:
 def histories(claims: Iterable[Claim]) -> dict[str, History]:
     """The history of each file that was ever published, by its path."""
     found: dict[str, History] = {}
-    for claim in _in_order(claims):
+    for claim in in_order(claims, lambda claim: (claim.run, claim.seq, claim.time)):
         found.setdefault(claim.path, History()).take(claim)
     return {path: history for path, history in found.items() if history.published}
-
-
-def _in_order(claims: Iterable[Claim]) -> Iterator[Claim]:
-    """Within a run `seq` decides, whatever the clock did; runs are interleaved by time."""
-    runs: dict[str, list[Claim]] = {}
-    for claim in claims:
-        runs.setdefault(claim.run, []).append(claim)
-    return (claim for _, _, _, claim in heapq.merge(*map(_of_run, runs.values()), key=lambda row: row[:3]))
-
-
-def _of_run(claims: list[Claim]) -> Iterator[tuple[str, str, int, Claim]]:
-    latest = ""
-    for claim in sorted(claims, key=lambda claim: claim.seq):
-        latest = max(latest, claim.time)
-        yield latest, claim.run, claim.seq, claim
 
 
 def references(value: Any) -> Iterator[Mapping[str, Any]]:

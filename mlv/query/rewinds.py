@@ -12,7 +12,7 @@ from typing import Any
 
 from mlv.encoding import event_from_line, loads, shown
 from mlv.errors import InvalidArgument
-from mlv.events import Event, Rewound
+from mlv.events import Rewound
 from mlv.query.packages import package
 from mlv.state import Rewind, fold
 from mlv.store import layout
@@ -68,13 +68,6 @@ def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
     except ValueError:
         return False  # damaged
     return any(rewind.is_greater(step) for rewind in covering)
-
-
-def surviving_events(events: Iterable[Event], rewinds: Sequence[Rewind]) -> Iterable[Event]:
-    """The events that no rewind supersedes."""
-    if not rewinds:
-        return events
-    return (event for event in events if not is_superseded(rewinds, event.run, event.seq, event.step))
 
 
 def surviving_rows(table: Any, rewinds: Sequence[Rewind]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.order import rows_in_order
 from mlv.query import axes, batches, columns
 from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
@@ -131,7 +132,7 @@ class Reading:
             for member, digest in batch:
                 try:
                     block = batches.block_of(digest.path, sifted=sifted)
-                except NotPlain:
+                except (NotPlain, OSError):
                     alone.add(member)
                 else:
                     blocks += [(member, block)] if block else []
@@ -145,7 +146,7 @@ class Reading:
         """Of one experiment, whatever it holds."""
         np = package("numpy")
         holes: list[Skipped] = []
-        table = columns.metrics(digest.path, skipped=holes)
+        table = columns.metrics_of_many(digest.path, holes)
         codes, own = _coded(np, table.column("name"))
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
         value = _floats(np, table.column("value"))
@@ -224,14 +225,7 @@ def _are_numbers(np: Any, table: Any) -> Any:
 
 
 def in_order(table: Any) -> Any:
-    """Places of the rows in the order in which they were logged: by `seq` within a run, whatever the clock did."""
+    """Places of the rows in the order in which they were logged."""
     np = package("numpy")
     runs, own = _coded(np, table.column("run"))
-    seq = np.asarray(table.column("seq"))
-    order = np.lexsort((seq, runs))
-    if len(own) < 2:
-        return order
-    time = np.asarray(table.column("time").cast("int64"))[order]
-    ends = np.flatnonzero(np.diff(runs[order])) + 1
-    latest = np.concatenate([np.maximum.accumulate(part) for part in np.split(time, ends)])
-    return order[np.argsort(latest, kind="stable")]
+    return rows_in_order(runs, own, np.asarray(table.column("seq")), np.asarray(table.column("time").cast("int64")))

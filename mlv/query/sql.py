@@ -20,6 +20,7 @@ from mlv.query.rewinds import is_superseded
 from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, distinct, nearest_float, struct
 from mlv.query.table import moment
+from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 from mlv.store.reading import Lines, looks_whole
 from mlv.store.streams import Skipped
@@ -252,6 +253,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
         "created": _moments(moment(digest.created) for digest in digests),
         "started": _moments(run.started if run else None for run in latest),
         "duration_s": _numbers(run.duration_s if run else None for run in latest),
+        "total_s": _numbers(digest.total_s(now) for digest in digests),
         "tags": [list(digest.tags) for digest in digests],
         "notes": [list(digest.notes) for digest in digests],
         "parent": _texts(digest.parent_id for digest in digests),
@@ -339,7 +341,7 @@ def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     parts = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = columns.metrics(digest.path, skipped=holes)
+        found = columns.metrics_of_many(digest.path, holes)
         skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
@@ -383,15 +385,22 @@ def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
     """Stream, fields and time of the lines that are whole events."""
-    lines = Lines(digest.path, layout.streams_in(digest.path))
+    lines = Lines(digest.path, [])
+    with leaving_out(digest.path):
+        lines.streams = layout.streams_in(digest.path)
     for stream in lines.streams:
-        for start, line in lines.raw(stream):
+        for start, line in _raw(lines, stream):
             if containing not in line and looks_whole(line):
                 continue
             event = lines.event(stream, start, line)
             if event is not None and containing in line:
                 yield layout.logical_stream(stream), loads(line), event.time
     skipped += told(digest.path, lines.skipped)
+
+
+def _raw(lines: Lines, stream: str) -> Iterator[tuple[int, bytes]]:
+    with leaving_out(lines.folder):
+        yield from lines.raw(stream)
 
 
 def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:

@@ -60,6 +60,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "created": moment(digest.created),
         "started": runs[-1].started if runs else None,
         "duration_s": runs[-1].duration_s if runs else None,
+        "total_s": digest.total_s(now),
         "tags": list(digest.tags),
         "parent": digest.parent_id,
     }

@@ -14,6 +14,7 @@ from mlv.encoding import BadLine, event_from_line, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
 from mlv.query.published import SAVED, is_attaching, outside, placed_references
+from mlv.query.unreadable import leaving_out
 from mlv.store import layout, opening
 from mlv.store.attached import is_inside
 from mlv.store.blobs import Content, content_of
@@ -148,11 +149,15 @@ class _Known:
         """Who names a content here: a search for its digits in the bytes finds the few lines worth reading."""
         if sha256.encode() in self.meta:
             yield from self._in_meta(sha256)
-        for event, data in events_naming(self.folder, sha256):
+        for event, data in self._events(sha256):
             found = [(where, one) for where, one in placed_references(data, "data") if one.get("sha256") == sha256]
             if found and not _is_moving(event):
                 where, reference = min(found, key=lambda pair: outside(pair[1], self.id))
                 yield self._origin(is_attaching(event.type), reference, where, utc_text(event.time), event)
+
+    def _events(self, sha256: str) -> Iterator[tuple[Event, Any]]:
+        with leaving_out(self.folder):
+            yield from events_naming(self.folder, sha256)
 
     def _in_meta(self, sha256: str) -> Iterator[Origin]:
         content = self.content()

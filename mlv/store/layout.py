@@ -223,8 +223,9 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
     try:
         with os.scandir(root) as entries:
             folders = sorted((entry.name, entry.is_symlink()) for entry in entries if may_hold_experiments(entry, passed_over))
-    except OSError:
-        return  # removed or forbidden meanwhile: what cannot be listed holds nothing that can be read
+    except OSError as error:
+        warn_of_unlisted(root, error)
+        return
     for name, is_link in folders:
         if links.lead_on(f"{root}/{name}", is_link):
             yield from walk(root / name, links)
@@ -259,6 +260,7 @@ class Links:
         return len(self._seen) > count
 
 
+_UNLISTED: set[str] = set()
 _LOOPS: set[str] = set()
 """Links that were warned about: a tree is walked through several times."""
 
@@ -267,6 +269,13 @@ def _warn_of_loop(link: str, target: str) -> None:
     if link not in _LOOPS:
         _LOOPS.add(link)
         warn(f"{link} is a link to {target}, a folder around it: it is passed over", MlvWarning)
+
+
+def warn_of_unlisted(folder: str | os.PathLike[str], error: OSError) -> None:
+    """Say once that a folder was removed or forbidden: what cannot be listed holds nothing that can be read."""
+    if (path := os.fspath(folder)) not in _UNLISTED:
+        _UNLISTED.add(path)
+        warn(f"{path} cannot be listed ({error.strerror}): it is passed over, with what may be in it", MlvWarning)
 
 
 def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) -> bool:

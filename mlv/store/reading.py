@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
+from mlv.errors import MlvWarning
 from mlv.events import Event
+from mlv.notices import warn
 from mlv.state import STRUCTURAL, Run, State, fold, in_order
 from mlv.store import layout, opening
 from mlv.store.streams import Overlong, Skipped, read_lines, size_of
@@ -39,12 +42,10 @@ class Lines:
     def raw(self, stream: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
         """Offset and bytes of the lines that may be of the types wanted."""
         wanted = type_filter(self.types) if self.types is not None else None
-        try:
+        with while_there(self.folder, stream):
             for start, line in read_lines(self.folder / layout.stream_file(stream), offset):
                 if wanted is None or wanted(line) or not looks_whole(line):
                     yield start, line
-        except FileNotFoundError:
-            return  # removed, or merged into another, since the streams were listed
 
     def event(self, stream: str, start: int, line: bytes) -> Event | None:
         """The event of a line, None where it is not wanted; one that cannot be read is noted in `skipped`."""
@@ -54,6 +55,19 @@ class Lines:
             self.skipped.append(passed_over(stream, start, line, error))
             return None
         return event if self.types is None or event.type in self.types else None
+
+
+@contextmanager
+def while_there(folder: Path, stream: str) -> Iterator[None]:
+    """Go on behind the block, with a warning, where a stream went away since the streams were listed.
+
+    That of a second writer is merged into another then.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        if layout.logical_stream(stream) == stream:
+            warn(f"{folder / layout.stream_file(stream)} was removed while it was read: it counts as empty", MlvWarning)
 
 
 def passed_over(stream: str, start: int, line: bytes, error: BadLine) -> Skipped:
@@ -105,7 +119,7 @@ _IN_MEMORY = 64 << 20
 def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | None) -> State:
     """As `read_state_by_lines`; lines that do not matter are never looked at one by one."""
     lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
-    contents = {name: _content(folder / layout.stream_file(name)) for name in names}
+    contents = {name: _content(folder, name) for name in names}
     events = []
     for stream, content in contents.items():
         for start, line in _lines_with(_STRUCTURAL_TYPES, content):
@@ -136,11 +150,10 @@ def _last_line_of(run: str, content: bytes) -> bytes:
     return b"" if start < 0 else content[start : content.find(b"\n", start) + 1 or len(content)]
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return opening.content(path)
-    except FileNotFoundError:
-        return b""
+def _content(folder: Path, stream: str) -> bytes:
+    with while_there(folder, stream):
+        return opening.content(folder / layout.stream_file(stream))
+    return b""
 
 
 def _size(path: Path) -> int:

@@ -133,13 +133,14 @@ class TestOtherReaders:
 
     def test_without_extras(self, logged):
         """The summary by events is that by columns."""
-        from mlv.query.rewinds import rewinds_of, surviving_events
+        from mlv.query.one import Events
+        from mlv.query.rewinds import rewinds_of
         from mlv.query.summary import fast_summary, summary
 
         pytest.importorskip("pyarrow")
         with Exp.open(logged, rewind_to=3) as exp:
             exp.log({"loss": 40}, step=4)
-        events = surviving_events(exp.events("metrics"), rewinds_of(logged))
+        events = Events(logged, "metrics", rewinds=rewinds_of(logged))
 
         assert summary(events, {}) == fast_summary(logged, {})
 
@@ -276,3 +277,23 @@ class TestTheEvent:
         exp = Exp.open(logged, rewind_to=3)
         exp.close()
         wait_until(lambda: verify(logged).verdict == "intact")
+
+
+def test_going_on_at_an_earlier_step_without_a_rewind(tmp_path):
+    """R17: tables and pooled values take the later value of a step; SQL, counts and long files have both, as README says."""
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    for first, last in ((0, 10), (6, 15)):
+        with Exp(tmp_path, "e", capture=(), on_exists="open", outputs=["csv"]) as exp:
+            for step in range(first, last):
+                exp.log({"loss": first + step / 100}, step=step)
+    expected = [step / 100 if step < 6 else 6 + step / 100 for step in range(15)]
+
+    assert exp.history()["loss"].tolist() == exp.history(wide=False)["value"].tolist() == expected
+    assert mlv.find(tmp_path).aggregate(over=[])["mean"].tolist() == expected
+    assert mlv.find(tmp_path).lines("loss", over=[])[0].middle.tolist() == expected
+    assert exp.sql("select count(*) from metrics").rows() == [(19,)]
+    assert exp.summary()["loss"].count == 19
+    for name, column in (("log.csv", 1), ("log.wide.csv", 0)):
+        steps = [line.split(",")[column] for line in (exp.path / "csv" / name).read_text().splitlines()[1:]]
+        assert steps == [str(step) for step in (*range(10), *range(6, 15))]

@@ -70,12 +70,31 @@ def test_wide_form_has_a_row_for_each_step(tmp_path, form):
     else:
         import pandas as pd
 
-        frame = pd.read_parquet(exp.path / "parquet" / "log.wide.parquet")
+        frame = pd.read_parquet(exp.path / "parquet" / "_log.wide.pq")
         found = frame[frame["loss"].notna()].to_dict("records")
         epochs = [text[9:-1] for text in frame[frame["train/n"].notna()]["at"]]
 
     assert [(float(row["step"]), float(row["loss"]), float(row["acc"])) for row in found] == [(i, i / 3, i) for i in range(50)]
     assert epochs == [str(i // 10) for i in range(50)]
+
+
+def test_the_folder_is_a_dataset_of_long_rows(tmp_path):
+    """R19: whatever reads the folder `parquet`, or files of that ending below it, gets the long rows of all streams alone."""
+    pd = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    import pyarrow.dataset as ds
+
+    exp = made(tmp_path, outputs=["parquet"])
+    folder = exp.path / "parquet"
+    count = sum(len(long_rows(exp, "parquet", stream)) for stream in ("log", "val"))
+
+    frame = pd.read_parquet(folder)
+    assert (len(frame), frame["name"].isna().sum(), frame["value"].isna().sum()) == (count, 0, 0)
+    assert ds.dataset(folder).count_rows() == count
+    assert (folder / "_log.wide.pq").exists()
+    duckdb = pytest.importorskip("duckdb")
+    for pattern in (folder / "**/*.parquet", tmp_path / "**/*.parquet", folder / "*/*.parquet"):
+        assert duckdb.sql(f"select count(*), count(name) from read_parquet('{pattern}')").fetchall() == [(count, count)]
 
 
 def test_live_and_replayed_files_are_equal(tmp_path, form):

@@ -25,7 +25,7 @@ from mlv.query.compare import ABSENT, differences
 )
 def test_differences(a, b, expected):
     """Only what differs is there; a None is a value, and not the same as nothing."""
-    found = differences(a, b)
+    found = differences([a, b])
 
     assert found == expected if expected is not None else set(found) == {"x"}
 

@@ -11,9 +11,10 @@ import pytest
 from conftest import wait_until
 from logs import line, write
 
-from mlv import Exp, InvalidPattern
+from mlv import Exp, InvalidPattern, find
+from mlv.cli.overview import look_at
 from mlv.errors import InvalidArgument
-from mlv.query.one import Events, latest_status, status_of, views, watched_state
+from mlv.query.one import Events, latest_status, status_of, total_s, views, watched_state
 from mlv.query.patterns import name_matcher
 from mlv.state import State
 from mlv.store.streams import Skipped
@@ -177,11 +178,30 @@ class TestChoice:
         assert [name for name in matches if not match(name)] == []
         assert [name for name in others if match(name)] == []
 
-    @pytest.mark.parametrize("pattern", ["{x}", "a{", "}", "{{x}", 3, b"x", ["a"]])
+    @pytest.mark.parametrize("pattern", ["{x", "a{", "}", "{{x}", "{x:bool}", 3, b"x", ["a"]])
     def test_what_is_no_pattern(self, tmp_path, pattern):
         """A pattern that cannot be read is refused at once, with what to do."""
-        with pytest.raises(InvalidPattern, match=r"pattern .*: (double it|give a text)"):
+        with pytest.raises(InvalidPattern, match=r"pattern .*: (double it|give a text|{x:bool} has the type)"):
             Events(tmp_path, name=pattern)
+
+    def test_braces(self, tmp_path):
+        """`events` and `frame` take `{epoch:int}` as `history` does: `frame` makes a column of it, of full names too."""
+        pytest.importorskip("pandas")
+        with Exp(tmp_path, "e", capture=()) as exp:
+            for epoch in (2, 10):
+                exp.log.sub(f"epoch_{epoch}")("saved", {"mb": epoch})
+                exp.log.sub("val")({f"acc_{epoch}": epoch / 10}, step=epoch)
+            exp.log.sub("epoch_x")("saved", {"mb": 0})
+
+        pattern = "epoch_{epoch:int}/saved"
+        assert [event.data["mb"] for event in exp.events("event", pattern)] == [2, 10]
+        assert exp.frame("event", pattern)[["name", "epoch", "mb"]].to_numpy().tolist() == [
+            ["epoch_2/saved", 2, 2], ["epoch_10/saved", 10, 10],
+        ]  # fmt: skip
+        assert exp.frame("metrics", "val/acc_{epoch:int}")["epoch"].tolist() == [2, 10]
+        assert exp.as_of(step=2).frame("metrics", "val/acc_{epoch:int}")["epoch"].tolist() == [2]
+        with pytest.raises(InvalidPattern, match="twice"):
+            exp.frame("event", "{a}/{a}")
 
     def test_any_name_matches_itself(self):
         """A name with its braces doubled, and without stars, is a pattern for itself alone."""
@@ -451,3 +471,27 @@ def test_recovery_by_opening(python, tmp_path):
 
     assert [event.data["n"] for event in exp.events("metrics")] == list(range(100))
     wait_until(lambda: exp.status == "killed")
+
+
+def test_total_time(tmp_path):
+    """`total_s` is the time of all runs of main ranks together, without children, in every view."""
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pandas")
+    folder = tmp_path / "e"
+    folder.mkdir()
+    (folder / "meta.json").write_text('{"format": 1, "params": {}, "created": "2026-01-01T00:00:00.000000Z"}')
+    runs = [("ra", {}, 0, 10), ("rb", {}, 20, 25), ("rc", {"rank": 1}, 20, 59), ("rd", {"parent_run": "rb"}, 21, 24)]
+    lines = [
+        line(run, seq, kind, second=second, data=data)
+        for run, about, start, end in runs
+        for seq, kind, second, data in ((1, "run_started", start, about), (2, "run_ended", end, {"status": "ok"}))
+    ]
+    write(folder, *lines)
+
+    found = find(tmp_path)
+
+    assert total_s(State(), datetime.now(timezone.utc)) is None
+    assert found.frame()["total_s"].tolist() == [15.0]
+    assert found.sql("select total_s from experiments").rows() == [(15.0,)]
+    assert len(find(tmp_path, where="total_s > 14 and duration_s < 14 or duration_s = 39")) == 1
+    assert look_at(folder, datetime.now(timezone.utc)).total_s == 15

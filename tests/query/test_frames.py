@@ -16,6 +16,7 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import mlv
 from mlv import InvalidArgument, InvalidPattern, UnknownMetric
 from mlv.query.asof import moment, until
 from mlv.query.frames import frame, history
@@ -321,3 +322,51 @@ class TestFrame:
         write(tmp_path, line("ra", 1, "event"))
 
         assert list(frame(Events(tmp_path, "image")).columns) == ["step", "time", "name"]
+
+
+def test_logged_tables(tmp_path):
+    """Tables of all steps and experiments are one frame, whether they stand in the line or in a file; what is gone is named."""
+    for name, count in (("a", 2), ("b", 9000)):
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=()) as exp:
+            for step in (1, 2):
+                rows = {"label": [f"{step}-{row}" for row in range(count)], "step": [0.5] * count}
+                exp.log.sub("val").table("errors", rows, step=step)
+            exp.log.table("other", [{"x": 1}])
+
+    exp = mlv.Exp.open(tmp_path / "a")
+    table = exp.tables("val/*")
+    assert list(table.columns) == ["name", "step", "label", "table.step"]
+    assert table.to_numpy().tolist() == [["val/errors", step, f"{step}-{row}", 0.5] for step in (1, 2) for row in range(2)]
+    assert list(exp.tables()["x"].dropna()) == [1]
+    assert exp.tables("nothing").empty
+    both = mlv.find(tmp_path).tables("val/errors")
+    assert both.groupby(["exp_name", "step"]).size().to_dict() == {("a", 1): 2, ("a", 2): 2, ("b", 1): 9000, ("b", 2): 9000}
+    assert both["label"].iloc[-1] == "2-8999"
+    next((tmp_path / "b" / "files").rglob("1-*.*")).unlink()
+    both = mlv.find(tmp_path).tables("val/errors")
+    assert len(both) == 4 + 9000
+    assert "val/errors" in both.attrs["skipped"][0]
+
+
+def test_metrics_at_the_best_step(tmp_path):
+    """`frame(best=...)` gives every metric at the step where one is best, or at its last step before."""
+    for name, losses in (("a", [3.0, 1.0, 1.0, float("nan"), 2.0]), ("b", [1.0, 2.0]), ("c", [])):
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=()) as exp:
+            for step, loss in enumerate(losses):
+                exp.log({"val/loss": loss}, step=step)
+                exp.log({"test/acc": step / 10}, step=step)
+                if step % 2 == 0:
+                    exp.log({"rare": step}, step=step)
+
+    found = mlv.find(tmp_path)
+    with pytest.raises(InvalidArgument, match="mode='min' or 'max'"):
+        found.frame(best="val/loss")
+    with pytest.raises(UnknownMetric, match="val/loss"):
+        found.frame(best="val/los", mode="min")
+    columns = ["best.step", "best.val/loss", "best.test/acc", "best.rare"]
+    assert found.frame(best="val/loss", mode="min")[columns].fillna(-1).to_numpy().tolist() == [
+        [1, 1.0, 0.1, 0], [0, 1.0, 0.0, 0], [-1, -1, -1, -1],
+    ]  # fmt: skip
+    with mlv.Exp.open(tmp_path / "b") as exp:
+        exp.log.describe("val/loss", mode="max")
+    assert found[1:2].frame(best="val/loss")[columns].to_numpy().tolist() == [[1, 2.0, 0.1, 0]]

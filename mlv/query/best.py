@@ -1,0 +1,55 @@
+"""All metrics of an experiment where one of them is best."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mlv.errors import InvalidArgument
+from mlv.query import columns, series
+from mlv.query.digest import Digest
+from mlv.query.packages import package
+from mlv.query.points import plain_step
+
+
+def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, Any]:
+    """The step at which a metric is best, and each metric there; empty where it has no number.
+
+    The earliest of equal bests counts. Of another metric it is the latest value of that step, or else of the last step before
+    it; where the best was logged without a step, the latest value up to that line.
+
+    Args:
+        digest: The experiment.
+        metric: Full name of the metric.
+        mode: `min` or `max`; None takes what `log.describe(metric, mode=...)` said.
+
+    Raises:
+        InvalidArgument: The mode is neither, or was not said.
+        MissingExtra: pyarrow is not installed.
+    """
+    np = package("numpy")
+    described = mode or digest.state.descriptions.get(metric, {}).get("mode")
+    if metric not in digest.metrics:
+        return {}
+    if described not in ("min", "max"):
+        raise InvalidArgument(f"best={metric!r}: {digest.path} does not say which is best; give mode='min' or 'max'", mode=mode)
+    table = columns.metrics_of_many(digest.path)
+    table = table.take(series.in_order(table))
+    names = np.asarray(table.column("name").to_pylist(), object)
+    value, step = (np.asarray(table.column(name).cast("float64").to_numpy(), float) for name in ("value", "step"))
+    own = np.flatnonzero((names == metric) & ~np.isnan(value))
+    if not len(own):
+        return {}
+    best = own[np.argmin(value[own]) if described == "min" else np.argmax(value[own])]
+    found = {"step": plain_step(float(step[best]))}
+    for name in digest.metrics:
+        rows = np.flatnonzero((names == name) & ~np.isnan(value))
+        if name == metric:
+            rows = own[own == best]
+        elif np.isnan(step[best]):
+            rows = rows[rows <= best]
+        else:
+            rows = rows[step[rows] <= step[best]]
+            rows = rows[step[rows] == step[rows].max()] if len(rows) else rows
+        if len(rows):
+            found[name] = float(value[rows[-1]])
+    return found

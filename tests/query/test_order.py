@@ -1,0 +1,165 @@
+"""One order of the events, for every reader: within a run `seq` decides, whatever the clock did, and between runs time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mlv
+from mlv.encoding import parse_time
+from mlv.order import in_order, rows_in_order
+from mlv.query.latest import Tail, latest_metrics
+from tests.logs import line, write
+
+Row = tuple[str, str, int, tuple[str, ...], "int | None"]
+"""Run, stream, second, metrics and step."""
+
+rows = st.lists(
+    st.tuples(
+        st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["log", "log", "val"]), st.integers(0, 12),
+        st.sampled_from([("a",), ("b",), ("a", "b")]), st.one_of(st.none(), st.integers(0, 5)),
+    ),
+    min_size=1, max_size=14,
+)  # fmt: skip
+rewinds = st.none() | st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 5))
+
+
+def numbered(rows: list[Row]) -> list[dict[str, Any]]:
+    """The rows as events; their values are their places."""
+    seqs: dict[str, int] = {}
+    events = []
+    for value, (run, stream, second, names, step) in enumerate(rows):
+        seqs[run] = seqs.get(run, 1) + 1
+        event = {"run": run, "seq": seqs[run], "second": second, "data": dict.fromkeys(names, value)}
+        events.append({**event, "stream": stream, **({} if step is None else {"step": step})})
+    return events
+
+
+def folded(events: list[dict[str, Any]]) -> dict[str, int]:
+    """The last value of each metric, as a person would find it."""
+
+    def moment(event: dict[str, Any]) -> int:
+        return max(one["second"] for one in events if one["run"] == event["run"] and one["seq"] <= event["seq"])
+
+    last: dict[str, int] = {}
+    for event in sorted(events, key=lambda event: (moment(event), event["run"], event["seq"])):
+        last.update(event["data"])
+    return last
+
+
+def made(folder: Any, events: list[dict[str, Any]], rewind: Any = None) -> list[dict[str, Any]]:
+    """Make an experiment; gives the events that survive."""
+    (folder / "meta.json").write_text('{"format": 1, "params": {"seed": 1}, "created": "2026-01-01T00:00:00.000000Z"}')
+    starts = [line(run, 1, "run_started", data={}) for run in sorted({event["run"] for event in events})]
+    for stream in ("log", "val"):
+        own = [event for event in events if event["stream"] == stream]
+        fields = [{key: event[key] for key in ("second", "step", "data") if key in event} for event in own]
+        lines = [line(event["run"], event["seq"], "metrics", **more) for event, more in zip(own, fields, strict=True)]
+        write(folder, *(starts if stream == "log" else ()), *lines, stream=stream)
+    if rewind is None:
+        return events
+    step, *last = rewind
+    data = {"step": step, "last": {"r1": last[0], "r2": last[1]}}
+    write(folder, line("r9", 1, "rewound", data=data), stream="rewound")
+    ends = {"r1": last[0], "r2": last[1]}
+    return [event for event in events if not (event["seq"] <= ends.get(event["run"], 0) and event.get("step", -1) > step)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=rows, rewind=rewinds)
+def test_every_reader_has_one_last_value(tmp_path_factory, rows, rewind):
+    """A1: runs that are interleaved, in several streams, rewound, with clocks that jump: all readers equal a naive fold."""
+    pytest.importorskip("duckdb")
+    folder = tmp_path_factory.mktemp("exps") / "e"
+    folder.mkdir()
+    expected = folded(made(folder, numbered(rows), rewind))
+    exp, found = mlv.Exp.open(folder), mlv.find(folder.parent)
+
+    history = exp.history(wide=False).sort_values("name", kind="stable") if expected else None
+    frame, view = found.frame(), "select metrics from experiments" if expected else "select null"
+
+    assert {name: latest.value for name, latest in latest_metrics(folder).items()} == expected
+    assert {name: summary.last for name, summary in exp.summary().items()} == expected
+    assert {column[8:]: frame[column][0] for column in frame.columns if column.startswith("metrics.")} == expected
+    if expected:
+        assert history is not None
+        assert {name: values.value.iloc[-1] for name, values in history.groupby("name")} == expected
+        assert {name: one["last"] for name, one in found.sql(view).rows()[0][0].items()} == expected
+        pooled = found.aggregate(metrics=list(expected), x=None, over=[])
+        assert dict(zip(pooled.metric, pooled["mean"], strict=True)) == expected
+    last = {}
+    for event in exp.events("metrics") if rewind is None else ():
+        last.update(event.data)
+    assert rewind is not None or last == expected
+
+
+@given(rows=rows)
+def test_columns_are_ordered_as_objects_are(rows):
+    """Rows of arrays come in the order in which the same events come as objects."""
+    np = pytest.importorskip("numpy")
+    events = numbered(rows)
+    names = list({event["run"]: None for event in events})
+    runs = np.array([names.index(event["run"]) for event in events])
+
+    places = rows_in_order(runs, names, *(np.array([event[key] for event in events]) for key in ("seq", "second")))
+
+    assert [events[place] for place in places] == in_order(events, lambda event: (event["run"], event["seq"], event["second"]))
+
+
+CLOCK_SET_BACK = (
+    line("ra", 1, "run_started", second=39, data={}),
+    line("ra", 2, "metrics", second=40, data={"loss": 1}),
+    line("ra", 3, "metrics", second=10, data={"loss": 2}),
+    line("ra", 4, "run_ended", second=41, data={"status": "ok"}),
+)
+
+
+@pytest.mark.parametrize("about", [None, {}, {"parent_run": "ra", "rank": 1}], ids=["one run", "two runs", "child"])
+def test_commands_agree(tmp_path, about):
+    """A1: `ls`, plain, chosen and as JSON, `show`, `summary` and `sql` show one last value though a clock was set back."""
+    pytest.importorskip("duckdb")
+    (tmp_path / "meta.json").write_text('{"format": 1, "params": {}, "created": "2026-01-01T00:00:00.000000Z"}')
+    other = [
+        line("rb", 1, "run_started", second=5, data=about),
+        line("rb", 2, "metrics", second=20, data={"loss": 3}),
+        line("rb", 3, "run_ended", second=21, data={"status": "ok"}),
+    ]
+    write(tmp_path, *CLOCK_SET_BACK, *(other if about is not None else []))
+
+    def told(*arguments: str) -> str:
+        command = [sys.executable, "-m", "mlv", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+
+    assert "loss=2" in told("ls", ".")
+    assert json.loads(told("ls", ".", "--json"))["metrics"] == {"loss": 2}
+    assert "loss=2" in told("ls", ".", "--where", "metrics.loss.last = 2")
+    assert json.loads(told("show", ".", "--json"))["metrics"]["loss"]["value"] == 2
+    assert json.loads(told("summary", ".", "--json"))["loss"]["last"] == 2
+    assert told("sql", ".", "select metrics.loss.last::int as last from experiments", "--csv").split() == ["last", "2"]
+
+
+def test_tail_shows_a_run_by_seq(tmp_path):
+    """A1: the last lines of a run whose clock was set back are those that were logged last."""
+    write(tmp_path, *CLOCK_SET_BACK)
+
+    assert [found.event.seq for found in Tail(tmp_path).last(3)] == [2, 3, 4]
+
+
+def test_the_end_of_a_long_log_that_does_not_tell(tmp_path):
+    """A1: where another run was heard of later than what stands at the end of a log, all of it is read."""
+    filling = [line("rb", number, "metrics", second=2, data={"other": number}) for number in range(10, 400)]
+    later = line("rb", 500, "metrics", second=3, data={"loss": 2})
+    started, ahead = line("ra", 1, "run_started", second=49), line("ra", 2, "metrics", second=50, data={"loss": 1})
+    heard = {"ra": parse_time("2026-01-01T00:00:50.000000Z"), "rb": parse_time("2026-01-01T00:00:03.000000Z")}
+
+    write(tmp_path, started, ahead, *filling, later)
+    assert latest_metrics(tmp_path, 1 << 12, heard=heard)["loss"].value == 1
+    assert latest_metrics(tmp_path)["loss"].value == 1
+    write(tmp_path, *filling, later, started)  # a run of which all is there, without metrics
+    assert latest_metrics(tmp_path, 1 << 12, heard=heard)["loss"].value == 2
