@@ -55,9 +55,13 @@ def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
         InvalidArgument: No row has such a column.
     """
     column = _checked(sort.removeprefix("-"), rows)
-    with_value = [row for row in rows if _has_value(row.get(column))]
+    numbers = [row for row in rows if _is_number(row.get(column))]
+    others = [row for row in rows if _has_value(row.get(column)) and not _is_number(row.get(column))]
+    is_reversed = sort.startswith("-")
     return [
-        *sorted(with_value, key=lambda row: _sortable(row[column]), reverse=sort.startswith("-")),
+        # Numbers come before texts, whichever way: "n/a" is not the greatest accuracy.
+        *sorted(numbers, key=lambda row: row[column], reverse=is_reversed),
+        *sorted(others, key=lambda row: _as_text(row[column]), reverse=is_reversed),
         *(row for row in rows if not _has_value(row.get(column))),
     ]
 
@@ -76,11 +80,12 @@ def _has_value(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _sortable(value: Any) -> tuple[str, Any]:
-    """Numbers among themselves, the rest as text."""
-    if isinstance(value, (int, float)):
-        return "", value
-    return "text", value.isoformat() if isinstance(value, datetime) else str(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and _has_value(value)
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 import mlv
+from mlv.cli.chosen import in_order
 
 needs_sql = pytest.mark.skipif(not all(map(find_spec, ("duckdb", "pyarrow"))), reason="needs the extra sql")
 
@@ -101,6 +102,14 @@ def test_sorting(command, several, sort, order):
     shown = command("ls", "runs", "--sort", sort, "--json")
 
     assert "".join(json.loads(line)["name"] for line in shown.stdout.splitlines()) == order
+
+
+def test_texts_among_numbers():
+    """R14, R15: numbers come before texts and NaN last, whichever way rows are sorted."""
+    rows = [{"acc": value} for value in (0.5, "n/a", float("nan"), None, 0.7)]
+
+    assert [str(row["acc"]) for row in in_order(rows, "-acc")] == ["0.7", "0.5", "n/a", "nan", "None"]
+    assert [str(row["acc"]) for row in in_order(rows, "acc")] == ["0.5", "0.7", "n/a", "nan", "None"]
 
 
 def test_columns(command, several):
