@@ -23,6 +23,7 @@ from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, nearest_float, struct
 from mlv.query.structs import text as text_of
 from mlv.query.table import moment
+from mlv.query.zones import local_zone
 from mlv.store import layout
 from mlv.store.reading import Lines, looks_whole
 from mlv.store.streams import Skipped
@@ -154,9 +155,19 @@ class _Session:
         self._duckdb = package("duckdb", "sql")
         self._connection = self._duckdb.connect(config=_SETTINGS)
         # Before any text of a query is looked at: the names of its tables are asked for, and a file may be one.
-        for setting in ("TimeZone = 'UTC'", *_LOCKS):
+        self._set_zone()
+        for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
         self._known: set[str] = set()
+
+    def _set_zone(self) -> None:
+        """Take the zone in which times are shown, so that `created::date = '2026-11-30'` holds of what is shown so."""
+        for name in filter(None, (local_zone(), "UTC")):
+            try:
+                self._connection.execute("set TimeZone = '{}'".format(name.replace("'", "''")))
+                return
+            except self._duckdb.Error:  # a zone that DuckDB does not know
+                continue
 
     def views_in(self, text: str) -> list[str]:
         """The views that a query names; all, where it asks for their names."""
@@ -194,7 +205,7 @@ class _Session:
             relation = self._connection.sql(text)
             if relation is None:
                 raise QueryFailed("the query gives no table: give a select", query=shown or text)
-            return relation.to_arrow_table()
+            return _in_utc(relation.to_arrow_table())
         except self._duckdb.Error as error:
             raise self._translated(error, shown or text) from None
 
@@ -248,6 +259,16 @@ class _Session:
         depth = begin.count(".")
         there = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
         return f": there are {', '.join(there[:_NAMES_LISTED])}" if there else ""
+
+
+def _in_utc(table: Any) -> Any:
+    """A table whose moments are in UTC, as everywhere in the log: the zone is for what a query writes and compares."""
+    pa = package("pyarrow", "sql")
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            column = table.column(place).cast(pa.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(place, pa.field(field.name, column.type), column)
+    return table
 
 
 _UNKNOWN = re.compile(
