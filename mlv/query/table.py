@@ -73,6 +73,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "started": runs[-1].started if runs else None,
         "duration_s": runs[-1].duration_s if runs else None,
         "tags": list(digest.tags),
+        "notes": list(digest.notes),
         "parent": digest.parent_id,
     }
 

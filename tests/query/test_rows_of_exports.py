@@ -46,3 +46,18 @@ def test_csv(digests, tmp_path):
     assert [row["params.clip"] for row in rows] == ["inf", "off", "nan"]
     assert [row["metrics.acc"] for row in rows] == ["0.4", "n/a", "nan"]
     assert rows[0]["params.list"] == '["inf"]'
+
+
+def test_notes(tmp_path, monkeypatch):
+    """R20: notes stand in frames and exports, as in SQL."""
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pandas")
+    monkeypatch.setenv("MLV_INLINE", "1")
+    mlv.Exp(tmp_path / "runs", "a", capture=(), notes="first try").close()
+    found = mlv.find(tmp_path / "runs")
+
+    export(found.digests(Depth.METRICS), "csv", tmp_path / "out")
+
+    assert found.frame()["notes"].tolist() == [["first try"]]
+    with open(tmp_path / "out" / "experiments.csv", encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["notes"] == '["first try"]'
