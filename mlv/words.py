@@ -68,8 +68,8 @@ def moment(time: datetime | None, now: datetime, precision: str = "minute") -> s
 
 
 def full_time(time: datetime | None) -> str:
-    """A moment in local time to the second: `2026-11-21 08:24:43`."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S") if time is not None else ""
+    """A moment in local time to the second, with the zone: `2026-11-21 08:24:43 CET`."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if time is not None else ""
 
 
 def number(value: Any, format: str | None = None) -> str:
@@ -86,6 +86,8 @@ def number(value: Any, format: str | None = None) -> str:
 
 def _short(value: float) -> str:
     if isinstance(value, float) and math.isfinite(value):
+        if value.is_integer() and 1000 <= abs(value) < 2**53:
+            return str(int(value))  # a step, or a count: it may be searched for as it is shown
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:.6g}"
     return _rounded(value) if _is_huge(value) else str(value)
 

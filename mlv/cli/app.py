@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 from typer.core import TyperGroup
 
-from mlv.errors import MlvError
+from mlv.errors import MlvError, MlvWarning
 
 _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
@@ -20,6 +22,7 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
+        warnings.showwarning = _shown_by(warnings.showwarning)
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -34,6 +37,18 @@ class _Commands(TyperGroup):
         except OSError as error:
             _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         raise typer.Exit(_ERROR)
+
+
+def _shown_by(usual: Callable[..., None]) -> Callable[..., None]:
+    """Show warnings of mlv as its errors are: a line of its own code helps nobody who typed a command."""
+
+    def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+        if issubclass(category, MlvWarning):
+            _complain(str(message))
+        else:
+            usual(message, category, *place, **options)
+
+    return show
 
 
 def _complain(text: str) -> None:

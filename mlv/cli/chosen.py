@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from mlv import words
 from mlv.cli.ls import table as usual_table
@@ -55,9 +57,13 @@ def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
         InvalidArgument: No row has such a column.
     """
     column = _checked(sort.removeprefix("-"), rows)
-    with_value = [row for row in rows if _has_value(row.get(column))]
+    numbers = [row for row in rows if _is_number(row.get(column))]
+    others = [row for row in rows if _has_value(row.get(column)) and not _is_number(row.get(column))]
+    is_reversed = sort.startswith("-")
     return [
-        *sorted(with_value, key=lambda row: _sortable(row[column]), reverse=sort.startswith("-")),
+        # Numbers come before texts, whichever way: "n/a" is not the greatest accuracy.
+        *sorted(numbers, key=lambda row: row[column], reverse=is_reversed),
+        *sorted(others, key=lambda row: _as_text(row[column]), reverse=is_reversed),
         *(row for row in rows if not _has_value(row.get(column))),
     ]
 
@@ -76,15 +82,16 @@ def _has_value(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and math.isnan(value))
 
 
-def _sortable(value: Any) -> tuple[str, Any]:
-    """Numbers among themselves, the rest as text."""
-    if isinstance(value, (int, float)):
-        return "", value
-    return "text", value.isoformat() if isinstance(value, datetime) else str(value)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and _has_value(value)
 
 
-def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> None:
-    """Print a table of these columns, or a JSON object per row."""
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool, right: Collection[str] = ()) -> None:
+    """Print a table of these columns, or a JSON object per row; numbers stand to the right, as do columns named there."""
     if as_json:
         for row in rows:
             print_json({column: row.get(column) for column in columns})
@@ -92,25 +99,32 @@ def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool) -> 
     screen = Screen()
     if _least_width(columns, rows) > screen.width:
         for row in rows:
-            screen.show(_page(row, columns))
+            if _longest_word(columns, row) <= screen.width:
+                screen.show(_page(row, columns))
+            else:  # left to the terminal, of which a long ID can be copied in one piece
+                screen.show(_plain_page(row, columns), wrap=False)
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        is_number = all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+        is_number = column in right or all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
         table.add_column(styled(words.printable(column)), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(styled(cell(row.get(column))) for column in columns))
     screen.show(table)
 
 
-_NARROW = 12
-"""So wide at least is a column that can still be read."""
-
-
 def _least_width(columns: Sequence[str], rows: Sequence[Row]) -> int:
-    """What a table needs, if what is wider than a narrow column may be folded."""
-    widest = (max(map(len, (column, *(cell(row.get(column)) for row in rows)))) for column in columns)
-    return sum(min(width, _NARROW) + _GAP for width in widest) - _GAP
+    """What a table needs, if it is folded at blanks only: half a number, or ID, is another one."""
+    return sum(max(_word(cell(row.get(column))) for row in (*rows, {column: column})) + _GAP for column in columns) - _GAP
+
+
+def _longest_word(columns: Sequence[str], row: Row) -> int:
+    """What a page needs."""
+    return max(map(cell_len, columns)) + _GAP + max(_word(cell(row.get(column))) for column in columns)
+
+
+def _word(text: str) -> int:
+    return max(map(cell_len, text.split()), default=0)
 
 
 def _page(row: Row, columns: Sequence[str]) -> Table:
@@ -122,6 +136,15 @@ def _page(row: Row, columns: Sequence[str]) -> Table:
         page.add_row(styled(words.printable(column)), styled(cell(row.get(column))))
     page.add_row()
     return page
+
+
+def _plain_page(row: Row, columns: Sequence[str]) -> Text:
+    width = max(map(cell_len, columns))
+    lines = (
+        Text.assemble((words.printable(column), "bold"), " " * (width - cell_len(column) + _GAP), cell(row.get(column)))
+        for column in columns
+    )
+    return Text("\n").join([*lines, Text()])
 
 
 _GAP = 2

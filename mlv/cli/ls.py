@@ -101,6 +101,8 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Table:
     for heading in ("duration", "kind", "started"):
         if _least_width(columns) > width:
             columns.pop(heading, None)
+    if _least_width(columns) > width:
+        return _pages(columns, width)
     result = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for heading, cells_width in _widths(columns, width).items():
         result.add_column(heading, width=cells_width, overflow="fold")
@@ -129,9 +131,39 @@ def _padded(texts: Sequence[str]) -> Iterator[str]:
     return (text + " " * (width - length) for text, length in zip(texts, lengths, strict=True))
 
 
+def _pages(columns: Mapping[str, list[Text]], width: int) -> Table:
+    """The same below one another, for terminals on which a metric has no room beside its name: no number is broken."""
+    result = Table.grid(padding=(0, _GAP, 0, 0))
+    result.add_column(style="bold", no_wrap=True)
+    result.add_column(overflow="fold")
+    room = width - max(map(cell_len, columns)) - _GAP
+    for row in zip(*columns.values(), strict=True):
+        for heading, cell in zip(columns, row, strict=True):
+            if cell.plain:
+                result.add_row(heading, _broken(cell, room) if heading == "metrics" else cell)
+        result.add_row()
+    return result
+
+
+def _broken(cell: Text, room: int) -> Text:
+    """Metrics one below the other; the value of a long name on a line of its own."""
+    pairs = (pair if cell_len(pair) <= room else "=\n".join(pair.rsplit("=", 1)) for pair in cell.plain.split("  "))
+    return Text("\n".join(pairs))
+
+
 def _least_width(columns: Mapping[str, list[Text]]) -> int:
-    least = [min(natural, _MAY_WRAP.get(heading, natural)) for heading, natural in _natural_widths(columns).items()]
-    return sum(least) + _GAP * (len(least) - 1)
+    widths, least = _natural_widths(columns), _least_widths(columns)
+    return sum(least.get(heading, natural) for heading, natural in widths.items()) + _GAP * (len(widths) - 1)
+
+
+def _least_widths(columns: Mapping[str, list[Text]]) -> dict[str, int]:
+    """How narrow columns may be: names are cut anywhere, metrics only between one and the next."""
+    widths = _natural_widths(columns)
+    least = {heading: min(widths[heading], most) for heading, most in _MAY_WRAP.items() if heading in widths}
+    if "metrics" in least:
+        words_of = (cell_len(word) for cell in columns["metrics"] for word in cell.plain.split())
+        least["metrics"] = max(least["metrics"], *words_of)
+    return least
 
 
 def _natural_widths(columns: Mapping[str, list[Text]]) -> dict[str, int]:
@@ -140,11 +172,11 @@ def _natural_widths(columns: Mapping[str, list[Text]]) -> dict[str, int]:
 
 def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
     """How wide each column becomes: those that may wrap give way, the widest first."""
-    widths = _natural_widths(columns)
+    widths, least = _natural_widths(columns), _least_widths(columns)
     too_much = sum(widths.values()) + _GAP * (len(widths) - 1) - width
     while too_much > 0:
-        giving = max(_MAY_WRAP.keys() & widths.keys(), key=lambda heading: widths[heading] - _MAY_WRAP[heading])
-        if widths[giving] <= _MAY_WRAP[giving]:
+        giving = max(least, key=lambda heading: widths[heading] - least[heading])
+        if widths[giving] <= least[giving]:
             break
         widths[giving] -= 1
         too_much -= 1
@@ -193,7 +225,7 @@ _COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
     "metrics": _metrics,
     "id": _id,
 }
-_MAY_WRAP = {"name": 20, "metrics": 14}
+_MAY_WRAP = {"name": 12, "metrics": 14}
 """Columns that may be narrower than what stands in them, and how narrow at most."""
 _GAP = 2
 

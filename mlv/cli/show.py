@@ -21,6 +21,7 @@ from mlv.events import Event
 from mlv.experiment import params as params_
 from mlv.portfolio import Kept
 from mlv.query.one import Events, RunView
+from mlv.query.table import flat
 from mlv.store import layout
 from mlv.store.streams import read_lines
 
@@ -71,7 +72,7 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "created", [_plain(words.full_time(overview.created))]
     yield "tags", [_plain(", ".join(overview.tags))] if overview.tags else []
     yield "notes", map(_plain, overview.notes)
-    yield "params", [_pairs(flat(overview.params))] if overview.params else []
+    yield "params", [_pairs(dict(flat(overview.params)))] if overview.params else []
     yield "parent", _parent(overview)
     yield "script", _script(overview.meta.get("script"))
     yield "git", _git(overview.meta.get("git"))
@@ -109,17 +110,6 @@ def _columns(rows: Iterable[tuple[Any, ...]]) -> Table:
 
 def _pairs(values: Mapping[str, Any]) -> Table:
     return _columns((styled(words.printable(key), "dim"), words.compact(value)) for key, value in values.items())
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, their keys joined with dots; a reference stays one value."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value and not words.is_reference(value):
-            result.update(flat(value, f"{prefix}{key}."))
-        else:
-            result[f"{prefix}{key}"] = value
-    return result
 
 
 def params_id(overview: Overview) -> str:

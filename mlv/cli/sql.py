@@ -10,7 +10,7 @@ from mlv.cli.chosen import show_columns
 from mlv.cli.screen import progress, raw, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
-from mlv.query.structs import distinct
+from mlv.query.names import repeated
 from mlv.words import inert
 
 _PLAN = ["explain_key", "explain_value"]
@@ -39,7 +39,7 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = Fal
     if result.columns == _PLAN and not as_json:
         print(*(raw(plan) for _, plan in result.rows()), sep="\n")
         return
-    columns = distinct(result.columns)
+    columns = repeated(result.columns)
     show_columns([dict(zip(columns, row, strict=True)) for row in result.rows()], columns, as_json)
 
 

@@ -8,11 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from mlv import words
 from mlv.cli.choose import logical_stream_of
-from mlv.cli.screen import MOST_ROWS, Screen, passed_over, print_json, say, say_more, styled
+from mlv.cli.chosen import show_columns
+from mlv.cli.screen import MOST_ROWS, passed_over, print_json, say, say_more
 from mlv.experiment.identity import read_meta
 from mlv.query.digest import STATS, read_digest
 from mlv.query.one import Events
@@ -37,15 +36,12 @@ def run(path: Path, as_json: bool) -> None:
         say(f"no metrics in {str(path)!r}")
         return
     shown = [stat for stat in STATS if stat in _ALWAYS or any(getattr(one, stat) for one in metrics.values())]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("metric", overflow="fold")
-    for stat in shown:
-        table.add_column(stat, justify="right", overflow="fold")
+    rows = []
     for name, one in islice(metrics.items(), MOST_ROWS):
         shape = descriptions.get(name, {}).get("format")
-        cells = (_cell(getattr(one, stat), None if stat in _COUNTS else shape) for stat in shown)
-        table.add_row(styled(words.printable(name)), *cells)
-    Screen().show(table)
+        cells = {stat: _cell(getattr(one, stat), None if stat in _COUNTS else shape) for stat in shown}
+        rows.append({"metric": name, **cells})
+    show_columns(rows, ["metric", *shown], as_json=False, right=shown)
     say_more(len(metrics))
 
 
@@ -69,5 +65,5 @@ def _of_file(path: Path) -> _Found:
 _ALWAYS, _COUNTS = ("last", "min", "max", "mean", "count"), ("count", "nans")
 
 
-def _cell(value: Any, shape: Any) -> Any:
-    return styled("" if value is None else words.number(value, shape if isinstance(shape, str) else None))
+def _cell(value: Any, shape: Any) -> str:
+    return "" if value is None else words.number(value, shape if isinstance(shape, str) else None)

@@ -13,6 +13,7 @@ from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.experiment.identity import read_meta
 from mlv.projections.points import microseconds
+from mlv.query.names import Keys, joined
 
 _GREATEST = sys.float_info.max
 _ENDINGS = {"ok": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
@@ -73,13 +74,13 @@ class Session:
             yield _record(time_s, "session_end_info", HParamsPluginData(session_end_info=end))
 
 
-def flat_params(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_params(params: Any) -> Iterator[tuple[str, Any]]:
     """Params as the page takes them: nested names join with `/`; what is no number, bool or text is a text."""
-    for key, value in params.items() if isinstance(params, Mapping) else ():
-        name = text_only(f"{prefix}{key}")
-        if isinstance(value, Mapping) and value:
-            yield from flat_params(value, f"{name}/")
-        elif isinstance(value, bool):
+    leaves = dict(_leaves(params))
+    names = joined(leaves, "/")
+    for path, value in leaves.items():
+        name = names[path]
+        if isinstance(value, bool):
             yield name, value
         elif isinstance(value, str):
             yield name, text_only(value)
@@ -87,6 +88,15 @@ def flat_params(params: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield name, float(value)
         elif value is not None:
             yield name, _as_json(value)
+
+
+def _leaves(params: Any, path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    for key, value in params.items() if isinstance(params, Mapping) else ():
+        below = (*path, text_only(str(key)))
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, below)
+        else:
+            yield below, value
 
 
 def _as_json(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,12 @@ from typing import Any
 import orjson
 
 from mlv import words
+from mlv.encoding import Conversion, dumps
 from mlv.errors import InvalidArgument
 from mlv.query import columns, series, sql, table
 from mlv.query.digest import STATS, Digest
 from mlv.query.packages import package
+from mlv.query.structs import column, text
 from mlv.store.layout import TEMPORARY
 
 Watch = Callable[[Sequence[Digest]], Iterable[Digest]]
@@ -64,9 +66,13 @@ def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter, *
 
 
 def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, write: Writer) -> None:
-    experiments = sql.experiments(digests) if to == "parquet" else _flat(digests)
-    write(iter([experiments]), folder / f"experiments.{to}")
-    write(iter([sql.runs(digests)]), folder / f"runs.{to}")
+    if to == "jsonl":
+        _write_rows(_rows(digests), folder / "experiments.jsonl")
+        _write_rows(_rows_of_runs(digests), folder / "runs.jsonl")
+    else:
+        is_nested = to == "parquet"
+        write(iter([sql.experiments(digests) if is_nested else _flat(_rows(digests))]), folder / f"experiments.{to}")
+        write(iter([sql.runs(digests) if is_nested else _flat(_rows_of_runs(digests))]), folder / f"runs.{to}")
     skipped: list[str] = []
     write((_without_metrics(sql.events([digest], skipped)) for digest in watch(digests)), folder / f"events.{to}")
     write((sql.files([digest], skipped) for digest in watch(digests)), folder / f"files.{to}")
@@ -81,11 +87,31 @@ def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, w
         write(map(_metrics, watch(digests)), folder / f"metrics.{to}")
 
 
-def _flat(digests: Sequence[Digest]) -> Any:
-    """A row per experiment, with a column for each param and each number of a metric."""
+def _rows(digests: Sequence[Digest]) -> list[dict[str, Any]]:
+    """A row per experiment, with a key for each param and each number of a metric."""
     rows = table.rows(digests, STATS[1:], datetime.now(timezone.utc))
     names = table.columns(rows)
-    return sql.of_columns({name: [row.get(name) for row in rows] for name in names})
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
+def _rows_of_runs(digests: Sequence[Digest]) -> list[dict[str, Any]]:
+    cells = sql.columns_of_runs(digests)
+    columns = [values if isinstance(values, list) else values.to_pylist() for values in cells.values()]
+    return [dict(zip(cells, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _flat(rows: Sequence[dict[str, Any]]) -> Any:
+    """Rows as a table of exact names; what is nested is JSON."""
+    pa = package("pyarrow")
+
+    def cells(name: str) -> Any:
+        values = [row[name] for row in rows]
+        if any(isinstance(value, (Mapping, list, tuple)) for value in values):
+            return pa.array([None if value is None else text(value) for value in values], pa.string())
+        return column(values, keep_nan=True)
+
+    names = list(rows[0]) if rows else []
+    return pa.table([cells(name) for name in names], names=[text(name) for name in names])
 
 
 def _without_metrics(events: Any) -> Any:
@@ -156,6 +182,17 @@ def _write_jsonl(tables: Iterator[Any], path: Path) -> None:
         for found in tables:
             for batch in found.to_batches(max_chunksize=_ROWS_AT_ONCE):
                 file.writelines(orjson.dumps(_row(row), option=_AS_IN_THE_LOG) for row in batch.to_pylist())
+
+
+def _write_rows(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """JSON lines in which each value is what it is, whatever others are; what JSON lacks is named beside it, as in the log."""
+    with open(path, "wb") as file:
+        for row in rows:
+            conversion = Conversion()
+            line = conversion.value({key: value for key, value in row.items() if value is not None})
+            if conversion.nonfinite:
+                line["nonfinite"] = conversion.nonfinite
+            file.write(dumps(line) + b"\n")
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from mlv.events import Event
 from mlv.query.arrays import Cut, Points, read_points
+from mlv.query.names import Column, spelled
 from mlv.query.packages import package
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
@@ -27,12 +28,11 @@ def history(
     wide: bool = True,
     cut: Cut | None = None,
     branches: str = SURVIVING,
-    known: dict[str, None] | None = None,
 ) -> Any:
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
 
-    What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line.
-    The names of all metrics are added to `known`, if that is given: then the caller refuses those that are not there.
+    What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line. Columns are called as
+    `mlv.query.names` says.
 
     Raises:
         InvalidArgument: `keys` are no names.
@@ -40,16 +40,30 @@ def history(
         MissingExtra: pandas or pyarrow is not installed.
         UnknownMetric: Nobody logged one that is named.
     """
+    known: dict[str, None] = {}
+    skipped: list[Skipped] = []
+    columns = columns_of(folder, pattern, keys, stream, wide, cut, branches, known, skipped)
+    refuse_unknown(pattern, keys, known)
+    return _with_skipped(framed(columns, spelled(columns)), skipped)
+
+
+def columns_of(
+    folder: Path,
+    pattern: str | None,
+    keys: Iterable[str] | None,
+    stream: str | None,
+    wide: bool,
+    cut: Cut | None,
+    branches: str,
+    known: dict[str, None],
+    skipped: list[Skipped],
+) -> dict[Column, Any]:
+    """As `history`, by kind and name; the names of all metrics are added to `known`, damage to `skipped`."""
     package("pandas")
     choice = _choice(pattern, keys)
-    skipped: list[Skipped] = []
     points = read_points(folder, stream, cut, skipped, checked_branches(branches))
-    names: dict[str, None] = {} if known is None else known
-    entries = entries_of(points, choice, names)
-    if known is None:
-        choice.refuse_unknown(names)
-    groups = _Groups(points, entries)
-    return _with_skipped(groups.wide(choice) if wide else groups.long(choice), skipped)
+    groups = _Groups(points, entries_of(points, choice, known))
+    return groups.wide(choice) if wide else groups.long(choice)
 
 
 def refuse_unknown(pattern: str | None, keys: Iterable[str] | None, known: Iterable[str]) -> None:
@@ -75,19 +89,19 @@ def frame(events: Iterable[Event], skipped: Sequence[Skipped] = (), name: str | 
     """
     pd = package("pandas")
     rows = list(events)
-    taken: dict[str, Any] = {
-        "step": _column([event.step for event in rows]),
-        "time": pd.to_datetime([event.time for event in rows], utc=True).as_unit("us"),
-        "name": _objects([event.name for event in rows]),
-    }
-    _add(taken, _spread([event.at for event in rows]), "at")
     pattern = NamePattern(name) if name is not None else None
-    if pattern is not None and pattern.kinds:
-        captured = [_captured(event, pattern) for event in rows]
-        _add(taken, {kind: _column([found.get(kind) for found in captured]) for kind in pattern.kinds}, "at")
+    kinds = pattern.kinds if pattern is not None else ()
+    captured = [_captured(event, pattern) for event in rows] if pattern is not None and kinds else []
     data = [event.data if isinstance(event.data, Mapping) else {"data": event.data} for event in rows]
-    _add(taken, _spread(data), "data")
-    return _with_skipped(_frame(taken), skipped)
+    columns: dict[Column, Any] = {
+        ("", "step"): _column([event.step for event in rows]),
+        ("", "time"): pd.to_datetime([event.time for event in rows], utc=True).as_unit("us"),
+        ("", "name"): _objects([event.name for event in rows]),
+        **_of_kind("at", _spread([event.at for event in rows])),
+        **_of_kind("capture", {kind: _column([found.get(kind) for found in captured]) for kind in kinds}),
+        **_of_kind("data", _spread(data)),
+    }
+    return _with_skipped(framed(columns, spelled(columns)), skipped)
 
 
 def _captured(event: Event, pattern: NamePattern) -> dict[str, Any]:
@@ -102,11 +116,17 @@ def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:
     return table
 
 
-def _frame(columns: Mapping[str, Any]) -> Any:
+def framed(columns: Mapping[Column, Any], names: Mapping[Column, str]) -> Any:
     """The columns side by side; objects stay as they are, where pandas would make None and NaN one."""
     pd = package("pandas")
-    kept = {name: pd.Series(column, dtype=object) if column.dtype == object else column for name, column in columns.items()}
+    kept = {
+        names[key]: pd.Series(column, dtype=object) if column.dtype == object else column for key, column in columns.items()
+    }
     return pd.DataFrame(kept, copy=False)
+
+
+def _of_kind(kind: str, columns: Mapping[str, Any]) -> dict[Column, Any]:
+    return {(kind, name): column for name, column in columns.items()}
 
 
 class _Groups:
@@ -122,7 +142,7 @@ class _Groups:
         if not self._is_simple:
             self._rows_of = [groups[entry.lines] * len(captures) + captures.index(entry.captures) for entry in entries]
 
-    def wide(self, choice: Choice) -> Any:
+    def wide(self, choice: Choice) -> dict[Column, Any]:
         """A column for each metric."""
         np = package("numpy")
         rows, last_line, capture = self._numbered()
@@ -140,10 +160,9 @@ class _Groups:
                 order = np.argsort(np.concatenate([self._entries[number].lines for number in numbers]), kind="stable")
                 where, places = where[order], places[order]
             metrics[column] = self._filled(where, places, len(last_line))
-        _add(taken, metrics, "metric")
-        return _frame(taken)
+        return {**taken, **_of_kind("metric", metrics)}
 
-    def long(self, choice: Choice) -> Any:
+    def long(self, choice: Choice) -> dict[Column, Any]:
         """A row for each value, in the order in which they were logged."""
         np = package("numpy")
         names = list(dict.fromkeys(entry.name for entry in self._entries))
@@ -160,10 +179,11 @@ class _Groups:
         kept = np.sort(len(rows) - 1 - from_behind)
         name, lines, places, rows = name[kept], lines[kept], places[kept], rows[kept]
         capture = rows % max(1, len(self._captures))
-        taken: dict[str, Any] = {"name": _objects(names)[name]}
-        taken.update(self._described(lines, capture, choice, numbered(self._points.step[lines], name)))
-        _add(taken, {"value": self._filled(np.arange(len(places)), places, len(places))}, "metric")
-        return _frame(taken)
+        return {
+            ("", "name"): _objects(names)[name],
+            **self._described(lines, capture, choice, numbered(self._points.step[lines], name)),
+            ("", "value"): self._filled(np.arange(len(places)), places, len(places)),
+        }
 
     def _numbered(self) -> tuple[list[Any], Any, Any]:
         """The row of each line of each entry, and the last line and captures of each row; rows in the order of first lines."""
@@ -202,22 +222,22 @@ class _Groups:
         steps[own[is_bare]] = place[is_bare]
         return steps[lines]
 
-    def _described(self, lines: Any, capture: Any, choice: Choice, steps: Any) -> dict[str, Any]:
+    def _described(self, lines: Any, capture: Any, choice: Choice, steps: Any) -> dict[Column, Any]:
         """Step, time, coordinates and captures of rows."""
         pd, np = package("pandas"), package("numpy")
         times = self._points.time
         moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
-        taken = {"step": self._steps(lines, steps), "time": pd.DatetimeIndex(moments).tz_localize("UTC")}
+        columns = {("", "step"): self._steps(lines, steps), ("", "time"): pd.DatetimeIndex(moments).tz_localize("UTC")}
         codes, texts = self._points.codes["at"], self._points.texts_of["at"]
         if (codes >= 0).any():
             coordinates = [{}, *(from_json_text(text) for text in texts)]
             used, inverse = np.unique(codes[lines] + 1, return_inverse=True)
             spread = _spread([coordinates[code] for code in used])
-            _add(taken, {name: column[inverse] for name, column in spread.items()}, "at")
+            columns.update(_of_kind("at", {name: column[inverse] for name, column in spread.items()}))
         for number, name in enumerate(choice.pattern.kinds if choice.pattern is not None else ()):
             column = _column([captures[number] for captures in self._captures])
-            _add(taken, {name: column[capture]}, "at")
-        return taken
+            columns["capture", name] = column[capture]
+        return columns
 
     def _steps(self, lines: Any, steps: Any) -> Any:
         np, given = package("numpy"), self._points.step_texts
@@ -264,14 +284,6 @@ def _same_step(points: Points) -> Any:
     code = code * (at.max(initial=-1) + 2) + at + 1
     code[stepless] = code.max(initial=0) + 1 + np.flatnonzero(stepless)
     return np.unique(code, return_inverse=True)[1]
-
-
-def _add(taken: dict[str, Any], columns: Mapping[str, Any], what: str) -> None:
-    """Add columns; one whose name is taken says what it is in front: `metric.time`."""
-    for name, column in columns.items():
-        while name in taken:
-            name = f"{what}.{name}"
-        taken[name] = column
 
 
 def _spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,15 +7,16 @@ from itertools import islice
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.query import axes, families, frames, grids, logged_tables, series
+from mlv.query import axes, families, frames, grids, logged_tables, names, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
 from mlv.query.packages import package
-from mlv.query.rewinds import rewinds_of
+from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
+from mlv.store.streams import Skipped
 
 _PORTION = 512
 """So many experiments are in memory at a time, or those of one family."""
@@ -58,11 +59,11 @@ def aggregate(
         tables.append({"family": first + group // width, "metric": group % width, **numbers})
     reading.check()
     whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]} if tables else {}
-    names = np.array([*reading.metrics, ""], object)
+    metric_names = np.array([*reading.metrics, ""], object)
     place = whole.pop("x", np.array([]))
     table = pandas.DataFrame({
         **described(found, whole.pop("family", [])),
-        "metric": names[whole.pop("metric", [])],
+        "metric": metric_names[whole.pop("metric", [])],
         **({} if x is None else {x: _as_shown(pandas, np, x, place)}),
         **whole,
     })  # fmt: skip
@@ -126,25 +127,29 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     """As `Experiments.history`."""
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
-    parts, known = [], dict[str, None]()
-    folders, skipped = [], list[str]()
+    parts: list[tuple[Digest, dict[names.Column, Any]]] = []
+    known, skipped = dict[str, None](), list[str]()
     for digest in digests:
-        folders.append(digest.path)
-        found = None
+        holes: list[Skipped] = []
         with leaving_out(digest.path):
-            found = frames.history(digest.path, pattern, keys=wanted, stream=stream, wide=wide, known=known)
-        if found is None:
-            continue
-        skipped += [f"{digest.path}/{hole}" for hole in found.attrs.pop("skipped", ())]
-        owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
-        parts.append(pandas.concat([owner, found], axis=1))  # to insert them costs as much as there are columns
+            columns = frames.columns_of(digest.path, pattern, wanted, stream, wide, None, SURVIVING, known, holes)
+            parts.append((digest, columns))
+        skipped += [f"{digest.path}/{hole}" for hole in holes]
     if parts:
-        refuse_unknown_stream(folders, stream)
+        refuse_unknown_stream([digest.path for digest, _ in parts], stream)
         frames.refuse_unknown(pattern, wanted, known)
+    # Names of all together: what is a coordinate of one and a metric of another is two columns.
+    spelled = names.spelled(dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in parts for key in columns)]))
+    tables = [_owned(pandas, digest, frames.framed(columns, spelled)) for digest, columns in parts]
     # A frame without rows has columns of no type, which would change those of the others.
-    parts = [found for found in parts if len(found)] or parts[:1]
-    table = pandas.concat(parts, ignore_index=True) if parts else pandas.DataFrame(columns=["exp", "exp_name"])
+    tables = [found for found in tables if len(found)] or tables[:1]
+    table = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=["exp", "exp_name"])
     return _with_skipped(table, skipped)
+
+
+def _owned(pandas: Any, digest: Digest, found: Any) -> Any:
+    owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
+    return pandas.concat([owner, found], axis=1)  # to insert them costs as much as there are columns
 
 
 def paired(

@@ -14,13 +14,17 @@ import orjson
 from mlv.encoding import TAG, Huge, loads
 from mlv.errors import QueryFailed
 from mlv.query.digest import STATS, Digest
+from mlv.query.names import distinct, folded
 from mlv.query.one import RunView
 from mlv.query.packages import package
 from mlv.query.rewinds import is_superseded
+from mlv.query.rows import from_json_text
 from mlv.query.statements import is_pivot, refuse_unless_reading
-from mlv.query.structs import column, distinct, nearest_float, struct
+from mlv.query.structs import column, nearest_float, struct
+from mlv.query.structs import text as text_of
 from mlv.query.table import moment
 from mlv.query.unreadable import leaving_out
+from mlv.query.zones import local_zone
 from mlv.store import layout
 from mlv.store.reading import Lines, looks_whole
 from mlv.store.streams import Skipped
@@ -152,9 +156,19 @@ class _Session:
         self._duckdb = package("duckdb", "sql")
         self._connection = self._duckdb.connect(config=_SETTINGS)
         # Before any text of a query is looked at: the names of its tables are asked for, and a file may be one.
-        for setting in ("TimeZone = 'UTC'", *_LOCKS):
+        self._set_zone()
+        for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
         self._known: set[str] = set()
+
+    def _set_zone(self) -> None:
+        """Take the zone in which times are shown, so that `created::date = '2026-11-30'` holds of what is shown so."""
+        for name in filter(None, (local_zone(), "UTC")):
+            try:
+                self._connection.execute("set TimeZone = '{}'".format(name.replace("'", "''")))
+                return
+            except self._duckdb.Error:  # a zone that DuckDB does not know
+                continue
 
     def views_in(self, text: str) -> list[str]:
         """The views that a query names; all, where it asks for their names."""
@@ -192,7 +206,7 @@ class _Session:
             relation = self._connection.sql(text)
             if relation is None:
                 raise QueryFailed("the query gives no table: give a select", query=shown or text)
-            return relation.to_arrow_table()
+            return _in_utc(relation.to_arrow_table())
         except self._duckdb.Error as error:
             raise self._translated(error, shown or text) from None
 
@@ -203,31 +217,78 @@ class _Session:
         return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(said, text)}", query=text)
 
     def _hint(self, said: str, text: str) -> str:
-        """Names that are close to the one that is not there."""
-        unknown = re.search(r'(?:column|table|key|name) "?([^"\s]+)"?.*? (?:not found|in struct|not exist)', said)
+        """What to write instead: names that are close to the one that is not there, or a form that DuckDB takes."""
+        unknown = _UNKNOWN.search(said)
         if "Permission Error" in said:
             return f". A query sees {', '.join(_NAMES)}, and no files: those are for DuckDB itself"
         if unknown is None and "STRUCT(" in said:
             return ". Of a metric give one number, such as metrics.acc.max"
-        if unknown is None and "type VARCHAR and type" in said:
-            return ". Where some values are text, all are: try_cast(params.lr as double) gives the numbers"
+        if unknown is None and _MIXED.search(said):
+            return _HINT_OF_MIXED
         if unknown is None:
             is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
-        wanted = unknown[1].lower()
-        names = sorted(self._known | set(_NAMES), key=lambda name: ("." in name, name))
-        ends = {name.rsplit(".", 1)[-1].strip('"').lower(): name for name in reversed(names)}
-        close = [*get_close_matches(wanted, names, cutoff=0.6)]
+        wanted = folded(next(filter(None, unknown.groups())))
+        if "table" in unknown[0] and any(name.startswith(f"{wanted}.") for name in self._known):
+            return f". {wanted} is a column, and no table here: unnest({wanted}) spreads it, {wanted}.NAME is one of it"
+        return self._close(wanted, self._around(wanted, text) if "in struct" in said else "")
+
+    def _around(self, wanted: str, text: str) -> str:
+        """What stands before a key of a struct in a query: `metrics.`; the structs whose keys there are."""
+        before = re.search(rf'([\w.]+\.)"?{re.escape(wanted)}', text, re.IGNORECASE)
+        begins = [folded(before[1])] if before else []
+        begins += [begin.partition(".")[2] for begin in begins]  # without the name of a table
+        return next((begin for begin in begins if begin and any(name.startswith(begin) for name in self._known)), "")
+
+    def _close(self, wanted: str, begin: str) -> str:
+        """Twins of a name, or those that are close to it, or those that there are."""
+        known = {*self._known, *(() if begin else _NAMES)}
+        names = sorted((name for name in known if name.startswith(begin)), key=lambda name: ("." in name, name))
+        own = {name: name.removeprefix(begin) if begin else name.rsplit(".", 1)[-1] for name in names}
+        twins = [name for name in names if re.fullmatch(rf'"{re.escape(wanted)}#[0-9a-f]+"', folded(_last(name)))]
+        if twins:
+            return (
+                f": SQL does not look at case, so give {' or '.join(twins)}"
+                f"{', or ask the view metrics, which has names as they are' if begin == 'metrics.' else ''}"
+            )
+        ends = {folded(_last(end).strip('"')): name for name, end in reversed(own.items())}
+        close = [] if begin else get_close_matches(wanted, names, cutoff=0.6)
         close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
         told = list(dict.fromkeys(close))[:_NAMES_TOLD]
         if told:
             return f": did you mean {' or '.join(told)}?"
-        there = (
-            [name for name in names if name.startswith("params.")]
-            if "in struct" in said
-            else [name for name in names if name[0] != "_"]
-        )
+        depth = begin.count(".")
+        there = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
         return f": there are {', '.join(there[:_NAMES_LISTED])}" if there else ""
+
+
+def _in_utc(table: Any) -> Any:
+    """A table whose moments are in UTC, as everywhere in the log: the zone is for what a query writes and compares."""
+    pa = package("pyarrow", "sql")
+    for place, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            column = table.column(place).cast(pa.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(place, pa.field(field.name, column.type), column)
+    return table
+
+
+_UNKNOWN = re.compile(
+    r'(?:column|table|key|name) (?:"([^"]+)"|(\w+)).*? (?:not found|in struct|not exist)|column named "([^"]+)"'
+)
+_MIXED = re.compile(
+    r"type VARCHAR and type|Cannot mix values of type VARCHAR|argument types '[^']*VARCHAR"
+    r"|Could not convert string .* to (?:DECIMAL|DOUBLE|FLOAT|U?(?:TINY|SMALL|BIG|HUGE)?INT)"
+)
+_HINT_OF_MIXED = (
+    ". Where some values are text, all are: try_cast(params.lr as double) gives the numbers;"
+    " of a metric, metrics.acc.text has what is no number"
+)
+_LEVELS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
+"""The names of which a dotted one is made."""
+
+
+def _last(name: str) -> str:
+    return str(_LEVELS.findall(name)[-1])
 
 
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
@@ -274,20 +335,34 @@ def _summaries(digests: Sequence[Digest]) -> Any:
         stats = {
             stat: _numbers(None if summary is None else _known(getattr(summary, stat)) for summary in found) for stat in STATS
         }
+        others = [None if summary is None or _is_number(summary.last) else summary.last for summary in found]
+        if any(other is not None for other in others):
+            has_numbers = any(summary is not None and _is_number(summary.last) for summary in found)
+            stats["last"] = stats["last"] if has_numbers else column(others)
+            stats["text"] = _texts(None if other is None else text_of(other) for other in others)
         children[name] = struct(stats, [summary is None for summary in found])
     return struct(children, [False] * len(digests))
 
 
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float, Huge)
+
+
 def _known(value: Any) -> float | None:
     """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
-    return None if type(value) not in (int, float, Huge) or value != value else nearest_float(value)
+    return nearest_float(value) if _is_number(value) and value == value else None
 
 
 def runs(digests: Sequence[Digest]) -> Any:
     """A row per run, those of children included."""
+    return of_columns(columns_of_runs(digests))
+
+
+def columns_of_runs(digests: Sequence[Digest]) -> dict[str, Any]:
+    """The columns of `runs`: lists of values, and arrays."""
     now = datetime.now(timezone.utc)
     found = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
-    return of_columns({
+    return {
         **_of([digest for digest, _ in found]),
         "run": [run.id for _, run in found],
         "status": [run.status for _, run in found],
@@ -300,7 +375,7 @@ def runs(digests: Sequence[Digest]) -> Any:
         "message": _texts((run.exception or {}).get("message") for _, run in found),
         "host": _texts((run.process or {}).get("host") for _, run in found),
         "params": [dict(run.params) or None for _, run in found],
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
@@ -334,18 +409,37 @@ _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "st
 
 
 def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per value of each metric; NaN and infinities are themselves, a value that is no number stands in `text`."""
+    """A row per value of each metric: `value` where it is a number, infinities included, else `text`.
+
+    SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best gives what
+    diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
+    nearest float.
+    """
     from mlv.query import columns  # starts threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = columns.metrics_of_many(digest.path, holes)
+        found = _fenced(columns.metrics_of_many(digest.path, holes))
         skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
     return pa.concat_tables(parts)
+
+
+def _fenced(found: Any) -> Any:
+    """Metrics of which NaN is a text, and texts are no JSON."""
+    pa, compute = package("pyarrow", "sql"), package("pyarrow.compute", "sql")
+    values, texts = found["value"], found["text"]
+    if texts.null_count < len(texts):
+        texts = pa.array([None if text is None else text_of(from_json_text(text)) for text in texts.to_pylist()], pa.string())
+    is_nan = compute.is_nan(values)
+    if compute.any(is_nan).as_py():
+        texts = compute.if_else(compute.fill_null(is_nan, False), "nan", texts)
+        values = compute.if_else(is_nan, pa.scalar(None, pa.float64()), values)
+    places = {"value": values, "text": texts}
+    return pa.table([places.get(name, found[name]) for name in found.column_names], names=found.column_names)
 
 
 def files(digests: Iterable[Digest], skipped: list[str]) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.query.digest import STATS, Digest
+from mlv.query.names import Keys, joined
 from mlv.query.packages import package
 
 _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
@@ -31,8 +32,19 @@ def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any
 
 def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list[dict[str, Any]]:
     """A mapping per experiment, by the names of the columns; of what an experiment lacks it has no key."""
+    every = [dict(_leaves(digest.params, ("params",))) for digest in digests]
+    metrics = dict.fromkeys(name for digest in digests for name in digest.metrics)
+    # All stats take part, so that a name does not depend on those that are asked for.
+    stated = (path for name in metrics for path in (_metric(name), *(_metric(name, stat) for stat in STATS)))
+    spelled = joined((*(path for params in every for path in params), *stated))
     return [
-        {**_fixed(digest, now), **_params(digest), **dict(_metrics(digest, stats)), **_captured(digest)} for digest in digests
+        {
+            **_fixed(digest, now),
+            **{spelled[path]: value for path, value in params.items()},
+            **{spelled[path]: value for path, value in _metrics(digest, stats)},
+            **_captured(digest),
+        }
+        for digest, params in zip(digests, every, strict=True)
     ]
 
 
@@ -62,6 +74,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "duration_s": runs[-1].duration_s if runs else None,
         "total_s": digest.total_s(now),
         "tags": list(digest.tags),
+        "notes": list(digest.notes),
         "parent": digest.parent_id,
     }
 
@@ -74,24 +87,30 @@ def moment(text: str) -> datetime | None:
         return None
 
 
-def _params(digest: Digest) -> dict[str, Any]:
-    return {f"params.{name}": value for name, value in flat(digest.params)}
-
-
-def flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Params by their dotted names; what is empty, and references, stay as they are."""
+    leaves = dict(_leaves(params))
+    spelled = joined(leaves)
+    return ((spelled[path], value) for path, value in leaves.items())
+
+
+def _leaves(params: Mapping[str, Any], path: Keys = ()) -> Iterator[tuple[Keys, Any]]:
     for key, value in params.items():
         if isinstance(value, Mapping) and value and "_mlv" not in value:
-            yield from flat(value, f"{prefix}{key}.")
+            yield from _leaves(value, (*path, str(key)))
         else:
-            yield prefix + key, value
+            yield (*path, str(key)), value
 
 
-def _metrics(digest: Digest, stats: Sequence[str]) -> Iterable[tuple[str, Any]]:
+def _metric(name: str, *stat: str) -> Keys:
+    return ("metrics", name, *stat)
+
+
+def _metrics(digest: Digest, stats: Sequence[str]) -> Iterator[tuple[Keys, Any]]:
     for name, summary in digest.metrics.items():
-        yield f"metrics.{name}", summary.last
+        yield _metric(name), summary.last
         for stat in stats:
-            yield f"metrics.{name}.{stat}", getattr(summary, stat)
+            yield _metric(name, stat), getattr(summary, stat)
 
 
 def _captured(digest: Digest) -> dict[str, Any]:

@@ -163,6 +163,18 @@ def test_it_fits(width):
     assert "interrupted" in lines[1]
 
 
+@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 70, 80])
+def test_numbers_are_whole(width):
+    """R16: however narrow a terminal is, each number and ID stands in one piece on one line."""
+    numbers = {"a/metric/with/a/long/name": 0.123456, "n": 1234567.0, "val/n_correct": 46.0}
+    metrics = {name: Latest(value, 1, NOW) for name, value in numbers.items()}
+    lines = printed([overview("runs/a_rather_long_name", kind="squeeze", metrics=metrics)], width)
+
+    for whole in ("0.1235", "1234567", "46", "01234567"):
+        assert any(re.search(rf"(?<!\d){re.escape(whole)}(?!\d)", line) for line in lines)
+    assert all(len(line) <= width for line in lines)
+
+
 def test_a_tree_of_folders():
     """Experiments within others are drawn as a tree; the folder of the kind is left out, others are not."""
     paths = ["a", "a/squeeze/one", "a/squeeze/one/tune/deep", "a/other/two", "group/b"]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from importlib.util import find_spec
 
 import pytest
 
 import mlv
+from mlv.cli.chosen import in_order
 
 needs_sql = pytest.mark.skipif(not all(map(find_spec, ("duckdb", "pyarrow"))), reason="needs the extra sql")
 
@@ -103,6 +106,14 @@ def test_sorting(command, several, sort, order):
     assert "".join(json.loads(line)["name"] for line in shown.stdout.splitlines()) == order
 
 
+def test_texts_among_numbers():
+    """R14, R15: numbers come before texts and NaN last, whichever way rows are sorted."""
+    rows = [{"acc": value} for value in (0.5, "n/a", float("nan"), None, 0.7)]
+
+    assert [str(row["acc"]) for row in in_order(rows, "-acc")] == ["0.7", "0.5", "n/a", "nan", "None"]
+    assert [str(row["acc"]) for row in in_order(rows, "acc")] == ["0.5", "0.7", "n/a", "nan", "None"]
+
+
 def test_columns(command, several):
     """Columns are those that were asked for."""
     shown = command("ls", "runs", "--columns", "name, params.lr,metrics.acc.max", "--sort=-params.lr")
@@ -122,3 +133,53 @@ def test_files_are_not_even_looked_for(command, several, tmp_path, query):
 
     assert there.returncode == gone.returncode == 2
     assert there.stderr.replace("there.csv", "gone.csv") == gone.stderr
+
+
+@needs_sql
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "JST-9", "IST-5:30", "UTC"])
+def test_one_time_zone(command, several, zone):
+    """R8: what is shown is what SQL compares and writes, in the viewer's zone, which is named; exports are in UTC."""
+    env = {**os.environ, "TZ": zone}
+    shown = command("ls", "runs", "--columns", "name,created", "--where", "name = 'a'", env=env).stdout.splitlines()[1].split()
+    day, clock, named = shown[1:]
+
+    def asked(query, *options):
+        return command("sql", "runs", query, *options, env=env).stdout.splitlines()[1:]
+
+    assert named == zone.partition("-")[0].replace("Asia/Tokyo", "JST")
+    assert asked("select strftime(created, '%Y-%m-%d %H:%M:%S') as t from experiments where name = 'a'") == [f"{day} {clock}"]
+    assert asked("select created from experiments where name = 'a'") == [f"{day} {clock} {named}"]
+    where = f"name = 'a' and created::date = '{day}' and created >= '{day} {clock}'"
+    assert len(command("ls", "runs", "--where", where, env=env).stdout.splitlines()) == 2
+    (exported,) = asked("select created from experiments where name = 'a'", "--csv")
+    assert exported.endswith("+00:00")
+    assert exported.replace(" ", "T").replace("+00:00", "Z") == json.loads((several / "a" / "meta.json").read_text())["created"]
+
+
+@needs_sql
+def test_whole_numbers_are_whole(command, tmp_path, monkeypatch):
+    """R7: steps and counts are printed with all their digits."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path / "runs", "a", capture=()) as exp:
+        for step in (1234567, 1234568, 9999999):
+            exp.log({"tokens": 123456789 + step}, step=step)
+
+    shown = command("sql", "runs", "select step, value from metrics order by 1").stdout.splitlines()[1:]
+    last = command("sql", "runs", "select metrics.tokens.last from experiments").stdout.splitlines()[1:]
+
+    assert [line.split() for line in shown] == [
+        ["1234567", "124691356"], ["1234568", "124691357"], ["9999999", "133456788"],
+    ]  # fmt: skip
+    assert last == ["133456788"]
+
+
+@needs_sql
+def test_warnings_of_commands(command, several):
+    """A warning is a line of the command, not of its code."""
+    shutil.copytree(several / "a", several / "copy")
+
+    shown = command("ls", "runs", "--columns", "name")
+
+    assert shown.stderr.startswith("mlv: ")
+    assert ".py" not in shown.stderr
+    assert "Warning" not in shown.stderr

@@ -186,14 +186,14 @@ def test_errors(runs, query, said):
 
 
 def test_hostile_names(tmp_path, monkeypatch):
-    """Params and metrics of any name are there, those that differ in case only with a number."""
+    """Params and metrics of any name are there, those that differ in case only with a digest."""
     monkeypatch.setenv("MLV_INLINE", "1")
     with mlv.Exp(tmp_path, "exp", {"lr": 1, "LR": 2, "": 3, 'a"b.c': 4, "big": 2**80, "none": None}, capture=()) as exp:
         exp.log({"Acc": 1.0, "acc": 2.0, "é'x": 3.0, "inf": math.inf})
 
     found = mlv.find(tmp_path).sql(
-        'select params.lr, params.LR_1, params._, params."a""b.c", params.big, params.none, metrics.acc_1.last, '
-        'metrics."é\'x".last, metrics.inf.last from experiments'
+        'select params."lr#6896", params."LR#096d", params."#e3b0", params."a""b.c", params.big, params.none, '
+        'metrics."acc#4143".last, metrics."é\'x".last, metrics.inf.last from experiments'
     )
 
     assert found.rows() == [(1, 2, 3, 4, str(2**80), None, 2.0, 3.0, math.inf)]
@@ -291,3 +291,80 @@ def test_a_name_that_is_like_no_other(runs, predicate, there):
     """Where nothing is close to an unknown name, those that are there are told."""
     with pytest.raises(mlv.QueryFailed, match=there):
         len(mlv.find(runs, where=predicate))
+
+
+@pytest.fixture
+def mixed(tmp_path, monkeypatch) -> Path:
+    """An experiment `good`, one that diverged, and an odd one whose values are texts where those of others are numbers."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    values: dict[str, tuple[object, object, object]] = {
+        "good": (2.0, 0.4, "warm"), "diverged": (math.nan, math.nan, 7), "odd": (math.inf, "n/a", "null")
+    }  # fmt: skip
+    for name, (clip, acc, phase) in values.items():
+        params = {"clip": clip, "list": [clip, 1.0], "sort": "off" if name == "odd" else clip}
+        with mlv.Exp(tmp_path, name, params, capture=()) as exp:
+            exp.log({"acc": 0.1 if acc == acc else acc}, step=0)
+            exp.log({"acc": acc, "phase": phase, "ready": True}, step=1)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select exp_name from metrics where name = 'acc' group by 1 having max(value) > 1", []),
+        ("select exp_name, value from metrics where name = 'acc' order by value desc nulls last, 1 limit 1", [("good", 0.4)]),
+        ("select avg(value) from metrics where name = 'acc'", [(pytest.approx(0.2),)]),
+        ("select exp_name, step from metrics where text = 'nan' order by all", [("diverged", 0), ("diverged", 1)]),
+        ("select name from experiments where params.clip > 0 order by 1", [("good",), ("odd",)]),
+        ("select name from experiments where list_max(params.list) < 2", [("diverged",)]),
+        ("select name from experiments where metrics.acc.last > 0", [("good",)]),
+        ("select name from experiments order by metrics.acc.max desc nulls last limit 1", [("good",)]),
+    ],
+)
+def test_what_diverged_never_wins(mixed, query, expected):
+    """R14: NaN is no greatest number, no mean and no match, in no view."""
+    assert rows(mixed, query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("select name, params.sort from experiments order by 1", [("diverged", "nan"), ("good", "2.0"), ("odd", "off")]),
+        ("select name from experiments where metrics.phase.text = 'warm'", [("good",)]),
+        ("select metrics.acc.last, metrics.acc.text from experiments where name = 'odd'", [(None, "n/a")]),
+        ("select metrics.phase.last from experiments where name = 'diverged'", [(7.0,)]),
+        ("select exp_name from metrics where text = 'warm'", [("good",)]),
+        ("select value, text from metrics where name = 'ready' limit 1", [(None, "true")]),
+        ("select name from experiments where metrics.ready.last", [("diverged",), ("good",), ("odd",)]),
+    ],
+)
+def test_mixed_types(mixed, query, expected):
+    """R15: where some values are texts none is lost, and a text is asked for as it was logged."""
+    assert sorted(rows(mixed, query), key=str) == sorted(expected, key=str)
+
+
+def test_texts_only(tmp_path, monkeypatch):
+    """R15: of a metric that is text in all experiments the last value is one."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path, "a", capture=()) as exp:
+        exp.log({"phase": "warm"})
+
+    assert len(mlv.find(tmp_path, where="metrics.phase.last = 'warm'")) == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("select 1 from experiments where params.sort == 0.1", "Where some values are text, all are: try_cast"),
+        ("select 1 from experiments where params.sort in (1, 2)", "try_cast"),
+        ("select 1 from experiments where params.sort between 1 and 2", "try_cast"),
+        ("select params.sort + 1 from experiments", "try_cast"),
+        ("select 1 from experiments where metrics.acc.last = 'warm'", r"metrics\.acc\.text"),
+        ("select metrics.nope.last from experiments", r"nope.*there are metrics\.acc, metrics\.phase, metrics\.ready$"),
+        ("select e.metrics.acc.lst from experiments e", r"did you mean metrics\.acc\.last\?$"),
+    ],
+)
+def test_hints(mixed, query, said):
+    """R15: an error about types says how to write it, and a hint names what stands in that place."""
+    with pytest.raises(mlv.QueryFailed, match=said):
+        rows(mixed, query)
