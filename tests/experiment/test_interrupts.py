@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import UserDict, deque
+from collections import ChainMap, UserDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -300,6 +300,7 @@ CONTAINERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "itself": lambda data: data,
     "nested": lambda data: {"in": data},
     "UserDict": lambda data: _user_dict(data),
+    "ChainMap": lambda data: ChainMap({}, data),
 }
 
 
@@ -377,6 +378,26 @@ class TestChangedMeanwhile:
         log(data)
 
         assert [event.data for event in exp.events("metrics")] == [{"a": 1.0, "b": 0.5, "c": 2.0}]
+
+    def test_keys_that_come_and_go(self, exp, log):
+        """W1: a key that is away at one look is read at the next one, and left out where it stays away."""
+
+        class Changing(UserDict):
+            def __getitem__(self, key: str) -> Any:
+                if key == "away" or self.data[key] is None:
+                    self.data.pop("away", None)
+                    self.data[key] = 0.5
+                    raise KeyError(key)
+                return self.data[key]
+
+            def __iter__(self) -> Iterator[str]:
+                return iter([key for key in self.data if key != "away" or self.data[key] is None])
+
+        log(Changing(stays=1.0, back=None, away=None))
+
+        assert [(event.type, event.data) for event in exp.events(["metrics", "rejected"])] == [
+            ("metrics", {"stays": 1.0, "back": 0.5})
+        ]
 
 
 def struck(call: Callable[[], object], error: BaseException, at: int) -> tuple[bool, BaseException | None]:
