@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import orjson
 
 from mlv.store import layout
+from mlv.store.files import temporary_beside
 
 _LONGEST = 1 << 16
 """Of a final seal in bytes; a longer last line is none."""
@@ -83,7 +83,7 @@ def remember(folder: Path, ends: Mapping[str, str]) -> None:
     """Keep the digests of ends in the housekeeping, where a copy that is cut off does not reach; nothing needs them to read."""
     for stream, digest in ends.items():
         path = layout.end_path(folder, stream)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        temporary = temporary_beside(path)
         with suppress(OSError):  # a folder that cannot be written, or is gone: it proves less
             if _remembered(path) == digest:
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
@@ -23,7 +22,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
         FileExistsError: There is such a file already; it is left as it was.
         OSError: It could not be written; nothing is left behind.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = temporary_beside(path)
     try:
         with opening.new(temporary, mode) as file:
             file.write(content)
@@ -43,7 +42,7 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     Raises:
         OSError: It could not be written; the old one is as it was, and nothing is left behind.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = temporary_beside(path)
     try:
         with opening.new(temporary, 0o600) as file:
             file.writelines(pieces)
@@ -55,6 +54,12 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
         with suppress(FileNotFoundError):
             temporary.unlink()
     sync_folder(path.parent)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else takes or can guess."""
+    # As `secrets` makes it, which imports `random`: `import mlv` does without.
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
 
 
 def move_new(temporary: Path, path: Path) -> None:
