@@ -20,6 +20,7 @@ from mlv.experiment.captures import tell_redacted
 from mlv.experiment.contents import Contents
 from mlv.experiment.making import checked_path
 from mlv.experiment.session import Session
+from mlv.interrupts import pass_on
 from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
 from mlv.store.blobs import Content
@@ -446,6 +447,7 @@ def _explained(what: str, errnos: Container[int] | None = None) -> Iterator[None
     except MlvError:
         raise
     except OSError as error:
+        pass_on(error)
         if errnos is not None and error.errno not in errnos:
             raise
         where = f" ({error.filename})" if error.filename else ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.interrupts import pass_on
 from mlv.store import opening
 
 
@@ -81,12 +82,14 @@ def move_new(temporary: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where the system can."""
-    with suppress(OSError):
+    try:
         fd = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+    except OSError as error:
+        pass_on(error)  # an alarm raises TimeoutError, which is one
 
 
 def duplicated(fd: int) -> int:

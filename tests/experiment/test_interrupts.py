@@ -178,6 +178,29 @@ class TestGoesThrough:
         assert_whole(exp, log)
 
     @pytest.mark.usefixtures("inline")
+    @pytest.mark.parametrize("count", range(1, 4))
+    def test_files(self, exp, monkeypatch, count):
+        """So does an alarm while a file is published, though its TimeoutError is what a disk may raise as well."""
+        fsync, calls = os.fsync, []
+
+        def interrupted(fd: int) -> None:
+            fsync(fd)
+            calls.append(fd)
+            if len(calls) == count:
+                os.kill(os.getpid(), signal.SIGUSR2)
+
+        def alarm(number: int, frame: FrameType | None) -> None:
+            raise TimeoutError("alarm")
+
+        def publish() -> None:
+            for name in ("a.bin", "b.bin"):
+                with exp.file(name, "wb") as file:
+                    file.write(b"1")
+
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with handled(signal.SIGUSR2, alarm), pytest.raises(TimeoutError, match="alarm"):
+            publish()
+
     def test_own_exceptions_stay(self, exp, log, quiet):
         """An exception of the value's own is about the value, also while another one is handled."""
         try:
