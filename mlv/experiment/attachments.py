@@ -172,7 +172,11 @@ class Block(AbstractContextManager[T], Generic[T]):
 
     def __enter__(self) -> T:
         place = self._place
-        return _referring(self._context.__enter__(), lambda: self.__mlv_reference__() if place.published else None)
+
+        def refer() -> Reference | None:
+            return self.__mlv_reference__() if place.published or place.session.is_silent else None
+
+        return _referring(self._context.__enter__(), refer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._context.__exit__(kind, error, trace)
