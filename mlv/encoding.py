@@ -249,17 +249,18 @@ class Conversion:
             return
         for key in keys:
             try:
-                pair = self._key(key), value[key]
+                item = _item(value, key)
+                if item is not _UNSET:
+                    pair = self._key(key), item
             except Exception as error:
                 pass_on(error)
-                if isinstance(error, KeyError) and _is_gone(key, value):
-                    continue  # another thread has taken it away
                 self.problems.append((base + _readable(key), f"raised {shown(error)} when it was read"))
                 raw = _as_written(value) if self._of_settings else None
                 if isinstance(raw, dict) and key in raw:
                     yield _readable(key), raw[key]
                 continue
-            yield pair
+            if item is not _UNSET:
+                yield pair
 
     def _key(self, key: Any) -> str:
         return key.isoformat() if self._of_settings and isinstance(key, datetime) and _is_naive(key) else _key(key)
@@ -716,6 +717,18 @@ def _at_one_moment(value: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], list[An
         except RuntimeError as error:  # it changed while its keys were read
             pass_on(error)
     return value, list(value)
+
+
+def _item(value: Mapping[Any, Any], key: Any) -> Any:
+    """The value of a key; `_UNSET` where another thread has taken the key away since the keys were read."""
+    for _ in range(_TRIES):
+        try:
+            return value[key]
+        except KeyError as error:
+            pass_on(error)
+            if _is_gone(key, value):
+                return _UNSET
+    return value[key]  # a key that is back each time that one looks, or a mapping that lists what it does not hold
 
 
 def _is_gone(key: Any, value: Mapping[Any, Any]) -> bool:

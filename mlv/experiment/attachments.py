@@ -20,6 +20,7 @@ from mlv.experiment.captures import tell_redacted
 from mlv.experiment.contents import Contents
 from mlv.experiment.making import checked_path
 from mlv.experiment.session import Session
+from mlv.interrupts import pass_on
 from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
 from mlv.store.blobs import Content
@@ -171,7 +172,11 @@ class Block(AbstractContextManager[T], Generic[T]):
 
     def __enter__(self) -> T:
         place = self._place
-        return _referring(self._context.__enter__(), lambda: self.__mlv_reference__() if place.published else None)
+
+        def refer() -> Reference | None:
+            return self.__mlv_reference__() if place.published or place.session.is_silent else None
+
+        return _referring(self._context.__enter__(), refer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._context.__exit__(kind, error, trace)
@@ -446,6 +451,7 @@ def _explained(what: str, errnos: Container[int] | None = None) -> Iterator[None
     except MlvError:
         raise
     except OSError as error:
+        pass_on(error)
         if errnos is not None and error.errno not in errnos:
             raise
         where = f" ({error.filename})" if error.filename else ""

@@ -113,6 +113,14 @@ class Console:
         """Whether all that was printed is in the log."""
         return self._is_done.is_set()
 
+    def outlook(self) -> str:
+        """What becomes of what was printed and is not in the log yet."""
+        try:
+            self._control.send(END)  # who hears it twice ends once
+        except OSError:
+            return "its tee is gone, and what that had read is lost"
+        return "its tee goes on with it"
+
     def pass_on(self, timeout_s: float) -> None:
         """Wait until what was printed so far has arrived where it is shown: at a console that was begun before, say."""
         if self._has_given_up:

@@ -582,11 +582,15 @@ def _is_number(value: object) -> bool:
     kind = type(value)
     if kind is float or kind is int:
         return True
-    if kind in _NO_NUMBERS or isinstance(value, (bool, Enum)):
+    if kind in _NO_NUMBERS:
         return False
     from mlv.media.infer import kind_of  # `import mlv` does without
 
-    return kind_of(value) == "metric"
+    try:
+        return not isinstance(value, (bool, Enum)) and kind_of(value) == "metric"
+    except Exception as error:  # an object may lie about its class, even by raising
+        pass_on(error)
+        return False
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +28,7 @@ from mlv.experiment.making import Differences, Parts
 from mlv.experiment.ranks import Place, go_apart, this_place
 from mlv.notices import warn
 from mlv.store import layout, opening
-from mlv.store.files import sync_folder
+from mlv.store.files import sync_folder, temporary_beside
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 
@@ -113,7 +112,7 @@ def may_be_apart(place: Place) -> bool:
 
 def _apart(place: Place, reason: str, make: Callable[[], Parts]) -> Parts:
     """Make an experiment as a process that was launched alone."""
-    go_apart()
+    go_apart(place)
     warn(
         f"{place.variable}={place.rank}: this process {reason}. So it is taken for a task of its own, and not for a rank of "
         f"several: it makes its own experiments. MLV_RANKS=apart says so at once, MLV_RANKS=together that it is a rank",
@@ -181,8 +180,8 @@ class Meeting:
     def _write(self, word: Word) -> None:
         if self._place.key is None:
             return
-        word = replace(word, process=Owner.current().to_data(), token=secrets.token_hex(8), launch=self._launch)
-        temporary = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.tmp")
+        word = replace(word, process=Owner.current().to_data(), token=os.urandom(8).hex(), launch=self._launch)
+        temporary = temporary_beside(self._path)
         try:
             opening.make_folders(self._savedir, self._path.parent)
             _forget_old(self._path.parent, time() - _KEPT_S)

@@ -19,6 +19,8 @@ _VARIABLES = (
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
 _OTHER_NUMBERS = ("LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "SLURM_NODEID")
+_APART = "MLV_APART"
+"""Variable by which a task of its own tells its children that they are no ranks; those of a launch within it are."""
 _RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT")
 _NO_RENDEZVOUS = ("", "none")
 """What `torchrun` gives as the rendezvous ID where nobody chose one."""
@@ -63,9 +65,10 @@ def place_of(environ: Mapping[str, str], here: Owner) -> Place:
 
 def this_place() -> Place:
     """The place of the calling process: alone, where ranks are apart."""
-    if _is_apart or settings.RANKS.get() == "apart":
+    if settings.RANKS.get() == "apart":
         return Place()
-    return place_of(os.environ, Owner.current())
+    place = place_of(os.environ, Owner.current())
+    return Place() if os.environ.get(_APART) == _word_of(place) else place
 
 
 def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
@@ -74,10 +77,13 @@ def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
     return frozenset(int(text) for text in texts if text.isdecimal() and text.isascii())
 
 
-def go_apart() -> None:
-    """Take this process for one that was launched alone, from now on."""
-    global _is_apart
-    _is_apart = True
+def go_apart(place: Place) -> None:
+    """Take this process for one that was launched alone, from now on, and so its children that have the same place."""
+    os.environ[_APART] = _word_of(place)
+
+
+def _word_of(place: Place) -> str:
+    return f"{place.variable}={place.rank} {place.key}"
 
 
 def checked_ranks(ranks: object) -> str:
@@ -122,6 +128,3 @@ def _found(environ: Mapping[str, str], *names: str) -> list[str]:
 
 def _is_loopback(address: str) -> bool:
     return address.startswith(_LOOPBACK)
-
-
-_is_apart = False

@@ -29,8 +29,8 @@ from mlv.store import layout
 from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.transport.channels import Cursors, open_channel
-from mlv.transport.journal import new_run_id
 from mlv.transport.ring import loss_text
+from mlv.transport.spool import new_run_id
 from mlv.transport.wishes import Wishes
 
 if TYPE_CHECKING:
@@ -504,8 +504,8 @@ class Run:
 
     def _end_console(self, timeout_s: float) -> None:
         capture, self.console = self.console, None
-        if capture is not None and not capture.end(timeout_s) and timeout_s > 0:
-            warn(f"what was printed is not in the log after {timeout_s:g} s: the tee goes on with it", WritingStalled)
+        if capture is not None and not capture.end(timeout_s) and timeout_s > 0 and not self.is_gone:
+            warn(f"what was printed is not in the log after {timeout_s:g} s: {capture.outlook()}", WritingStalled)
 
     def abandon(self) -> None:
         """In a forked child: leave it to the parent."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -96,7 +95,7 @@ class Shelf:
         decision = choose(self.kept, new, self.policy)
         private: Path | None = None
         if decision.sections:
-            private = self._folder / f"{TEMPORARY}{session.run}-{secrets.token_hex(6)}"
+            private = self._folder / f"{TEMPORARY}{session.run}-{os.urandom(6).hex()}"
             try:
                 new, decision = self._make(saver, private, new)
             except BaseException as error:

@@ -152,12 +152,18 @@ def rejected(job: Job, reason: str) -> bytes:
     return _line_rest(job, Rejected.TYPE, data, conversion.nonfinite)
 
 
-def rejected_text(run: str) -> str:
-    """What is said, once, where a job could not be done."""
-    return (
-        f"what was handed over in run {run} could not be encoded and is stored as rejected: the events of type "
-        f"'rejected' in its log say why"
-    )
+def rejection(line: bytes) -> str:
+    """Kind and name of an event that is rejected, and the reason; of its line, or of the text from its type on."""
+    event = orjson.loads(line if line.startswith(b"{") else b"{" + line)
+    data = event["data"]
+    named = f"{data['type']} {event['name']!r}" if "name" in event else data["type"]
+    return f"{named}: {data['reason']}"
+
+
+def rejected_text(run: str, first: str, count: int = 1) -> str:
+    """What is said, once, where jobs could not be done; `first` is the `rejection` of one."""
+    more = f" (and {count - 1} more in run {run}: its events of type 'rejected' say why)" if count > 1 else ""
+    return f"an event is stored as rejected, not as {first}{more}"
 
 
 def _line_rest(job: Job, type: str, data: Any, nonfinite: Mapping[str, str]) -> bytes:

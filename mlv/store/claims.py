@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import orjson
 
 from mlv.errors import ExperimentBusy
 from mlv.store import layout, opening
+from mlv.store.files import temporary_beside
 from mlv.store.owners import Owner
 
 _LOCK_TIMEOUT_S = 1.0
@@ -173,7 +173,7 @@ def stale(folder: Path) -> list[str]:
 
 def _create(path: Path, mine: Claim) -> bool:
     """Make the claim's file with its content in one step; False if there is one of somebody else."""
-    temporary = _beside(path)
+    temporary = temporary_beside(path)
     try:
         _write_new(temporary, mine)
         os.link(temporary, path)
@@ -210,10 +210,6 @@ def _write_new(path: Path, mine: Claim) -> None:
             raise
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-
-
 def _succeed(path: Path, held: Claim, mine: Claim) -> bool:
     """Replace a claim of the dead; only who has made the file that names it as succeeded may do so.
 
@@ -227,7 +223,7 @@ def _succeed(path: Path, held: Claim, mine: Claim) -> bool:
     try:
         if _read(path) != held:
             return False  # somebody else was faster
-        temporary = _beside(path)
+        temporary = temporary_beside(path)
         _write_new(temporary, mine)
         os.replace(temporary, path)
         return True

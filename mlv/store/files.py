@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.interrupts import pass_on
 from mlv.store import opening
 
 
@@ -23,7 +23,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
         FileExistsError: There is such a file already; it is left as it was.
         OSError: It could not be written; nothing is left behind.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = temporary_beside(path)
     try:
         with opening.new(temporary, mode) as file:
             file.write(content)
@@ -43,7 +43,7 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     Raises:
         OSError: It could not be written; the old one is as it was, and nothing is left behind.
     """
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(6)}.tmp"
+    temporary = temporary_beside(path)
     try:
         with opening.new(temporary, 0o600) as file:
             file.writelines(pieces)
@@ -55,6 +55,12 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
         with suppress(FileNotFoundError):
             temporary.unlink()
     sync_folder(path.parent)
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else takes or can guess."""
+    # As `secrets` makes it, which imports `random`: `import mlv` does without.
+    return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
 
 
 def move_new(temporary: Path, path: Path) -> None:
@@ -76,12 +82,14 @@ def move_new(temporary: Path, path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable, where the system can."""
-    with suppress(OSError):
+    try:
         fd = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(fd)
         finally:
             os.close(fd)
+    except OSError as error:
+        pass_on(error)  # an alarm raises TimeoutError, which is one
 
 
 def duplicated(fd: int) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 from mlv.encoding import TAIL, Composer
+from mlv.media.jobs import rejection
 from mlv.transport.journal import Journal
 from mlv.transport.source import Source
 from mlv.transport.spool import Queued, enqueue, queued_jobs
@@ -109,7 +110,7 @@ class Backlog:
         journal.append(queued.run, stream, [line])
         self._answers.popleft()
         _discard(queued)
-        source.end_job(queued.seq, answer.is_rejected)
+        source.end_job(queued.seq, rejection(line) if answer.is_rejected else None)
         self._refusal = None
 
     def close(self) -> None:

@@ -15,8 +15,6 @@ from mlv.protocols import Channel, Cursor
 from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.transport import frames, spool
-from mlv.transport.censor import Censor
-from mlv.transport.inline import Inline
 from mlv.transport.launch import can_launch, launch
 from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, NoRoom, Ring, create
 from mlv.transport.wishes import Wishes
@@ -39,7 +37,7 @@ def open_channel(
     """
     home = home or Home(folder, exp_id)
     if not can_launch() or settings.INLINE.get_or_default():
-        return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
+        return _inline(folder, run, wishes, home)
     here = Owner.current()
     info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data(), **wishes.to_info()}
     if parent_run is not None:
@@ -50,7 +48,14 @@ def open_channel(
         return _ring(folder, here, info, home)
     except OSError as error:
         warn(f"run {run} writes from its own process, which is slower: {error}", WritingStalled)
-        return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
+        return _inline(folder, run, wishes, home)
+
+
+def _inline(folder: Path, run: str, wishes: Wishes, home: Home) -> Channel:
+    from mlv.transport.censor import Censor  # with all of the journal: `import mlv` does without
+    from mlv.transport.inline import Inline
+
+    return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
 
 
 def _ring(folder: Path, here: Owner, info: dict[str, Any], home: Home) -> Ring:

@@ -2,6 +2,7 @@
 
 ```
 0       words of 8 bytes (those of the producer and of the writer in cache lines of their own)
+2048    text, by the writer: which job was rejected first, and why
 4096    JSON: run, experiment, process
 12288   cursors: one JSON array [index, stream, head] a line
 65536   frames, each at a multiple of 8
@@ -31,7 +32,9 @@ W_SAID_END = 24  # by the writer: whether the run's end is in its stream
 W_COMPLETE = 25  # by the writer: as the tail, but held back by jobs that are not done
 W_REJECTED = 26  # by the writer: how many jobs became `rejected` events
 W_REDACTED = 27  # by the writer: from how many events it took credentials
+W_REASON_BYTES = 28  # by the writer: length of the text that says why the first of those jobs was rejected
 
+REASON_OFFSET = 2048
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288
 DATA_OFFSET = 65536

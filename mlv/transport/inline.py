@@ -18,7 +18,7 @@ from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
 from mlv.interrupts import interruption_in, pass_on
-from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected, rejected_text
+from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected, rejected_text, rejection
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
@@ -99,7 +99,7 @@ class Inline:
             key = f"{self.run}-m{self._jobs}"
         rest = self._completed(b"".join(parts), key)
         if rest.startswith(REJECTED_HEAD):
-            self._warn("rejected", rejected_text(self.run), RejectedWarning)
+            self._warn("rejected", rejected_text(self.run, rejection(rest)), RejectedWarning)
         self.put(cursor, TAIL, 0, rest)
 
     def _completed(self, content: bytes, key: str) -> bytes:

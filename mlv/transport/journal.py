@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,14 +22,9 @@ from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
+from mlv.transport.spool import new_run_id
 
 _POLL_S = 0.01
-_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
-
-
-def new_run_id() -> str:
-    """A run ID: `r` and nine random letters or digits."""
-    return "r" + "".join(secrets.choice(_ALPHABET) for _ in range(9))
 
 
 class Journal:

@@ -28,7 +28,6 @@ from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor
 from mlv.store.owners import process_start
 from mlv.transport import spool
-from mlv.transport.censor import redacted_text
 from mlv.transport.frames import (
     BIG,
     CURSOR_OFFSET,
@@ -38,6 +37,7 @@ from mlv.transport.frames import (
     LONGEST,
     MAGIC,
     OVERHEAD,
+    REASON_OFFSET,
     W_CAPACITY,
     W_COMPLETE,
     W_CURSOR_BYTES,
@@ -49,6 +49,7 @@ from mlv.transport.frames import (
     W_HEAD,
     W_INFO_BYTES,
     W_MAGIC,
+    W_REASON_BYTES,
     W_REDACTED,
     W_REJECTED,
     W_STAMP,
@@ -570,8 +571,11 @@ class Ring:
     def _warn_of_changed(self) -> None:
         """Say that a worker could not complete an event, or that credentials were taken out of some: the log shows it."""
         if self._words[W_REJECTED]:
-            self._warn_once("rejected", rejected_text(self.run), RejectedWarning)
+            text = bytes(self._map[REASON_OFFSET : REASON_OFFSET + self._words[W_REASON_BYTES]]).decode(errors="ignore")
+            self._warn_once("rejected", rejected_text(self.run, text, self._words[W_REJECTED]), RejectedWarning)
         if self._words[W_REDACTED]:
+            from mlv.transport.censor import redacted_text  # `import mlv` does without
+
             self._warn_once("redacted", redacted_text(self.run, self._words[W_REDACTED]), RedactedWarning)
 
     def _warn_once(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:

@@ -123,10 +123,15 @@ class Source:
         """Note that the line of an event comes later: until then the ring is not complete beyond this position."""
         self._jobs[seq] = self.tail
 
-    def end_job(self, seq: int, is_rejected: bool) -> None:
-        """Note that the line of such an event is in its stream."""
+    def end_job(self, seq: int, rejection: str | None) -> None:
+        """Note that the line of such an event is in its stream; `rejection` says which one was rejected, and why."""
         del self._jobs[seq]
-        self._words[f.W_REJECTED] += is_rejected
+        if rejection is not None:
+            if not self._words[f.W_REASON_BYTES]:
+                text = rejection.encode(errors="backslashreplace")[: f.INFO_OFFSET - f.REASON_OFFSET]
+                self._map[f.REASON_OFFSET : f.REASON_OFFSET + len(text)] = text
+                self._words[f.W_REASON_BYTES] = len(text)
+            self._words[f.W_REJECTED] += 1  # after its reason: the producer looks at this one
         self._update_complete()
 
     def note_redacted(self, count: int) -> None:

@@ -28,6 +28,7 @@ RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
 JOB_SUFFIX = ".job"
 
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _WAITING = re.compile(r"[0-9a-f.]{1,99}(?:\.big|\.job)\Z")
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse", "glusterfs", "panfs", "wekafs")
@@ -108,6 +109,11 @@ def rings_in(spool: Path) -> list[Path]:
     except OSError:
         return []
     return [spool / name for name in names if name.endswith(RING_SUFFIX) and is_run(name.removesuffix(RING_SUFFIX))]
+
+
+def new_run_id() -> str:
+    """A run ID: `r` and nine random letters or digits."""
+    return "r" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(9))
 
 
 def is_run(text: object) -> bool:

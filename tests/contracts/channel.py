@@ -439,7 +439,7 @@ class ChannelContract:
 
     @pytest.mark.parametrize("parts", [NO_OPTIONS, [b"no job at all"]], ids=["options", "bytes"])
     def test_what_cannot_be_encoded(self, folder, channel, parts):
-        """What cannot be encoded is stored as rejected, said once, and its neighbours are as they should be."""
+        """W17: what cannot be encoded is stored as rejected, said once with its reason; its neighbours are as they should."""
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             for i in (0, 2):
@@ -449,7 +449,10 @@ class ChannelContract:
 
         assert [warning.category for warning in warned] == [RejectedWarning]
         assert arrays(folder, RUN) == [0, 2]
-        assert len([event for event in events(folder, RUN) if event["type"] == "rejected" and event["data"]["reason"]]) == 2
+        rejected = [event for event in events(folder, RUN) if event["type"] == "rejected"]
+        assert len(rejected) == 2
+        assert rejected[0]["data"]["reason"] in str(warned[0].message)
+        assert rejected[0].get("name", "") in str(warned[0].message)
         assert_complete(folder)
 
     def test_handing_over_after_close(self, folder, channel):

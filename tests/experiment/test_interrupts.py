@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import warnings
-from collections import UserDict, deque
+from collections import ChainMap, UserDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -178,6 +178,29 @@ class TestGoesThrough:
         assert_whole(exp, log)
 
     @pytest.mark.usefixtures("inline")
+    @pytest.mark.parametrize("count", range(1, 4))
+    def test_files(self, exp, monkeypatch, count):
+        """So does an alarm while a file is published, though its TimeoutError is what a disk may raise as well."""
+        fsync, calls = os.fsync, []
+
+        def interrupted(fd: int) -> None:
+            fsync(fd)
+            calls.append(fd)
+            if len(calls) == count:
+                os.kill(os.getpid(), signal.SIGUSR2)
+
+        def alarm(number: int, frame: FrameType | None) -> None:
+            raise TimeoutError("alarm")
+
+        def publish() -> None:
+            for name in ("a.bin", "b.bin"):
+                with exp.file(name, "wb") as file:
+                    file.write(b"1")
+
+        monkeypatch.setattr(os, "fsync", interrupted)
+        with handled(signal.SIGUSR2, alarm), pytest.raises(TimeoutError, match="alarm"):
+            publish()
+
     def test_own_exceptions_stay(self, exp, log, quiet):
         """An exception of the value's own is about the value, also while another one is handled."""
         try:
@@ -300,6 +323,7 @@ CONTAINERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "itself": lambda data: data,
     "nested": lambda data: {"in": data},
     "UserDict": lambda data: _user_dict(data),
+    "ChainMap": lambda data: ChainMap({}, data),
 }
 
 
@@ -377,6 +401,26 @@ class TestChangedMeanwhile:
         log(data)
 
         assert [event.data for event in exp.events("metrics")] == [{"a": 1.0, "b": 0.5, "c": 2.0}]
+
+    def test_keys_that_come_and_go(self, exp, log):
+        """W1: a key that is away at one look is read at the next one, and left out where it stays away."""
+
+        class Changing(UserDict):
+            def __getitem__(self, key: str) -> Any:
+                if key == "away" or self.data[key] is None:
+                    self.data.pop("away", None)
+                    self.data[key] = 0.5
+                    raise KeyError(key)
+                return self.data[key]
+
+            def __iter__(self) -> Iterator[str]:
+                return iter([key for key in self.data if key != "away" or self.data[key] is None])
+
+        log(Changing(stays=1.0, back=None, away=None))
+
+        assert [(event.type, event.data) for event in exp.events(["metrics", "rejected"])] == [
+            ("metrics", {"stays": 1.0, "back": 0.5})
+        ]
 
 
 def struck(call: Callable[[], object], error: BaseException, at: int) -> tuple[bool, BaseException | None]:

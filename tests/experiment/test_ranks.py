@@ -336,6 +336,31 @@ class TestTasks:
         assert self.are_apart(done)
         assert all("MlvWarning" not in errors for _, errors in done)
 
+    def test_children(self, together):
+        """W6: what children of an independent task log into its experiment is stored; ranks launched by it are ranks."""
+        script = """
+            import json, os, subprocess, sys
+            import mlv
+
+            rank = int(os.environ["SLURM_PROCID"])
+            exp = mlv.Exp("runs", "exp", {"seed": rank}, capture=())
+            child = "import mlv, sys; e = mlv.Exp.open(sys.argv[1]); e.log({'of': 1}); e.close(); print(e.rank)"
+            ranks = []
+            for more in ({}, {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}):
+                command = [sys.executable, "-c", child, str(exp.path)]
+                ranks.append(subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True).stdout)
+            exp.close()
+            print(json.dumps({"path": str(exp.path), "ranks": [int(text) for text in ranks]}))
+        """
+        for rank in (0, 1):
+            together.start(script, rank, LAUNCHERS["slurm"](rank))
+        done = [together.finish(rank) for rank in (0, 1)]
+
+        assert [printed["ranks"] for printed, _ in done] == [[0, 1], [0, 1]]
+        paths = [printed["path"] for printed, _ in done]
+        assert len(set(paths)) == 2
+        assert all([event.data for event in Exp.open(path).events("metrics")] == [{"of": 1}] for path in paths)
+
     @pytest.mark.parametrize("is_running", [True, False])
     def test_opened(self, together, is_running):
         """W6: a task that opens an experiment in which no other rank logs is told that nothing of its own is stored."""
