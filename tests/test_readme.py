@@ -126,7 +126,7 @@ def commands(block: Block) -> Iterator[tuple[str, str | None]]:
         yield command, expected
 
 
-TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+Z)?|[A-Z][a-z]{2} \d\d \d\d:\d\d"
+TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+Z| [A-Z]{3,5}| [-+]\d{2,4})?|[A-Z][a-z]{2} \d\d \d\d:\d\d"
 QUANTITY = r"\bpid \d+|\b\d+(?:\.\d+)? (?:m?s|[kM]?B)\b"
 LIKENESS = {
     "run": (r"\br(?=[a-z]*[0-9])[0-9a-z]{9}\b", r"r[0-9a-z]{9}"),
