@@ -62,9 +62,10 @@ NUMBERS = [
 
 
 def metric_line(seq: int, event: dict, step: object = None, at: dict | None = None) -> bytes:
-    """A line as mlv writes it."""
+    """A line as mlv writes it, or as others do: a metric without a name is in it as well."""
     conversion = Conversion()
-    parts = {"name": event["name"], "step": step, "at": conversion.value(at or {}), "data": conversion.metrics(event["data"])}
+    data = {**conversion.metrics(event["data"]), **conversion.unusable}
+    parts = {"name": event["name"], "step": step, "at": conversion.value(at or {}), "data": data}
     kept = {name: value for name, value in parts.items() if value not in (None, "", {}) or name == "data"}
     record = {"run": "ra", "seq": seq, "time": f"2026-01-01T00:00:{seq % 60:02}.000001Z", "type": "metrics", **kept}
     return orjson.dumps({**record, **({"nonfinite": conversion.nonfinite} if conversion.nonfinite else {})}) + b"\n"
