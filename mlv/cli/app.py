@@ -160,7 +160,20 @@ def ls(
     ] = None,
     columns: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--columns", metavar="A,B", help="Columns, such as name,params.lr,metrics.acc.max.", show_default=False),
+        typer.Option(
+            "--columns",
+            metavar="A,B",
+            help="Columns: name,params.lr,metrics.acc.max; params.*; varying (params that differ).",
+            show_default=False,
+        ),
+    ] = None,
+    newest: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--newest", "-n", metavar="N", help="Only so many, whose latest run began last.", show_default=False),
+    ] = None,
+    watch: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--watch", "-w", metavar="SECONDS", help="List again and again, until Ctrl-C.", show_default=False),
     ] = None,
     as_json: _Json = False,
 ) -> None:
@@ -170,13 +183,20 @@ def ls(
 
     Sub-experiments stand below the experiment that they lie in, but in a list that is chosen or sorted.
     """
-    from mlv.cli import choose, chosen, ls
+    from mlv.cli import choose, chosen, ls, screen
 
     root = choose.checked_root(root)
-    if where is None and sort is None and columns is None:
-        ls.run(root, as_json)
+
+    def show() -> None:
+        if where is None and sort is None and columns is None and newest is None:
+            ls.run(root, as_json)
+        else:
+            chosen.run(root, as_json, where=where, sort=sort, columns=columns, newest=newest)
+
+    if watch is None:
+        show()
     else:
-        chosen.run(root, as_json, where=where, sort=sort, columns=columns)
+        screen.again(show, watch)
 
 
 @app.command("show")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timezone
 from difflib import get_close_matches
@@ -29,8 +30,10 @@ from mlv.store import layout
 Row = Mapping[str, Any]
 
 
-def run(root: Path, as_json: bool, *, where: str | None, sort: str | None, columns: str | None) -> None:
-    """Print the experiments of which `where` holds.
+def run(
+    root: Path, as_json: bool, *, where: str | None, sort: str | None, columns: str | None, newest: int | None = None
+) -> None:
+    """Print the experiments of which `where` holds; with `newest`, so many of those whose latest run began last.
 
     Raises:
         QueryFailed: The predicate cannot be evaluated.
@@ -42,10 +45,12 @@ def run(root: Path, as_json: bool, *, where: str | None, sort: str | None, colum
     if not rows:
         say(f"of no experiment at or below {str(root)!r} it holds that {where}")
         return
+    if newest is not None:
+        rows = in_order(rows, "-started")[: max(0, newest)]
     if sort is not None:
         rows = in_order(rows, sort)
     if columns is not None:
-        show_columns(rows, [_checked(name.strip(), rows) for name in columns.split(",")], as_json)
+        show_columns(rows, _columns(columns, rows), as_json)
     else:
         _show_usual(root, [Path(row["path"]) for row in rows], as_json, now)
 
@@ -66,6 +71,33 @@ def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
         *sorted(others, key=lambda row: _as_text(row[column]), reverse=is_reversed),
         *(row for row in rows if not _has_value(row.get(column))),
     ]
+
+
+VARYING = "varying"
+"""Stands among columns for the params that are not the same in all experiments."""
+
+
+def _columns(text: str, rows: Sequence[Row]) -> list[str]:
+    """The columns that a list names; `*` stands for any characters, `varying` for the params that differ.
+
+    Raises:
+        InvalidArgument: No experiment has such a column.
+    """
+    known = columns_of(rows)
+    result: list[str] = []
+    for name in map(str.strip, text.split(",")):
+        if "*" in name and name not in known:
+            pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
+            matching = [column for column in known if pattern.fullmatch(column)]
+            if not matching:
+                raise InvalidArgument(f"no experiment has a column like {name!r}: give one of {', '.join(known[:12])} ...")
+            result += matching
+        elif name == VARYING and name not in known:
+            params = [column for column in known if column.startswith("params.")]
+            result += [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
+        else:
+            result.append(_checked(name, rows))
+    return list(dict.fromkeys(result))
 
 
 def _checked(column: str, rows: Sequence[Row]) -> str:

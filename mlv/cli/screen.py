@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
 import sys
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from threading import Timer
+from time import sleep
 from typing import Any, TypeVar
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -155,3 +158,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return b64encode(value).decode("ascii")
     return value.isoformat() if isinstance(value, date) else os.fspath(value) if isinstance(value, os.PathLike) else str(value)
+
+
+_LEAST_PAUSE_S = 0.5
+
+
+def again(show: Callable[[], None], pause_s: float) -> None:
+    """Show something again and again, in place of itself on a terminal, until Ctrl-C."""
+    screen = Screen()
+    with suppress(KeyboardInterrupt):
+        while True:
+            if screen.is_terminal:
+                sys.stdout.write("\x1b[H\x1b[2J")
+            show()
+            sys.stdout.flush()
+            gc.collect()  # a listing does without
+            sleep(max(_LEAST_PAUSE_S, pause_s))

@@ -34,14 +34,18 @@ Watch = Callable[[Sequence[Path], str], Iterable[Path]]
 
 
 def find(
-    root: str | os.PathLike[str], kind: str | None = None, where: str | None = None, tags: str | Iterable[str] | None = None
+    root: str | os.PathLike[str],
+    kind: str | None = None,
+    where: str | Mapping[str, Any] | None = None,
+    tags: str | Iterable[str] | None = None,
 ) -> Experiments:
     """The experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
 
     Args:
         root: A folder that holds experiments, at any depth.
         kind: Only experiments of this kind.
-        where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`.
+        where: A predicate of SQL over the view `experiments`, such as `"params.lr < 0.1 and metrics.acc.max > 0.9"`; or a
+            mapping of params to the values that they have.
         tags: Only experiments that have this tag, or all of these.
 
     Raises:
@@ -52,7 +56,8 @@ def find(
         what = "is a file" if folder.exists() else "does not exist"
         raise InvalidArgument(f"root {str(root)!r} {what}: give a folder that holds experiments", root=str(root))
     wanted = (tags,) if isinstance(tags, str) else tuple(tags or ())
-    for what, value in (("kind", kind), ("where", where), *(("tag", tag) for tag in wanted)):
+    predicates = () if isinstance(where, Mapping) else (("where", where),)
+    for what, value in (("kind", kind), *predicates, *(("tag", tag) for tag in wanted)):
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{what}={value!r} is of type {type(value).__name__}: give a text", value=value)
     return Experiments(folder, _Choice(kind, where, frozenset(wanted)), _Reader())
@@ -63,7 +68,7 @@ class _Choice:
     """Which experiments are wanted."""
 
     kind: str | None
-    where: str | None
+    where: str | Mapping[str, Any] | None
     tags: frozenset[str]
 
 
@@ -318,7 +323,7 @@ class Experiments:
         Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
         there), `diverged` (with NaN or an infinity), `missing` (without any value there), the stats over the finite values,
         `ci_low` and `ci_high` of the mean. Unless `grid` says otherwise nothing is filled in between: different grids show as
-        `missing`. Copies of one experiment count once.
+        `missing`. Copies of one experiment count once, truth values as 1 and 0.
 
         Args:
             over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
@@ -462,15 +467,20 @@ class Experiments:
             return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
         if not isinstance(given, Mapping):
             raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
-        found = self.digests(Depth.SETTINGS)
-        params = [families.settings(digest, self._parent_of) for digest in found]
-        for name in given:
-            families.check_setting(name, list(dict.fromkeys(key for one in params for key in one)), "a side")
-        wanted = dict(table.flat(given))
-        return [
-            digest for digest, own in zip(found, params, strict=True)
-            if all(key in own and own[key] == value for key, value in wanted.items())
-        ]  # fmt: skip
+        return self._with_params(self.digests(Depth.SETTINGS), given, "a side")
+
+    def _with_params(self, digests: Sequence[Digest], wanted: Mapping[str, Any], what: str) -> list[Digest]:
+        """The experiments whose params have these values.
+
+        Raises:
+            InvalidArgument: No experiment has such a param.
+        """
+        params = [families.settings(digest, self._parent_of) for digest in digests]
+        flat = dict(table.flat(wanted))
+        for name in flat:
+            families.check_setting(name, list(dict.fromkeys(key for own in params for key in own)), what)
+        pairs = zip(digests, params, strict=True)
+        return [digest for digest, own in pairs if all(key in own and own[key] == value for key, value in flat.items())]
 
     def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
         """The experiments, while a long reading is watched."""
@@ -533,11 +543,13 @@ class Experiments:
         folders = (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
         return folders if self._choice.where is None else iter(self._matching(list(folders), self._choice.where))
 
-    def _matching(self, folders: Sequence[Path], where: str) -> list[Path]:
-        """Those of which a predicate holds."""
-        found = self._digests_of(folders, _depth_of(where))
+    def _matching(self, folders: Sequence[Path], where: str | Mapping[str, Any]) -> list[Path]:
+        """Those of which a predicate holds, or that have some params."""
+        found = self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where))
         if not found and next(layout.walk(self._root), None) is None:
             self._refuse_none()
+        if isinstance(where, Mapping):
+            return [digest.path for digest in self._with_params(found, where, "where")]
         return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]
 
     def _is_wanted(self, folder: Path) -> bool:

@@ -157,6 +157,10 @@ def _line(digest: Digest, parent_of: ParentOf) -> tuple[list[Any], dict[str, Any
 
 def _check_known(nuisance: Sequence[str], lines: Sequence[tuple[Any, Mapping[str, Any]]]) -> None:
     names = list(dict.fromkeys(name for _, found in lines for name in found))
+    nested = [name for name in names if name.endswith(".seed") and not name.startswith(_CLIMB)]
+    if nuisance == ("seed",) and nested and not any(_is_below(name, nuisance) for name in names):
+        text = f"no experiment has a param 'seed', so none are seeds of one family: give over={nested[0]!r}"
+        warn(text, MlvWarning)
     for wanted in nuisance:
         if wanted != "seed" and names and not any(_is_below(name, (wanted,)) for name in names):
             check_setting(wanted, names, "over")

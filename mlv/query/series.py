@@ -149,11 +149,11 @@ class Reading:
         table = columns.metrics_of_many(digest.path, holes)
         codes, own = _coded(np, table.column("name"))
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
-        value = _floats(np, table.column("value"))
+        value, is_number = _numbers(np, table)
         order = in_order(table)
         places = _places(np, table, self._x, order, digest)
         at = numbered(places[order], codes[order]) if self._x == STEP else places[order]
-        is_kept = (is_wanted[codes] if own else codes > 0)[order] & _are_numbers(np, table)[order]
+        is_kept = (is_wanted[codes] if own else codes > 0)[order] & is_number[order]
         has_numbers = bool(is_kept.any())
         is_kept &= ~np.isnan(at)
         keep = order[is_kept]
@@ -219,9 +219,15 @@ def _floats(np: Any, column: Any) -> Any:
     return np.asarray(column.combine_chunks().cast("float64").to_numpy(zero_copy_only=False), float)
 
 
-def _are_numbers(np: Any, table: Any) -> Any:
-    """Whether the values are numbers: a NaN is one, a null stands for a text."""
-    return np.asarray(table.column("value").is_valid())
+def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
+    """The values as floats, and whether each is a number: NaN is one; truth values count as 1 and 0."""
+    value, is_number = _floats(np, table.column("value")), np.asarray(table.column("value").is_valid())
+    if table.column("text").null_count < table.num_rows:
+        pc = package("pyarrow.compute")
+        for text, number in (("true", 1.0), ("false", 0.0)):
+            is_text = np.asarray(pc.equal(table.column("text"), text).fill_null(False))
+            value, is_number = np.where(is_text, number, value), is_number | is_text
+    return value, is_number
 
 
 def in_order(table: Any) -> Any:

@@ -271,3 +271,47 @@ def test_up_from_an_experiment(command, runs):
     done = command("show", "..", cwd=runs / "digits")
 
     assert "'..' is no experiment, but holds some" in done.stderr
+
+
+def test_patterns_of_columns(command, tmp_path, monkeypatch):
+    """R20: columns may be named by a pattern, and `varying` stands for the params that differ."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, lr in (("a", 0.1), ("b", 0.2)):
+        mlv.Exp(tmp_path / "runs", name, {"lr": lr, "depth": 3}, capture=()).close()
+
+    heads = {text: command("ls", "runs", "--columns", text).stdout.split("\n")[0].split() for text in
+             ("name,params.*", "name,varying", "name,params.d*,name")}  # fmt: skip
+
+    assert heads["name,params.*"] == ["name", "params.lr", "params.depth"]
+    assert heads["name,varying"] == ["name", "params.lr"]
+    assert heads["name,params.d*,name"] == ["name", "params.depth"]
+    assert "no experiment has a column like 'x*'" in command("ls", "runs", "--columns", "x*").stderr
+
+
+def test_newest(command, tmp_path, monkeypatch):
+    """The newest are those whose latest run began last, the newest first."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name in "cab":
+        with mlv.Exp(tmp_path / "runs", name, capture=()) as exp:
+            exp.log({"loss": 1.0})
+
+    lines = command("ls", "runs", "--newest", "2").stdout.splitlines()[1:]
+
+    assert [line.split()[0] for line in lines] == ["b", "a"]
+
+
+def test_watching(tmp_path, runs):
+    """`--watch` lists again until Ctrl-C, which is no error."""
+    import signal
+    import subprocess
+    import sys
+
+    words = [sys.executable, "-m", "mlv", "ls", str(runs), "--watch", "0.5"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as watching:
+        first = [watching.stdout.readline() for _ in range(3)]
+        again = [watching.stdout.readline() for _ in range(3)]
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=60)
+
+    assert first == again
+    assert (watching.returncode, errors) == (0, "")

@@ -247,3 +247,35 @@ def test_drawn(make, tmp_path):
     for options in ({"log": "z"}, {"xlim": 3}, {"ylim": (0, math.nan)}):
         with pytest.raises(InvalidArgument):
             experiments.plot("loss", **options)
+
+
+def test_truth_values_count(make, tmp_path):
+    """R20: a metric of truth values is aggregated and drawn as 1 and 0."""
+    make("a", {"seed": 1}, [(0, {"success": True}), (1, {"success": False})])
+    make("b", {"seed": 2}, [(0, {"success": True}), (1, {"success": True})])
+    experiments = mlv.find(tmp_path)
+
+    assert experiments.aggregate(stats=["mean"])["mean"].tolist() == [1.0, 0.5]
+    [line] = experiments.lines("success", style=Style("mean", "none"))
+    assert line.middle.tolist() == [1.0, 0.5]
+
+
+def test_a_seed_below_another_param(make, tmp_path):
+    """R20: who keeps the seed as `train.seed` is told how to pool over it."""
+    for seed in (1, 2):
+        make(f"s{seed}", {"train": {"seed": seed}}, [(0, {"loss": 1.0})])
+    experiments = mlv.find(tmp_path)
+
+    with pytest.warns(MlvWarning, match=r"give over='train\.seed'"):
+        assert len(experiments.aggregate()) == 2
+    assert experiments.aggregate(over="train.seed")["count"].tolist() == [2]
+
+
+def test_where_of_params(make, tmp_path):
+    """R20: `find` takes a mapping of params, as `paired` does."""
+    for lr in (0.1, 0.2):
+        make(f"lr{lr}", {"lr": lr, "net": {"depth": 3}}, [])
+
+    assert [path.name for path in mlv.find(tmp_path, where={"lr": 0.1, "net": {"depth": 3}}).paths] == ["lr0.1"]
+    with pytest.raises(InvalidArgument, match="where='lrr': no experiment has such a param; did you mean lr"):
+        len(mlv.find(tmp_path, where={"lrr": 1}))
