@@ -310,6 +310,7 @@ class Session:
             if self.is_closed or os.getpid() != self._pid:
                 return True
             self.let_go(Closed(self.channel.run, self._folder))
+            self._home = None
             if run is None:
                 return True
             is_over = run.is_left_by(self, is_closed)
@@ -466,6 +467,8 @@ class Run:
             self.tell_loss()
         elif timeout_s > 0 and not is_complete and (outlook := self.channel.outlook()):
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
+        if self._is_over:
+            self.home.release()
 
     def tell_loss(self) -> None:
         """Warn that what was logged since the experiment is gone is lost, unless that was said."""
@@ -490,6 +493,7 @@ class Run:
                 if session._run is self:
                     self._filtered += session.filtered
                     session.let_go(then(self.id, self.folder) if then is not None else Unstarted(session))
+                    session._home = None
             if timeout_s > 0:
                 self.tell_failures()
             ended = RunEnded(

@@ -217,6 +217,8 @@ class _Folding:
             run = event["run"]
         except (ValueError, KeyError, TypeError):
             return False
+        if type(run) is not str:
+            return False
         data, step = event["data"], event.get("step")
         if self._rewinds and is_superseded(self._rewinds, run, seq, step):
             return True

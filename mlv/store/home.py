@@ -46,11 +46,14 @@ class Home:
         except OSError:
             return False
 
-    def __del__(self) -> None:
+    def release(self) -> None:
+        """Hold the folder no longer, which would keep its disk from being unmounted: from now on the path alone counts."""
         fd, self._fd = getattr(self, "_fd", None), None
         if fd is not None:
             with suppress(OSError):
                 os.close(fd)
+
+    __del__ = release
 
 
 def _directory(folder: Path) -> int | None:

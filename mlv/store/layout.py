@@ -215,7 +215,7 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
     A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished. Links to
     folders are followed; each real folder is looked through once.
     """
-    links = links or Links(root)
+    is_top, links = links is None, links or Links(root)
     passed_over: tuple[str, ...] = (HOUSEKEEPING,)
     if is_experiment(root):
         yield root
@@ -224,7 +224,8 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
         with os.scandir(root) as entries:
             folders = sorted((entry.name, entry.is_symlink()) for entry in entries if may_hold_experiments(entry, passed_over))
     except OSError as error:
-        warn_of_unlisted(root, error)
+        if not (is_top and isinstance(error, FileNotFoundError)):  # whoever asks for a root that is none hears it there
+            warn_of_unlisted(root, error)
         return
     for name, is_link in folders:
         if links.lead_on(f"{root}/{name}", is_link):

@@ -59,4 +59,5 @@ def test_a_run_that_goes_on(command, tmp_path):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("mlv: process ")
-    assert done.stderr.endswith("redact the experiment when its run has ended\n")
+    assert "redact the experiment when its run has ended" in done.stderr
+    assert done.stderr.count("\n") == 1
