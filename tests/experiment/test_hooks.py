@@ -406,10 +406,16 @@ print(json.dumps({name: moments for name, moments in differing.items() if moment
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks at /proc")
 @pytest.mark.parametrize(
     ("mode", "differing"),
-    [("plain", {"SIGTERM": ["run"]}), ("console", {"SIGTERM": ["run"], "descriptors": ["run"], "process": ["run"]})],
+    [
+        ("plain", {"SIGTERM": ["run"], "hooks": ["run"]}),
+        ("console", {"SIGTERM": ["run"], "hooks": ["run"], "descriptors": ["run"], "process": ["run"]}),
+    ],
 )
 def test_everything_else(python, mode, differing):
-    """W4: a run changes nothing that the whole process shares but the handler of SIGTERM, and the console that it captures."""
+    """
+    W4: a run changes nothing that the whole process shares but the console that it captures and what tells how it ended (the
+    handler of SIGTERM and `sys.exit`).
+    """
     done = python(STATE, mode)
 
     assert json.loads(done.stdout.splitlines()[-1]) == differing, done.stderr
