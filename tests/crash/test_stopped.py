@@ -91,7 +91,7 @@ def test_memory_after_a_killed_writer(tmp_path):
     os.kill(first, signal.SIGSTOP)
     exp.log("large", {"number": 1000, "text": "x" * 100_000_000})
     os.kill(first, signal.SIGCONT)
-    wait_until(lambda: (exp.path / "log.jsonl").stat().st_size > 20_000_000)
+    wait_until(lambda: (exp.path / "log.jsonl").stat().st_size > 20_000_000, 60)  # the text is searched for credentials
     os.kill(first, signal.SIGKILL)
 
     assert exp.flush(60)

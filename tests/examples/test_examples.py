@@ -63,7 +63,7 @@ def squeezing(run, training) -> Ran:
 
 
 def test_training_says_what_came_of_it(training):
-    """The only line gives the accuracy, which is good, and the best checkpoint; a pipe gets nothing else."""
+    """The only line gives the accuracy, which is good, and the best checkpoint; a pipe gets nothing else, and errors a digest."""
     words = training.process.stdout.split()
     # Of a new machine, matplotlib says that it looks for fonts.
     errors = [line for line in training.process.stderr.splitlines() if "atplotlib" not in line]
@@ -71,7 +71,9 @@ def test_training_says_what_came_of_it(training):
     assert float(words[1]) > 0.95
     assert Path(words[-1]) == training.exp.best.path
     assert training.process.stdout.count("\n") == 1
-    assert errors == [f"mlv: {training.exp.path}"]
+    assert errors[0] == f"mlv: {training.exp.path}"
+    assert re.fullmatch(r"mlv: digits is complete, digest [0-9a-f]{64}", errors[1])
+    assert len(errors) == 2
 
 
 def test_training_is_logged(training):

@@ -305,7 +305,7 @@ class TestEdited:
 
 class TestMoved:
     def test_a_moved_experiment(self, tmp_path):
-        """An experiment can be moved and copied; it is the same one, and takes new runs."""
+        """An experiment can be moved and copied; it is the same one, takes new runs, and goes by the name of its folder."""
         folder = finished(tmp_path)
         moved, copied = tmp_path / "elsewhere" / "other name", tmp_path / "copy"
         shutil.copytree(folder, copied)
@@ -315,7 +315,7 @@ class TestMoved:
         for place in (moved, copied):
             with Exp.open(place) as exp:
                 exp.log({"loss": 2})
-            assert exp.name == "exp"
+            assert (exp.name, exp.meta["name"]) == (place.name, "exp")
             assert [event.data["loss"] for event in exp.events("metrics")] == [1, 2]
 
     def test_through_a_link(self, tmp_path):
