@@ -63,7 +63,7 @@ def squeezing(run, training) -> Ran:
 
 
 def test_training_says_what_came_of_it(training):
-    """The only line gives the accuracy, which is good, and the best checkpoint; a pipe gets nothing else, and errors a digest."""
+    """The only line gives the accuracy, which is good, and the best checkpoint; errors get the place and the digest."""
     words = training.process.stdout.split()
     # Of a new machine, matplotlib says that it looks for fonts.
     errors = [line for line in training.process.stderr.splitlines() if "atplotlib" not in line]
