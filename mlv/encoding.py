@@ -65,6 +65,7 @@ _TEXTS = ("uuid.UUID", "decimal.Decimal", "fractions.Fraction")
 _LONGEST_REPR = 300
 _LONGEST_RANGE = 100_000
 _TRIES = 10
+_ONLY_TEXT = frozenset({str})
 _UNSET: Any = object()
 _FILES = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
 _SHORT = Repr()
@@ -155,6 +156,11 @@ class Conversion:
             return self._problem(value, path, f"contains itself, or is nested deeper than {DEEPEST} levels")
         self._around.add(id(value))
         try:
+            # Lists, and dicts whose keys are texts, run no code of their own: most events are made of them.
+            if kind is list or kind is tuple:
+                return self._list(value, path, pointer, depth)
+            if kind is dict and _ONLY_TEXT.issuperset(map(type, copied := value.copy())):
+                return self._mapping(_of_texts(copied), path, pointer, depth)
             return without_warnings(lambda: self._form(value, path, pointer, depth))
         except Exception as error:  # a value's own methods may raise anything; training goes on
             pass_on(error)
@@ -186,7 +192,7 @@ class Conversion:
             return reference
         mapping = as_mapping(value)
         if mapping is not None:
-            return self._mapping(mapping, path, pointer, depth)
+            return self._mapping(self._items(mapping, f"{path}." if path else ""), path, pointer, depth)
         return self._other(value, path, pointer, depth)
 
     def metrics(self, data: Mapping[Any, Any], is_wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
@@ -228,10 +234,10 @@ class Conversion:
                 yield prefix + key, value
         self._around.discard(id(data))
 
-    def _mapping(self, value: Mapping[Any, Any], path: str, pointer: str, depth: int) -> dict[str, Any]:
+    def _mapping(self, items: Iterable[tuple[str, Any]], path: str, pointer: str, depth: int) -> dict[str, Any]:
         result: dict[str, Any] = {}
         base = f"{path}." if path else ""
-        for key, item in self._items(value, base):
+        for key, item in items:
             text = _escaped(key)
             if text in result:
                 self.problems.append((base + key, "stands for two keys that are equal as text"))
@@ -717,6 +723,12 @@ def _at_one_moment(value: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], list[An
         except RuntimeError as error:  # it changed while its keys were read
             pass_on(error)
     return value, list(value)
+
+
+def _of_texts(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys, in UTF-8, and what they stand for."""
+    for key, item in value.items():
+        yield key if key.isascii() else text_only(key), item
 
 
 def _item(value: Mapping[Any, Any], key: Any) -> Any:
