@@ -67,8 +67,9 @@ SCRIPTS = {
 LEFT = {
     "allogger": r"log(/own)?/(\d+_.*\.log|events/(\d+_.*\.h5|events\.out\.tfevents\..*))",
     "dllogger": r"log\.json",
-    "helios": r"logs/myrun_\w{5}_[-\d]{8}\.log|runs/myrun_\w{5}_[-\d]{8}/(m_a/)?events\.out\.tfevents\..*",
-    "helios2": r"root/(myrun_\w{5}_[-\d]{8}\.log|tensorboard/myrun_\w{5}_[-\d]{8}/events\.out\.tfevents\..*)",
+    # A number follows the name of a run that begins in the same second as another.
+    "helios": r"logs/myrun_\w{5}_[-\d]{8}(_1)?\.log|runs/myrun_\w{5}_[-\d]{8}(_1)?/(m_a/)?events\.out\.tfevents\..*",
+    "helios2": r"root/(myrun_\w{5}_[-\d]{8}(_1)?\.log|tensorboard/myrun_\w{5}_[-\d]{8}(_1)?/events\.out\.tfevents\..*)",
     "mle": r"run/(config_dict\.yaml|logs/log_seed_1\.hdf5|models/final/final_seed_1\.pkl|extra/extra_\d+_seed_1\.pkl|"
     r"tboards/tboard_seed_1/events\.out\.tfevents\..*)",
 }

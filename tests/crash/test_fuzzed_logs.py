@@ -112,7 +112,8 @@ def command(*words: object) -> Callable[[mlv.Exp], None]:
             "PICTURE": root.parent / "out.html",
         }
         result = CliRunner().invoke(app, [str(places.get(word, word)) for word in words], catch_exceptions=False)
-        assert result.exit_code in (0, 1), result.output
+        # Damage can take all the lines of a metric that a command names.
+        assert result.exit_code in (0, 1) or "nobody logged" in result.output, result.output
 
     return run
 
