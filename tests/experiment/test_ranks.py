@@ -455,7 +455,8 @@ class TestAll:
         for rank in (0, 1, 2):
             together.start(JOIN, rank, LAUNCHERS["slurm"](rank), ranks="all")
         for rank in (0, 1, 2):
-            assert together.finish(rank)[1].count("mlv:") == (2 if rank == 0 else 0)  # where it is, and its digest
+            # Where it is, and its digest unless other ranks still log.
+            assert together.finish(rank)[1].count("mlv:") in ((1, 2) if rank == 0 else (0,))
 
         exp = Exp.open(together.folder / "runs" / "exp")
         for stream, rank in (("log", 0), ("rank1", 1), ("rank2", 2)):
