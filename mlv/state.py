@@ -49,7 +49,7 @@ class Run:
     is_killed: bool = False
     """Whether the verdict is that of a writer, who found the process gone."""
     annotated: int = 1
-    """Number of the last event up to which there are, after `run_started`, only tags and notes."""
+    """Number of the last event up to which there are, after `run_started`, only tags and notes; 0 where they need no run."""
     only_annotated: bool = False
     """Whether the run added tags and notes, did nothing else, and ended well: as early versions annotated."""
 
@@ -199,6 +199,8 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
             run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
             process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
             rank=rank if type(rank := data.get("rank")) is int else 0, is_fork=data.get("forked") is True,
+            # Versions that say what came before a run annotate without one: theirs was begun in earnest.
+            annotated=0 if "after" in data else run.annotated,
         )  # fmt: skip
     if event.type in ("tags", "note") and event.seq == run.annotated + 1:
         return replace(run, annotated=event.seq)

@@ -11,6 +11,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background ignores Ctrl-C, and what we start would inherit that: tests that send it to a
     # process would wait for ever. What is handled is not inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+with suppress(ImportError):
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes is the machine's affair. Where `CI` is set, hypothesis tries the same examples each time.
+    settings.register_profile("mlv", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("mlv")
 
 
 @pytest.fixture(autouse=True)

@@ -94,6 +94,15 @@ class TestRuns:
         assert run_after(STARTED, pause).paused
         assert not run_after(STARTED, pause, resume).paused
 
+    @pytest.mark.parametrize("before", [{}, {"after": {}}, {"after": {"log": "0" * 64}}], ids=["early", "no ends", "ends"])
+    def test_only_annotated(self, before):
+        """A later run that only annotated is none where versions wrote it that began one to annotate; a real one else."""
+        added = [event("tags", "rb", 2, seq=2, tags=["a"]), event("run_ended", "rb", 3, seq=3, status="ok")]
+
+        state = fold([STARTED, event("run_started", "rb", 1, **before), *added])
+
+        assert [run.id for run in state.main_runs] == (["ra", "rb"] if "after" in before else ["ra"])
+
     def test_children(self):
         """A run that names its parent is none of the main ones."""
         state = fold([STARTED, event("run_started", "rb", 1, parent_run="ra"), event("run_started", "rc", 2)])

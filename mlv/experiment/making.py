@@ -227,14 +227,13 @@ def recover_if_needed(folder: Path) -> None:
 
 
 def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> Callable[[], Mapping[str, Any]]:
-    """What captures a later run, when it begins."""
+    """What captures a later run, and the ends that were there before it, when it begins."""
 
     def make() -> Mapping[str, Any]:
         moment = utc_text(datetime.now(timezone.utc)).replace(":", "")
         found = capture(names, redactor, folder, f"git-{moment}.diff")
         tell_redacted(redactor)
-        before = ends.ends_of(folder)
-        return {**found, "after": before} if before else found
+        return {**found, "after": ends.ends_of(folder)}
 
     return make
 

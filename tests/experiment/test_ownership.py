@@ -357,6 +357,7 @@ class Owners(RuleBasedStateMachine):
         shutil.rmtree(self.root, ignore_errors=True)
 
 
+@pytest.mark.timeout(600)  # a failure is made smaller for up to five minutes
 @pytest.mark.usefixtures("inline")
 def test_any_order():
     """Any order of opening, logging, tagging, closing and dropping gives the runs, values and tags that the rule says."""

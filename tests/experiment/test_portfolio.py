@@ -569,7 +569,7 @@ class TestFailures:
 
         assert os.listdir(exp.path / "models") == []
 
-    @pytest.mark.parametrize("what", [None, 3, "model.pt", object(), dict], ids=repr)
+    @pytest.mark.parametrize("what", [None, 3, "model.pt", object(), dict], ids=["None", "3", "text", "object", "class"])
     def test_nobody_knows(self, exp, what):
         """What nobody knows how to save is refused, and the form that always works is suggested."""
         with pytest.raises(mlv.InvalidArgument, match=r"nobody knows how to save .*give a function.*save\(lambda path"):

@@ -39,7 +39,7 @@ class TestLists:
             (3, "<i8", (), [3]),
             (0.5, "<f8", (), [0.5]),
         ],
-        ids=repr,
+        ids=lambda value: type(value).__name__ if isinstance(value, memoryview) else repr(value),
     )
     def test_numbers(self, value, descr, shape, found):
         """Numbers get one type that holds all of them, and nested lists a shape; none of it needs numpy."""
