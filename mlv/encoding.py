@@ -488,15 +488,19 @@ class Composer:
         self._second_text = b""
 
     def line(self, seq: int, time_ns: int, head: bytes, kind: int, step: int, payload: bytes) -> bytes:
-        """The line, newline included."""
+        """Return the line, newline included."""
+        if self._clean is not None:
+            head, payload = self._clean(head, kind, payload)
+        return self.clean_line(seq, time_ns, head, kind, step, payload)
+
+    def clean_line(self, seq: int, time_ns: int, head: bytes, kind: int, step: int, payload: bytes) -> bytes:
+        """Return the line of a head and a payload that were cleaned already."""
         second, nanosecond = divmod(time_ns, 1_000_000_000)
         if second != self._second:  # formatting a date costs more than all the rest
             self._second_text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.").encode()
             self._second = second
         begin = self._begin
         when = self._second_text
-        if self._clean is not None:
-            head, payload = self._clean(head, kind, payload)
         if kind == STEP:
             return b'%s%d,"time":"%s%06dZ",%s"step":%d,"data":%s}\n' % (
                 begin, seq, when, nanosecond // 1000, head, step, payload,

@@ -22,6 +22,10 @@ _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "act
 """Fields of structural events that the store itself goes by."""
 _REMEMBERED = 4096
 _LONGEST_REMEMBERED = 64
+_SAMPLED = 8
+"""Payloads of a stretch whose texts are looked for in all of them."""
+_MOST_KEYS = 32
+"""Each is searched for in the whole stretch; beyond this, a look into each event costs as much."""
 _CHUNK = 4 << 20
 _OVERLAP = 512
 """More than the beginning of a credential needs, so that none hides between two chunks."""
@@ -48,6 +52,22 @@ class Censor:
     @state.setter
     def state(self, state: tuple[int, tuple[object, int, int, bool]]) -> None:
         self.redacted, self._key_lines.state = state
+
+    def are_clean(self, payloads: list[bytes]) -> bool:
+        """Say whether payloads hold only texts that were judged already; False where each wants a look of its own.
+
+        Counts the quotation marks of all at once, which costs 0.1 us for an event of three metrics and not 0.6 us.
+        """
+        if self._key_lines.is_waiting:
+            return False
+        keys = {text for payload in payloads[:_SAMPLED] for text in payload.split(b'"')[1::2]}
+        if len(keys) > _MOST_KEYS or not self._clean.issuperset(keys):
+            return False
+        # What stands between two texts has one of these marks, so that `"key"` cannot begin with the end of a text.
+        if any(key != key.translate(None, b":,[]{}\n") for key in keys):
+            return False
+        joined = b"\n".join(payloads)
+        return b"\\" not in joined and joined.count(b'"') == 2 * sum(joined.count(b'"%s"' % key) for key in keys)
 
     def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
         """Head and payload of an event without credentials; the same bytes where there are none."""

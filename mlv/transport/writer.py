@@ -252,7 +252,9 @@ class Writer:
         return True
 
     def _append(self, source: Source, frames: list[Frame]) -> None:
-        compose = self._composers[source.run].line
+        composer, censor = self._composers[source.run], self._censors[source.run]
+        are_clean = censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
+        compose = composer.clean_line if are_clean else composer.line
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
@@ -275,7 +277,7 @@ class Writer:
             if stream not in batches:
                 batches[stream] = ([], [])
             lines, seqs = batches[stream]
-            lines.append(compose(seq, time_ns, head, kind, step, payload))
+            lines.append(compose(seq, time_ns, censor.head(head) if are_clean else head, kind, step, payload))
             seqs.append(seq)
         self._flush_batches(source, batches)
         if frames:

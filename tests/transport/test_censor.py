@@ -9,6 +9,7 @@ from secrets_corpus import SECRETS
 
 import mlv
 from mlv.capture.redaction import Redactor
+from mlv.encoding import DATA
 from mlv.transport.censor import Censor
 
 TOKEN = "hf_abcdefghij1234567890abcdefghij"
@@ -52,6 +53,43 @@ def test_exact_bytes_go_too():
     data = {"level": "info", "message": {"_mlv": "text", "text": f"\\ud800 {TOKEN}", "base64": "aGZfYWJj"}}
 
     assert json.loads(b"{" + Censor(Redactor()).payload(message(data)))["data"]["message"] == "\\ud800 <redacted>"
+
+
+def test_a_stretch_of_the_same_metrics():
+    """Events whose texts were all seen before are judged at once; one that holds more has each looked at."""
+    censor, payloads = Censor(Redactor()), [b'{"loss":%d.5,"val/acc":null}' % i for i in range(20)]
+
+    assert not censor.are_clean(payloads)  # the names are new
+    for payload in payloads:
+        assert censor.event(b"", DATA, payload)[1] is payload
+    assert censor.are_clean(payloads)
+    for text in (TOKEN, "new", 'loss"', "loss\\", "é"):
+        assert not censor.are_clean([*payloads, json.dumps({"loss": text}).encode()])
+
+
+def test_what_is_judged_at_once():
+    """What is judged at once is what each event alone keeps as it is, whatever keys and texts there are."""
+    hypothesis = pytest.importorskip("hypothesis")
+    st = hypothesis.strategies
+    texts = st.sampled_from(
+        ["loss", "acc", ":", ",", "}{", "a b", 'a"b', "\\", "\n", "password", "base64", "é", "", TOKEN, "x" * 70]
+    )
+    values = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.none(), texts)
+    data = st.dictionaries(texts, st.one_of(values, st.lists(values, max_size=2)), max_size=3)
+    payloads = st.lists(
+        data.map(lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()), max_size=12
+    )
+
+    @hypothesis.settings(max_examples=300)
+    @hypothesis.given(payloads, payloads)
+    def check(seen, stretch):
+        censor = Censor(Redactor())
+        for payload in [*seen, *stretch[::2]]:
+            censor.event(b"", DATA, payload)
+        if censor.are_clean(stretch):
+            assert [Censor(Redactor()).event(b"", DATA, payload)[1] for payload in stretch] == stretch
+
+    check()
 
 
 def test_own_patterns_and_exceptions():
