@@ -484,7 +484,7 @@ class Composer:
     def __init__(self, run: str, clean: Clean | None = None) -> None:
         self._clean = clean
         self._begin = b'{"run":"%s","seq":' % run.encode()
-        self._second = -1
+        self._second_ns = -1_000_000_000
         self._second_text = b""
 
     def line(self, seq: int, time_ns: int, head: bytes, kind: int, step: int, payload: bytes) -> bytes:
@@ -495,10 +495,11 @@ class Composer:
 
     def clean_line(self, seq: int, time_ns: int, head: bytes, kind: int, step: int, payload: bytes) -> bytes:
         """Return the line of a head and a payload that were cleaned already."""
-        second, nanosecond = divmod(time_ns, 1_000_000_000)
-        if second != self._second:  # formatting a date costs more than all the rest
+        nanosecond = time_ns - self._second_ns
+        if not 0 <= nanosecond < 1_000_000_000:  # formatting a date costs more than all the rest
+            second, nanosecond = divmod(time_ns, 1_000_000_000)
             self._second_text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.").encode()
-            self._second = second
+            self._second_ns = time_ns - nanosecond
         begin = self._begin
         when = self._second_text
         if kind == STEP:

@@ -256,13 +256,20 @@ class Writer:
         are_clean = censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
         compose = composer.clean_line if are_clean else composer.line
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
+        cursors: dict[int, tuple[str, bytes]] = {}
+        already = source.already
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
             try:
-                stream, head = source.cursor(index)
+                stream, head = cursors[index]
             except KeyError:
-                self._say_lost(source, frame, "its stream has no name that a file may have")
-                continue
+                try:
+                    stream, head = source.cursor(index)
+                except KeyError:
+                    self._say_lost(source, frame, "its stream has no name that a file may have")
+                    continue
+                head = censor.head(head) if are_clean else head
+                cursors[index] = stream, head
             if kind == BIG:
                 self._flush_batches(source, batches)
                 if payload.endswith(_JOB):
@@ -272,12 +279,12 @@ class Writer:
                 continue
             if not head and payload.startswith(_END):
                 source.said_end = True
-            if seq in source.already:
+            if seq in already:
                 continue
             if stream not in batches:
                 batches[stream] = ([], [])
             lines, seqs = batches[stream]
-            lines.append(compose(seq, time_ns, censor.head(head) if are_clean else head, kind, step, payload))
+            lines.append(compose(seq, time_ns, head, kind, step, payload))
             seqs.append(seq)
         self._flush_batches(source, batches)
         if frames:
