@@ -63,7 +63,7 @@ class Replay:
         self._inodes: dict[str, int] = {}
         self._exp = exp
         self._home: Home | None = None
-        self._position = Position(layout.exp_id(folder), made_by(projection))
+        self._position = Position(layout.exp_id(folder), made_by(folder, projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
 
@@ -238,7 +238,9 @@ def is_up_to_date(folder: Path, projection: Projection) -> bool:
     """Whether an output holds all that is in the log now, and was made with these options."""
     known = position_.read(position_path(folder, projection))
     sizes = {file: os.path.getsize(folder / layout.stream_file(file)) for file in layout.streams_in(folder)}
-    return known is not None and known.made_by == made_by(projection) and known.failed is None and known.has_all_of(sizes)
+    return (
+        known is not None and known.made_by == made_by(folder, projection) and known.failed is None and known.has_all_of(sizes)
+    )
 
 
 def is_kept(folder: Path, projection: Projection) -> bool:
@@ -265,13 +267,15 @@ def _check_folder(folder: Path, place: Path) -> None:
         opening.check_folders(folder, place)
 
 
-def made_by(projection: Projection) -> str:
-    """Class and options of a projection, as text; not its path, where this is written down."""
+def made_by(folder: Path, projection: Projection) -> str:
+    """Write down class and options of a projection; its path only where the position file does not lie beside the output."""
     kind = type(projection)
     state: Mapping[str, Any] = getattr(projection, "__dict__", {})
     options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
     shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
-    return f"{kind.__module__}.{kind.__qualname__}({shown})"
+    # Relative: an experiment that is moved together with its output goes on with it.
+    path = f" in {os.path.relpath(place_of(folder, projection), folder)}" if _notes_in_experiment(projection) else ""
+    return f"{kind.__module__}.{kind.__qualname__}({shown}){path}"
 
 
 def _plain(value: Any) -> Any:
