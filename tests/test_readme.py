@@ -5,6 +5,7 @@ The two commands that set up a fresh machine need the network, and are run by `.
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -40,6 +41,7 @@ OPTIONAL = {
     "matplotlib": find_spec("matplotlib") and find_spec("pandas") and find_spec("pyarrow"),
     "tensorboard": find_spec("tensorboardX"),
     "hdf5": find_spec("h5py"),
+    "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
 }
 
 
@@ -229,6 +231,27 @@ def test_every_public_name_is_in_the_reference():
 
     assert modules <= shown
     assert [name for name in mlv.__all__ if f"mlv.{name}" not in shown and getattr(mlv, name).__module__ not in modules] == []
+
+
+def test_documented_arguments_are_there():
+    """Each argument that a public docstring names is one of the signature: the reference shows them beside each other."""
+    public = [getattr(mlv, name) for name in mlv.__all__]
+    members = [member for item in public if inspect.isclass(item) for owner in item.__mro__ for member in vars(owner).values()]
+    functions = filter(inspect.isfunction, (getattr(member, "__func__", member) for member in public + members))
+    wrong = [
+        (function.__qualname__, argument)
+        for function in functions
+        for argument in re.findall(r"^    (\w+):", arguments(inspect.getdoc(function) or ""), re.MULTILINE)
+        if argument not in inspect.signature(function).parameters
+    ]
+
+    assert wrong == []
+
+
+def arguments(docstring: str) -> str:
+    """The section of a docstring that describes arguments."""
+    section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring + "\n", re.MULTILINE)
+    return section[1] if section else ""
 
 
 def test_settings_are_documented():
