@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import orjson
 
 from mlv.encoding import loads, restored
 from mlv.errors import MetaEdited, NotAnExperiment
-from mlv.frozen import FrozenDict, frozen
+from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.store import layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
@@ -21,8 +20,7 @@ from mlv.store.reading import Lines
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Meta:
+class Meta(FrozenRecord):
     """A meta.json and its identity."""
 
     id: str

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from mlv import settings
 from mlv.errors import InvalidArgument
+from mlv.frozen import FrozenRecord
 from mlv.store.owners import Owner
 
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
@@ -26,8 +26,7 @@ _NO_RENDEZVOUS = ("", "none")
 """What `torchrun` gives as the rendezvous ID where nobody chose one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(FrozenRecord):
     """The place of a process in its launch."""
 
     rank: int = 0

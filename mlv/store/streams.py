@@ -7,7 +7,6 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import orjson
 
 from mlv.encoding import loads
+from mlv.frozen import FrozenRecord
 from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
@@ -206,8 +206,7 @@ def _is_complete(tail: bytes) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(FrozenRecord):
     """Bytes of a stream that hold no event: `start` included, `end` not."""
 
     stream: str
