@@ -58,7 +58,7 @@ def as_it_is(root):
 def looks_of(root) -> list[str]:
     """The experiments that are looked at when the folder is listed."""
     looked = []
-    list(glances(root, lambda folder, files: looked.append(folder.name) or look(folder, files)))
+    list(glances(root, lambda folder, files: looked.append(os.path.basename(folder)) or look(folder, files)))
     return sorted(looked)
 
 
