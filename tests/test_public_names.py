@@ -122,6 +122,7 @@ def test_import_is_light():
     optional = ["numpy", "torch", "pandas", "hypothesis", "typer"]
     costly = [
         "git",
+        "hashlib",
         "psutil",
         "filelock",
         "asyncio",

@@ -6,7 +6,6 @@ how often this launch made it before. There are no collective calls, and nothing
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 import orjson
 
 from mlv import settings
+from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
 from mlv.experiment.creation import explained
 from mlv.experiment.making import Differences, Parts
@@ -162,9 +162,9 @@ class Meeting:
         with _lock:
             spot = (str(place.key), str(savedir), what)
             _counts[spot] = _counts.get(spot, 0) + 1
-            name = hashlib.sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            name = sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self._path = savedir / _LAUNCHES / f"{name}.json"
-        self._launch = hashlib.sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._launch = sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     # The main rank.
 

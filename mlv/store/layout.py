@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlv.digests import sha256
 from mlv.errors import InvalidName, MlvWarning
 from mlv.notices import warn
 from mlv.store import opening
@@ -137,7 +137,7 @@ def is_experiment(folder: Path) -> bool:
 def exp_id(folder: Path) -> str:
     """ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
     try:
-        return hashlib.sha256(opening.content(folder / META)).hexdigest()
+        return sha256(opening.content(folder / META)).hexdigest()
     except OSError:
         return ""
 

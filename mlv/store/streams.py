@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -316,9 +315,11 @@ def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
 
 def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
+    from hashlib import sha256  # `import mlv` does without OpenSSL; `mlv.digests` would ask for it line by line
+
     with opening.reading(path) as file:
         while line := file.readline(_PIECE):
-            digest, piece = hashlib.sha256(line), line
+            digest, piece = sha256(line), line
             while not piece.endswith(b"\n") and (piece := file.readline(_PIECE)):
                 digest.update(piece)
             yield line, digest.digest()
