@@ -35,11 +35,11 @@ _MOST_BITS = 400
 _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
 """The format specifications that are followed: a width or precision of a hundred million would take all memory."""
 # A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
-_ADDRESS = re.compile(
-    r"[a-z][a-z0-9+.-]+://|(?:file|https?|ftps?|sftp|ssh|s3[an]?|gs|gcs|r2|oss|cos|obs|az|adls?|abfss?|wasbs?|hdfs|webhdfs|dbfs|hf)"
-    r":/",
-    re.IGNORECASE,
-)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/(/?)", re.IGNORECASE)
+_SCHEMES = frozenset({
+    "file", "http", "https", "ftp", "ftps", "sftp", "ssh", "s3", "s3a", "s3n", "gs", "gcs", "r2", "oss", "cos", "obs", "az",
+    "adl", "adls", "abfs", "abfss", "wasb", "wasbs", "hdfs", "webhdfs", "dbfs", "hf",
+})  # fmt: skip
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -179,7 +179,8 @@ def _is_number(text: str) -> bool:
 def address_problem(path: object) -> str | None:
     """What to give instead of an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
     text = str(path)
-    if not _ADDRESS.match(text):
+    address = _ADDRESS.match(text)
+    if address is None or not (address[2] or address[1].lower() in _SCHEMES):
         return None
     scheme, _, behind = text.partition(":")
     if scheme.lower() == "file":

@@ -82,6 +82,6 @@ def to_data(folder: Path, checks: list[Check]) -> dict[str, Any]:
     """The same for JSON."""
     return {
         "folder": str(folder),
-        "settings": {one.key: {**asdict(one.look_up()), "meaning": one.meaning} for one in settings.SETTINGS},
+        "settings": {one.key: {**one.look_up().to_dict(), "meaning": one.meaning} for one in settings.SETTINGS},
         "checks": [asdict(check) for check in checks],
     }

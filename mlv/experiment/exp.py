@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
-from mlv.events import STATUSES, Event, RunPaused, RunResumed
+from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
@@ -34,7 +34,6 @@ from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
-from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import ends, layout
 from mlv.store.identities import known_ids
@@ -338,44 +337,9 @@ class Exp(Extras, Checkpoints, Readings, References):
     # What happened.
 
     @property
-    def runs(self) -> list[RunView]:
-        """The runs, the latest last; those of children stand below the run that started them."""
-        return views(self._state(), datetime.now(timezone.utc))
-
-    @property
     def digest(self) -> str | None:
         """What proves all that was written until the latest run ended, for `mlv verify --expect`; None while a run goes on."""
         return ends.digest_of(self._folder)
-
-    @property
-    def status(self) -> str:
-        """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
-        return latest_status(self._state(), self._meta.content.get("created", ""), datetime.now(timezone.utc))
-
-    def events(
-        self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
-    ) -> Events | Iterator[Event]:
-        """The events, as `mlv.Event`, in order; what was logged here is waited for.
-
-        A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
-
-        Args:
-            type: One type, or several.
-            name: A pattern over names: `*` is one segment, `**` any number, `{epoch:int}` one that `frame` makes a column of.
-            stream: One stream only, such as `log` or `val`.
-            follow: Go on with the events to come, in the order in which they arrive, until no run is going on.
-
-        Raises:
-            InvalidPattern: The pattern cannot be read.
-            InvalidArgument: There is no such type; or, when they are read, no such stream.
-        """
-        events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
-        if not follow:
-            return events
-        from mlv.query.latest import Status  # `import mlv` does without
-
-        status = Status(self._folder, str(self._meta.content.get("created", "")))
-        return events.follow(lambda: status() != "running")
 
     # Logging.
 

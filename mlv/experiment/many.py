@@ -522,7 +522,7 @@ class Experiments:
         meta = self._reader.meta(folder)
         text = os.fspath(given)
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
-        return is_id or layout.absolute(folder).name == text
+        return is_id or layout.name_of(folder) == text
 
     def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""

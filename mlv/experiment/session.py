@@ -9,7 +9,6 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,11 @@ from mlv.experiment import preemption
 from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
-from mlv.query.one import watched_state
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.home import Home
 from mlv.store.owners import Owner
+from mlv.store.reading import watched_state
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.ring import loss_text
 from mlv.transport.spool import new_run_id
@@ -240,7 +239,7 @@ class Session:
         if self.place.run is not None:
             warn(f"the run in {self._folder} goes on with the patterns of redact= and keep= that it began with", MlvWarning)
         else:
-            self.wishes = replace(self.wishes, redact=redact, keep=keep)
+            self.wishes = self.wishes.replace(redact=redact, keep=keep)
         return Redactor(redact, keep)
 
     def annotate(self, type: str, data: Mapping[str, Any]) -> None:

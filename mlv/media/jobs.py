@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import orjson
 from mlv import encoding
 from mlv.encoding import Conversion, Reference, dumps, shown
 from mlv.events import Rejected
+from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.protocols import Buffer
 
 ENCODERS = {
@@ -51,8 +51,7 @@ class Target(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(FrozenRecord):
     """What the training process makes of a value: small and checked, or raw bytes for a worker.
 
     Where `do` is None, `options` is the event's data as it stands.
@@ -76,8 +75,7 @@ class Unusable(ValueError):
     """A value that cannot be logged as what it was said to be; the text says why, and what can."""
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(FrozenRecord):
     """A `Prepared` value with the rest of its line, as it lies in a spool file."""
 
     type: str
@@ -85,8 +83,8 @@ class Job:
     do: str
     options: Any
     step: Any = None
-    at: Mapping[str, Any] = field(default_factory=dict)
-    nonfinite: Mapping[str, str] = field(default_factory=dict)
+    at: Mapping[str, Any] = FrozenDict()
+    nonfinite: Mapping[str, str] = FrozenDict()
     """JSON pointers into the options, as in a line."""
     parts: Sequence[Buffer] = ()
     verbosity: int = 0

@@ -7,7 +7,6 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -152,7 +151,7 @@ def main(fd: str, path: str, folder: str) -> None:
     os.set_inheritable(int(fd), False)
     with open(int(fd), "rb") as file:  # open to the end: the lock tells the others that somebody is at work
         file.seek(0)
-        order = replace(Order.from_bytes(file.read()), folder=folder)
+        order = Order.from_bytes(file.read()).replace(folder=folder)
         is_done = False
         try:
             projection = pickle.loads(order.projection)  # noqa: S301 - from a private file of this user's

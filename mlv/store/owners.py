@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mlv.frozen import FrozenRecord
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+
+class Owner(FrozenRecord):
     """A process, so described that no other one is ever taken for it."""
 
     machine: str
@@ -27,7 +27,7 @@ class Owner:
 
     def to_data(self) -> dict[str, Any]:
         """A mapping for JSON."""
-        return asdict(self)
+        return self.to_dict()
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Owner:

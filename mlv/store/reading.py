@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
@@ -106,14 +107,31 @@ def read_state(
         skipped: Added to: what looked like a line that matters, and could not be read.
     """
     names = layout.streams_in(folder) if streams is None else list(streams)
-    if also is None and sum(map(_size, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
+    if also is None and sum(map(size_on_disk, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
         return _state_at_once(folder, names, skipped)
     return read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
 
 
-_STRUCTURAL_TYPES = re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
+def watched_state(folder: Path) -> Callable[[], State]:
+    """A function that gives the state of an experiment, and reads the log again only if it has grown."""
+    known: list[tuple[dict[str, int], State]] = []
+
+    def state() -> State:
+        sizes = {name: size_on_disk(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
+        if not known or known[0][0] != sizes:
+            known[:] = [(sizes, read_state(folder))]
+        return known[0][1]
+
+    return state
+
+
 _IN_MEMORY = 64 << 20
 """Logs up to this size in bytes are read in one piece."""
+
+
+@cache
+def _of_structural_types() -> re.Pattern[bytes]:
+    return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
 
 
 def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | None) -> State:
@@ -122,7 +140,7 @@ def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | 
     contents = {name: _content(folder, name) for name in names}
     events = []
     for stream, content in contents.items():
-        for start, line in _lines_with(_STRUCTURAL_TYPES, content):
+        for start, line in _lines_with(_of_structural_types(), content):
             if (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(in_order(events))
@@ -156,7 +174,8 @@ def _content(folder: Path, stream: str) -> bytes:
     return b""
 
 
-def _size(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
+    """Size of a file in bytes, 0 where it is not there."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -196,6 +215,6 @@ def _heard(state: State, times: Mapping[str, datetime]) -> State:
 
     def updated(run: Run) -> Run:
         moments = [moment for moment in (run.last_heard, times.get(run.id)) if moment is not None]
-        return replace(run, last_heard=max(moments, default=None))
+        return run.replace(last_heard=max(moments, default=None))
 
-    return replace(state, runs={name: updated(run) for name, run in state.runs.items()})
+    return state.replace(runs={name: updated(run) for name, run in state.runs.items()})

@@ -7,7 +7,6 @@ that this user alone can enter, below one that is so too, and its files are regu
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlv import settings
+from mlv.digests import sha256
 from mlv.store import layout
 from mlv.store.owners import Owner
 
@@ -62,7 +62,7 @@ def key_of(folder: Path, here: Owner) -> str:
     The ID goes in too: what waits for an experiment that was removed is not for one that is made in its place.
     """
     text = "\0".join((here.machine, here.pidns, os.path.realpath(folder), layout.exp_id(folder)))
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:20]
+    return sha256(os.fsencode(text)).hexdigest()[:20]
 
 
 def candidates(folder: Path, here: Owner) -> list[Path]:

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -561,7 +560,7 @@ def test_forged_claim(tmp_path):
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:
         exp.log.info(SECRET)
     claim = exp.path / ".mlv" / "claims" / "log.json"
-    claim.write_bytes(Claim(replace(Owner.current(), pid=1, start=process_start(1) or ""), "rforged000").to_bytes())
+    claim.write_bytes(Claim(Owner.current().replace(pid=1, start=process_start(1) or ""), "rforged000").to_bytes())
     with pytest.raises(mlv.ExperimentBusy, match="where no such process does, remove ") as caught:
         redacted(exp.path)
     report = verify(exp.path)
