@@ -39,16 +39,16 @@ class CSV(TablesOutput):
     name = "csv"
 
     safe: bool = False
-    """Whether texts that a spreadsheet takes for formulas begin with an apostrophe: for files that others open in one."""
+    """Whether texts that a spreadsheet takes for formulas begin with an apostrophe; for files that others open in one."""
 
     def names_of(self, file: str) -> tuple[str, str]:
-        """Two files; the long one of a stream that is called `val.wide` keeps away from the wide one of `val`."""
+        """Return the names of two files; the long one of a stream called `val.wide` differs from the wide one of `val`."""
         return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
-        """Two files, open at their ends."""
+        """Return two files, open at their ends."""
         long, wide = self.names_of(file)
-        return _Stream(self._place / long, self._place / wide if self.wide else None, state, self.safe)
+        return _Stream(self._folder / long, self._folder / wide if self.wide else None, state, self.safe)
 
 
 class _Stream:
@@ -67,13 +67,13 @@ class _Stream:
         event = point.event
         at = coordinates(event)
         time = utc_text(event.time)
-        where = json_of_any(at) if at else ""
-        self._rows.append((point.name, _shown(point.step), time, _shown(point.value), where, event.run, str(event.seq)))
+        at_text = json_of_any(at) if at else ""
+        self._rows.append((point.name, _shown(point.step), time, _shown(point.value), at_text, event.run, str(event.seq)))
         if self._wide is not None:
-            self._wide.add(point.step, time, at, where, point.name, point.value)
+            self._wide.add(point.step, time, at, at_text, point.name, point.value)
 
     def commit(self) -> dict[str, Any]:
-        """Write what is held, and say how far the files are complete."""
+        """Write the rows in memory, and return how far the files are complete."""
         check_in_place(self._long.fileno(), self._long_path)
         self._long.write(_as_csv(self._rows, self._is_safe))
         self._rows = []
@@ -106,16 +106,16 @@ class _Wide:
         if state:
             self._write_last()
 
-    def add(self, step: float, time: str, at: Mapping[str, Any], where: str, name: str, value: Any) -> None:
+    def add(self, step: float, time: str, at: Mapping[str, Any], at_text: str, name: str, value: Any) -> None:
         """Add a value to the last row, or begin another one."""
-        key = (step, where)
+        key = (step, at_text)
         if key != self._key:
             if self._row:
                 self._rows.append(self._row)
             self._key = key
             self._row = {"step": _shown(step)}
-            for coordinate, found in at.items():
-                self._row[self._column(f"at.{coordinate}")] = _shown(found)
+            for coordinate, position in at.items():
+                self._row[self._column(f"at.{coordinate}")] = _shown(position)
         self._row["time"] = time
         self._row[self._column(f"metric.{name}" if name in _FIRST or name.startswith(("at.", "metric.")) else name)] = _shown(
             value
@@ -161,8 +161,8 @@ class _Wide:
             more = [""] * (len(self._columns) - self._written)
             self._file.flush()
             self._file.seek(0)
-            rest = self._file.read(self._size)
-            text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
+            rows_before = self._file.read(self._size)
+            text = io.TextIOWrapper(io.BytesIO(rows_before), encoding="utf-8", newline="")
             next(rows := csv.reader(text))
             wider.write(_as_csv(([*row, *more] for row in rows), self._is_safe))
         self._size = wider.tell()
@@ -189,7 +189,7 @@ def _as_csv(rows: Iterable[Sequence[str]], is_safe: bool) -> bytes:
 
 
 def _shown(value: Any) -> str:
-    """A value as text that reads back as it was."""
+    """Return a value as text that reads back as the same value."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -17,7 +17,7 @@ from mlv.store.blobs import temporary_beside
 from mlv.store.files import move_new
 
 EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
-"""Attributes of the file: whose it is, and how often it was changed."""
+"""Attributes of the file: ID of its experiment, and number of its changes."""
 REPLACED_BYTES = 4 << 20
 """Files up to this size are copied, changed and replaced, so that a reader never waits; larger ones are changed in place."""
 _WAIT_S = 60.0
@@ -25,9 +25,9 @@ _POLL_S = 0.05
 
 
 def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], **making: Any) -> None:
-    """Let `work` change a file, or make a new one; afterwards it is on the disk, and says that this was its commit.
+    """Let `work` change a file, or make a new one; afterwards it is on the disk, with the number of this commit.
 
-    Where another program reads the file, it keeps what it has opened: that is replaced, not changed. `making` are options of
+    Another program that reads the file keeps the one that it has opened: that is replaced, not changed. `making` are options of
     h5py for a new file.
 
     Raises:
@@ -164,7 +164,7 @@ def _when_free(path: Path) -> Iterator[None]:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether nobody writes into a file: who reads shares it."""
+    """Return whether nobody writes into a file; readers share its lock."""
     import h5py
 
     try:
@@ -190,5 +190,5 @@ def _sync(path: Path) -> None:
 
 
 def _marker(path: Path) -> Path:
-    """A file that is there while the other one is changed in place."""
+    """Return the path of a file that exists while the other one is changed in place."""
     return path.with_name(f".{path.name}.changing")
