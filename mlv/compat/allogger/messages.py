@@ -1,4 +1,4 @@
-"""The text log and the console: where messages are read."""
+"""The text log and the console, which show messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlv.compat.allogger.settings import Messages
 
 
 class TextLog:
-    """`<logdir>/<experiment>.log`: every message of the loggers, and what else reaches Python's root logger.
+    """`<logdir>/<experiment>.log`: every message of the loggers, and all others that reach Python's root logger.
 
     The levels of other loggers stay what they are, and so do their handlers.
     """
@@ -35,14 +35,14 @@ class Console(logging.StreamHandler):  # type: ignore[type-arg]
         self.setFormatter(messages.made_formatter())
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is of that logger."""
+        """Return whether the record is of this logger."""
         return record.name == self._scope and bool(super().filter(record))
 
 
 def python_logger(scope: str) -> logging.Logger:
-    """The logger of `logging` that carries the messages of a scope."""
+    """Return the logger of `logging` that carries the messages of a scope."""
     if scope == "root":  # by that name `logging` has the logger of the whole process, whose level is not ours to set
-        found = logging.Logger(scope)
-        found.parent = logging.getLogger()
-        return found
+        root = logging.Logger(scope)
+        root.parent = logging.getLogger()
+        return root
     return logging.getLogger(scope)
