@@ -24,10 +24,10 @@ class Handler(logging.Handler):
     """Keeps each record as one line of type `message`, in the stream and under the name of a Logger.
 
     `logging.getLogger().addHandler(Handler(exp.log))` is all; `logging.captureWarnings(True)` brings warnings as well. The line
-    has `level` (`debug`, `info`, `warning` or `error`), `message`, `exception` with its traceback, and `extra`: what the record
-    was given as `extra`, and where it came from: `logger`, `path`, `line`, and `level_name` where it is another than those.
-    A number given as `extra={"step": 3}` is the step of the line. What has no JSON form stands as its `repr`. A formatter is
-    not used: the fields stay apart.
+    has `level` (`debug`, `info`, `warning` or `error`), `message`, `exception` with its traceback, and `extra`: the fields
+    passed as `extra`, and the origin: `logger`, `path`, `line`, and `level_name` where it is another than those.
+    A number passed as `extra={"step": 3}` is the step of the line. A value without a JSON form stands as its `repr`.
+    A formatter is not used: the fields stay apart.
 
     It never raises. What is logged while it keeps a record, in the same thread, by mlv itself or by a `__repr__`, is left to
     the other handlers. It may be used in threads and in forked children, whose lines are those of a run of their own.
@@ -96,7 +96,7 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
-    """Return the value in a form that a Logger stores; what has none, or lies too deep, as its `repr`."""
+    """Return the value in a form that a Logger stores; one without such a form, or too deep, as its `repr`."""
     if value is None or isinstance(value, (bool, str, date, PurePath)) or _is_number(value):
         return value
     if depth < _DEEPEST and isinstance(value, Mapping):

@@ -26,7 +26,7 @@ class Lines:
     folder: Path
     """The experiment's folder: paths of attachments in the events are relative to it."""
     file: str
-    """The stream as its file is called: `val@rk3v9x2m` for what a second writer added to `val`."""
+    """The stream as its file is called: `val@rk3v9x2m` for lines that a second writer added to `val`."""
     start: int
     """Offset of the first line in the file."""
     lines: bytes

@@ -32,8 +32,8 @@ class CSV(TablesOutput):
     Long: `name, step, time, value, at, run, seq`, a row for each value in the order of the log; `at` is JSON. Wide: `step`,
     `time`, and a column for each coordinate (`at.epoch`) and metric in the order in which they came; values that follow each
     other with equal step and coordinates stand in one row, the later one wins. Numbers are written with all digits; `nan`,
-    `inf` and `-inf` are words, None is empty, lists are JSON. What has no step is numbered by its place in its series. What a
-    rewind superseded is left out: a new one has all files built again.
+    `inf` and `-inf` are words, None is empty, lists are JSON. A value without a step is numbered by its position in its
+    series. Superseded lines are left out: after a new rewind all files are built again.
     """
 
     name = "csv"
@@ -183,7 +183,7 @@ def _as_csv(rows: Iterable[Sequence[str]], is_safe: bool) -> bytes:
         if is_safe:  # in quotes: where cells end at a semicolon, a text could begin one
             quoted.writerow(map(inert, row))
             continue
-        # The writer does not quote what ends a line elsewhere only.
+        # The writer does not quote a carriage return, which ends a line for other readers.
         (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
     return out.getvalue().encode("utf-8", "backslashreplace")
 

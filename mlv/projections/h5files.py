@@ -127,6 +127,7 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
                 raise FileUnusable(f"{path} cannot be changed: {error}", path=str(path)) from error
         _wait(path, deadline)
     with file:
+        # The marker exists before the first change, and goes only when all are on the disk: a kill in between is noticed.
         opening.emptied(marker).close()
         work(file)
     _sync(path)
@@ -147,7 +148,7 @@ def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]
             file = h5py.File(temporary, "x", **making)
         with file:
             work(file)
-        _sync(temporary)
+        _sync(temporary)  # before the replacement: after a crash the name leads to a whole file
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -171,7 +172,7 @@ def _is_free(path: Path) -> bool:
         with h5py.File(path, "r"):
             return True
     except OSError as error:
-        return error.errno != EAGAIN  # what is broken is not locked
+        return error.errno != EAGAIN  # a broken file is not locked
 
 
 def _wait(path: Path, deadline: float) -> None:

@@ -52,7 +52,7 @@ class HDF5(Output):
     Times are seconds since 1970 in UTC. Values are the nearest float: integers beyond 2**53 lose digits, beyond the range of
     floats they are infinite; bools are 0 and 1; texts, None and lists are left out. A step that is a whole number stays what
     it is, a fraction is rounded down, a list or mapping with one number counts as that number. All else, and no step, is
-    the position in the series, from 0, over all runs. What a rewind superseded is left out: a new one has all built again.
+    the position in the series, from 0, over all runs. Superseded lines are left out: a new rewind has all built again.
 
     Names are parts of paths: `.` and `#` at the beginning of a part, and `%`, are escaped as in `mlv.hdf.escaped`; where a
     name is also the beginning of another one, the later of the two ends with `%`. `mlv.hdf` reads names as they were.

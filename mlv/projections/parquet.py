@@ -29,8 +29,8 @@ class Parquet(TablesOutput):
     Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
     (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
     `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric; a row for each step
-    and coordinates, the later value wins. What has no step is numbered by its place in its series. What a rewind superseded
-    is left out: a new one has all files built again.
+    and coordinates, the later value wins. A value without a step is numbered by its position in its series. Superseded
+    lines are left out: after a new rewind all files are built again.
 
     The wide file is written from time to time, and at the end of the run. The folder as a whole is a dataset of the long rows:
     `pandas.read_parquet`, `pyarrow.dataset` and Spark pass over names that begin with `_`, and `**/*.parquet` over the ending.
@@ -111,7 +111,7 @@ class _Stream:
         return self._folder / f"part-{number:06d}.parquet"
 
     def _take_back(self, rows: int) -> None:
-        """Hold the committed rows of the last part, and forget what came after them."""
+        """Read the committed rows of the last part, and remove later ones."""
         self._check_parts()
         for path in self._folder.glob("part-*.parquet"):
             if path.name > self._path(self._file_number).name or (rows == 0 and path == self._path(self._file_number)):
@@ -119,7 +119,7 @@ class _Stream:
         if rows:
             try:
                 table = _read(self._path(self._file_number)).slice(0, rows)
-            except Exception as error:  # gone, or what is there is no Parquet
+            except Exception as error:  # gone, or no Parquet file
                 raise CannotResume(f"{self._path(self._file_number)}: {error}", path=str(self._folder)) from None
             if table.num_rows < rows:
                 raise CannotResume(f"{self._path(self._file_number)} has lost rows", path=str(self._folder))

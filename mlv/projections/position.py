@@ -28,7 +28,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far an output has come, and what it needs to go on."""
+    """How far an output has come, and the state that it needs to go on."""
 
     exp: str
     """ID of the experiment."""

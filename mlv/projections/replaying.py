@@ -110,6 +110,7 @@ class Replay:
         """
         self._check_experiment()
         has_new = False
+        # The stream of rewinds first: the lines that a new one supersedes are then left out of the others.
         for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
             while (batch := self._next(file)).end > batch.start:
                 if self._inodes.setdefault(file, batch.inode) != batch.inode:
@@ -149,6 +150,7 @@ class Replay:
         if self._is_dirty:
             if self._offsets and not self._path.exists():
                 raise CannotResume(f"{self._output_folder} was deleted", path=str(self._output_folder))
+            # The output first: one that is ahead of its position is cut back, one behind it would miss lines for good.
             resume = self._projection.commit()
             marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
             existing_marks = {file: mark for file, mark in marks.items() if mark is not None}
@@ -219,7 +221,7 @@ class Replay:
         if resume is not None and discard is not None:
             with suppress(*_UNUSABLE):
                 discard(self._output_folder, resume)
-        # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
+        # Before `open`: after a kill in the middle it begins anew. After `discard`: from here on all files are its own.
         position_.write(self._path, self._position)
         self._projection.open(self._output_folder, None)
         self._is_open = True

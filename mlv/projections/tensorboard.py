@@ -50,12 +50,12 @@ class Series:
 class TensorBoard(Output):
     """Event files: `log` in the output's folder, every other stream in a folder of its own name below it.
 
-    A series has its full name as tag; where TensorBoard has another kind of page for what has that name already, the kind
+    A series has its full name as tag; where a series of that name has another kind of page in TensorBoard already, the kind
     follows, as in `loss/image`. A step that is a whole number stays what it is, a fraction is rounded down, a list or mapping
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
 
-    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones,
+    Superseded lines are left out: a new rewind has the files written again, under names that come behind the old ones,
     which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.
     """
 
@@ -103,7 +103,7 @@ class TensorBoard(Output):
     def file_of(self, stream: str, name: str) -> str:
         """Return the event file of a series, relative to the output's folder; called once for each.
 
-        The stream is named as its file is: `val@rk3v9x2m` for what a second writer added to `val`.
+        The stream is named as its file is: `val@rk3v9x2m` for lines that a second writer added to `val`.
         """
         logical, _, writer = stream.partition("@")
         folder = "" if logical == layout.DEFAULT_STREAM else f"{logical}/"
@@ -175,6 +175,7 @@ class TensorBoard(Output):
         for key, value in points.data.items():
             kind = type(value)
             if kind is float or kind is int or kind is bool:
+                # Nearly all values are such: a record is joined from prepared bytes, which costs less than protobuf.
                 name = prefix + key
                 series = entries.get(("scalar", name)) or self._series(stream, "scalar", name)
                 try:

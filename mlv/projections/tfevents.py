@@ -77,6 +77,7 @@ class EventFile:
         """
         check_in_place(self._fd, self.path)
         self.flush()
+        # On the disk before the size is reported: a position ahead of the file could not be resumed from after a crash.
         if self._synced != self._size:
             os.fsync(self._fd)
             self._synced = self._size
