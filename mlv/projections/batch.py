@@ -20,7 +20,7 @@ _BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineBatch:
     """Whole lines of one stream, as `protocols.Batch` says; a line that is no event is passed over."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Lines:
                 yield event
 
 
-def whole_lines(folder: Path, file: str, start: int, selection: Selection, rewinds: Sequence[Rewind] = ()) -> Lines:
+def whole_lines(folder: Path, file: str, start: int, selection: Selection, rewinds: Sequence[Rewind] = ()) -> LineBatch:
     """Return about a MiB of the next whole lines of a stream from an offset on; it ends where it starts if nothing is new."""
     try:
         with opening.reading(folder / layout.stream_file(file)) as stream:
@@ -72,9 +72,11 @@ def whole_lines(folder: Path, file: str, start: int, selection: Selection, rewin
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
         content, inode = b"", 0
     if isinstance(content, Overlong):
-        return Lines(folder, file, start, b"", selection, content.size if content.endswith(b"\n") else 0, len(rewinds), inode)
+        return LineBatch(
+            folder, file, start, b"", selection, content.size if content.endswith(b"\n") else 0, len(rewinds), inode
+        )
     content = content[: content.rfind(b"\n") + 1]
     remaining = content
     if rewinds:
         remaining = b"".join(line for line in BytesIO(content) if not is_superseded_line(rewinds, line))
-    return Lines(folder, file, start, remaining, selection, len(content) - len(remaining), len(rewinds), inode)
+    return LineBatch(folder, file, start, remaining, selection, len(content) - len(remaining), len(rewinds), inode)

@@ -31,8 +31,8 @@ class Columns:
     def __init__(self, counts: Mapping[str, int]) -> None:
         """Begin; `counts` says how many points each series has had before."""
         self._counts = dict(counts)
-        self._shapes: dict[tuple[str, ...], _Shape] = {}
-        self._ready: dict[str, list[_Segment]] = {}
+        self._shapes: dict[tuple[str, ...], _LineShape] = {}
+        self._ready: dict[str, list[_PointArrays]] = {}
         self.lines = 0
         """Number of lines added since the columns were taken."""
 
@@ -42,7 +42,7 @@ class Columns:
         key = (points.prefix, *data)
         shape = self._shapes.get(key)
         if shape is None:
-            shape = self._shapes[key] = _Shape([points.prefix + name for name in data])
+            shape = self._shapes[key] = _LineShape([points.prefix + name for name in data])
         shape.line_indices.append(self.lines)
         shape.steps.append(points.step)
         shape.times_us.append(points.time_us)
@@ -56,7 +56,7 @@ class Columns:
         except NotPlain:
             return False
         for name, indices, *arrays in metrics:
-            self._ready.setdefault(name, []).append(_Segment(indices + self.lines, *arrays))
+            self._ready.setdefault(name, []).append(_PointArrays(indices + self.lines, *arrays))
         self.lines += count
         return True
 
@@ -70,21 +70,21 @@ class Columns:
         for name in sorted(segments, key=lambda name: (min(segment.line_indices[0] for segment in segments[name]), name)):
             yield self._column(name, segments[name])
 
-    def _column(self, name: str, segments: list[_Segment]) -> Column:
+    def _column(self, name: str, segments: list[_PointArrays]) -> Column:
         import numpy
 
         whole = segments[0]
         if len(segments) > 1:  # lines with other names beside it came in between
-            whole = _Segment(*(numpy.concatenate(arrays) for arrays in zip(*segments, strict=True)))
+            whole = _PointArrays(*(numpy.concatenate(arrays) for arrays in zip(*segments, strict=True)))
             order = numpy.argsort(whole.line_indices)
-            whole = _Segment(*(array[order] for array in whole))
+            whole = _PointArrays(*(array[order] for array in whole))
         before, count = self._counts.get(name, 0), len(whole.line_indices)
         self._counts[name] = before + count
         steps = numpy.where(whole.has_step, whole.steps, numpy.arange(before, before + count))
         return Column(name, steps, whole.times_us / 1e6, whole.values)
 
 
-class _Segment(NamedTuple):
+class _PointArrays(NamedTuple):
     """Arrays of one length: some of the points of a metric."""
 
     line_indices: Any
@@ -96,7 +96,7 @@ class _Segment(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Shape:
+class _LineShape:
     """Lines with the same names in the same order: nearly all lines of a script are of a few shapes."""
 
     names: list[str]
@@ -105,7 +105,7 @@ class _Shape:
     times_us: list[int] = field(default_factory=list)
     rows: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def segments(self) -> Iterator[tuple[str, _Segment]]:
+    def segments(self) -> Iterator[tuple[str, _PointArrays]]:
         """Yield the points that are numbers, by their names."""
         import numpy
 
@@ -114,9 +114,9 @@ class _Shape:
         for name, values in zip(self.names, zip(*self.rows, strict=True), strict=True):
             numbers, is_number = _values(values)
             if is_number is None:
-                yield name, _Segment(indices, steps, has_step, times_us, numbers)
+                yield name, _PointArrays(indices, steps, has_step, times_us, numbers)
             elif is_number.any():
-                yield name, _Segment(*(array[is_number] for array in (indices, steps, has_step, times_us, numbers)))
+                yield name, _PointArrays(*(array[is_number] for array in (indices, steps, has_step, times_us, numbers)))
 
 
 def _steps(steps: Sequence[Any]) -> tuple[Any, Any]:

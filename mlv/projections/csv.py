@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from mlv.encoding import digits, json_of_any, utc_text
 from mlv.errors import CannotResume
 from mlv.projections.appending import check_in_place, reopened
-from mlv.projections.series import Point, Points, coordinates
+from mlv.projections.series import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import changing, emptied, reading
@@ -45,19 +45,19 @@ class CSV(TablesOutput):
         """Return the names of two files; the long one of a stream called `val.wide` differs from the wide one of `val`."""
         return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
-    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _CSVTables:
         """Return two files, open at their ends."""
         long, wide = self.names_of(file)
-        return _Stream(self._folder / long, self._folder / wide if self.wide else None, state, self.safe)
+        return _CSVTables(self._folder / long, self._folder / wide if self.wide else None, state, self.safe)
 
 
-class _Stream:
+class _CSVTables:
     """The files of one stream."""
 
     def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool) -> None:
         self._long_path, self._is_safe = long_path, is_safe
         state = state or {}
-        self.points = Points(state.get("counts"))
+        self.points = PointCounter(state.get("counts"))
         self._long = reopened(self._long_path, state["long"]) if state else emptied(self._long_path)
         self._rows: list[Sequence[str]] = [] if state else [_LONG]
         self._wide = _Wide(wide_path, state.get("wide"), is_safe) if wide_path is not None else None

@@ -65,7 +65,7 @@ def serve(order: Order, projection: Projection) -> bool:
     Returns:
         Whether the output is complete; False where the ring of the run waits, and nobody can drain it.
     """
-    ending = _Ending(order)
+    ending = _RunEnd(order)
     for may_try_again in (*[True] * _DELETIONS, False):
         replay = Replay(Path(order.folder), projection, order.exp)
         try:
@@ -95,7 +95,7 @@ def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
     return True
 
 
-class _Ending:
+class _RunEnd:
     """Tells whether a run is over, and everything that can come from it is in the log."""
 
     def __init__(self, order: Order) -> None:

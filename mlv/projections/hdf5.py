@@ -13,7 +13,7 @@ from mlv.encoding import text_only
 from mlv.errors import CannotResume
 from mlv.events import Event
 from mlv.projections import h5files
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
@@ -26,7 +26,7 @@ _LEAST_CHUNK, _GREATEST_CHUNK = 512, 16_384
 
 
 @dataclass(slots=True)
-class Series:
+class H5Series:
     """One dataset of points, or a group with a dataset for each array."""
 
     path: str
@@ -76,7 +76,7 @@ class HDF5(Output):
         """
         self._folder, self._exp = place, ""
         self._commits: dict[str, int] = {}
-        self._series: dict[str, dict[tuple[str, str], Series]] = {name: {} for name in hdf.FILES}
+        self._series: dict[str, dict[tuple[str, str], H5Series]] = {name: {} for name in hdf.FILES}
         self._columns: dict[str, Columns] = {}
         self._pending: dict[str, list[Pending]] = {ARRAYS: [], IMAGES: []}
         if resume is None:
@@ -88,13 +88,13 @@ class HDF5(Output):
             h5files.check_h5(place / name, commit)
             self._commits[name] = commit
         for name, rows in resume["series"].items():
-            self._series[name] = {(stream, series): Series(path, count) for stream, series, path, count in rows}
+            self._series[name] = {(stream, series): H5Series(path, count) for stream, series, path, count in rows}
 
     def path_of(self, stream: str, name: str) -> list[str]:
         """Return the names of the groups and of the dataset for a metric, unescaped; called once for each metric."""
         return [stream, *name.split("/")]
 
-    def write(self, batch: Lines) -> None:
+    def write(self, batch: LineBatch) -> None:
         """Collect the points, arrays and images of the lines."""
         self._exp = self._exp or layout.exp_id(batch.folder)
         columns = self._columns_of(batch.file)
@@ -125,7 +125,7 @@ class HDF5(Output):
             self._columns[stream] = Columns({name: entry.count for (of, name), entry in entries if of == stream})
         return self._columns[stream]
 
-    def _collect(self, batch: Lines, event: Event) -> None:
+    def _collect(self, batch: LineBatch, event: Event) -> None:
         """Read an array or images; a file that is gone, damaged, or of a type that HDF5 lacks, is left out."""
         file = {"array": ARRAYS, "image": IMAGES, "figure": IMAGES}.get(event.type)
         if file is None or not (self.arrays if file == ARRAYS else self.images) or not isinstance(event.data, Mapping):
@@ -164,7 +164,7 @@ class HDF5(Output):
             for column in stream_columns:
                 rows: Any = numpy.empty(len(column.steps), kind)
                 rows["step"], rows["time"], rows["value"] = column.steps, column.times_s, column.values
-                series = self._series[METRICS].setdefault((stream, column.name), Series(""))
+                series = self._series[METRICS].setdefault((stream, column.name), H5Series(""))
                 if series.path:
                     dataset = file[series.path]
                     dataset.resize(series.count + len(rows), 0)
@@ -178,7 +178,7 @@ class HDF5(Output):
 
     def _add(self, file: Any, name: str, pending: list[Pending]) -> None:
         for array in pending:
-            series = self._series[name].setdefault((array.stream, array.name), Series(""))
+            series = self._series[name].setdefault((array.stream, array.name), H5Series(""))
             group = file.require_group("/".join(map(hdf.escaped, self.path_of(array.stream, array.name))))
             series.path = group.name
             with suppress(TypeError, ValueError):  # a dtype that HDF5 lacks

@@ -20,7 +20,7 @@ _ENDINGS = {"ok": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
 
 
 @dataclass
-class Session:
+class HparamsSession:
     """The row of one experiment on the page, as far as its log was read."""
 
     params: dict[str, Any] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Session:
     status: str = "running"
 
     @classmethod
-    def of(cls, folder: Path) -> Session:
+    def of(cls, folder: Path) -> HparamsSession:
         """Return the session of an experiment without a run."""
         try:
             return cls(dict(flat_params(read_meta(folder).content["params"])))
@@ -40,7 +40,7 @@ class Session:
             return cls()
 
     def to_data(self) -> dict[str, Any]:
-        """Return a JSON form, of which `Session(**data)` is this again."""
+        """Return a JSON form, of which `HparamsSession(**data)` is this again."""
         return asdict(self)
 
     def take(self, event: Event) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mlv.encoding import digits, json_of_any
 from mlv.errors import CannotResume
-from mlv.projections.series import Point, Points, coordinates
+from mlv.projections.series import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import make_folders, reading
@@ -44,13 +44,13 @@ class Parquet(TablesOutput):
         """Return the names of the folder of parts, and of the wide file."""
         return file, f"_{file}.wide.pq"
 
-    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _ParquetTables:
         """Return the parts of a stream, with the last one in memory."""
         long, wide = self.names_of(file)
-        return _Stream(self._folder / long, self._folder / wide if self.wide else None, state)
+        return _ParquetTables(self._folder / long, self._folder / wide if self.wide else None, state)
 
 
-class _Stream:
+class _ParquetTables:
     """The files of one stream: complete parts, and a last one that is replaced as it grows."""
 
     def __init__(self, folder: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
@@ -63,7 +63,7 @@ class _Stream:
         make_folders(folder.parent, folder)
         self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
         self._file_number: int = state["part"] if state else 0
-        self.points = Points(state["counts"] if state else None)
+        self.points = PointCounter(state["counts"] if state else None)
         self._take_back(state["rows"] if state else 0)
         self._is_dirty = False
         self._is_wide_old = wide_path is not None

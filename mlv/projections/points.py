@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import TAG, BadLine, event_from_line, loads, restored
 from mlv.events import Event
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -30,7 +30,7 @@ class Points(NamedTuple):
     """Logged values by their keys; mostly numbers."""
 
 
-def points_and_events(batch: Lines) -> Iterator[Points | Event]:
+def points_and_events(batch: LineBatch) -> Iterator[Points | Event]:
     """Yield the lines of the batch in their order: those of type `metrics` as points, all others as events."""
     if not batch.selection.takes_all:
         for event in batch:

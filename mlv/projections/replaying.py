@@ -12,7 +12,7 @@ from typing import Any
 
 from mlv.errors import CannotResume, InvalidArgument, NotAnExperiment
 from mlv.projections import position as position_
-from mlv.projections.batch import Lines, whole_lines
+from mlv.projections.batch import LineBatch, whole_lines
 from mlv.projections.output import OPTIONS
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
@@ -137,7 +137,7 @@ class Replay:
             text = f"{self._folder} holds no experiment, or another one: was it moved?"
             raise NotAnExperiment(text, path=str(self._folder))
 
-    def _next(self, file: str) -> Lines:
+    def _next(self, file: str) -> LineBatch:
         return whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection, self._rewinds)
 
     def commit(self) -> None:

@@ -18,7 +18,7 @@ class Point(NamedTuple):
     event: Event
 
 
-class Points:
+class PointCounter:
     """Takes events one after the other, and remembers how many values each series had.
 
     A step that is no number (`ForeignStep`) counts as none: the point gets the number of points that its series had before,
@@ -26,7 +26,7 @@ class Points:
     """
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
-        """Go on from the counts of an earlier `Points`."""
+        """Go on from the counts of an earlier `PointCounter`."""
         self.counts = dict(counts or {})
 
     def of(self, events: Iterable[Event]) -> Iterator[Point]:

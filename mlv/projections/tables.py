@@ -14,14 +14,14 @@ from typing import Any, Protocol
 from mlv.errors import CannotResume
 from mlv.projections.appending import set_aside
 from mlv.projections.output import Output
-from mlv.projections.series import Point, Points
+from mlv.projections.series import Point, PointCounter
 from mlv.protocols import Batch
 
 
 class Tables(Protocol):
     """The files of one stream."""
 
-    points: Points
+    points: PointCounter
 
     def add(self, point: Point) -> None:
         """Add a value."""

@@ -16,8 +16,8 @@ from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.experiment.identity import read_meta
-from mlv.projections.batch import Lines
-from mlv.projections.hparams import Session
+from mlv.projections.batch import LineBatch
+from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
@@ -33,7 +33,7 @@ _SUMMARY_TEXT = "/text_summary"
 
 
 @dataclass(slots=True)
-class Series:
+class TagSeries:
     """One curve, one row of pictures, or the like."""
 
     kind: str
@@ -80,9 +80,9 @@ class TensorBoard(Output):
         self._folder, self._exp, self._created_s = place, state["exp"], state["created_s"]
         self._rewinds = state.get("rewinds", 0)
         self._files: dict[str, EventFile] = {}
-        self._streams: dict[str, dict[tuple[str, str], Series]] = {}
+        self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
-        self._session = Session(**state["session"]) if state["session"] else None
+        self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         try:
             for path, size in state["files"].items():
@@ -111,7 +111,7 @@ class TensorBoard(Output):
         # `.mlv001`, of an experiment that was rewound once, behind `.mlv.rk3v9x2m`.
         return f"{folder}{self._main_name()}{f'.{writer}' if writer else ''}"
 
-    def write(self, batch: Lines) -> None:
+    def write(self, batch: LineBatch) -> None:
         """Add the events of the lines."""
         if self._session is None:
             self._begin(batch)
@@ -159,9 +159,9 @@ class TensorBoard(Output):
         """Return whether a file of that name is written now."""
         return path.name == self._main_name() or path.name.startswith(f"{self._main_name()}.")
 
-    def _begin(self, batch: Lines) -> None:
+    def _begin(self, batch: LineBatch) -> None:
         folder = batch.folder
-        self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
+        self._exp, self._session, self._rewinds = layout.exp_id(folder), HparamsSession.of(folder), batch.rewinds
         with suppress(MlvError, KeyError, ValueError):  # a broken meta.json: the log is shown all the same
             self._created_s = microseconds(parse_time(str(read_meta(folder).content["created"]))) / 1e6
         self._clear(set())
@@ -187,7 +187,7 @@ class TensorBoard(Output):
             elif kind is str:
                 self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
 
-    def _write_event(self, batch: Lines, event: Event) -> None:
+    def _write_event(self, batch: LineBatch, event: Event) -> None:
         if event.type in TYPES and (self.texts or event.type not in ("message", "note", "event")):
             step, time_us = whole_step(event.step), microseconds(event.time)
             for kind, name, value in shown_values(event, batch.folder, arrays=self.arrays):
@@ -209,7 +209,7 @@ class TensorBoard(Output):
         series.file.add(record.SerializeToString())
         series.count += 1
 
-    def _write_graph(self, batch: Lines, event: Event) -> None:
+    def _write_graph(self, batch: LineBatch, event: Event) -> None:
         from tensorboardX.proto.event_pb2 import Event as Record
 
         from mlv.projections.graphs import graph_def
@@ -219,12 +219,12 @@ class TensorBoard(Output):
             record = Record(wall_time=microseconds(event.time) / 1e6, graph_def=graph)
             self._file(self.file_of(batch.file, event.name)).add(record.SerializeToString())
 
-    def _series(self, stream: str, kind: str, name: str) -> Series:
+    def _series(self, stream: str, kind: str, name: str) -> TagSeries:
         entries = self._streams.setdefault(stream, {})
         if (kind, name) not in entries:
             path = self.file_of(stream, name)
             tag = self._free_tag(stream, os.path.dirname(path), kind, text_only(name))
-            entries[kind, name] = Series(kind, name, self._file(path), tag, _scalar_head(tag))
+            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, _scalar_head(tag))
         return entries[kind, name]
 
     def _free_tag(self, stream: str, folder: str, kind: str, name: str) -> str:

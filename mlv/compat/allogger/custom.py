@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import mlv
 from mlv.compat.allogger.outputs import KIND, is_for
-from mlv.compat.allogger.settings import Writer, valid_outputs
+from mlv.compat.allogger.settings import WriterOptions, valid_outputs
 from mlv.projections import Output
 
 GROUP = "group"
@@ -88,7 +88,7 @@ def _array(event: mlv.Event, folder: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class OwnWriter(Writer):
+class OwnWriterOptions(WriterOptions):
     """A writer of the user's, with its options."""
 
     kind: bytes = b""
@@ -96,7 +96,7 @@ class OwnWriter(Writer):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, OwnWriter] | None:
+def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, OwnWriterOptions] | None:
     """Return the writers by the names of their outputs; None where there are none.
 
     Raises:
@@ -113,12 +113,12 @@ def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -
         if name in valid_outputs or not name.isidentifier():
             raise ValueError(f"{name!r} is no name for a writer: give an identifier that is none of {', '.join(valid_outputs)}")
         of_name = dict(parameters.get(f"{name}_writer_params") or {})
-        own_writers[name] = OwnWriter(filter=of_name.get("filter", ".*"), kind=_packed(name, kind), parameters=of_name)
+        own_writers[name] = OwnWriterOptions(filter=of_name.get("filter", ".*"), kind=_packed(name, kind), parameters=of_name)
     return own_writers or None
 
 
 def outputs_of(
-    scope: str, logdir: str, writers: Mapping[str, OwnWriter], requested: Collection[str], debug: bool
+    scope: str, logdir: str, writers: Mapping[str, OwnWriterOptions], requested: Collection[str], debug: bool
 ) -> list[Custom]:
     """Return the outputs of writers for a logdir."""
     events = Path(logdir, "events").absolute()

@@ -12,12 +12,12 @@ from typing import Any
 
 import mlv
 from mlv.compat.allogger import kinds
-from mlv.compat.allogger.custom import GROUP, OwnWriter, checked_writers, outputs_of
+from mlv.compat.allogger.custom import GROUP, OwnWriterOptions, checked_writers, outputs_of
 from mlv.compat.allogger.existing import settle
 from mlv.compat.allogger.hub import hub
-from mlv.compat.allogger.messages import Console, TextLog, python_logger
+from mlv.compat.allogger.messages import ConsoleHandler, TextLog, python_logger
 from mlv.compat.allogger.place import LogdirExperiment
-from mlv.compat.allogger.settings import HDFWriter, Messages, Settings, TensorBoardWriter, checked_outputs
+from mlv.compat.allogger.settings import HDFOptions, MessageOptions, Settings, TensorBoardOptions, checked_outputs
 from mlv.compat.allogger.steps import Manager, Steps
 
 _MAIN = "MainProcess"
@@ -37,7 +37,7 @@ class Logger:
         self.is_configured = False
         self.logger = python_logger(scope)
         self._handlers = ExitStack()
-        self._writers: dict[str, OwnWriter] | None = None
+        self._writers: dict[str, OwnWriterOptions] | None = None
 
     def configure(
         self,
@@ -75,11 +75,11 @@ class Logger:
         settings = Settings(
             None if logdir is None else str(logdir),
             checked_outputs(default_outputs, own or self._inherited("writers") or ()),
-            None if hdf_writer_params is None else HDFWriter(**hdf_writer_params),
-            None if tensorboard_writer_params is None else TensorBoardWriter(**tensorboard_writer_params),
+            None if hdf_writer_params is None else HDFOptions(**hdf_writer_params),
+            None if tensorboard_writer_params is None else TensorBoardOptions(**tensorboard_writer_params),
             log_only_main_process,
             debug,
-            None if basic_logging_params is None else Messages(**basic_logging_params),
+            None if basic_logging_params is None else MessageOptions(**basic_logging_params),
             own,
         )
         self.close()
@@ -271,14 +271,14 @@ class Logger:
         return None
 
     def _hooked(self) -> list[str]:
-        writer = self._inherited("tensorboard") or TensorBoardWriter()
+        writer = self._inherited("tensorboard") or TensorBoardOptions()
         return ["hdf"] if "tensorboard" in (self.default_outputs or ()) and writer.use_hdf_hook else []
 
     def _route(self, key: str, to_tensorboard: bool | None, to_hdf: bool | None) -> frozenset[str]:
         """Return the outputs that a value goes to."""
         outputs = self._inherited("default_outputs") or ()
-        tensorboard = self._inherited("tensorboard") or TensorBoardWriter()
-        hdf = self._inherited("hdf") or HDFWriter()
+        tensorboard = self._inherited("tensorboard") or TensorBoardOptions()
+        hdf = self._inherited("hdf") or HDFOptions()
         wants_tensorboard = "tensorboard" in outputs if to_tensorboard is None else to_tensorboard
         wants_hdf = ("hdf" in outputs or (wants_tensorboard and tensorboard.use_hdf_hook)) if to_hdf is None else to_hdf
         route = []
@@ -298,14 +298,14 @@ class Logger:
         return frozenset(name for name in selected if name not in writers or writers[name].takes(key))
 
     def _show_messages(self) -> None:
-        messages = self._inherited("messages") or Messages()
+        messages = self._inherited("messages") or MessageOptions()
         self.logger.setLevel(logging.DEBUG)
         self._handlers.callback(self.logger.setLevel, logging.NOTSET)
         if self._scope == "root":
             if self.experiment is not None:
                 self._handlers.callback(TextLog(self.experiment.text_log, messages).close)
             return
-        console = Console(self._scope, messages)
+        console = ConsoleHandler(self._scope, messages)
         self.logger.addHandler(console)
         self._handlers.callback(self.logger.removeHandler, console)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from mlv.compat.allogger.settings import Messages
+from mlv.compat.allogger.settings import MessageOptions
 
 
 class TextLog:
@@ -13,7 +13,7 @@ class TextLog:
     The levels of other loggers stay what they are, and so do their handlers.
     """
 
-    def __init__(self, path: str, messages: Messages) -> None:
+    def __init__(self, path: str, messages: MessageOptions) -> None:
         """Open the file, at its end."""
         self._handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
         self._handler.setFormatter(messages.made_formatter())
@@ -25,10 +25,10 @@ class TextLog:
         self._handler.close()
 
 
-class Console(logging.StreamHandler):  # type: ignore[type-arg]
+class ConsoleHandler(logging.StreamHandler):  # type: ignore[type-arg]
     """Shows the messages of one logger, and not those of the ones below it, which have a console of their own."""
 
-    def __init__(self, scope: str, messages: Messages) -> None:
+    def __init__(self, scope: str, messages: MessageOptions) -> None:
         super().__init__()
         self._scope = scope
         self.setLevel(messages.level)

@@ -16,7 +16,7 @@ _LINE = {"fmt": "%(asctime)s (%(levelname)s) [%(name)s] > %(message)s", "datefmt
 
 
 @dataclass(frozen=True)
-class Writer:
+class WriterOptions:
     """Options of both writers.
 
     Raises:
@@ -41,7 +41,7 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class HDFWriter(Writer):
+class HDFOptions(WriterOptions):
     """Options in `hdf_writer_params`."""
 
     precision: int | None = None
@@ -49,7 +49,7 @@ class HDFWriter(Writer):
 
 
 @dataclass(frozen=True)
-class TensorBoardWriter(Writer):
+class TensorBoardOptions(WriterOptions):
     """Options in `tensorboard_writer_params`."""
 
     use_hdf_hook: bool = True
@@ -57,7 +57,7 @@ class TensorBoardWriter(Writer):
 
 
 @dataclass(frozen=True)
-class Messages:
+class MessageOptions:
     """Options in `basic_logging_params`."""
 
     level: int = logging.WARNING
@@ -76,12 +76,12 @@ class Settings:
 
     logdir: str | None = None
     default_outputs: tuple[str, ...] | None = None
-    hdf: HDFWriter | None = None
-    tensorboard: TensorBoardWriter | None = None
+    hdf: HDFOptions | None = None
+    tensorboard: TensorBoardOptions | None = None
     log_only_main_process: bool = False
     debug: bool = False
-    messages: Messages | None = None
-    writers: Mapping[str, Writer] | None = None
+    messages: MessageOptions | None = None
+    writers: Mapping[str, WriterOptions] | None = None
     """Options of each writer of the user's, by the name of its output."""
 
 

@@ -26,7 +26,7 @@ def key_of(dataset: Any, name: str) -> str:
     return str(dataset.attrs.get(_NAME, name)) if "%2" in name else name
 
 
-class Column:
+class SeedColumn:
     """A column: kind, length and name of its dataset, and the changes that are still to be written."""
 
     def __init__(self, kind: str, length: int = 0, key: str = "") -> None:
@@ -38,7 +38,7 @@ class Column:
         self._last_whole: list[Any] | None = None
 
     @classmethod
-    def of(cls, change: Change) -> Column:
+    def of(cls, change: Change) -> SeedColumn:
         """Return a column that suits its first value."""
         return cls(_kind(change), 0, change.key)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlv import CannotResume, InvalidArgument
-from mlv.compat.mle_logging.columns import Column, in_group
+from mlv.compat.mle_logging.columns import SeedColumn, in_group
 from mlv.compat.mle_logging.hdf import opened
 from mlv.compat.mle_logging.records import Change, changes
 from mlv.compat.room import put_away, room_in
@@ -39,7 +39,7 @@ class SeedFile(Output):
 
     _path: Path = field(init=False, repr=False, compare=False)
     _exp: dict[str, str] = field(init=False, repr=False, compare=False)
-    _columns: dict[str, Column] = field(init=False, repr=False, compare=False)
+    _columns: dict[str, SeedColumn] = field(init=False, repr=False, compare=False)
     _is_there: bool = field(init=False, repr=False, compare=False)
 
     def open(self, place: Path, resume: Any) -> None:
@@ -50,7 +50,7 @@ class SeedFile(Output):
         """
         self._path = place / f"log_{self.seed_id}.hdf5"
         self._exp = resume["exp"] if resume else {}
-        self._columns = {name: Column(*state) for name, state in resume["columns"].items()} if resume else {}
+        self._columns = {name: SeedColumn(*state) for name, state in resume["columns"].items()} if resume else {}
         self._is_there = bool(resume and resume["is_there"])
         if self._is_there:
             if self._mark.exists():
@@ -75,7 +75,7 @@ class SeedFile(Output):
         name = f"{change.group}/{in_group(change.key)}"
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = Column.of(change)
+            column = self._columns[name] = SeedColumn.of(change)
         column.add(change)
 
     def commit(self) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlv.compat.helios.core.registry import close_all, flush_all
 from mlv.compat.helios.core.root import RootLoggerBase
-from mlv.compat.helios.core.runs import Run, begin, get_default_log_name, global_rank, go_on
+from mlv.compat.helios.core.runs import HeliosRun, begin, get_default_log_name, global_rank, go_on
 from mlv.compat.helios.core.tensorboard import TensorboardWriterBase
 
 
@@ -107,7 +107,7 @@ def get_tensorboard_writer() -> TensorboardWriter | None:
     return _active.get("tensorboard")
 
 
-def _attach(run: Run | None) -> None:
+def _attach(run: HeliosRun | None) -> None:
     for logger in _active.values():
         path = run and (run.run_path if isinstance(logger, TensorboardWriterBase) else run.log_file)
         if type(logger).setup in (RootLogger.setup, TensorboardWriter.setup):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import Logger
-from mlv.compat.helios.core.runs import Run, global_rank
+from mlv.compat.helios.core.runs import HeliosRun, global_rank
 
 _FORMAT = "[%(asctime)s] [%(levelname)s]: %(message)s"
 _LEVELS = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
@@ -19,7 +19,7 @@ _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MOST_BEFORE_SETUP = 10_000
 
 
-class Console(logging.StreamHandler):  # type: ignore[type-arg] # has arguments since Python 3.11
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg] # has arguments since Python 3.11
     """Shows warnings on stderr; on ranks above 0 errors only."""
 
     def __init__(self, rank: int) -> None:
@@ -28,7 +28,7 @@ class Console(logging.StreamHandler):  # type: ignore[type-arg] # has arguments 
         self.setLevel(logging.ERROR if rank else logging.WARNING)
 
 
-class Messages(logging.Handler):
+class MessageHandler(logging.Handler):
     """Keeps records as events of type `message`; those that come before there is an experiment wait for it."""
 
     def __init__(self) -> None:
@@ -85,12 +85,12 @@ class RootLoggerBase:
         """Create the logger; with `capture_warnings` it takes the warnings of `warnings.warn` as well."""
         self._logger = logging.getLogger("helios")
         self._rank = global_rank()
-        self._run: Run | None = None
-        self._messages, self._console = Messages(), Console(self._rank)
+        self._run: HeliosRun | None = None
+        self._messages, self._console = MessageHandler(), StderrHandler(self._rank)
         self._captured = _capture() if capture_warnings else False
         self._sources = [self._logger, *([logging.getLogger("py.warnings")] if capture_warnings else [])]
         for source in self._sources:
-            _drop(source, Console)  # of a logger that was never closed: each line is shown once
+            _drop(source, StderrHandler)  # of a logger that was never closed: each line is shown once
             source.addHandler(self._console)
             source.addHandler(self._messages)
         self._logger.propagate = False
@@ -142,7 +142,7 @@ class RootLoggerBase:
             run, self._run = self._run, None
             run.release()
 
-    def attach(self, run: Run | None) -> None:
+    def attach(self, run: HeliosRun | None) -> None:
         """Keep all messages, also the earlier ones, in a run."""
         if run is not None and run.log_file is not None:
             if self._run is not None:

@@ -35,14 +35,14 @@ def global_rank() -> int:
         return 0
 
 
-class Run:
+class HeliosRun:
     """An experiment, held by the loggers that write into it; it ends with the last of them."""
 
     def __init__(self, exp: Exp, log_file: Path | None, run_path: Path | None) -> None:
         self.exp, self.log_file, self.run_path = exp, log_file, run_path
         self._holders = 0
 
-    def hold(self) -> Run:
+    def hold(self) -> HeliosRun:
         """Count one more logger that writes into it."""
         self._holders += 1
         return self
@@ -56,7 +56,9 @@ class Run:
             self.exp.flush(outputs=True)
 
 
-def begin(name: str, log_file: Callable[[str], Path | None], run_path: Callable[[str], Path | None], rank: int = 0) -> Run:
+def begin(
+    name: str, log_file: Callable[[str], Path | None], run_path: Callable[[str], Path | None], rank: int = 0
+) -> HeliosRun:
     """Begin a run: an experiment of its name, with a number behind it where the name is taken.
 
     A rank above 0 has a name of its own, so that no rank writes into the files of another.
@@ -80,7 +82,7 @@ def begin(name: str, log_file: Callable[[str], Path | None], run_path: Callable[
     raise AssertionError("the names never end")
 
 
-def go_on(log_file: Path | None, run_path: Path | None, rank: int = 0) -> Run | None:
+def go_on(log_file: Path | None, run_path: Path | None, rank: int = 0) -> HeliosRun | None:
     """Return a run whose files are there, or shall be exactly these; None where there are none."""
     if log_file is not None and rank:
         log_file = log_file.with_name(f"{log_file.stem.removesuffix(f'_rank{rank}')}_rank{rank}{log_file.suffix}")
@@ -121,10 +123,10 @@ def _outputs(log_file: Path | None, run_path: Path | None) -> list[Any]:
     return [*files, *([EventFiles(path=run_path)] if run_path is not None else [])]
 
 
-def _run_with_files(exp: Exp, log_file: Path | None, run_path: Path | None) -> Run:
+def _run_with_files(exp: Exp, log_file: Path | None, run_path: Path | None) -> HeliosRun:
     if log_file is not None:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         log_file.touch()
     if run_path is not None:
         run_path.mkdir(parents=True, exist_ok=True)
-    return Run(exp, log_file, run_path)
+    return HeliosRun(exp, log_file, run_path)

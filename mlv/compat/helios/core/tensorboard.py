@@ -10,7 +10,7 @@ from typing import Any
 
 from mlv import Logger
 from mlv.compat.helios.core.outputs import HPARAMS, SCALARS, EventFiles
-from mlv.compat.helios.core.runs import Run, global_rank
+from mlv.compat.helios.core.runs import HeliosRun, global_rank
 
 _COLUMNS = 8
 
@@ -21,7 +21,7 @@ class TensorboardWriterBase:
     def __init__(self) -> None:
         EventFiles()  # says at once which package is missing
         self._rank = global_rank()
-        self._run: Run | None = None
+        self._run: HeliosRun | None = None
         self._log: Logger | None = None
         self._scalars: Logger | None = None
 
@@ -115,7 +115,7 @@ class TensorboardWriterBase:
             run, self._run = self._run, None
             run.release()
 
-    def attach(self, run: Run | None) -> None:
+    def attach(self, run: HeliosRun | None) -> None:
         """Log into a run, on rank 0."""
         if run is not None and run.run_path is not None and self._rank == 0:
             if self._run is not None:

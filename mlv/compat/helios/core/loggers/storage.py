@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from mlv.compat.helios.core.runs import Run, begin, get_default_log_name, global_rank, go_on
+from mlv.compat.helios.core.runs import HeliosRun, begin, get_default_log_name, global_rank, go_on
 
 BOARDS = "tensorboard"
 """Folder of a `log_root` that holds the folders of runs."""
 
 
-def run_in(name: str, log_root: Path, log_file: Path | None, run_path: Path | None, *, log: bool, board: bool) -> Run | None:
+def run_in(
+    name: str, log_root: Path, log_file: Path | None, run_path: Path | None, *, log: bool, board: bool
+) -> HeliosRun | None:
     """Return the run of a file and a folder; one that is missing, where `log` or `board` asks for it, gets a new name.
 
     None where neither is asked for.
