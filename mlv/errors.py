@@ -22,7 +22,7 @@ MlvError
 ├── FileUnusable         (OSError)            a file or folder cannot be read, or cannot be published
 ├── ReferenceBroken      (FileNotFoundError)  the target of a reference was changed, or is gone
 ├── FileExists           (FileExistsError)    a file of that name is published already, and mode "x" asked for a new one
-├── ExtraNotFound         (FileNotFoundError)  the experiment has no extra of that name
+├── ExtraNotFound        (FileNotFoundError)  the experiment has no extra of that name
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded

@@ -141,7 +141,7 @@ def _complete_begun(done: Finished, folder: Path) -> None:
 def _built_again(folder: Path, name: str, made_by: str) -> str:
     """Bring an output up to the log, if it is one of mlv's without options; else why not."""
     try:
-        if name in outputs.OUTPUTS and made_by == replaying.made_by(outputs.output_class(name)()):
+        if name in outputs.OUTPUTS and made_by == replaying.made_by(folder, outputs.output_class(name)()):
             replay(folder, name)
             return ""
     except (MlvError, OSError) as error:

@@ -63,7 +63,7 @@ class Replay:
         self._inodes: dict[str, int] = {}
         self._exp = exp
         self._home: Home | None = None
-        self._position = Position(layout.exp_id(folder), made_by(projection))
+        self._position = Position(layout.exp_id(folder), made_by(folder, projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
 
@@ -244,7 +244,7 @@ def is_up_to_date(folder: Path, projection: Projection) -> bool:
     sizes = {file: os.path.getsize(folder / layout.stream_file(file)) for file in layout.streams_in(folder)}
     return (
         position is not None
-        and position.made_by == made_by(projection)
+        and position.made_by == made_by(folder, projection)
         and position.failed is None
         and position.has_all_of(sizes)
     )
@@ -274,13 +274,15 @@ def _check_folder(folder: Path, inner: Path) -> None:
         opening.check_folders(folder, inner)
 
 
-def made_by(projection: Projection) -> str:
-    """Return class and options of a projection as text; not its path, as the text is stored there."""
+def made_by(folder: Path, projection: Projection) -> str:
+    """Return class and options of a projection as text; with its path only where the position file does not lie beside it."""
     kind = type(projection)
     state: Mapping[str, Any] = getattr(projection, "__dict__", {})
     options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
     shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
-    return f"{kind.__module__}.{kind.__qualname__}({shown})"
+    # Relative: an experiment that is moved together with its output goes on with it.
+    path = f" in {os.path.relpath(folder_of(folder, projection), folder)}" if _notes_in_experiment(projection) else ""
+    return f"{kind.__module__}.{kind.__qualname__}({shown}){path}"
 
 
 def _plain(value: Any) -> Any:
