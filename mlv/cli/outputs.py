@@ -14,7 +14,7 @@ from mlv.errors import InvalidArgument
 from mlv.experiment import identity
 from mlv.experiment.outputs import OUTPUTS, output_class
 from mlv.projections.follower import follow as follow_
-from mlv.projections.replaying import Replay, place_of
+from mlv.projections.replaying import Replay, folder_of
 from mlv.store import layout
 
 KINDS = tuple(name for name in OUTPUTS if name != "console")
@@ -76,9 +76,9 @@ def _build(folder: Path, to: str, place: Path | None, follow: bool, safe: bool) 
         while not replay.begin():
             if not follow or watch():
                 say(f"a running process keeps the output {to!r} of {folder} up to date")
-                return place_of(folder, projection)
+                return folder_of(folder, projection)
             sleep(_KEPT_S)
         follow_(replay, watch if follow else lambda: True)
     finally:
         replay.close()
-    return place_of(folder, projection)
+    return folder_of(folder, projection)
