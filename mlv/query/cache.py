@@ -1,6 +1,6 @@
 """The columnar sidecar of a stream: what was parsed of it once, as Arrow columns, so that only the rest is parsed again.
 
-`.mlv/cache/STREAM.arrow` in the experiment holds the columns of the log's first bytes, and at its end the SHA-256 of
+`.mlv/cache/STREAM.arrow` in the experiment holds the columns of the log's first bytes, and at its end the fingerprint of
 each piece of these; what was appended since goes into parts of their own, `STREAM.arrow.1` and so on, until it is worth to
 write them as one. Where the experiment cannot be written, the folder is `$XDG_CACHE_HOME/mlv/ID`. All may be deleted at any
 time.
@@ -14,7 +14,6 @@ kept. A log that grows has new times again and again, and is hashed each time: n
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 import time
@@ -25,6 +24,7 @@ from typing import Any
 
 import orjson
 
+from mlv.query import fingerprint
 from mlv.query.parsing import in_threads, parse
 from mlv.query.sidecar import Known, Part, PartWriter, parts
 from mlv.store import keys, layout, opening
@@ -67,7 +67,7 @@ def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
                 writer = None
                 break
         skipped += known.skipped
-        for parsed in parse(folder, stream, known.end):
+        for parsed in parse(folder, stream, known.end, fingerprint.of_user() if writer is not None else None):
             stretch = Known(known.end)
             stretch.take(parsed)
             known.extend(stretch)
@@ -143,7 +143,9 @@ def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
     for length, _ in known.pieces:
         offsets.append(offsets[-1] + length)
     longest = max((length for length, _ in known.pieces), default=0)
-    of_thread = threading.local()
+    of_thread, fingerprint_of = threading.local(), fingerprint.of_user()
+    if fingerprint_of is None:
+        return False
     with opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
 
         def is_same(piece: tuple[int, tuple[int, str]]) -> bool:
@@ -151,7 +153,7 @@ def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
             if not hasattr(of_thread, "memory"):  # new memory for each piece would cost as much as the hash
                 of_thread.memory = bytearray(longest)
             found = memoryview(of_thread.memory)[:length]
-            return os.preadv(file.fileno(), [found], offset) == length and hashlib.sha256(found).hexdigest() == digest
+            return os.preadv(file.fileno(), [found], offset) == length and fingerprint_of(found) == digest
 
         return all(in_threads(is_same, zip(offsets, known.pieces, strict=False)))
 

@@ -1,4 +1,4 @@
-"""The files of a sidecar: parts, each with the columns of one stretch of a log and the hashes of its pieces.
+"""The files of a sidecar: parts, each with the columns of one stretch of a log and the fingerprints of its pieces.
 
 A part is a row of groups, each an Arrow IPC stream of some thousand rows, and behind them a JSON object that tells where the
 groups lie, their SHA-256, and what of the log they hold; its last eight bytes are the length of that object. It is signed with
@@ -46,7 +46,7 @@ class Known:
 
     start: int = 0
     pieces: list[tuple[int, str]] = field(default_factory=list)
-    """Length and SHA-256 of each piece."""
+    """Length and fingerprint of each piece."""
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
@@ -62,7 +62,7 @@ class Known:
     def take(self, part: Parsed) -> None:
         """Add what was parsed next."""
         if part.end > part.start:
-            self.pieces.append((part.end - part.start, part.sha256))
+            self.pieces.append((part.end - part.start, part.fingerprint))
         # What is behind the last whole line is looked at again the next time.
         self.skipped += [hole for hole in part.skipped if hole.end <= part.end]
 

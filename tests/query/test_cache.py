@@ -47,9 +47,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     offsets: list[int] = []
     real = parsing.parse
 
-    def parse(folder, stream, offset=0):
+    def parse(folder, stream, offset=0, fingerprint=None):
         offsets.append(offset)
-        return real(folder, stream, offset)
+        return real(folder, stream, offset, fingerprint)
 
     monkeypatch.setattr(cache, "parse", parse)
     return offsets
@@ -148,6 +148,7 @@ class TestIsUsed:
         """Where the sidecar lies elsewhere, only what was quiet for as long as the coarsest clock ticks is believed."""
         place = folder / "elsewhere"
         place.mkdir()
+        wait_for_tick(folder / "log.jsonl")
         stamp = cache._stamp(folder, "log") or ()
         foreign = (*stamp[:4], stamp[4] + 1)
 
