@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 _VERSION = 3
 """Of the columns and of what is said about them: a part of another one is not read."""
-_CONSTANTS = b"mlv"
-"""Key of the metadata of a group."""
 _PURPOSE = "mlv sidecar"
 _GROUP_ROWS = 1 << 14
 """So many rows are written, read and in memory at a time."""
 _LENGTH_BYTES = 8
+_LONGEST_END = 64 << 20
+"""Bytes of the object at the end of a part that are read: enough for a log of 500 GB."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Group:
+class _Group:
     """Some rows in a part."""
 
     offset: int
@@ -100,7 +100,7 @@ class Part:
         content = _signed_content(self._descriptor, path)
         if (content["version"], content["start"], content["before"]) != (_VERSION, before.end, before.chain):
             raise ValueError(f"{path} is of another version, of another log, or follows on parts that were written anew")
-        self._groups = [Group(*group) for group in content["groups"]]
+        self._groups = [_Group(*group) for group in content["groups"]]
         self.known = Known(before.end, [(int(length), str(digest)) for length, digest in content["pieces"]])
         self.known.skipped = [Skipped(stream, start, end, reason) for start, end, reason in content["skipped"]]
 
@@ -119,7 +119,7 @@ class Part:
             raise ValueError(str(error)) from error
         yield schema().empty_table(), self._stretch(first, len(self.known.pieces))
 
-    def _rows(self, group: Group) -> Any:
+    def _rows(self, group: _Group) -> Any:
         """The rows of a group.
 
         Raises:
@@ -148,7 +148,7 @@ def _signed_content(descriptor: int, path: Path) -> Any:
     """
     end = os.fstat(descriptor).st_size - _LENGTH_BYTES
     length = int.from_bytes(os.pread(descriptor, _LENGTH_BYTES, max(0, end)), "little")
-    if not 0 < length <= end:
+    if not 0 < length <= min(end, _LONGEST_END):
         raise ValueError(f"{path} is cut off")
     said = loads(os.pread(descriptor, length, end - length))
     if not keys.is_signed(_PURPOSE, orjson.dumps(said["content"]), said["signature"]):
@@ -163,7 +163,7 @@ def _encoded(table: Any) -> Any:
     """
     pa = package("pyarrow")
     constants = {name: _value(table[name]) for name in table.column_names if _is_one_value(table[name])}
-    varying = table.drop_columns(list(constants)).replace_schema_metadata({_CONSTANTS: orjson.dumps(constants)})
+    varying = table.drop_columns(list(constants)).replace_schema_metadata(constants)
     sink = pa.BufferOutputStream()
     with package("pyarrow.ipc").new_stream(sink, varying.schema) as writer:
         writer.write_table(varying)
@@ -174,7 +174,7 @@ def _decoded(content: Any) -> Any:
     """The table that `_encoded` was given."""
     pa = package("pyarrow")
     table = package("pyarrow.ipc").open_stream(content).read_all()
-    constants = orjson.loads(table.schema.metadata[_CONSTANTS])
+    constants = {name.decode(): value[1:].decode() if value else None for name, value in (table.schema.metadata or {}).items()}
     columns = [constant(name, constants[name], table.num_rows) if name in constants else table[name] for name in schema().names]
     return pa.Table.from_arrays(columns, schema=schema())
 
@@ -187,10 +187,10 @@ def _is_one_value(column: Any) -> bool:
     return is_word and not column.null_count and len(column.chunk(0).dictionary) == 1
 
 
-def _value(column: Any) -> str | None:
-    """The value that a column repeats."""
-    value: str | None = column[0].as_py()
-    return value
+def _value(column: Any) -> bytes:
+    """The value that a column repeats, behind a sign; nothing if it holds none."""
+    value = column[0].as_py()
+    return b"" if value is None else b"=" + value.encode()
 
 
 def parts(place: Path, stream: str) -> list[Part]:
@@ -226,7 +226,7 @@ class PartWriter:
         self._path, self._temporary = Path(), Path()
         self._file: Any = None
         self._waiting: list[Any] = []
-        self._groups: list[Group] = []
+        self._groups: list[_Group] = []
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
         for place in places:
@@ -297,7 +297,7 @@ class PartWriter:
         content = memoryview(_encoded(table))
         offset = self._groups[-1].offset + self._groups[-1].size if self._groups else 0
         self._write_all(content)
-        self._groups.append(Group(offset, len(content), hashlib.sha256(content).hexdigest(), pieces))
+        self._groups.append(_Group(offset, len(content), hashlib.sha256(content).hexdigest(), pieces))
 
     def _write_all(self, content: bytes | memoryview) -> None:
         left = memoryview(content)

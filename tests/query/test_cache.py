@@ -279,6 +279,20 @@ class TestIsNeverTrustedOverTheLog:
 
         assert len(values(folder)) == 200
 
+    @pytest.mark.parametrize("end", [b"", b"{}", b'{"content":{},"signature":""}', b"[" * 300, b"null"])
+    @pytest.mark.parametrize("length", [0, 2, 29, 2**33, 2**64 - 1])
+    def test_hostile_end(self, folder, parsed, end, length):
+        """Whatever stands at the end of a sidecar that somebody else made, however long it says that it is, none is read."""
+        path = folder / ".mlv" / "cache" / "log.arrow"
+        path.parent.mkdir(parents=True)
+        with open(path, "wb") as file:
+            file.truncate(2**34)  # without taking room
+            file.seek(0, os.SEEK_END)
+            file.write(end + length.to_bytes(8, "little"))
+
+        assert len(values(folder)) == 200
+        assert parsed == [0]
+
     def test_foreign_sidecar(self, folder):
         """The sidecar of another log is not taken for that of this one."""
         values(folder)
