@@ -180,7 +180,7 @@ class TestGone:
         pytest.importorskip("pyarrow")
         for place in (exp / ".mlv" / "cache", tmp_path / "caches" / "mlv" / layout.exp_id(exp)):
             place.mkdir(parents=True)
-            (place / "log.parquet").write_bytes(SECRET.encode())
+            (place / "log.arrow").write_bytes(SECRET.encode())
         (exp / ".mlv" / "torn").mkdir()
         (exp / ".mlv" / "torn" / "log.jsonl.7").write_text(f'{{"half": "{SECRET}')
 
