@@ -81,6 +81,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         may_change: Collection[str] = (),
         capture: Collection[str] = CAPTURES,
         redact: Iterable[str] = (),
+        redact_except: Iterable[str] = (),
         keep: Iterable[str] = (),
         system: float | None = None,
         console: bool = False,
@@ -107,7 +108,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
             capture: What to record about the process, of `script`, `git`, `env` and `machine`.
             redact: Regular expressions over names and values that are credentials as well.
-            keep: Regular expressions over names that are none, whatever they look like; `message` and `console` exempt those.
+            redact_except: Regular expressions over names that are never redacted; `message` and `console` exempt those.
+            keep: The former name of `redact_except`.
             system: Seconds between two samples of processors, memory, disk, network, GPUs and the run's own share, which the
                 writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
             console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
@@ -133,7 +135,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        captures, redactor = check_captures(capture), make_redactor(redact, keep)
+        captures, redactor = check_captures(capture), make_redactor(redact, [*redact_except, *keep])
         if name is not None:
             refuse_credential(redactor, name, "name")
         making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console, strict=strict)
@@ -160,6 +162,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         outputs: Iterable[Any] = (),
         ranks: str = "main",
         redact: Iterable[str] = (),
+        redact_except: Iterable[str] = (),
         keep: Iterable[str] = (),
         capture: Collection[str] = CAPTURES,
         system: float | None = None,
@@ -178,7 +181,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             outputs: Those of the new run, as in `Exp`.
             ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
             redact: Regular expressions over what is a credential as well, beside those that the experiment was made with.
-            keep: As in `Exp`, beside those that the experiment was made with.
+            redact_except: As in `Exp`, beside those that the experiment was made with.
+            keep: The former name of `redact_except`.
             capture: What to record about the process when the run begins, as in `Exp`.
             system: Seconds between two samples of the machine in the new run, as in `Exp`.
             console: Whether what is printed is captured, as in `Exp`: then the run begins at once.
@@ -198,7 +202,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
-        redactor = redactor_of(meta.content, redact, keep)
+        redactor = redactor_of(meta.content, redact, [*redact_except, *keep])
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
         if place.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
             is_doubtful = may_be_apart(place)

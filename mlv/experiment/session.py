@@ -237,7 +237,10 @@ class Session:
         if (redact, keep) == own:
             return redactor
         if self.place.run is not None:
-            warn(f"the run in {self._folder} goes on with the patterns of redact= and keep= that it began with", MlvWarning)
+            warn(
+                f"the run in {self._folder} goes on with the patterns of redact= and redact_except= that it began with",
+                MlvWarning,
+            )
         else:
             self.wishes = self.wishes.replace(redact=redact, keep=keep)
         return Redactor(redact, keep)
