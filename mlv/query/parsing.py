@@ -55,7 +55,10 @@ class Parsed:
 
 
 def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint | None = None) -> Iterator[Parsed]:
-    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none."""
+    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none.
+
+    Each piece has its fingerprint, where a function for it is given: only who keeps what was parsed needs one.
+    """
 
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
