@@ -198,7 +198,8 @@ def _run_row(run: RunView, depth: int, now: datetime | None) -> tuple[Any, ...]:
     process = f"pid {run.process.get('pid')}" if run.process else ""
     differing = words.pairs(run.params) if run.params else ""
     started = words.full_time(run.started)
-    return "  " * depth + run.id, status, started, words.duration(run_duration_s(run, now)), process, differing
+    copied = "copied while it went on" if run.is_copied else ""
+    return "  " * depth + run.id, status, started, words.duration(run_duration_s(run, now)), process, copied, differing
 
 
 def exception_lines(exception: Mapping[str, Any], prefix: str = "") -> Iterator[Text]:
@@ -354,5 +355,6 @@ def _run_data(run: RunView) -> dict[str, Any]:
     return {
         "id": run.id, "status": run.status, "started": run.started, "ended": run.ended, "duration_s": run.duration_s,
         "paused": run.paused, "params": run.params, "exception": run.exception, "process": run.process,
+        "is_copied": run.is_copied,
         "children": [_run_data(child) for child in run.children],
     }  # fmt: skip
