@@ -84,4 +84,7 @@ def _build(folder: Path, to: str, place: Path | None, follow: bool, options: Map
         follow_(replay, watch if follow else lambda: True)
     finally:
         replay.close()
+    if names := list(getattr(projection, "going_back", ())):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(f"{folder}: steps of {names[0]!r}{more} go back, as does TensorBoard's line: Exp.open(rewind_to=) prevents it")
     return place_of(folder, projection)

@@ -44,6 +44,7 @@ class Series:
     """What stands in the record of a scalar between its step and its value."""
     count: int = 0
     """How many points it has had: the next one without a step gets this as its step."""
+    last_step: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -84,6 +85,8 @@ class TensorBoard(Output):
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._session = Session(**known["session"]) if known["session"] else None
         self._said = b""
+        # Metrics of which a step came after a greater one since the output was opened: TensorBoard's line runs back there.
+        self.going_back: dict[str, None] = {}
         try:
             for path, size in known["files"].items():
                 self._files[path] = EventFile(place / path, size)
@@ -93,8 +96,9 @@ class TensorBoard(Output):
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in known["series"].items():
-            for kind, name, count in rows:
-                self._series(stream, kind, name).count = count
+            for kind, name, count, *last_step in rows:
+                series = self._series(stream, kind, name)
+                series.count, series.last_step = count, next(iter(last_step), None)
 
     def tag_of(self, name: str) -> str:
         """The tag of a series; asked once for each."""
@@ -128,7 +132,8 @@ class TensorBoard(Output):
         sizes = {path: file.commit() for path, file in self._files.items()}
         self._write_hparams()
         series = {
-            stream: [[one.kind, one.name, one.count] for one in known.values()] for stream, known in self._streams.items()
+            stream: [[one.kind, one.name, one.count, one.last_step] for one in known.values()]
+            for stream, known in self._streams.items()
         }
         session = self._session.to_data() if self._session else None
         about = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
@@ -182,6 +187,10 @@ class TensorBoard(Output):
                     packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
                 series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
                 series.count += 1
+                if step is not None:
+                    if series.last_step is not None and step < series.last_step:
+                        self.going_back[name] = None
+                    series.last_step = step
             elif kind is str:
                 self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
 

@@ -135,8 +135,7 @@ def _without_metrics(events: Any) -> Any:
 
 def _metrics(digest: Digest) -> Any:
     pa = package("pyarrow")
-    found = columns.metrics_of_many(digest.path)
-    found = found.take(pa.array(series.in_order(found)))
+    found = series.ordered(columns.metrics_of_many(digest.path))
     owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
     return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
 

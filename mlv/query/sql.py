@@ -409,19 +409,19 @@ _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "st
 
 
 def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per value of each metric: `value` where it is a number, infinities included, else `text`.
+    """A row per value of each metric, in the order of logging: `value` where it is a number, infinities included, else `text`.
 
     SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best gives what
     diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
-    from mlv.query import columns  # starts threads: not for what `import mlv` imports
+    from mlv.query import columns, series  # start threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = _fenced(columns.metrics_of_many(digest.path, holes))
+        found = _fenced(series.ordered(columns.metrics_of_many(digest.path, holes)))
         skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
