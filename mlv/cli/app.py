@@ -170,7 +170,9 @@ def ls(
     ] = None,
     newest: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option("--newest", "-n", metavar="N", help="Only so many, whose latest run began last.", show_default=False),
+        typer.Option(
+            "--newest", "-n", min=1, metavar="N", help="Only so many, whose latest run began last.", show_default=False
+        ),
     ] = None,
     watch: Annotated[
         Optional[float],  # noqa: UP045

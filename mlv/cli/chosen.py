@@ -91,7 +91,10 @@ def _columns(text: str, rows: Sequence[Row]) -> list[str]:
             result += matching
         elif name == VARYING and name not in known:
             params = [column for column in known if column.startswith("params.")]
-            result += [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
+            differing = [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
+            if not differing:
+                say(f"no param differs among {words.counted(len(rows), 'experiment')}")
+            result += differing
         else:
             result.append(_checked(name, rows))
     return list(dict.fromkeys(result))

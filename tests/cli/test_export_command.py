@@ -192,6 +192,7 @@ def test_plot_options(command, several, options, out):
     ("options", "said"),
     [
         (["--grid", "five"], "grid='five': give 'exact', 'interpolate', or a number of bins"),
+        (["--grid", "1000000000"], "grid=1000000000: give 'exact', 'interpolate', or a number of bins up to 100000"),
         (["--smooth", "1"], "smooth=1.0: give a number from 0 to below 1"),
         (["--log", "z"], "log='z': give 'x', 'y' or 'xy'"),
         (["--xlim", "3"], "--xlim '3': give two numbers"),
