@@ -17,7 +17,7 @@ from rich.cells import cell_len
 from rich.text import Text
 
 from mlv import __version__, words
-from mlv.cli.blocks import GAP, NAMES, Listing
+from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
@@ -110,8 +110,13 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Listing:
 def _listing(columns: Mapping[str, list[Text]]) -> Listing:
     numbers = {heading: number for number, heading in enumerate(columns)}
     narrow = {number: NAMES for heading, number in numbers.items() if heading in ("name", "metrics")}
+    pieces = {
+        number: WHOLE if heading == "started" else NAMES
+        for heading, number in numbers.items()
+        if heading in ("name", "started")
+    }
     headings = [Text(_heading(heading)) for heading in columns]
-    return Listing(headings, list(zip(*columns.values(), strict=True)), pieces={numbers["name"]: NAMES}, narrow=narrow)
+    return Listing(headings, list(zip(*columns.values(), strict=True)), pieces=pieces, narrow=narrow)
 
 
 def _heading(column: str) -> str:
