@@ -94,6 +94,8 @@ class RunStarted(Record):
     """Whether the process was forked from that of `parent_run`: it goes on in its place, should that end first."""
     after: Mapping[str, str] | None = None
     """The ends of streams that were there before: SHA-256 of the final seal that each ended with, by stream."""
+    folder: Mapping[str, Any] | None = None
+    """`inode` and `path_sha256` of the experiment's folder: a copy has others; None in a log that belongs to none."""
     script: Mapping[str, Any] | None = None
     git: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None

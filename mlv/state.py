@@ -39,6 +39,10 @@ class Run(FrozenRecord):
     exp: str | None = None
     """The experiment's ID as the run saw it."""
     process: Mapping[str, Any] | None = None
+    folder: Mapping[str, Any] | None = None
+    """The folder that it began in, as it was recorded."""
+    is_copied: bool = False
+    """Whether this is a copy of that folder, made while the run went on: how it ended stands elsewhere."""
     rank: int = 0
     """Among the processes of its launch."""
     params: Mapping[str, Any] = FrozenDict()
@@ -56,6 +60,8 @@ class Run(FrozenRecord):
         """The run's status at a moment; `is_gone` says whether a process has provably ended."""
         if self.verdict is not None:
             return self.verdict
+        if self.is_copied:
+            return "lost"
         if self.process is not None and is_gone(self.process):
             return "killed"
         silent_for = now - self.last_heard if self.last_heard is not None else timedelta(0)
@@ -194,7 +200,8 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
     if event.type == "run_started":
         return run.replace(
             started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
-            process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
+            process=_mapping(data.get("process")), folder=_mapping(data.get("folder")),
+            params=_mapping(data.get("params")) or {},
             rank=rank if type(rank := data.get("rank")) is int else 0, is_fork=data.get("forked") is True,
             # Versions that say what came before a run annotate without one: theirs was begun in earnest.
             annotated=0 if "after" in data else run.annotated,

@@ -56,7 +56,7 @@ def run(root: Path, timeout_s: float, as_json: bool) -> bool:
         if screen is None:
             print_json(to_data(done))
         else:
-            screen.show(styled(sentence(done), "" if done.is_done else "bold red"), wrap=screen.is_terminal)
+            screen.show(styled(sentence(done), "" if done.is_done else "bold red"))
     if not every and screen is not None:
         screen.show(styled(f"nothing to finish at or below {words.printable(str(root))}"))
     return all(done.is_done for done in every)

@@ -25,6 +25,7 @@ from mlv.protocols import Buffer, Channel, Cursor
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.home import Home
+from mlv.store.origins import origin
 from mlv.store.owners import Owner
 from mlv.store.reading import watched_state
 from mlv.transport.channels import Cursors, open_channel
@@ -187,8 +188,16 @@ class Session:
         captures = {} if self.parent_run else self._captures()
         here = Owner.current().to_data()
         forked = (self._is_fork and not _is_worker()) or None
+        folder = origin(self._folder) if self.exp_id else None
         started = RunStarted(
-            self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, forked, **captures
+            self.exp_id or None,
+            self.parent_run,
+            here,
+            self._params or None,
+            self.rank or None,
+            forked,
+            folder=folder,
+            **captures,
         )
         outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
         home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's

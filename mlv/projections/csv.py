@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class CSV(TablesOutput):
 
     safe: bool = False
     """Whether texts that a spreadsheet takes for formulas begin with an apostrophe; for files that others open in one."""
+    bom: bool = False
+    """Whether the files begin with the mark by which Excel knows UTF-8."""
 
     def names_of(self, file: str) -> tuple[str, str]:
         """Return the names of two files; the long one of a stream called `val.wide` differs from the wide one of `val`."""
@@ -48,19 +51,24 @@ class CSV(TablesOutput):
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _CSVTables:
         """Return two files, open at their ends."""
         long, wide = self.names_of(file)
-        return _CSVTables(self._folder / long, self._folder / wide if self.wide else None, state, self.safe)
+        return _CSVTables(self._folder / long, self._folder / wide if self.wide else None, state, self.safe, self.bom)
 
 
 class _CSVTables:
     """The files of one stream."""
 
-    def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool) -> None:
+    def __init__(
+        self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool, has_mark: bool
+    ) -> None:
         self._long_path, self._is_safe = long_path, is_safe
         state = state or {}
         self.points = PointCounter(state.get("counts"))
-        self._long = reopened(self._long_path, state["long"]) if state else emptied(self._long_path)
-        self._rows: list[Sequence[str]] = [] if state else [_LONG]
-        self._wide = _Wide(wide_path, state.get("wide"), is_safe) if wide_path is not None else None
+        begin = (BOM_UTF8 if has_mark else b"") + _as_csv([_LONG], is_safe)
+        self._long = _begun(long_path, state["long"], begin) if state else emptied(long_path)
+        if not state:
+            self._long.write(begin)
+        self._rows: list[Sequence[str]] = []
+        self._wide = _Wide(wide_path, state.get("wide"), is_safe, has_mark) if wide_path is not None else None
 
     def add(self, point: Point) -> None:
         """Add a value to both files."""
@@ -88,11 +96,22 @@ class _CSVTables:
             self._wide.close()
 
 
+def _begun(path: Path, size: int, begin: bytes) -> BinaryIO:
+    """A file that begins as it would now, open at its end: one without the mark, or with formulas, is not gone on with."""
+    file = reopened(path, size)
+    file.seek(0)
+    if file.read(len(begin)) != begin:
+        file.close()
+        raise CannotResume(f"{path} was begun in another form", path=str(path))
+    file.seek(size)
+    return file
+
+
 class _Wide:
     """A file with a row for each step: the last row may still gain values, a new column rewrites the file."""
 
-    def __init__(self, path: Path, state: Mapping[str, Any] | None, is_safe: bool) -> None:
-        self._path, self._is_safe = path, is_safe
+    def __init__(self, path: Path, state: Mapping[str, Any] | None, is_safe: bool, has_mark: bool) -> None:
+        self._path, self._is_safe, self._has_mark = path, is_safe, has_mark
         self._columns: dict[str, None] = dict.fromkeys(state["columns"] if state else _FIRST)
         self._row: dict[str, str] = dict(state["row"]) if state else {}
         self._key: tuple[Any, ...] | None = tuple(state["key"]) if state and state["key"] else None
@@ -156,13 +175,14 @@ class _Wide:
         self._written = len(self._columns)
 
     def _write_wider(self, wider: BinaryIO) -> None:
+        wider.write(BOM_UTF8 if self._has_mark else b"")
         wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
         if self._written:
             more = [""] * (len(self._columns) - self._written)
             self._file.flush()
             self._file.seek(0)
             rows_before = self._file.read(self._size)
-            text = io.TextIOWrapper(io.BytesIO(rows_before), encoding="utf-8", newline="")
+            text = io.TextIOWrapper(io.BytesIO(rows_before), encoding="utf-8-sig", newline="")
             next(rows := csv.reader(text))
             wider.write(_as_csv(([*row, *more] for row in rows), self._is_safe))
         self._size = wider.tell()
@@ -172,7 +192,7 @@ class _Wide:
 
     @staticmethod
     def _header_of(path: Path) -> list[str]:
-        with io.TextIOWrapper(reading(path), encoding="utf-8", newline="") as file:
+        with io.TextIOWrapper(reading(path), encoding="utf-8-sig", newline="") as file:
             return next(csv.reader(file), [])
 
 

@@ -44,6 +44,7 @@ class TagSeries:
     """The bytes of a scalar's record between its step and its value."""
     count: int = 0
     """Number of points so far; the next one without a step gets this as its step."""
+    last_step: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -84,6 +85,8 @@ class TensorBoard(Output):
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
+        # Metrics of which a step came after a greater one since the output was opened: TensorBoard's line runs back there.
+        self.going_back: dict[str, None] = {}
         try:
             for path, size in state["files"].items():
                 self._files[path] = EventFile(place / path, size)
@@ -93,8 +96,9 @@ class TensorBoard(Output):
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in state["series"].items():
-            for kind, name, count in rows:
-                self._series(stream, kind, name).count = count
+            for kind, name, count, *last_step in rows:
+                series = self._series(stream, kind, name)
+                series.count, series.last_step = count, next(iter(last_step), None)
 
     def tag_of(self, name: str) -> str:
         """Return the tag of a series; called once for each."""
@@ -128,7 +132,7 @@ class TensorBoard(Output):
         sizes = {path: file.commit() for path, file in self._files.items()}
         self._write_hparams()
         series = {
-            stream: [[entry.kind, entry.name, entry.count] for entry in entries.values()]
+            stream: [[entry.kind, entry.name, entry.count, entry.last_step] for entry in entries.values()]
             for stream, entries in self._streams.items()
         }
         session = self._session.to_data() if self._session else None
@@ -184,6 +188,10 @@ class TensorBoard(Output):
                     packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
                 series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
                 series.count += 1
+                if step is not None:
+                    if series.last_step is not None and step < series.last_step:
+                        self.going_back[name] = None
+                    series.last_step = step
             elif kind is str:
                 self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
 

@@ -215,6 +215,8 @@ class RunView(FrozenRecord):
     parent_run: str | None
     children: tuple[RunView, ...] = ()
     """Runs of forked and spawned children."""
+    is_copied: bool = False
+    """Whether the folder is a copy that was made while the run went on: it is lost here, how it ended stands elsewhere."""
 
 
 def views(state: State, now: datetime) -> list[RunView]:
@@ -230,6 +232,7 @@ def views(state: State, now: datetime) -> list[RunView]:
         return RunView(
             run.id, last.status(now, process_is_gone), run.started, last.ended, duration_s, last.paused, run.params,
             last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
+            last.is_copied,
         )  # fmt: skip
 
     return [view(run) for run in sorted(state.main_runs, key=_by_start)]

@@ -63,6 +63,11 @@ def process_is_gone(process: Mapping[str, Any]) -> bool:
         return False
 
 
+def is_of_this_machine(process: Mapping[str, Any]) -> bool:
+    """Whether the process that a `run_started` describes ran, or runs, on this machine."""
+    return process.get("machine") == _host()[0]
+
+
 def process_start(pid: int) -> str | None:
     """Start time of a process that runs, None if there is none or only its remains are waited for."""
     if sys.platform.startswith("linux"):

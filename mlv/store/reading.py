@@ -16,6 +16,7 @@ from mlv.events import Event
 from mlv.notices import warn
 from mlv.state import STRUCTURAL, Run, State, fold, in_order
 from mlv.store import layout, opening
+from mlv.store.origins import with_copies
 from mlv.store.streams import Overlong, Skipped, read_lines, size_of
 
 
@@ -108,8 +109,10 @@ def read_state(
     """
     names = layout.streams_in(folder) if streams is None else list(streams)
     if also is None and sum(map(size_on_disk, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
-        return _state_at_once(folder, names, skipped)
-    return read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
+        state = _state_at_once(folder, names, skipped)
+    else:
+        state = read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
+    return with_copies(state, folder)
 
 
 def watched_state(folder: Path) -> Callable[[], State]:

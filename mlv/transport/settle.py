@@ -10,6 +10,7 @@ from pathlib import Path
 from mlv.encoding import BadLine, event_from_line
 from mlv.state import Run, fold, in_order
 from mlv.store import layout
+from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.seals import chains_of
 from mlv.store.streams import read_digests
@@ -31,7 +32,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
                 continue
             known = runs.get(run)
             if known is not None and known.verdict is None:
-                if known.process is None or not process_is_gone(known.process):
+                if known.process is None or not process_is_gone(known.process) or is_copy(folder, known.folder, known.process):
                     continue
                 journal.end(run, "killed", beginnings.get(run, stream))
                 del runs[run]
