@@ -26,6 +26,7 @@ _INDENT = 2
 WORDS = re.compile(r"\s*\S+\s*")
 """What is not broken: words, numbers and IDs."""
 WHOLE = re.compile(r".+")
+"""A cell that is not broken at all."""
 NAMES = re.compile(r"\s*(?:[^-_/=,\s]|-(?=[\d.]))+(?:[_/=,\s]|-(?![\d.]))*|(?:[_/=,\s]|-(?![\d.]))+")
 """What is not broken of a name: from one of its signs to the next, numbers such as `1e-05` and `-0.5` in one piece."""
 
