@@ -20,7 +20,7 @@ def without_private_keys(text: str) -> str:
     """Redact PEM blocks of private keys, also such as were cut off before their end, but no mere mention of one."""
     if MENTION not in text:
         return text
-    pieces, done, end = [], 0, 0
+    chunks, done, end = [], 0, 0
     headers = list(compiled(HEADER).finditer(text))
     for header, following in zip_longest(headers, headers[1:]):
         # The next footer is looked for once, not once per header: that keeps the whole linear.
@@ -29,9 +29,9 @@ def without_private_keys(text: str) -> str:
         limits = [following.start() if following else len(text), *([end] if end >= 0 else [])]
         stop = _key_end(text, header.end(), min(limits))
         if stop is not None:
-            pieces += [text[done : header.start()], _redacted_lines(text, header.start(), stop)]
+            chunks += [text[done : header.start()], _redacted_lines(text, header.start(), stop)]
             done = stop
-    return "".join([*pieces, text[done:]])
+    return "".join([*chunks, text[done:]])
 
 
 def _key_end(text: str, start: int, limit: int) -> int | None:
