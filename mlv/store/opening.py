@@ -55,7 +55,7 @@ def content(path: str | os.PathLike[str], most_bytes: int = _LARGEST_JSON) -> by
 
 
 def json_content(path: str | os.PathLike[str]) -> Any:
-    """The value in a JSON file.
+    """Read the value in a JSON file.
 
     Raises:
         OSError: It cannot be read.
@@ -160,6 +160,6 @@ def make_folders(root: Path, folder: Path) -> None:
 
 
 def _between(root: Path, folder: Path) -> list[Path]:
-    """The folders below the root on the way to a folder, and that one, from above."""
-    parts = folder.relative_to(root).parts
-    return [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    """Return the folders below the root on the way to a folder, and that one, from above."""
+    names = folder.relative_to(root).parts
+    return [root.joinpath(*names[:count]) for count in range(1, len(names) + 1)]

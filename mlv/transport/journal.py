@@ -83,7 +83,7 @@ class Journal:
         Raises:
             OSError: Nothing was appended.
         """
-        self._open(stream).append_pieces(pieces)
+        self._open(stream).append_chunks(pieces)
         chain = self._chains.setdefault((run, stream), Chain())
         if chain is not None:
             chain.add_digest(sha256.digest())
