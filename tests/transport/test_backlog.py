@@ -285,4 +285,4 @@ def test_a_worker_that_starts_late(tmp_path, monkeypatch):
     worker.close()
 
     assert [answer.job for answer in found] == jobs
-    assert all(b'"step":%d,' % answer.job.seq in answer.rest for answer in found)
+    assert all(b'"step":%d,' % answer.job.seq in answer.payload for answer in found)
