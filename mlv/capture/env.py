@@ -61,9 +61,9 @@ def _package_from_metadata(folder: str, name: str) -> tuple[str, str] | None:
 
     try:
         metadata = PathDistribution(Path(folder, name)).metadata
-        # Asking for what is not there is deprecated in some versions of Python, and an error in others.
+        # Asking for a missing field is deprecated in some versions of Python, and an error in others.
         return (metadata["Name"], metadata["Version"]) if "Name" in metadata and "Version" in metadata else None
-    except Exception:  # Foreign files: whatever is wrong with one must not hide the others.
+    except Exception:  # Foreign files: a fault in one must not hide the others.
         return None
 
 

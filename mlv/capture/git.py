@@ -1,4 +1,4 @@
-"""The git repository that a script lies in: its commit, and what differs from it."""
+"""The git repository that a script lies in: its commit, and the differences from it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GitCapture:
     """The state of the git repository around the folder of a script."""
 
     record: dict[str, Any]
-    """For `meta["git"]`; `{"repository": False}` outside of any repository. `error` says what is missing, and why."""
+    """For `meta["git"]`; `{"repository": False}` outside of any repository. `error` gives the reason for missing fields."""
     diff: bytes | None
     """How tracked files differ from the commit, for `git apply`; None if they do not."""
 
@@ -45,7 +45,7 @@ def capture_git(
         start: The folder of the script. Variables such as `GIT_DIR`, which may name another repository, do not count.
         redactor: Takes credentials out of the remotes, the message and the diff, and remembers where.
         diff_cap_bytes: How much of the diff is kept; it is cut at the end of a line, and a last line says so.
-        timeout_s: How long all git commands together may take; what they did not say until then is missing.
+        timeout_s: How long all git commands together may take; output that comes later is missing.
         max_untracked: How many untracked names are kept; `untracked_truncated` counts the others.
         environ: The environment for git; that of this process by default.
     """
@@ -56,7 +56,7 @@ def capture_git(
             return GitCapture({"repository": False}, None)
         diff = _redacted_diff(answers.diff, redactor) if answers.diff.size_bytes else None
         return GitCapture(_record(answers, diff, redactor, max_untracked), diff)
-    except Exception as error:  # Whatever is strange about a repository, the experiment starts.
+    except Exception as error:  # However strange a repository is, the experiment starts.
         return GitCapture({"error": redactor.text(f"{type(error).__name__}: {error}", "git.error")}, None)
 
 
@@ -91,7 +91,7 @@ _GIT = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.d
 _LOG = (*_GIT, "rev-list", "--max-count=1", "--encoding=UTF-8", "--format=%an%x00%ae%x00%ct%x00%B", "HEAD", "--")
 _STATUS = (
     *(*_GIT, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal"),
-    # What lies untracked in a submodule is no change of this repository.
+    # An untracked file in a submodule is no change of this repository.
     "--ignore-submodules=untracked",
 )
 _DIFF = (
@@ -234,7 +234,7 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
         "LANGUAGE": "C",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
-        # A partial clone would fetch what it lacks from its remote, which can take for ever.
+        # A partial clone would fetch missing objects from its remote, which can take for ever.
         "GIT_ALLOW_PROTOCOL": "none",
     }
 

@@ -30,7 +30,7 @@ def storable(patterns: Iterable[str]) -> list[str]:
 
 
 def stored(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    """Read the patterns of a meta.json that may be another's: what is no pattern, or may take for ever, is passed over."""
+    """Read the patterns of a meta.json that may be another's, passing over invalid ones and those that may take for ever."""
     patterns = content.get(field)
     if not isinstance(patterns, (list, tuple)):
         return ()

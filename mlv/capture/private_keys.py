@@ -9,7 +9,7 @@ from mlv.capture.names import compiled
 from mlv.capture.shapes import REDACTED
 
 MENTION = "PRIVATE KEY"
-"""What every header of a private key says."""
+"""Words in every header of a private key."""
 
 HEADER = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
 FOOTER = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
@@ -35,7 +35,7 @@ def without_private_keys(text: str) -> str:
 
 
 def _key_end(text: str, start: int, limit: int) -> int | None:
-    """Find the end of a key whose header ends at `start`; None if what follows is no key."""
+    """Find the end of a key whose header ends at `start`; None if the text there is no key."""
     body = compiled(_BODY).match(text, start, limit)
     assert body is not None  # It can match nothing.
     dashes = len(body[0]) - len(body[0].rstrip("-"))

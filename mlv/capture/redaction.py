@@ -23,13 +23,13 @@ __all__ = ["REDACTED", "Redactor", "is_credential_name", "printable"]
 
 
 class Redactor:
-    """Replaces what looks like a credential, and remembers where it stood but never what it was.
+    """Replaces everything that looks like a credential, and records its name but never its value.
 
     Args:
         patterns: Regular expressions of the user's own. One that is found in a name (in any case) redacts the whole
             value; one that is found in a value redacts the part that it matches.
         exceptions: Regular expressions over whole names, in any case: the full one (`params.model.secret`) or any
-            end of it (`secret`). What stands under such a name is never touched.
+            end of it (`secret`). The value under such a name is never touched.
 
     Raises:
         ValueError: One of them is not a regular expression; the message names it.
@@ -161,7 +161,7 @@ class Redactor:
         """Copy the stand-in of a value that JSON has no form for; None for a mapping of the user's own."""
         tag = mapping.get("_mlv")
         if tag in ("file", "exp") and isinstance(path := mapping.get("path"), str):
-            # What lies within the experiment was named by the store, and hashes are no texts.
+            # Paths within the experiment were made by the store, and hashes are no texts.
             return {**mapping, "path": self.text(path, where)} if path.startswith(("/", "..", "~")) else dict(mapping)
         if tag not in ("bytes", "text") or not isinstance(mapping.get("base64"), str):
             return None
@@ -170,7 +170,7 @@ class Redactor:
         except ValueError:
             return None
         clean = self.text(content, where)
-        if tag == "text":  # beside its exact bytes stands what can be read of it
+        if tag == "text":  # its readable form stands beside its exact bytes
             text = self.text(str(mapping.get("text")), where)
             return dict(mapping) if clean == content and text == mapping.get("text") else text
         return {**mapping, "base64": base64.b64encode(clean.encode("latin-1")).decode("ascii")}
@@ -228,7 +228,7 @@ class Redactor:
         return any(match[0] for pattern in self._names for match in pattern.finditer(name))
 
     def name(self, name: str, where: str) -> str:
-        """Copy the name of an event, a file or the like without what looks like a credential."""
+        """Copy the name of an event, a file or the like without the credentials in it."""
         return name if self._is_exempt(where) else self._noted(name, self._clean_name(name), where)
 
     def _is_exempt(self, *names: str) -> bool:

@@ -274,7 +274,7 @@ _TOKENS = _table(
     ("eyJ sk.eyJ", r"[\w-]{2,}(?:\.[\w-]*){0,4}={0,2}", _is_web_token),
     ("LS0tLS1CRUdJTi", r"[A-Za-z0-9+/]{20,}={0,2}(?:\s{1,20}[A-Za-z0-9+/]{40,}={0,2}(?![A-Za-z0-9+/]))*", _is_encoded_key),
 )
-"""What follows each prefix, and what must be true of the whole token."""
+"""The forms behind each prefix, with a condition on the whole token."""
 
 _WHOLE_TOKENS = (
     r"(?:[MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,45}"  # Discord
@@ -283,11 +283,11 @@ _WHOLE_TOKENS = (
     r"|[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"  # MaxMind
     r")(?![A-Za-z0-9_-])"
 )
-"""Tokens that are known by their build from end to end."""
+"""Tokens that are recognised by their form from end to end."""
 
 _LONGEST_ESCAPE = 12
 _IN_ESCAPES = (b"\\", b"%", b"[")
-"""What stands before the letters and digits in which an escape ends."""
+"""Characters before the letters and digits in which an escape ends."""
 
 
 def _long_runs(content: bytes) -> Iterator[tuple[int, int]]:
@@ -421,7 +421,7 @@ _USER_OPTION = (
 
 _ANCHORED = (
     _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:[^\s/"'<>`]+)@""", _is_user_part),
-    # A password with a slash is against the rules, and happens; what is before a slash may also be a port.
+    # A password with a slash is against the rules, and happens; the digits before a slash may also be a port.
     _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:(?!\d{1,5}/)[^\s"'<>`{}$]{1,64})@""", _is_user_part),
     # A user without a password is a name with ssh and ftp, but as often a token with https.
     _Shape(

@@ -80,7 +80,7 @@ class Use(NamedTuple):
     """None where the system does not say."""
     written_bytes: float
     memory_bytes: float
-    """Resident; what processes share counts in each."""
+    """Resident memory; shared pages count in each process."""
     threads: int
     processes: int
 
@@ -178,7 +178,7 @@ class Gpus:
 def _attempt(measure: Callable[[], Values]) -> Values:
     try:
         return measure()
-    except Exception:  # what cannot be measured is left out: no permission, no such file, another system
+    except Exception:  # a value that cannot be measured is left out: no permission, no such file, another system
         return {}
 
 

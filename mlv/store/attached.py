@@ -21,7 +21,7 @@ _CHUNK_BYTES = 1 << 20
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-# Of a pipe nothing may ever come; a link leads wherever who made it wants.
+# A pipe may never deliver anything; a link leads wherever its maker wants.
 _CAREFUL = _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
 

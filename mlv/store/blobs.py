@@ -264,7 +264,7 @@ def unlock_folders(path: Path) -> None:
     """Let the owner change a folder and those below it: one that is read-only can be neither moved nor removed."""
     below = (Path(parent, name) for parent, names, _ in os.walk(path) for name in names)
     for folder in chain([path], below) if not path.is_symlink() else ():
-        with suppress(OSError):  # of another owner: what has to be done there says so
+        with suppress(OSError):  # of another owner: the change in it fails with its own error
             status = folder.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
                 os.chmod(folder, stat.S_IMODE(status.st_mode) | 0o700)
@@ -294,7 +294,7 @@ def has_links(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, whatever is left of it."""
+    """Remove a file or a folder, also a half removed one."""
     if path.is_dir() and not path.is_symlink():
         import shutil
 

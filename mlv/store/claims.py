@@ -135,7 +135,7 @@ def take_over(folder: Path, stream: str, mine: Claim) -> bool:
 
     opening.check_folders(folder, path.parent)
     lock = FileLock(path.parent / ".lock")
-    # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
+    # For order only: the others wait, and then see a living claim. Where locks do not work, `_succeed` alone is as safe.
     with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
         lock.acquire(timeout=_LOCK_TIMEOUT_S)
     try:
@@ -158,7 +158,7 @@ def surrender(folder: Path, stream: str, mine: Claim) -> None:
     with suppress(OSError):
         if read(folder, stream) == mine:
             with opening.changing(layout.claim_path(folder, stream)) as file:
-                file.write(dead.to_bytes())  # as long as before: needs no space, which may be what is lacking
+                file.write(dead.to_bytes())  # as long as before: needs no space, of which there may be none
 
 
 def stale(folder: Path) -> list[str]:
@@ -176,7 +176,7 @@ def _create(path: Path, mine: Claim) -> bool:
     temporary = temporary_beside(path)
     try:
         _write_new(temporary, mine)
-        os.link(temporary, path)
+        os.link(temporary, path)  # unlike rename, it refuses to replace another claim
     except FileExistsError:
         return False
     except OSError as error:

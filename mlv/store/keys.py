@@ -1,4 +1,4 @@
-"""The key of a user: a cache that is signed with it was made by this very user, whoever can write the folder it lies in.
+"""The key of a user: it proves that a signed cache was made by this very user, whoever else can write its folder.
 
 It is 32 random bytes in `$XDG_CACHE_HOME/mlv/key`, made when it is first needed, for its owner alone. Where there is no folder
 for it, or it is somebody else's, there is none: then nothing is signed or believed, and all is read anew.

@@ -34,7 +34,7 @@ HOUSEKEEPING = ".mlv"
 END = ".end"
 """Ending of the files there that remember ends; `log.json` would be one that users of drop-ins look for."""
 SUPERSEDED = "superseded"
-"""Folder in the housekeeping; what lies there may be deleted at any time."""
+"""Folder in the housekeeping; its files may be deleted at any time."""
 
 KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
@@ -50,7 +50,7 @@ _BEGINNING = 1 << 16
 
 
 def stream_file(stream: str) -> str:
-    """File name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
+    """Return the file name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
     return "log.jsonl" if stream == DEFAULT_STREAM else f"{stream}.log.jsonl"
 
 
@@ -224,7 +224,7 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
         with os.scandir(root) as entries:
             folders = sorted((entry.name, entry.is_symlink()) for entry in entries if may_hold_experiments(entry, passed_over))
     except OSError as error:
-        if not (is_top and isinstance(error, FileNotFoundError)):  # whoever asks for a root that is none hears it there
+        if not (is_top and isinstance(error, FileNotFoundError)):  # a missing root is reported by the caller
             warn_of_unlisted(root, error)
         return
     for name, is_link in folders:
@@ -236,7 +236,7 @@ class Links:
     """The links to folders that were met below one root: each real folder is visited once.
 
     A link into the tree is passed over, as its folder is met where it lies; so is one to a folder around the tree, which is
-    warned about: it would lead in circles. What lies behind links is known by device and inode.
+    warned about: it would lead in circles. Folders behind links are recognised by device and inode.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:

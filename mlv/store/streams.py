@@ -1,4 +1,4 @@
-"""Streams: appending whole lines, mending torn tails, and reading what can be read."""
+"""Streams: appending whole lines, mending torn tails, and reading every readable line."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class StreamFile:
             OSError: Not all could be written; those that were are taken back, now or before the next append.
         """
         self.take_back()
-        self._torn = True
+        self._torn = True  # before the write: an exception in the middle of it leaves the mark
         try:
             self._write(lines)
         except OSError:

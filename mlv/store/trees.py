@@ -25,9 +25,9 @@ _KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def save_npz(path: Path, tree: Any) -> None:
-    """Write a new `.npz`: an array for each leaf that is one, named by its place, and the structure around them.
+    """Write a new `.npz`: an array for each leaf that is one, named by its path, and the structure around them.
 
-    What comes back is equal, with these exceptions: arrays of torch and JAX are then numpy's; numbers that numpy does not
+    The tree that comes back is equal, with these exceptions: arrays of torch and JAX are then numpy's; numbers numpy does not
     have (bfloat16, the 8-bit floats, the 4-bit integers) are float32 or int8, with the same values; a mapping is a dict; a
     named tuple is one of a new class of the same name.
 
@@ -39,7 +39,7 @@ def save_npz(path: Path, tree: Any) -> None:
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any], structure: Any) -> None:
-    """Write a new `.npz` of what `flatten` gave."""
+    """Write a new `.npz` of the arrays and the structure from `flatten`."""
     import zipfile
 
     numpy = _numpy()
@@ -54,7 +54,7 @@ def load_npz(path: Path) -> Any:
     """Read a tree back; of a `.npz` made by others, a dict of its arrays.
 
     Raises:
-        ValueError: It is no such file, is damaged, or holds what would have to be unpickled.
+        ValueError: It is no such file, is damaged, or holds objects that would have to be unpickled.
         OSError: It cannot be read.
     """
     import zipfile
