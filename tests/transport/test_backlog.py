@@ -73,7 +73,7 @@ def is_end(event):
 
 def a_job(step, name="maps"):
     prepared = arrays_of.prepare(array.array("d", [step] * 10))
-    return Job(prepared.type, name, prepared.do, prepared.options, step=step, parts=prepared.parts)
+    return Job(prepared.type, name, prepared.do, prepared.options, step=step, buffers=prepared.buffers)
 
 
 def two_runs(folder):
