@@ -93,7 +93,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter repetitions: a look, no measurement")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="NAME", help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
-    parser.add_argument("--markdown", action="store_true", help="print the table as it stands in the README")
+    parser.add_argument("--markdown", action="store_true", help="print the table for docs/reference/figures.md")
     parser.add_argument("--row", choices=ROWS, help=argparse.SUPPRESS)
     return parser.parse_args()
 

@@ -55,7 +55,7 @@ def as_text(figures: Sequence[Figure]) -> str:
 
 
 def as_markdown(figures: Sequence[Figure]) -> str:
-    """The table for the README."""
+    """The table for a page of `docs/`."""
     rows = [_HEADER, ("---", "---:", "---:", "---:", "---:", ":---:"), *map(_cells, figures)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 

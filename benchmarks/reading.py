@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -16,8 +17,8 @@ from benchmarks.figures import Figure
 from benchmarks.measuring import check_count, folder, in_turn, timed_ms
 from mlv import Exp
 
-_SETTLED_S = 2.1
-"""So long after its last change, a log is believed to be the same by its times."""
+_TICK_S = 0.05
+"""So long after its last change, a log is believed to be the same by its times: that is more than one tick of Linux."""
 
 _MEMORY = """
 import json, re, sys
@@ -34,7 +35,7 @@ print(json.dumps([(memory("VmHWM") - before) * 1024 / 1e6, int(table.memory_usag
 
 
 def history(quick: bool) -> list[Figure]:
-    """`exp.history()` without its sidecar, with it, and with 1 % appended since; and the memory that each takes."""
+    """`exp.history()` without its sidecar, with it, while the log grows, with 1 % appended; and the memory that it takes."""
     import duckdb
 
     count, repetitions = (200_000, 3) if quick else (1_000_000, 9)
@@ -44,7 +45,7 @@ def history(quick: bool) -> list[Figure]:
         log = exp.path / "log.jsonl"
         _write(log, 0, count)
         size = log.stat().st_size
-        sleep(_SETTLED_S)
+        sleep(_TICK_S)
         exp = Exp.open(exp.path)
         columns = "step, time, data.loss as loss, data.acc as acc, data.lr as lr"
         query = f"select {columns} from read_json('{log}')"
@@ -59,6 +60,18 @@ def history(quick: bool) -> list[Figure]:
             shutil.rmtree(exp.path / ".mlv" / "cache", ignore_errors=True)
             return mlv()
 
+        ends = itertools.count(count, 10)
+
+        def grown() -> float:
+            _write(log, next(ends), 10)
+            return mlv()
+
+        def again() -> float:
+            _write(log, next(ends), 10)
+            sleep(_TICK_S)
+            mlv()
+            return mlv()
+
         def appended() -> float:
             with open(log, "ab") as file:
                 file.truncate(size)
@@ -67,11 +80,13 @@ def history(quick: bool) -> list[Figure]:
             return mlv()
 
         check_count(len(exp.history()), count)
-        figures = [_figure(f"{count:,} metric lines to a frame, cold", in_turn(by_duckdb, cold, repetitions), 2)]
+        figures = [_figure(f"{count:,} metric lines to a frame, cold", in_turn(by_duckdb, cold, repetitions), 1.7)]
         memory = [_memory("cold", [_memory_of(exp.path, count, is_cold=True) for _ in range(5)])]
         mlv()
         figures.append(_figure("the same with its sidecar", in_turn(by_duckdb, mlv, repetitions), 0.35))
         memory.append(_memory("with its sidecar", [_memory_of(exp.path, count) for _ in range(5)]))
+        figures.append(_figure("the same while it grows", in_turn(by_duckdb, grown, repetitions), 0.35))
+        figures.append(_figure("the same again, just after it grew", in_turn(by_duckdb, again, repetitions), 0.35))
         figures.append(_figure("the same, 1 % appended since", in_turn(by_duckdb, appended, repetitions), 0.5))
         peaks = []
         for _ in range(5):

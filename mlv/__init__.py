@@ -46,22 +46,25 @@ from mlv.errors import (
     WritingStalled,
 )
 from mlv.events import Event
-from mlv.experiment.args import add_arguments_to, exp_from_args
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
-from mlv.experiment.subexp import init_sub_exp
 from mlv.store.references import ExpRef, FileRef
 
 if _TYPE_CHECKING:
+    from mlv.experiment.args import add_arguments_to, exp_from_args
     from mlv.experiment.checkpoint import Checkpoint
     from mlv.experiment.logfile import log_to, read
     from mlv.experiment.many import Experiments, find
+    from mlv.experiment.subexp import init_sub_exp
     from mlv.query.whence import whence
 
 _LATER = {
     "Checkpoint": "mlv.experiment.checkpoint",
     "Experiments": "mlv.experiment.many",
+    "add_arguments_to": "mlv.experiment.args",
+    "exp_from_args": "mlv.experiment.args",
     "find": "mlv.experiment.many",
+    "init_sub_exp": "mlv.experiment.subexp",
     "log_to": "mlv.experiment.logfile",
     "read": "mlv.experiment.logfile",
     "whence": "mlv.query.whence",

@@ -1,6 +1,6 @@
-"""Events to lines and back: the one place that knows how a Python value stands in JSON.
+"""Events to lines and back: the only module that converts between Python values and their JSON forms.
 
-The table of what each type becomes, and what comes back, is `schemas/values.md`.
+`schemas/values.md` has the table of types: the JSON form of each, and the value that is read back.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from mlv.foreign import (
 from mlv.interrupts import pass_on, without_warnings
 
 TAG = "_mlv"
-"""Key of an object that stands for something JSON has no form for; a user's own key beginning so gains an underscore."""
+"""Key of an object that stands for a value without a JSON form; a user's own key beginning so gains an underscore."""
 
 PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
-"""What orjson may write on its own: exact built-in types, UUIDs and enums. The rest goes through `Conversion`."""
+"""Options by which orjson writes exact built-in types, UUIDs and enums on its own; all else goes through `Conversion`."""
 
 DEEPEST = 100
 """Levels of nesting that are stored; deeper values are taken for ones that contain themselves."""
@@ -103,12 +103,12 @@ class Huge(int):
 
 
 def huge(value: int) -> int:
-    """The integer, as one that can be printed."""
+    """Return the integer, as one that can be printed."""
     return value if value.bit_length() < _MOST_DIGITS_BITS else Huge(value)
 
 
 def as_reference(value: Any) -> Reference | None:
-    """The reference that a value is, or gives by its method `__mlv_reference__()`; None for the rest.
+    """Return the reference that a value is, or gives by its method `__mlv_reference__()`; None for others.
 
     A file of Python, whose type is not ours, may have the method as an attribute of its own.
     """
@@ -122,11 +122,11 @@ def as_reference(value: Any) -> Reference | None:
 
 
 class Conversion:
-    """One walk over a value: gives its JSON form, and notes what JSON cannot hold.
+    """One walk over a value: gives its JSON form, and records values that JSON cannot hold.
 
-    The walk never raises, whatever the methods of a value do. What has no form becomes a tagged text of its type and `repr`,
-    and a row in `problems`. Of settings, it becomes a plain text that is the same in every run, and a moment without a zone
-    stays without one: equal settings have equal forms on every host.
+    The walk never raises, whatever the methods of a value do. A value without a form becomes a tagged text of its type and
+    `repr`, and a row in `problems`. In settings, it becomes a plain text that is the same in every run, and a moment without
+    a zone stays without one: equal settings have equal forms on every host.
     """
 
     def __init__(self, *, of_settings: bool = False) -> None:
@@ -138,11 +138,11 @@ class Conversion:
         self.pending = False
         """Whether a file that is referred to has yet to be hashed."""
         self.unusable: dict[str, Any] = {}
-        """The metrics that cannot be stored as such, as far as they have a form."""
+        """Metrics that cannot be stored as such, as far as they have a form."""
         self._around: set[int] = set()
 
     def value(self, value: Any, path: str = "", pointer: str = "", depth: int = 0) -> Any:
-        """The JSON form of any value."""
+        """Return the JSON form of any value."""
         kind = type(value)
         if value is None or kind is bool:
             return value
@@ -193,10 +193,10 @@ class Conversion:
         mapping = as_mapping(value)
         if mapping is not None:
             return self._mapping(self._items(mapping, f"{path}." if path else ""), path, pointer, depth)
-        return self._other(value, path, pointer, depth)
+        return self._standard_form(value, path, pointer, depth)
 
     def metrics(self, data: Mapping[Any, Any], is_wanted: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
-        """The flat JSON form of metrics: nested mappings join with `/`, whatever holds one number becomes that number.
+        """Return the flat JSON form of metrics: nested mappings join with `/`, a container of one number becomes that number.
 
         Names that are not wanted are left out, and their values not looked at. A metric that cannot be stored goes into
         `unusable`, the others are not touched by it.
@@ -205,20 +205,20 @@ class Conversion:
         for name, value in self._flattened(data, "", 0):
             if not is_wanted(name):
                 continue
-            key, known = _escaped(name), len(self.problems)
+            key, problems_before = _escaped(name), len(self.problems)
             if key in flat:
                 self.problems.append((name, "is a metric's name twice, once its keys are text"))
             elif not name:
                 self.problems.append(("a metric", 'has the empty name "": give it a name'))
             form = self.value(_single(value), name, _pointer("", key))
-            if len(self.problems) == known:
+            if len(self.problems) == problems_before:
                 flat[key] = form
             else:
                 self.unusable[key] = form
         return flat
 
     def nonfinite_by_use(self) -> tuple[dict[str, str], dict[str, str]]:
-        """The non-finite numbers among the metrics that can be stored, and those among the unusable ones."""
+        """Return the non-finite numbers among the metrics that can be stored, and those among the unusable ones."""
         if not self.unusable:
             return self.nonfinite, {}
         unusable = {_pointer("", key) for key in self.unusable}
@@ -246,7 +246,7 @@ class Conversion:
         return result
 
     def _items(self, value: Mapping[Any, Any], base: str) -> Iterator[tuple[str, Any]]:
-        """Keys as text, and what they stand for; an item that cannot be read is noted, and the others go on."""
+        """Yield keys as text, and their values; an item that cannot be read is recorded, and the others go on."""
         try:
             value, keys = _at_one_moment(value)
         except Exception as error:
@@ -275,7 +275,7 @@ class Conversion:
         items = list(value)  # a copy: another thread may be adding to it
         return [self.value(item, f"{path}[{i}]", f"{pointer}/{i}", depth + 1) for i, item in enumerate(items)]
 
-    def _other(self, value: Any, path: str, pointer: str, depth: int) -> Any:
+    def _standard_form(self, value: Any, path: str, pointer: str, depth: int) -> Any:
         if isinstance(value, datetime):
             return _exact(value).isoformat() if self._of_settings and _is_naive(value) else _moment(value)
         if isinstance(value, timedelta):
@@ -303,7 +303,7 @@ class Conversion:
         return self._foreign(value, path, pointer, depth)
 
     def _foreign(self, value: Any, path: str, pointer: str, depth: int) -> Any:
-        """Objects of libraries, known by what they can do, so that none has to be imported."""
+        """Return the form of a library's object, known by its methods, so that no library has to be imported."""
         reason = f"is of type {_type_name(value)}, which has no JSON form"
         text = own_text(value)
         if text is not None:
@@ -327,7 +327,7 @@ class Conversion:
 
 
 def shown(value: object) -> str:
-    """A `repr` for people: short, text that UTF-8 can hold, without addresses, and never an exception."""
+    """Return a `repr` for people: short, text that UTF-8 can hold, without addresses; never raise."""
     try:
         if type(value) is int:
             return _SHORT.repr(huge(value))
@@ -338,7 +338,7 @@ def shown(value: object) -> str:
 
 
 def as_mapping(value: Any) -> Mapping[Any, Any] | None:
-    """A mapping, named tuple, namespace, dataclass, attrs, pydantic or msgspec object as a mapping; None for the rest.
+    """Return a mapping, named tuple, namespace, dataclass, attrs, pydantic or msgspec object as a mapping; None for others.
 
     A field without a value is left out.
     """
@@ -369,12 +369,12 @@ def _fields(value: Any, names: Iterable[str]) -> dict[str, Any]:
 def _of_pydantic(value: Any) -> Mapping[Any, Any] | None:
     kind = type(value)
     if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_dump"):
-        found = _dumped(value)
+        fields = _dumped(value)
     elif hasattr(kind, "__validators__") and hasattr(kind, "dict"):  # pydantic 1
-        found = value.dict()
+        fields = value.dict()
     else:
         return None
-    return found if isinstance(found, Mapping) else None
+    return fields if isinstance(fields, Mapping) else None
 
 
 def _dumped(value: Any) -> Any:
@@ -386,7 +386,7 @@ def _dumped(value: Any) -> Any:
 
 
 def step_number(step: Any) -> Any:
-    """The step as it is stored; that of another logger, a `ForeignStep`, as text or list.
+    """Return the step in its stored form; a `ForeignStep`, of another logger, as text or list.
 
     Raises:
         InvalidStep: It is not a finite number within 64 bits.
@@ -419,67 +419,67 @@ class ForeignStep:
         self.value = value
 
     def plain(self) -> Any:
-        """The JSON form.
+        """Return the JSON form.
 
         Raises:
             InvalidStep: It has none.
         """
-        given = self.value
-        if type(given) is tuple and _INTEGERS.issuperset(map(type, given)) and all(-_FAR < one < _FAR for one in given):
-            return list(given)  # as nearly all are
+        step = self.value
+        if type(step) is tuple and _INTEGERS.issuperset(map(type, step)) and all(-_FAR < number < _FAR for number in step):
+            return list(step)  # as nearly all are
         conversion = Conversion()
-        found = conversion.value(list(self.value) if isinstance(self.value, (tuple, list)) else self.value)
-        if conversion.problems or conversion.nonfinite or not isinstance(found, (str, list)):
+        form = conversion.value(list(self.value) if isinstance(self.value, (tuple, list)) else self.value)
+        if conversion.problems or conversion.nonfinite or not isinstance(form, (str, list)):
             raise InvalidStep(f"step={shown(self.value)} is neither a text nor a list of numbers and texts", step=self.value)
-        return found
+        return form
 
 
 def dumps(value: Any) -> bytes:
-    """Compact JSON of a value that is in its JSON form already."""
+    """Return compact JSON of a value that is in its JSON form already."""
     return orjson.dumps(value)
 
 
 def json_of_any(value: Any) -> str:
-    """The JSON of any value, as a line of the log has it; what JSON lacks is null."""
+    """Return the JSON of any value, in the form of a line of the log; a number that JSON lacks is null."""
     return dumps(Conversion().value(value)).decode()
 
 
 def canonical(value: Any, nonfinite: Mapping[str, str]) -> bytes:
-    """Canonical JSON: UTF-8, keys sorted, no white space, shortest floats; a number JSON lacks is `{"_mlv":"float",...}`."""
+    """Return canonical JSON: UTF-8, sorted keys, no spaces, shortest floats; a number JSON lacks is `{"_mlv":"float",...}`."""
     tagged = restored(value, nonfinite, lambda text: {TAG: "float", "value": text})
     return orjson.dumps(tagged, option=orjson.OPT_SORT_KEYS)
 
 
 def head(type: str, name: str, verbosity: int = 0) -> bytes:
-    """The part of a line that events of one type, name and verbosity share."""
+    """Return the bytes of a line that events of one type, name and verbosity share."""
     named = b'"name":%s,' % dumps(text_only(name)) if name else b""
     return b'"type":%s,' % dumps(type) + named + (b'"verbosity":%d,' % verbosity if verbosity else b"")
 
 
 def tail(step: Any, at: Mapping[str, Any], data: bytes, nonfinite: Mapping[str, str]) -> bytes:
-    """All that follows the head of a line."""
-    parts = [
+    """Return all bytes that follow the head of a line."""
+    fields = [
         b'"step":' + dumps(step) if step is not None else b"",
         b'"at":' + dumps(at) if at else b"",
         b'"data":' + data,
         b'"nonfinite":' + dumps(nonfinite) if nonfinite else b"",
     ]
-    return b",".join(part for part in parts if part) + b"}"
+    return b",".join(field for field in fields if field) + b"}"
 
 
 def as_tail(kind: int, step: int, payload: bytes) -> bytes:
-    """The payload of any kind as one of kind TAIL."""
+    """Return the payload of any kind as one of kind TAIL."""
     if kind == STEP:
         return b'"step":%d,"data":%s}' % (step, payload)
     return b'"data":%s}' % payload if kind == DATA else payload
 
 
 Clean = Callable[[bytes, int, bytes], tuple[bytes, bytes]]
-"""What is done to head and payload of an event before it is written; it is given their kind too."""
+"""Changes head and payload of an event before it is written; its arguments are head, kind and payload."""
 
 
 class Composer:
-    """Makes whole lines of one run from what a frame holds; `clean` is done to head and payload of each."""
+    """Makes whole lines of one run from the fields of a frame; `clean` is applied to head and payload of each."""
 
     def __init__(self, run: str, clean: Clean | None = None) -> None:
         self._clean = clean
@@ -496,7 +496,7 @@ class Composer:
     def clean_line(self, seq: int, time_ns: int, head: bytes, kind: int, step: int, payload: bytes) -> bytes:
         """Return the line of a head and a payload that were cleaned already."""
         nanosecond = time_ns - self._second_ns
-        if not 0 <= nanosecond < 1_000_000_000:  # formatting a date costs more than all the rest
+        if not 0 <= nanosecond < 1_000_000_000:  # formatting a date costs more than all other steps
             second, nanosecond = divmod(time_ns, 1_000_000_000)
             self._second_text = datetime.fromtimestamp(second, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.").encode()
             self._second_ns = time_ns - nanosecond
@@ -511,39 +511,39 @@ class Composer:
         return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, payload)
 
     def opening(self, seq: int, time_ns: int) -> bytes:
-        """What comes before the head: for payloads too large to be joined in memory."""
+        """Return the bytes before the head, for payloads too large to be joined in memory."""
         return self.line(seq, time_ns, b"", TAIL, 0, b"")[:-1]
 
 
 _DEEPEST_LINE = DEEPEST + 8
-"""Levels of a line: those of its data, its own, and what stands for a value that JSON lacks."""
+"""Levels of a line: those of its data, its own, and those of an object for a value that JSON lacks."""
 _SHALLOW = 2 * _DEEPEST_LINE
-"""Bytes in which nothing is that deep."""
+"""A text of so many bytes cannot be that deep."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def is_too_deep(text: bytes) -> bool:
-    """Whether a JSON text is nested more deeply than what is stored: readers walk through values, and parsers crash.
+    """Return whether a JSON text is nested more deeply than stored values: readers walk through it, and parsers crash.
 
-    Of a text that is no JSON it may say either.
+    For a text that is no JSON, either answer is possible.
     """
     if len(text) <= _SHALLOW or text.count(123) + text.count(91) <= _DEEPEST_LINE:  # { and [, faster than as bytes
         return False
     brackets = (_STRING.sub(b"", text) if b'"' in text else text).translate(None, _NO_BRACKETS)
     for _ in range(_DEEPEST_LINE):
-        left = brackets.replace(b"{}", b"").replace(b"[]", b"")
-        if len(left) == len(brackets):
+        shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
+        if len(shorter) == len(brackets):
             break
-        brackets = left
+        brackets = shorter
     return bool(brackets)
 
 
 def loads(text: bytes) -> Any:
-    """The value of a JSON text that somebody else may have written.
+    """Return the value of a JSON text that somebody else may have written.
 
     Raises:
-        ValueError: It is none, or is nested more deeply than what is walked through.
+        ValueError: It is no JSON, or is nested more deeply than stored values.
     """
     if is_too_deep(text):
         raise orjson.JSONDecodeError("is nested too deeply", "", 0)
@@ -558,7 +558,7 @@ def event_from_line(line: bytes, stream: str) -> Event:
     """Read an event back.
 
     Raises:
-        BadLine: The line is not JSON, or lacks what every event has; the text says which.
+        BadLine: The line is not JSON, or lacks a field that every event has; the text says which.
     """
     try:
         fields = loads(line)
@@ -592,7 +592,7 @@ def _event(fields: Any, line: bytes, stream: str) -> Event:
 
 
 def parse_time(text: str) -> datetime:
-    """A time of the log as an aware datetime in UTC.
+    """Return a time of the log as an aware datetime in UTC.
 
     Raises:
         BadLine: It is no time.
@@ -605,12 +605,12 @@ def parse_time(text: str) -> datetime:
 
 
 def utc_text(moment: datetime) -> str:
-    """ISO 8601 in UTC with a Z and microseconds; a naive moment is local time, as in `datetime`."""
+    """Return ISO 8601 in UTC with a Z and microseconds; a naive moment is local time, as in `datetime`."""
     return _exact(moment).astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def restored(value: Any, nonfinite: Mapping[str, str], nonfinite_as: Any = float, pointer: str = "") -> Any:
-    """Undo what the conversion did where it can be undone: NaN, infinities, large integers, bytes, escaped keys.
+    """Undo the conversion where that is possible: NaN, infinities, large integers, bytes, escaped keys.
 
     References stay references, so that they are not taken for a user's own keys when they are written again.
     """
@@ -644,7 +644,7 @@ def _untagged(value: dict[str, Any]) -> Any:
 
 
 def _text(value: str) -> Any:
-    """Text as JSON; a lone surrogate has no UTF-8 form, so such a text is kept as bytes beside a readable one."""
+    """Return text as JSON; a lone surrogate has no UTF-8 form, so such a text is kept as bytes beside a readable one."""
     try:
         value.encode()
         return value
@@ -654,7 +654,7 @@ def _text(value: str) -> Any:
 
 
 def text_only(value: str) -> str:
-    """A text that UTF-8 can hold: the same, but for half surrogate pairs, which are spelled out."""
+    """Return a text that UTF-8 can hold: the same, but for half surrogate pairs, which are spelled out."""
     return value.encode("utf-8", "backslashreplace").decode()
 
 
@@ -663,7 +663,7 @@ def _integer(value: int) -> Any:
 
 
 def digits(value: int) -> str:
-    """All digits of an integer: decimal ones, or as `0x...` where there are more than Python prints and reads."""
+    """Return all digits of an integer: decimal ones, or as `0x...` where there are more than Python prints and reads."""
     try:
         return str(value) if value.bit_length() < _MOST_DIGITS_BITS else hex(value)
     except ValueError:
@@ -671,7 +671,7 @@ def digits(value: int) -> str:
 
 
 def _fraction(value: Any) -> str:
-    """As `str`, which refuses many digits."""
+    """Return the text of a fraction like `str`, which refuses many digits."""
     return digits(value.numerator) + (f"/{digits(value.denominator)}" if value.denominator != 1 else "")
 
 
@@ -685,7 +685,7 @@ def _moment(value: datetime) -> str | None:
 
 
 def _single(value: Any) -> Any:
-    """What an array or tensor with one element holds; anything else as it is."""
+    """Return the element of an array or tensor that has only one; anything else as it is."""
     try:
         return without_warnings(lambda: single(value))
     except Exception as error:
@@ -694,7 +694,7 @@ def _single(value: Any) -> Any:
 
 
 def _number_in(value: Any) -> Any:
-    """The Python number that a value of a library holds, None where it is missing; anything else as it is."""
+    """Return the Python number in a value of a library, None where it is missing; anything else as it is."""
     try:
         return without_warnings(lambda: _read_number(value))
     except Exception as error:
@@ -705,8 +705,8 @@ def _number_in(value: Any) -> Any:
 def _read_number(value: Any) -> Any:
     if isinstance(value, (int, float)) or is_of_time(value) or is_of_standard_library(value, _TEXTS):
         return value
-    one = single(value)
-    return one if isinstance(one, (int, float)) else next(plain_forms(one), one)
+    element = single(value)
+    return element if isinstance(element, (int, float)) else next(plain_forms(element), element)
 
 
 def _is_filled_mapping(value: Any) -> bool:
@@ -718,7 +718,7 @@ def _is_filled_mapping(value: Any) -> bool:
 
 
 def _at_one_moment(value: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], list[Any]]:
-    """The mapping, copied where that takes one step, and its keys: another thread may be changing it."""
+    """Return the mapping, copied where that takes one step, and its keys: another thread may be changing it."""
     kind = type(value)
     if isinstance(value, dict) and kind.__getitem__ is dict.__getitem__ and kind.__iter__ is dict.__iter__:
         value = dict.copy(value)
@@ -731,13 +731,13 @@ def _at_one_moment(value: Mapping[Any, Any]) -> tuple[Mapping[Any, Any], list[An
 
 
 def _of_texts(value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Keys, in UTF-8, and what they stand for."""
+    """Yield keys, in UTF-8, and their values."""
     for key, item in value.items():
         yield key if key.isascii() else text_only(key), item
 
 
 def _item(value: Mapping[Any, Any], key: Any) -> Any:
-    """The value of a key; `_UNSET` where another thread has taken the key away since the keys were read."""
+    """Return the value of a key; `_UNSET` where another thread has removed the key since the keys were read."""
     for _ in range(_TRIES):
         try:
             return value[key]
@@ -745,7 +745,7 @@ def _item(value: Mapping[Any, Any], key: Any) -> Any:
             pass_on(error)
             if _is_gone(key, value):
                 return _UNSET
-    return value[key]  # a key that is back each time that one looks, or a mapping that lists what it does not hold
+    return value[key]  # a key that comes back each time, or a mapping that lists keys which it does not hold
 
 
 def _is_gone(key: Any, value: Mapping[Any, Any]) -> bool:
@@ -769,12 +769,12 @@ def _is_naive(value: datetime) -> bool:
 
 
 def _exact(value: datetime) -> datetime:
-    """The moment as a datetime of the standard library: that of pandas refuses much, and prints nanoseconds."""
+    """Return the moment as a datetime of the standard library: that of pandas refuses much, and prints nanoseconds."""
     return value if type(value) is datetime else datetime.combine(value.date(), value.timetz())
 
 
 def _path_text(path: os.PathLike[Any]) -> str:
-    """A path as text that is the same under every locale: its bytes as UTF-8, as far as they are."""
+    """Return a path as text that is the same under every locale: its bytes as UTF-8, as far as they are."""
     raw = os.fspath(path)
     if isinstance(raw, str):
         if raw.isascii():
@@ -784,7 +784,7 @@ def _path_text(path: os.PathLike[Any]) -> str:
 
 
 def _key(key: Any) -> str:
-    """A key as text, as JSON encoders write it: true, null, 3, 0.5; text for the rest."""
+    """Return a key as text, as JSON encoders write it: true, null, 3, 0.5; the `str` of others."""
     if isinstance(key, Enum):
         return _key(key.value)
     if isinstance(key, str):
@@ -825,10 +825,10 @@ def _pointer(base: str, key: str) -> str:
 
 
 def _sorted(values: Iterable[Any]) -> list[Any]:
-    """A set in an order that does not change from run to run."""
+    """Return a set in an order that does not change from run to run."""
     items = list(values)
     try:
-        # Sets compare by what they hold, and NaN equals nothing: neither is an order.
+        # Sets compare by inclusion, and NaN equals nothing: neither is an order.
         if not any(isinstance(item, Set) or item != item for item in items):
             return sorted(items)
     except TypeError:

@@ -1,4 +1,4 @@
-"""The tree of what can go wrong.
+"""The tree of mlv's errors and warnings.
 
 ```
 MlvError
@@ -14,31 +14,31 @@ MlvError
 ├── SavedirUnusable      (OSError)            nothing can be created in the folder given
 ├── ExperimentExists     (FileExistsError)    the name is taken, and on_exists="error"
 ├── NotAnnotated         (OSError)            a tag or a note could not be written into the experiment
-├── ExperimentBusy       (OSError)            somebody writes into the experiment, which has to rest for what was asked
+├── ExperimentBusy       (OSError)            somebody writes into the experiment, which has to rest for this call
 ├── NotAnExperiment      (FileNotFoundError)  the folder has no readable meta.json
 ├── CheckpointMissing    (FileNotFoundError)  there is no checkpoint, or no file where it should be
 ├── CheckpointNotSaved   (OSError)            a checkpoint could not be saved; those before are as they were
 ├── CheckpointNotLoaded  (ValueError)         the file was changed, or cannot be read without trusting it
 ├── FileUnusable         (OSError)            a file or folder cannot be read, or cannot be published
-├── ReferenceBroken      (FileNotFoundError)  what a reference points at was changed, or is gone
+├── ReferenceBroken      (FileNotFoundError)  the target of a reference was changed, or is gone
 ├── FileExists           (FileExistsError)    a file of that name is published already, and mode "x" asked for a new one
-├── ExtraNotFound         (FileNotFoundError)  the experiment has no extra of that name
+├── ExtraNotFound        (FileNotFoundError)  the experiment has no extra of that name
 ├── ExtraUnusable        (ValueError)         an extra is damaged, or would have to be unpickled without trust
 ├── NotStorable          (TypeError)          an object has no form that it could be saved in
 ├── MetaEdited           (ValueError)         meta.json is not the one that its runs recorded
 ├── RanksNotMet          (TimeoutError)       the main rank of this launch did not make the experiment in time
 ├── TooManyStreams       (ValueError)         one run may not write into so many streams
-├── CannotResume         (ValueError)         what an output wrote is not what it remembers: it is built again
+├── CannotResume         (ValueError)         the files of an output are not those of its last commit: it is built again
 └── MissingExtra         (ImportError)        an optional package is needed
 
 MlvWarning               (UserWarning)
 ├── RejectedWarning      an event could not be stored as it was given
 ├── OutputFailed         an output stopped; the log is complete, and the output can be built again from it
-├── RedactedWarning      what looked like a credential was kept from the disk
+├── RedactedWarning      a value that looked like a credential was kept from the disk
 └── WritingStalled       the writer cannot append: the disk is full, or hangs, or the process is gone
 ```
 
-Every error carries what it is about as attributes and survives pickling.
+Every error carries the values that it is about as attributes, and survives pickling.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class MlvError(Exception):
 
 
 def _travelling(value: Any) -> Any:
-    """The value, or its `repr` where it cannot be pickled: the values that errors are about are often of that kind."""
+    """Return the value, or its `repr` where it cannot be pickled: values in errors are often of that kind."""
     import pickle  # most errors stay at home
 
     try:
@@ -129,7 +129,7 @@ class ExperimentExists(MlvError, FileExistsError):
 
 
 class ExperimentBusy(MlvError, OSError):
-    """Somebody writes into the experiment, which has to rest for what was asked."""
+    """Somebody writes into the experiment, which has to rest for this call."""
 
 
 class NotAnnotated(MlvError, OSError):
@@ -157,7 +157,7 @@ class FileUnusable(MlvError, OSError):
 
 
 class ReferenceBroken(MlvError, FileNotFoundError):
-    """What a reference points at was changed, or is gone."""
+    """The target of a reference was changed, or is gone."""
 
 
 class FileExists(MlvError, FileExistsError):
@@ -189,11 +189,11 @@ class TooManyStreams(MlvError, ValueError):
 
 
 class CannotResume(MlvError, ValueError):
-    """What an output wrote is not what it remembers: it is built again from the beginning of the log."""
+    """The files of an output are not those of its last commit: it is built again from the beginning of the log."""
 
 
 class MissingExtra(MlvError, ImportError):
-    """An optional package is needed for what was asked."""
+    """An optional package is needed for this call."""
 
 
 class MlvWarning(UserWarning):
@@ -209,7 +209,7 @@ class OutputFailed(MlvWarning):
 
 
 class RedactedWarning(MlvWarning):
-    """What looked like a credential was kept from the disk."""
+    """A value that looked like a credential was kept from the disk."""
 
 
 class WritingStalled(MlvWarning):

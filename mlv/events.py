@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
+
+from mlv.frozen import FrozenDict, FrozenRecord
 
 TYPES = frozenset({
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metrics", "metadata",
@@ -60,25 +62,21 @@ class Event:
 R = TypeVar("R", bound="Record")
 
 
-class Record:
+class Record(FrozenRecord):
     """The data of one structural type; what is absent is left out on disk, unknown fields are passed over."""
 
-    __slots__ = ()
     TYPE: ClassVar[str]
 
     def to_data(self) -> dict[str, Any]:
         """The mapping that stands in the event's `data`."""
-        pairs = ((f.name, getattr(self, f.name)) for f in fields(self))  # type: ignore[arg-type]
-        return {name: value for name, value in pairs if value is not None}
+        return {name: value for name, value in self.to_dict().items() if value is not None}
 
     @classmethod
     def from_data(cls: type[R], data: Mapping[str, Any]) -> R:
         """Read the mapping back; a field that is missing gets its default."""
-        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
-        return cls(**{name: value for name, value in data.items() if name in known})
+        return cls(**{name: value for name, value in data.items() if name in cls.FIELDS})
 
 
-@dataclass(frozen=True, slots=True)
 class RunStarted(Record):
     """A process begins to write into the experiment."""
 
@@ -96,13 +94,14 @@ class RunStarted(Record):
     """Whether the process was forked from that of `parent_run`: it goes on in its place, should that end first."""
     after: Mapping[str, str] | None = None
     """The ends of streams that were there before: SHA-256 of the final seal that each ended with, by stream."""
+    folder: Mapping[str, Any] | None = None
+    """`inode` and `path_sha256` of the experiment's folder: a copy has others; None in a log that belongs to none."""
     script: Mapping[str, Any] | None = None
     git: Mapping[str, Any] | None = None
     env: Mapping[str, Any] | None = None
     machine: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class RunEnded(Record):
     """A run is over; said by the run itself, or by the writer about a process that went without a word."""
 
@@ -115,7 +114,6 @@ class RunEnded(Record):
     """Number of metric values and events that the filters of loggers kept from the log."""
 
 
-@dataclass(frozen=True, slots=True)
 class RunPaused(Record):
     """Work stops for a while, for a stated reason."""
 
@@ -123,7 +121,6 @@ class RunPaused(Record):
     reason: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class RunResumed(Record):
     """Work goes on after a pause."""
 
@@ -131,7 +128,6 @@ class RunResumed(Record):
     paused_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Rewound(Record):
     """Work goes on from an earlier step: what had come after it is superseded, and stays in the log.
 
@@ -145,7 +141,6 @@ class Rewound(Record):
     """... of these runs, up to this `seq` of each."""
 
 
-@dataclass(frozen=True, slots=True)
 class Heartbeat(Record):
     """The writer sees the run's process alive though it logs nothing."""
 
@@ -153,13 +148,12 @@ class Heartbeat(Record):
     of: str = ""
 
 
-@dataclass(frozen=True, slots=True)
 class System(Record):
     """What the machine and the processes of a run were doing, as its writer measured it."""
 
     TYPE: ClassVar[str] = "system"
     of: str = ""
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float] = FrozenDict()
     """By name; on the disk they stand beside `of`."""
 
     def to_data(self) -> dict[str, Any]:
@@ -172,7 +166,6 @@ class System(Record):
         return cls(str(data.get("of", "")), {name: value for name, value in data.items() if name != "of"})
 
 
-@dataclass(frozen=True, slots=True)
 class Rejected(Record):
     """An event that could not be stored as it was given: why, and what could be read of it."""
 
@@ -182,7 +175,6 @@ class Rejected(Record):
     rest: Any = None
 
 
-@dataclass(frozen=True, slots=True)
 class Dropped(Record):
     """Events that were not accepted: a range of `seq` of the subject, both ends included."""
 
@@ -194,7 +186,6 @@ class Dropped(Record):
     of: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Redacted(Record):
     """Something was taken out of the experiment after it was written: what, by whom and why."""
 
@@ -210,7 +201,6 @@ class Redacted(Record):
     """IDs of the experiment, `old` and `new`, where meta.json was replaced."""
 
 
-@dataclass(frozen=True, slots=True)
 class Seal(Record):
     """Proof of the lines of one run in one stream since the run's previous seal there, if there is one."""
 

@@ -1,4 +1,4 @@
-"""Values of other libraries in plain Python, known by what they can do: none is imported for that."""
+"""Values of other libraries in plain Python; they are known by their methods, so that no library is imported for it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN = frozenset({float, int, bool})
 _MOST_KINDS = 1000
 """Types that are remembered; a program which makes classes without end makes us forget all of them."""
 _LISTS = ("tolist", "as_py", "to_list", "to_pylist")
-"""How arrays of numpy and torch, scalars of pyarrow, and columns of polars and pyarrow become values of Python."""
+"""Methods by which arrays of numpy and torch, scalars of pyarrow, and columns of polars and pyarrow become plain Python."""
 _SECONDS = {"W": 604800.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 _PER_SECOND = {"ms": 10**3, "us": 10**6, "ns": 10**9, "ps": 10**12, "fs": 10**15, "as": 10**18}
 _ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -45,12 +45,12 @@ between while a container is walked."""
 
 
 def numbers(data: dict[Any, Any]) -> dict[Any, Any]:
-    """The same mapping, with each scalar of numpy, torch and the like as the Python number that it holds, read once."""
+    """Return the same mapping with each scalar of numpy, torch and the like as a Python number, read once."""
     return {key: value if type(value) in _OWN else number(value) for key, value in data.items()}
 
 
 def number(value: Any) -> Any:
-    """The Python number that a scalar of numpy, torch or the like holds; any other value as it is."""
+    """Return a scalar of numpy, torch or the like as a Python number; any other value as it is."""
     try:
         return (_readers.get(type(value)) or _remembered(type(value)))(value)
     except Exception as error:  # it is looked at closely elsewhere
@@ -61,12 +61,12 @@ def number(value: Any) -> Any:
 def _remembered(kind: type) -> Callable[[Any], Any]:
     if len(_readers) >= _MOST_KINDS:
         _readers.clear()
-    _readers[kind] = found = _reader(kind)
-    return found
+    _readers[kind] = reader = _reader(kind)
+    return reader
 
 
 def _reader(kind: type) -> Callable[[Any], Any]:
-    """How the number in a scalar of this type is read; where a closer look is needed first, the value stays as it is."""
+    """Return a function that reads scalars of this type; where a closer look is needed, one that leaves the value as it is."""
     numpy = sys.modules.get("numpy")
     if numpy is not None and issubclass(kind, (numpy.generic, numpy.ndarray)):
         # An array may be masked, have a unit, or be a span of time. Of a scalar the constructors are faster than `item`.
@@ -89,7 +89,7 @@ def _item_of_scalar(value: Any) -> Any:
 
 
 def single(value: Any) -> Any:
-    """What an array, tensor or column with one element holds, as `plain_forms` takes it; anything else as it is."""
+    """Return the element of an array, tensor or column that has only one, for `plain_forms`; anything else as it is."""
     if isinstance(value, (int, float, str, list, tuple, dict, type(None), type)) or is_missing(value):
         return value
     shape = getattr(value, "shape", None)
@@ -106,7 +106,7 @@ def single(value: Any) -> Any:
 
 
 def plain_forms(value: Any) -> Iterator[Any]:
-    """What an object of a library is in plain Python: the first that is of another type is it.
+    """Yield forms of a library's object in plain Python: the first that is of another type counts.
 
     A missing value is None, a span of time its seconds, a moment a datetime or its ISO text, a number with a unit a text.
     """
@@ -122,7 +122,7 @@ def plain_forms(value: Any) -> Iterator[Any]:
     elif is_of_time(value):
         yield _of_time(value)
     elif _is_masked_array(value):
-        yield value.tolist()  # `item` shows what lies under the mask
+        yield value.tolist()  # `item` shows the value under the mask
     else:
         yield from _by_methods(value)
 
@@ -130,7 +130,7 @@ def plain_forms(value: Any) -> Iterator[Any]:
 def _by_methods(value: Any) -> Iterator[Any]:
     for method in ("item", *_LISTS):
         if method == "item" and getattr(value, "shape", ()) != ():
-            continue  # an array: `item` is for what has no axis
+            continue  # an array: `item` is for values without an axis
         try:
             plain = getattr(value, method)()
         except Exception as error:  # not every `item` is that of a scalar (torch on a meta device, xarray ...)
@@ -146,7 +146,7 @@ def _by_methods(value: Any) -> Iterator[Any]:
 
 
 def is_of_standard_library(value: Any, names: Iterable[str]) -> bool:
-    """Whether it is of one of these classes; who has a value of one has imported its module."""
+    """Return whether a value is of one of these classes; if it is, its module has been imported."""
     for name in names:
         module, _, kind = name.rpartition(".")
         if isinstance(value, getattr(sys.modules.get(module), kind, ())):
@@ -155,13 +155,13 @@ def is_of_standard_library(value: Any, names: Iterable[str]) -> bool:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether it is the missing value of pandas, which has no type that could be compared without importing it."""
+    """Return whether a value is the missing value of pandas, whose type cannot be compared without importing pandas."""
     kind = type(value)
     return kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas")
 
 
 def is_of_time(value: Any) -> bool:
-    """Whether it is a moment or a span of numpy, also as an array, whose `item()` may be a bare integer."""
+    """Return whether a value is a moment or a span of numpy, or an array of them, whose `item()` may be a bare integer."""
     dtype = getattr(value, "dtype", None)
     if getattr(dtype, "kind", None) not in ("m", "M"):
         return False
@@ -203,14 +203,14 @@ def _is_masked_tensor(kind: type) -> bool:
 
 
 def _masked_list(values: Any, mask: Any) -> Any:
-    """Values of a list of lists, None where the mask of torch says that they do not count."""
+    """Return values of a list of lists, None where the mask of torch excludes them."""
     if isinstance(mask, list):
         return [_masked_list(*pair) for pair in zip(values, mask, strict=True)]
     return values if mask else None
 
 
 def _has_unit(kind: type) -> bool:
-    """Whether its objects are quantities: those of pint, unyt and astropy can be converted `to` another unit."""
+    """Return whether objects of a type are quantities: those of pint, unyt and astropy can be converted `to` another unit."""
     return hasattr(kind, "to") and (hasattr(kind, "units") or (hasattr(kind, "unit") and hasattr(kind, "value")))
 
 
@@ -229,7 +229,7 @@ def _with_unit(plain: Any, unit: str) -> Any:
 
 
 def own_text(value: Any) -> str | None:
-    """The text by which a device, a type of numbers, a zone, an address, a pattern or a slice is known; None for the rest.
+    """Return the usual text of a device, a type of numbers, a zone, an address, a pattern or a slice; None for others.
 
     A secret that hides itself stays hidden.
     """
@@ -252,7 +252,7 @@ def own_text(value: Any) -> str | None:
 
 
 def _pattern_text(pattern: re.Pattern[Any]) -> str:
-    """A regular expression that compiles to the same: flags stand within it."""
+    """Return a regular expression that compiles to the same one, with its flags inside."""
     flags = "".join(letter for flag, letter in _FLAGS.items() if pattern.flags & flag)
     text = pattern.pattern
     plain = text.decode("utf-8", "backslashreplace") if isinstance(text, bytes) else str(text)
@@ -260,9 +260,9 @@ def _pattern_text(pattern: re.Pattern[Any]) -> str:
 
 
 def stable_text(value: Any, depth: int = 0) -> str:
-    """A text for any value, equal on every host and in every run as far as that can be: no addresses in memory.
+    """Return a text for any value, equal on every host and in every run as far as possible: no addresses in memory.
 
-    Functions, classes and modules by their full name, all else by its `repr`.
+    Functions, classes and modules have their full name, all others their `repr`.
     """
     try:
         text = own_text(value)
@@ -290,12 +290,12 @@ def _name_of(value: Any) -> str | None:
 
 
 def without_addresses(text: str) -> str:
-    """A `repr` without addresses in memory, which are others in each run."""
+    """Return a `repr` without addresses in memory, which differ in each run."""
     return _ADDRESS.sub("", text) if " at 0x" in text else text
 
 
 def unresolved(value: Any) -> Any:
-    """A config of OmegaConf as it was written, with its `???` and `${...}`; None for what is none."""
+    """Return a config of OmegaConf as it was written, with its `???` and `${...}`; None for other values."""
     if not type(value).__module__.startswith("omegaconf"):
         return None
     return sys.modules["omegaconf"].OmegaConf.to_container(value, resolve=False)

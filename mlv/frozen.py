@@ -1,8 +1,20 @@
-"""Read-only dicts and lists, all the way down, that still are dicts and lists to the rest of the world."""
+"""What cannot be changed: dicts and lists that still are dicts and lists to the rest of the world, and records."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from dataclasses import FrozenInstanceError
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: Any) -> Any:
+        """Do nothing: type checkers alone need to know."""
+        return lambda kind: kind
+
+
+Self = TypeVar("Self", bound="FrozenRecord")
 
 
 def _refuse(_self: Any, *_: Any, **__: Any) -> NoReturn:
@@ -70,3 +82,58 @@ def thawed(value: Any) -> Any:
     if isinstance(value, list):
         return [thawed(item) for item in value]
     return value
+
+
+@dataclass_transform(frozen_default=True)
+class FrozenRecord:
+    """A frozen dataclass that costs nothing to define: annotated names are its fields, their values in the class the defaults.
+
+    For records that `import mlv` defines and that are made now and then. A frozen dataclass compiles six methods, which takes
+    0.5 ms; 27 of them took 15 of the 70 ms that the import cost. Making one takes 1.5 us, where a dataclass takes 0.5.
+    """
+
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Names of the fields, in the order of the arguments."""
+    _required: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar"))
+        cls.FIELDS = (*cls.FIELDS, *own)
+        cls._required = frozenset(name for name in cls.FIELDS if not hasattr(cls, name))
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        fields = self.__dict__
+        fields.update(zip(self.FIELDS, args, strict=False))
+        fields.update(values)
+        is_each_named_once = len(fields) == len(args) + len(values) and fields.keys() <= {*self.FIELDS}
+        if not is_each_named_once or not self._required <= fields.keys():
+            raise TypeError(f"{type(self).__name__} has the fields {', '.join(self.FIELDS)}: {args!r}, {values!r} do not fit")
+
+    def replace(self: Self, **values: Any) -> Self:
+        """Another record, in which some fields have other values."""
+        return type(self)(**{**self.__dict__, **values})
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by their names."""
+        return {name: getattr(self, name) for name in self.FIELDS}
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise FrozenInstanceError(f"cannot assign to field {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise FrozenInstanceError(f"cannot delete field {name!r}")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.to_dict().items())})"
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.FIELDS)

@@ -1,4 +1,4 @@
-"""Reading what the HDF5 output wrote: which metrics there are, and the points of one.
+"""Reading the files of the HDF5 output: which metrics there are, and the points of one.
 
 >>> mlv.hdf.list_keys("runs/digits")
 ['train/loss', 'val/acc']
@@ -31,7 +31,7 @@ _ESCAPED = re.compile("[%\0]|^[.#]")
 
 
 def list_keys(path: Path | str, stream: str | None = _DEFAULT_STREAM) -> list[str]:
-    """The full names of what a file or folder holds, in alphabetical order.
+    """Return the full names of the metrics in a file or folder, in alphabetical order.
 
     Args:
         path: A file of the output, its folder, or the experiment's.
@@ -44,7 +44,7 @@ def list_keys(path: Path | str, stream: str | None = _DEFAULT_STREAM) -> list[st
 
 
 def read_from_key(path: Path | str, key: str, stream: str = _DEFAULT_STREAM) -> Any:
-    """The points of one metric in the order of the log: an array of numpy with the fields `step`, `time` and `value`.
+    """Return the points of one metric in the order of the log: an array of numpy with the fields `step`, `time` and `value`.
 
     Steps are integers, times are seconds since 1970 in UTC. For an array or image, `value` is one: of its shape if all have
     the same, an object if not.
@@ -54,29 +54,29 @@ def read_from_key(path: Path | str, key: str, stream: str = _DEFAULT_STREAM) -> 
         FileUnusable: There is no such file, or it cannot be read.
     """
     numpy = package("numpy", "hdf5")
-    found = [(file, points) for file in _files(path) for _, _, points in _opened(file, stream, key)]
-    if not found:
+    matches = [(file, points) for file in _files(path) for _, _, points in _opened(file, stream, key)]
+    if not matches:
         raise unknown_metric(key, list_keys(path, stream))
-    first = [points for file, points in found if file == found[0][0]]
+    first = [points for file, points in matches if file == matches[0][0]]
     return numpy.concatenate(first) if len(first) > 1 else first[0]
 
 
 def _files(path: Path | str) -> list[Path]:
-    """The files to look into; those of metrics come first."""
+    """Return the files to look into; those of metrics come first."""
     folder = Path(path)
     if folder.is_file():
         return [folder]
     inner = folder / FOLDER if (folder / FOLDER).is_dir() else folder
-    found = [inner / name for name in FILES if (inner / name).is_file()]
-    if not found:
+    paths = [inner / name for name in FILES if (inner / name).is_file()]
+    if not paths:
         raise FileUnusable(
             f"{path} holds none of {', '.join(FILES)}: give an experiment with the output 'hdf5'", path=str(path)
         )
-    return found
+    return paths
 
 
 def _opened(path: Path, stream: str | None, key: str | None) -> list[tuple[str, str, Any]]:
-    """Stream, name and points of what is in a file; without a key, the points are not read.
+    """Return stream, name and points of the metrics in a file; without a key, the points are not read.
 
     While mlv writes into a large file, nobody else can open it: that takes moments, so it is tried again.
     """
@@ -84,7 +84,7 @@ def _opened(path: Path, stream: str | None, key: str | None) -> list[tuple[str, 
     while True:
         try:
             with h5py.File(path, "r") as file:
-                return list(_found(file, stream, key))
+                return list(_entries(file, stream, key))
         except OSError as error:
             if error.errno != EAGAIN or monotonic() > deadline:
                 text = f"{path} cannot be read: {error}. `mlv export EXP --to hdf5` builds it again"
@@ -92,17 +92,17 @@ def _opened(path: Path, stream: str | None, key: str | None) -> list[tuple[str, 
             sleep(_POLL_S)
 
 
-def _found(file: Any, stream: str | None, key: str | None) -> Iterator[tuple[str, str, Any]]:
+def _entries(file: Any, stream: str | None, key: str | None) -> Iterator[tuple[str, str, Any]]:
     for name in file:
         logical = plain(name).partition("@")[0]
         if stream is None or logical == stream:
-            for found, read in _within(file[name]):
-                if key is None or found == key:
-                    yield logical, found, read() if key is not None else None
+            for full_name, read in _within(file[name]):
+                if key is None or full_name == key:
+                    yield logical, full_name, read() if key is not None else None
 
 
 def _within(group: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Every name below a group, and what reads its points."""
+    """Yield every name below a group, and a function that reads its points."""
     waiting = [(group, "")]
     while waiting:
         group, above = waiting.pop()
@@ -117,7 +117,7 @@ def _within(group: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def _stacked(group: Any) -> Any:
-    """The arrays of one name: each is a dataset, as their shapes may differ."""
+    """Return the arrays of one name: each is a dataset, as their shapes may differ."""
     datasets = [
         group[link] for link in sorted((link for link in group if link.startswith("#")), key=lambda link: int(link[1:]))
     ]
@@ -125,21 +125,21 @@ def _stacked(group: Any) -> Any:
     shapes = {(dataset.dtype, dataset.shape) for dataset in datasets}
     value = ("value", *shapes.pop()) if len(shapes) == 1 else ("value", object)
     points = numpy.empty(len(datasets), [("step", numpy.int64), ("time", numpy.float64), value])
-    for place, dataset in enumerate(datasets):
-        points["step"][place], points["time"][place] = dataset.attrs["step"], dataset.attrs["time"]
-        points["value"][place] = dataset[()]
+    for index, dataset in enumerate(datasets):
+        points["step"][index], points["time"][index] = dataset.attrs["step"], dataset.attrs["time"]
+        points["value"][index] = dataset[()]
     return points
 
 
 def escaped(segment: str) -> str:
-    """A part of a name between slashes, as the name of a link in the file: `.`, `#` at its beginning and `%` are escaped.
+    """Return the link in the file for one segment of a name: `.` and `#` at its beginning, and `%`, are escaped.
 
-    An empty part is `%`. HDF5 itself could hold neither it nor a single dot.
+    An empty segment is `%`. HDF5 itself could hold neither it nor a single dot.
     """
-    found = _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", segment)
-    return found or "%"
+    text = _ESCAPED.sub(lambda match: f"%{ord(match[0]):02X}", segment)
+    return text or "%"
 
 
 def plain(segment: str) -> str:
-    """The part of a name that a link stands for; a `%` at its end is there because its name was taken."""
+    """Return the segment of a name that a link stands for; a `%` at its end is there because its name was taken."""
     return re.sub("%([0-9A-F]{2})", lambda match: chr(int(match[1], 16)), segment.rstrip("%"))

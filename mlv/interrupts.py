@@ -17,9 +17,9 @@ _VARARGS = 4
 
 
 def pass_on(error: BaseException) -> None:
-    """Raise the interruption that an exception is, or was made of; return where the exception is about the value alone.
+    """Raise the interruption that an exception is, or was caused by; return where the exception is about the value alone.
 
-    To be called first wherever the exceptions of a value's own methods are caught.
+    Call it first wherever exceptions of a value's own methods are caught.
     """
     interruption = interruption_in(error)
     if interruption is not None:
@@ -27,10 +27,10 @@ def pass_on(error: BaseException) -> None:
 
 
 def interruption_in(error: BaseException) -> BaseException | None:
-    """The exception in the chain of causes that is not about the value, None where there is none.
+    """Return the exception in the chain of causes that is not about the value, None where there is none.
 
-    These are: what is no `Exception`, and what a signal handler raised, of whatever type. C code (orjson's `default`) and
-    careless `except` clauses turn an exception into another one, which names it as its cause or context.
+    Such are all that are no `Exception`, and those that a signal handler raised, of whatever type. C code (orjson's
+    `default`) and careless `except` clauses turn an exception into another one, which names it as its cause or context.
     """
     current: BaseException | None = error
     for _ in range(_LONGEST_CHAIN):
@@ -44,18 +44,18 @@ def interruption_in(error: BaseException) -> BaseException | None:
 
 
 def without_warnings(read: Callable[[], T]) -> T:
-    """The result of reading a value, whose own warnings do not fail it where a filter turns warnings into errors."""
+    """Return the result of reading a value, also where a filter turns the value's own warnings into errors."""
     try:
         return read()
     except Warning:
-        # Only here: the filters belong to the whole process, and what was warned about already is forgotten.
+        # Only here: the filters belong to the whole process, and changing them makes Python forget which warnings it has shown.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return read()
 
 
 def _is_of_signal_handler(error: BaseException) -> bool:
-    """Whether the exception came through a signal handler.
+    """Return whether the exception came through a signal handler.
 
     Python keeps no record of that. But it calls a handler between two instructions of a frame, with the number of the signal
     and that very frame: no other call has its own caller beside a number among its arguments.
@@ -81,7 +81,7 @@ def _is_signal_handler(frame: FrameType) -> bool:
 
 
 def _is_being_handled(error: BaseException) -> bool:
-    """Whether an exception is older than the call: it was caught in a frame that is still running, as in `except: log(...)`."""
+    """Return whether an exception is older than the call: a frame that is still running caught it, as in `except: log(...)`."""
     trace = error.__traceback__
     frame: FrameType | None = sys._getframe(1)
     while trace is not None and frame is not None:

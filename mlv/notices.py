@@ -1,4 +1,4 @@
-"""What is said to people, on stderr: it can never end a training run, whatever became of stderr."""
+"""Messages and warnings for people, on stderr: they never end a training run, even where stderr is closed or broken."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mlv.interrupts import pass_on
 from mlv.words import printable
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_Place = tuple[str, int, Union[CodeType, None]]
-_shown: set[tuple[_Place, type[MlvWarning]]] = set()
+_Line = tuple[str, int, Union[CodeType, None]]
+_lines_warned: set[tuple[_Line, type[MlvWarning]]] = set()
 
 
 def say(text: str) -> None:
@@ -28,10 +28,10 @@ def say(text: str) -> None:
 
 def warn_once(message: str, category: type[MlvWarning]) -> None:
     """Show a warning, the first time that this line of the caller's code gives one of this category."""
-    place = _caller()
-    if (place, category) not in _shown:
-        _shown.add((place, category))
-        _warn_at(message, category, place)
+    line = _caller()
+    if (line, category) not in _lines_warned:
+        _lines_warned.add((line, category))
+        _warn_at(message, category, line)
 
 
 def warn(message: str, category: type[MlvWarning]) -> None:
@@ -39,19 +39,19 @@ def warn(message: str, category: type[MlvWarning]) -> None:
     _warn_at(message, category, _caller())
 
 
-def _warn_at(message: str, category: type[MlvWarning], place: _Place) -> None:
-    file, line, _ = place
+def _warn_at(message: str, category: type[MlvWarning], line: _Line) -> None:
+    file, number, _ = line
     message = printable(message, keep="\n")
     try:
-        # A registry of its own: whether something was said before is decided above, not by the text of the message.
-        warnings.warn_explicit(message, category, file, line, registry={})
-    except Exception as error:  # warnings are errors here, or what shows them fails
+        # A registry of its own: `warn_once` decides whether to repeat a warning, not the text of the message.
+        warnings.warn_explicit(message, category, file, number, registry={})
+    except Exception as error:  # warnings are errors here, or showing them fails
         pass_on(error)
-        say(f"{file}:{line}: {category.__name__}: {message}")
+        say(f"{file}:{number}: {category.__name__}: {message}")
 
 
-def _caller() -> _Place:
-    """File and line of the innermost frame outside mlv; the code too, where files and lines do not tell statements apart."""
+def _caller() -> _Line:
+    """Return file and line of the innermost frame outside mlv; the code too, where file and line are not unique."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back

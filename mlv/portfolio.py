@@ -1,4 +1,4 @@
-"""Which checkpoints are kept: the policy, the decision at each save, and the fold over events. All of it is pure."""
+"""The checkpoints that a portfolio keeps: its policy, the decision at each save, and the fold over events; all pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from mlv.store.attached import is_attachable
 from mlv.store.layout import EVERY, LATEST, SECTIONS, TOP
 
 PORTFOLIO_TYPES = ("checkpoint", "rewound")
-"""The events that decide what a portfolio keeps."""
+"""Types of events that change a portfolio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is kept: the latest ones, every k-th save for good, and the best ones by a metric."""
+    """A rule for keeping checkpoints: the latest ones, every k-th save for good, and the best ones by a metric."""
 
     every: int | None = None
     """Saves number k, 2k, 3k ... of all runs stay for ever."""
     top: int | None = None
-    """How many of the best stay; the earlier of two that are equal."""
+    """Number of the best that stay; of two that are equal, the earlier one."""
     metric: str | None = None
     mode: str | None = None
     """Whether the best is the `min` or the `max`."""
     latest: int = 1
 
     def to_data(self) -> dict[str, Any]:
-        """What an event says of it."""
+        """Return the policy in the form of an event."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class Policy:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Policy:
-        """Read it back; what is missing is what is left out.
+        """Read a policy back; missing fields have their defaults.
 
         Raises:
             InvalidArgument: It is no policy.
@@ -47,20 +47,20 @@ class Policy:
         return checked_policy(*(data.get(name) for name in ("every", "top", "metric", "mode", "latest")))
 
     def rank(self, saved: Saved) -> tuple[float, int] | None:
-        """A key by which the best come first, and the earlier of equals; None for what is never among the best."""
+        """Return a sort key by which the best come first, and the earlier of equals; None for one that never counts as best."""
         value = saved.metrics.get(self.metric) if self.metric is not None else None
         if not isinstance(value, (int, float)) or value != value:
             return None
         return (value if self.mode == "min" else -value), saved.save
 
     def ranked(self, saves: Iterable[Saved]) -> list[Saved]:
-        """Those that may be among the best, the best first."""
+        """Return the checkpoints that may be among the best, the best first."""
         keyed = [(rank, saved) for saved in saves if (rank := self.rank(saved)) is not None]
         return [saved for _, saved in sorted(keyed, key=lambda pair: pair[0])]
 
 
 def checked_policy(every: Any = None, top: Any = None, metric: Any = None, mode: Any = None, latest: Any = None) -> Policy:
-    """Accept what was asked for; None is what was not said.
+    """Check the options of a policy; None is the default.
 
     Raises:
         InvalidArgument: A number is none or too small, or `top`, `metric` and `mode` do not fit together.
@@ -79,8 +79,8 @@ def checked_policy(every: Any = None, top: Any = None, metric: Any = None, mode:
             metric=metric,
         )
     if mode is not None and (metric is None or mode not in ("min", "max")):
-        wanted = "give 'min' or 'max'" if metric is not None else "it belongs to a metric"
-        raise InvalidArgument(f"mode={mode!r:.100}: {wanted}", mode=mode)
+        hint = "give 'min' or 'max'" if metric is not None else "it belongs to a metric"
+        raise InvalidArgument(f"mode={mode!r:.100}: {hint}", mode=mode)
     return Policy(
         _count("every", every, 1),
         _count("top", top, 1),
@@ -111,24 +111,24 @@ class Saved:
     step: Any = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
-    """Of its file, in every folder that has it; no two that are there have the same."""
+    """Name of its file, in every folder that has it; no two existing files have the same."""
     file: Mapping[str, Any] = field(default_factory=dict)
-    """The reference to the first of its places."""
+    """The reference to its file in the first of its folders."""
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """A checkpoint that leaves some of its places."""
+    """A checkpoint that is removed from some of its folders."""
 
     saved: Saved
     sections: tuple[str, ...]
     is_gone: bool
-    """Whether no place is left."""
+    """Whether no folder has it any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What becomes of a new checkpoint, and of those before it."""
+    """The folders of a new checkpoint, and the removals of earlier ones."""
 
     sections: tuple[str, ...]
     """The folders where it is kept; none if the policy keeps it nowhere."""
@@ -136,7 +136,7 @@ class Decision:
 
 
 class Kept:
-    """What a portfolio keeps after some of its events; taking another event takes constant time."""
+    """The contents of a portfolio after some of its events; another event takes constant time."""
 
     def __init__(self) -> None:
         self.policy: Policy | None = None
@@ -148,7 +148,7 @@ class Kept:
         """Files of checkpoints after whose step work went on from an earlier one: none of these is the best or the latest."""
 
     def take(self, data: Mapping[str, Any], step: Any = None) -> None:
-        """Go on by an event: its data and its step. What cannot be read is passed over."""
+        """Apply an event, of which the data and the step are passed; an event that cannot be read is passed over."""
         action, save = data.get("action"), data.get("save")
         if action == "policy":
             try:
@@ -165,28 +165,28 @@ class Kept:
                 self.sections[section].pop(name, None)
 
     def rewind(self, step: Any) -> None:
-        """Go back to a step: what was saved later stays where it is, until the next save decides without it."""
+        """Go back to a step: later checkpoints stay in their folders until the next save, which decides without them."""
         if isinstance(step, (int, float)):
             later = (saved for saved in self if isinstance(saved.step, (int, float)) and saved.step > step)
             self.superseded.update(saved.name for saved in later)
 
     def surviving(self, section: str) -> Iterator[Saved]:
-        """The checkpoints of a folder that are not superseded, the latest first."""
+        """Return the checkpoints of a folder that are not superseded, the latest first."""
         return (saved for name, saved in reversed(self.sections[section].items()) if name not in self.superseded)
 
     def __iter__(self) -> Iterator[Saved]:
-        """Each checkpoint that is kept, in the order of the saves."""
-        found = {name: saved for section in self.sections.values() for name, saved in section.items()}
-        return iter(sorted(found.values(), key=lambda saved: (saved.save, saved.name)))
+        """Yield each checkpoint that is kept, in the order of the saves."""
+        saves = {name: saved for section in self.sections.values() for name, saved in section.items()}
+        return iter(sorted(saves.values(), key=lambda saved: (saved.save, saved.name)))
 
     def sections_of(self, saved: Saved) -> tuple[str, ...]:
-        """The folders that have it."""
+        """Return the folders that have a checkpoint."""
         return tuple(section for section in SECTIONS if saved.name in self.sections[section])
 
     @property
     def latest(self) -> Saved | None:
         """The latest that is kept anywhere."""
-        # What is kept for good is in the order of the saves: it grows, and is not looked through.
+        # Checkpoints kept for good are in the order of the saves; their number grows, so only the last is looked at.
         of_every = islice(self.surviving(EVERY), 1)
         candidates = [*self.surviving(LATEST), *self.surviving(TOP), *of_every]
         return max(candidates, key=lambda saved: saved.save, default=None)
@@ -198,14 +198,14 @@ class Kept:
         return ranked[0] if ranked else None
 
 
-def choose(kept: Kept, new: Saved, policy: Policy) -> Decision:
-    """Decide where a new checkpoint is kept, and what is let go for it; in constant time, however many are kept for good.
+def choose(contents: Kept, new: Saved, policy: Policy) -> Decision:
+    """Decide where a new checkpoint is kept, and which ones are removed; in constant time, however many are kept for good.
 
-    Everything but what is kept for good is decided anew, so that a changed policy holds from the next save on.
+    All checkpoints but those kept for good are decided anew, so that a changed policy holds from the next save on.
     """
-    recent = sorted(kept.surviving(LATEST), key=lambda saved: saved.save)
+    recent = sorted(contents.surviving(LATEST), key=lambda saved: saved.save)
     recent = [*recent, new][-policy.latest :] if policy.latest else []
-    best = policy.ranked([*kept.surviving(TOP), new])[: policy.top or 0]
+    best = policy.ranked([*contents.surviving(TOP), new])[: policy.top or 0]
     is_kept = {
         EVERY: policy.every is not None and new.save % policy.every == 0,
         TOP: any(saved is new for saved in best),
@@ -214,22 +214,22 @@ def choose(kept: Kept, new: Saved, policy: Policy) -> Decision:
     leaving: dict[str, list[str]] = {}
     for section, staying in ((TOP, best), (LATEST, recent)):
         names = {saved.name for saved in staying if saved is not new}
-        for name in kept.sections[section]:
+        for name in contents.sections[section]:
             if name not in names:
                 leaving.setdefault(name, []).append(section)
     return Decision(
         tuple(section for section in SECTIONS if is_kept[section]),
-        tuple(_let_go(kept, name, tuple(sections)) for name, sections in leaving.items()),
+        tuple(_let_go(contents, name, tuple(sections)) for name, sections in leaving.items()),
     )
 
 
-def _let_go(kept: Kept, name: str, sections: tuple[str, ...]) -> LetGo:
-    saved = kept.sections[sections[0]][name]
-    return LetGo(saved, sections, is_gone=kept.sections_of(saved) == sections)
+def _let_go(contents: Kept, name: str, sections: tuple[str, ...]) -> LetGo:
+    saved = contents.sections[sections[0]][name]
+    return LetGo(saved, sections, is_gone=contents.sections_of(saved) == sections)
 
 
 def told(folder: str, new: Saved, decision: Decision) -> list[dict[str, Any]]:
-    """The data of the events that a decision leaves: what was saved, then what is let go."""
+    """Return the data of the events of a decision: the saved checkpoint, then the removals."""
     saved: dict[str, Any] = {"action": "saved", "folder": folder, "save": new.save}
     if decision.sections:
         saved.update(file=new.file, places=[f"{folder}/{section}/{new.name}" for section in decision.sections])
@@ -239,29 +239,33 @@ def told(folder: str, new: Saved, decision: Decision) -> list[dict[str, Any]]:
 
 
 def _removal(folder: str, gone: LetGo) -> dict[str, Any]:
-    left = [f"{folder}/{section}/{gone.saved.name}" for section in gone.sections]
-    data = {"action": "removed", "folder": folder, "save": gone.saved.save, "places": left}
+    paths = [f"{folder}/{section}/{gone.saved.name}" for section in gone.sections]
+    data = {"action": "removed", "folder": folder, "save": gone.saved.save, "places": paths}
     return {**data, "is_gone": True} if gone.is_gone else data
 
 
 def fold(events: Iterable[Event]) -> dict[str, Kept]:
-    """What each portfolio keeps, by the name of its folder, after the events in their order."""
+    """Return the contents of each portfolio, by the name of its folder, after the events in their order."""
     result: dict[str, Kept] = {}
     for event in events:
         data = _mapping(event.data)
         if event.type == "rewound":
-            for kept in result.values():
-                kept.rewind(data.get("step"))
+            for contents in result.values():
+                contents.rewind(data.get("step"))
         elif event.type == "checkpoint" and isinstance(data.get("folder"), str):
             result.setdefault(data["folder"], Kept()).take(data, event.step)
     return result
 
 
 def places_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Folder and file name of each place that an event names; what is no place in its portfolio is passed over."""
-    given = data.get("places")
-    parts = [text.split("/") for text in given if is_attachable(text)] if isinstance(given, list) else []
-    return [(part[1], part[2]) for part in parts if len(part) == 3 and part[1] in SECTIONS and part[0] == data.get("folder")]
+    """Return section and file name of each path that an event names; paths outside its portfolio are passed over."""
+    texts = data.get("places")
+    paths = [text.split("/") for text in texts if is_attachable(text)] if isinstance(texts, list) else []
+    return [
+        (segments[1], segments[2])
+        for segments in paths
+        if len(segments) == 3 and segments[1] in SECTIONS and segments[0] == data.get("folder")
+    ]
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

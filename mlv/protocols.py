@@ -1,4 +1,4 @@
-"""The roles that others may play: what a Logger writes to, what a writer does to files, and other forms of the log."""
+"""Roles with several implementations: the channel of a Logger, the system calls of a writer, and other forms of the log."""
 
 from __future__ import annotations
 
@@ -51,38 +51,38 @@ class Channel(Protocol):
         """Accept no more events, and wait until the run's streams are sealed; False when the time is over."""
 
     def outlook(self) -> str:
-        """What becomes of the events that `close` did not bring to the disk, for people; empty where that is said already."""
+        """Return a text for people on the events that `close` did not bring to the disk; empty where a message has told it."""
 
     def abandon(self) -> None:
-        """Let go of what a forked child inherited, without touching what the parent goes on using."""
+        """Release the resources that a forked child inherited, without touching those of the parent."""
 
 
 class FileLayer(Protocol):
     """The system calls by which streams are written, so that a test can watch them or make them fail."""
 
     def open(self, path: str, flags: int) -> int:
-        """As `os.open`."""
+        """Open a file like `os.open`."""
 
     def write(self, fd: int, data: bytes) -> int:
-        """As `os.write`."""
+        """Write like `os.write`."""
 
     def fsync(self, fd: int) -> None:
-        """As `os.fsync`."""
+        """Bring a file to the disk like `os.fsync`."""
 
     def truncate(self, fd: int, size: int) -> None:
-        """As `os.ftruncate`."""
+        """Cut a file like `os.ftruncate`."""
 
     def size(self, fd: int) -> int:
-        """Size of the open file in bytes."""
+        """Return the size of the open file in bytes."""
 
     def close(self, fd: int) -> None:
-        """As `os.close`."""
+        """Close a file like `os.close`."""
 
 
 class Batch(Protocol):
     """Lines of one stream, in file order; iterating gives those events that the projection wants, as `mlv.Event`.
 
-    What a rewind superseded is not among them.
+    Events that a rewind superseded are not among them.
     """
 
     @property
@@ -99,35 +99,35 @@ class Batch(Protocol):
 class Projection(Protocol):
     """Another form of the log, rebuildable at any time; it lives in a process of its own, and never touches the queue.
 
-    May have, beside these, what every output of mlv has: `filter` (a regular expression over full names, `re.search`),
+    It may have, beside these, the options of every output of mlv: `filter` (a regular expression over full names, `re.search`),
     `verbosity` (events above it are left out), `types` (of events) and `path` (of its folder); and
-    `discard(place, resume)`, which removes what was written up to a commit, where the output is built again.
+    `discard(place, resume)`, which removes the files written up to a commit, where the output is built again.
 
     It travels by pickle: its class stands in a module that can be imported, or `cloudpickle` is installed.
     """
 
     name: str
-    """What it is called, and the name of its folder in the experiment."""
+    """Its name, and that of its folder in the experiment."""
 
     def open(self, place: Path, resume: Any) -> None:
-        """Begin in a folder that is there: `resume` is what the last `commit` gave, None where the log is read from its start.
+        """Begin in an existing folder: `resume` is the result of the last `commit`, None where the log is read from its start.
 
-        What was written after that commit is to be taken back: the same events come again. After `close` it may be opened
-        once more: where the experiment was rewound, the log is read from its start, without what that superseded.
+        Anything written after that commit has to be taken back: the same events come again. After `close` it may be opened
+        once more: where the experiment was rewound, the log is read from its start, without the superseded events.
 
         Raises:
-            CannotResume: What that commit wrote is not there any more: it is called again, with None. `commit` may say so too.
+            CannotResume: The files of that commit are gone: it is called again, with None. `commit` may raise it, too.
         """
 
     def write(self, batch: Batch) -> None:
         """Take the next lines of one stream."""
 
     def commit(self) -> Any:
-        """Make what was written outlive the process, and give what `open` needs to go on from here, in a JSON form.
+        """Bring everything to the disk, and return the state that `open` needs to go on from here, in a JSON form.
 
         Raises:
-            CannotResume: What was written before was taken away: it is opened again, and goes on or begins anew.
+            CannotResume: Earlier files were taken away: it is opened again, and goes on or begins anew.
         """
 
     def close(self) -> None:
-        """Give back what is held; nothing was written since the last `commit`."""
+        """Close files and the like; nothing was written since the last `commit`."""

@@ -11,12 +11,12 @@ import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from mlv.errors import InvalidArgument, MlvWarning
+from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
 from mlv.words import address_problem
 
@@ -29,8 +29,7 @@ RELATIONS = ("auto", "together", "apart")
 """Whether the processes of a launch have one experiment, each one of its own, or what they give decides."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found(Generic[T]):
+class Found(FrozenRecord, Generic[T]):
     """What a setting is at this moment."""
 
     value: T
@@ -41,8 +40,7 @@ class Found(Generic[T]):
     """What is wrong with what was given, and what to give instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting(Generic[T]):
+class Setting(FrozenRecord, Generic[T]):
     """One setting."""
 
     key: str
@@ -179,12 +177,11 @@ def _as_variable(found: Found[Any]) -> str:
     return str(int(found.value)) if isinstance(found.value, bool) else str(found.value)
 
 
-@dataclass(frozen=True)
-class ProjectFile:
+class ProjectFile(FrozenRecord):
     """A pyproject.toml, and what its `[tool.mlv]` says."""
 
     path: Path
-    table: Mapping[str, Any] = field(default_factory=dict)
+    table: Mapping[str, Any] = FrozenDict()
     problems: tuple[str, ...] = ()
     """Keys that nobody knows; or why nothing could be read."""
 

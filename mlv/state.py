@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from mlv.events import Event
+from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.order import Key, keyed
 
 LOST_AFTER = timedelta(minutes=5)
@@ -23,8 +23,7 @@ STRUCTURAL = (
 """The types of which this fold takes more than the time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(FrozenRecord):
     """One run, as far as its events tell."""
 
     id: str
@@ -40,9 +39,13 @@ class Run:
     exp: str | None = None
     """The experiment's ID as the run saw it."""
     process: Mapping[str, Any] | None = None
+    folder: Mapping[str, Any] | None = None
+    """The folder that it began in, as it was recorded."""
+    is_copied: bool = False
+    """Whether this is a copy of that folder, made while the run went on: how it ended stands elsewhere."""
     rank: int = 0
     """Among the processes of its launch."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = FrozenDict()
     """Params of this run that differ from the experiment's."""
     is_fork: bool = False
     """Whether its process was forked from that of `parent_run`, and may go on in its place."""
@@ -57,6 +60,8 @@ class Run:
         """The run's status at a moment; `is_gone` says whether a process has provably ended."""
         if self.verdict is not None:
             return self.verdict
+        if self.is_copied:
+            return "lost"
         if self.process is not None and is_gone(self.process):
             return "killed"
         silent_for = now - self.last_heard if self.last_heard is not None else timedelta(0)
@@ -72,8 +77,7 @@ class Run:
         return max(0.0, (until - self.started).total_seconds()) if self.started and until else None
 
 
-@dataclass(frozen=True, slots=True)
-class Rewind:
+class Rewind(FrozenRecord):
     """A `rewound` event: which events it supersedes."""
 
     run: str
@@ -91,17 +95,16 @@ class Rewind:
         return type(step) in (int, float) and step > self.step
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(FrozenRecord):
     """An experiment after some of its events."""
 
-    runs: Mapping[str, Run] = field(default_factory=dict)
+    runs: Mapping[str, Run] = FrozenDict()
     """Every run that a `run_started` names, in the order of their start, also those of children."""
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = FrozenDict()
     """What `params` events added."""
     tags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    descriptions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    descriptions: Mapping[str, Mapping[str, Any]] = FrozenDict()
     """What `log.describe` said about each metric, by full name."""
     rewinds: tuple[Rewind, ...] = ()
 
@@ -158,18 +161,18 @@ def _after(state: State, event: Event) -> State:
     data = event.data if isinstance(event.data, Mapping) else {}
     state = _with_run(state, event, data)
     if event.type == "params":
-        return replace(state, params={**state.params, **data})
+        return state.replace(params={**state.params, **data})
     if event.type == "tags":
         given = data.get("tags")
         new = [tag for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
-        return replace(state, tags=tuple(dict.fromkeys((*state.tags, *new))))
+        return state.replace(tags=tuple(dict.fromkeys((*state.tags, *new))))
     if event.type == "rewound":
-        return replace(state, rewinds=(*state.rewinds, *_rewinds(event, data)))
+        return state.replace(rewinds=(*state.rewinds, *_rewinds(event, data)))
     if event.type == "note":
-        return replace(state, notes=(*state.notes, str(data.get("text", ""))))
+        return state.replace(notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
         known = state.descriptions.get(event.name, {})
-        return replace(state, descriptions={**state.descriptions, event.name: {**known, **data}})
+        return state.replace(descriptions={**state.descriptions, event.name: {**known, **data}})
     return state
 
 
@@ -188,32 +191,33 @@ def _with_run(state: State, event: Event, data: Mapping[str, Any]) -> State:
     if run is None and event.type != "run_started":
         return state  # a writer's own run, or one whose beginning was lost
     changed = _run_after(run or Run(subject), event, data)
-    return replace(state, runs={**state.runs, subject: changed})
+    return state.replace(runs={**state.runs, subject: changed})
 
 
 def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
     heard = max(run.last_heard, event.time) if run.last_heard else event.time
-    run = replace(run, last_heard=heard)
+    run = run.replace(last_heard=heard)
     if event.type == "run_started":
-        return replace(
-            run, started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
-            process=_mapping(data.get("process")), params=_mapping(data.get("params")) or {},
+        return run.replace(
+            started=event.time, parent_run=_text(data.get("parent_run")), exp=_text(data.get("exp")),
+            process=_mapping(data.get("process")), folder=_mapping(data.get("folder")),
+            params=_mapping(data.get("params")) or {},
             rank=rank if type(rank := data.get("rank")) is int else 0, is_fork=data.get("forked") is True,
             # Versions that say what came before a run annotate without one: theirs was begun in earnest.
             annotated=0 if "after" in data else run.annotated,
         )  # fmt: skip
     if event.type in ("tags", "note") and event.seq == run.annotated + 1:
-        return replace(run, annotated=event.seq)
+        return run.replace(annotated=event.seq)
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:
             return run  # the run's own word counts, not that of a writer who found it gone
         exception, verdict, is_own = _mapping(data.get("exception")), str(data.get("status", "ok")), event.run == run.id
-        return replace(
-            run, ended=event.time, verdict=verdict, exception=exception, is_killed=not is_own,
+        return run.replace(
+            ended=event.time, verdict=verdict, exception=exception, is_killed=not is_own,
             only_annotated=is_own and verdict == "ok" and event.seq == run.annotated + 1 > 2,
         )  # fmt: skip
     if event.type in ("run_paused", "run_resumed"):
-        return replace(run, paused=event.type == "run_paused")
+        return run.replace(paused=event.type == "run_paused")
     return run
 
 

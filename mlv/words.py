@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -35,11 +36,11 @@ _MOST_BITS = 400
 _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
 """The format specifications that are followed: a width or precision of a hundred million would take all memory."""
 # A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
-_ADDRESS = re.compile(
-    r"[a-z][a-z0-9+.-]+://|(?:file|https?|ftps?|sftp|ssh|s3[an]?|gs|gcs|r2|oss|cos|obs|az|adls?|abfss?|wasbs?|hdfs|webhdfs|dbfs|hf)"
-    r":/",
-    re.IGNORECASE,
-)
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/(/?)", re.IGNORECASE)
+_SCHEMES = frozenset({
+    "file", "http", "https", "ftp", "ftps", "sftp", "ssh", "s3", "s3a", "s3n", "gs", "gcs", "r2", "oss", "cos", "obs", "az",
+    "adl", "adls", "abfs", "abfss", "wasb", "wasbs", "hdfs", "webhdfs", "dbfs", "hf",
+})  # fmt: skip
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -56,20 +57,25 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes:02d} min" if hours < 24 else f"{hours // 24} d {hours % 24:02d} h"
 
 
-def moment(time: datetime | None, now: datetime, precision: str = "minute") -> str:
+def moment(when: datetime | None, now: datetime, precision: str = "minute") -> str:
     """A moment in local time, as short as it can be told from others: `Nov 21 08:24`; of another year `2025-11-21`."""
-    if time is None:
+    if when is None:
         return ""
-    local = time.astimezone()
+    local = when.astimezone()
     if local.year != now.astimezone().year:
         return local.strftime("%Y-%m-%d")
     day = f"{_MONTHS[local.month - 1]} {local.day:02d}"
     return f"{day} {local.hour:02d}:{local.minute:02d}" if precision == "minute" else day
 
 
-def full_time(time: datetime | None) -> str:
+def zone() -> str:
+    """The zone of local times, as they name it: `CET`; where the clocks are changed `CET/CEST`."""
+    return "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
+
+
+def full_time(moment: datetime | None) -> str:
     """A moment in local time to the second, with the zone: `2026-11-21 08:24:43 CET`."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if time is not None else ""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if moment is not None else ""
 
 
 def number(value: Any, format: str | None = None) -> str:
@@ -82,6 +88,12 @@ def number(value: Any, format: str | None = None) -> str:
         return printable(f"{value:{format}}")
     except (ValueError, OverflowError):
         return _short(value)
+
+
+def exact(value: Any) -> str:
+    """A setting, or a place: with all its digits, so that it can be asked for as it is shown."""
+    is_whole = not isinstance(value, float) or not math.isfinite(value) or (value.is_integer() and abs(value) < 2**53)
+    return number(value) if is_whole else repr(value)
 
 
 def _short(value: float) -> str:
@@ -128,8 +140,8 @@ def _pointed(value: Any) -> Any:
 
 
 def pairs(data: Mapping[str, Any]) -> str:
-    """A mapping in one line: `key=value key=value`."""
-    return "  ".join(f"{printable(key)}={number(value)}" for key, value in data.items())
+    """Settings, or coordinates, in one line: `key=value key=value`."""
+    return "  ".join(f"{printable(key)}={exact(value)}" for key, value in data.items())
 
 
 def size(count: int) -> str:
@@ -179,7 +191,8 @@ def _is_number(text: str) -> bool:
 def address_problem(path: object) -> str | None:
     """What to give instead of an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
     text = str(path)
-    if not _ADDRESS.match(text):
+    address = _ADDRESS.match(text)
+    if address is None or not (address[2] or address[1].lower() in _SCHEMES):
         return None
     scheme, _, behind = text.partition(":")
     if scheme.lower() == "file":

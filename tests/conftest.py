@@ -43,7 +43,7 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said once in another test may be said again."""
-    monkeypatch.setattr(notices, "_shown", set())
+    monkeypatch.setattr(notices, "_lines_warned", set())
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class TestRecords:
 
     def test_frozen(self, record):
         """What happened does not change."""
-        field = dataclasses.fields(record)[0].name
+        field = record.FIELDS[0]
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(record, field, 1)
 

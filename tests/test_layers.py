@@ -14,7 +14,7 @@ PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
     {"mlv.words"},
     {"mlv.errors", "mlv.interrupts"},
-    {"mlv.foreign", "mlv.frozen", "mlv.notices", "mlv.order"},
+    {"mlv.digests", "mlv.foreign", "mlv.frozen", "mlv.notices", "mlv.order"},
     {"mlv.events", "mlv.settings"},
     {"mlv.encoding", "mlv.state", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},

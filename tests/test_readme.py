@@ -1,10 +1,11 @@
-"""The front page is true: its code runs in the order it stands there, and prints what it says there.
+"""README and the pages of `docs/` are true: their code runs in the order of each page, and prints what stands below it.
 
 The two commands that set up a fresh machine need the network, and are run by `.ci/run`: here they are only held against it.
 """
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import re
@@ -21,10 +22,15 @@ from typing import Any
 
 import pytest
 
+import mlv
+from mlv import settings
 from mlv.compat import dllogger
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+DOCS = ROOT / "docs"
+WRITTEN = sorted(path for path in DOCS.rglob("*.md") if not path.is_symlink())
+"""The pages of `docs/`; links lead to those of `schemas/`, which have tests of their own."""
 SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
 OPTIONAL = {
@@ -32,7 +38,10 @@ OPTIONAL = {
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
     "numpy": find_spec("numpy") and find_spec("PIL"),
+    "matplotlib": find_spec("matplotlib") and find_spec("pandas") and find_spec("pyarrow"),
     "tensorboard": find_spec("tensorboardX"),
+    "hdf5": find_spec("h5py"),
+    "h5py": find_spec("h5py") and find_spec("yaml") and find_spec("matplotlib"),
 }
 
 
@@ -50,15 +59,24 @@ class Block:
         return next((tool for tool in OPTIONAL if re.search(rf"(import|\$|--to) {tool}\b", self.text)), None)
 
 
-def blocks() -> list[Block]:
-    text = README.read_text()
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
     fences = re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [Block(fence[1], fence[2], text.count("\n", 0, fence.start()) + 1) for fence in fences]
 
 
 def set_up_commands() -> list[str]:
     """The commands that set up a machine, as printed."""
-    return [block.text.strip() for block in blocks() if SET_UP in block.text]
+    return [block.text.strip() for block in blocks(README) if SET_UP in block.text]
+
+
+def cases() -> Iterator[Any]:
+    """Each page without optional tools, then with each tool that it uses."""
+    for page in (README, *WRITTEN):
+        wanted = {block.tool for block in blocks(page) if block.kind in ("python", "console", "sh")}
+        for tool in (None, *(tool for tool in OPTIONAL if tool in wanted)):
+            if wanted:
+                yield pytest.param(page, tool, id=f"{page.relative_to(ROOT)}-{tool or 'alone'}")
 
 
 @pytest.fixture
@@ -82,28 +100,28 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("tool", [None, *OPTIONAL])
-def test_every_block_runs(tool, shell):
+@pytest.mark.parametrize(("page", "tool"), list(cases()))
+def test_every_block_runs(page, tool, shell):
     """All code runs, and prints what stands below it: what needs mlv alone, and what needs one tool more."""
     if tool is not None and not OPTIONAL[tool]:
         pytest.skip(f"{tool} is not installed")
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for block, following in zip_longest(blocks(), blocks()[1:]):
+    for block, following in zip_longest(blocks(page), blocks(page)[1:]):
         if block.tool not in (None, tool) or SET_UP in block.text:
             continue
         if block.kind == "python" and (name := re.match(r"# (\w+\.py)\n", block.text)):
             (shell / name[1]).write_text(block.text)
         elif block.kind == "python":
-            printed = run_python(block, namespace)
+            printed = run_python(page, block, namespace)
             if following is not None and following.kind == "text":
-                assert_alike(printed, following.text, following.line)
+                assert_alike(printed, following.text, f"{page.name}, line {following.line}")
         elif block.kind in ("console", "sh"):
             for command, expected in commands(block):
-                assert_alike(run_shell(command), expected, block.line)
+                assert_alike(run_shell(command), expected, f"{page.name}, line {block.line}")
 
 
-def run_python(block: Block, namespace: dict[str, Any]) -> str:
-    code = compile("\n" * block.line + block.text, str(README), "exec", dont_inherit=True)
+def run_python(page: Path, block: Block, namespace: dict[str, Any]) -> str:
+    code = compile("\n" * block.line + block.text, str(page), "exec", dont_inherit=True)
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(code, namespace)
@@ -139,13 +157,13 @@ LIKENESS = {
 VARYING = re.compile("|".join(f"(?P<{name}>{on_page})" for name, (on_page, _) in LIKENESS.items()))
 
 
-def assert_alike(printed: str, expected: str | None, line: int) -> None:
+def assert_alike(printed: str, expected: str | None, line: str) -> None:
     """Compare, leaving aside what varies, and any number of lines where the page has `...` for them."""
     if expected is None:
         return
     wanted = "".join(rf"{pattern(text)}\n" if text != "..." else r"(?:.*\n)*?" for text in stripped(expected))
     found = "".join(f"{text}\n" for text in stripped(printed))
-    assert re.fullmatch(wanted, found), f"line {line} of the page says:\n{expected}\nbut what was printed is:\n{printed}"
+    assert re.fullmatch(wanted, found), f"{line} says:\n{expected}\nbut what was printed is:\n{printed}"
 
 
 def stripped(text: str) -> list[str]:
@@ -167,7 +185,7 @@ def test_set_up_is_what_ci_does():
     first, second = set_up_commands()
     extras = re.findall(r"\[(\w+)\]", first + second)
 
-    assert [block.kind for block in blocks() if SET_UP in block.text] == ["sh", "sh"]
+    assert [block.kind for block in blocks(README) if SET_UP in block.text] == ["sh", "sh"]
     assert f"\n{first}\n{second}\n" in ci
     assert all(f"\n{extra} = [" in (ROOT / "pyproject.toml").read_text() for extra in extras)
     assert (ROOT / first.split()[-1]).is_file()
@@ -176,7 +194,7 @@ def test_set_up_is_what_ci_does():
 
 def test_map_is_complete():
     """The map names every module and folder that the package has, and none that it does not have."""
-    [drawn] = [block.text for block in blocks() if block.text.startswith("mlv/\n")]
+    [drawn] = [block.text for block in blocks(ROOT / "CONTRIBUTING.md") if block.text.startswith("mlv/\n")]
     inside = re.findall(r"^  (\S+)", drawn, re.MULTILINE)
     top = re.findall(r"^(\S+)/ ", drawn, re.MULTILINE)
     there = {path.name + "/" * path.is_dir() for path in (ROOT / "mlv").iterdir() if path.name[0] not in "_."} - {"py.typed"}
@@ -185,13 +203,66 @@ def test_map_is_complete():
     assert all((ROOT / name).is_dir() for name in top)
 
 
-def test_links_lead_somewhere():
-    """Every link to a file of the repository finds it."""
-    links = re.findall(r"\]\(([^)#:]+)\)", README.read_text())
+@pytest.mark.parametrize("page", [README, ROOT / "CONTRIBUTING.md", *WRITTEN], ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Every link to a file, pictures included, has that file; the strict build looks at anchors."""
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text())
 
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_nothing_is_left_to_fill_in():
+def test_front_page_is_short():
+    """README is read in one sitting; what needs more room has a page of `docs/`."""
+    assert len(README.read_text().splitlines()) <= 150
+
+
+def test_every_page_is_in_the_navigation():
+    """The navigation of the built pages leads to each page, and to nothing else."""
+    pages = {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")}
+    listed = re.findall(r'"([^"]+\.md)"', (ROOT / "zensical.toml").read_text())
+
+    assert sorted(listed) == sorted(pages)
+
+
+def test_every_public_name_is_in_the_reference():
+    """The reference shows each public name: by itself, or with all of its module."""
+    shown = {name for page in WRITTEN for name in re.findall(r"^::: (\S+)", page.read_text(), re.MULTILINE)}
+    modules = {"mlv.hdf", "mlv.errors"}
+
+    assert modules <= shown
+    assert [name for name in mlv.__all__ if f"mlv.{name}" not in shown and getattr(mlv, name).__module__ not in modules] == []
+
+
+def test_documented_arguments_are_there():
+    """Each argument that a public docstring names is one of the signature: the reference shows them beside each other."""
+    public = [getattr(mlv, name) for name in mlv.__all__]
+    members = [member for item in public if inspect.isclass(item) for owner in item.__mro__ for member in vars(owner).values()]
+    functions = filter(inspect.isfunction, (getattr(member, "__func__", member) for member in public + members))
+    wrong = [
+        (function.__qualname__, argument)
+        for function in functions
+        for argument in re.findall(r"^    (\w+):", arguments(inspect.getdoc(function) or ""), re.MULTILINE)
+        if argument not in inspect.signature(function).parameters
+    ]
+
+    assert wrong == []
+
+
+def arguments(docstring: str) -> str:
+    """The section of a docstring that describes arguments."""
+    section = re.search(r"^Args:\n((?:    .*\n|\n)*)", docstring + "\n", re.MULTILINE)
+    return section[1] if section else ""
+
+
+def test_settings_are_documented():
+    """The page of settings has each setting: its variable, its key, its default and what it means."""
+    page = (DOCS / "reference" / "settings.md").read_text()
+    rows = [f"| `{it.env}` | `{it.key}` | {settings.told(it.default)} | {it.meaning} |" for it in settings.SETTINGS]
+
+    assert re.findall(r"^\| `MLV_.*$", page, re.MULTILINE) == rows
+
+
+@pytest.mark.parametrize("page", [README, *WRITTEN], ids=lambda page: str(page.relative_to(ROOT)))
+def test_nothing_is_left_to_fill_in(page):
     """Every figure has been measured."""
-    assert re.findall(r"\{\{\w+\}\}", README.read_text()) == []
+    assert re.findall(r"\{\{\w+\}\}", page.read_text()) == []

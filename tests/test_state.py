@@ -175,13 +175,11 @@ class TestProperties:
 
     def test_events_of_tomorrow_change_nothing_but_when_a_run_was_heard(self):
         """Types that this version does not know are passed over."""
-        from dataclasses import replace
-
         from hypothesis import given
         from strategies import histories
 
         def without_times(state: State) -> State:
-            return replace(state, runs={name: replace(run, last_heard=None) for name, run in state.runs.items()})
+            return state.replace(runs={name: run.replace(last_heard=None) for name, run in state.runs.items()})
 
         @given(histories())
         def check(history):

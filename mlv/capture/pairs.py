@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import string
 from collections.abc import Callable, Iterator
 from enum import Enum
 from functools import cache
@@ -36,7 +35,7 @@ _TELLING_PAIR = (
     r"""\\?["']?\]?[ \t]{0,8}[:=,]"""
 )
 _LONGEST_NAME = 120
-_IN_NAMES = string.ascii_letters + string.digits + "_.-"
+_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 # The name is taken whole or not at all (a group in a lookahead is never reconsidered), so that long runs stay linear.
 _ASSIGNMENT = r"""(?x)

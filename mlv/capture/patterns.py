@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from itertools import combinations, product
 from typing import Any
 
 from mlv.capture.names import holds_digit, is_made_up
+from mlv.frozen import FrozenRecord
 
 _MOST = 100
 _LONGEST, _LONGEST_TOGETHER = 500, 4000
@@ -77,8 +77,7 @@ class _Unbounded(Exception):
     """A pattern holds a construct whose cost has no known bound."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(FrozenRecord):
     """An element of a pattern that matches characters, one after the other."""
 
     classes: tuple[Any, ...]

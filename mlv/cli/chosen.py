@@ -11,11 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rich.cells import cell_len
-from rich.table import Table
-from rich.text import Text
-
 from mlv import words
+from mlv.cli.blocks import Listing
 from mlv.cli.ls import table as usual_table
 from mlv.cli.ls import to_data
 from mlv.cli.overview import Branch, look_at
@@ -94,7 +91,10 @@ def _columns(text: str, rows: Sequence[Row]) -> list[str]:
             result += matching
         elif name == VARYING and name not in known:
             params = [column for column in known if column.startswith("params.")]
-            result += [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
+            differing = [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
+            if not differing:
+                say(f"no param differs among {words.counted(len(rows), 'experiment')}")
+            result += differing
         else:
             result.append(_checked(name, rows))
     return list(dict.fromkeys(result))
@@ -128,65 +128,26 @@ def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool, rig
         for row in rows:
             print_json({column: row.get(column) for column in columns})
         return
-    screen = Screen()
-    if _least_width(columns, rows) > screen.width:
-        for row in rows:
-            if _longest_word(columns, row) <= screen.width:
-                screen.show(_page(row, columns))
-            else:  # left to the terminal, of which a long ID can be copied in one piece
-                screen.show(_plain_page(row, columns), wrap=False)
-        return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        is_number = column in right or all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
-        table.add_column(styled(words.printable(column)), justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(styled(cell(row.get(column))) for column in columns))
-    screen.show(table)
+    numbers = [
+        place for place, column in enumerate(columns)
+        if column in right or all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
+    ]  # fmt: skip
+    is_setting = [column.startswith("params.") for column in columns]
+    cells = [[styled(cell(row.get(name), own)) for name, own in zip(columns, is_setting, strict=True)] for row in rows]
+    Screen().show(Listing([styled(words.printable(column)) for column in columns], cells, numbers))
 
 
-def _least_width(columns: Sequence[str], rows: Sequence[Row]) -> int:
-    """What a table needs, if it is folded at blanks only: half a number, or ID, is another one."""
-    return sum(max(_word(cell(row.get(column))) for row in (*rows, {column: column})) + _GAP for column in columns) - _GAP
+_SHORT = 10
 
 
-def _longest_word(columns: Sequence[str], row: Row) -> int:
-    """What a page needs."""
-    return max(map(cell_len, columns)) + _GAP + max(_word(cell(row.get(column))) for column in columns)
-
-
-def _word(text: str) -> int:
-    return max(map(cell_len, text.split()), default=0)
-
-
-def _page(row: Row, columns: Sequence[str]) -> Table:
-    """One row as lines of column and value: for more columns than a terminal has room for."""
-    page = Table.grid(padding=(0, _GAP, 0, 0))
-    page.add_column(style="bold", no_wrap=True)
-    page.add_column(overflow="fold")
-    for column in columns:
-        page.add_row(styled(words.printable(column)), styled(cell(row.get(column))))
-    page.add_row()
-    return page
-
-
-def _plain_page(row: Row, columns: Sequence[str]) -> Text:
-    width = max(map(cell_len, columns))
-    lines = (
-        Text.assemble((words.printable(column), "bold"), " " * (width - cell_len(column) + _GAP), cell(row.get(column)))
-        for column in columns
-    )
-    return Text("\n").join([*lines, Text()])
-
-
-_GAP = 2
-
-
-def cell(value: Any) -> str:
-    """A value in a table: nothing for None, moments in local time."""
+def cell(value: Any, is_setting: bool = False) -> str:
+    """A value in a table: nothing for None, moments in local time; settings, and numbers of few digits, with all of them."""
     if value is None:
         return ""
-    return words.full_time(value) if isinstance(value, datetime) else words.number(value)
+    if isinstance(value, datetime):
+        return words.full_time(value)
+    is_short = isinstance(value, float) and len(repr(value)) <= _SHORT
+    return words.exact(value) if is_setting or is_short else words.number(value)
 
 
 def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:

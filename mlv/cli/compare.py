@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.text import Text
 
 from mlv import words
+from mlv.cli.blocks import Listing
 from mlv.cli.screen import MOST_ROWS, Screen, print_json, progress, say, say_more, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.identity import read_meta
@@ -64,18 +65,13 @@ def run(a: Path, b: Path, as_json: bool) -> None:
 
 
 def _show(names: Sequence[str], found: Mapping[str, Mapping[str, Sequence[Any]]]) -> None:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in ("", "", *names):
-        table.add_column(styled(words.printable(heading)), overflow="fold")
     rows = [
-        (section, place, name, values)
+        [styled(section, "bold"), styled(words.printable(name)), *_cells(values, section)]
         for section, entries in found.items()
-        for place, (name, values) in enumerate(entries.items())
+        for name, values in entries.items()
     ]
-    for section, place, name, values in rows[:MOST_ROWS]:
-        first_cell = styled(section if place == 0 else "", "bold")
-        table.add_row(first_cell, styled(words.printable(name)), *(_cell(value) for value in values))
-    Screen().show(table)
+    headings = [styled(words.printable(heading)) for heading in ("", "", *names)]
+    Screen().show(Listing(headings, rows[:MOST_ROWS], titles=2))
     say_more(len(rows))
 
 
@@ -88,5 +84,9 @@ def _sides(pair: Difference) -> dict[str, Any]:
     return {side: value for side, value in pair._asdict().items() if value is not ABSENT}
 
 
-def _cell(value: Any) -> Any:
-    return styled("absent", "dim") if value is ABSENT else styled(words.number(value))
+def _cells(values: Sequence[Any], section: str) -> list[Text]:
+    """Metrics in few digits where these tell apart what differs; settings in all."""
+    there = [value for value in values if value is not ABSENT]
+    are_told = len({words.number(value) for value in there}) == len({words.exact(value) for value in there})
+    show = words.number if are_told and section == "metrics" else words.exact
+    return [styled("absent", "dim") if value is ABSENT else styled(show(value)) for value in values]

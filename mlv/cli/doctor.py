@@ -8,10 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from mlv import settings, words
+from mlv.cli.blocks import Rows
 from mlv.cli.choose import no_address
 from mlv.cli.examine import CHANGE, NOTE, OK, Check, examine
 from mlv.cli.installed import installed
@@ -19,7 +19,6 @@ from mlv.cli.screen import Screen, print_json, styled
 from mlv.errors import InvalidArgument
 
 _STYLES = {OK: "green", NOTE: "yellow", CHANGE: "bold red"}
-_GAP = (0, 2, 0, 0)
 
 
 def run(folder: Path | None, as_json: bool) -> bool:
@@ -53,35 +52,31 @@ def run(folder: Path | None, as_json: bool) -> bool:
     return not changes
 
 
-def _settings() -> Table:
+def _settings() -> Rows:
     """Every setting, its value, and where that comes from."""
-    grid = Table.grid(padding=_GAP)
-    for _ in range(3):
-        grid.add_column(overflow="fold")
+    rows = []
     for setting in settings.SETTINGS:
         found = setting.look_up()
         is_default = found.source == "default" or found.problem is not None
         source = f"default; {setting.env}" if is_default else found.source
-        grid.add_row(setting.key, words.printable(settings.told(found.value)), styled(words.printable(source), "dim"))
-    return grid
+        value = words.printable(settings.told(found.value))
+        rows.append([styled(setting.key), styled(value), styled(words.printable(source), "dim")])
+    return Rows(rows)
 
 
-def _findings(checks: Iterable[Check], arrow: str) -> Table:
-    grid = Table.grid(padding=_GAP)
-    grid.add_column(no_wrap=True)
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
+def _findings(checks: Iterable[Check], arrow: str) -> Rows:
+    rows = []
     for check in checks:
-        grid.add_row(styled(check.verdict, _STYLES[check.verdict]), check.name, styled(words.printable(check.text)))
+        rows.append([styled(check.verdict, _STYLES[check.verdict]), styled(check.name), styled(words.printable(check.text))])
         if check.advice:
-            grid.add_row("", "", styled(arrow + words.printable(check.advice), "bold"))
-    return grid
+            rows.append([Text(), Text(), styled(arrow + words.printable(check.advice), "bold")])
+    return Rows(rows)
 
 
 def to_data(folder: Path, checks: list[Check]) -> dict[str, Any]:
     """The same for JSON."""
     return {
         "folder": str(folder),
-        "settings": {one.key: {**asdict(one.look_up()), "meaning": one.meaning} for one in settings.SETTINGS},
+        "settings": {one.key: {**one.look_up().to_dict(), "meaning": one.meaning} for one in settings.SETTINGS},
         "checks": [asdict(check) for check in checks],
     }

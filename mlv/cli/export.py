@@ -13,7 +13,7 @@ from mlv.experiment.many import of_folders
 from mlv.store import layout
 
 
-def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, safe: bool = False) -> None:
+def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, safe: bool = False, bom: bool = False) -> None:
     """Write the files, and say where.
 
     Raises:
@@ -25,5 +25,5 @@ def run(root: Path, folders: Sequence[Path], to: str, out: Path | None, *, safe:
         raise InvalidArgument(f"--to {to}: give a folder that is new, or empty, as --out", to=to)
     no_address(out, "--out")
     found = of_folders(layout.absolute(root), list(map(layout.absolute, folders))).watched(progress)
-    names = found.export(to, out, safe=safe)
+    names = found.export(to, out, safe=safe, bom=bom)
     say(f"{out}: {', '.join(names)} of {words.counted(len(found), 'experiment')}")

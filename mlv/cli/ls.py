@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.cells import cell_len
-from rich.table import Table
 from rich.text import Text
 
 from mlv import __version__, words
+from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
 from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, print_json, say
+from mlv.cli.screen import Screen, encodable, print_json, say
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
@@ -42,7 +42,7 @@ def run(root: Path, as_json: bool) -> None:
     gc.disable()  # rows are many and no garbage, and the process ends soon
     now, screen = datetime.now(timezone.utc), Screen()
     index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
-    text = None if screen.is_terminal else index.text(setting)
+    text = None if screen.is_styled else index.text(setting)
     if text is None:
         text = _tell(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
         index.save(*((setting, text) if text else ()))
@@ -58,8 +58,8 @@ def _setting(root: Path, screen: Screen, now: datetime) -> str:
 
 def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
     """Print the table; gives its text, where it says all and may be told again."""
-    text = "" if screen.is_terminal else "".join(f"{words.printable(line)}\n" for line in plain_lines(branches))
-    if screen.is_terminal:
+    text = "" if screen.is_styled else "".join(f"{words.printable(line)}\n" for line in plain_lines(branches))
+    if screen.is_styled:
         screen.show(table(branches, screen.width))
     sys.stdout.write(text)
     errors = [branch for branch in branches if branch.overview.error]
@@ -92,30 +92,43 @@ def overviews(root: Path) -> Iterator[Overview]:
         yield look_at(folder, datetime.now(timezone.utc))
 
 
-def table(branches: Sequence[Branch[Any]], width: int) -> Table:
+def table(branches: Sequence[Branch[Any]], width: int) -> Listing:
     """The experiments as rows; what would be empty is left out, and where there is little room, what can be missed."""
     columns = {heading: [Text.assemble(*cell(branch)) for branch in branches] for heading, cell in _COLUMNS.items()}
     columns = {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
-    if _least_width(columns) > width:
+    if not _listing(columns).fits(width):
         columns["started"] = [Text.assemble(*_started(branch, "day")) for branch in branches]
     for heading in ("duration", "kind", "started"):
-        if _least_width(columns) > width:
+        if not _listing(columns).fits(width):
             columns.pop(heading, None)
-    if _least_width(columns) > width:
-        return _pages(columns, width)
-    result = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for heading, cells_width in _widths(columns, width).items():
-        result.add_column(heading, width=cells_width, overflow="fold")
-    for row in zip(*columns.values(), strict=True):
-        result.add_row(*row)
-    return result
+    listing = _listing(columns)
+    if "metrics" in columns and not listing.fits(width):  # on pages, one below the other
+        return _listing({**columns, "metrics": [Text(cell.plain.replace("  ", "\n")) for cell in columns["metrics"]]})
+    return listing
+
+
+def _listing(columns: Mapping[str, list[Text]]) -> Listing:
+    numbers = {heading: number for number, heading in enumerate(columns)}
+    narrow = {number: NAMES for heading, number in numbers.items() if heading in ("name", "metrics")}
+    pieces = {
+        number: WHOLE if heading == "started" else NAMES
+        for heading, number in numbers.items()
+        if heading in ("name", "started")
+    }
+    headings = [Text(_heading(heading)) for heading in columns]
+    return Listing(headings, list(zip(*columns.values(), strict=True)), pieces=pieces, narrow=narrow)
+
+
+def _heading(column: str) -> str:
+    """The name of a column; times name their zone once, above them."""
+    return f"{column} ({words.zone()})" if column == "started" else column
 
 
 def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
     """The same where nothing is wrapped: many rows are told as fast as they are read."""
-    columns = ([heading, *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
+    columns = ([_heading(heading), *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
     padded = [_padded(texts) for texts in columns if any(texts[1:])]
-    return (row.rstrip(" ") for row in map((" " * _GAP).join, zip(*padded, strict=True)))
+    return (row.rstrip(" ") for row in map((" " * GAP).join, zip(*padded, strict=True)))
 
 
 def _plain(cell: _Cell) -> str:
@@ -131,64 +144,16 @@ def _padded(texts: Sequence[str]) -> Iterator[str]:
     return (text + " " * (width - length) for text, length in zip(texts, lengths, strict=True))
 
 
-def _pages(columns: Mapping[str, list[Text]], width: int) -> Table:
-    """The same below one another, for terminals on which a metric has no room beside its name: no number is broken."""
-    result = Table.grid(padding=(0, _GAP, 0, 0))
-    result.add_column(style="bold", no_wrap=True)
-    result.add_column(overflow="fold")
-    room = width - max(map(cell_len, columns)) - _GAP
-    for row in zip(*columns.values(), strict=True):
-        for heading, cell in zip(columns, row, strict=True):
-            if cell.plain:
-                result.add_row(heading, _broken(cell, room) if heading == "metrics" else cell)
-        result.add_row()
-    return result
-
-
-def _broken(cell: Text, room: int) -> Text:
-    """Metrics one below the other; the value of a long name on a line of its own."""
-    pairs = (pair if cell_len(pair) <= room else "=\n".join(pair.rsplit("=", 1)) for pair in cell.plain.split("  "))
-    return Text("\n".join(pairs))
-
-
-def _least_width(columns: Mapping[str, list[Text]]) -> int:
-    widths, least = _natural_widths(columns), _least_widths(columns)
-    return sum(least.get(heading, natural) for heading, natural in widths.items()) + _GAP * (len(widths) - 1)
-
-
-def _least_widths(columns: Mapping[str, list[Text]]) -> dict[str, int]:
-    """How narrow columns may be: names are cut anywhere, metrics only between one and the next."""
-    widths = _natural_widths(columns)
-    least = {heading: min(widths[heading], most) for heading, most in _MAY_WRAP.items() if heading in widths}
-    if "metrics" in least:
-        words_of = (cell_len(word) for cell in columns["metrics"] for word in cell.plain.split())
-        least["metrics"] = max(least["metrics"], *words_of)
-    return least
-
-
-def _natural_widths(columns: Mapping[str, list[Text]]) -> dict[str, int]:
-    return {heading: max(cell.cell_len for cell in [Text(heading), *cells]) for heading, cells in columns.items()}
-
-
-def _widths(columns: Mapping[str, list[Text]], width: int) -> dict[str, int]:
-    """How wide each column becomes: those that may wrap give way, the widest first."""
-    widths, least = _natural_widths(columns), _least_widths(columns)
-    too_much = sum(widths.values()) + _GAP * (len(widths) - 1) - width
-    while too_much > 0:
-        giving = max(least, key=lambda heading: widths[heading] - least[heading])
-        if widths[giving] <= least[giving]:
-            break
-        widths[giving] -= 1
-        too_much -= 1
-    return widths
+def _shown(text: str) -> str:
+    return encodable(words.printable(text))
 
 
 def _name(branch: Branch[Any]) -> _Cell:
-    return [(branch.guide, "dim"), (words.printable(branch.label), "" if branch.guide else "bold")]
+    return [(branch.guide, "dim"), (_shown(branch.label), "" if branch.guide else "bold")]
 
 
 def _kind(branch: Branch[Any]) -> _Cell:
-    return [(words.printable(branch.overview.kind or ""), "")]
+    return [(_shown(branch.overview.kind or ""), "")]
 
 
 def _status(branch: Branch[Any]) -> _Cell:
@@ -208,7 +173,7 @@ def _metrics(branch: Branch[Any]) -> _Cell:
     overview = branch.overview
     cell = [("see below", "red")] if overview.error else []
     for name, value in overview.shown(METRICS_SHOWN):
-        cell += [("  " if cell else "", ""), (f"{words.printable(name)}=", "dim"), (value, "")]
+        cell += [("  " if cell else "", ""), (f"{_shown(name)}=", "dim"), (encodable(value), "")]
     return cell
 
 
@@ -225,9 +190,6 @@ _COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
     "metrics": _metrics,
     "id": _id,
 }
-_MAY_WRAP = {"name": 12, "metrics": 14}
-"""Columns that may be narrower than what stands in them, and how narrow at most."""
-_GAP = 2
 
 
 def to_data(overview: Overview) -> dict[str, Any]:

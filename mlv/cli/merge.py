@@ -33,11 +33,11 @@ def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
 
 
 def _show(screen: Screen, done: Merged, dry_run: bool) -> None:
-    screen.show(styled(sentence(done, dry_run)), wrap=screen.is_terminal)
+    screen.show(styled(sentence(done, dry_run)))
     for text in done.differences:
-        screen.show(styled(f"  differs: {words.printable(text)}", "bold red"), wrap=screen.is_terminal)
+        screen.show(styled(f"  differs: {words.printable(text)}", "bold red"))
     for text in done.notes:
-        screen.show(styled(f"  note: {words.printable(text)}", "dim"), wrap=screen.is_terminal)
+        screen.show(styled(f"  note: {words.printable(text)}", "dim"))
 
 
 def sentence(done: Merged, dry_run: bool) -> str:

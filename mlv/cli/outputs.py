@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
@@ -14,14 +15,15 @@ from mlv.errors import InvalidArgument
 from mlv.experiment import identity
 from mlv.experiment.outputs import OUTPUTS, output_class
 from mlv.projections.follower import follow as follow_
-from mlv.projections.replaying import Replay, place_of
+from mlv.projections.replaying import Replay, folder_of
+from mlv.query.export import refuse_options_of_csv
 from mlv.store import layout
 
 KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
-def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool, safe: bool = False) -> None:
+def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool, safe: bool = False, bom: bool = False) -> None:
     """Bring an output of each experiment up to its log, and with `follow` keep it so until no run goes on.
 
     Args:
@@ -30,6 +32,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
         out: Folder of the output; by default each experiment keeps its own.
         follow: Whether to go on with what comes.
         safe: Whether texts in CSV that look like formulas are made harmless.
+        bom: Whether CSV begins with the mark by which Excel knows UTF-8.
 
     Raises:
         InvalidArgument: There is no such output; its folder holds that of another experiment, or is an experiment or lies in
@@ -39,8 +42,8 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
     if to not in KINDS:
         raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
     no_address(out, "--out")
-    if safe and to != "csv":
-        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
+    refuse_options_of_csv(to, safe=safe, bom=bom)
+    options = {name: True for name, wanted in (("safe", safe), ("bom", bom)) if wanted}
     if follow and len(labels) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
     outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}
@@ -49,7 +52,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
             _refuse_experiment(path, folder)
     for folder in progress(list(labels), f"to {to}"):
         try:
-            say(f"{_build(layout.absolute(folder), to, outs[folder], follow, safe)}")
+            say(f"{_build(layout.absolute(folder), to, outs[folder], follow, options)}")
         except OSError:
             if len(labels) == 1 or layout.is_experiment(folder):
                 raise
@@ -68,17 +71,20 @@ def _refuse_experiment(out: Path, folder: Path) -> None:
         raise InvalidArgument(f"--out {str(out)!r} lies in the experiment {around}: give a folder outside of it", out=str(out))
 
 
-def _build(folder: Path, to: str, place: Path | None, follow: bool, safe: bool) -> Path:
-    projection = output_class(to)(path=place, **({"safe": True} if safe else {}))
+def _build(folder: Path, to: str, place: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
+    projection = output_class(to)(path=place, **options)
     watch = Watch(folder, str(identity.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:
         while not replay.begin():
             if not follow or watch():
                 say(f"a running process keeps the output {to!r} of {folder} up to date")
-                return place_of(folder, projection)
+                return folder_of(folder, projection)
             sleep(_KEPT_S)
         follow_(replay, watch if follow else lambda: True)
     finally:
         replay.close()
-    return place_of(folder, projection)
+    if names := list(getattr(projection, "going_back", ())):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        say(f"{folder}: steps of {names[0]!r}{more} go back, as does TensorBoard's line: Exp.open(rewind_to=) prevents it")
+    return folder_of(folder, projection)

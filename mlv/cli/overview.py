@@ -50,7 +50,7 @@ class Overview:
     @property
     def name(self) -> str:
         """Name of the folder."""
-        return layout.absolute(self.path).name
+        return layout.name_of(self.path)
 
     @property
     def made_as(self) -> str | None:

@@ -30,6 +30,15 @@ _COLOURS = ("blue", "green", "red", "magenta", "cyan", "yellow")
 """Those that both plotext and rich know by these names."""
 _LETTERS, _BLOCK = "abcdefghijklmnopqrstuvwxyz", "\u259a"
 _ELSEWHERE = 100
+_ASCII = str.maketrans(
+    {
+        "\u2500": "-",
+        "\u2502": "|",
+        "\u00b7": ".",
+        **dict.fromkeys("\u250c\u2510\u2514\u2518\u251c\u2524\u252c\u2534\u253c", "+"),
+    }
+)
+"""The lines of a frame where a terminal knows none."""
 
 
 def run(
@@ -107,11 +116,12 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
     figure = plotext.figure
     figure.clear()
     groups = list(dict.fromkeys(line.group for line in lines))
-    is_told_by_colour = screen.is_terminal and len(lines) == len(groups) <= len(_COLOURS)
+    is_told_by_colour = screen.has_colours and screen.speaks_unicode and len(lines) == len(groups) <= len(_COLOURS)
     legend = []
     for number, line in enumerate(lines):
         colour = _COLOURS[groups.index(line.group) % len(_COLOURS)]
-        mark = "hd" if is_told_by_colour or len(lines) == 1 else _LETTERS[number % len(_LETTERS)]
+        is_fine = is_told_by_colour or (len(lines) == 1 and screen.speaks_unicode)
+        mark = "hd" if is_fine else _LETTERS[number % len(_LETTERS)]
         if line.members > 1:
             for edge in (line.low, line.high):
                 figure.draw(figure.signal(*_drawn(line.x, edge, view), marker=plotext.marker("·", colour)))
@@ -122,9 +132,11 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
     figure.label(words.printable(x_label(lines, drawing.shown_x(x)) + _left_out(lines, view)), "x")
     _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
-    drawn = figure.build().string(colorless=not screen.is_terminal).splitlines()
+    drawn = figure.build().string(colorless=not screen.has_colours).splitlines()
     # The colours are plotext's own; what it draws of data, title and label, is printable already.
-    sys.stdout.write("".join(f"{row.rstrip()}\n" for row in drawn))
+    sys.stdout.write(
+        "".join(f"{row.rstrip()}\n" if screen.speaks_unicode else f"{row.rstrip().translate(_ASCII)}\n" for row in drawn)
+    )
     sys.stdout.flush()
     for line, entry in zip(lines, legend, strict=True):
         if line.title:

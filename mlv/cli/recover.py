@@ -56,7 +56,7 @@ def run(root: Path, timeout_s: float, as_json: bool) -> bool:
         if screen is None:
             print_json(to_data(done))
         else:
-            screen.show(styled(sentence(done), "" if done.is_done else "bold red"), wrap=screen.is_terminal)
+            screen.show(styled(sentence(done), "" if done.is_done else "bold red"))
     if not every and screen is not None:
         screen.show(styled(f"nothing to finish at or below {words.printable(str(root))}"))
     return all(done.is_done for done in every)
@@ -141,7 +141,7 @@ def _complete_begun(done: Finished, folder: Path) -> None:
 def _built_again(folder: Path, name: str, made_by: str) -> str:
     """Bring an output up to the log, if it is one of mlv's without options; else why not."""
     try:
-        if name in outputs.OUTPUTS and made_by == replaying.made_by(outputs.output_class(name)()):
+        if name in outputs.OUTPUTS and made_by == replaying.made_by(folder, outputs.output_class(name)()):
             replay(folder, name)
             return ""
     except (MlvError, OSError) as error:

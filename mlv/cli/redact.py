@@ -26,9 +26,9 @@ def run(folder: Path, patterns: list[str], *, reason: str, forget: bool, dry_run
             print_json(done.to_data())
             continue
         if not done.is_empty:
-            screen.show(styled(sentence(done, dry_run)), wrap=screen.is_terminal)
+            screen.show(styled(sentence(done, dry_run)))
         for text in notes(done):
-            screen.show(styled(words.printable(text), "yellow"), wrap=screen.is_terminal)
+            screen.show(styled(words.printable(text), "yellow"))
     if screen is not None and not is_found:
         screen.show(styled(f"nothing at or below {words.printable(str(folder))} matches"))
 

@@ -16,11 +16,12 @@ from threading import Timer
 from time import sleep
 from typing import Any, TypeVar
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.blocks import Block, wrapped
 from mlv.encoding import TAG, digits, utc_text
 from mlv.store.streams import Skipped
 
@@ -39,6 +40,9 @@ class Screen:
         self.is_terminal = sys.stdout.isatty()
         width = None if self.is_terminal else _ENDLESS
         self._console = Console(width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+        self.is_styled = self._console.is_terminal
+        """Whether bold and colours are written: also elsewhere where FORCE_COLOR asks for them."""
+        self.has_colours = self.is_styled and self._console.color_system is not None and not self._console.no_color
         self.speaks_unicode = (self._console.encoding or "").lower().startswith("utf")
 
     @property
@@ -46,28 +50,28 @@ class Screen:
         """Columns of the terminal; elsewhere more than any line needs."""
         return self._console.width
 
-    def show(self, what: RenderableType, *, wrap: bool = True) -> None:
+    def show(self, what: Text | Block, *, wrap: bool = True) -> None:
         """Print a table or a text; elsewhere than on a terminal nothing is wrapped, cut or padded.
 
         What a terminal would obey is shown as an escape, whoever forgot it: names and texts come from folders of others.
         """
-        what = _Printable(what)
-        if self.is_terminal:
-            self._console.print(what, soft_wrap=not wrap)
+        width = self.width if wrap else _ENDLESS
+        lines = what.lines(width) if isinstance(what, Block) else wrapped(what, width)
+        if not self.is_styled:
+            sys.stdout.write("".join(f"{words.printable(line.plain).rstrip(' ')}\n" for line in lines))
             return
-        with self._console.capture() as captured:
-            self._console.print(what, soft_wrap=not wrap)
-        sys.stdout.write("".join(line.rstrip(" ") + "\n" for line in captured.get().splitlines()))
+        for line in lines:
+            self._console.print(_Printable(line), soft_wrap=True)
 
 
 class _Printable:
-    """What is shown, with nothing in its texts that a terminal obeys; colours are rich's own."""
+    """A line, with nothing in its texts that a terminal obeys; colours are rich's own."""
 
-    def __init__(self, what: RenderableType) -> None:
-        self._what = what
+    def __init__(self, line: Text) -> None:
+        self._line = line
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
-        for text, style, control in console.render(self._what, options):
+        for text, style, control in console.render(self._line, options):
             yield Segment(text if control else words.printable(text, keep="\n"), style, control)
 
 
@@ -133,7 +137,15 @@ def as_json(text: str) -> str:
 
 def styled(text: str, style: str = "") -> Text:
     """A text in which nothing is taken for markup."""
-    return Text(text, style=style)
+    return Text(encodable(text), style=style)
+
+
+def encodable(text: str) -> str:
+    """A text with escapes for what standard output cannot show, before it is put into columns."""
+    encoding = sys.stdout.encoding or "ascii"
+    if text.isascii() or encoding.lower().startswith("utf"):
+        return text
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def joined(parts: Any, separator: str = "  ") -> Text:

@@ -8,11 +8,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from mlv import portfolio, words
+from mlv.cli.blocks import Page, Rows
 from mlv.cli.ls import overviews
 from mlv.cli.overview import Overview, look_at, run_duration_s, tree
 from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
@@ -45,22 +44,24 @@ def run(folder: Path, as_json: bool) -> None:
         print_json(to_data(overview, subs))
     else:
         screen = Screen()
+        screen.show(title(overview))
         screen.show(page(overview, subs, screen.speaks_unicode))
 
 
-def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Group:
+def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Page:
     """The page for people."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for heading, lines in _sections(overview, subs, unicode):
-        body = _readable(lines)
-        if body:
-            grid.add_row(heading, Group(*body))
+    return Page([
+        (styled(heading, "bold"), body)
+        for heading, lines in _sections(overview, subs, unicode)
+        if (body := _readable(lines))
+    ])  # fmt: skip
+
+
+def title(overview: Overview) -> Text:
+    """Name and status, and why it cannot be read."""
     status = styled(overview.status, words.STATUS_STYLES.get(overview.status, ""))
-    title = Text.assemble((words.printable(overview.name), "bold"), "  ", status)
-    error = [styled(words.printable(overview.error), "bold red")] if overview.error else []
-    return Group(title, *error, grid)
+    error = styled(words.printable(f"\n{overview.error}", keep="\n"), "bold red") if overview.error else ""
+    return Text.assemble((words.printable(overview.name), "bold"), "  ", status, error)
 
 
 def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
@@ -98,17 +99,18 @@ def _plain(text: object) -> Text:
     return styled(words.printable(str(text), keep="\n"))
 
 
-def _columns(rows: Iterable[tuple[Any, ...]]) -> Table:
-    """Rows in columns; the last column takes what is long."""
-    grid, left = Table.grid(padding=(0, 2, 0, 0)), iter(rows)
-    for row in islice(left, MOST_ROWS):
-        grid.add_row(*(cell if isinstance(cell, Text) else _plain(cell) for cell in row))
+def _columns(rows: Iterable[tuple[Any, ...]]) -> Rows:
+    """Rows in columns, without those in which nothing stands."""
+    left = iter(rows)
+    cells = [[cell if isinstance(cell, Text) else _plain(cell) for cell in row] for row in islice(left, MOST_ROWS)]
+    is_used = [any(cell.plain for cell in column) for column in zip(*cells, strict=True)]
+    used = [[cell for cell, wanted in zip(row, is_used, strict=True) if wanted] for row in cells]
     if more := sum(1 for _ in left):
-        grid.add_row(_plain(f"{more} more; --json gives all"))
-    return grid
+        used.append([_plain(f"{more} more; --json gives all"), *[Text()] * (sum(is_used) - 1)])
+    return Rows(used)
 
 
-def _pairs(values: Mapping[str, Any]) -> Table:
+def _pairs(values: Mapping[str, Any]) -> Rows:
     return _columns((styled(words.printable(key), "dim"), words.compact(value)) for key, value in values.items())
 
 
@@ -198,7 +200,8 @@ def _run_row(run: RunView, depth: int, now: datetime | None) -> tuple[Any, ...]:
     process = f"pid {run.process.get('pid')}" if run.process else ""
     differing = words.pairs(run.params) if run.params else ""
     started = words.full_time(run.started)
-    return "  " * depth + run.id, status, started, words.duration(run_duration_s(run, now)), process, differing
+    copied = "copied while it went on" if run.is_copied else ""
+    return "  " * depth + run.id, status, started, words.duration(run_duration_s(run, now)), process, copied, differing
 
 
 def exception_lines(exception: Mapping[str, Any], prefix: str = "") -> Iterator[Text]:
@@ -220,7 +223,7 @@ def streams(folder: Path) -> dict[str, dict[str, Any]]:
     return result
 
 
-def _streams(folder: Path) -> Table:
+def _streams(folder: Path) -> Rows:
     return _columns(
         (found["file"], words.counted(found["lines"], "line"), words.size(found["bytes"])) for found in streams(folder).values()
     )
@@ -255,7 +258,7 @@ def checkpoints(folder: Path) -> dict[str, Kept]:
     return portfolio.fold(Events(folder, portfolio.PORTFOLIO_TYPES))
 
 
-def _checkpoints(overview: Overview) -> Iterator[Table]:
+def _checkpoints(overview: Overview) -> Iterator[Rows]:
     rows = [
         (
             f"{name}/{section}/{saved.name}",
@@ -289,7 +292,7 @@ def _files(folder: Path) -> Iterator[Any]:
         yield styled(f"and {len(found) - _FILES_SHOWN} more: mlv show --json", "dim")
 
 
-def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Table]:
+def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Rows]:
     if subs:
         rows = (
             (
@@ -354,5 +357,6 @@ def _run_data(run: RunView) -> dict[str, Any]:
     return {
         "id": run.id, "status": run.status, "started": run.started, "ended": run.ended, "duration_s": run.duration_s,
         "paused": run.paused, "params": run.params, "exception": run.exception, "process": run.process,
+        "is_copied": run.is_copied,
         "children": [_run_data(child) for child in run.children],
     }  # fmt: skip

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import sys
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from mlv.cli.chosen import show_columns
@@ -16,8 +18,8 @@ from mlv.words import inert
 _PLAN = ["explain_key", "explain_value"]
 
 
-def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = False) -> None:
-    """Print what a query gives; as CSV that is `safe`, without formulas.
+def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = False, bom: bool = False) -> None:
+    """Print what a query gives; as CSV that is `safe`, without formulas, with `bom` as Excel reads it.
 
     Raises:
         InvalidArgument: Both forms were asked for, or what is only for CSV and CSV was not.
@@ -28,10 +30,14 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = Fal
         raise InvalidArgument("--json and --csv together: give one of them")
     if safe and not as_csv:
         raise InvalidArgument("--safe is about formulas in CSV: give --csv as well", safe=safe)
+    if bom and not as_csv:
+        raise InvalidArgument("--bom is about CSV in Excel: give --csv as well", bom=bom)
     result = find(root).watched(progress).sql(query)
     for hole in result.skipped:
         say(f"passed over {hole}")
     if as_csv:
+        if bom:
+            _begin_as_utf8()
         # In quotes if safe: where cells end at a semicolon, a text could begin one.
         writer = csv.writer(sys.stdout, lineterminator="\n", quoting=csv.QUOTE_ALL if safe else csv.QUOTE_MINIMAL)
         writer.writerows([_cell(value, safe) for value in row] for row in (result.columns, *result.rows()))
@@ -41,6 +47,12 @@ def run(root: Path, query: str, *, as_json: bool, as_csv: bool, safe: bool = Fal
         return
     columns = repeated(result.columns)
     show_columns([dict(zip(columns, row, strict=True)) for row in result.rows()], columns, as_json)
+
+
+def _begin_as_utf8() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # whatever the locale: it is what the mark says
+    sys.stdout.write(BOM_UTF8.decode())
 
 
 def _cell(value: object, safe: bool) -> object:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Iterator
-from datetime import date
 from pathlib import Path
 from time import monotonic
 
-from rich.table import Table
 from rich.text import Text
 
+from mlv import words
+from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
@@ -86,34 +86,29 @@ class Watch:
 
 
 class _Lines:
-    """Prints events, one a line, under the date of their day."""
+    """Prints events, one a line; on a terminal under the date of their day, which names the zone, elsewhere each with both."""
 
     def __init__(self, screen: Screen, names_streams: bool) -> None:
         self._screen, self._names_streams = screen, names_streams
-        self._day: date | None = None
+        self._day = ""
 
     def __call__(self, found: Found) -> None:
         moment = found.event.time.astimezone()
-        if self._screen.is_terminal and moment.date() != self._day:
-            self._day = moment.date()
-            self._screen.show(styled(moment.strftime("%A, %B %d, %Y"), "dim"))
+        day = moment.strftime("%A, %B %d, %Y, %Z")
+        if self._screen.is_terminal and day != self._day:
+            self._day = day
+            self._screen.show(styled(day, "dim"))
         first, *others = lines_of(found.event, self._names_streams)
         if self._screen.is_terminal:  # what does not fit goes on below its beginning, not below the time
             self._screen.show(_hanging(moment.strftime("%H:%M:%S"), [first, *others]))
             return
-        self._screen.show(joined([styled(moment.strftime("%Y-%m-%d %H:%M:%S")), first]), wrap=False)
+        self._screen.show(joined([styled(words.full_time(moment)), first]), wrap=False)
         for line in others:
             self._screen.show(Text.assemble("  ", line), wrap=False)
 
 
-def _hanging(time: str, lines: list[Text]) -> Table:
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for line in lines:
-        grid.add_row(time, line)
-        time = ""
-    return grid
+def _hanging(time: str, lines: list[Text]) -> Rows:
+    return Rows([[styled("" if number else time, "dim"), line] for number, line in enumerate(lines)])
 
 
 def lines_of(event: Event, names_stream: bool = False) -> Iterator[Text]:

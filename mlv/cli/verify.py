@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
 from mlv.query.findings import Finding, Report
@@ -53,14 +53,9 @@ def verdict(report: Report) -> Text:
     )
 
 
-def findings(report: Report) -> Table:
+def findings(report: Report) -> Rows:
     """Each finding after its own verdict."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for finding in report.findings:
-        grid.add_row(*_row(finding))
-    return grid
+    return Rows([_row(finding) for finding in report.findings])
 
 
 def _row(finding: Finding) -> tuple[Text, Text]:

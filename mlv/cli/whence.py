@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from mlv import words
+from mlv.cli.blocks import Page
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, say, styled
 from mlv.encoding import BadLine, parse_time
@@ -41,17 +41,10 @@ def run(path: Path, root: Path | None, as_json: bool) -> bool:
     return bool(found)
 
 
-def table(found: list[Origin]) -> Table:
+def table(found: list[Origin]) -> Page:
     """Each origin after its role, and below those who produced the file the parents of their experiments."""
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for origin in found:
-        first, *others = _lines(origin)
-        grid.add_row(styled(origin.role, "bold green" if origin.role == PRODUCED else "cyan"), first)
-        for line in others:
-            grid.add_row("", line)
-    return grid
+    styles = ("bold green" if origin.role == PRODUCED else "cyan" for origin in found)
+    return Page([(styled(origin.role, style), list(_lines(origin))) for origin, style in zip(found, styles, strict=True)])
 
 
 def _lines(origin: Origin) -> Iterator[Text]:

@@ -1,4 +1,4 @@
-"""The hidden folder for all that a drop-in keeps beside the files of its original."""
+"""The hidden folder for everything that a drop-in keeps beside the files of its original."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPLACED = ".replaced"
 
 
 def room_in(folder: Path) -> Path:
-    """The hidden folder of a folder; it is not made."""
+    """Return the path of the hidden folder in a folder, without making it."""
     return folder / ROOM
 
 

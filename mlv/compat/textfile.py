@@ -13,14 +13,14 @@ from mlv.compat.room import put_away, room_in
 
 
 class TextFile:
-    """Records of an output at the end of a file, each once: what stands there already is compared, and never cut off.
+    """Records of an output at the end of a file, each once: existing bytes are compared, and never cut off.
 
-    After a kill, or where the output is built again, records that the file has are found in it and not written a second time.
-    What others wrote stays, and is followed by what is new.
+    After a kill, or where the output is built again, records that the file has are not written a second time.
+    Lines of others stay, and new records follow them.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        """Go on behind the first `size` bytes, of which the last `commit` told; make the file where it is missing.
+        """Go on behind the first `size` bytes, the result of the last `commit`; make the file where it is missing.
 
         Raises:
             CannotResume: The file is shorter.
@@ -32,31 +32,35 @@ class TextFile:
             self._file.close()
             raise CannotResume(f"{path} has lost what was written", path=str(path))
         self._size = self._file.seek(size)
-        self._found, self._compared = self._file.read(), 0
+        self._existing, self._compared = self._file.read(), 0
         self._new: list[bytes] = []
         self._begins_anew = False
 
     def add(self, record: bytes) -> None:
         """Append a record, unless the file has it at this place."""
-        if self._compared == len(self._found):
+        if self._compared == len(self._existing):
             self._new.append(record)
-        elif self._found.startswith(record, self._compared):
+        elif self._existing.startswith(record, self._compared):
             self._compared += len(record)
         else:
-            rest = self._found[self._compared :]
-            self._compared = len(self._found)
+            remainder = self._existing[self._compared :]
+            self._compared = len(self._existing)
             # A record that was half written, or lines of somebody else.
             self._new.append(
-                record[len(rest) :] if record.startswith(rest) else record if rest.endswith(b"\n") else b"\n" + record
+                record[len(remainder) :]
+                if record.startswith(remainder)
+                else record
+                if remainder.endswith(b"\n")
+                else b"\n" + record
             )
 
     def clear(self) -> None:
         """Begin anew with an empty file."""
         self._begins_anew, self._new = True, []
-        self._found, self._compared = b"", 0
+        self._existing, self._compared = b"", 0
 
     def commit(self) -> int:
-        """Hand everything to the system, and tell how much of the file is known."""
+        """Hand everything to the system, and return how much of the file is compared or written."""
         if self._begins_anew:
             self._file.close()
             self._file = self._opened()  # again: it may have been deleted meanwhile, or be another one
@@ -67,11 +71,11 @@ class TextFile:
             self._file.write(b"".join(self._new))
             self._file.flush()
             self._size, self._new = self._file.tell(), []
-            self._found, self._compared = b"", 0
+            self._existing, self._compared = b"", 0
         return self._size + self._compared
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._file.close()
 
     def _opened(self) -> BinaryIO:
@@ -79,12 +83,12 @@ class TextFile:
 
 
 def discard(path: Path) -> None:
-    """Move a file into the hidden folder beside it, as it is not what it was, so that it is built again."""
+    """Move a file that has changed into the hidden folder beside it, so that it is built again."""
     with suppress(OSError):
         if path.stat().st_size:
             put_away(path, room_in(path.parent))
 
 
 def committed(resume: Any) -> int:
-    """The size that the last `commit` of an output told, 0 where there was none."""
+    """Return the size from the last `commit` of an output, 0 where there was none."""
     return int(resume["size"]) if isinstance(resume, Mapping) else 0

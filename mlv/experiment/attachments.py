@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,9 @@ from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.captures import tell_redacted
-from mlv.experiment.contents import Contents
 from mlv.experiment.making import checked_path
 from mlv.experiment.session import Session
+from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
 from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
@@ -130,7 +129,7 @@ class Attachments:
         path = blobs.checked_inside(files, name)
         if (clean := _clean_name(session, files, path.relative_to(files).as_posix(), self._redactor)) is not None:
             path = files / clean
-        place = _Place(session, path, path.relative_to(files).as_posix(), step_number(step), is_new)
+        place = _Place(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
         if session.is_closed:
             text = (
                 f"{place.name!r} is not published: the run in {self._folder} has ended. Do it before close(), or open the "
@@ -222,17 +221,16 @@ def _referring(made: T, refer: Callable[[], Reference | None]) -> T:
     return made
 
 
-@dataclass(frozen=True)
-class _Place:
+class _Place(FrozenRecord):
     """Where a file goes, and what its event says besides."""
 
     session: Session
     path: Path
     name: str
     step: float | None
-    is_new: bool = False
+    is_new: bool
     """Whether nothing may be there yet."""
-    published: list[Reference] = field(default_factory=list, compare=False)
+    published: list[Reference]
     """The reference within the experiment, once it is published."""
 
 
@@ -294,7 +292,7 @@ def _made(place: _Place) -> Iterator[Path]:
         with _explained(_not_published(place)):
             made = _only_one(private, place)
             blobs.unlock_folders(made)
-            place = replace(place, path=place.path.with_name(made.name))
+            place = place.replace(path=place.path.with_name(made.name))
             if blobs.has_links(made):
                 resolved = private / blobs.TEMPORARY
                 blobs.copy_hashed(made, resolved)
@@ -395,6 +393,8 @@ if hasattr(os, "register_at_fork"):
 
 def _publish(place: _Place, temporary: Path, content: Content | None = None) -> Path:
     """Give a finished file or folder its place, and say so in the log; one whose content is stored already is left over."""
+    from mlv.experiment.contents import Contents  # reads much that `import mlv` does without
+
     blobs.make_durable(temporary, read_only=False)
     content = content or blobs.content_of(temporary)
     with _publishing, alone_in(place.session.folder / layout.FILES):

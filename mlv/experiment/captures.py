@@ -60,8 +60,8 @@ def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
     left_out = len({*redactor.patterns, *redactor.exceptions}) - len({*fields["redact"], *fields["keep"]})
     if left_out:
         warn(
-            f"{left_out} of the patterns in redact= and keep= hold for this run alone: what spells out a credential, or "
-            f"could take for ever, is not kept in meta.json. Give it again to later runs",
+            f"{left_out} of the patterns in redact= and redact_except= hold for this run alone: what spells out a credential, "
+            f"or could take for ever, is not kept in meta.json. Give it again to later runs",
             RedactedWarning,
         )
     return {name: patterns for name, patterns in fields.items() if patterns}
@@ -78,7 +78,7 @@ def refuse_credential(redactor: Redactor, name: str, subject: str) -> None:
     if clean != name:
         raise InvalidName(
             f"{subject} {clean!r}: what stands as {REDACTED} looks like a credential, and would be the name of a folder or a "
-            f"file. Choose another, or exempt it with keep=[{subject!r}]",
+            f"file. Choose another, or exempt it with redact_except=[{subject!r}]",
             name=clean,
         )
 
@@ -102,7 +102,10 @@ def tell_redacted(redactor: Redactor) -> None:
     if redactor.redactions:
         more = f" and {len(redactor.redactions) - 10} more" if len(redactor.redactions) > 10 else ""
         names = ", ".join(redactor.redactions[:10]) + more
-        warn(f"kept from the disk, because they look like credentials: {names}. See Exp(redact=, keep=)", RedactedWarning)
+        warn(
+            f"kept from the disk, because they look like credentials: {names}. See Exp(redact=, redact_except=)",
+            RedactedWarning,
+        )
         redactor.redactions.clear()
 
 

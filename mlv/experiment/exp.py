@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
-from mlv.events import STATUSES, Event, RunPaused, RunResumed
+from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment import creation, identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
@@ -34,7 +34,6 @@ from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
-from mlv.query.one import Events, RunView, latest_status, views
 from mlv.state import State
 from mlv.store import ends, layout
 from mlv.store.identities import known_ids
@@ -82,6 +81,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         may_change: Collection[str] = (),
         capture: Collection[str] = CAPTURES,
         redact: Iterable[str] = (),
+        redact_except: Iterable[str] = (),
         keep: Iterable[str] = (),
         system: float | None = None,
         console: bool = False,
@@ -108,7 +108,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
             capture: What to record about the process, of `script`, `git`, `env` and `machine`.
             redact: Regular expressions over names and values that are credentials as well.
-            keep: Regular expressions over names that are none, whatever they look like; `message` and `console` exempt those.
+            redact_except: Regular expressions over names that are never redacted; `message` and `console` exempt those.
+            keep: The former name of `redact_except`.
             system: Seconds between two samples of processors, memory, disk, network, GPUs and the run's own share, which the
                 writer puts into `system.log.jsonl`; False for none, None for what `MLV_SYSTEM` says, or 10.
             console: Whether what the process, its libraries and its children print goes into `console.log.jsonl` too.
@@ -134,7 +135,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             raise InvalidArgument("on_exists='open' needs a name: say which experiment to open", on_exists=on_exists)
         if kind is not None:
             layout.check_label(kind, "kind")
-        captures, redactor = check_captures(capture), make_redactor(redact, keep)
+        captures, redactor = check_captures(capture), make_redactor(redact, [*redact_except, *keep])
         if name is not None:
             refuse_credential(redactor, name, "name")
         making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console, strict=strict)
@@ -161,6 +162,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         outputs: Iterable[Any] = (),
         ranks: str = "main",
         redact: Iterable[str] = (),
+        redact_except: Iterable[str] = (),
         keep: Iterable[str] = (),
         capture: Collection[str] = CAPTURES,
         system: float | None = None,
@@ -179,7 +181,8 @@ class Exp(Extras, Checkpoints, Readings, References):
             outputs: Those of the new run, as in `Exp`.
             ranks: As in `Exp`: with `main`, nothing that ranks above 0 log is stored. Rank 0 rewinds for all.
             redact: Regular expressions over what is a credential as well, beside those that the experiment was made with.
-            keep: As in `Exp`, beside those that the experiment was made with.
+            redact_except: As in `Exp`, beside those that the experiment was made with.
+            keep: The former name of `redact_except`.
             capture: What to record about the process when the run begins, as in `Exp`.
             system: Seconds between two samples of the machine in the new run, as in `Exp`.
             console: Whether what is printed is captured, as in `Exp`: then the run begins at once.
@@ -199,7 +202,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             edited = identity.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
-        redactor = redactor_of(meta.content, redact, keep)
+        redactor = redactor_of(meta.content, redact, [*redact_except, *keep])
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
         if place.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
             is_doubtful = may_be_apart(place)
@@ -338,44 +341,9 @@ class Exp(Extras, Checkpoints, Readings, References):
     # What happened.
 
     @property
-    def runs(self) -> list[RunView]:
-        """The runs, the latest last; those of children stand below the run that started them."""
-        return views(self._state(), datetime.now(timezone.utc))
-
-    @property
     def digest(self) -> str | None:
         """What proves all that was written until the latest run ended, for `mlv verify --expect`; None while a run goes on."""
         return ends.digest_of(self._folder)
-
-    @property
-    def status(self) -> str:
-        """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
-        return latest_status(self._state(), self._meta.content.get("created", ""), datetime.now(timezone.utc))
-
-    def events(
-        self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
-    ) -> Events | Iterator[Event]:
-        """The events, as `mlv.Event`, in order; what was logged here is waited for.
-
-        A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
-
-        Args:
-            type: One type, or several.
-            name: A pattern over names: `*` is one segment, `**` any number, `{epoch:int}` one that `frame` makes a column of.
-            stream: One stream only, such as `log` or `val`.
-            follow: Go on with the events to come, in the order in which they arrive, until no run is going on.
-
-        Raises:
-            InvalidPattern: The pattern cannot be read.
-            InvalidArgument: There is no such type; or, when they are read, no such stream.
-        """
-        events = Events(self._folder, type, name, stream, before=lambda: self._session.drain(_READ_OWN_WRITES_S))
-        if not follow:
-            return events
-        from mlv.query.latest import Status  # `import mlv` does without
-
-        status = Status(self._folder, str(self._meta.content.get("created", "")))
-        return events.follow(lambda: status() != "running")
 
     # Logging.
 

@@ -12,7 +12,6 @@ from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, Not
 from mlv.experiment.attachments import Attachments
 from mlv.experiment.captures import tell_redacted
 from mlv.experiment.session import Session
-from mlv.query.one import Events
 from mlv.store import attached, blobs, layout, trees
 
 EXTRA = "extra"
@@ -104,6 +103,8 @@ class Extras(Attachments):
         if not found:
             raise ExtraNotFound(f"there is no extra {name!r} in {files / EXTRA}; there is: {_known(files / EXTRA)}", name=name)
         if len(found) > 1:
+            from mlv.query.one import Events  # reads much that `import mlv` does without
+
             events = Events(self._folder, "file", before=lambda: self._session.drain(_READ_OWN_WRITES_S))
             saved = [event.name for event in events if event.name in found]
             return found[saved[-1]] if saved else max(found.values(), key=lambda path: path.stat().st_mtime_ns)

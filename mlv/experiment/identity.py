@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from mlv.digests import sha256
 from mlv.encoding import loads, restored
 from mlv.errors import MetaEdited, NotAnExperiment
-from mlv.frozen import FrozenDict, frozen
+from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.store import layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
@@ -21,8 +20,7 @@ from mlv.store.reading import Lines
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class Meta:
+class Meta(FrozenRecord):
     """A meta.json and its identity."""
 
     id: str
@@ -49,7 +47,7 @@ def meta_of(text: bytes) -> Meta:
     Raises:
         ValueError: They are none.
     """
-    return Meta(hashlib.sha256(text).hexdigest(), _read(text))
+    return Meta(sha256(text).hexdigest(), _read(text))
 
 
 def meta_text(content: Mapping[str, Any]) -> bytes:
@@ -87,7 +85,7 @@ def read_meta(folder: Path) -> Meta:
         content = _read(text)
     except (ValueError, RecursionError) as error:
         raise NotAnExperiment(f"{path} is not a meta.json: {error}. Restore it from a copy", path=str(path)) from None
-    return Meta(hashlib.sha256(text).hexdigest(), content)
+    return Meta(sha256(text).hexdigest(), content)
 
 
 def _read(text: bytes) -> FrozenDict:

@@ -104,7 +104,9 @@ class FileSession(Session):
 _of_file: weakref.WeakValueDictionary[tuple[int, str], FileSession] = weakref.WeakValueDictionary()
 
 
-def log_to(path: str | os.PathLike[str], *, redact: Iterable[str] = (), keep: Iterable[str] = ()) -> FileLogger:
+def log_to(
+    path: str | os.PathLike[str], *, redact: Iterable[str] = (), redact_except: Iterable[str] = (), keep: Iterable[str] = ()
+) -> FileLogger:
     """A Logger into a file of its own, without an experiment: `mlv.log_to("train.log.jsonl")({"loss": 0.3}, step=3)`.
 
     The lines, their writer and their promises are those of an experiment's log: calls never raise, what they accepted outlives
@@ -119,7 +121,8 @@ def log_to(path: str | os.PathLike[str], *, redact: Iterable[str] = (), keep: It
     Args:
         path: Its name is `log.jsonl` or `<name>.log.jsonl`; a relative one is taken from the current folder, once.
         redact: Regular expressions over credentials, as in `Exp`.
-        keep: Regular expressions over what is none, as in `Exp`.
+        redact_except: Regular expressions over what is none, as in `Exp`.
+        keep: The former name of `redact_except`.
 
     Raises:
         InvalidName: The file has another name, or one that mlv has a meaning for.
@@ -132,7 +135,7 @@ def log_to(path: str | os.PathLike[str], *, redact: Iterable[str] = (), keep: It
     if layout.is_experiment(file.parent):
         text = f"{file.parent} is the folder of an experiment: give another one, or use Exp.open(...).logger(stream=...)"
         raise InvalidArgument(text, path=str(file))
-    wishes = Wishes(None, (redactor := make_redactor(redact, keep)).patterns, redactor.exceptions)
+    wishes = Wishes(None, (redactor := make_redactor(redact, [*redact_except, *keep])).patterns, redactor.exceptions)
     there = _of_file.get((os.getpid(), str(file)))
     if there is not None and not there.is_closed:
         return FileLogger(there, stream)

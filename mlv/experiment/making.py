@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic, sleep
@@ -23,7 +22,7 @@ from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
-from mlv.frozen import FrozenDict, frozen
+from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.notices import say
 from mlv.store import ends, layout
 from mlv.store.blobs import remove
@@ -35,8 +34,7 @@ _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(FrozenRecord):
     """What an `Exp` is made of."""
 
     folder: Path
@@ -169,7 +167,7 @@ class Making:
     def _adopt(self, meta: Meta) -> None:
         """Redact as the runs before."""
         self._redactor = redactor_of(meta.content, self._redactor.patterns, self._redactor.exceptions)
-        self._wishes = replace(self._wishes, redact=self._redactor.patterns, keep=self._redactor.exceptions)
+        self._wishes = self._wishes.replace(redact=self._redactor.patterns, keep=self._redactor.exceptions)
 
     def _begin(self, session: Session) -> None:
         session.start()

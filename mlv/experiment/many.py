@@ -243,7 +243,7 @@ class Experiments:
         """
         return sql.query(query, self._some, self._shown)
 
-    def export(self, to: str, out: str | os.PathLike[str], *, safe: bool = False) -> list[str]:
+    def export(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
         """Write files for other tools into a new folder, which appears whole or not at all.
 
         They are the views of `sql()`: `experiments`, `runs`, `events` (without metrics), `files` and `metrics`. As Parquet the
@@ -253,6 +253,7 @@ class Experiments:
             to: `csv`, `parquet` or `jsonl`.
             out: The folder.
             safe: In CSV, write an apostrophe before what a spreadsheet would take for a formula.
+            bom: Begin CSV with the mark without which Excel takes UTF-8 for another encoding.
 
         Returns:
             The names in the folder.
@@ -265,7 +266,7 @@ class Experiments:
         from mlv.query import export
 
         found = self._some(True)
-        return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe)
+        return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe, bom=bom)
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
         """What differs between two experiments, by section (`params git packages machine metrics`) and name.
@@ -522,7 +523,7 @@ class Experiments:
         meta = self._reader.meta(folder)
         text = os.fspath(given)
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
-        return is_id or layout.absolute(folder).name == text
+        return is_id or layout.name_of(folder) == text
 
     def _some(self, metrics: bool) -> list[Digest]:
         """Each experiment, one at least."""

@@ -6,13 +6,11 @@ how often this launch made it before. There are no collective calls, and nothing
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
@@ -22,10 +20,12 @@ from typing import Any
 import orjson
 
 from mlv import settings
+from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
 from mlv.experiment.creation import explained
 from mlv.experiment.making import Differences, Parts
 from mlv.experiment.ranks import Place, go_apart, this_place
+from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder, temporary_beside
@@ -135,8 +135,7 @@ def _led(meeting: Meeting, make: Callable[[], Parts]) -> Parts:
     return parts
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(FrozenRecord):
     """What the main rank says about the experiment that it made, or why it made none."""
 
     made: float
@@ -145,7 +144,7 @@ class Word:
     """Relative to the savedir."""
     id: str = ""
     run: str | None = None
-    process: Mapping[str, Any] = field(default_factory=dict)
+    process: Mapping[str, Any] = FrozenDict()
     """The main rank's."""
     failed: str | None = None
     token: str = ""
@@ -163,9 +162,9 @@ class Meeting:
         with _lock:
             spot = (str(place.key), str(savedir), what)
             _counts[spot] = _counts.get(spot, 0) + 1
-            name = hashlib.sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            name = sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self._path = savedir / _LAUNCHES / f"{name}.json"
-        self._launch = hashlib.sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._launch = sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     # The main rank.
 
@@ -180,13 +179,13 @@ class Meeting:
     def _write(self, word: Word) -> None:
         if self._place.key is None:
             return
-        word = replace(word, process=Owner.current().to_data(), token=os.urandom(8).hex(), launch=self._launch)
+        word = word.replace(process=Owner.current().to_data(), token=os.urandom(8).hex(), launch=self._launch)
         temporary = temporary_beside(self._path)
         try:
             opening.make_folders(self._savedir, self._path.parent)
             _forget_old(self._path.parent, time() - _KEPT_S)
             with opening.new(temporary) as file:
-                file.write(orjson.dumps(asdict(word)))
+                file.write(orjson.dumps(word.to_dict()))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
@@ -248,9 +247,8 @@ class Meeting:
 
     def _read(self, path: Path) -> Word | None:
         try:
-            known = {one.name for one in fields(Word)}
             given = opening.json_content(path)
-            word = Word(**{name: value for name, value in given.items() if name in known})
+            word = Word(**{name: value for name, value in given.items() if name in Word.FIELDS})
             Owner.from_data(word.process)
             return word
         except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from mlv.digests import sha256
 from mlv.encoding import TAG, Conversion, Reference, as_mapping, as_reference, canonical, restored, shown
 from mlv.errors import InvalidArgument, InvalidParams, MlvWarning, ParamsConflict
 from mlv.interrupts import pass_on
@@ -79,7 +79,7 @@ def restored_params(plain: Mapping[str, Any], nonfinite: Mapping[str, str]) -> d
 
 def params_id(params: Mapping[str, Any], nonfinite: Mapping[str, str]) -> str:
     """SHA-256 of the canonical JSON of params: equal for equal settings."""
-    return hashlib.sha256(canonical(params, nonfinite)).hexdigest()
+    return sha256(canonical(params, nonfinite)).hexdigest()
 
 
 def added(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:

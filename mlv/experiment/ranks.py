@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from mlv import settings
+from mlv.digests import sha256
 from mlv.errors import InvalidArgument
+from mlv.frozen import FrozenRecord
 from mlv.store.owners import Owner
 
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
@@ -26,8 +26,7 @@ _NO_RENDEZVOUS = ("", "none")
 """What `torchrun` gives as the rendezvous ID where nobody chose one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(FrozenRecord):
     """The place of a process in its launch."""
 
     rank: int = 0
@@ -57,7 +56,7 @@ def place_of(environ: Mapping[str, str], here: Owner) -> Place:
             if _number(environ, rank) == 0 and environ.get(size) == "1":
                 return Place()
             parts, is_unique = _launch(environ, rank, here)
-            key = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
+            key = sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
             is_joint = rank == "RANK" or bool(environ.get("MLV_LAUNCH")) or len(_found(environ, *_RENDEZVOUS)) == 2
             return Place(_number(environ, rank), rank, key, is_unique, is_joint)
     return Place()

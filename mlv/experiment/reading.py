@@ -1,17 +1,17 @@
-"""What an experiment tells about what was logged: frames, summaries, and the same as of a moment."""
+"""What an experiment tells about what was logged: runs, events, frames, summaries, and the same as of a moment."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlv.events import Event
 from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
-from mlv.query.one import Events
-from mlv.state import State
+from mlv.state import Rewind, State
 
 _READ_OWN_WRITES_S = 10.0
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
     from mlv.experiment.asof import AsOf
+    from mlv.query.one import Events, RunView
     from mlv.query.sql import Result
     from mlv.query.summary import Summaries
 
@@ -39,6 +40,42 @@ class Readings:
         _session: Session
 
         def _state(self) -> State: ...
+
+    @property
+    def runs(self) -> list[RunView]:
+        """The runs, the latest last; those of children stand below the run that started them."""
+        found: list[RunView] = _of("mlv.query.one").views(self._state(), datetime.now(timezone.utc))
+        return found
+
+    @property
+    def status(self) -> str:
+        """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
+        created = self._meta.content.get("created", "")
+        found: str = _of("mlv.query.one").latest_status(self._state(), created, datetime.now(timezone.utc))
+        return found
+
+    def events(
+        self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
+    ) -> Events | Iterator[Event]:
+        """The events, as `mlv.Event`, in order; what was logged here is waited for.
+
+        A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
+
+        Args:
+            type: One type, or several.
+            name: A pattern over names: `*` is one segment, `**` any number, `{epoch:int}` one that `frame` makes a column of.
+            stream: One stream only, such as `log` or `val`.
+            follow: Go on with the events to come, in the order in which they arrive, until no run is going on.
+
+        Raises:
+            InvalidPattern: The pattern cannot be read.
+            InvalidArgument: There is no such type; or, when they are read, no such stream.
+        """
+        events = self._events(type, name, stream)
+        if not follow:
+            return events
+        status = _of("mlv.query.latest").Status(self._folder, str(self._meta.content.get("created", "")))
+        return events.follow(lambda: status() != "running")
 
     def history(
         self,
@@ -172,4 +209,11 @@ class Readings:
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
         reader = _of("mlv.query.rewinds")
         rewinds = reader.rewinds_of(self._folder, reader.checked_branches(branches))
-        return Events(self._folder, type, name, before=lambda: self._session.drain(_READ_OWN_WRITES_S), rewinds=rewinds)
+        return self._events(type, name, rewinds=rewinds)
+
+    def _events(self, type: Any, name: str | None, stream: str | None = None, rewinds: Sequence[Rewind] = ()) -> Events:
+        def before() -> bool:
+            return self._session.drain(_READ_OWN_WRITES_S)
+
+        found: Events = _of("mlv.query.one").Events(self._folder, type, name, stream, before=before, rewinds=rewinds)
+        return found

@@ -9,7 +9,6 @@ import threading
 import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,12 @@ from mlv.experiment import preemption
 from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
 from mlv.notices import warn, warn_once
 from mlv.protocols import Buffer, Channel, Cursor
-from mlv.query.one import watched_state
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.home import Home
+from mlv.store.origins import origin
 from mlv.store.owners import Owner
+from mlv.store.reading import watched_state
 from mlv.transport.channels import Cursors, open_channel
 from mlv.transport.ring import loss_text
 from mlv.transport.spool import new_run_id
@@ -188,8 +188,16 @@ class Session:
         captures = {} if self.parent_run else self._captures()
         here = Owner.current().to_data()
         forked = (self._is_fork and not _is_worker()) or None
+        folder = origin(self._folder) if self.exp_id else None
         started = RunStarted(
-            self.exp_id or None, self.parent_run, here, self._params or None, self.rank or None, forked, **captures
+            self.exp_id or None,
+            self.parent_run,
+            here,
+            self._params or None,
+            self.rank or None,
+            forked,
+            folder=folder,
+            **captures,
         )
         outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
         home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's
@@ -238,9 +246,12 @@ class Session:
         if (redact, keep) == own:
             return redactor
         if self.place.run is not None:
-            warn(f"the run in {self._folder} goes on with the patterns of redact= and keep= that it began with", MlvWarning)
+            warn(
+                f"the run in {self._folder} goes on with the patterns of redact= and redact_except= that it began with",
+                MlvWarning,
+            )
         else:
-            self.wishes = replace(self.wishes, redact=redact, keep=keep)
+            self.wishes = self.wishes.replace(redact=redact, keep=keep)
         return Redactor(redact, keep)
 
     def annotate(self, type: str, data: Mapping[str, Any]) -> None:

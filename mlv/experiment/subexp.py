@@ -31,6 +31,7 @@ def init_sub_exp(
     outputs: Iterable[Any] = (),
     ranks: str = "main",
     redact: Iterable[str] = (),
+    redact_except: Iterable[str] = (),
     keep: Iterable[str] = (),
 ) -> Exp:
     """Make `<folder of the checkpoint's experiment>/<kind>/subexp_1` (then `subexp_2` ...) and begin a run in it.
@@ -48,7 +49,8 @@ def init_sub_exp(
         outputs: As in `Exp`.
         ranks: As in `Exp`.
         redact: As in `Exp`, beside the patterns of the parent, which hold here too.
-        keep: As `redact`.
+        redact_except: As `redact`.
+        keep: The former name of `redact_except`.
 
     Raises:
         CheckpointMissing: There is no such file.
@@ -69,7 +71,7 @@ def init_sub_exp(
             f"there is no checkpoint at {str(path)!r}: give the path of the file that was saved", path=str(path)
         )
     parent = layout.enclosing_experiment(path)
-    redactor = _redactor(parent, redact, keep)
+    redactor = _redactor(parent, redact, [*redact_except, *keep])
     if name is not None:
         refuse_credential(redactor, name, "name")
     making = Making(params, kind, tags, notes, CAPTURES, redactor, outputs)

@@ -14,7 +14,7 @@ from typing import Any
 from mlv import InvalidArgument, Logger
 
 _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"message", "asctime", "taskName"}
-"""What every record has; whatever else it has was given as `extra`."""
+"""Attributes that every record has; all others were passed as `extra`."""
 _LEVELS = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
 _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _DEEPEST = 8
@@ -24,10 +24,10 @@ class Handler(logging.Handler):
     """Keeps each record as one line of type `message`, in the stream and under the name of a Logger.
 
     `logging.getLogger().addHandler(Handler(exp.log))` is all; `logging.captureWarnings(True)` brings warnings as well. The line
-    has `level` (`debug`, `info`, `warning` or `error`), `message`, `exception` with its traceback, and `extra`: what the record
-    was given as `extra`, and where it came from: `logger`, `path`, `line`, and `level_name` where it is another than those.
-    A number given as `extra={"step": 3}` is the step of the line. What has no JSON form stands as its `repr`. A formatter is
-    not used: the parts stay apart.
+    has `level` (`debug`, `info`, `warning` or `error`), `message`, `exception` with its traceback, and `extra`: the fields
+    passed as `extra`, and the origin: `logger`, `path`, `line`, and `level_name` where it is another than those.
+    A number passed as `extra={"step": 3}` is the step of the line. A value without a JSON form stands as its `repr`.
+    A formatter is not used: the fields stay apart.
 
     It never raises. What is logged while it keeps a record, in the same thread, by mlv itself or by a `__repr__`, is left to
     the other handlers. It may be used in threads and in forked children, whose lines are those of a run of their own.
@@ -43,24 +43,24 @@ class Handler(logging.Handler):
             raise InvalidArgument(f"log={log!r:.100} is of type {type(log).__name__}: give a Logger, such as exp.log", log=log)
         super().__init__(level)
         self._log = log
-        self._here = threading.local()
+        self._thread = threading.local()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a record."""
-        if getattr(self._here, "is_busy", False):
+        if getattr(self._thread, "is_busy", False):
             return
-        self._here.is_busy = True
+        self._thread.is_busy = True
         try:
             self._keep(record)
         except Exception:
             with suppress(Exception):  # a stderr that raises, for one
                 self.handleError(record)
         finally:
-            self._here.is_busy = False
+            self._thread.is_busy = False
 
     def _keep(self, record: logging.LogRecord) -> None:
         call = getattr(self._log, _level(record.levelno))
-        extra = {**_origin(record), **_given(record)}
+        extra = {**_origin(record), **_extra(record)}
         step = extra.pop("step") if _is_number(extra.get("step")) else None
         if "step" in extra:  # no number: it cannot be the line's own
             extra["step_"] = extra.pop("step")
@@ -72,7 +72,7 @@ def _level(number: int) -> str:
 
 
 def _message(record: logging.LogRecord) -> tuple[object, ...]:
-    """The message; where its arguments do not fit, both, as a Logger shows them."""
+    """Return the message; where its arguments do not fit, both, as a Logger shows them."""
     try:
         return (record.getMessage(),)
     except Exception:
@@ -90,13 +90,13 @@ def _origin(record: logging.LogRecord) -> dict[str, Any]:
     return origin
 
 
-def _given(record: logging.LogRecord) -> dict[str, Any]:
-    """What was given as `extra`."""
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that were passed as `extra`."""
     return {str(key): _storable(value) for key, value in record.__dict__.items() if key not in _OWN}
 
 
 def _storable(value: Any, depth: int = 0) -> Any:
-    """The value in a form that a Logger stores; what has none, or lies too deep, as its `repr`."""
+    """Return the value in a form that a Logger stores; one without such a form, or too deep, as its `repr`."""
     if value is None or isinstance(value, (bool, str, date, PurePath)) or _is_number(value):
         return value
     if depth < _DEEPEST and isinstance(value, Mapping):
@@ -110,7 +110,7 @@ def _storable(value: Any, depth: int = 0) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    """Whether it is a number of Python or a scalar of numpy, which a Logger stores."""
+    """Return whether it is a number of Python or a scalar of numpy, which a Logger stores."""
     if isinstance(value, bool):
         return False
     return isinstance(value, (int, float)) or (isinstance(value, numbers.Real) and hasattr(value, "item"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -14,6 +13,7 @@ import orjson
 from mlv import encoding
 from mlv.encoding import Conversion, Reference, dumps, shown
 from mlv.events import Rejected
+from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.protocols import Buffer
 
 ENCODERS = {
@@ -51,8 +51,7 @@ class Target(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(FrozenRecord):
     """A value as the training process prepares it: small and checked, or raw bytes for a worker.
 
     Where `do` is None, `options` is the event's data as it stands.
@@ -76,8 +75,7 @@ class Unusable(ValueError):
     """A value that cannot be logged as the requested type; the text gives the reason, and what can be logged."""
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(FrozenRecord):
     """A `Prepared` value with the other fields of its line, as stored in a spool file."""
 
     type: str
@@ -85,8 +83,8 @@ class Job:
     do: str
     options: Any
     step: Any = None
-    at: Mapping[str, Any] = field(default_factory=dict)
-    nonfinite: Mapping[str, str] = field(default_factory=dict)
+    at: Mapping[str, Any] = FrozenDict()
+    nonfinite: Mapping[str, str] = FrozenDict()
     """JSON pointers into the options, as in a line."""
     buffers: Sequence[Buffer] = ()
     verbosity: int = 0

@@ -43,8 +43,8 @@ _LATER = {
 def __getattr__(name: str) -> _Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(_import_module(_LATER[name]), name)
-    return found
+    globals()[name] = attribute = getattr(_import_module(_LATER[name]), name)
+    return attribute
 
 
 def __dir__() -> list[str]:
@@ -56,7 +56,7 @@ _POLL_S = 0.05
 
 
 def replay(exp: _Any, output: _Any) -> _Path:
-    """Bring an output of an experiment up to what its log holds, in this process; a name, or an object with options.
+    """Bring an output of an experiment up to date with its log, in this process; `output` is a name, or an object with options.
 
     Returns:
         The folder that holds it.
@@ -68,7 +68,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
     """
     from mlv.errors import InvalidArgument
     from mlv.experiment.outputs import checked_outputs
-    from mlv.projections.replaying import Replay, is_up_to_date, place_of
+    from mlv.projections.replaying import Replay, folder_of, is_up_to_date
     from mlv.store import layout
 
     folder = layout.absolute(getattr(exp, "path", exp))
@@ -78,7 +78,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
         deadline = _monotonic() + _KEPT_S
         while not work.begin():
             if is_up_to_date(folder, projection):
-                return place_of(folder, projection)  # by the process that keeps it
+                return folder_of(folder, projection)  # by the process that keeps it
             if _monotonic() > deadline:
                 raise InvalidArgument(f"the output {projection.name!r} of {folder} is kept by a running process", output=output)
             _sleep(_POLL_S)
@@ -86,4 +86,4 @@ def replay(exp: _Any, output: _Any) -> _Path:
         work.commit()
     finally:
         work.close()
-    return place_of(folder, projection)
+    return folder_of(folder, projection)

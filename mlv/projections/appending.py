@@ -13,7 +13,7 @@ from mlv.store.opening import changing
 
 
 def reopened(path: Path, size: int) -> BinaryIO:
-    """A file cut back to what was committed, open at its end.
+    """Return a file cut back to its committed size, open at its end.
 
     Raises:
         CannotResume: It is shorter, or gone.

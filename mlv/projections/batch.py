@@ -16,26 +16,26 @@ from mlv.state import Rewind
 from mlv.store import layout, opening
 from mlv.store.streams import Overlong, whole_line
 
-_PIECE = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
-class Lines:
+class LineBatch:
     """Whole lines of one stream, as `protocols.Batch` says; a line that is no event is passed over."""
 
     folder: Path
     """The experiment's folder: paths of attachments in the events are relative to it."""
     file: str
-    """The stream as its file is called: `val@rk3v9x2m` for what a second writer added to `val`."""
+    """The stream as its file is called: `val@rk3v9x2m` for lines that a second writer added to `val`."""
     start: int
     """Offset of the first line in the file."""
     lines: bytes
-    """Without what a rewind superseded."""
+    """Without those that a rewind superseded."""
     selection: Selection
     superseded_bytes: int = 0
-    """What the lines that were left out took in the file."""
+    """Bytes of the file that the lines left out take."""
     rewinds: int = 0
-    """How many rewinds the experiment had: what they supersede is in no batch."""
+    """Number of rewinds of the experiment; no batch holds a line that they supersede."""
     inode: int = 0
     """Number of the file: a log that was replaced, as by `mlv redact`, has another one."""
 
@@ -60,21 +60,23 @@ class Lines:
                 yield event
 
 
-def whole_lines(folder: Path, file: str, start: int, chosen: Selection, rewinds: Sequence[Rewind] = ()) -> Lines:
-    """The next whole lines of a stream from an offset on, about a MiB of them; it ends where it starts if nothing is new."""
+def whole_lines(folder: Path, file: str, start: int, selection: Selection, rewinds: Sequence[Rewind] = ()) -> LineBatch:
+    """Return about a MiB of the next whole lines of a stream from an offset on; it ends where it starts if nothing is new."""
     try:
         with opening.reading(folder / layout.stream_file(file)) as stream:
             stream.seek(start)
             inode = os.fstat(stream.fileno()).st_ino
-            content = stream.read(_PIECE)
-            if b"\n" not in content:  # a line longer than a piece
+            content = stream.read(_BLOCK_BYTES)
+            if b"\n" not in content:  # a line longer than a block
                 content = whole_line(stream, content)
     except FileNotFoundError:  # removed, or merged into another, since the streams were listed
         content, inode = b"", 0
     if isinstance(content, Overlong):
-        return Lines(folder, file, start, b"", chosen, content.size if content.endswith(b"\n") else 0, len(rewinds), inode)
+        return LineBatch(
+            folder, file, start, b"", selection, content.size if content.endswith(b"\n") else 0, len(rewinds), inode
+        )
     content = content[: content.rfind(b"\n") + 1]
-    left = content
+    remaining = content
     if rewinds:
-        left = b"".join(line for line in BytesIO(content) if not is_superseded_line(rewinds, line))
-    return Lines(folder, file, start, left, chosen, len(content) - len(left), len(rewinds), inode)
+        remaining = b"".join(line for line in BytesIO(content) if not is_superseded_line(rewinds, line))
+    return LineBatch(folder, file, start, remaining, selection, len(content) - len(remaining), len(rewinds), inode)

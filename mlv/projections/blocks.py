@@ -1,4 +1,4 @@
-"""Many lines of metrics parsed at once, by pyarrow where it is installed: what is not plain is left to the slow way."""
+"""Many lines of metrics parsed at once, by pyarrow where it is installed; other lines are left to the slow path."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ _ODD = (b'"' + TAG.encode(), b'"nonfinite"')
 
 
 def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
-    """How many lines there are; and for each metric its full name, and arrays of one length: places of the lines, steps,
-    which steps there are, times in microseconds, values.
+    """Return the number of lines, and for each metric its full name and arrays of one length.
+
+    The arrays are: indices of the lines, steps, whether there is a step, times in microseconds, values.
 
     Raises:
         NotPlain: They are few, pyarrow is missing, or something in them needs a closer look.
@@ -50,17 +51,17 @@ def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
     data = data.chunk(0) if hasattr(data, "chunk") else data
     for prefix in dict.fromkeys(names):
         of_prefix = names == prefix
-        for place, field in enumerate(data.type):
-            values = _floats(data.field(place))
+        for column, field in enumerate(data.type):
+            values = _floats(data.field(column))
             if values is not None:
-                there = numpy.flatnonzero(of_prefix & ~numpy.isnan(values))
-                if len(there):
+                rows = numpy.flatnonzero(of_prefix & ~numpy.isnan(values))
+                if len(rows):
                     name = f"{prefix}/{field.name}" if prefix else field.name
-                    yield name, there, steps[there], has_step[there], times_us[there], values[there]
+                    yield name, rows, steps[rows], has_step[rows], times_us[rows], values[rows]
 
 
 def _floats(column: Any) -> Any:
-    """Values as floats, NaN where there is none, which JSON itself cannot say; None where they are no numbers."""
+    """Return values as floats, NaN where there is none, which JSON itself cannot say; None where they are no numbers."""
     import numpy
     import pyarrow as pa
 

@@ -12,7 +12,7 @@ from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.media.extras import is_installed
 from mlv.projections import lines
-from mlv.projections.lines import Part
+from mlv.projections.lines import Segment
 from mlv.projections.output import Output
 from mlv.projections.selecting import Selection, selection
 
@@ -40,7 +40,7 @@ class Console(Output):
     level: str = "info"
     """Messages below it are not shown: debug, info, warning or error."""
     stream: str = "stderr"
-    """`stderr` or `stdout`; what stands for it in `sys` at that moment is written."""
+    """`stderr` or `stdout`, looked up in `sys` each time."""
 
     _selection: Selection = field(init=False, repr=False, compare=False)
     _described: dict[str, dict[str, Any]] = field(init=False, repr=False, compare=False, default_factory=dict)
@@ -59,12 +59,12 @@ class Console(Output):
     def show(self, event: Event) -> None:
         """Print the event, if it is wanted."""
         self.remember(event)
-        wanted = self._selection.of(event)
-        if wanted is None or (self.types is None and event.type in _UNSAID) or self._is_below(event):
+        selected = self._selection.of(event)
+        if selected is None or (self.types is None and event.type in _UNSAID) or self._is_below(event):
             return
-        first, *others = lines.lines_of(wanted, names_stream=True, format=self._formatted)
+        first, *continuation = lines.lines_of(selected, names_stream=True, format=self._formatted)
         time = ((event.time.astimezone().strftime("%H:%M:%S"), "dim"),)
-        self._print([[time, *first], *([(("  ", ""),), *line] for line in others)])
+        self._print([[time, *first], *([(("  ", ""),), *line] for line in continuation)])
 
     def remember(self, event: Event) -> None:
         """Learn from an event how a metric is to be shown, and print nothing."""
@@ -81,7 +81,7 @@ class Console(Output):
         text = words.number(value, described.get("format"))
         return f"{text} {words.printable(str(unit))}" if unit else text
 
-    def _print(self, rows: list[list[Part]]) -> None:
+    def _print(self, rows: list[list[Segment]]) -> None:
         file = getattr(sys, self.stream)
         if file is None:
             return
@@ -95,8 +95,8 @@ class Console(Output):
             else:
                 _write(file, _plain(row) + "\n")
 
-    def _print_coloured(self, row: list[Part], file: TextIO) -> None:
-        """A line on a terminal; what a bar drew on the current one is erased, and comes again with its next turn."""
+    def _print_coloured(self, row: list[Segment], file: TextIO) -> None:
+        """Print a line on a terminal; a progress bar on the current line is erased, and is drawn again with its next turn."""
         if not is_installed("rich"):
             _write(file, f"{_ERASE_LINE}{_plain(row)}\n")
             return
@@ -106,15 +106,15 @@ class Console(Output):
         if self._rich is None or self._rich.file is not file:
             self._rich = Rich(file=file, highlight=False, markup=False, emoji=False)
         with self._rich.capture() as captured:
-            self._rich.print(Text("  ").join(Text.assemble(*part) for part in row), soft_wrap=True)
+            self._rich.print(Text("  ").join(Text.assemble(*segment) for segment in row), soft_wrap=True)
         _write(file, _ERASE_LINE + captured.get())
 
 
 def _write(file: TextIO, text: str) -> None:
-    """Write in one piece: other threads print as well."""
+    """Write with one call: other threads print as well."""
     file.write(text)
     file.flush()
 
 
-def _plain(row: list[Part]) -> str:
-    return "  ".join("".join(text for text, _ in part) for part in row)
+def _plain(row: list[Segment]) -> str:
+    return "  ".join("".join(text for text, _ in segment) for segment in row)

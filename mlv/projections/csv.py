@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, BinaryIO
 from mlv.encoding import digits, json_of_any, utc_text
 from mlv.errors import CannotResume
 from mlv.projections.appending import check_in_place, reopened
-from mlv.projections.series import Point, Points, coordinates
+from mlv.projections.series import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import changing, emptied, reading
@@ -32,48 +33,55 @@ class CSV(TablesOutput):
     Long: `name, step, time, value, at, run, seq`, a row for each value in the order of the log; `at` is JSON. Wide: `step`,
     `time`, and a column for each coordinate (`at.epoch`) and metric in the order in which they came; values that follow each
     other with equal step and coordinates stand in one row, the later one wins. Numbers are written with all digits; `nan`,
-    `inf` and `-inf` are words, None is empty, lists are JSON. What has no step is numbered by its place in its series. What a
-    rewind superseded is left out: a new one has all files built again.
+    `inf` and `-inf` are words, None is empty, lists are JSON. A value without a step is numbered by its position in its
+    series. Superseded lines are left out: after a new rewind all files are built again.
     """
 
     name = "csv"
 
     safe: bool = False
-    """Whether texts that a spreadsheet takes for formulas begin with an apostrophe: for files that others open in one."""
+    """Whether texts that a spreadsheet takes for formulas begin with an apostrophe; for files that others open in one."""
+    bom: bool = False
+    """Whether the files begin with the mark by which Excel knows UTF-8."""
 
     def names_of(self, file: str) -> tuple[str, str]:
-        """Two files; the long one of a stream that is called `val.wide` keeps away from the wide one of `val`."""
+        """Return the names of two files; the long one of a stream called `val.wide` differs from the wide one of `val`."""
         return f"{file}.long.csv" if _LIKE_WIDE.search(file) else f"{file}.csv", f"{file}.wide.csv"
 
-    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
-        """Two files, open at their ends."""
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _CSVTables:
+        """Return two files, open at their ends."""
         long, wide = self.names_of(file)
-        return _Stream(self._place / long, self._place / wide if self.wide else None, state, self.safe)
+        return _CSVTables(self._folder / long, self._folder / wide if self.wide else None, state, self.safe, self.bom)
 
 
-class _Stream:
+class _CSVTables:
     """The files of one stream."""
 
-    def __init__(self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool) -> None:
+    def __init__(
+        self, long_path: Path, wide_path: Path | None, state: Mapping[str, Any] | None, is_safe: bool, has_mark: bool
+    ) -> None:
         self._long_path, self._is_safe = long_path, is_safe
         state = state or {}
-        self.points = Points(state.get("counts"))
-        self._long = reopened(self._long_path, state["long"]) if state else emptied(self._long_path)
-        self._rows: list[Sequence[str]] = [] if state else [_LONG]
-        self._wide = _Wide(wide_path, state.get("wide"), is_safe) if wide_path is not None else None
+        self.points = PointCounter(state.get("counts"))
+        begin = (BOM_UTF8 if has_mark else b"") + _as_csv([_LONG], is_safe)
+        self._long = _begun(long_path, state["long"], begin) if state else emptied(long_path)
+        if not state:
+            self._long.write(begin)
+        self._rows: list[Sequence[str]] = []
+        self._wide = _Wide(wide_path, state.get("wide"), is_safe, has_mark) if wide_path is not None else None
 
     def add(self, point: Point) -> None:
         """Add a value to both files."""
         event = point.event
         at = coordinates(event)
         time = utc_text(event.time)
-        where = json_of_any(at) if at else ""
-        self._rows.append((point.name, _shown(point.step), time, _shown(point.value), where, event.run, str(event.seq)))
+        at_text = json_of_any(at) if at else ""
+        self._rows.append((point.name, _shown(point.step), time, _shown(point.value), at_text, event.run, str(event.seq)))
         if self._wide is not None:
-            self._wide.add(point.step, time, at, where, point.name, point.value)
+            self._wide.add(point.step, time, at, at_text, point.name, point.value)
 
     def commit(self) -> dict[str, Any]:
-        """Write what is held, and say how far the files are complete."""
+        """Write the rows in memory, and return how far the files are complete."""
         check_in_place(self._long.fileno(), self._long_path)
         self._long.write(_as_csv(self._rows, self._is_safe))
         self._rows = []
@@ -88,11 +96,22 @@ class _Stream:
             self._wide.close()
 
 
+def _begun(path: Path, size: int, begin: bytes) -> BinaryIO:
+    """A file that begins as it would now, open at its end: one without the mark, or with formulas, is not gone on with."""
+    file = reopened(path, size)
+    file.seek(0)
+    if file.read(len(begin)) != begin:
+        file.close()
+        raise CannotResume(f"{path} was begun in another form", path=str(path))
+    file.seek(size)
+    return file
+
+
 class _Wide:
     """A file with a row for each step: the last row may still gain values, a new column rewrites the file."""
 
-    def __init__(self, path: Path, state: Mapping[str, Any] | None, is_safe: bool) -> None:
-        self._path, self._is_safe = path, is_safe
+    def __init__(self, path: Path, state: Mapping[str, Any] | None, is_safe: bool, has_mark: bool) -> None:
+        self._path, self._is_safe, self._has_mark = path, is_safe, has_mark
         self._columns: dict[str, None] = dict.fromkeys(state["columns"] if state else _FIRST)
         self._row: dict[str, str] = dict(state["row"]) if state else {}
         self._key: tuple[Any, ...] | None = tuple(state["key"]) if state and state["key"] else None
@@ -106,16 +125,16 @@ class _Wide:
         if state:
             self._write_last()
 
-    def add(self, step: float, time: str, at: Mapping[str, Any], where: str, name: str, value: Any) -> None:
+    def add(self, step: float, time: str, at: Mapping[str, Any], at_text: str, name: str, value: Any) -> None:
         """Add a value to the last row, or begin another one."""
-        key = (step, where)
+        key = (step, at_text)
         if key != self._key:
             if self._row:
                 self._rows.append(self._row)
             self._key = key
             self._row = {"step": _shown(step)}
-            for coordinate, found in at.items():
-                self._row[self._column(f"at.{coordinate}")] = _shown(found)
+            for coordinate, position in at.items():
+                self._row[self._column(f"at.{coordinate}")] = _shown(position)
         self._row["time"] = time
         self._row[self._column(f"metric.{name}" if name in _FIRST or name.startswith(("at.", "metric.")) else name)] = _shown(
             value
@@ -156,13 +175,14 @@ class _Wide:
         self._written = len(self._columns)
 
     def _write_wider(self, wider: BinaryIO) -> None:
+        wider.write(BOM_UTF8 if self._has_mark else b"")
         wider.write(self._as_csv([dict(zip(self._columns, self._columns, strict=True))]))
         if self._written:
             more = [""] * (len(self._columns) - self._written)
             self._file.flush()
             self._file.seek(0)
-            rest = self._file.read(self._size)
-            text = io.TextIOWrapper(io.BytesIO(rest), encoding="utf-8", newline="")
+            rows_before = self._file.read(self._size)
+            text = io.TextIOWrapper(io.BytesIO(rows_before), encoding="utf-8-sig", newline="")
             next(rows := csv.reader(text))
             wider.write(_as_csv(([*row, *more] for row in rows), self._is_safe))
         self._size = wider.tell()
@@ -172,7 +192,7 @@ class _Wide:
 
     @staticmethod
     def _header_of(path: Path) -> list[str]:
-        with io.TextIOWrapper(reading(path), encoding="utf-8", newline="") as file:
+        with io.TextIOWrapper(reading(path), encoding="utf-8-sig", newline="") as file:
             return next(csv.reader(file), [])
 
 
@@ -183,13 +203,13 @@ def _as_csv(rows: Iterable[Sequence[str]], is_safe: bool) -> bytes:
         if is_safe:  # in quotes: where cells end at a semicolon, a text could begin one
             quoted.writerow(map(inert, row))
             continue
-        # The writer does not quote what ends a line elsewhere only.
+        # The writer does not quote a carriage return, which ends a line for other readers.
         (quoted if any("\r" in cell for cell in row) else plain).writerow(row)
     return out.getvalue().encode("utf-8", "backslashreplace")
 
 
 def _shown(value: Any) -> str:
-    """A value as text that reads back as it was."""
+    """Return a value as text that reads back as the same value."""
     if value is None:
         return ""
     if isinstance(value, str):

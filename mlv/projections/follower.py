@@ -7,7 +7,6 @@ import pickle
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -26,20 +25,20 @@ from mlv.transport.writer import is_unattended, tidy
 
 _POLL_S = 0.05
 _SOON_S = 0.002
-"""After something came, more comes soon: who flushes after each event waits for us."""
+"""Pause after an event: more follow soon, and a caller who flushes after each event waits for us."""
 _LOOK_S = 0.1
 _CHILDREN_WITHIN_S = 60.0
 _DELETIONS = 5
-"""How often an output is begun again because somebody deleted it."""
+"""Number of times that an output which somebody deleted is begun again."""
 _WRITER_WITHIN_S = 0.5
-"""How long a ring of a process that is gone may lack a writer: one may be on its way."""
+"""Seconds that a ring of a process that is gone may lack a writer: one may be on its way."""
 _MOST_WRITERS = 5
 _HEAVY = ("boto3", "comet_ml", "tensorflow", "torch")
-"""What tensorboardX imports if it is there."""
+"""Packages that tensorboardX imports if they are installed."""
 
 
 def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
-    """Take what comes until it is over: `is_over` is asked while nothing comes, and what it may have missed is taken.
+    """Follow the log until the run is over: `is_over` is asked while nothing comes, and later lines are still taken.
 
     Raises:
         Exception: Whatever the projection raises, and OSError; what was committed stands.
@@ -60,12 +59,12 @@ def follow(replay: Replay, is_over: Callable[[], bool]) -> None:
 
 
 def serve(order: Order, projection: Projection) -> bool:
-    """Bring one output up to date, and keep it so until the run is over; what goes wrong is left in its position file.
+    """Bring one output up to date, and keep it so until the run is over; an error is left in its position file.
 
     Returns:
         Whether the output is complete; False where the ring of the run waits, and nobody can drain it.
     """
-    ending = _Ending(order)
+    ending = _RunEnd(order)
     for may_try_again in (*[True] * _DELETIONS, False):
         replay = Replay(Path(order.folder), projection, order.exp)
         try:
@@ -95,8 +94,8 @@ def _begins(replay: Replay, ending: Callable[[], bool]) -> bool:
     return True
 
 
-class _Ending:
-    """Whether a run is over, and everything that can come from it is in the log."""
+class _RunEnd:
+    """Tells whether a run is over, and everything that can come from it is in the log."""
 
     def __init__(self, order: Order) -> None:
         self._order, self._folder = order, Path(order.folder)
@@ -108,7 +107,7 @@ class _Ending:
         """Whether events wait that nobody can bring into the log."""
 
     def __call__(self) -> bool:
-        rings = [ring for place in spool.find(self._folder, Owner.current()) for ring in spool.rings_in(place)]
+        rings = [ring for spool_folder in spool.find(self._folder, Owner.current()) for ring in spool.rings_in(spool_folder)]
         if not self._is_over(rings):
             return False
         self._over_since = self._over_since or monotonic()
@@ -116,7 +115,7 @@ class _Ending:
         return not any(map(self._is_beside, rings)) or monotonic() - self._over_since > _CHILDREN_WITHIN_S
 
     def _is_beside(self, ring: Path) -> bool:
-        """Whether a ring is that of a child, or of another rank, whose events still come."""
+        """Return whether a ring is that of a child, or of another rank, whose events still come."""
         header = look(ring)
         runs = () if header is None else (header.info.get("parent_run"), header.info.get("main_run"))
         return header is not None and self._order.run in runs and header.is_attended
@@ -131,18 +130,18 @@ class _Ending:
             return False
         return self._is_in_vain(mine[0].parent)
 
-    def _is_in_vain(self, place: Path) -> bool:
-        """Whether no writer drains what the run has left, though some were started: only this process may be alive still."""
+    def _is_in_vain(self, spool_folder: Path) -> bool:
+        """Return whether no writer drains the run's ring, though some were started: only this process may be alive still."""
         self._alone_since = self._alone_since or monotonic()
         if monotonic() - self._alone_since > _WRITER_WITHIN_S * 2**self._writers:
             self.is_given_up = self._writers >= _MOST_WRITERS
             self._writers += 1
             with suppress(OSError):
-                launch(self._folder, place, Home(self._folder, self._order.exp))
+                launch(self._folder, spool_folder, Home(self._folder, self._order.exp))
         return self.is_given_up
 
     def _has_ended(self) -> bool:
-        """Whether the log says so: where there is no ring to look at."""
+        """Return whether the log holds the end of the run; asked where there is no ring."""
         run = read_state(self._folder).runs.get(self._order.run)
         return run is not None and run.ended is not None
 
@@ -152,7 +151,7 @@ def main(fd: str, path: str, folder: str) -> None:
     os.set_inheritable(int(fd), False)
     with open(int(fd), "rb") as file:  # open to the end: the lock tells the others that somebody is at work
         file.seek(0)
-        order = replace(Order.from_bytes(file.read()), folder=folder)
+        order = Order.from_bytes(file.read()).replace(folder=folder)
         is_done = False
         try:
             projection = pickle.loads(order.projection)  # noqa: S301 - from a private file of this user's

@@ -18,7 +18,7 @@ _PRODUCER = 22
 
 
 def graph_def(event: Event, folder: Path) -> bytes:
-    """A GraphDef of what an event of type `graph` refers to.
+    """Return a GraphDef of the graph that an event of type `graph` refers to.
 
     Raises:
         FileUnusable: The file cannot be read, or is not the one that was recorded.
@@ -29,8 +29,8 @@ def graph_def(event: Event, folder: Path) -> bytes:
 
     content = loads(attached.read(folder, event.data["file"]))
     graph = GraphDef(node=[_node(node) for node in content["nodes"]], versions=VersionDef(producer=_PRODUCER))
-    found: bytes = graph.SerializeToString(deterministic=True)  # mappings have no order of their own there
-    return found
+    serialized: bytes = graph.SerializeToString(deterministic=True)  # mappings have no order of their own there
+    return serialized
 
 
 def _node(node: dict[str, Any]) -> Any:
@@ -38,10 +38,10 @@ def _node(node: dict[str, Any]) -> Any:
     from tensorboardX.proto.node_def_pb2 import NodeDef
     from tensorboardX.proto.tensor_shape_pb2 import TensorShapeProto
 
-    found = NodeDef(name=node["name"], op=node["op"], input=node["inputs"])
+    definition = NodeDef(name=node["name"], op=node["op"], input=node["inputs"])
     if "shape" in node:
         shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=size) for size in node["shape"]])
-        found.attr["_output_shapes"].MergeFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
+        definition.attr["_output_shapes"].MergeFrom(AttrValue(list=AttrValue.ListValue(shape=[shape])))
     if node.get("dtype") in _DTYPES:
-        found.attr["dtype"].MergeFrom(AttrValue(type=_DTYPES[node["dtype"]]))
-    return found
+        definition.attr["dtype"].MergeFrom(AttrValue(type=_DTYPES[node["dtype"]]))
+    return definition

@@ -17,7 +17,7 @@ from mlv.store.blobs import temporary_beside
 from mlv.store.files import move_new
 
 EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
-"""Attributes of the file: whose it is, and how often it was changed."""
+"""Attributes of the file: ID of its experiment, and number of its changes."""
 REPLACED_BYTES = 4 << 20
 """Files up to this size are copied, changed and replaced, so that a reader never waits; larger ones are changed in place."""
 _WAIT_S = 60.0
@@ -25,9 +25,9 @@ _POLL_S = 0.05
 
 
 def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], **making: Any) -> None:
-    """Let `work` change a file, or make a new one; afterwards it is on the disk, and says that this was its commit.
+    """Let `work` change a file, or make a new one; afterwards it is on the disk, with the number of this commit.
 
-    Where another program reads the file, it keeps what it has opened: that is replaced, not changed. `making` are options of
+    Another program that reads the file keeps the one that it has opened: that is replaced, not changed. `making` are options of
     h5py for a new file.
 
     Raises:
@@ -127,6 +127,7 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
                 raise FileUnusable(f"{path} cannot be changed: {error}", path=str(path)) from error
         _wait(path, deadline)
     with file:
+        # The marker exists before the first change, and goes only when all are on the disk: a kill in between is noticed.
         opening.emptied(marker).close()
         work(file)
     _sync(path)
@@ -147,7 +148,7 @@ def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]
             file = h5py.File(temporary, "x", **making)
         with file:
             work(file)
-        _sync(temporary)
+        _sync(temporary)  # before the replacement: after a crash the name leads to a whole file
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -164,14 +165,14 @@ def _when_free(path: Path) -> Iterator[None]:
 
 
 def _is_free(path: Path) -> bool:
-    """Whether nobody writes into a file: who reads shares it."""
+    """Return whether nobody writes into a file; readers share its lock."""
     import h5py
 
     try:
         with h5py.File(path, "r"):
             return True
     except OSError as error:
-        return error.errno != EAGAIN  # what is broken is not locked
+        return error.errno != EAGAIN  # a broken file is not locked
 
 
 def _wait(path: Path, deadline: float) -> None:
@@ -190,5 +191,5 @@ def _sync(path: Path) -> None:
 
 
 def _marker(path: Path) -> Path:
-    """A file that is there while the other one is changed in place."""
+    """Return the path of a file that exists while the other one is changed in place."""
     return path.with_name(f".{path.name}.changing")

@@ -13,7 +13,7 @@ from mlv.encoding import text_only
 from mlv.errors import CannotResume
 from mlv.events import Event
 from mlv.projections import h5files
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
@@ -26,11 +26,11 @@ _LEAST_CHUNK, _GREATEST_CHUNK = 512, 16_384
 
 
 @dataclass(slots=True)
-class Series:
+class H5Series:
     """One dataset of points, or a group with a dataset for each array."""
 
     path: str
-    """In the file; empty while it is not there yet."""
+    """Path in the file; empty before the dataset is made."""
     count: int = 0
 
 
@@ -52,7 +52,7 @@ class HDF5(Output):
     Times are seconds since 1970 in UTC. Values are the nearest float: integers beyond 2**53 lose digits, beyond the range of
     floats they are infinite; bools are 0 and 1; texts, None and lists are left out. A step that is a whole number stays what
     it is, a fraction is rounded down, a list or mapping with one number counts as that number. All else, and no step, is
-    the position in the series, from 0, over all runs. What a rewind superseded is left out: a new one has all built again.
+    the position in the series, from 0, over all runs. Superseded lines are left out: a new rewind has all built again.
 
     Names are parts of paths: `.` and `#` at the beginning of a part, and `%`, are escaped as in `mlv.hdf.escaped`; where a
     name is also the beginning of another one, the later of the two ends with `%`. `mlv.hdf` reads names as they were.
@@ -74,9 +74,9 @@ class HDF5(Output):
             CannotResume: A file is not as it was left; a broken one was set aside as `NAME.broken-1`.
             FileUnusable: Another program writes into a file.
         """
-        self._place, self._exp = place, ""
+        self._folder, self._exp = place, ""
         self._commits: dict[str, int] = {}
-        self._series: dict[str, dict[tuple[str, str], Series]] = {name: {} for name in hdf.FILES}
+        self._series: dict[str, dict[tuple[str, str], H5Series]] = {name: {} for name in hdf.FILES}
         self._columns: dict[str, Columns] = {}
         self._pending: dict[str, list[Pending]] = {ARRAYS: [], IMAGES: []}
         if resume is None:
@@ -88,42 +88,45 @@ class HDF5(Output):
             h5files.check_h5(place / name, commit)
             self._commits[name] = commit
         for name, rows in resume["series"].items():
-            self._series[name] = {(stream, series): Series(path, count) for stream, series, path, count in rows}
+            self._series[name] = {(stream, series): H5Series(path, count) for stream, series, path, count in rows}
 
     def path_of(self, stream: str, name: str) -> list[str]:
-        """The names of the groups and of the dataset for a metric, unescaped; asked once for each."""
+        """Return the names of the groups and of the dataset for a metric, unescaped; called once for each metric."""
         return [stream, *name.split("/")]
 
-    def write(self, batch: Lines) -> None:
-        """Collect what the lines hold."""
+    def write(self, batch: LineBatch) -> None:
+        """Collect the points, arrays and images of the lines."""
         self._exp = self._exp or layout.exp_id(batch.folder)
         columns = self._columns_of(batch.file)
         if not (batch.selection.takes_all and columns.add_lines(batch.lines)):
-            for found in points_and_events(batch):
-                if type(found) is Points:
-                    columns.add(found)
-                elif isinstance(found, Event):
-                    self._collect(batch, found)
+            for entry in points_and_events(batch):
+                if type(entry) is Points:
+                    columns.add(entry)
+                elif isinstance(entry, Event):
+                    self._collect(batch, entry)
         if columns.lines > _MOST_LINES:
             self._write_out()
 
     def commit(self) -> dict[str, Any]:
-        """Write what was collected."""
+        """Write the collected points, arrays and images."""
         self._write_out()
-        series = {file: [[*names, one.path, one.count] for names, one in known.items()] for file, known in self._series.items()}
+        series = {
+            file: [[*names, entry.path, entry.count] for names, entry in entries.items()]
+            for file, entries in self._series.items()
+        }
         return {"exp": self._exp, "commits": dict(self._commits), "series": series}
 
     def close(self) -> None:
-        """Nothing is held: files are open only while they are written."""
+        """Do nothing: files are open only while they are written."""
 
     def _columns_of(self, stream: str) -> Columns:
         if stream not in self._columns:
-            known = self._series[METRICS].items()
-            self._columns[stream] = Columns({name: one.count for (of, name), one in known if of == stream})
+            entries = self._series[METRICS].items()
+            self._columns[stream] = Columns({name: entry.count for (of, name), entry in entries if of == stream})
         return self._columns[stream]
 
-    def _collect(self, batch: Lines, event: Event) -> None:
-        """Read an array or images: what is gone, damaged, or of a type that HDF5 lacks, is left out."""
+    def _collect(self, batch: LineBatch, event: Event) -> None:
+        """Read an array or images; a file that is gone, damaged, or of a type that HDF5 lacks, is left out."""
         file = {"array": ARRAYS, "image": IMAGES, "figure": IMAGES}.get(event.type)
         if file is None or not (self.arrays if file == ARRAYS else self.images) or not isinstance(event.data, Mapping):
             return
@@ -134,11 +137,11 @@ class HDF5(Output):
                     is_array = file == ARRAYS or PurePosixPath(reference["path"]).suffix == ".npy"
                     value = _array(content) if is_array else _pixels(content)
                 self._pending[file].append(Pending(batch.file, text_only(name), step, time_s, value))
-        if sum(one.value.nbytes for one in self._pending[file]) > _MOST_BYTES:
+        if sum(array.value.nbytes for array in self._pending[file]) > _MOST_BYTES:
             self._write_out()
 
     def _write_out(self) -> None:
-        columns = {stream: found for stream, one in self._columns.items() if (found := list(one.take()))}
+        columns = {stream: taken for stream, collected in self._columns.items() if (taken := list(collected.take()))}
         if columns:
             self._change(METRICS, lambda file: self._append(file, columns))
         for name, pending in self._pending.items():
@@ -148,20 +151,20 @@ class HDF5(Output):
 
     def _change(self, name: str, work: Callable[[Any], None]) -> None:
         commit = self._commits.get(name, 0) + 1
-        if name in self._commits and not (self._place / name).exists():
-            raise CannotResume(f"{self._place / name} was removed", path=str(self._place))
-        h5files.change_h5(self._place / name, self._exp, commit, work)
+        if name in self._commits and not (self._folder / name).exists():
+            raise CannotResume(f"{self._folder / name} was removed", path=str(self._folder))
+        h5files.change_h5(self._folder / name, self._exp, commit, work)
         self._commits[name] = commit
 
     def _append(self, file: Any, columns: Mapping[str, list[Column]]) -> None:
         import numpy
 
         kind = [("step", numpy.int64), ("time", numpy.float64), ("value", numpy.float64)]
-        for stream, found in columns.items():
-            for column in found:
+        for stream, stream_columns in columns.items():
+            for column in stream_columns:
                 rows: Any = numpy.empty(len(column.steps), kind)
                 rows["step"], rows["time"], rows["value"] = column.steps, column.times_s, column.values
-                series = self._series[METRICS].setdefault((stream, column.name), Series(""))
+                series = self._series[METRICS].setdefault((stream, column.name), H5Series(""))
                 if series.path:
                     dataset = file[series.path]
                     dataset.resize(series.count + len(rows), 0)
@@ -174,19 +177,19 @@ class HDF5(Output):
                 series.count += len(rows)
 
     def _add(self, file: Any, name: str, pending: list[Pending]) -> None:
-        for one in pending:
-            series = self._series[name].setdefault((one.stream, one.name), Series(""))
-            group = file.require_group("/".join(map(hdf.escaped, self.path_of(one.stream, one.name))))
+        for array in pending:
+            series = self._series[name].setdefault((array.stream, array.name), H5Series(""))
+            group = file.require_group("/".join(map(hdf.escaped, self.path_of(array.stream, array.name))))
             series.path = group.name
             with suppress(TypeError, ValueError):  # a dtype that HDF5 lacks
-                dataset = group.create_dataset(f"#{series.count}", data=one.value)
-                dataset.attrs["step"] = series.count if one.step is None else one.step
-                dataset.attrs["time"] = one.time_s
+                dataset = group.create_dataset(f"#{series.count}", data=array.value)
+                dataset.attrs["step"] = series.count if array.step is None else array.step
+                dataset.attrs["time"] = array.time_s
                 series.count += 1
 
 
 def _free_link(file: Any, segments: list[str]) -> tuple[Any, str]:
-    """The group for a new dataset, and its name there: a `%` follows where what is there already is in the way."""
+    """Return the group for a new dataset, and its name in it; a `%` follows a name that is taken."""
     group = file
     *above, last = map(hdf.escaped, segments)
     for segment in above:

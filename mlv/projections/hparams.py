@@ -20,8 +20,8 @@ _ENDINGS = {"ok": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}
 
 
 @dataclass
-class Session:
-    """What the page shows of one experiment, as far as its log was read."""
+class HparamsSession:
+    """The row of one experiment on the page, as far as its log was read."""
 
     params: dict[str, Any] = field(default_factory=dict)
     """Flat: by name a number, a bool or a text."""
@@ -32,19 +32,19 @@ class Session:
     status: str = "running"
 
     @classmethod
-    def of(cls, folder: Path) -> Session:
-        """That of an experiment without a run."""
+    def of(cls, folder: Path) -> HparamsSession:
+        """Return the session of an experiment without a run."""
         try:
             return cls(dict(flat_params(read_meta(folder).content["params"])))
         except (MlvError, OSError, KeyError, TypeError):
             return cls()
 
     def to_data(self) -> dict[str, Any]:
-        """A JSON form, of which `Session(**data)` is this again."""
+        """Return a JSON form, of which `HparamsSession(**data)` is this again."""
         return asdict(self)
 
     def take(self, event: Event) -> None:
-        """Note what an event changes."""
+        """Apply an event."""
         data = event.data if isinstance(event.data, Mapping) else {}
         if event.type == "params":
             self.params.update(flat_params(data))
@@ -56,7 +56,7 @@ class Session:
             self.status, self.ended_s = str(data.get("status")), microseconds(event.time) / 1e6
 
     def records(self, time_s: float) -> Iterator[bytes]:
-        """The records that say all this.
+        """Yield the records of the session.
 
         There is none of an `experiment` among them: TensorBoard would take the first that it meets in a tree for that of
         the whole tree. Without one it collects the params and metrics, and their ranges, of all runs.
@@ -75,7 +75,7 @@ class Session:
 
 
 def flat_params(params: Any) -> Iterator[tuple[str, Any]]:
-    """Params as the page takes them: nested names join with `/`; what is no number, bool or text is a text."""
+    """Yield params as the page takes them: nested names join with `/`; a value that is no number, bool or text is a text."""
     leaves = dict(_leaves(params))
     names = joined(leaves, "/")
     for path, value in leaves.items():
@@ -115,12 +115,12 @@ def _value(value: Any) -> Any:
     return Value(number_value=value)
 
 
-def _record(time_s: float, what: str, content: Any) -> bytes:
+def _record(time_s: float, kind: str, content: Any) -> bytes:
     from tensorboardX.proto.event_pb2 import Event as Record
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
     # Mappings have no order of their own there.
     plugin = SummaryMetadata.PluginData(plugin_name="hparams", content=content.SerializeToString(deterministic=True))
-    value = Summary.Value(tag=f"_hparams_/{what}", metadata=SummaryMetadata(plugin_data=plugin))
-    found: bytes = Record(wall_time=time_s, summary=Summary(value=[value])).SerializeToString()
-    return found
+    value = Summary.Value(tag=f"_hparams_/{kind}", metadata=SummaryMetadata(plugin_data=plugin))
+    record: bytes = Record(wall_time=time_s, summary=Summary(value=[value])).SerializeToString()
+    return record

@@ -1,4 +1,4 @@
-"""What every output of mlv has in common: options, a place, and which events it takes."""
+"""The base of every output of mlv: options, a folder, and the choice of events."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlv.media.extras import is_installed
 from mlv.projections.selecting import selection
 
 OPTIONS = ("filter", "verbosity", "types")
-"""What chooses events, in the order of `selecting.selection`."""
+"""Options that choose events, in the order of `selecting.selection`."""
 
 
 @dataclass(kw_only=True)
@@ -32,7 +32,7 @@ class Output:
     EXTRA: ClassVar[str] = ""
     """Extra of mlv that brings them."""
     NOTES_IN_EXPERIMENT: ClassVar[bool] = False
-    """Whether the note of how far it has come lies in the experiment, and not beside the output."""
+    """Whether the position file lies in the experiment, and not beside the output."""
 
     filter: str | None = None
     """A regular expression over full names of events and metrics; `re.search` decides. None takes all."""
@@ -51,9 +51,9 @@ class Output:
                 raise MissingExtra(text, package=module, extra=self.EXTRA)
 
     def __getstate__(self) -> dict[str, Any]:
-        """The options alone: what an output holds while it is open does not travel."""
-        kept = {one.name for one in fields(self) if not one.init}
-        return {name: value for name, value in self.__dict__.items() if name not in kept}
+        """Return the options alone: the state of an open output does not travel."""
+        state_names = {option.name for option in fields(self) if not option.init}
+        return {name: value for name, value in self.__dict__.items() if name not in state_names}
 
 
 def check_options(output: Any) -> None:
@@ -69,9 +69,11 @@ def check_options(output: Any) -> None:
         return
     if path == "":
         raise InvalidArgument("path='': give a folder, '.' for the current one", path=path)
-    place = checked_path(path, "path")
-    if path != place:
+    absolute = checked_path(path, "path")
+    if path != absolute:
         try:
-            output.path = place
+            output.path = absolute
         except AttributeError:
-            raise InvalidArgument(f"{shown(output)} has the path {str(path)!r}: give {str(place)!r}", output=output) from None
+            raise InvalidArgument(
+                f"{shown(output)} has the path {str(path)!r}: give {str(absolute)!r}", output=output
+            ) from None

@@ -11,15 +11,15 @@ from typing import Any, ClassVar
 
 from mlv.encoding import digits, json_of_any
 from mlv.errors import CannotResume
-from mlv.projections.series import Point, Points, coordinates
+from mlv.projections.series import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import make_folders, reading
 
 _ROWS = 100_000
-"""Rows of a part that is complete."""
+"""Rows of a complete file of a stream."""
 _SHARE = 20
-"""The wide file is written again once as many times the time has passed that it takes."""
+"""The wide file is written again after so many times the duration of its last writing."""
 
 
 @dataclass(kw_only=True)
@@ -29,8 +29,8 @@ class Parquet(TablesOutput):
     Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
     (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
     `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric; a row for each step
-    and coordinates, the later value wins. What has no step is numbered by its place in its series. What a rewind superseded
-    is left out: a new one has all files built again.
+    and coordinates, the later value wins. A value without a step is numbered by its position in its series. Superseded
+    lines are left out: after a new rewind all files are built again.
 
     The wide file is written from time to time, and at the end of the run. The folder as a whole is a dataset of the long rows:
     `pandas.read_parquet`, `pyarrow.dataset` and Spark pass over names that begin with `_`, and `**/*.parquet` over the ending.
@@ -41,16 +41,16 @@ class Parquet(TablesOutput):
     name = "parquet"
 
     def names_of(self, file: str) -> tuple[str, str]:
-        """A folder of parts, and a file."""
+        """Return the names of the folder of parts, and of the wide file."""
         return file, f"_{file}.wide.pq"
 
-    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _Stream:
-        """The parts of a stream, with the last one in memory."""
+    def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _ParquetTables:
+        """Return the parts of a stream, with the last one in memory."""
         long, wide = self.names_of(file)
-        return _Stream(self._place / long, self._place / wide if self.wide else None, state)
+        return _ParquetTables(self._folder / long, self._folder / wide if self.wide else None, state)
 
 
-class _Stream:
+class _ParquetTables:
     """The files of one stream: complete parts, and a last one that is replaced as it grows."""
 
     def __init__(self, folder: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
@@ -62,8 +62,8 @@ class _Stream:
         self._folder, self._wide_path = folder, wide_path
         make_folders(folder.parent, folder)
         self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
-        self._part: int = state["part"] if state else 0
-        self.points = Points(state["counts"] if state else None)
+        self._file_number: int = state["part"] if state else 0
+        self.points = PointCounter(state["counts"] if state else None)
         self._take_back(state["rows"] if state else 0)
         self._is_dirty = False
         self._is_wide_old = wide_path is not None
@@ -83,65 +83,65 @@ class _Stream:
         self._is_dirty = True
         if len(self._columns["seq"]) == _ROWS:
             self._publish()
-            self._part += 1
+            self._file_number += 1
             for column in self._columns.values():
                 column.clear()
 
     def commit(self) -> dict[str, Any]:
-        """Publish what there is, and say how far it goes."""
+        """Publish the rows in memory, and return how far the files are complete."""
         self._check_parts()
         if self._is_dirty:
             self._publish()
             self._is_dirty, self._is_wide_old = False, self._wide_path is not None
             if self._is_wide_old and monotonic() > self._wide_again:
                 self._widen()
-        return {"part": self._part, "rows": len(self._columns["seq"]), "counts": self.points.counts}
+        return {"part": self._file_number, "rows": len(self._columns["seq"]), "counts": self.points.counts}
 
     def close(self) -> None:
-        """See that the wide file is up to date."""
+        """Bring the wide file up to date."""
         if self._is_wide_old:
             self._widen()
 
     def _publish(self) -> None:
         pa = import_module("pyarrow")
         if self._columns["seq"]:
-            _replace(pa.table(self._columns, schema=_schema()), self._path(self._part))
+            _replace(pa.table(self._columns, schema=_schema()), self._path(self._file_number))
 
-    def _path(self, part: int) -> Path:
-        return self._folder / f"part-{part:06d}.parquet"
+    def _path(self, number: int) -> Path:
+        return self._folder / f"part-{number:06d}.parquet"
 
     def _take_back(self, rows: int) -> None:
-        """Hold the committed rows of the last part, and forget what came after them."""
+        """Read the committed rows of the last part, and remove later ones."""
         self._check_parts()
         for path in self._folder.glob("part-*.parquet"):
-            if path.name > self._path(self._part).name or (rows == 0 and path == self._path(self._part)):
+            if path.name > self._path(self._file_number).name or (rows == 0 and path == self._path(self._file_number)):
                 path.unlink()
         if rows:
             try:
-                found = _read(self._path(self._part)).slice(0, rows)
-            except Exception as error:  # gone, or what is there is no Parquet
-                raise CannotResume(f"{self._path(self._part)}: {error}", path=str(self._folder)) from None
-            if found.num_rows < rows:
-                raise CannotResume(f"{self._path(self._part)} has lost rows", path=str(self._folder))
-            self._columns = found.to_pydict()
+                table = _read(self._path(self._file_number)).slice(0, rows)
+            except Exception as error:  # gone, or no Parquet file
+                raise CannotResume(f"{self._path(self._file_number)}: {error}", path=str(self._folder)) from None
+            if table.num_rows < rows:
+                raise CannotResume(f"{self._path(self._file_number)} has lost rows", path=str(self._folder))
+            self._columns = table.to_pydict()
 
     def _check_parts(self) -> None:
-        if not self._folder.is_dir() or any(not self._path(part).exists() for part in range(self._part)):
+        if not self._folder.is_dir() or any(not self._path(number).exists() for number in range(self._file_number)):
             raise CannotResume(f"{self._folder} has lost parts", path=str(self._folder))
 
     def _widen(self) -> None:
         """Write the wide file of all parts."""
         began = monotonic()
         pa = import_module("pyarrow")
-        parts = [_read(path) for path in sorted(self._folder.glob("part-*.parquet"))]
-        if parts and self._wide_path is not None:
-            _replace(pa.Table.from_pandas(_wide(pa.concat_tables(parts)), preserve_index=False), self._wide_path)
+        tables = [_read(path) for path in sorted(self._folder.glob("part-*.parquet"))]
+        if tables and self._wide_path is not None:
+            _replace(pa.Table.from_pandas(_wide(pa.concat_tables(tables)), preserve_index=False), self._wide_path)
         self._is_wide_old = False
         self._wide_again = monotonic() + _SHARE * (monotonic() - began)
 
 
 def _wide(long: Any) -> Any:
-    """A data frame with a row for each step and coordinates, in the order in which they came first."""
+    """Return a data frame with a row for each step and coordinates, in the order in which they came first."""
     pd = import_module("pandas")
     rows = long.to_pandas()
     numeric = rows.groupby("name", sort=False)["text"].count() == 0
@@ -149,9 +149,9 @@ def _wide(long: Any) -> Any:
     first = rows.drop_duplicates("row", keep="last").set_index("row").sort_index()[["step", "time", "at"]]
     last = rows.drop_duplicates(["row", "name"], keep="last")
     columns = {}
-    for name, found in last.groupby("name", sort=False):
-        values = found["value"] if numeric[name] else found["text"].fillna(found["value"].map(_as_text))
-        columns[_free(str(name))] = pd.Series(values.to_numpy(), index=found["row"])
+    for name, group in last.groupby("name", sort=False):
+        values = group["value"] if numeric[name] else group["text"].fillna(group["value"].map(_as_text))
+        columns[_free(str(name))] = pd.Series(values.to_numpy(), index=group["row"])
     return pd.concat([first, pd.DataFrame(columns, index=first.index)], axis=1)
 
 

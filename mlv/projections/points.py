@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import TAG, BadLine, event_from_line, loads, restored
 from mlv.events import Event
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
@@ -25,22 +25,22 @@ class Points(NamedTuple):
     """Microseconds since the beginning of 1970, in UTC."""
     step: Any
     prefix: str
-    """What comes before a key in a full name: empty, or it ends with a slash."""
+    """The text before a key in a full name: empty, or it ends with a slash."""
     data: Mapping[str, Any]
-    """By key: mostly numbers, but whatever was logged."""
+    """Logged values by their keys; mostly numbers."""
 
 
-def points_and_events(batch: Lines) -> Iterator[Points | Event]:
-    """What the batch holds, in its order: lines of type `metrics` as points, all others as events."""
+def points_and_events(batch: LineBatch) -> Iterator[Points | Event]:
+    """Yield the lines of the batch in their order: those of type `metrics` as points, all others as events."""
     if not batch.selection.takes_all:
         for event in batch:
             yield _points(event) or event
         return
     stream, is_tagged, clock = batch.stream, _TAG in batch.lines, _Clock()
     for line in BytesIO(batch.lines):
-        found = _plain_points(line, clock) if not is_tagged or _TAG not in line else None
-        if found is not None:
-            yield found
+        points = _plain_points(line, clock) if not is_tagged or _TAG not in line else None
+        if points is not None:
+            yield points
             continue
         try:
             event = event_from_line(line, stream)
@@ -50,12 +50,12 @@ def points_and_events(batch: Lines) -> Iterator[Points | Event]:
 
 
 def microseconds(moment: datetime) -> int:
-    """Microseconds since the beginning of 1970."""
+    """Return microseconds since the beginning of 1970."""
     return (moment - _EPOCH) // _MICROSECOND
 
 
 def whole_step(step: Any) -> int | None:
-    """The step as an integer of 64 bits, which is all that other forms of the log have room for; None if it has none.
+    """Return the step as an integer of 64 bits, which is all that other forms of the log have room for; None if it has none.
 
     A fraction is rounded down; a list or mapping with one number counts as that number.
     """
@@ -68,7 +68,7 @@ def whole_step(step: Any) -> int | None:
 
 
 def _points(event: Event) -> Points | None:
-    """The points of an event that is read already; None if it is one of another type."""
+    """Return the points of an event that is read already; None if it is of another type."""
     if event.type != "metrics" or not isinstance(event.data, dict):
         return None
     prefix = f"{event.name}/" if event.name else ""
@@ -76,7 +76,7 @@ def _points(event: Event) -> Points | None:
 
 
 def _plain_points(line: bytes, clock: _Clock) -> Points | None:
-    """The points of a line as nearly all are; None if it needs a closer look."""
+    """Return the points of a plain line, as nearly all are; None if it needs a closer look."""
     try:
         fields = loads(line)
         if fields["type"] != "metrics":
@@ -92,13 +92,13 @@ def _plain_points(line: bytes, clock: _Clock) -> Points | None:
 
 
 class _Clock:
-    """Reads times of the log; the calendar is asked once per second of them."""
+    """Reads times of the log; the calendar is asked once per second of log time, as that is the slow step."""
 
     def __init__(self) -> None:
         self._second, self._second_us = "", 0
 
     def microseconds(self, text: str) -> int:
-        """Microseconds since the beginning of 1970.
+        """Return microseconds since the beginning of 1970.
 
         Raises:
             ValueError: It is not written as mlv writes it.

@@ -1,4 +1,4 @@
-"""How far an output has come: a small file beside it, replaced whole after what it tells of is on the disk."""
+"""How far an output has come: a small file beside it, replaced whole once the output itself is on the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LOOK_BACK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far one stream was read, and a digest of what stands before that offset."""
+    """How far one stream was read, and a digest of the bytes before that offset."""
 
     offset: int
     before: str
@@ -28,7 +28,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far an output has come, and what it needs to go on."""
+    """How far an output has come, and the state that it needs to go on."""
 
     exp: str
     """ID of the experiment."""
@@ -36,37 +36,37 @@ class Position:
     """The output's class and options: with others it is built again."""
     streams: Mapping[str, Mark] = field(default_factory=dict)
     resume: Any = None
-    """What the output's last `commit` gave."""
+    """The result of the output's last `commit`."""
     failed: str | None = None
     """Why the output stopped, where it did."""
     is_open: bool = True
     """Whether somebody keeps it; also after a kill."""
     rewinds: int = 0
-    """How many rewinds it was made with: what they superseded is not in it."""
+    """Number of rewinds that it was made with; it holds no line that they superseded."""
 
     def offset(self, file: str) -> int:
-        """Where to go on in a stream."""
+        """Return the offset at which to go on in a stream."""
         return self.streams[file].offset if file in self.streams else 0
 
     def is_true_of(self, folder: Path) -> bool:
-        """Whether the streams still begin with what was read of them."""
+        """Return whether the streams still begin with the bytes that were read."""
         return all(mark_of(folder, file, mark.offset) == mark for file, mark in self.streams.items())
 
     def has_all_of(self, sizes: Mapping[str, int]) -> bool:
-        """Whether everything was read that the streams held when they had these sizes."""
+        """Return whether everything was read that the streams held when they had these sizes."""
         return all(self.offset(file) >= size for file, size in sizes.items())
 
     def opened(self) -> Position:
-        """The same, about to grow, also after a failure."""
+        """Return the same, about to grow, also after a failure."""
         return replace(self, failed=None, is_open=True)
 
     def closed(self) -> Position:
-        """The same, with nothing left to be done."""
+        """Return the same, with nothing left to be done."""
         return replace(self, is_open=False)
 
 
 def mark_of(folder: Path, file: str, offset: int) -> Mark | None:
-    """The mark at an offset of a stream; None where the stream is shorter, or gone."""
+    """Return the mark at an offset of a stream; None where the stream is shorter, or gone."""
     try:
         with opening.reading(folder / layout.stream_file(file)) as stream:
             if os.fstat(stream.fileno()).st_size < offset:
@@ -79,12 +79,12 @@ def mark_of(folder: Path, file: str, offset: int) -> Mark | None:
 
 
 def read(path: Path) -> Position | None:
-    """The position in a file; None if there is none that can be read."""
+    """Return the position in a file; None if there is none that can be read."""
     try:
-        found = opening.json_content(path)
-        streams = {file: Mark(**mark) for file, mark in found.pop("streams").items()}
+        content = opening.json_content(path)
+        streams = {file: Mark(**mark) for file, mark in content.pop("streams").items()}
         is_whole = all(type(mark.offset) is int and mark.offset >= 0 for mark in streams.values())
-        position = Position(**found, streams=streams)
+        position = Position(**content, streams=streams)
         return position if is_whole and isinstance(position.exp, str) else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

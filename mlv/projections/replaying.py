@@ -1,4 +1,4 @@
-"""Bringing a projection up to what the log holds: the same for a live output, a later rebuild, and after a kill."""
+"""Bringing a projection up to date with the log: the same for a live output, a later rebuild, and after a kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from mlv.errors import CannotResume, InvalidArgument, NotAnExperiment
 from mlv.projections import position as position_
-from mlv.projections.batch import Lines, whole_lines
+from mlv.projections.batch import LineBatch, whole_lines
 from mlv.projections.output import OPTIONS
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
@@ -24,20 +24,20 @@ from mlv.store.home import Home
 
 _COMMIT_EVERY_S = 1.0
 _UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
-"""What a projection raises where what it is to go on from is gone, or the position file was damaged."""
+"""Errors of a projection whose earlier output is gone, or whose position file was damaged."""
 
 
-def place_of(folder: Path, projection: Projection) -> Path:
-    """The folder that a projection of an experiment goes to."""
-    given = getattr(projection, "path", None)
-    return folder / projection.name if given is None else layout.absolute(given)
+def folder_of(folder: Path, projection: Projection) -> Path:
+    """Return the folder that a projection of an experiment goes to."""
+    path = getattr(projection, "path", None)
+    return folder / projection.name if path is None else layout.absolute(path)
 
 
 def position_path(folder: Path, projection: Projection) -> Path:
-    """The file that says how far a projection of an experiment has come: beside the output, or among mlv's own notes."""
+    """Return the file that says how far a projection of an experiment has come: beside the output, or among mlv's own notes."""
     if _notes_in_experiment(projection):
         return layout.errors_path(folder, projection.name).with_suffix(".json")
-    return place_of(folder, projection) / layout.position_name(projection.name)
+    return folder_of(folder, projection) / layout.position_name(projection.name)
 
 
 def _notes_in_experiment(projection: Projection) -> bool:
@@ -45,7 +45,7 @@ def _notes_in_experiment(projection: Projection) -> bool:
 
 
 class Replay:
-    """One projection of one experiment, from where it was left; only one process at a time."""
+    """One projection of one experiment, from its last commit on; only one process at a time."""
 
     def __init__(self, folder: Path, projection: Projection, exp: str = "") -> None:
         """Prepare; nothing is touched before `begin`. With `exp`, only the experiment of that ID is meant.
@@ -55,7 +55,7 @@ class Replay:
         """
         self._folder, self._projection = folder, projection
         self._selection = selection(*(getattr(projection, name, None) for name in OPTIONS))
-        self._place = place_of(folder, projection)
+        self._output_folder = folder_of(folder, projection)
         self._path = position_path(folder, projection)
         self._lock: int | None = None
         self._offsets: dict[str, int] = {}
@@ -63,7 +63,7 @@ class Replay:
         self._inodes: dict[str, int] = {}
         self._exp = exp
         self._home: Home | None = None
-        self._position = Position(layout.exp_id(folder), made_by(projection))
+        self._position = Position(layout.exp_id(folder), made_by(folder, projection))
         self._is_dirty = self._is_open = False
         self._committed = monotonic()
 
@@ -77,14 +77,14 @@ class Replay:
         """
         self._home = Home(self._folder, self._exp or layout.exp_id(self._folder))
         self._check_experiment()
-        for needed in (self._place, self._path.parent):
-            self._make(needed)
-        known = position_.read(self._path)
-        if known is not None and known.exp != self._position.exp and not _notes_in_experiment(self._projection):
+        for folder in (self._output_folder, self._path.parent):
+            self._make(folder)
+        position = position_.read(self._path)
+        if position is not None and position.exp != self._position.exp and not _notes_in_experiment(self._projection):
             raise InvalidArgument(
-                f"{self._place} holds the output {self._projection.name!r} of another experiment ({known.exp[:8]}): "
+                f"{self._output_folder} holds the output {self._projection.name!r} of another experiment ({position.exp[:8]}): "
                 f"give another folder, or delete that one",
-                path=str(self._place),
+                path=str(self._output_folder),
             )
         self._lock = _locked(_lock_path(self._path))
         if self._lock is None:
@@ -92,24 +92,25 @@ class Replay:
         self._open(position_.read(self._path))  # again: who had it meanwhile has gone on with it
         return True
 
-    def _make(self, place: Path) -> None:
+    def _make(self, folder: Path) -> None:
         """Make a folder, within an experiment not through links; elsewhere it is the user's own choice."""
-        if place.is_relative_to(self._folder):
-            opening.make_folders(self._folder, place)
+        if folder.is_relative_to(self._folder):
+            opening.make_folders(self._folder, folder)
         else:
-            place.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
 
     def catch_up(self) -> bool:
-        """Take what is new in the streams, as far as it goes; whether there was something.
+        """Take the new lines of the streams to their ends, and return whether there were any.
 
-        A rewind that is new has the output built again without what it superseded: no output can take back single values.
+        After a new rewind the output is built again without the superseded lines: no output can take back single values.
 
         Raises:
             CannotResume: A log was replaced meanwhile: the output has to be built again, by another `Replay`.
             Exception: Whatever the projection raises.
         """
         self._check_experiment()
-        found = False
+        has_new = False
+        # The stream of rewinds first: the lines that a new one supersedes are then left out of the others.
         for file in sorted(layout.streams_in(self._folder), key=_is_rewound, reverse=True):
             while (batch := self._next(file)).end > batch.start:
                 if self._inodes.setdefault(file, batch.inode) != batch.inode:
@@ -121,10 +122,10 @@ class Replay:
                 if batch.lines:
                     self._projection.write(batch)
                 self._offsets[file] = batch.end
-                self._is_dirty = found = True
+                self._is_dirty = has_new = True
                 if monotonic() - self._committed > _COMMIT_EVERY_S:
                     self.commit()
-        return found
+        return has_new
 
     def _check_experiment(self) -> None:
         """See that the folder still holds the experiment: nothing is made for one that was moved, removed or replaced.
@@ -136,11 +137,11 @@ class Replay:
             text = f"{self._folder} holds no experiment, or another one: was it moved?"
             raise NotAnExperiment(text, path=str(self._folder))
 
-    def _next(self, file: str) -> Lines:
+    def _next(self, file: str) -> LineBatch:
         return whole_lines(self._folder, file, self._offsets.get(file, 0), self._selection, self._rewinds)
 
     def commit(self) -> None:
-        """Remember how far the output has come; from here it goes on after a kill.
+        """Record how far the output has come; after a kill it goes on from here.
 
         Raises:
             CannotResume: Somebody deleted it.
@@ -148,62 +149,65 @@ class Replay:
         """
         if self._is_dirty:
             if self._offsets and not self._path.exists():
-                raise CannotResume(f"{self._place} was deleted", path=str(self._place))
+                raise CannotResume(f"{self._output_folder} was deleted", path=str(self._output_folder))
+            # The output first: one that is ahead of its position is cut back, one behind it would miss lines for good.
             resume = self._projection.commit()
             marks = {file: mark_of(self._folder, file, offset) for file, offset in self._offsets.items()}
-            known = {file: mark for file, mark in marks.items() if mark is not None}
-            self._position = Position(self._position.exp, self._position.made_by, known, resume, rewinds=len(self._rewinds))
+            existing_marks = {file: mark for file, mark in marks.items() if mark is not None}
+            self._position = Position(
+                self._position.exp, self._position.made_by, existing_marks, resume, rewinds=len(self._rewinds)
+            )
             position_.write(self._path, self._position)
             self._is_dirty = False
         self._committed = monotonic()
 
     def is_deleted(self, error: Exception) -> bool:
-        """Whether an error tells that the output was deleted: another `Replay` builds it again."""
+        """Return whether an error tells that the output was deleted: another `Replay` builds it again."""
         is_gone = not self._path.exists() and layout.is_experiment(self._folder)
         return isinstance(error, CannotResume) or (is_gone and isinstance(error, FileNotFoundError))
 
     def fail(self, reason: str) -> None:
-        """Remember why the output stopped; what was committed stands."""
+        """Record why the output stopped; earlier commits stand."""
         with suppress(OSError, NotAnExperiment):
             self._check_experiment()
             _check_folder(self._folder, self._path.parent)
             position_.write(self._path, replace(position_.read(self._path) or self._position, failed=reason))
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Close the projection, and release the lock."""
         try:
             if self._is_open:
                 self._is_open = False
                 self._projection.close()
                 with suppress(NotAnExperiment):
                     self._check_experiment()
-                    known = position_.read(self._path)
-                    if known is not None and known.failed is None:
-                        position_.write(self._path, known.closed())
+                    position = position_.read(self._path)
+                    if position is not None and position.failed is None:
+                        position_.write(self._path, position.closed())
         finally:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
 
-    def _open(self, known: Position | None) -> None:
+    def _open(self, position: Position | None) -> None:
         self._rewinds = _rewinds(self._folder)
-        if known is not None and self._goes_on(known):
+        if position is not None and self._goes_on(position):
             with suppress(*_UNUSABLE):
-                self._position = known.opened()
-                self._projection.open(self._place, known.resume)
+                self._position = position.opened()
+                self._projection.open(self._output_folder, position.resume)
                 self._is_open = True
-                self._offsets = {file: mark.offset for file, mark in known.streams.items()}
+                self._offsets = {file: mark.offset for file, mark in position.streams.items()}
                 position_.write(self._path, self._position)
                 return
-        self._build(known.resume if known is not None else None)
+        self._build(position.resume if position is not None else None)
 
-    def _goes_on(self, known: Position) -> bool:
-        """Whether what was written can stay: it is of these options, this log, and these rewinds."""
-        is_ours = (known.exp, known.made_by) == (self._position.exp, self._position.made_by)
-        return is_ours and known.rewinds == len(self._rewinds) and known.is_true_of(self._folder)
+    def _goes_on(self, position: Position) -> bool:
+        """Return whether the earlier output can stay: it is of these options, this log, and these rewinds."""
+        is_ours = (position.exp, position.made_by) == (self._position.exp, self._position.made_by)
+        return is_ours and position.rewinds == len(self._rewinds) and position.is_true_of(self._folder)
 
     def _begin_again(self) -> None:
-        """Leave what was written, and go back to the start of the log with the rewinds that there are now."""
+        """Close the output, and build it again from the start of the log with the rewinds that there are now."""
         self.commit()
         self._is_open = False
         self._projection.close()
@@ -211,15 +215,15 @@ class Replay:
         self._build(self._position.resume)
 
     def _build(self, resume: Any) -> None:
-        """Begin the output anew, in place of what was written up to a commit."""
+        """Begin the output anew, in place of the one written up to a commit."""
         self._position, self._offsets = Position(self._position.exp, self._position.made_by), {}
         discard = getattr(self._projection, "discard", None)
         if resume is not None and discard is not None:
             with suppress(*_UNUSABLE):
-                discard(self._place, resume)
-        # Before: after a kill in the middle it begins anew. Behind: from here on, what lies there is the output's own.
+                discard(self._output_folder, resume)
+        # Before `open`: after a kill in the middle it begins anew. After `discard`: from here on all files are its own.
         position_.write(self._path, self._position)
-        self._projection.open(self._place, None)
+        self._projection.open(self._output_folder, None)
         self._is_open = True
         self._is_dirty = True
         self.commit()
@@ -230,19 +234,24 @@ def _is_rewound(file: str) -> bool:
 
 
 def _rewinds(folder: Path) -> list[Rewind]:
-    """The rewinds that supersede anything."""
+    """Return the rewinds that supersede anything."""
     return [rewind for rewind in rewinds_of(folder) if rewind.last]
 
 
 def is_up_to_date(folder: Path, projection: Projection) -> bool:
-    """Whether an output holds all that is in the log now, and was made with these options."""
-    known = position_.read(position_path(folder, projection))
+    """Return whether an output holds all that is in the log now, and was made with these options."""
+    position = position_.read(position_path(folder, projection))
     sizes = {file: os.path.getsize(folder / layout.stream_file(file)) for file in layout.streams_in(folder)}
-    return known is not None and known.made_by == made_by(projection) and known.failed is None and known.has_all_of(sizes)
+    return (
+        position is not None
+        and position.made_by == made_by(folder, projection)
+        and position.failed is None
+        and position.has_all_of(sizes)
+    )
 
 
 def is_kept(folder: Path, projection: Projection) -> bool:
-    """Whether some process keeps the output at this moment; also where that cannot be told, as there are no locks."""
+    """Return whether some process keeps the output at this moment; also where there are no locks, so that nobody can tell."""
     position = position_path(folder, projection)
     try:
         _check_folder(folder, position.parent)
@@ -255,27 +264,29 @@ def is_kept(folder: Path, projection: Projection) -> bool:
         os.close(fd)
 
 
-def _check_folder(folder: Path, place: Path) -> None:
+def _check_folder(folder: Path, inner: Path) -> None:
     """See that a folder lies within an experiment, not behind a link; elsewhere it is the user's own choice.
 
     Raises:
         OSError: It does not.
     """
-    if place.is_relative_to(folder):
-        opening.check_folders(folder, place)
+    if inner.is_relative_to(folder):
+        opening.check_folders(folder, inner)
 
 
-def made_by(projection: Projection) -> str:
-    """Class and options of a projection, as text; not its path, where this is written down."""
+def made_by(folder: Path, projection: Projection) -> str:
+    """Return class and options of a projection as text; with its path only where the position file does not lie beside it."""
     kind = type(projection)
     state: Mapping[str, Any] = getattr(projection, "__dict__", {})
     options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
     shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
-    return f"{kind.__module__}.{kind.__qualname__}({shown})"
+    # Relative: an experiment that is moved together with its output goes on with it.
+    path = f" in {os.path.relpath(folder_of(folder, projection), folder)}" if _notes_in_experiment(projection) else ""
+    return f"{kind.__module__}.{kind.__qualname__}({shown}){path}"
 
 
 def _plain(value: Any) -> Any:
-    """A value whose text is the same in every process: a set has none such."""
+    """Return a value whose text is the same in every process; a set is sorted for that."""
     return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value
 
 
@@ -284,7 +295,7 @@ def _lock_path(position: Path) -> Path:
 
 
 def _locked(path: Path) -> int | None:
-    """A lock that goes with the process; None if another one has it. Where there are no locks, nobody is kept out."""
+    """Return a lock that ends with the process; None if another one has it. Where there are no locks, nobody is kept out."""
     fd = _opened(path)
     if _lock(fd) is False:
         os.close(fd)

@@ -14,7 +14,7 @@ from mlv.events import TYPES, Event
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """A choice of events, made once and asked often."""
+    """A choice of events, made once and applied often."""
 
     search: Callable[[str], Any] | None
     """Finds the filter's pattern in a full name; None lets all pass."""
@@ -27,7 +27,7 @@ class Selection:
         return self.search is None and self.verbosity is None and self.types is None
 
     def of(self, event: Event) -> Event | None:
-        """The event, or the part of it that is wanted: metrics are chosen one by one; None where nothing is."""
+        """Return the event, or only its selected metrics; None where nothing is selected."""
         if self.types is not None and event.type not in self.types:
             return None
         if self.verbosity is not None and event.verbosity > self.verbosity:
@@ -46,7 +46,7 @@ _NAMED = frozenset({"metrics", "event", "message"})
 
 
 def selection(filter: str | None = None, verbosity: int | None = None, types: Collection[str] | None = None) -> Selection:
-    """Check what was asked for.
+    """Check the options, and return the selection.
 
     Raises:
         InvalidPattern: The filter is no regular expression.
@@ -70,9 +70,9 @@ def _checked_types(types: Collection[str] | None) -> frozenset[str] | None:
     if types is None:
         return None
     try:
-        found = frozenset((types,) if isinstance(types, str) else types)
+        names = frozenset((types,) if isinstance(types, str) else types)
     except TypeError:
         raise InvalidArgument(f"types={shown(types)}: give a list of types, such as ['metrics']", types=types) from None
-    for one in found - TYPES:
-        raise InvalidArgument(f"types: {shown(one)} is no type of event; they are {', '.join(sorted(TYPES))}", types=types)
-    return found
+    for name in names - TYPES:
+        raise InvalidArgument(f"types: {shown(name)} is no type of event; they are {', '.join(sorted(TYPES))}", types=types)
+    return names

@@ -1,4 +1,4 @@
-"""The values of metrics as rows: what has no step is numbered by its place in the series."""
+"""The values of metrics as rows; a value without a step is numbered by its position in the series."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Point(NamedTuple):
     event: Event
 
 
-class Points:
+class PointCounter:
     """Takes events one after the other, and remembers how many values each series had.
 
     A step that is no number (`ForeignStep`) counts as none: the point gets the number of points that its series had before,
@@ -26,27 +26,27 @@ class Points:
     """
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
-        """Go on from the counts of an earlier `Points`."""
+        """Go on from the counts of an earlier `PointCounter`."""
         self.counts = dict(counts or {})
 
     def of(self, events: Iterable[Event]) -> Iterator[Point]:
-        """The values of all events of type `metrics`."""
+        """Yield the values of all events of type `metrics`."""
         for event in events:
             if event.type == "metrics" and isinstance(event.data, dict):
                 yield from self.of_event(event)
 
     def of_event(self, event: Event) -> Iterator[Point]:
-        """The values of one event."""
-        given = event.step if isinstance(event.step, (int, float)) else None
+        """Yield the values of one event."""
+        step = event.step if isinstance(event.step, (int, float)) else None
         for key, value in event.data.items():
             name = f"{event.name}/{key}" if event.name else key
             count = self.counts.get(name, 0)
             self.counts[name] = count + 1
-            yield Point(name, count if given is None else given, value, event)
+            yield Point(name, count if step is None else step, value, event)
 
 
 def coordinates(event: Event) -> dict[str, Any]:
-    """The coordinates of an event; a step that is no number is one of them."""
+    """Return the coordinates of an event; a step that is no number is one of them."""
     if event.step is None or isinstance(event.step, (int, float)):
         return dict(event.at)
     return {"step": event.step, **event.at}

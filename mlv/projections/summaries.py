@@ -1,4 +1,4 @@
-"""What TensorBoard shows of an event that is no metric: values of its summaries, made with tensorboardX."""
+"""Events other than metrics for TensorBoard: values of its summaries, made with tensorboardX."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from mlv.media.extras import is_installed
 from mlv.store import attached
 
 MOST_THRESHOLDS = 127
-"""So many points of a curve TensorBoard takes."""
+"""Number of points of a curve that TensorBoard takes."""
 _MOST_FRAMES = 200
 _CONVERTING_S = 60
 _FILMS = "mov,mp4,matroska,webm,avi,gif,mpeg,mpegts,flv,ogg,asf"
-"""Formats that hold all that they show: a list of what to play would have files read that lie anywhere."""
+"""Formats that hold all that they show; a playlist would let ffmpeg read files anywhere."""
 
 
-class Shown(NamedTuple):
+class SummaryValue(NamedTuple):
     """One value, and the series that it belongs to."""
 
     kind: str
-    """What TensorBoard has a page for: image, audio, histogram, text, pr_curve."""
+    """A page of TensorBoard: image, audio, histogram, text, pr_curve."""
     name: str
     value: Any
     """A `Summary.Value`, whose tag is still to be set."""
 
 
-def shown_values(event: Event, folder: Path, *, arrays: bool = False) -> Iterator[Shown]:
-    """The values of an event of a type in `TYPES`; what cannot be shown becomes a text that says why.
+def shown_values(event: Event, folder: Path, *, arrays: bool = False) -> Iterator[SummaryValue]:
+    """Yield the values of an event of a type in `TYPES`; one that cannot be shown becomes a text with the reason.
 
     Paths in the event are relative to the experiment's folder; arrays are shown, where asked, as histograms of their values.
     """
@@ -47,32 +47,32 @@ def shown_values(event: Event, folder: Path, *, arrays: bool = False) -> Iterato
         yield _text(event.name or event.type, f"This {event.type} cannot be shown: {shown(error)}")
 
 
-def _images(event: Event, folder: Path) -> Iterator[Shown]:
+def _images(event: Event, folder: Path) -> Iterator[SummaryValue]:
     for name, reference in _files(event):
         yield from _image(name, reference, folder, event.data)
     for mask, data in (event.data.get("masks") or {}).items():
         yield from _image(f"{event.name}/{mask}", data["file"], folder, {})
 
 
-def _image(name: str, reference: Mapping[str, Any], folder: Path, options: Mapping[str, Any]) -> Iterator[Shown]:
+def _image(name: str, reference: Mapping[str, Any], folder: Path, options: Mapping[str, Any]) -> Iterator[SummaryValue]:
     suffix = _suffix(reference)
     if suffix in (".png", ".jpg", ".jpeg", ".gif"):
-        yield Shown("image", name, _picture(attached.read(folder, reference), options))
+        yield SummaryValue("image", name, _picture(attached.read(folder, reference), options))
     elif suffix == ".npy":  # written where Pillow was not installed
         with attached.open_attached(folder, reference) as file:
-            yield Shown("image", name, _picture(_png(file), options))
+            yield SummaryValue("image", name, _picture(_png(file), options))
     else:
         yield _text(name, f"`{reference['path']}`")
 
 
-def _videos(event: Event, folder: Path) -> Iterator[Shown]:
+def _videos(event: Event, folder: Path) -> Iterator[SummaryValue]:
     for name, reference in _files(event):
         suffix = _suffix(reference)
         if suffix == ".gif":
-            yield Shown("image", name, _picture(attached.read(folder, reference), event.data))
+            yield SummaryValue("image", name, _picture(attached.read(folder, reference), event.data))
         elif suffix != ".npy" and is_installed("imageio_ffmpeg"):
             with attached.open_attached(folder, reference) as file:
-                yield Shown("image", name, _picture(_gif(file, folder / reference["path"], event.data), event.data))
+                yield SummaryValue("image", name, _picture(_gif(file, folder / reference["path"], event.data), event.data))
         else:
             yield _text(name, f"`{reference['path']}`")
 
@@ -82,7 +82,7 @@ def _suffix(reference: Mapping[str, Any]) -> str:
 
 
 def _picture(content: bytes, options: Mapping[str, Any]) -> Any:
-    """An image as it is stored; its size is for readers that do not decode it."""
+    """Return an image as it is stored; its size is for readers that do not decode it."""
     from tensorboardX.proto.summary_pb2 import Summary
 
     size = {field: options[field] for field in ("width", "height") if isinstance(options.get(field), int)}
@@ -100,7 +100,7 @@ def _png(array: BinaryIO) -> bytes:
 
 
 def _gif(film: BinaryIO, path: Path, options: Mapping[str, Any]) -> bytes:
-    """A video as TensorBoard plays it; of a long one, frames at equal distances."""
+    """Return a video as TensorBoard plays it; of a long one, frames at equal distances."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     frames = options.get("frames") or (options.get("duration_s") or 0) * (options.get("fps") or 0)
@@ -115,7 +115,7 @@ def _gif(film: BinaryIO, path: Path, options: Mapping[str, Any]) -> bytes:
     ).stdout  # fmt: skip
 
 
-def _audios(event: Event, folder: Path) -> Iterator[Shown]:
+def _audios(event: Event, folder: Path) -> Iterator[SummaryValue]:
     from tensorboardX.proto.summary_pb2 import Summary
 
     data = event.data
@@ -127,10 +127,10 @@ def _audios(event: Event, folder: Path) -> Iterator[Shown]:
             encoded_audio_string=attached.read(folder, reference),
             content_type=reference.get("media_type") or "audio/wav",
         )
-        yield Shown("audio", name, Summary.Value(audio=sound))
+        yield SummaryValue("audio", name, Summary.Value(audio=sound))
 
 
-def _histograms(event: Event, _folder: Path) -> Iterator[Shown]:
+def _histograms(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     data = event.data
     below, above = data.get("below", 0), data.get("above", 0)
     counts, edges = data["counts"], data["edges"]
@@ -146,7 +146,7 @@ def _histograms(event: Event, _folder: Path) -> Iterator[Shown]:
     yield _histogram(event.name, low, high, count, total, squares, [*edges, sys.float_info.max], [below, *counts, above])
 
 
-def _arrays(event: Event, folder: Path) -> Iterator[Shown]:
+def _arrays(event: Event, folder: Path) -> Iterator[SummaryValue]:
     import numpy
 
     with attached.open_attached(folder, event.data["file"]) as file:
@@ -161,31 +161,31 @@ def _arrays(event: Event, folder: Path) -> Iterator[Shown]:
 
 def _histogram(
     name: str, low: float, high: float, count: float, total: float, squares: float, limits: list[float], counts: list[float]
-) -> Shown:
+) -> SummaryValue:
     from tensorboardX.summary import histogram_raw
 
-    return Shown("histogram", name, histogram_raw("", low, high, count, total, squares, limits, counts).value[0])
+    return SummaryValue("histogram", name, histogram_raw("", low, high, count, total, squares, limits, counts).value[0])
 
 
-def _pr_curves(event: Event, _folder: Path) -> Iterator[Shown]:
+def _pr_curves(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     from tensorboardX.summary import pr_curve_raw
 
     data, count = event.data, len(event.data["thresholds"])
-    kept = min(count, MOST_THRESHOLDS)
-    places = [place * (count - 1) // max(1, kept - 1) for place in range(kept)]
-    rows = [[data[field][place] for place in places] for field in ("tp", "fp", "tn", "fn", "precision", "recall")]
-    yield Shown("pr_curve", event.name, pr_curve_raw("", *rows, num_thresholds=kept).value[0])
+    size = min(count, MOST_THRESHOLDS)
+    indices = [number * (count - 1) // max(1, size - 1) for number in range(size)]
+    rows = [[data[field][number] for number in indices] for field in ("tp", "fp", "tn", "fn", "precision", "recall")]
+    yield SummaryValue("pr_curve", event.name, pr_curve_raw("", *rows, num_thresholds=size).value[0])
 
 
-def _texts(event: Event, _folder: Path) -> Iterator[Shown]:
+def _texts(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     yield _text(event.name, str(event.data["text"]))
 
 
-def _notes(event: Event, _folder: Path) -> Iterator[Shown]:
+def _notes(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     yield _text(event.name or "notes", str(event.data["text"]))
 
 
-def _messages(event: Event, _folder: Path) -> Iterator[Shown]:
+def _messages(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     data = event.data
     exception = data.get("exception")
     traceback = exception.get("traceback") if isinstance(exception, Mapping) else None
@@ -194,11 +194,11 @@ def _messages(event: Event, _folder: Path) -> Iterator[Shown]:
     yield _text(name, f"**{data.get('level', 'info')}** {data.get('message', '')}{code}")
 
 
-def _named_events(event: Event, _folder: Path) -> Iterator[Shown]:
+def _named_events(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     yield _text(event.name, f"```json\n{json_of_any(event.data)}\n```")
 
 
-def _tables(event: Event, _folder: Path) -> Iterator[Shown]:
+def _tables(event: Event, _folder: Path) -> Iterator[SummaryValue]:
     rows = [event.data["columns"], ["---"] * len(event.data["columns"]), *event.data["rows"]]
     yield _text(event.name, "\n".join("|" + "|".join(map(_cell, row)) + "|" for row in rows))
 
@@ -209,12 +209,12 @@ def _cell(value: Any) -> str:
     return str(value).replace("|", "\\|").replace("\n", "<br>")
 
 
-def _text(name: str, content: str) -> Shown:
-    return Shown("text", name, text_value(content))
+def _text(name: str, content: str) -> SummaryValue:
+    return SummaryValue("text", name, text_value(content))
 
 
 def text_value(content: str) -> Any:
-    """A text that TensorBoard shows as Markdown; its tag is still to be set."""
+    """Return a text that TensorBoard shows as Markdown; its tag is still to be set."""
     from tensorboardX.summary import text
 
     return text("", content.encode("utf-8", "backslashreplace").decode()).value[0]
@@ -223,12 +223,12 @@ def text_value(content: str) -> Any:
 def _files(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Name and reference of each file: one has the event's name, several are numbered below it."""
     if "files" in event.data:
-        yield from ((f"{event.name}/{place}", reference) for place, reference in enumerate(event.data["files"]))
+        yield from ((f"{event.name}/{number}", reference) for number, reference in enumerate(event.data["files"]))
     elif "file" in event.data:
         yield event.name, event.data["file"]
 
 
-_MAKERS: Mapping[str, Callable[[Event, Path], Iterator[Shown]]] = {
+_MAKERS: Mapping[str, Callable[[Event, Path], Iterator[SummaryValue]]] = {
     "image": _images, "figure": _images, "video": _videos, "audio": _audios, "histogram": _histograms, "array": _arrays,
     "pr_curve": _pr_curves, "text": _texts, "table": _tables, "message": _messages, "note": _notes, "event": _named_events,
 }  # fmt: skip

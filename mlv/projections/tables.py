@@ -1,4 +1,4 @@
-"""What outputs have in common that keep tables of metrics: for each stream some files, and files of others set aside."""
+"""The base of outputs that keep tables of metrics: for each stream some files; files of others are set aside."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import Any, Protocol
 from mlv.errors import CannotResume
 from mlv.projections.appending import set_aside
 from mlv.projections.output import Output
-from mlv.projections.series import Point, Points
+from mlv.projections.series import Point, PointCounter
 from mlv.protocols import Batch
 
 
 class Tables(Protocol):
     """The files of one stream."""
 
-    points: Points
+    points: PointCounter
 
     def add(self, point: Point) -> None:
         """Add a value."""
 
     def commit(self) -> dict[str, Any]:
-        """Write what is held, and say how far the files are complete."""
+        """Write the rows in memory, and return how far the files are complete."""
 
     def close(self) -> None:
-        """Give back what is held."""
+        """Close the files."""
 
 
 @dataclass(kw_only=True)
@@ -40,17 +40,17 @@ class TablesOutput(Output, ABC):
     wide: bool = True
     """Whether to write the wide files as well."""
 
-    _place: Path = field(init=False, repr=False, compare=False)
+    _folder: Path = field(init=False, repr=False, compare=False)
     _streams: dict[str, Tables] = field(init=False, repr=False, compare=False)
     _foreign: set[str] = field(init=False, repr=False, compare=False)
 
     @abstractmethod
     def names_of(self, file: str) -> tuple[str, str]:
-        """Names of the long and of the wide table of a stream."""
+        """Return the names of the long and of the wide table of a stream."""
 
     @abstractmethod
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> Tables:
-        """The tables of a stream, behind what its last `commit` knew of.
+        """Return the tables of a stream, as its last `commit` left them.
 
         Raises:
             CannotResume: They are not all there.
@@ -62,7 +62,7 @@ class TablesOutput(Output, ABC):
         Raises:
             CannotResume: They are not all there.
         """
-        self._place, self._streams = place, {}
+        self._folder, self._streams = place, {}
         self._foreign = set(os.listdir(place) if resume is None else resume["foreign"])
         try:
             for file, state in (resume["streams"] if resume else {}).items():
@@ -76,7 +76,7 @@ class TablesOutput(Output, ABC):
         file: str = getattr(batch, "file", batch.stream)
         if file not in self._streams:
             for name in self._foreign.intersection(self.names_of(file)):
-                set_aside(self._place / name)
+                set_aside(self._folder / name)
                 self._foreign.remove(name)
             self._streams[file] = self.tables_of(file, None)
         stream = self._streams[file]
@@ -84,11 +84,11 @@ class TablesOutput(Output, ABC):
             stream.add(point)
 
     def commit(self) -> Any:
-        """Write what is held."""
+        """Write the rows in memory."""
         return {"foreign": sorted(self._foreign), "streams": {file: stream.commit() for file, stream in self._streams.items()}}
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         for stream in self._streams.values():
             stream.close()
 

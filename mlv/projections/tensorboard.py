@@ -16,8 +16,8 @@ from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.experiment.identity import read_meta
-from mlv.projections.batch import Lines
-from mlv.projections.hparams import Session
+from mlv.projections.batch import LineBatch
+from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import Points, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
@@ -29,33 +29,34 @@ from mlv.store.blobs import replace_whole
 _TIME, _VALUE = Struct("<cd"), Struct("<f")
 _MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
 _SUMMARY_TEXT = "/text_summary"
-"""What tensorboardX and torch put behind the tag of a text."""
+"""Suffix that tensorboardX and torch add to the tag of a text."""
 
 
 @dataclass(slots=True)
-class Series:
-    """What is shown as one curve, one row of pictures, or the like."""
+class TagSeries:
+    """One curve, one row of pictures, or the like."""
 
     kind: str
     name: str
     file: EventFile
     tag: str
     head: bytes
-    """What stands in the record of a scalar between its step and its value."""
+    """The bytes of a scalar's record between its step and its value."""
     count: int = 0
-    """How many points it has had: the next one without a step gets this as its step."""
+    """Number of points so far; the next one without a step gets this as its step."""
+    last_step: int | None = None
 
 
 @dataclass(kw_only=True)
 class TensorBoard(Output):
     """Event files: `log` in the output's folder, every other stream in a folder of its own name below it.
 
-    A series has its full name as tag; where TensorBoard has another kind of page for what has that name already, the kind
+    A series has its full name as tag; where a series of that name has another kind of page in TensorBoard already, the kind
     follows, as in `loss/image`. A step that is a whole number stays what it is, a fraction is rounded down, a list or mapping
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
 
-    What a rewind superseded is left out: a new one has the files written again, under names that come behind the old ones,
+    Superseded lines are left out: a new rewind has the files written again, under names that come behind the old ones,
     which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.
     """
 
@@ -71,39 +72,42 @@ class TensorBoard(Output):
     """Whether arrays are shown, as histograms of their values."""
 
     def open(self, place: Path, resume: Any) -> None:
-        """Begin anew, or behind what the last `commit` knew of.
+        """Begin anew, or go on from the last `commit`.
 
         Raises:
             CannotResume: A file has become shorter, or is gone.
         """
-        known = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
-        self._place, self._exp, self._created_s = place, known["exp"], known["created_s"]
-        self._rewinds = known.get("rewinds", 0)
+        state = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
+        self._folder, self._exp, self._created_s = place, state["exp"], state["created_s"]
+        self._rewinds = state.get("rewinds", 0)
         self._files: dict[str, EventFile] = {}
-        self._streams: dict[str, dict[tuple[str, str], Series]] = {}
+        self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
-        self._session = Session(**known["session"]) if known["session"] else None
-        self._said = b""
+        self._session = HparamsSession(**state["session"]) if state["session"] else None
+        self._hparams_content = b""
+        # Metrics of which a step came after a greater one since the output was opened: TensorBoard's line runs back there.
+        self.going_back: dict[str, None] = {}
         try:
-            for path, size in known["files"].items():
+            for path, size in state["files"].items():
                 self._files[path] = EventFile(place / path, size)
         except BaseException:
             self.close()
             raise
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
-        for stream, rows in known["series"].items():
-            for kind, name, count in rows:
-                self._series(stream, kind, name).count = count
+        for stream, rows in state["series"].items():
+            for kind, name, count, *last_step in rows:
+                series = self._series(stream, kind, name)
+                series.count, series.last_step = count, next(iter(last_step), None)
 
     def tag_of(self, name: str) -> str:
-        """The tag of a series; asked once for each."""
+        """Return the tag of a series; called once for each."""
         return name
 
     def file_of(self, stream: str, name: str) -> str:
-        """The event file of a series, relative to the output's folder; asked once for each.
+        """Return the event file of a series, relative to the output's folder; called once for each.
 
-        The stream is named as its file is: `val@rk3v9x2m` for what a second writer added to `val`.
+        The stream is named as its file is: `val@rk3v9x2m` for lines that a second writer added to `val`.
         """
         logical, _, writer = stream.partition("@")
         folder = "" if logical == layout.DEFAULT_STREAM else f"{logical}/"
@@ -111,15 +115,15 @@ class TensorBoard(Output):
         # `.mlv001`, of an experiment that was rewound once, behind `.mlv.rk3v9x2m`.
         return f"{folder}{self._main_name()}{f'.{writer}' if writer else ''}"
 
-    def write(self, batch: Lines) -> None:
-        """Add what the lines hold."""
+    def write(self, batch: LineBatch) -> None:
+        """Add the events of the lines."""
         if self._session is None:
             self._begin(batch)
-        for found in points_and_events(batch):
-            if type(found) is Points:
-                self._write_points(batch.file, found)
-            elif isinstance(found, Event):
-                self._write_event(batch, found)
+        for entry in points_and_events(batch):
+            if type(entry) is Points:
+                self._write_points(batch.file, entry)
+            elif isinstance(entry, Event):
+                self._write_event(batch, entry)
         for file in self._files.values():
             file.flush()
 
@@ -128,45 +132,46 @@ class TensorBoard(Output):
         sizes = {path: file.commit() for path, file in self._files.items()}
         self._write_hparams()
         series = {
-            stream: [[one.kind, one.name, one.count] for one in known.values()] for stream, known in self._streams.items()
+            stream: [[entry.kind, entry.name, entry.count, entry.last_step] for entry in entries.values()]
+            for stream, entries in self._streams.items()
         }
         session = self._session.to_data() if self._session else None
-        about = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
-        return {**about, "files": sizes, "series": series, "session": session}
+        identity = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
+        return {**identity, "files": sizes, "series": series, "session": session}
 
     def close(self) -> None:
-        """Give the files back."""
+        """Close the files."""
         for file in self.__dict__.pop("_files", {}).values():
             file.close()
 
     def discard(self, place: Path, resume: Any) -> None:
-        """Leave nothing of what was written: it is built again."""
-        self._place, self._exp, self._created_s, self._rewinds = place, resume["exp"], resume["created_s"], -1
+        """Remove everything that was written, as it is built again."""
+        self._folder, self._exp, self._created_s, self._rewinds = place, resume["exp"], resume["created_s"], -1
         if self._exp:
             self._clear(set())
 
-    def _clear(self, kept: set[Path]) -> None:
-        """Remove what was written of the experiment before, but for names that are not needed again.
+    def _clear(self, excepted: set[Path]) -> None:
+        """Remove the files written of the experiment before, except some paths.
 
-        A viewer reads on only where the file that it has come to is still there: those stay, without their content.
+        A viewer reads on only where the file that it has come to still exists: those stay, without their content.
         """
-        for path in own_files(self._place, self._exp):
-            if path not in kept:
+        for path in own_files(self._folder, self._exp):
+            if path not in excepted:
                 empty(path) if _MAIN.search(path.name) and not self._is_needed(path) else path.unlink()
 
     def _is_needed(self, path: Path) -> bool:
-        """Whether the name is one of those that are written now."""
+        """Return whether a file of that name is written now."""
         return path.name == self._main_name() or path.name.startswith(f"{self._main_name()}.")
 
-    def _begin(self, batch: Lines) -> None:
+    def _begin(self, batch: LineBatch) -> None:
         folder = batch.folder
-        self._exp, self._session, self._rewinds = layout.exp_id(folder), Session.of(folder), batch.rewinds
+        self._exp, self._session, self._rewinds = layout.exp_id(folder), HparamsSession.of(folder), batch.rewinds
         with suppress(MlvError, KeyError, ValueError):  # a broken meta.json: the log is shown all the same
             self._created_s = microseconds(parse_time(str(read_meta(folder).content["created"]))) / 1e6
         self._clear(set())
 
     def _write_points(self, stream: str, points: Points) -> None:
-        known = self._streams.get(stream) or self._streams.setdefault(stream, {})
+        entries = self._streams.get(stream) or self._streams.setdefault(stream, {})
         time = _TIME.pack(b"\x09", points.time_us / 1e6)
         step = whole_step(points.step)
         head = None if step is None else time + _step(step)
@@ -174,18 +179,23 @@ class TensorBoard(Output):
         for key, value in points.data.items():
             kind = type(value)
             if kind is float or kind is int or kind is bool:
+                # Nearly all values are such: a record is joined from prepared bytes, which costs less than protobuf.
                 name = prefix + key
-                series = known.get(("scalar", name)) or self._series(stream, "scalar", name)
+                series = entries.get(("scalar", name)) or self._series(stream, "scalar", name)
                 try:
                     packed = _VALUE.pack(value)
                 except (OverflowError, StructError):  # the latter for integers that are none of the floats
                     packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
                 series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
                 series.count += 1
+                if step is not None:
+                    if series.last_step is not None and step < series.last_step:
+                        self.going_back[name] = None
+                    series.last_step = step
             elif kind is str:
                 self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
 
-    def _write_event(self, batch: Lines, event: Event) -> None:
+    def _write_event(self, batch: LineBatch, event: Event) -> None:
         if event.type in TYPES and (self.texts or event.type not in ("message", "note", "event")):
             step, time_us = whole_step(event.step), microseconds(event.time)
             for kind, name, value in shown_values(event, batch.folder, arrays=self.arrays):
@@ -202,12 +212,12 @@ class TensorBoard(Output):
 
         series = self._series(stream, kind, name)
         value.tag = series.tag
-        where = series.count if step is None else step
-        record = Record(wall_time=time_us / 1e6, step=where, summary=Summary(value=[value]))
+        position = series.count if step is None else step
+        record = Record(wall_time=time_us / 1e6, step=position, summary=Summary(value=[value]))
         series.file.add(record.SerializeToString())
         series.count += 1
 
-    def _write_graph(self, batch: Lines, event: Event) -> None:
+    def _write_graph(self, batch: LineBatch, event: Event) -> None:
         from tensorboardX.proto.event_pb2 import Event as Record
 
         from mlv.projections.graphs import graph_def
@@ -217,16 +227,16 @@ class TensorBoard(Output):
             record = Record(wall_time=microseconds(event.time) / 1e6, graph_def=graph)
             self._file(self.file_of(batch.file, event.name)).add(record.SerializeToString())
 
-    def _series(self, stream: str, kind: str, name: str) -> Series:
-        known = self._streams.setdefault(stream, {})
-        if (kind, name) not in known:
+    def _series(self, stream: str, kind: str, name: str) -> TagSeries:
+        entries = self._streams.setdefault(stream, {})
+        if (kind, name) not in entries:
             path = self.file_of(stream, name)
             tag = self._free_tag(stream, os.path.dirname(path), kind, text_only(name))
-            known[kind, name] = Series(kind, name, self._file(path), tag, _scalar_head(tag))
-        return known[kind, name]
+            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, _scalar_head(tag))
+        return entries[kind, name]
 
     def _free_tag(self, stream: str, folder: str, kind: str, name: str) -> str:
-        """The tag, which has only one kind in what a stream writes to a folder: TensorBoard shows no other."""
+        """Return a tag that has only one kind among those of a stream in a folder: TensorBoard shows no second one."""
         tag = self.tag_of(name) + (_SUMMARY_TEXT if kind == "text" else "")
         while self._kinds.setdefault((stream, folder, tag), kind) != kind:
             tag = f"{tag}/{kind}"
@@ -234,13 +244,13 @@ class TensorBoard(Output):
 
     def _file(self, path: str) -> EventFile:
         if path not in self._files:
-            self._files[path] = EventFile.create(self._place / path, self._created_s, self._exp)
+            self._files[path] = EventFile.create(self._folder / path, self._created_s, self._exp)
             if self._rewinds and os.path.basename(path) == self._main_name():  # those of second writers are read behind it
                 self._files[path].add(self._forget_all())
         return self._files[path]
 
     def _forget_all(self) -> bytes:
-        """The record at which TensorBoard forgets what it has read so far: every step is one that it names, or behind it."""
+        """Return the record at which TensorBoard forgets all events read so far: its step is the lowest there is."""
         from tensorboardX.proto.event_pb2 import Event as Record
         from tensorboardX.proto.event_pb2 import SessionLog
 
@@ -255,35 +265,35 @@ class TensorBoard(Output):
         return f"events.out.tfevents.{int(self._created_s)}.{self._exp[:8]}.{suffix}"
 
     def _hparams_path(self) -> Path:
-        return self._place / self._file_name("hparams")
+        return self._folder / self._file_name("hparams")
 
     def _write_hparams(self) -> None:
         """Replace the file of the hyperparameters, whole: a viewer takes only the first that it finds in a file."""
         if self._session is None or not self.hparams:
             return
         content = framed([first_record(self._created_s, self._exp), *self._session.records(self._created_s)])
-        if content != self._said:
+        if content != self._hparams_content:
             path = self._hparams_path()
             replace_whole(path, content)
-            self._said = content
+            self._hparams_content = content
 
 
 def _step(step: int) -> bytes:
-    """The step in a record; 0 is left out."""
+    """Return the step in a record; 0 is left out."""
     return b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF) if step else b""
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def _scalar_head(tag: str) -> bytes:
-    """The record of a scalar from behind its step up to its value: the lengths are the same for every value."""
+    """Return the record of a scalar from behind its step up to its value: the lengths are the same for every value."""
     named = (b"\x0a" + _varint(len(tag.encode())) + tag.encode() if tag else b"") + b"\x15"
     value = b"\x0a" + _varint(len(named) + _VALUE.size) + named
     return b"\x2a" + _varint(len(value) + _VALUE.size) + value

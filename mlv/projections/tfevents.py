@@ -14,7 +14,7 @@ from mlv.store import opening
 from mlv.store.files import move_new
 
 _SOURCE_METADATA, _WRITER = b"\x52", b"\x0a"
-"""Fields of TensorBoard's Event that tensorboardX does not have; they say who wrote the file."""
+"""Fields of TensorBoard's Event that tensorboardX does not have; they name the writer of the file."""
 _MLV = "mlv "
 _FILE_VERSION = "brain.Event:2"
 _LOOK = 256
@@ -24,10 +24,10 @@ _LEVELS = 3
 
 
 class EventFile:
-    """Records on their way to one file; what was added is there after `commit`."""
+    """Records on their way to one file; those added are in it after `commit`."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Go on behind the first `size` bytes of a file; what follows them is cut off.
+        """Go on behind the first `size` bytes of a file; bytes that follow are cut off.
 
         Raises:
             CannotResume: There are fewer.
@@ -57,7 +57,7 @@ class EventFile:
         return file
 
     def flush(self) -> None:
-        """Hand what was added to the system."""
+        """Hand the added records to the system."""
         if self._waiting:
             content = framed(self._waiting)
             self._waiting.clear()
@@ -67,7 +67,7 @@ class EventFile:
             self._size += len(content)
 
     def commit(self) -> int:
-        """Bring what was added to the disk.
+        """Bring the added records to the disk.
 
         Returns:
             The size of the file in bytes.
@@ -77,18 +77,19 @@ class EventFile:
         """
         check_in_place(self._fd, self.path)
         self.flush()
+        # On the disk before the size is reported: a position ahead of the file could not be resumed from after a crash.
         if self._synced != self._size:
             os.fsync(self._fd)
             self._synced = self._size
         return self._size
 
     def close(self) -> None:
-        """Give the file back; what was not committed is lost."""
+        """Close the file; records that were not committed are lost."""
         os.close(self._fd)
 
 
 def first_record(time_s: float, exp_id: str) -> bytes:
-    """The record with which a file begins: the version of its format, and that mlv wrote it for an experiment."""
+    """Return the record with which a file begins: the version of its format, and that mlv wrote it for an experiment."""
     from tensorboardX.proto.event_pb2 import Event
 
     writer = (_MLV + exp_id).encode()
@@ -97,9 +98,9 @@ def first_record(time_s: float, exp_id: str) -> bytes:
     return begin + _SOURCE_METADATA + bytes([len(source)]) + source
 
 
-def own_files(place: Path, exp_id: str) -> Iterator[Path]:
-    """The event files that mlv wrote for an experiment at or below a folder; those of others are not among them."""
-    return (path for path in _event_files(place) if _is_of(path, exp_id))
+def own_files(folder: Path, exp_id: str) -> Iterator[Path]:
+    """Return the event files that mlv wrote for an experiment at or below a folder; those of others are not among them."""
+    return (path for path in _event_files(folder) if _is_of(path, exp_id))
 
 
 def empty(path: Path) -> None:
@@ -110,7 +111,7 @@ def empty(path: Path) -> None:
 
 
 def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:
-    """Event files at or below a folder, but for those of other outputs, which have folders of their own."""
+    """Yield event files at or below a folder, but for those of other outputs, which have folders of their own."""
     yield from sorted(folder.glob("*tfevents*"))
     for inner in sorted(folder.iterdir()) if levels > 1 else ():
         if inner.is_dir() and not inner.is_symlink() and not any(inner.glob(".mlv-*.json")):
@@ -118,7 +119,7 @@ def _event_files(folder: Path, levels: int = _LEVELS) -> Iterator[Path]:
 
 
 def _is_of(path: Path, exp_id: str) -> bool:
-    """Whether mlv wrote the file for the experiment, or was about to."""
+    """Return whether mlv wrote the file for the experiment, or was about to."""
     try:
         with opening.reading(path) as file:
             begin = file.read(_LOOK)

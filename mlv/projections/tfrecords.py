@@ -9,85 +9,85 @@ from struct import Struct
 from typing import Any
 
 _LENGTH, _CHECKSUM = Struct("<Q"), Struct("<I")
-_ONES = 0xFFFFFFFF
+_ALL_BITS = 0xFFFFFFFF
 _FEW = 24
-"""So many records of one length are summed one by one: below, numpy's calls cost more than the bytes."""
+"""Fewer records of one length are summed one by one: numpy's calls would cost more than the bytes."""
 _STRIPE = 512
 
 
 def framed(payloads: Sequence[bytes]) -> bytes:
-    """The records, one behind the other."""
-    parts: list[bytes] = []
+    """Return the records, one behind the other."""
+    chunks: list[bytes] = []
     for payload, checksum in zip(payloads, checksums(payloads), strict=True):
-        parts += (_length(len(payload)), payload, _CHECKSUM.pack(masked(checksum)))
-    return b"".join(parts)
+        chunks += (_length(len(payload)), payload, _CHECKSUM.pack(masked(checksum)))
+    return b"".join(chunks)
 
 
 def masked(checksum: int) -> int:
-    """A checksum as it is stored: a record may hold records, and the CRC of what holds its own CRC is not one."""
-    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & _ONES
+    """Return a checksum as it is stored: a record may hold records, and a CRC over its own CRC proves nothing."""
+    return ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & _ALL_BITS
 
 
 def checksums(payloads: Sequence[bytes]) -> list[int]:
-    """The CRC-32C of each."""
-    found = [0] * len(payloads)
-    places: defaultdict[int, list[int]] = defaultdict(list)
-    for place, payload in enumerate(payloads):
-        places[len(payload)].append(place)
-    for length, group in places.items():
+    """Return the CRC-32C of each."""
+    sums = [0] * len(payloads)
+    indices_by_length: defaultdict[int, list[int]] = defaultdict(list)
+    for index, payload in enumerate(payloads):
+        indices_by_length[len(payload)].append(index)
+    for length, group in indices_by_length.items():
         if len(group) >= _FEW and 0 < length <= _STRIPE:
-            found_here = _of_equal_length(b"".join([payloads[place] for place in group]), length, _ONES)
-            for place, checksum in zip(group, found_here, strict=True):
-                found[place] = checksum ^ _ONES
+            group_sums = _of_equal_length(b"".join([payloads[index] for index in group]), length, _ALL_BITS)
+            for index, checksum in zip(group, group_sums, strict=True):
+                sums[index] = checksum ^ _ALL_BITS
         else:
-            for place in group:
-                found[place] = _of_one(payloads[place])
-    return found
+            for index in group:
+                sums[index] = _of_one(payloads[index])
+    return sums
 
 
 @cache
 def _length(size: int) -> bytes:
-    """What stands before a payload of that size."""
+    """Return the bytes before a payload of that size: its length, and a checksum of that."""
     packed = _LENGTH.pack(size)
     return packed + _CHECKSUM.pack(masked(_slowly(packed)))
 
 
 def _of_one(payload: bytes) -> int:
-    """The CRC of one record: a long one is cut into stripes, whose CRCs are found together and then joined."""
+    """Return the CRC of one record: a long one is cut into stripes, whose CRCs are computed together and then joined."""
     stripes = len(payload) // _STRIPE
     if stripes < _FEW:
         return _slowly(payload)
     end = stripes * _STRIPE
-    shifted, state = _after_a_stripe(), _ONES
+    shifted, state = _after_a_stripe(), _ALL_BITS
     for of_stripe in _of_equal_length(payload[:end], _STRIPE, 0):
         a, b, c, d = state.to_bytes(4, "little")
         state = shifted[0][a] ^ shifted[1][b] ^ shifted[2][c] ^ shifted[3][d] ^ of_stripe
-    return _slowly(payload[end:], state ^ _ONES)
+    return _slowly(payload[end:], state ^ _ALL_BITS)
 
 
 def _of_equal_length(content: bytes, length: int, state: int) -> list[int]:
-    """The register of the CRC behind each piece of the content, where it was `state` before."""
+    """Return the register of the CRC behind each stretch of `length` bytes, where it was `state` before."""
     import numpy
 
     table = _numpy_table()
     registers: Any = numpy.full(len(content) // length, state, numpy.uint32)
     for column in numpy.ascontiguousarray(numpy.frombuffer(content, numpy.uint8).reshape(-1, length).T):
         registers = table[(registers ^ column) & 0xFF] ^ (registers >> 8)
-    found: list[int] = registers.tolist()
-    return found
+    states: list[int] = registers.tolist()
+    return states
 
 
 @cache
 def _after_a_stripe() -> list[list[int]]:
-    """What a register becomes behind a stripe of zeros, for each value of each of its bytes: it is linear in its bits."""
+    """Return the register behind a stripe of zeros, for each value of each of its bytes: the CRC is linear in its bits."""
     import numpy
 
     table = _numpy_table()
     registers: Any = numpy.arange(256, dtype=numpy.uint32) << numpy.array([[0], [8], [16], [24]], numpy.uint32)
     for _ in range(_STRIPE):
         registers = table[registers & 0xFF] ^ (registers >> 8)
-    found: list[list[int]] = registers.tolist()
-    return found
+    tables: list[list[int]] = registers.tolist()
+    return tables
 
 
 @cache
@@ -99,8 +99,8 @@ def _numpy_table() -> Any:
 
 
 def _slowly(content: bytes, before: int = 0) -> int:
-    """The CRC of a content that follows one with the CRC `before`, byte by byte."""
+    """Return the CRC of a content that follows one with the CRC `before`, byte by byte."""
     from tensorboardX.crc32c import crc32c, crc_update
 
     checksum: int = crc_update(before, content) if before else crc32c(content)
-    return checksum & _ONES
+    return checksum & _ALL_BITS

@@ -38,7 +38,7 @@ class Digest:
     @property
     def name(self) -> str:
         """Name of its folder."""
-        return layout.absolute(self.path).name
+        return layout.name_of(self.path)
 
     @property
     def made_as(self) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from mlv import words
 from mlv.errors import InvalidArgument
 from mlv.query import axes as axes_
 from mlv.query.lines import Line, x_label
@@ -83,7 +84,7 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
 def shown_x(x: str) -> str:
     """The name of an x axis, with its unit or time zone."""
     if x == axes_.TIME:
-        return f"time in {datetime.now().astimezone():%Z}"
+        return f"time in {words.zone()}"
     return {axes_.ELAPSED: "seconds since the start", axes_.ACTIVE: "seconds of running since the start"}.get(x, x)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -31,31 +32,33 @@ _ROWS_AT_ONCE = 10_000
 _AS_IN_THE_LOG = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 
-def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter, *, safe: bool = False) -> list[str]:
+def export(
+    digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter, *, safe: bool = False, bom: bool = False
+) -> list[str]:
     """Write a folder that appears whole or not at all: `experiments`, `runs`, `events` (without metrics), `files`, `metrics`.
 
     Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
-    Where damaged lines were passed over, `skipped.txt` names them. CSV that is `safe` holds no formulas.
+    Where damaged lines were passed over, `skipped.txt` names them. CSV that is `safe` holds no formulas; with `bom` it begins
+    with the mark by which Excel knows UTF-8.
 
     Returns:
         The names in the folder.
 
     Raises:
-        InvalidArgument: The format is unknown or knows no formulas, or the folder is there and not empty.
+        InvalidArgument: The format is unknown, or no CSV as its options ask; or the folder is there and not empty.
         MissingExtra: pyarrow is not installed.
         OSError: The folder cannot be written.
     """
     if to not in FORMATS:
         raise InvalidArgument(f"--to {to!r}: give {', '.join(FORMATS[:-1])} or {FORMATS[-1]}", to=to)
-    if safe and to != "csv":
-        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
+    refuse_options_of_csv(to, safe=safe, bom=bom)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidArgument(f"{str(out)!r} is there already: give a folder that is new, or empty", out=str(out))
     package("pyarrow")
     temporary = out.absolute().parent / f"{TEMPORARY}{out.name}-{os.getpid()}"
     temporary.mkdir(parents=True)
     try:
-        _write_all(digests, to, temporary, watch, _write_safe_csv if safe else _WRITERS[to])
+        _write_all(digests, to, temporary, watch, _csv(safe, bom) if to == "csv" else _WRITERS[to])
         if out.exists():
             out.rmdir()
         temporary.rename(out)
@@ -63,6 +66,18 @@ def export(digests: Sequence[Digest], to: str, out: Path, watch: Watch = iter, *
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     return sorted(os.listdir(out))
+
+
+def refuse_options_of_csv(to: str, *, safe: bool, bom: bool) -> None:
+    """Accept what is about CSV for CSV alone.
+
+    Raises:
+        InvalidArgument: It is another form.
+    """
+    if safe and to != "csv":
+        raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
+    if bom and to != "csv":
+        raise InvalidArgument(f"--bom is about CSV in Excel, and --to is {to}: leave it out", bom=bom)
 
 
 def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, write: Writer) -> None:
@@ -120,8 +135,7 @@ def _without_metrics(events: Any) -> Any:
 
 def _metrics(digest: Digest) -> Any:
     pa = package("pyarrow")
-    found = columns.metrics_of_many(digest.path)
-    found = found.take(pa.array(series.in_order(found)))
+    found = series.ordered(columns.metrics_of_many(digest.path))
     owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
     return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
 
@@ -134,22 +148,24 @@ def _write_parquet(tables: Iterator[Any], path: Path) -> None:
             writer.write_table(found)
 
 
-def _write_csv(tables: Iterator[Any], path: Path) -> None:
-    first = _texts(next(tables))
-    with package("pyarrow.csv").CSVWriter(path, first.schema) as writer:
-        writer.write_table(first)
-        for found in tables:
-            writer.write_table(_texts(found))
+def _csv(safe: bool, bom: bool) -> Writer:
+    """A writer of CSV, without formulas if it is safe, and with the mark by which Excel knows UTF-8."""
+    # In quotes if safe: where cells end at a semicolon, a text could begin one.
+    options = package("pyarrow.csv").WriteOptions(quoting_style="all_valid" if safe else "needed")
 
+    def cells(found: Any) -> Any:
+        return _inert(_texts(found)) if safe else _texts(found)
 
-def _write_safe_csv(tables: Iterator[Any], path: Path) -> None:
-    """CSV without formulas; all texts in quotes: where cells end at a semicolon, a text could begin one."""
-    first = _inert(_texts(next(tables)))
-    quoted = package("pyarrow.csv").WriteOptions(quoting_style="all_valid")
-    with package("pyarrow.csv").CSVWriter(path, first.schema, write_options=quoted) as writer:
-        writer.write_table(first)
-        for found in tables:
-            writer.write_table(_inert(_texts(found)))
+    def write(tables: Iterator[Any], path: Path) -> None:
+        first = cells(next(tables))
+        with open(path, "wb") as file:
+            file.write(BOM_UTF8 if bom else b"")
+            with package("pyarrow.csv").CSVWriter(file, first.schema, write_options=options) as writer:
+                writer.write_table(first)
+                for found in tables:
+                    writer.write_table(cells(found))
+
+    return write
 
 
 def _inert(found: Any) -> Any:
@@ -207,4 +223,4 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_WRITERS: dict[str, Writer] = {"csv": _write_csv, "parquet": _write_parquet, "jsonl": _write_jsonl}
+_WRITERS: dict[str, Writer] = {"parquet": _write_parquet, "jsonl": _write_jsonl}

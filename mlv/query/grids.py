@@ -18,6 +18,8 @@ _ALIKE = 0.9
 """Share of the places of its group, between its own first and last, at which a member of an even grid has values."""
 _MOST_PLACES = 2000
 """Members are interpolated at every x of their group, or at so many that lie evenly."""
+_MOST_BINS = 100_000
+"""More than any picture shows: a billion would take all memory."""
 
 
 def checked_grid(grid: Any) -> Grid:
@@ -26,9 +28,11 @@ def checked_grid(grid: Any) -> Grid:
     Raises:
         InvalidArgument: It is neither a name nor a number of bins.
     """
-    is_number = type(grid) is int and grid > 0
+    is_number = type(grid) is int and 0 < grid <= _MOST_BINS
     if not is_number and grid not in (EXACT, INTERPOLATE):
-        raise InvalidArgument(f"grid={grid!r}: give 'exact', 'interpolate', or a number of bins, such as 50", grid=grid)
+        raise InvalidArgument(
+            f"grid={grid!r}: give 'exact', 'interpolate', or a number of bins up to {_MOST_BINS}, such as 50", grid=grid
+        )
     return grid  # type: ignore[no-any-return]
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from operator import itemgetter
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.events import Event
+from mlv.frozen import FrozenRecord
 from mlv.order import in_order
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.patterns import name_matcher
@@ -22,7 +21,7 @@ from mlv.query.rewinds import is_superseded_line
 from mlv.state import LOST_AFTER, Rewind, Run, State
 from mlv.store import layout
 from mlv.store.owners import process_is_gone
-from mlv.store.reading import Lines, read_state
+from mlv.store.reading import Lines, read_state, size_on_disk
 from mlv.store.seals import run_and_seq
 from mlv.store.streams import Skipped
 
@@ -110,7 +109,7 @@ class Events:
 
     def _new(self, stream: str, offset: int) -> Iterator[tuple[int, Event | None]]:
         """Offset behind, and event, of the whole lines from an offset on."""
-        if _size(self._folder / layout.stream_file(stream)) <= offset:
+        if size_on_disk(self._folder / layout.stream_file(stream)) <= offset:
             return
         lines = Lines(self._folder, [stream], self._types, self.skipped)
         every = Lines(self._folder, [stream])
@@ -197,8 +196,7 @@ def _who_and_when(line: bytes) -> tuple[bytes, int, bytes] | None:
     return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
 
 
-@dataclass(frozen=True)
-class RunView:
+class RunView(FrozenRecord):
     """A run as it stands at the moment of reading."""
 
     id: str
@@ -217,6 +215,8 @@ class RunView:
     parent_run: str | None
     children: tuple[RunView, ...] = ()
     """Runs of forked and spawned children."""
+    is_copied: bool = False
+    """Whether the folder is a copy that was made while the run went on: it is lost here, how it ended stands elsewhere."""
 
 
 def views(state: State, now: datetime) -> list[RunView]:
@@ -228,10 +228,11 @@ def views(state: State, now: datetime) -> list[RunView]:
 
     def view(run: Run) -> RunView:
         last = state.standing(run, now, process_is_gone)
-        duration_s = replace(last, started=run.started).duration_s
+        duration_s = last.replace(started=run.started).duration_s
         return RunView(
             run.id, last.status(now, process_is_gone), run.started, last.ended, duration_s, last.paused, run.params,
             last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
+            last.is_copied,
         )  # fmt: skip
 
     return [view(run) for run in sorted(state.main_runs, key=_by_start)]
@@ -256,19 +257,6 @@ def latest_status(state: State, created: str, now: datetime) -> str:
     return "running" if age < LOST_AFTER else "lost"
 
 
-def watched_state(folder: Path) -> Callable[[], State]:
-    """A function that gives the state of an experiment, and reads the log again only if it has grown."""
-    known: list[tuple[dict[str, int], State]] = []
-
-    def state() -> State:
-        sizes = {name: _size(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
-        if not known or known[0][0] != sizes:
-            known[:] = [(sizes, read_state(folder))]
-        return known[0][1]
-
-    return state
-
-
 def status_of(folder: Path, created: str) -> str:
     """Status of the experiment in a folder."""
     return latest_status(read_state(folder), created, datetime.now(timezone.utc))
@@ -282,13 +270,6 @@ def _checked_types(given: Any) -> tuple[str, ...] | None:
         if not isinstance(one, str):
             raise InvalidArgument(f"type={one!r:.100} is no text: give types of events, such as 'metrics'", type=one)
     return found
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.path.getsize(path)
-    except OSError:
-        return 0
 
 
 def _by_start(run: Run) -> tuple[datetime, str]:

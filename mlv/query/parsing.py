@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from mlv.encoding import TAG, BadLine, event_from_line
 from mlv.events import Event
 from mlv.query.alike import MARK, parse_alike
+from mlv.query.fingerprint import Fingerprint
 from mlv.query.plain import NotPlain, parsed_at_once
 from mlv.query.rows import row, table_of
 from mlv.store import layout
@@ -50,12 +50,15 @@ class Parsed:
     start: int
     end: int
     """Offset behind the last whole line."""
-    sha256: str
-    """Of the bytes from `start` to `end`."""
+    fingerprint: str
+    """Of the bytes from `start` to `end`, where one was asked for."""
 
 
-def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
-    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none."""
+def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint | None = None) -> Iterator[Parsed]:
+    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none.
+
+    Each piece has its fingerprint, where a function for it is given: only who keeps what was parsed needs one.
+    """
 
     def parsed(piece: tuple[int, bytes]) -> Parsed:
         start, block = piece
@@ -67,7 +70,7 @@ def parse(folder: Path, stream: str, offset: int = 0) -> Iterator[Parsed]:
         whole, last = (block, b"") if end == len(block) else (block[:end], block[end:])
         tables = parse_block(whole, start, stream, skipped) if whole else []
         unended = parse_block(last, start + end, stream, skipped) if last else []
-        return Parsed(tables, unended, skipped, start, start + end, hashlib.sha256(whole).hexdigest())
+        return Parsed(tables, unended, skipped, start, start + end, fingerprint(whole) if fingerprint is not None else "")
 
     with while_there(folder, stream):
         yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, _BLOCK), PARSERS)

@@ -230,6 +230,13 @@ def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
     return value, is_number
 
 
+def ordered(table: Any) -> Any:
+    """A table of metrics in the order in which they were logged."""
+    np, order = package("numpy"), in_order(table)
+    is_ordered = bool((np.diff(order) > 0).all())
+    return table if is_ordered else table.take(package("pyarrow").array(order))
+
+
 def in_order(table: Any) -> Any:
     """Places of the rows in the order in which they were logged."""
     np = package("numpy")

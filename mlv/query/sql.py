@@ -138,6 +138,9 @@ def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
     # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
     text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
     session.parsed(text, predicate)
+    for name in session.tables_in(text):
+        if name != "experiments":  # in a query within the predicate
+            session.register(name, VIEWS[name](digests) if name in VIEWS else LONG_VIEWS[name](digests, []))
     found = session.run(text, predicate)
     rows = set(found.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
@@ -175,12 +178,16 @@ class _Session:
         statements = self.parsed(text)
         if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
             return list(_NAMES)
-        try:
-            found = () if is_pivot(statements) else self._connection.get_table_names(text)
-        except self._duckdb.Error:
-            found = ()  # it binds what it looks into: `using` wants columns of views that are not there yet
         # In what cannot be looked into, any word may be a view's name.
-        named = {name.lower() for name in found or re.findall(r"\w+", text)}
+        words = {word.lower() for word in re.findall(r"\w+", text)}
+        return (not is_pivot(statements) and self.tables_in(text)) or [name for name in _NAMES if name in words]
+
+    def tables_in(self, text: str) -> list[str]:
+        """The views that a query names as tables, as far as DuckDB can tell."""
+        try:
+            named = {name.lower() for name in self._connection.get_table_names(text)}
+        except self._duckdb.Error:
+            named = set()  # it binds what it looks into: `using` wants columns of views that are not there yet
         return [name for name in _NAMES if name in named]
 
     def parsed(self, text: str, shown: str | None = None) -> list[Any]:
@@ -221,6 +228,10 @@ class _Session:
         unknown = _UNKNOWN.search(said)
         if "Permission Error" in said:
             return f". A query sees {', '.join(_NAMES)}, and no files: those are for DuckDB itself"
+        if "VARCHAR[]" in said:
+            return ". Tags and notes are lists: 'paper' in tags; array_to_string(notes, ' ') like '%first%'"
+        if "Function with name" in said:
+            return ""  # of DuckDB's own
         if unknown is None and "STRUCT(" in said:
             return ". Of a metric give one number, such as metrics.acc.max"
         if unknown is None and _MIXED.search(said):
@@ -315,8 +326,8 @@ def experiments(digests: Sequence[Digest]) -> Any:
         "started": _moments(run.started if run else None for run in latest),
         "duration_s": _numbers(run.duration_s if run else None for run in latest),
         "total_s": _numbers(digest.total_s(now) for digest in digests),
-        "tags": [list(digest.tags) for digest in digests],
-        "notes": [list(digest.notes) for digest in digests],
+        "tags": _lists(digest.tags for digest in digests),
+        "notes": _lists(digest.notes for digest in digests),
         "parent": _texts(digest.parent_id for digest in digests),
         "params": [digest.params or None for digest in digests],
         "metrics": _summaries(digests),
@@ -409,19 +420,19 @@ _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "st
 
 
 def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per value of each metric: `value` where it is a number, infinities included, else `text`.
+    """A row per value of each metric, in the order of logging: `value` where it is a number, infinities included, else `text`.
 
     SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best gives what
     diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
-    from mlv.query import columns  # starts threads: not for what `import mlv` imports
+    from mlv.query import columns, series  # start threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = _fenced(columns.metrics_of_many(digest.path, holes))
+        found = _fenced(series.ordered(columns.metrics_of_many(digest.path, holes)))
         skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
@@ -545,6 +556,11 @@ def of_columns(cells: Mapping[str, Any]) -> Any:
 def _texts(values: Iterable[Any]) -> Any:
     pa = package("pyarrow", "sql")
     return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _lists(values: Iterable[Iterable[str]]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array([list(texts) for texts in values], pa.list_(pa.string()))
 
 
 def _numbers(values: Iterable[float | None]) -> Any:

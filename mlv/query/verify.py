@@ -26,6 +26,7 @@ from mlv.state import Run
 from mlv.store import attached, ends, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
 from mlv.store.claims import FOR_MERGES
+from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds
 
@@ -308,7 +309,10 @@ class _Examination:
 
     def _is_over(self, run: RunEvidence) -> bool:
         """Whether a run adds no more lines: it said so, was sealed, or nobody is there to write them."""
-        return run.is_ended or run.is_sealed or not self._may_change or self._status(run) == "killed"
+        return run.is_ended or run.is_sealed or not self._may_change or self._status(run) == "killed" or self._is_copied(run)
+
+    def _is_copied(self, run: RunEvidence) -> bool:
+        return run.started is not None and is_copy(self._folder, run.started.folder, run.started.process)
 
     def _status(self, run: RunEvidence) -> str:
         process = run.started.process if run.started is not None else None
@@ -324,7 +328,7 @@ class _Examination:
                 self._find("unproven", f"run {run.id} has no run_ended: {self._why_unended(run)}")
 
     def _why_unended(self, run: RunEvidence) -> str:
-        if self._is_over(run) and not self._around.wants_recovery:
+        if self._is_copied(run) or (self._is_over(run) and not self._around.wants_recovery):
             return "its end was lost, or the log was copied while it went on"
         status = self._status(run)
         if status == "running":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 import sys
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from mlv.digests import sha256
 from mlv.errors import FileUnusable
 from mlv.store import layout
 
@@ -156,7 +156,7 @@ def _refuse_other(descriptor: int, folder: Path, reference: Mapping[str, Any]) -
     if status.st_size != reference.get("size", status.st_size):
         text = f"{folder}/{path} is of size {status.st_size}, and {reference.get('size')!r:.40} was recorded"
         raise FileUnusable(text, path=path)
-    digest = hashlib.sha256()
+    digest = sha256()
     while chunk := os.read(descriptor, _CHUNK_BYTES):
         digest.update(chunk)
     if digest.hexdigest() != reference.get("sha256"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from threading import Semaphore, Thread
 from typing import Any, BinaryIO, NamedTuple
 
+from mlv.digests import sha256
 from mlv.encoding import Reference
 from mlv.errors import InvalidName
 from mlv.protocols import Buffer
@@ -62,7 +62,7 @@ def content_of(path: Path) -> Content:
     if path.is_dir():
         contents = [(name, content_of(path / name)) for name in files_in(path)]
         return folder_content([(name, content.sha256, content.size) for name, content in contents])
-    digest = hashlib.sha256()
+    digest = sha256()
     with _opened(path) as file:
         before = os.fstat(file.fileno())
         buffer = memoryview(bytearray(min(_CHUNK_BYTES, before.st_size + 1)))
@@ -76,7 +76,7 @@ def content_of(path: Path) -> Content:
 def folder_content(rows: list[tuple[str, str, int]]) -> Content:
     """Return the content of a folder from the paths, hashes and sizes of its files, in order of path."""
     manifest = "".join(_manifest_line(name, sha256) for name, sha256, _ in rows)
-    return Content(hashlib.sha256(os.fsencode(manifest)).hexdigest(), sum(size for _, _, size in rows), is_folder=True)
+    return Content(sha256(os.fsencode(manifest)).hexdigest(), sum(size for _, _, size in rows), is_folder=True)
 
 
 def _manifest_line(name: str, sha256: str) -> str:
@@ -175,7 +175,7 @@ def _owner_text(owner: Owner) -> str:
 
 @lru_cache(maxsize=16)
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return sha256(text.encode()).hexdigest()[:10]
 
 
 def settle(temporary: Path, path: Path) -> None:
@@ -391,7 +391,7 @@ class _Hasher:
     """Hashes chunks in a thread of its own, in order; in the caller's where the interpreter ends, and no thread begins."""
 
     def __init__(self, most_waiting: int) -> None:
-        self._digest = hashlib.sha256()
+        self._digest = sha256()
         self._chunks: deque[memoryview | None] = deque()
         self._waiting, self._room = Semaphore(0), Semaphore(most_waiting)
         self._thread = Thread(target=self._hash_all, name="mlv-hash", daemon=True)

@@ -7,7 +7,7 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +154,7 @@ def release(folder: Path, stream: str, mine: Claim) -> None:
 
 def surrender(folder: Path, stream: str, mine: Claim) -> None:
     """Leave the stream to the next process, to finish its runs: the claim then reads as that of a dead process."""
-    dead = Claim(replace(mine.owner, start="0" * len(mine.owner.start)), mine.run)
+    dead = Claim(mine.owner.replace(start="0" * len(mine.owner.start)), mine.run)
     with suppress(OSError):
         if read(folder, stream) == mine:
             with opening.changing(layout.claim_path(folder, stream)) as file:

@@ -7,7 +7,6 @@ earlier end, or a whole run is taken out of it, a digest is left that no line ha
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from mlv.digests import sha256
 from mlv.encoding import loads
 from mlv.store import layout, opening
 from mlv.store.blobs import replace_whole
@@ -30,7 +30,7 @@ def digest_if_final(line: bytes) -> str | None:
     data = fields.get("data")
     if fields.get("type") != "seal" or not isinstance(data, dict) or data.get("of") != fields.get("run"):
         return None
-    return hashlib.sha256(line).hexdigest()
+    return sha256(line).hexdigest()
 
 
 def _fields(line: bytes) -> Mapping[str, Any]:

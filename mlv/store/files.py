@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mlv.digests import sha256
 from mlv.interrupts import pass_on
 from mlv.store import opening
 
@@ -34,7 +34,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
         with suppress(FileNotFoundError):
             temporary.unlink()
     sync_folder(path.parent)
-    return hashlib.sha256(content).hexdigest()
+    return sha256(content).hexdigest()
 
 
 def replace_file(path: Path, chunks: Iterable[bytes]) -> None:

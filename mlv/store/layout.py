@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mlv.digests import sha256
 from mlv.errors import InvalidName, MlvWarning
 from mlv.notices import warn
 from mlv.store import opening
@@ -137,7 +137,7 @@ def is_experiment(folder: Path) -> bool:
 def exp_id(folder: Path) -> str:
     """Return the ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
     try:
-        return hashlib.sha256(opening.content(folder / META)).hexdigest()
+        return sha256(opening.content(folder / META)).hexdigest()
     except OSError:
         return ""
 
@@ -145,7 +145,13 @@ def exp_id(folder: Path) -> str:
 def made_as(folder: Path, meta: Mapping[str, Any]) -> str | None:
     """Return the name that an experiment was made with, if its folder was renamed since; else None."""
     name = meta.get("name")
-    return name if isinstance(name, str) and name != absolute(folder).name else None
+    return name if isinstance(name, str) and name != name_of(folder) else None
+
+
+def name_of(folder: str | os.PathLike[str]) -> str:
+    """Name of a folder, as `absolute(folder).name`: most paths end in it, which takes 1 us instead of 30."""
+    name = os.path.basename(os.fspath(folder))
+    return absolute(folder).name if name in ("", os.curdir, os.pardir) else name
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

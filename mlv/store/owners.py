@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from mlv.frozen import FrozenRecord
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+
+class Owner(FrozenRecord):
     """A description of a process that never fits another one."""
 
     machine: str
@@ -27,7 +27,7 @@ class Owner:
 
     def to_data(self) -> dict[str, Any]:
         """Return a mapping for JSON."""
-        return asdict(self)
+        return self.to_dict()
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Owner:
@@ -61,6 +61,11 @@ def process_is_gone(process: Mapping[str, Any]) -> bool:
         return Owner.from_data(process).is_gone()
     except (KeyError, TypeError, ValueError):
         return False
+
+
+def is_of_this_machine(process: Mapping[str, Any]) -> bool:
+    """Return whether the process that a `run_started` describes ran, or runs, on this machine."""
+    return process.get("machine") == _host()[0]
 
 
 def process_start(pid: int) -> str | None:

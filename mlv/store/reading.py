@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 
 from mlv.encoding import BadLine, event_from_line
@@ -15,6 +16,7 @@ from mlv.events import Event
 from mlv.notices import warn
 from mlv.state import STRUCTURAL, Run, State, fold, in_order
 from mlv.store import layout, opening
+from mlv.store.origins import with_copies
 from mlv.store.streams import Overlong, Skipped, read_lines, size_of
 
 
@@ -106,14 +108,33 @@ def read_state(
         skipped: Receives each line that seems to matter and cannot be read.
     """
     names = layout.streams_in(folder) if streams is None else list(streams)
-    if also is None and sum(map(_size, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
-        return _state_at_once(folder, names, skipped)
-    return read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
+    if also is None and sum(map(size_on_disk, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
+        state = _state_at_once(folder, names, skipped)
+    else:
+        state = read_state_by_lines(folder, names, also or (lambda stream, line: None), skipped)
+    return with_copies(state, folder)
 
 
-_STRUCTURAL_TYPES = re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
+def watched_state(folder: Path) -> Callable[[], State]:
+    """Return a function that gives the state of an experiment, and reads the log again only if it has grown."""
+    cached: list[tuple[dict[str, int], State]] = []
+
+    def state() -> State:
+        sizes = {name: size_on_disk(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
+        if not cached or cached[0][0] != sizes:
+            cached[:] = [(sizes, read_state(folder))]
+        return cached[0][1]
+
+    return state
+
+
 _IN_MEMORY = 64 << 20
 """Logs up to this size in bytes are read in one piece."""
+
+
+@cache
+def _of_structural_types() -> re.Pattern[bytes]:
+    return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(name.encode() for name in STRUCTURAL))
 
 
 def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | None) -> State:
@@ -122,7 +143,7 @@ def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | 
     contents = {name: _content(folder, name) for name in names}
     events = []
     for stream, content in contents.items():
-        for start, line in _lines_with(_STRUCTURAL_TYPES, content):
+        for start, line in _lines_with(_of_structural_types(), content):
             if (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(in_order(events))
@@ -156,7 +177,8 @@ def _content(folder: Path, stream: str) -> bytes:
     return b""
 
 
-def _size(path: Path) -> int:
+def size_on_disk(path: Path) -> int:
+    """Size of a file in bytes, 0 where it is not there."""
     try:
         return path.stat().st_size
     except FileNotFoundError:
@@ -196,6 +218,6 @@ def _heard(state: State, times: Mapping[str, datetime]) -> State:
 
     def updated(run: Run) -> Run:
         moments = [moment for moment in (run.last_heard, times.get(run.id)) if moment is not None]
-        return replace(run, last_heard=max(moments, default=None))
+        return run.replace(last_heard=max(moments, default=None))
 
-    return replace(state, runs={name: updated(run) for name, run in state.runs.items()})
+    return state.replace(runs={name: updated(run) for name, run in state.runs.items()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from mlv.digests import sha256
 from mlv.encoding import TAG, Reference, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment, ReferenceBroken
 from mlv.store import layout, opening
@@ -65,7 +65,7 @@ class ExpRef(_Pointer):
                 f"{folder} holds no experiment: {layout.META} cannot be read ({error.strerror}). Give an Exp, or its folder",
                 path=str(folder),
             ) from None
-        self._set(id=hashlib.sha256(text).hexdigest(), path=folder, name=_name(text) or folder.name)
+        self._set(id=sha256(text).hexdigest(), path=folder, name=_name(text) or folder.name)
 
     def __mlv_reference__(self) -> Reference:
         return Reference({TAG: "exp", "id": self.id, "path": str(self.path), "name": self.name})

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import BinaryIO
 import orjson
 
 from mlv.encoding import loads
+from mlv.frozen import FrozenRecord
 from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
@@ -206,8 +205,7 @@ def _is_complete(tail: bytes) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(FrozenRecord):
     """Bytes of a stream that hold no event: `start` included, `end` not."""
 
     stream: str
@@ -317,9 +315,11 @@ def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
 
 def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
     """Yield each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
+    from hashlib import sha256  # `import mlv` does without OpenSSL; `mlv.digests` would ask for it line by line
+
     with opening.reading(path) as file:
         while line := file.readline(_CHUNK_BYTES):
-            digest, chunk = hashlib.sha256(line), line
+            digest, chunk = sha256(line), line
             while not chunk.endswith(b"\n") and (chunk := file.readline(_CHUNK_BYTES)):
                 digest.update(chunk)
             yield line, digest.digest()

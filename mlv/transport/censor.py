@@ -17,7 +17,7 @@ from mlv.state import STRUCTURAL
 from mlv.transport.key_lines import KeyLines
 
 _TEXTS = ("message", "run_ended", "rejected", "note")
-"""Types that `keep=["message"]` exempts: the words of the script or of a library, also those of its failure."""
+"""Types that `redact_except=["message"]` exempts: the words of the script or of a library, also those of its failure."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of structural events that the store itself goes by."""
 _REMEMBERED = 4096
@@ -32,7 +32,7 @@ _OVERLAP = 512
 
 
 class Censor:
-    """Redacts the events of one run; `keep=["message"]`, `keep=["console"]` or another type exempts all of a kind."""
+    """Redacts the events of one run; `redact_except` exempts a whole type, such as `message`, or what is `console`."""
 
     def __init__(self, redactor: Redactor, *, is_resumed: bool = False) -> None:
         """Begin with a run's first event, or `is_resumed` where an earlier writer has seen the events before."""
@@ -178,7 +178,7 @@ class Censor:
 def redacted_text(run: str, count: int) -> str:
     """Return the warning, given once, that credentials were taken out of events."""
     events = "an event" if count == 1 else f"{count} events"
-    return f"in {events} of run {run}, `<redacted>` stands for what looks like a credential. See Exp(redact=, keep=)"
+    return f"in {events} of run {run}, `<redacted>` stands for what looks like a credential. See Exp(redact=, redact_except=)"
 
 
 def moved(pointers: Mapping[str, str], before: Any, after: Any) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -34,8 +33,7 @@ def _clean(job: Job) -> Job:
     if redactor.exempts(job.type):
         return job
     options = redactor.data(job.options, job.type)
-    clean = replace(
-        job,
+    clean = job.replace(
         name=redactor.name(job.name, "name"),
         step=redactor.data(job.step, "step"),
         at=redactor.data(job.at, "at"),
@@ -50,16 +48,16 @@ def _text(job: Job, redactor: Redactor) -> Job:
     text = redactor.text(bytes(job.buffers[0]).decode("utf-8", "replace"), job.type)
     # A credential that was cut in two at the end of the beginning has no shape there.
     options = {**job.options, "characters": len(text), "beginning": text[: len(job.options["beginning"])]}
-    return replace(job, options=options, buffers=[text.encode()])
+    return job.replace(options=options, buffers=[text.encode()])
 
 
 def _document(job: Job, redactor: Redactor) -> Job:
     pairs = zip(job.options["suffixes"], job.buffers, strict=True)
-    return replace(job, buffers=[_of_text(buffer, redactor) if suffix in _TEXT_FILES else buffer for suffix, buffer in pairs])
+    return job.replace(buffers=[_of_text(buffer, redactor) if suffix in _TEXT_FILES else buffer for suffix, buffer in pairs])
 
 
 def _graph(job: Job, redactor: Redactor) -> Job:
-    return replace(job, buffers=[_of_text(buffer, redactor) for buffer in job.buffers])
+    return job.replace(buffers=[_of_text(buffer, redactor) for buffer in job.buffers])
 
 
 def _of_text(buffer: Buffer, redactor: Redactor) -> Buffer:
@@ -75,11 +73,11 @@ def _table(job: Job, redactor: Redactor) -> Job:
     names = list(redactor.data(dict.fromkeys(job.options["columns"], 0), job.type))
     options = {**job.options, "columns": names}
     if options["form"] == "arrow":
-        return replace(job, options=options, buffers=[_arrow(job.buffers[0], names, redactor)])
+        return job.replace(options=options, buffers=[_arrow(job.buffers[0], names, redactor)])
     columns = orjson.loads(job.buffers[0])
     clean = redactor.data(columns, job.type)
     nonfinite = moved(orjson.loads(job.buffers[1]), columns, clean)
-    return replace(job, options=options, buffers=[dumps(clean), dumps(nonfinite)])
+    return job.replace(options=options, buffers=[dumps(clean), dumps(nonfinite)])
 
 
 def _arrow(stream: Buffer, names: Sequence[str], redactor: Redactor) -> Buffer:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import orjson
 
+from mlv.frozen import FrozenRecord
 from mlv.store import layout, opening
 from mlv.store.files import duplicated
 from mlv.store.owners import Owner, process_is_gone
@@ -26,8 +26,7 @@ SUFFIX = ".order"
 _TRACEBACK = "Traceback (most recent call last):\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(FrozenRecord):
     """One output of one run."""
 
     output: str
@@ -53,7 +52,7 @@ class Order:
 
     def to_bytes(self) -> bytes:
         """Return the content of the order's file: a line of JSON, then the output."""
-        fields = {name: getattr(self, name) for name in self.__slots__ if name != "projection"}
+        fields = {name: value for name, value in self.to_dict().items() if name != "projection"}
         return orjson.dumps(fields) + b"\n" + self.projection
 
     @classmethod

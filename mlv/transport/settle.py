@@ -10,6 +10,7 @@ from pathlib import Path
 from mlv.encoding import BadLine, event_from_line
 from mlv.state import Run, fold, in_order
 from mlv.store import layout
+from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.seals import chains_of
 from mlv.store.streams import read_digests
@@ -31,7 +32,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
                 continue
             state = runs.get(run)
             if state is not None and state.verdict is None:
-                if state.process is None or not process_is_gone(state.process):
+                if state.process is None or not process_is_gone(state.process) or is_copy(folder, state.folder, state.process):
                     continue
                 journal.end(run, "killed", beginnings.get(run, stream))
                 del runs[run]

@@ -7,7 +7,6 @@ that this user alone can enter, below one that is so too, and its files are regu
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
 import stat
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mlv import settings
+from mlv.digests import sha256
 from mlv.store import layout
 from mlv.store.owners import Owner
 
@@ -62,7 +62,7 @@ def key_of(folder: Path, owner: Owner) -> str:
     The ID goes in too: events that wait for a removed experiment are not for a new one at its path.
     """
     text = "\0".join((owner.machine, owner.pidns, os.path.realpath(folder), layout.exp_id(folder)))
-    return hashlib.sha256(os.fsencode(text)).hexdigest()[:20]
+    return sha256(os.fsencode(text)).hexdigest()[:20]
 
 
 def candidates(folder: Path, owner: Owner) -> list[Path]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from mlv.capture.redaction import Redactor
+from mlv.frozen import FrozenRecord
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(FrozenRecord):
     """The options of work that is done beside the training process, for one run."""
 
     system_s: float | None = None

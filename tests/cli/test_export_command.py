@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from datetime import datetime
 from pathlib import Path
 
@@ -191,6 +192,7 @@ def test_plot_options(command, several, options, out):
     ("options", "said"),
     [
         (["--grid", "five"], "grid='five': give 'exact', 'interpolate', or a number of bins"),
+        (["--grid", "1000000000"], "grid=1000000000: give 'exact', 'interpolate', or a number of bins up to 100000"),
         (["--smooth", "1"], "smooth=1.0: give a number from 0 to below 1"),
         (["--log", "z"], "log='z': give 'x', 'y' or 'xy'"),
         (["--xlim", "3"], "--xlim '3': give two numbers"),
@@ -248,6 +250,54 @@ def test_formulas_as_they_are(command, formulas):
     assert command("export", "runs", "--to", "parquet", "--out", "o", "--safe").returncode == 2
     assert command("export", "runs", "--to", "hdf5", "--safe").returncode == 2
     assert command("sql", "runs", "select 1", "--safe").returncode == 2
+
+
+_CSV = [
+    ["export", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
+    ["sql", "runs", "select * from runs", "--csv"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", _CSV)
+@pytest.mark.parametrize("safe", [[], ["--safe"]])
+def test_csv_for_excel(command, formulas, tmp_path, arguments, safe):
+    """R20: with --bom every CSV that a command writes begins with the mark of UTF-8, and says the same otherwise."""
+    arguments = [*arguments, *safe]
+
+    def tables() -> dict[str, bytes]:
+        printed = command(*arguments, text=False).stdout
+        return {"printed": printed} if printed else {str(path): path.read_bytes() for path in tmp_path.rglob("*.csv")}
+
+    plain = tables()
+    shutil.rmtree(tmp_path / "out", ignore_errors=True)
+    arguments += ["--bom"]
+    marked = tables()
+
+    assert {name: b"\xef\xbb\xbf" + table for name, table in plain.items()} == marked != {}
+
+
+def test_a_csv_in_another_form_is_built_again(command, formulas):
+    """R20: a CSV output that was begun without the mark, or with formulas, is not gone on with as if it had none."""
+    table = formulas / "f" / "csv" / "log.csv"
+    seen = []
+    for options in ([], ["--bom"], ["--bom", "--safe"], ["--safe"], []):
+        assert command("export", "runs/f", "--to", "csv", *options).returncode == 0
+        seen.append((table.read_bytes()[:5], "'=" in table.read_text()))
+
+    assert seen == [
+        (b"name,", False), (b"\xef\xbb\xbfna", False), (b'\xef\xbb\xbf"n', True), (b'"name', True), (b"name,", False),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["export", "runs", "--to", "jsonl", "--out", "o"], ["export", "runs", "--to", "hdf5"], ["sql", "runs", "select 1"]],
+)
+def test_the_mark_is_for_csv(command, formulas, arguments):
+    """R20: elsewhere than in CSV, --bom is refused in words."""
+    done = command(*arguments, "--bom")
+
+    assert (done.returncode, "--bom is about CSV in Excel" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("out", ["x.png", "x.html"])

@@ -130,3 +130,17 @@ def test_out_is_no_experiment(tmp_path):
         assert "lies in the experiment" in done.stderr
 
     assert files_below(tmp_path / "runs") == before
+
+
+def test_a_line_that_runs_back(command, tmp_path):
+    """R17: where steps are repeated without `rewind_to` the export says that the line runs back, also when gone on."""
+    pytest.importorskip("tensorboardX")
+    said = []
+    for options in ({}, {}, {"rewind_to": 5}):
+        with mlv.Exp(tmp_path, "e", capture=()) if not said else mlv.Exp.open(tmp_path / "e", capture=(), **options) as exp:
+            for step in range(6 if said else 0, 10):
+                exp.log({"loss": 0.5, "acc": 1, "nostep": 1}, step=step)
+        said.append(command("export", "e", "--to", "tensorboard").stderr)
+
+    assert ["go back" in text for text in said] == [False, True, False]
+    assert "steps of 'loss' and 2 more go back, as does TensorBoard's line" in said[1]

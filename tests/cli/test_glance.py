@@ -161,3 +161,18 @@ def test_metrics_before_what_ends_a_log(tmp_path):
             exp.log("saved", {"number": number})
 
     assert glance_at(exp.path, None, datetime.now(timezone.utc)).first == [["loss", "0.5"]]
+
+
+def test_metrics_at_the_beginning_of_a_long_log(tmp_path):
+    """Metrics that another run logged near the beginning are seen, though those of the first run are passed over there."""
+    log = Log()
+    log.add("r1", "run_started", {})
+    log.add("r1", "event", {"type": "metrics"}, name="saved")
+    log.add("r10", "metrics", {"loss": 2.0})
+    for _ in range(300):
+        log.add("r1", "metrics", {"loss": 1.0})
+    log.end("r1", "ok", "r1")
+    log.seal("rw", "rw")
+    experiment(tmp_path, b"".join(log.lines))
+
+    assert finished(tmp_path) is None

@@ -31,7 +31,7 @@ def test_table(command, runs):
 
     assert shown.returncode == 0
     heading, first, second = rows(shown.stdout)
-    assert heading == ["name", "kind", "status", "started", "duration", "metrics", "id"]
+    assert heading == ["name", "kind", "status", f"started ({words.zone()})", "duration", "metrics", "id"]
     assert first[:2] == ["digits", "ok"]
     assert first[4:] == ["train/loss=0.2000", "train/acc=0.2", "q=1", mlv.Exp.open(runs / "digits").short_id]
     assert second[:3] == ["└─ subexp_1", "squeeze", "failed"]
@@ -315,3 +315,15 @@ def test_watching(tmp_path, runs):
 
     assert first == again
     assert (watching.returncode, errors) == (0, "")
+
+
+def test_what_would_be_empty(command, runs):
+    """R20: where no param differs it is said, and no experiment at all is no number of the newest."""
+    pytest.importorskip("duckdb")
+
+    same = command("ls", "runs/digits/squeeze", "--columns", "varying")
+    none = command("ls", "runs", "--newest", "0")
+
+    assert (same.returncode, same.stdout.strip(), same.stderr) == (0, "", "mlv: no param differs among 1 experiment\n")
+    assert none.returncode == 2
+    assert "Traceback" not in none.stderr

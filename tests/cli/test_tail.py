@@ -18,7 +18,7 @@ from mlv.cli.tail import lines_of
 
 def without_time(text: str) -> list[str]:
     """The lines without the moments that they begin with."""
-    return [line[len("2026-11-21 08:24:43  ") :] if line[:2] == "20" else line for line in text.splitlines()]
+    return [line.split("  ", 1)[1] if line[:2] == "20" else line for line in text.splitlines()]
 
 
 def test_the_last_events(command, runs):

@@ -153,7 +153,7 @@ def test_whatever_ends_the_script(python, end):
         allogger.basic_configure(logdir="log", default_outputs=["lines"], writers={{"lines": Lines}})
         logger = allogger.get_logger("main")
         logger.log(0, "x")
-        allogger.get_root().place.exp.flush(outputs=True)
+        allogger.get_root().experiment.exp.flush(outputs=True)
         for i in range(1, 100):
             logger.log(i, "x")
         {end}

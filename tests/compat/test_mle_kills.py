@@ -14,6 +14,7 @@ import pytest
 from conftest import wait_until
 
 from compat.mle import fill, logger
+from mlv import InvalidArgument
 from mlv.compat.mle_logging import load_log
 from mlv.compat.mle_logging.experiments import restored
 from mlv.compat.mle_logging.seed_file import SeedFile
@@ -162,6 +163,22 @@ def test_live_and_replayed_are_equal(tmp_path):
         log.update({"num_epochs": row}, values, model=[row], extra_obj=row, save=row % 2 == 0)
     log.save()
     log.exp.close()
+    replay(log.exp, SeedFile(seed_id="seed_1", path=tmp_path / "again"))
+
+    assert contents(tmp_path / "again/log_seed_1.hdf5") == contents(tmp_path / "logs/log_seed_1.hdf5")
+
+
+def test_an_output_that_is_kept_elsewhere(tmp_path, monkeypatch):
+    """While a process keeps the file, one in another folder is not taken for it: it is made, or the call says why not."""
+    log = fill(logger(tmp_path, seed_id=1), 2)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr("mlv.projections._KEPT_S", 0.5)
+            with pytest.raises(InvalidArgument, match="is kept by a running process"):
+                replay(log.exp, SeedFile(seed_id="seed_1", path=tmp_path / "again"))
+    finally:
+        log.exp.close()
+
     replay(log.exp, SeedFile(seed_id="seed_1", path=tmp_path / "again"))
 
     assert contents(tmp_path / "again/log_seed_1.hdf5") == contents(tmp_path / "logs/log_seed_1.hdf5")

@@ -141,6 +141,7 @@ PIPES = {"stdin": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 # A folder that goes away.
 
 
+@pytest.mark.filterwarnings("ignore:the events of run rdeleted12 wait in memory")  # said first, where the machine is busy
 def test_an_experiment_that_is_deleted_while_it_runs(tmp_path):
     """Training goes on without its folder, closing does not hang, and the writer goes away soon afterwards."""
     folder = tmp_path / "exp"

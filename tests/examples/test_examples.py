@@ -188,3 +188,14 @@ def test_terminals_see_progress(run):
 
     assert "training" in shown
     assert "100%" in shown
+
+
+def test_sweep(run, tmp_path):
+    """Networks at each learning rate, from each seed, become one picture and the name of the best rate."""
+    pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    process = run("sweep_digits.py", "--root", tmp_path / "sweep", "--epochs", 1, "--seeds", 2, "--out", tmp_path / "out.png")
+
+    assert len(mlv.find(tmp_path / "sweep")) == 6
+    assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+    assert re.search(r"^lr [\d.]+: accuracy 0\.\d+, the mean of 2 seeds$", process.stdout, re.MULTILINE)

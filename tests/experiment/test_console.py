@@ -258,7 +258,8 @@ def test_nobody_looks_any_more(tmp_path):
 def test_no_token_reaches_the_disk(tmp_path):
     """Credentials that are printed or logged are shown, and nothing of them is in any file, unless they are exempt."""
     source = f"""
-        exp = mlv.Exp(sys.argv[1], sys.argv[2], redact=["plum-[0-9]+"], keep=eval(sys.argv[3]), console=True, capture=())
+        options = {{"redact": ["plum-[0-9]+"], "redact_except": eval(sys.argv[3]), "capture": ()}}
+        exp = mlv.Exp(sys.argv[1], sys.argv[2], console=True, **options)
         print("a token: {TOKEN} and plum-7")
         print("-----BEGIN RSA PRIVATE KEY-----", "MIIEabcd" * 8, "-----END RSA PRIVATE KEY-----", "after", sep="\\n")
         exp.log.info("using {TOKEN}", other="plum-8")

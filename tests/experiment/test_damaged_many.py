@@ -144,7 +144,7 @@ values = st.one_of(st.floats(), st.integers(-(2**50), 2**50))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.dictionaries(names, values, max_size=3), st.integers(0, 9)), max_size=6))
 def test_what_was_logged_is_what_sql_gives(tmp_path_factory, inline, rows):
-    """Hostile names and values come back from SQL as they were logged."""
+    """Hostile names and values come back from SQL as they were logged; NaN as null."""
     folder = tmp_path_factory.mktemp("runs")
     expected = []
     with mlv.Exp(folder, "exp", capture=()) as exp:
@@ -159,4 +159,5 @@ def test_what_was_logged_is_what_sql_gives(tmp_path_factory, inline, rows):
 
 
 def comparable(row):
-    return (*row[:3], math.isnan(row[3]), 0.0 if math.isnan(row[3]) else row[3])
+    is_null = row[3] is None or math.isnan(row[3])
+    return (*row[:3], is_null, 0.0 if is_null else row[3])

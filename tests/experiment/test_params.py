@@ -431,7 +431,7 @@ class TestIdentity:
         @settings(max_examples=25, deadline=None)
         @given(st.dictionaries(keys, values, max_size=4))
         def check(params):
-            with made(tmp_path, params, keep=["."]) as exp:  # hypothesis finds keys that are credentials
+            with made(tmp_path, params, redact_except=["."]) as exp:  # hypothesis finds keys that are credentials
                 again = Exp.open(exp.path)
                 assert same(thawed(exp.params), params)
                 assert same(thawed(again.params), params)

@@ -280,7 +280,7 @@ class TestTheEvent:
 
 
 def test_going_on_at_an_earlier_step_without_a_rewind(tmp_path):
-    """R17: tables and pooled values take the later value of a step; SQL, counts and long files have both, as README says."""
+    """R17: tables and pooled values take the later value of a step; SQL, counts and long files have both, as the docs say."""
     pytest.importorskip("duckdb")
     pytest.importorskip("pandas")
     for first, last in ((0, 10), (6, 15)):

@@ -118,14 +118,17 @@ def test_what_is_left_can_be_read(tmp_path):
 
 
 def test_names_of_folders_are_refused(tmp_path):
-    """B10: an experiment, kind or stream named like a credential is an error that does not show it; `keep=` exempts."""
+    """B10: an experiment, kind or stream named like a credential is an error that hides it; `redact_except=` exempts."""
     secret = TOKENS["ghp"]
     with pytest.raises(InvalidName) as error:
         mlv.Exp(tmp_path, f"run-{secret}", capture=())
     assert secret not in str(error.value)
     with pytest.raises(InvalidName, match="kind"):
         mlv.Exp(tmp_path, "exp", kind=secret, capture=())
-    with mlv.Exp(tmp_path, f"run-{secret}", capture=(), keep=["name"]) as exp, pytest.raises(InvalidName, match="stream"):
+    with (
+        mlv.Exp(tmp_path, f"run-{secret}", capture=(), redact_except=["name"]) as exp,
+        pytest.raises(InvalidName, match="stream"),
+    ):
         exp.logger(secret)
     with pytest.raises(InvalidName, match="folder"):
         exp.checkpoints(folder=secret)
@@ -198,8 +201,8 @@ PATTERN = r"corp-[A-Z]+"
 
 
 def test_patterns_hold_for_later_runs_and_sub_experiments(tmp_path):
-    """B12: `redact=` and `keep=` hold for every later run, also of other processes, and for sub-experiments of these."""
-    made = mlv.Exp(tmp_path, "exp", {"a": "corp-A"}, capture=(), redact=[PATTERN], keep=["open_word"])
+    """B12: `redact=` and `redact_except=` hold for every later run, of any process, and for sub-experiments."""
+    made = mlv.Exp(tmp_path, "exp", {"a": "corp-A"}, capture=(), redact=[PATTERN], redact_except=["open_word"])
     made.close()
     opened = mlv.Exp.open(made.path)
     opened.log.info("corp-B")
@@ -267,3 +270,10 @@ def test_hostile_patterns_in_meta(tmp_path, stored):
     opened.close()
 
     assert [event.data["message"] for event in opened.events("message")] == ["a" * 5000 + "!"]
+
+
+def test_the_former_name(tmp_path):
+    """`keep=` goes on working as `redact_except=`."""
+    with mlv.Exp(tmp_path, "exp", {"words_token": "corp-A"}, capture=(), redact=[PATTERN], keep=["words_token"]) as exp:
+        assert exp.params["words_token"] == "corp-A"
+    assert mlv.Exp.open(exp.path, keep=["other"]).params["words_token"] == "corp-A"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mlv.projections import blocks
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.points import Points, points_and_events, whole_step
 from mlv.projections.selecting import selection
 
@@ -75,7 +75,7 @@ def test_lines_at_once_are_lines_one_by_one(tmp_path_factory, some, many):
     texts = [one if isinstance(one, str) else LINE % (i + 1, i % 60, i % 1000, *one) for i, one in enumerate(chosen)]
     lines = "".join(f"{text}\n" for text in texts).encode()
     at_once, one_by_one = Columns({}), Columns({})
-    for each in points_and_events(Lines(Path(), "log", 0, lines, selection())):
+    for each in points_and_events(LineBatch(Path(), "log", 0, lines, selection())):
         if isinstance(each, Points):
             one_by_one.add(each)
 

@@ -53,7 +53,7 @@ def test_output_that_needs_torch_has_it(tmp_path):
         class Mine(TensorBoard):
             def write(self, batch):
                 import torch
-                (self._place / "torch").write_text(str(torch.VALUE))
+                (self._folder / "torch").write_text(str(torch.VALUE))
                 super().write(batch)
         """)
     )

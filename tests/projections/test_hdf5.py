@@ -17,7 +17,7 @@ import mlv
 from mlv import Exp, ForeignStep, hdf
 from mlv.errors import FileUnusable, UnknownMetric
 from mlv.projections import HDF5, h5files, replay
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.selecting import selection
 from projections.lines import followed, metric_line, pairs
 
@@ -347,7 +347,7 @@ def test_hostile_names_and_values(tmp_path_factory, logged):
     output = HDF5()
     output.open(folder, None)
     for each in lines:
-        output.write(Lines(folder, "log", 0, each, selection()))
+        output.write(LineBatch(folder, "log", 0, each, selection()))
         output.commit()
 
     assert {key: len(hdf.read_from_key(folder, key)) for key in expected} == expected

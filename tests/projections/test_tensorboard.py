@@ -16,7 +16,7 @@ from logs import line, write
 from mlv import Exp, ForeignStep
 from mlv.errors import CannotResume
 from mlv.projections import TensorBoard, replay
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.selecting import selection
 from projections.lines import followed, metric_line, pairs
 
@@ -265,21 +265,21 @@ def test_resume_takes_back_what_was_not_committed(exp, tmp_path, kept):
         (tmp_path / name).mkdir()
     output = TensorBoard()
     output.open(tmp_path / "one", None)
-    output.write(Lines(exp.path, "log", 0, whole[:middle], selection()))
+    output.write(LineBatch(exp.path, "log", 0, whole[:middle], selection()))
     committed = output.commit()
-    output.write(Lines(exp.path, "log", middle, whole[middle:], selection()))
-    output.write(Lines(exp.path, "new", 0, whole, selection()))
+    output.write(LineBatch(exp.path, "log", middle, whole[middle:], selection()))
+    output.write(LineBatch(exp.path, "new", 0, whole, selection()))
     [path] = [path for path in (tmp_path / "one").iterdir() if path.suffix == ".mlv"]
     os.truncate(path, min(path.stat().st_size, committed["files"][path.name] + kept))
 
     again = TensorBoard()
     again.open(tmp_path / "one", committed)
-    again.write(Lines(exp.path, "log", middle, whole[middle:], selection()))
+    again.write(LineBatch(exp.path, "log", middle, whole[middle:], selection()))
     again.commit()
 
     at_once = TensorBoard()
     at_once.open(tmp_path / "two", None)
-    at_once.write(Lines(exp.path, "log", 0, whole, selection()))
+    at_once.write(LineBatch(exp.path, "log", 0, whole, selection()))
     at_once.commit()
     for each in (output, again, at_once):
         each.close()
@@ -345,7 +345,7 @@ def test_hostile_names_and_values(tmp_path_factory, logged):
 
     output = TensorBoard()
     output.open(folder, None)
-    output.write(Lines(folder, "log", 0, lines, selection()))
+    output.write(LineBatch(folder, "log", 0, lines, selection()))
     output.commit()
     output.close()
 

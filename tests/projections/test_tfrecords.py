@@ -8,7 +8,7 @@ import pytest
 from logs import line
 
 from mlv.encoding import BadLine, event_from_line
-from mlv.projections.batch import Lines
+from mlv.projections.batch import LineBatch
 from mlv.projections.points import Points, microseconds, points_and_events
 from mlv.projections.selecting import selection
 
@@ -85,7 +85,7 @@ def test_points_are_those_of_the_events(tmp_path, odd, filter):
         line("r1", 1, "metrics", 1.5, data={"a": 1}) + odd.rstrip(b"\n") + b"\n" + line("r1", 2, "metrics", 2, data={"b": 2})
     )
 
-    found = list(points_and_events(Lines(tmp_path, "log", 0, whole, selection(filter))))
+    found = list(points_and_events(LineBatch(tmp_path, "log", 0, whole, selection(filter))))
 
     assert json.dumps(list(map(_told, found)), default=repr) == json.dumps(_events(whole), default=repr)
 

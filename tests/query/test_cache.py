@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import random
 import shutil
 import struct
 import threading
@@ -45,17 +47,59 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     offsets: list[int] = []
     real = parsing.parse
 
-    def parse(folder, stream, offset=0):
+    def parse(folder, stream, offset=0, fingerprint=None):
         offsets.append(offset)
-        return real(folder, stream, offset)
+        return real(folder, stream, offset, fingerprint)
 
     monkeypatch.setattr(cache, "parse", parse)
     return offsets
 
 
-def make_old(path: Path) -> None:
-    """As if the log had been quiet for long; the time of change is left as it is, nobody can set it."""
-    os.utime(path, (1, 1))
+def wait_for_tick(path: Path) -> None:
+    """Return when the clock of the file system has gone on since a file was changed."""
+    probe = path.with_name("probe")
+    while True:
+        probe.write_bytes(b"")
+        if probe.stat().st_ctime_ns > path.stat().st_ctime_ns:
+            return probe.unlink()
+
+
+def edit(log: Path, where: int = 0) -> None:
+    """Change one digit in place, and set the time of the file back; nobody can set its time of change."""
+    status = log.stat()
+    with open(log, "r+b") as file:
+        content = file.read()
+        place = content.index(b'"loss":0.', where) + 9
+        file.seek(place)
+        file.write(b"%d" % ((content[place] - ord("0") + 2) % 10))
+    os.utime(log, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put a file of this content into the place of another, with the other's times."""
+    status = path.stat()
+    beside = path.with_name("beside")
+    beside.write_bytes(content)
+    os.utime(beside, ns=(status.st_atime_ns, status.st_mtime_ns))
+    os.replace(beside, path)
+
+
+@pytest.fixture
+def one_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system whose clock is so coarse that all happens within one tick, as several changes do within 2 s on FAT."""
+    stamp, tick = cache._stamp, cache._tick
+    hour_ns = 3600 * 10**9
+
+    def coarse_stamp(folder, stream):
+        status = stamp(folder, stream)
+        return status and (*status[:2], *(time // hour_ns for time in status[2:4]), status[4])
+
+    def coarse_tick(place, status):
+        time = tick(place, status)
+        return time and time // hour_ns
+
+    monkeypatch.setattr(cache, "_stamp", coarse_stamp)
+    monkeypatch.setattr(cache, "_tick", coarse_tick)
 
 
 class TestIsUsed:
@@ -82,12 +126,34 @@ class TestIsUsed:
         assert len(values(folder)) == 300
 
     def test_unchanged_files_are_not_hashed_again(self, folder, monkeypatch):
-        """A log that was quiet for long enough is believed to be the same by its times."""
-        monkeypatch.setattr(cache, "_SETTLED_NS", -1)
+        """A log is believed to be the same by its times as soon as its next change is sure to show."""
+        wait_for_tick(folder / "log.jsonl")
         values(folder)
         monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 200
+
+    def test_files_that_grew_are_hashed_once(self, folder, monkeypatch):
+        """A log that was appended to is believed as well, after it was hashed one time."""
+        values(folder)
+        with open(folder / "log.jsonl", "ab") as file:
+            file.write(metric_lines(201, 202))
+        wait_for_tick(folder / "log.jsonl")
+        values(folder)
+        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+
+        assert len(values(folder)) == 202
+
+    def test_on_another_file_system(self, folder, monkeypatch):
+        """Where the sidecar lies elsewhere, only what was quiet for as long as the coarsest clock ticks is believed."""
+        place = folder / "elsewhere"
+        place.mkdir()
+        wait_for_tick(folder / "log.jsonl")
+        stamp = cache._stamp(folder, "log") or ()
+        foreign = (*stamp[:4], stamp[4] + 1)
+
+        assert cache._tick(place, stamp) > stamp[3]
+        assert cache._tick(place, foreign) < stamp[3]
 
     def test_damage_is_reported_again(self, folder):
         """Byte ranges that were passed over are named by every read."""
@@ -123,7 +189,7 @@ class TestIsNeverTrustedOverTheLog:
     def test_a_sidecar_that_the_disk_changed(self, folder):
         """A value that went wrong in the sidecar is not believed, whatever its metadata says of the log."""
         expected = values(folder)
-        sidecar = folder / ".mlv" / "cache" / "log.parquet"
+        sidecar = folder / ".mlv" / "cache" / "log.arrow"
         content = sidecar.read_bytes()
         kept = struct.pack("<d", 0.5)
         sidecar.write_bytes(content.replace(kept, struct.pack("<d", 0.7)))
@@ -131,23 +197,63 @@ class TestIsNeverTrustedOverTheLog:
         assert kept in content
         assert values(folder) == expected
 
-    @pytest.mark.parametrize("settled_ns", [-1, 2 * 10**9])
+    @pytest.mark.parametrize("is_settled", [True, False])
     @pytest.mark.parametrize("where", [0, 5000])
-    def test_edited(self, folder, where, settled_ns, monkeypatch):
+    def test_edited(self, folder, where, is_settled):
         """A digit changed in place, the file's times set back to what they were: the log counts."""
-        monkeypatch.setattr(cache, "_SETTLED_NS", settled_ns)
         log = folder / "log.jsonl"
-        make_old(log)
+        if is_settled:
+            wait_for_tick(log)
         before = values(folder)
-        stat = log.stat()
-        with open(log, "r+b") as file:
-            content = file.read()
-            file.seek(content.index(b'"loss": 0.5' if b'"loss": 0.5' in content else b'"loss":0.5', where) + 9)
-            file.write(b"7")
-        os.utime(log, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        edit(log, where)
 
         assert values(folder) != before
         assert values(folder) == values_without_sidecar(folder)
+
+    def test_edited_within_a_tick(self, folder, one_tick):
+        """A digit changed while the clock of the file system stands still, so that the file's times are the same."""
+        before = values(folder)
+        edit(folder / "log.jsonl")
+
+        assert values(folder) != before
+        assert values(folder) == values_without_sidecar(folder)
+
+    def test_edited_while_it_grows(self, folder):
+        """A digit changed in the middle before more is appended: old lines are not believed for being old."""
+        log = folder / "log.jsonl"
+        wait_for_tick(log)
+        values(folder)
+        edit(log, 5000)
+        with open(log, "ab") as file:
+            file.write(metric_lines(201, 202))
+
+        assert values(folder) == values_without_sidecar(folder)
+        assert values(folder) == values_without_sidecar(folder)
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_whatever_happens_to_it(self, folder, seed):
+        """Appends, edits, cuts, replacements and times that are set back, in any order, with and without a pause."""
+        log, chance, last = folder / "log.jsonl", random.Random(seed), 200
+        for _ in range(10):
+            content = log.read_bytes()
+            change = chance.choice(["append", "edit", "cut", "replace", "old", "nothing"])
+            if change == "append":
+                count = chance.choice([1, 30, 200])
+                with open(log, "ab") as file:
+                    file.write(metric_lines(last + 1, last + count))
+                last += count
+            elif change == "edit" and len(content) > 1000:
+                edit(log, chance.randrange(len(content) - 200))
+            elif change == "cut":
+                os.truncate(log, chance.randrange(len(content) + 1))
+            elif change == "replace":
+                replace(log, content.replace(b'"loss":0.5', b'"loss":0.6', chance.randrange(3)))
+            elif change == "old":
+                os.utime(log, (1, 1))
+            if chance.random() < 0.5:
+                wait_for_tick(log)
+
+            assert values(folder) == values_without_sidecar(folder), change
 
     @pytest.mark.parametrize("content", [metric_lines(1, 150), metric_lines(1, 400, 0.25), b""])
     def test_replaced(self, folder, content):
@@ -168,10 +274,24 @@ class TestIsNeverTrustedOverTheLog:
     def test_damaged_sidecar(self, folder, kept_bytes):
         """A sidecar that is cut off is no sidecar."""
         values(folder)
-        [sidecar] = (folder / ".mlv" / "cache").glob("*.parquet")
+        [sidecar] = (folder / ".mlv" / "cache").glob("*.arrow")
         sidecar.write_bytes(sidecar.read_bytes()[:kept_bytes])
 
         assert len(values(folder)) == 200
+
+    @pytest.mark.parametrize("end", [b"", b"{}", b'{"content":{},"signature":""}', b"[" * 300, b"null"])
+    @pytest.mark.parametrize("length", [0, 2, 29, 2**33, 2**64 - 1])
+    def test_hostile_end(self, folder, parsed, end, length):
+        """Whatever stands at the end of a sidecar that somebody else made, however long it says that it is, none is read."""
+        path = folder / ".mlv" / "cache" / "log.arrow"
+        path.parent.mkdir(parents=True)
+        with open(path, "wb") as file:
+            file.truncate(2**34)  # without taking room
+            file.seek(0, os.SEEK_END)
+            file.write(end + length.to_bytes(8, "little"))
+
+        assert len(values(folder)) == 200
+        assert parsed == [0]
 
     def test_foreign_sidecar(self, folder):
         """The sidecar of another log is not taken for that of this one."""
@@ -207,7 +327,7 @@ class TestPlaces:
         values(folder)
         values(folder)
 
-        assert len(list((folder.parent / "home" / "mlv").glob("*/log.parquet"))) == 1
+        assert len(list((folder.parent / "home" / "mlv").glob("*/log.arrow"))) == 1
         assert parsed[1] > 0
 
     def test_nowhere(self, folder, monkeypatch):
@@ -221,7 +341,7 @@ class TestPlaces:
         """Only what was published lies there."""
         values(folder)
 
-        assert [path.name for path in (folder / ".mlv" / "cache").iterdir() if path.suffix != ".seen"] == ["log.parquet"]
+        assert [path.name for path in (folder / ".mlv" / "cache").iterdir() if path.suffix != ".seen"] == ["log.arrow"]
 
 
 def test_readers_at_once(folder):
@@ -252,12 +372,12 @@ class TestParts:
     def test_what_was_appended_has_its_own(self, folder, parsed):
         """A short rest is not paid for with a sidecar written anew."""
         values(folder)
-        before = (folder / ".mlv" / "cache" / "log.parquet").stat()
+        before = (folder / ".mlv" / "cache" / "log.arrow").stat()
         self.grow(folder, 201, 220)
-        after = (folder / ".mlv" / "cache" / "log.parquet").stat()
+        after = (folder / ".mlv" / "cache" / "log.arrow").stat()
         values(folder)
 
-        assert self.names(folder) == ["log.parquet", "log.parquet.1"]
+        assert self.names(folder) == ["log.arrow", "log.arrow.1"]
         assert before.st_ino == after.st_ino
         assert parsed[-1] == (folder / "log.jsonl").stat().st_size
 
@@ -268,7 +388,7 @@ class TestParts:
 
         assert len(self.names(folder)) < 6
 
-    @pytest.mark.parametrize("name", ["log.parquet", "log.parquet.1"])
+    @pytest.mark.parametrize("name", ["log.arrow", "log.arrow.1"])
     @pytest.mark.parametrize("harm", [lambda path: path.unlink(), lambda path: path.write_bytes(b"PAR1")])
     def test_one_that_is_gone(self, folder, name, harm):
         """Any part may be deleted or damaged at any time."""
@@ -284,7 +404,7 @@ class TestParts:
         monkeypatch.setattr(sidecar, "_GROUP_ROWS", 50)
         monkeypatch.setattr(parsing, "_BLOCK", 5000)
         values(folder)
-        path = folder / ".mlv" / "cache" / "log.parquet"
+        path = folder / ".mlv" / "cache" / "log.arrow"
         content = path.read_bytes()
         place = content.rindex(struct.pack("<d", 0.5))
         path.write_bytes(content[:place] + struct.pack("<d", 0.7) + content[place + 8 :])
@@ -296,10 +416,10 @@ class TestParts:
         """A second part is not believed beside a first one that was written anew."""
         values(folder)
         self.grow(folder, 201, 220)
-        second = (folder / ".mlv" / "cache" / "log.parquet.1").read_bytes()
+        second = (folder / ".mlv" / "cache" / "log.arrow.1").read_bytes()
         (folder / "log.jsonl").write_bytes(metric_lines(1, 220, 0.25))
         values(folder)
-        (folder / ".mlv" / "cache" / "log.parquet.1").write_bytes(second)
+        (folder / ".mlv" / "cache" / "log.arrow.1").write_bytes(second)
 
         assert values(folder) == values_without_sidecar(folder)
 
@@ -310,24 +430,22 @@ class TestWhoseItIs:
     @staticmethod
     def poison(path: Path) -> None:
         """Change every value and keep all else, as anybody can who can write the folder."""
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(path)
-        kept = pq.read_metadata(path).metadata
-        numbers = [index for index, field in enumerate(table.schema) if str(field.type) == "double"]
-        assert numbers
-        import pyarrow as pa
-
-        for index in numbers:
-            table = table.set_column(index, table.schema.field(index), pa.array([0.001] * len(table), pa.float64()))
-        with pq.ParquetWriter(path, table.schema, compression="none", write_page_checksum=True) as writer:
-            writer.write_table(table, row_group_size=len(table))
-            writer.add_key_value_metadata({b"mlv": kept[b"mlv"]})
+        content = path.read_bytes()
+        length = int.from_bytes(content[-8:], "little")
+        said = json.loads(content[-8 - length : -8])
+        kept, groups = struct.pack("<d", 0.5), b""
+        assert kept in content
+        for group in said["content"]["groups"]:
+            offset, size, _, _ = group
+            groups += content[offset : offset + size].replace(kept, struct.pack("<d", 0.001))
+            group[2] = hashlib.sha256(groups[offset:]).hexdigest()
+        end = json.dumps(said).encode()
+        path.write_bytes(groups + end + len(end).to_bytes(8, "little"))
 
     def test_other_rows(self, folder, parsed):
         """B4: rows that somebody changed, with the true hashes of the log beside them, are not believed."""
         before = values(folder)
-        self.poison(folder / ".mlv" / "cache" / "log.parquet")
+        self.poison(folder / ".mlv" / "cache" / "log.arrow")
 
         assert values(folder) == before
         assert parsed[1:] == [0]
@@ -352,9 +470,9 @@ class TestWhoseItIs:
         assert values(folder) == before
         assert parsed[1:] == [0]
 
-    def test_a_forged_note_that_the_log_is_unchanged(self, folder, monkeypatch, parsed):
+    def test_a_forged_note_that_the_log_is_unchanged(self, folder):
         """B4: that a log was hashed as it is now is believed only of this user."""
-        monkeypatch.setattr(cache, "_SETTLED_NS", -1)
+        wait_for_tick(folder / "log.jsonl")
         values(folder)
         (folder / "log.jsonl").write_bytes(metric_lines(1, 200, 0.25))
         stamp = cache._stamp(folder, "log")
@@ -371,7 +489,7 @@ class TestWhoseItIs:
 
         assert len(values(folder)) == len(values(folder)) == 200
         assert parsed == [0, 0]
-        assert not list(folder.rglob("*.parquet"))
+        assert not list(folder.rglob("*.arrow"))
 
     def test_a_folder_that_is_a_link(self, folder, tmp_path):
         """B4: a sidecar is not written where a link of somebody else leads."""

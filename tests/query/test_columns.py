@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import orjson
 import pytest
@@ -16,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlv.encoding import Conversion
-from mlv.query import parsing
+from mlv.query import parsing, sidecar
 from mlv.query.columns import metrics
 from mlv.query.rows import from_json_text
 from mlv.store.streams import Skipped, read_blocks, read_lines
@@ -139,6 +141,25 @@ class TestBothWaysAreEqual:
             parsing.parse_slowly(bytes(block), 0, "log", slow)
         )
         assert {(hole.start, hole.end) for hole in fast} <= {(hole.start, hole.end) for hole in slow}
+
+    @settings(deadline=None, max_examples=100)
+    @given(st.lists(st.lists(st.tuples(fields | regular, steps, coordinates), min_size=1, max_size=4), min_size=1, max_size=3))
+    def test_from_a_sidecar(self, blocks):
+        """Rows that were kept, whichever of their columns repeat one value, are the rows that were parsed."""
+        lines = (metric_line(seq, *event) for seq, event in enumerate(chain.from_iterable(blocks), 1))
+        tables = [
+            table for events in blocks for table in parsing.parse_block(b"".join(islice(lines, len(events))), 0, "log", [])
+        ]
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+            patched.setenv("XDG_CACHE_HOME", f"{folder}/home")
+            place = Path(folder, ".mlv", "cache")
+            writer = sidecar.PartWriter([place], "log", 0, sidecar.Known())
+            writer.write(tables, sidecar.Known())
+            writer.publish()
+            writer.discard()
+            [part] = sidecar.parts(place, "log")
+
+            assert rows([table for table, _ in part.tables()]) == rows(tables)
 
     def test_the_fast_way_is_taken(self, monkeypatch):
         """Ordinary lines, of several names, keys and coordinates, are parsed as a block."""

@@ -290,7 +290,7 @@ class TestAHostileCopy:
         return tmp_path / "theirs" / "exp", tmp_path / "ours" / "exp"
 
     @pytest.mark.parametrize(
-        "path", ["log.jsonl", "meta.json", ".mlv/cache/log.parquet", "files/../log.jsonl", "csv/.mlv-csv.json", "notes.txt"]
+        "path", ["log.jsonl", "meta.json", ".mlv/cache/log.arrow", "files/../log.jsonl", "csv/.mlv-csv.json", "notes.txt"]
     )
     def test_paths_of_the_store(self, copies, path):
         """B2: a `file` event that names what is not an attachment replaces nothing of ours."""

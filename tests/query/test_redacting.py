@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +180,7 @@ class TestGone:
         pytest.importorskip("pyarrow")
         for place in (exp / ".mlv" / "cache", tmp_path / "caches" / "mlv" / layout.exp_id(exp)):
             place.mkdir(parents=True)
-            (place / "log.parquet").write_bytes(SECRET.encode())
+            (place / "log.arrow").write_bytes(SECRET.encode())
         (exp / ".mlv" / "torn").mkdir()
         (exp / ".mlv" / "torn" / "log.jsonl.7").write_text(f'{{"half": "{SECRET}')
 
@@ -561,7 +560,7 @@ def test_forged_claim(tmp_path):
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:
         exp.log.info(SECRET)
     claim = exp.path / ".mlv" / "claims" / "log.json"
-    claim.write_bytes(Claim(replace(Owner.current(), pid=1, start=process_start(1) or ""), "rforged000").to_bytes())
+    claim.write_bytes(Claim(Owner.current().replace(pid=1, start=process_start(1) or ""), "rforged000").to_bytes())
     with pytest.raises(mlv.ExperimentBusy, match="where no such process does, remove ") as caught:
         redacted(exp.path)
     report = verify(exp.path)

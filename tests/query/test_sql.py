@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlv
+from tests.logs import line, write
 
 duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
@@ -368,3 +369,44 @@ def test_hints(mixed, query, said):
     """R15: an error about types says how to write it, and a hint names what stands in that place."""
     with pytest.raises(mlv.QueryFailed, match=said):
         rows(mixed, query)
+
+
+def test_metrics_come_in_the_order_of_logging(tmp_path):
+    """A1, R14: the view `metrics` has its rows in the one order of events, whatever their types, streams and clocks."""
+    folder = tmp_path / "e"
+    folder.mkdir()
+    (folder / "meta.json").write_text('{"format": 1, "params": {}, "created": "2026-01-01T00:00:00.000000Z"}')
+    values = [0.5, "warm", 1, True, 2.5, float("nan"), 3]
+    rows = [
+        line("r1", place + 2, "metrics", 9 - place, step=7 - place, data={"a": None if value != value else value},
+             **({"nonfinite": {"/a": "nan"}} if value != value else {}))
+        for place, value in enumerate(values)
+    ]  # fmt: skip
+    write(folder, line("r1", 1, "run_started", data={}), *reversed(rows[::2]))
+    write(folder, *rows[1::2], stream="val")
+
+    found = mlv.find(tmp_path).sql("select step, value, text from metrics").rows()
+
+    assert [step for step, _, _ in found] == [7.0 - place for place in range(len(values))]
+    assert [text for _, _, text in found if text is not None] == ["warm", "true", "nan"]
+    assert mlv.find(tmp_path).sql("select last(value) from metrics").rows() == [(3.0,)]
+
+
+def test_predicates_see_all_views(tmp_path, monkeypatch):
+    """R5: a predicate may ask the other views, in a query within it."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, value in (("a", 0.5), ("b", 2.0)):
+        with mlv.Exp(tmp_path, name, {"metrics": 1}, capture=(), tags=["paper"]) as exp:
+            exp.log({"loss": value}, step=1)
+
+    for predicate in (
+        "id in (select exp from metrics where value > 1)",
+        "exists (from metrics m where m.exp = id and value > 1)",
+    ):
+        assert [exp.name for exp in mlv.find(tmp_path, where=predicate)] == ["b"]
+    assert len(mlv.find(tmp_path, where="'paper' in tags and metrics.loss.last < 9")) == 2
+    for predicate in ("tags = 'paper'", "notes like '%x%'"):
+        with pytest.raises(mlv.QueryFailed, match=r"Tags and notes are lists: 'paper' in tags"):
+            list(mlv.find(tmp_path, where=predicate))
+    with pytest.raises(mlv.QueryFailed, match=r"Function with name getenv does not exist$"):
+        mlv.find(tmp_path).sql("select getenv('HOME')")

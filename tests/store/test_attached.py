@@ -47,7 +47,7 @@ def test_what_an_experiment_attaches(folder, path):
         None, 3, ["files/a"], "", ".", "..", "files", "models", "files/", "/files/a", "files//a", "files/.", "files/..",
         "files/../meta.json", "files/a/../../log.jsonl", "./files/a", "../exp/files/a", "../secret", "/etc/passwd", "~/secret",
         "files\\..\\secret", "files/a\\b", "files/a\0b", "files/a\nb", "files/\ud800", "files/" + 256 * "a",
-        "meta.json", "log.jsonl", "val.log.jsonl", ".mlv/cache/log.parquet", ".mlv/claims/log.json", "csv/.mlv-csv.json",
+        "meta.json", "log.jsonl", "val.log.jsonl", ".mlv/cache/log.arrow", ".mlv/claims/log.json", "csv/.mlv-csv.json",
         "files/.mlv-csv.json", "files/.tmp-1-a", "models/top_k", "models/top_k/..", "models/top_k/.", "models/top_k/",
         "models/other/a", "models/top_k/a/b", "models/top_k/meta.json", "models/top_k/log.jsonl", "models/top_k/.mlv",
         "val.log.jsonl/top_k/a", ".mlv/top_k/a", "log/top_k/a", "rank1/top_k/a", "notes.txt", "csv/log.csv",

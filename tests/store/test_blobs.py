@@ -230,7 +230,7 @@ class TestCopying:
             def hexdigest(self):
                 return self._digest.hexdigest()
 
-        monkeypatch.setattr(blobs.hashlib, "sha256", Changing)
+        monkeypatch.setattr(blobs, "sha256", Changing)
 
         with pytest.raises(OSError, match="changed while it was read"):
             read(path)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import filelock
 import pytest
@@ -21,7 +20,7 @@ from mlv.store.claims import Claim
 from mlv.store.owners import Owner
 
 HERE = Owner.current()
-GONE = replace(HERE, start="1")
+GONE = HERE.replace(start="1")
 """This process ID, used by a process that ended long ago."""
 
 
@@ -72,7 +71,7 @@ def test_one_that_died_as_a_process(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     from mlv.store.owners import process_start
 
-    claimed_by(tmp_path, replace(HERE, pid=child.pid, start=process_start(child.pid)))
+    claimed_by(tmp_path, HERE.replace(pid=child.pid, start=process_start(child.pid)))
     assert claims.stale(tmp_path) == []
 
     child.kill()
@@ -85,17 +84,17 @@ def test_one_that_died_as_a_process(tmp_path):
 
 def test_another_boot(tmp_path):
     """A claim from before the machine was started again is taken over, whatever runs under its process ID now."""
-    claimed_by(tmp_path, replace(HERE, boot="another"))
+    claimed_by(tmp_path, HERE.replace(boot="another"))
     assert claims.claim(tmp_path, "log", mine()).stream == "log"
 
 
 @pytest.mark.parametrize(
     "owner",
     [
-        replace(GONE, machine="another"),
-        replace(GONE, machine="another", boot="another"),
-        replace(GONE, pidns="pid:[1]"),
-        replace(GONE, pidns=""),
+        GONE.replace(machine="another"),
+        GONE.replace(machine="another", boot="another"),
+        GONE.replace(pidns="pid:[1]"),
+        GONE.replace(pidns=""),
     ],
 )
 def test_one_that_cannot_be_judged(tmp_path, owner):
@@ -212,7 +211,7 @@ def test_a_lock_that_somebody_holds(tmp_path):
 def test_a_successor_that_died(tmp_path, is_done):
     """Who dies while taking a claim over, before or after it did, is succeeded in turn."""
     path = claimed_by(tmp_path, GONE)
-    first = Claim(replace(GONE, start="2"), "rfirst1234")
+    first = Claim(GONE.replace(start="2"), "rfirst1234")
     held = claims.read(tmp_path, "log")
     marker = path.with_name(f".{hashlib.sha256(held.to_bytes()).hexdigest()[:16]}.successor")
     marker.write_bytes(first.to_bytes())

@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from mlv.transport.ring import Ring
 LOG, VAL, LATE = range(3)
 CURSORS = [("log", b""), ("val", head("metrics", "")), ("log", head("metrics", "late"))]
 HERE = Owner.current()
-GONE = replace(HERE, start="1")
+GONE = HERE.replace(start="1")
 """A process that ended long ago."""
 
 

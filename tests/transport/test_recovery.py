@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 
 import pytest
 from conftest import wait_until
@@ -89,7 +88,7 @@ sys.exit(not recovery.recover(Path(sys.argv[1])))
 def living():
     """A process that does nothing, and lives."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    yield replace(HERE, pid=process.pid, start=process_start(process.pid))
+    yield HERE.replace(pid=process.pid, start=process_start(process.pid))
     process.communicate()
 
 

@@ -1,4 +1,4 @@
-"""The output that a writer of the user's stands behind: it follows the log, and gives the writer what is for it."""
+"""The output for a writer of the user's: it follows the log, and gives the writer its values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import mlv
 from mlv.compat.allogger.outputs import KIND, is_for
-from mlv.compat.allogger.settings import Writer, valid_outputs
+from mlv.compat.allogger.settings import WriterOptions, valid_outputs
 from mlv.projections import Output
 
 GROUP = "group"
@@ -30,7 +30,7 @@ class Custom(Output):
     """The writer's class, packed."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     by_default: bool = True
-    """Whether lines go here that say nothing about it."""
+    """Whether lines without a route go here."""
 
     _writer: Any = field(init=False, repr=False, compare=False)
 
@@ -50,7 +50,7 @@ class Custom(Output):
                 self._give(event, batch.folder)
 
     def commit(self) -> None:
-        """Let the writer bring them to the disk."""
+        """Let the writer bring the values to the disk."""
         self._writer._run()
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ _ARRAYS = ("histogram", "image")
 
 
 def _array(event: mlv.Event, folder: Path) -> Any:
-    """The array of an event; None where its file is gone."""
+    """Return the array of an event; None where its file is gone."""
     try:
         return import_module("numpy").load(folder / event.data["file"]["path"], allow_pickle=False)
     except (OSError, ValueError, LookupError, TypeError):
@@ -88,16 +88,16 @@ def _array(event: mlv.Event, folder: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class OwnWriter(Writer):
-    """A writer of the user's as a logger was told of it."""
+class OwnWriterOptions(WriterOptions):
+    """A writer of the user's, with its options."""
 
     kind: bytes = b""
     """The class, packed: it travels to children, and to the process of its own."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, OwnWriter] | None:
-    """The writers by the names of their outputs; None where there are none.
+def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, OwnWriterOptions] | None:
+    """Return the writers by the names of their outputs; None where there are none.
 
     Raises:
         ValueError: One has the name of another output, or none that a parameter can have.
@@ -108,32 +108,34 @@ def checked_writers(writers: Mapping[str, Any], parameters: Mapping[str, Any]) -
     unknown = sorted(parameters.keys() - {f"{name}_writer_params" for name in writers})
     if unknown:
         raise TypeError(f"configure() got an unexpected argument {unknown[0]!r}: give writers={{'<name>': <class>}} with it")
-    found = {}
+    own_writers = {}
     for name, kind in writers.items():
         if name in valid_outputs or not name.isidentifier():
             raise ValueError(f"{name!r} is no name for a writer: give an identifier that is none of {', '.join(valid_outputs)}")
         of_name = dict(parameters.get(f"{name}_writer_params") or {})
-        found[name] = OwnWriter(filter=of_name.get("filter", ".*"), kind=_packed(name, kind), parameters=of_name)
-    return found or None
+        own_writers[name] = OwnWriterOptions(filter=of_name.get("filter", ".*"), kind=_packed(name, kind), parameters=of_name)
+    return own_writers or None
 
 
-def outputs_of(scope: str, logdir: str, writers: Mapping[str, OwnWriter], wanted: Collection[str], debug: bool) -> list[Custom]:
-    """The outputs of writers for a logdir."""
+def outputs_of(
+    scope: str, logdir: str, writers: Mapping[str, OwnWriterOptions], requested: Collection[str], debug: bool
+) -> list[Custom]:
+    """Return the outputs of writers for a logdir."""
     events = Path(logdir, "events").absolute()
     return [
         Custom(
-            output=name, kind=one.kind, parameters={"scope": scope, "debug": debug, **one.parameters}, path=events,
-            by_default=name in wanted,
+            output=name, kind=writer.kind, parameters={"scope": scope, "debug": debug, **writer.parameters}, path=events,
+            by_default=name in requested,
         )
-        for name, one in writers.items()
+        for name, writer in writers.items()
     ]  # fmt: skip
 
 
 def _packed(output: str, kind: Any) -> bytes:
     of_script = getattr(kind, "__module__", "") == "__main__"
     try:
-        found: bytes = import_module("cloudpickle" if of_script else "pickle").dumps(kind)
-        return found
+        packed: bytes = import_module("cloudpickle" if of_script else "pickle").dumps(kind)
+        return packed
     except ImportError:
         text = f"the writer {output!r} is defined in the script: put it into a module beside it, or pip install cloudpickle"
         raise mlv.InvalidArgument(text, output=output) from None

@@ -1,4 +1,4 @@
-"""What happens to a logdir that is there already."""
+"""Continuing, clearing or refusing a logdir that exists already."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _CONTINUE, _CLEAR, _ABORT = ("c", "continue", ""), ("cl", "clear"), ("a", "abort
 _ANSWERS = (*_CONTINUE, *_CLEAR, *_ABORT)
 _TRIES = 3
 _LOG = re.compile(r"\d+_.+\.log")
-_EVENTS = re.compile(r".+\.h5(\..+)?|.*tfevents.*")  # also what a kill left half done, and what was set aside
+_EVENTS = re.compile(r".+\.h5(\..+)?|.*tfevents.*")  # also files that a kill left half done, or that were set aside
 
 
 def settle(logdir: str, policy: str) -> None:
-    """Do what `default_path_exists` says: continue, clear, abort, or ask at the terminal.
+    """Carry out `default_path_exists`: continue, clear, abort, or ask at the terminal.
 
     Raises:
         SystemExit: It says abort.
-        RuntimeError: It says something else; there is nobody to ask; or what is there is not allogger's, or in use.
+        RuntimeError: It says something else; there is nobody to ask; or the logdir holds files of others, or is in use.
     """
     folder = Path(logdir)
     if not folder.exists():
@@ -37,20 +37,20 @@ def settle(logdir: str, policy: str) -> None:
 
 
 def _answer(logdir: str) -> str:
-    """What a person, or whoever writes into stdin, wants; asked again after a slip, and not for ever."""
-    answer = _asked(logdir)
+    """Return the answer from stdin, which is asked for again after a slip, but only a few times."""
+    answer = _ask(logdir)
     for _ in range(_TRIES - 1):
         if answer.lower() in _ANSWERS:
             break
         print("Valid responses are 'c', 'cl' or 'a'")
         try:
-            answer = _asked(logdir)
+            answer = _ask(logdir)
         except RuntimeError:  # that was all
             break
     return answer
 
 
-def _asked(logdir: str) -> str:
+def _ask(logdir: str) -> str:
     try:
         return input(f"logdir {logdir} already exists [(C)ontinue/(cl)ear/(a)bort: ")
     except (EOFError, OSError, RuntimeError, ValueError) as error:  # no stdin, a closed one, or one that gives nothing
@@ -59,7 +59,7 @@ def _asked(logdir: str) -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what allogger wrote into a folder; where there is anything else, nothing."""
+    """Remove the files of allogger in a folder; where there are any others, nothing is removed."""
     foreign = _foreign(folder)
     if foreign is not None:
         text = f"logdir {folder} is not cleared: {foreign} was not written by allogger. Move it away, or give another logdir"
@@ -72,7 +72,7 @@ def _clear(folder: Path) -> None:
 
 
 def _foreign(folder: Path) -> Path | None:
-    """Something in a logdir that allogger does not write; None if there is nothing such. A link leads out of it."""
+    """Return a path in a logdir that allogger does not write, None if there is none; a link counts as foreign."""
     for path in folder.iterdir():
         if path.is_symlink():
             return path
@@ -80,13 +80,13 @@ def _foreign(folder: Path) -> Path | None:
             if not _LOG.fullmatch(path.name):
                 return path
         elif path.name == "events":
-            found = _foreign_event(path)
-            if found is not None:
-                return found
+            foreign = _foreign_event(path)
+            if foreign is not None:
+                return foreign
         elif path.name != ROOM:
-            found = _foreign(path) if any(path.iterdir()) else path  # the logdir of another scope
-            if found is not None:
-                return found
+            foreign = _foreign(path) if any(path.iterdir()) else path  # the logdir of another scope
+            if foreign is not None:
+                return foreign
     return None
 
 

@@ -13,7 +13,7 @@ _lock = RLock()
 
 
 def concurrent(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that one thread at a time is in."""
+    """Return a function that only one thread at a time runs."""
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What this process, and those that it starts, know of their loggers."""
+"""The loggers of this process, and their way to the processes that it starts."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Hub:
         self.steps = Steps()
         self.is_enabled = True
         self.is_begun = False
-        """Whether there is a session: one logger at least was told where to write."""
+        """Whether there is a session: one logger at least has a logdir."""
         self.lock = threading.RLock()
 
     def get(self, scope: str, make: Callable[[str], Logger]) -> Logger:
-        """The logger of a scope, made if it is missing."""
+        """Return the logger of a scope, made if it is missing."""
         if scope.split(".")[0] != "root":
             scope = f"root.{scope}"
         with self.lock:
@@ -42,7 +42,7 @@ class Hub:
             return self.loggers[scope]
 
     def above(self, scope: str) -> Logger | None:
-        """The nearest logger of this session above a scope; None above the root."""
+        """Return the nearest logger of this session above a scope; None above the root."""
         while "." in scope:
             scope = scope.rpartition(".")[0]
             logger = self.loggers.get(scope)
@@ -57,28 +57,28 @@ class Hub:
         multiprocessing.current_process()._config[_IN_CHILDREN] = _Travel(self)  # type: ignore[attr-defined]
 
     def join(self, make: Callable[[str], Logger]) -> None:
-        """In a spawned child: go on with the session of the process that started it."""
-        found = None if self.is_begun else multiprocessing.current_process()._config.get(_IN_CHILDREN)  # type: ignore[attr-defined]
-        if not isinstance(found, bytes):
+        """Go on, in a spawned child, with the session of the process that started it."""
+        packed = None if self.is_begun else multiprocessing.current_process()._config.get(_IN_CHILDREN)  # type: ignore[attr-defined]
+        if not isinstance(packed, bytes):
             return
         self.begin()
         try:
-            self.is_enabled, folder, given = pickle.loads(found)  # noqa: S301 - from the process that started this one
+            self.is_enabled, folder, configured = pickle.loads(packed)  # noqa: S301 - from the process that started this one
         except Exception as error:  # its experiment was removed meanwhile: the child goes on with its work
             warnings.warn(f"this process cannot log into the session that it belongs to: {error}", mlv.MlvWarning, stacklevel=2)
             return
         self.steps = Steps(folder)
-        for scope, (settings, place) in given.items():
-            self.get(scope, make).restore(settings, place)
+        for scope, (settings, experiment) in configured.items():
+            self.get(scope, make).restore(settings, experiment)
 
     def packed(self) -> bytes:
-        """The session as a spawned child needs it."""
+        """Return the session as a spawned child needs it."""
         self.steps.share()
-        given = {scope: (logger.settings, logger.place) for scope, logger in self.loggers.items()}
-        return pickle.dumps((self.is_enabled, self.steps.folder, given))
+        configured = {scope: (logger.settings, logger.experiment) for scope, logger in self.loggers.items()}
+        return pickle.dumps((self.is_enabled, self.steps.folder, configured))
 
     def close(self) -> None:
-        """Close all loggers, the latest first; one that cannot be closed keeps none from it."""
+        """Close all loggers, the latest first; an error of one does not keep the others open."""
         with self.lock:
             loggers = list(self.loggers.values())
         with ExitStack() as stack:
@@ -93,7 +93,7 @@ class Hub:
 
 
 class _Travel:
-    """A place holder for the session; pickled, on the way to a spawned child, it is what the session is at that moment."""
+    """A stand-in for the session; pickled, on the way to a spawned child, it becomes the session at that moment."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub

@@ -1,4 +1,4 @@
-"""What a value becomes: a metric, a picture, a histogram, an array, a text; nothing is refused."""
+"""Kinds of values: metric, picture, histogram, array, text; no value is refused."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import mlv
 
 data_types = ("scalar", "histogram", "image", "scalars", "array")
-"""What a script may say; what it does not say is inferred, also as `text` and `value`."""
+"""Kinds that a script may name; without one, the kind is inferred, also as `text` and `value`."""
 
 _CHANNELS = (1, 3, 4)
 
 
 def inferred(data: Any) -> tuple[str, Any]:
-    """The kind of a value, and the value as an array where it is a list of numbers."""
+    """Return the kind of a value, and the value as an array where it is a list of numbers."""
     if isinstance(data, (str, bytes)):
         return "text", data
     if isinstance(data, (list, tuple)):
@@ -26,7 +26,7 @@ def inferred(data: Any) -> tuple[str, Any]:
 
 
 def layout_of(data: Any) -> str | None:
-    """The axes of a picture: CHW as TensorBoard takes it, else HWC; None where it is none."""
+    """Return the axes of a picture: CHW as TensorBoard takes it, else HWC; None where it is none."""
     shape: tuple[int, ...] = getattr(data, "shape", ())
     if len(shape) == 3 and 0 not in shape:
         return "CHW" if shape[0] in _CHANNELS else "HWC" if shape[2] in _CHANNELS else None
@@ -34,7 +34,7 @@ def layout_of(data: Any) -> str | None:
 
 
 def put(log: mlv.Logger, kind: str, name: str, data: Any, step: int) -> None:
-    """Log a value that is no picture, as what its kind says."""
+    """Log a value that is no picture, with the call for its kind."""
     if kind == "scalar":
         log({name: data}, step=step)
     elif kind == "scalars":
@@ -63,21 +63,21 @@ def _kind_of_shape(shape: tuple[int, ...]) -> str:
 
 
 def _as_array(data: Any) -> Any:
-    """Numbers as an array of numpy; what is none stays as it is."""
+    """Return numbers as an array of numpy; anything else stays as it is."""
     try:
         import numpy
 
-        found = numpy.asarray(data)
+        array = numpy.asarray(data)
     except Exception:  # no numpy, rows of unequal length, tensors on a device ...
         return data
-    return found if found.dtype.kind in "buif" else data
+    return array if array.dtype.kind in "buif" else data
 
 
 def _displayed(data: Any) -> Any:
     try:
         import numpy
 
-        found = numpy.asarray(data.detach().cpu().float() if hasattr(data, "detach") and data.is_floating_point() else data)
-        return numpy.nan_to_num(found).clip(0, 1) if found.dtype.kind == "f" else data
-    except Exception:  # it is told what is wrong where it is encoded
+        array = numpy.asarray(data.detach().cpu().float() if hasattr(data, "detach") and data.is_floating_point() else data)
+        return numpy.nan_to_num(array).clip(0, 1) if array.dtype.kind == "f" else data
+    except Exception:  # the error is reported where the value is encoded
         return data

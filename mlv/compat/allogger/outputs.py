@@ -32,7 +32,7 @@ class EventFiles(TensorBoard):
     hparams: bool = False
     texts: bool = False
     by_default: bool = True
-    """Whether lines go here that say nothing about it."""
+    """Whether lines without a route go here."""
 
     def write(self, batch: Any) -> None:
         """Add the lines that are for TensorBoard."""
@@ -53,7 +53,7 @@ class H5(Output):
     """`<experiment>.h5`: datasets `<scalar|image|array>/<scope>/<key>`, a row for each record.
 
     A row has `step` (int64), `time` and `walltime` (float64: seconds since 1970 in UTC, and since the log began) and `value`
-    (float64, of the shape of what was logged). The scope stands without its `root.`, and `-` becomes `/`, as ALLogger has it.
+    (float64, of the shape of the logged value). The scope stands without its `root.`, and `-` becomes `/`, as ALLogger has it.
     Where a name is taken by another series, by one whose values have another shape, or by a group, `%` follows. Empty arrays,
     texts and None are left out.
     """
@@ -64,7 +64,7 @@ class H5(Output):
 
     name: str = field(default="allogger-hdf", repr=False)
     by_default: bool = True
-    """Whether lines go here that say nothing about it."""
+    """Whether lines without a route go here."""
 
     def open(self, place: Path, resume: Any) -> None:
         """Begin anew, or where the last `commit` left off.
@@ -73,22 +73,22 @@ class H5(Output):
             CannotResume: The file is not as it was left; a broken one was set aside as `NAME.broken-1`.
             FileUnusable: Another program writes into it.
         """
-        known = resume or {"file": "", "commit": 0, "exp": "", "began_s": 0.0, "series": []}
-        self._place, self._file, self._commit = place, known["file"], known["commit"]
-        self._exp, self._began_s = known["exp"], known["began_s"]
-        self._series = {(kind, name, tuple(shape)): (path, rows) for kind, name, shape, path, rows in known["series"]}
+        state = resume or {"file": "", "commit": 0, "exp": "", "began_s": 0.0, "series": []}
+        self._folder, self._file, self._commit = place, state["file"], state["commit"]
+        self._exp, self._began_s = state["exp"], state["began_s"]
+        self._series = {(kind, name, tuple(shape)): (path, rows) for kind, name, shape, path, rows in state["series"]}
         self._waiting: dict[tuple[str, str, tuple[int, ...]], list[tuple[Any, ...]]] = {}
         self._waiting_bytes = 0
         if self._commit:
             check_h5(place / self._file, self._commit)
 
     def write(self, batch: Any) -> None:
-        """Collect what the lines hold."""
+        """Collect the values of the lines."""
         for event in batch:
             if not self._file and event.type == "run_started":
                 self._exp, self._began_s = event.data["exp"], event.time.timestamp()
                 self._file = f"{batch.folder.name}.h5"
-                clear_h5(self._place / self._file)
+                clear_h5(self._folder / self._file)
             if is_for("hdf", event.at, self.by_default):
                 for kind, name, value in _values(event, batch.folder):
                     self._collect(event, kind, name, value)
@@ -96,14 +96,14 @@ class H5(Output):
             self._write_out()
 
     def commit(self) -> dict[str, Any]:
-        """Write what was collected."""
+        """Write the collected values."""
         self._write_out()
-        series = [[*which, *where] for which, where in self._series.items()]
+        series = [[*key, *table] for key, table in self._series.items()]
         began = {"exp": self._exp, "began_s": self._began_s}
         return {"file": self._file, "commit": self._commit, **began, "series": series}
 
     def close(self) -> None:
-        """Nothing is held: the file is open only while it is written."""
+        """Do nothing: the file is open only while it is written."""
 
     def discard(self, place: Path, resume: Any) -> None:
         """Remove the file."""
@@ -118,7 +118,7 @@ class H5(Output):
 
     def _write_out(self) -> None:
         if self._waiting:
-            change_h5(self._place / self._file, self._exp, self._commit + 1, self._append, **REUSE_SPACE)
+            change_h5(self._folder / self._file, self._exp, self._commit + 1, self._append, **REUSE_SPACE)
             self._commit += 1
             self._waiting, self._waiting_bytes = {}, 0
 
@@ -131,13 +131,13 @@ class H5(Output):
 
 
 def is_for(output: str, at: Mapping[str, Any], by_default: bool) -> bool:
-    """Whether a line with these coordinates goes to an output."""
+    """Return whether a line with these coordinates goes to an output."""
     route = at.get(ROUTE)
     return by_default if route is None else output in str(route).split(",")
 
 
 def _values(event: mlv.Event, folder: Path) -> Iterator[tuple[str, str, Any]]:
-    """Kind, full name and value of what has a place in HDF5."""
+    """Yield kind, full name and value of everything that HDF5 can hold."""
     if event.type == "metrics" and isinstance(event.data, Mapping):
         prefix = f"{event.name}/" if event.name else ""
         for key, value in event.data.items():
@@ -161,6 +161,6 @@ def _float(value: float) -> float:
 
 
 def _path_of(name: str) -> str:
-    """Groups and dataset of a series. HDF5 takes an empty part and `.` for no part at all."""
-    parts = name.removeprefix("root.").replace("-", "/").replace("\0", "%00").encode("utf-8", "backslashreplace").decode()
-    return "/".join({"": "%", ".": "%2E"}.get(part, part) for part in parts.split("/"))
+    """Return groups and dataset of a series; HDF5 ignores an empty segment and `.`, so those are escaped."""
+    segments = name.removeprefix("root.").replace("-", "/").replace("\0", "%00").encode("utf-8", "backslashreplace").decode()
+    return "/".join({"": "%", ".": "%2E"}.get(segment, segment) for segment in segments.split("/"))

@@ -1,4 +1,4 @@
-"""What a logger was told: where to write, to which outputs, and how its messages look."""
+"""The settings of a logger: its logdir, its outputs, and the form of its messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _LINE = {"fmt": "%(asctime)s (%(levelname)s) [%(name)s] > %(message)s", "datefmt
 
 
 @dataclass(frozen=True)
-class Writer:
-    """What both writers take.
+class WriterOptions:
+    """Options of both writers.
 
     Raises:
         InvalidPattern: The filter is no regular expression.
@@ -36,29 +36,29 @@ class Writer:
             raise mlv.InvalidPattern(text, pattern=self.filter) from None
 
     def takes(self, key: str) -> bool:
-        """Whether the filter lets a key pass."""
+        """Return whether the filter lets a key pass."""
         return self.filter == ".*" or re.search(self.filter, key) is not None
 
 
 @dataclass(frozen=True)
-class HDFWriter(Writer):
-    """What `hdf_writer_params` may say."""
+class HDFOptions(WriterOptions):
+    """Options in `hdf_writer_params`."""
 
     precision: int | None = None
     """Without effect, as in the original: values stay whole."""
 
 
 @dataclass(frozen=True)
-class TensorBoardWriter(Writer):
-    """What `tensorboard_writer_params` may say."""
+class TensorBoardOptions(WriterOptions):
+    """Options in `tensorboard_writer_params`."""
 
     use_hdf_hook: bool = True
-    """Whether what goes to TensorBoard goes to HDF5 as well."""
+    """Whether values for TensorBoard go to HDF5 as well."""
 
 
 @dataclass(frozen=True)
-class Messages:
-    """What `basic_logging_params` may say."""
+class MessageOptions:
+    """Options in `basic_logging_params`."""
 
     level: int = logging.WARNING
     """The console shows messages from this level on."""
@@ -66,35 +66,35 @@ class Messages:
     """Arguments of `logging.Formatter`."""
 
     def made_formatter(self) -> logging.Formatter:
-        """The formatter for console and text log."""
+        """Return the formatter for console and text log."""
         return logging.Formatter(**{**_LINE, **(self.formatter or {})})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one logger was told; None is what it inherits."""
+    """Settings of one logger; None is inherited."""
 
     logdir: str | None = None
     default_outputs: tuple[str, ...] | None = None
-    hdf: HDFWriter | None = None
-    tensorboard: TensorBoardWriter | None = None
+    hdf: HDFOptions | None = None
+    tensorboard: TensorBoardOptions | None = None
     log_only_main_process: bool = False
     debug: bool = False
-    messages: Messages | None = None
-    writers: Mapping[str, Writer] | None = None
-    """What each writer of the user's takes, by the name of its output."""
+    messages: MessageOptions | None = None
+    writers: Mapping[str, WriterOptions] | None = None
+    """Options of each writer of the user's, by the name of its output."""
 
 
 def checked_outputs(outputs: Iterable[str] | None, writers: Iterable[str] = ()) -> tuple[str, ...] | None:
-    """The names of outputs.
+    """Check the names of outputs, and return them.
 
     Raises:
         ValueError: One is none of `valid_outputs`, nor that of a writer.
     """
     if outputs is None:
         return None
-    found = (outputs,) if isinstance(outputs, str) else tuple(outputs)
-    for output in found:
+    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    for output in names:
         if output not in (*valid_outputs, *writers):
             raise ValueError(f"{output} is not a valid output")
-    return found
+    return names

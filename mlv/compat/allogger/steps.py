@@ -35,7 +35,7 @@ class Steps(MutableMapping[Key, int]):
         self._maker: int | None = None
 
     def take(self, key: Key) -> int:
-        """The next step, which nobody else gets."""
+        """Return the next step, which nobody else gets."""
         with self._lock:
             step = self._taken_from_file(key)
             if step is None:
@@ -77,7 +77,7 @@ class Steps(MutableMapping[Key, int]):
             del self[key]
 
     def copy(self) -> dict[Key, int]:
-        """The counters as they are now."""
+        """Return the counters as they are now."""
         return dict(self)
 
     def __getitem__(self, key: Key) -> int:
@@ -121,7 +121,7 @@ class Steps(MutableMapping[Key, int]):
         return repr(dict(self))
 
     def _taken_from_file(self, key: Key) -> int | None:
-        """The next step by the shared counter; None if there is none, or no more."""
+        """Return the next step by the shared counter; None if there is none, or no more."""
         if self.folder is None:
             return None
         try:
@@ -148,20 +148,20 @@ class Steps(MutableMapping[Key, int]):
 
 
 class Manager:
-    """What scripts know as `root.manager`, to make the counters that they set: `root.manager.dict(saved)`."""
+    """The object `root.manager` of scripts, which makes the counters that they set: `root.manager.dict(saved)`."""
 
     @staticmethod
     def dict(*args: Any, **kwargs: Any) -> Mapping[Any, Any]:
-        """A dict."""
+        """Return a dict."""
         return dict(*args, **kwargs)
 
     @staticmethod
     def list(*args: Any) -> Sequence[Any]:
-        """A list."""
+        """Return a list."""
         return list(*args)
 
 
 def _in_memory() -> str | None:
-    """A folder without a disk, where there is one."""
+    """Return a folder without a disk, where there is one."""
     memory = "/dev/shm"  # noqa: S108 - mkdtemp makes a private folder in it
     return memory if os.access(memory, os.W_OK) else None

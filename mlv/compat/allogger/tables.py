@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 REUSE_SPACE = {"fs_strategy": "fsm", "fs_persist": True, "fs_threshold": 1}
-"""A compressed chunk that grows moves: without this, the place where it was is lost, which over hours costs gigabytes."""
+"""A compressed chunk that grows moves: without this, its earlier space is lost, which over hours costs gigabytes."""
 
 _CHUNK_BYTES = 32 << 10
 
@@ -35,13 +35,13 @@ def append(file: Any, path: str, before: int, rows: Sequence[tuple[Any, ...]], s
 
 
 def _free_link(file: Any, path: str) -> tuple[Any, str]:
-    """The group for a new table, and its name there."""
+    """Return the group for a new table, and its name there."""
     group = file
     *above, last = path.split("/")
-    for part in above:
-        while part in group and not hasattr(group[part], "keys"):
-            part += "%"
-        group = group.require_group(part)
+    for segment in above:
+        while segment in group and not hasattr(group[segment], "keys"):
+            segment += "%"
+        group = group.require_group(segment)
     while last in group:
         last += "%"
     return group, last

@@ -1,4 +1,4 @@
-"""What a script says about where it runs."""
+"""The environment that a script runs in, as lines of its log."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mlv.compat.allogger.logger import get_logger
 def report_env(to_stdout: bool = False) -> None:
     """Log host, user, branch and commit of the script's git repository, and the logdir; to the console as well if asked to."""
     logger = get_logger("env", basic_logging_params={"level": logging.WARNING})
-    said = [f"Running on {gethostname()} as {_user()}", _git_state(_script_folder())]
-    for line in (*said, f"Saving data to {logger.logdir}"):
+    lines = [f"Running on {gethostname()} as {_user()}", _git_state(_script_folder())]
+    for line in (*lines, f"Saving data to {logger.logdir}"):
         if to_stdout:
             print(line)
         logger.info(line)

@@ -19,14 +19,14 @@ JsonBackend = JSONStreamBackend
 """As DLLogger's documentation calls it."""
 
 __version__ = "1.0.0"
-"""Version of DLLogger's interface, as DLLogger 1.1 says it."""
+"""Version of DLLogger's interface, as DLLogger 1.1 names it."""
 
 
 class NotInitializedObject:
-    """What stands in place of the Logger before `init`: each use of it says so.
+    """The stand-in for the Logger before `init`: each use of it raises.
 
     Raises:
-        DLLoggerNotInitialized: Whatever is asked of it.
+        DLLoggerNotInitialized: At any use.
     """
 
     def __getattribute__(self, name: str) -> _Any:
@@ -59,7 +59,7 @@ def log(step: _Any, data: _Any, verbosity: int = Verbosity.DEFAULT) -> None:
 
 
 def metadata(metric: _Any, metadata: _Any) -> None:
-    """Say what a metric is; see `Logger.metadata`.
+    """Give the metadata of a metric; see `Logger.metadata`.
 
     Raises:
         DLLoggerNotInitialized: Before `init`.

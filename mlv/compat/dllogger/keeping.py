@@ -1,4 +1,4 @@
-"""Where DLLogger's records are kept: the experiment of each file, and the way of a Logger into it."""
+"""The experiments that hold DLLogger's records, one for each file, and the routes of Loggers to them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from mlv.compat.room import put_away, room_in
 
 _PLAIN = frozenset({int, float, bool, str, type(None)})
 _WHOLE = frozenset({int})
-_SAID = ("unit", "format", "description")
-"""What mlv says of metrics as well."""
+_DESCRIBED = ("unit", "format", "description")
+"""Fields of a metric's metadata that mlv's `describe` takes as well."""
 
 
-class Kept:
-    """An experiment that keeps records: `.mlv-experiments/log.json` beside `log.json`, or one in the default folder."""
+class RecordExperiment:
+    """An experiment that holds records: `.mlv-experiments/log.json` beside `log.json`, or one in the default folder."""
 
     def __init__(self, path: Path | None) -> None:
-        """Make the experiment, or open it again; None, or what is no regular file, has no place beside it.
+        """Make the experiment, or open it again; with None it has no file beside it.
 
         Raises:
             OSError: The file cannot be opened.
@@ -33,18 +33,18 @@ class Kept:
         outputs = [DLLLines(path=path.parent, file=path.name)] if path is not None else []
         folder, name = (room_in(path.parent), path.name) if path is not None else (None, None)
         self.exp = Exp(folder, name, outputs=outputs, on_exists="suffix" if path is None else "open")
-        self._ways = 0
+        self._routes = 0
         self._lock = threading.Lock()
 
-    def way(self, started_s: float, verbosity: float) -> Way:
-        """A way into it for one more Logger."""
+    def route(self, started_s: float, verbosity: float) -> ExperimentRoute:
+        """Return the route of one more Logger to it."""
         with self._lock:
-            number, self._ways = self._ways, self._ways + 1
-        return Way(self.exp, number, started_s, verbosity)
+            number, self._routes = self._routes, self._routes + 1
+        return ExperimentRoute(self.exp, number, started_s, verbosity)
 
 
-def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
-    """The experiment of a file, one for each file of this process; the file is there afterwards.
+def experiment_beside(filename: str | os.PathLike[str], append: bool) -> RecordExperiment:
+    """Return the experiment of a file, one for each file of this process; the file is there afterwards.
 
     A file that mlv has not written moves to `.mlv-experiments/.replaced` where it would be emptied.
 
@@ -53,26 +53,26 @@ def kept_beside(filename: str | os.PathLike[str], append: bool) -> Kept:
     """
     path = Path(os.path.realpath(filename))
     if path.exists() and not path.is_file() and not path.is_dir():
-        return Kept(None)  # /dev/null
+        return RecordExperiment(None)  # /dev/null
     with _lock:
         append = bool(append) and path.exists()  # who has deleted it wants it to begin anew
         room = room_in(path.parent)
         if not append and path.is_file() and path.stat().st_size and not (room / path.name).exists():
             put_away(path, room)
         open(path, "ab").close()
-        found = _kept.get(str(path)) or _kept.setdefault(str(path), Kept(path))
-    # What says that they are over may come later than this.
-    gone = [run.id for run in found.exp.runs if run.status in ("killed", "lost")] if not append else []
-    found.exp.log(OPENED, {"append": append, **({"gone": gone} if gone else {})})
-    return found
+        experiment = _experiments.get(str(path)) or _experiments.setdefault(str(path), RecordExperiment(path))
+    # The events that end those runs may come later than this one.
+    gone = [run.id for run in experiment.exp.runs if run.status in ("killed", "lost")] if not append else []
+    experiment.exp.log(OPENED, {"append": append, **({"gone": gone} if gone else {})})
+    return experiment
 
 
-_kept: WeakValueDictionary[str, Kept] = WeakValueDictionary()
+_experiments: WeakValueDictionary[str, RecordExperiment] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
-class Way:
-    """The way of one Logger's records into an experiment."""
+class ExperimentRoute:
+    """The route of one Logger's records to an experiment."""
 
     def __init__(self, exp: Exp, number: int, started_s: float, verbosity: float) -> None:
         self._log = exp.log.at(logger=number) if number else exp.log
@@ -81,7 +81,7 @@ class Way:
         self.start(started_s)
 
     def start(self, started_s: float) -> None:
-        """Say when the Logger was made: the times that the file tells count from there."""
+        """Log the time at which the Logger was made: the elapsed times in the file count from there."""
         verbosity = self._verbosity if math.isfinite(self._verbosity) else None
         moment = datetime.fromtimestamp(started_s, timezone.utc)
         self._log(STARTED, {"start": moment, **({} if verbosity is None else {"verbosity": verbosity})})
@@ -99,25 +99,25 @@ class Way:
             log(RECORD, {"data": data}, step=_step(step))
 
     def metadata(self, metric: Any, metadata: Any, **at: Any) -> None:
-        """Keep what a metric is, as it was given, and as `describe` has it."""
+        """Keep the metadata of a metric as it is, and pass its texts to `describe`."""
         log = self._log.at(**at) if at else self._log
         log(METADATA, {"metric": metric, "metadata": metadata})
         if isinstance(metric, str) and metric and isinstance(metadata, Mapping):
-            texts = {key: value for key in _SAID if isinstance(value := metadata.get(key), str)}
+            texts = {key: value for key in _DESCRIBED if isinstance(value := metadata.get(key), str)}
             log.describe(metric, **{**texts, **({"format": texts["format"].strip("{}:")} if "format" in texts else {})})
 
     def flush(self) -> None:
-        """Return when the log and the file hold what was logged."""
+        """Return when the log and the file hold all records."""
         self._exp.flush(outputs=True)
 
 
 def _is_flat(data: Mapping[Any, Any]) -> bool:
-    """Whether no value is a mapping: a metric of mlv has no levels."""
+    """Return whether no value is a mapping: a metric of mlv has no levels."""
     return not any(isinstance(value, Mapping) for value in data.values())
 
 
 def _step(step: Any) -> Any:
-    """A step in a form that an event can have."""
+    """Return a step in a form that an event can have."""
     if step is None or type(step) in (int, float):
         return step
     if type(step) is str or (type(step) is tuple and _WHOLE.issuperset(map(type, step))):

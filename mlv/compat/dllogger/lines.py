@@ -15,7 +15,7 @@ from mlv.compat.textfile import TextFile, committed, discard
 from mlv.projections import Output
 
 OPENED, STARTED, RECORD, METADATA = "dllogger/opened", "dllogger/started", "dllogger/record", "dllogger/metadata"
-"""Names of events: a backend was made; a Logger was made; a record that is no flat mapping; what a metric is."""
+"""Names of events: a backend was made; a Logger was made; a record that is no flat mapping; the metadata of a metric."""
 
 
 @dataclass(kw_only=True)
@@ -83,22 +83,22 @@ class DLLLines(Output):
         return self._runs.setdefault(event.run, _new_run())
 
     def _logger_of(self, event: Event) -> Mapping[str, Any]:
-        """What was said of the Logger that an event came from."""
-        found: Mapping[str, Any] = self._run(event)["loggers"].get(str(event.at.get("logger", 0)), {})
-        return found
+        """Return the fields of the Logger that an event came from."""
+        logger: Mapping[str, Any] = self._run(event)["loggers"].get(str(event.at.get("logger", 0)), {})
+        return logger
 
     def _is_shown(self, event: Event) -> bool:
         most = self._logger_of(event).get("verbosity")
         return most is None or event.verbosity <= most
 
     def _others_write(self, opened: Event, gone: Collection[str]) -> bool:
-        """Whether the file belongs to a process that was still at work then, and is another one than that of this run.
+        """Return whether another process than that of this run was still writing the file then.
 
-        Times decide: what two processes say may stand in the log one after the other, though they said it side by side.
+        Times decide: events that two processes logged side by side may stand in the log one after the other.
         """
         mine, time = self._run(opened)["process"], opened.time.isoformat(timespec="microseconds")
-        others = [one for name, one in self._runs.items() if name not in gone and one["process"] != mine]
-        return any(one["is_writing"] and (one["ended"] is None or one["ended"] > time) for one in others)
+        other_runs = [run for name, run in self._runs.items() if name not in gone and run["process"] != mine]
+        return any(run["is_writing"] and (run["ended"] is None or run["ended"] > time) for run in other_runs)
 
     def _line(self, event: Event, record: Mapping[str, Any]) -> bytes:
         moment = _moment(event.at.get("timestamp")) or event.time
@@ -111,8 +111,8 @@ class DLLLines(Output):
         times = {"timestamp": str(moment.timestamp()), "datetime": str(moment), "elapsedtime": str(elapsed_s)}
         if record["type"] == "METADATA":
             times = {key: times[key] for key in ("timestamp", "elapsedtime", "datetime")}
-        where = "/data" if record["type"] == "LOG" else "/metadata"
-        named = {pointer.removeprefix(where): text for pointer, text in nonfinite.items()}
+        root = "/data" if record["type"] == "LOG" else "/metadata"
+        named = {pointer.removeprefix(root): text for pointer, text in nonfinite.items()}
         line = json.dumps({**times, **body, **({"nonfinite": named} if named else {})}, allow_nan=False)
         return b"DLLL %s\n" % line.encode()
 
@@ -122,16 +122,16 @@ def _new_run() -> dict[str, Any]:
 
 
 def _record(event: Event, data: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a line says beside its times; None where the event is no record."""
-    type_, found = event.type, data
-    if type_ == "rejected":  # what could be read of it stands in its `rest`
-        type_, found = str(data.get("type")), data["rest"] if isinstance(data.get("rest"), Mapping) else {}
+    """Return the fields of a line beside its times; None where the event is no record."""
+    type_, content = event.type, data
+    if type_ == "rejected":  # its readable fields stand in its `rest`
+        type_, content = str(data.get("type")), data["rest"] if isinstance(data.get("rest"), Mapping) else {}
     if type_ == "metrics" and not event.name:
-        return {"type": "LOG", "step": event.step, "data": found}
+        return {"type": "LOG", "step": event.step, "data": content}
     if type_ == "event" and event.name == RECORD:
-        return {"type": "LOG", "step": event.step, "data": found.get("data")}
+        return {"type": "LOG", "step": event.step, "data": content.get("data")}
     if type_ == "event" and event.name == METADATA:
-        return {"type": "METADATA", "metric": found.get("metric"), "metadata": found.get("metadata")}
+        return {"type": "METADATA", "metric": content.get("metric"), "metadata": content.get("metadata")}
     return None
 
 
@@ -140,7 +140,7 @@ def _moment(text: Any) -> datetime | None:
 
 
 def _strict(value: Any, pointer: str, nonfinite: dict[str, str]) -> Any:
-    """A value as JSON has it."""
+    """Return a value as JSON has it."""
     if isinstance(value, float) and not math.isfinite(value):
         nonfinite[pointer] = "nan" if value != value else "inf" if value > 0 else "-inf"
         return None
@@ -152,5 +152,5 @@ def _strict(value: Any, pointer: str, nonfinite: dict[str, str]) -> Any:
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_strict(item, f"{pointer}/{place}", nonfinite) for place, item in enumerate(value)]
+        return [_strict(item, f"{pointer}/{index}", nonfinite) for index, item in enumerate(value)]
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value

@@ -1,4 +1,4 @@
-"""DLLogger's classes: backends, what a record looks like on the terminal, and the Logger that serves them all."""
+"""DLLogger's classes: backends, the form of a record on the terminal, and the Logger that serves them all."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from time import monotonic, time
 from typing import Any, Protocol
 
 from mlv import MlvWarning
-from mlv.compat.dllogger.keeping import Kept, Way, kept_beside
+from mlv.compat.dllogger.keeping import ExperimentRoute, RecordExperiment, experiment_beside
 
 _CLOCKS_AGREE_S = 0.01
-"""The file tells the times of events: when the clock was set by more than this, it counts from a corrected start."""
+"""Seconds by which the clock may be set before the elapsed times in the file count from a corrected start."""
 
 
 class DLLoggerNotInitialized(Exception):
@@ -39,7 +39,7 @@ class Verbosity:
 
 
 class Backend(ABC):
-    """Takes records that are not above its verbosity, and all that is said of metrics."""
+    """Takes records that are not above its verbosity, and the metadata of metrics."""
 
     def __init__(self, verbosity: int) -> None:
         self._verbosity = verbosity
@@ -55,28 +55,28 @@ class Backend(ABC):
 
     @abstractmethod
     def metadata(self, timestamp: datetime, elapsedtime: float, metric: Any, metadata: Any) -> None:
-        """Take what a metric is, such as its `unit` and `format`."""
+        """Take the metadata of a metric, such as its `unit` and `format`."""
 
     def flush(self) -> None:  # noqa: B027 - a backend without buffers has nothing to do
-        """Write what is held."""
+        """Write all records in memory."""
 
 
 def default_step_format(step: Any) -> str:
-    """The step as text."""
+    """Return the step as text."""
     return str(step)
 
 
 def default_metric_format(metric: Any, metadata: Mapping[str, Any], value: Any) -> str:
-    """`loss : 0.123 nat`: a value in its format, where it has one that fits, and its unit."""
-    shown = str(value)
+    """Return `loss : 0.123 nat`: a value in its format, where it has one that fits, and its unit."""
+    text = str(value)
     if value is not None:
         with suppress(ValueError, TypeError, KeyError, IndexError, AttributeError):  # such as ":.3f" for a text
-            shown = ("{" + metadata.get("format", "") + "}").format(value)
-    return f"{metric} : {shown} {metadata.get('unit', '')}"
+            text = ("{" + metadata.get("format", "") + "}").format(value)
+    return f"{metric} : {text} {metadata.get('unit', '')}"
 
 
 def default_prefix_format(timestamp: datetime) -> str:
-    """`DLL 2026-11-21 03:20:51.831650 - `."""
+    """Return a prefix such as `DLL 2026-11-21 03:20:51.831650 - `."""
     return f"DLL {timestamp} - "
 
 
@@ -109,7 +109,7 @@ class JSONStreamBackend(Backend):
 
     The experiment is `.mlv-experiments/<name of the file>` beside it.
 
-    Without `append` the file begins anew; the experiment holds what it had. Records above the verbosity are in the
+    Without `append` the file begins anew; the experiment keeps its earlier records. Records above the verbosity are in the
     experiment only.
     """
 
@@ -121,30 +121,30 @@ class JSONStreamBackend(Backend):
         """
         super().__init__(verbosity=verbosity)
         self._filename = filename
-        self._kept = kept_beside(filename, append)
-        self._own: Way | None = None
+        self._experiment = experiment_beside(filename, append)
+        self._own: ExperimentRoute | None = None
 
     def metadata(self, timestamp: datetime, elapsedtime: float, metric: Any, metadata: Any) -> None:
-        """Keep what a metric is, with the times given."""
-        self._way().metadata(metric, metadata, timestamp=timestamp, elapsedtime=elapsedtime)
+        """Keep the metadata of a metric, with these times."""
+        self._chosen_route().metadata(metric, metadata, timestamp=timestamp, elapsedtime=elapsedtime)
 
     def log(self, timestamp: datetime, elapsedtime: float, step: Any, data: Any) -> None:
-        """Keep a record, with the times given."""
-        self._way().record(step, data, 0, timestamp=timestamp, elapsedtime=elapsedtime)
+        """Keep a record, with these times."""
+        self._chosen_route().record(step, data, 0, timestamp=timestamp, elapsedtime=elapsedtime)
 
     def flush(self) -> None:
-        """Return when the file holds what was logged."""
-        self._kept.exp.flush(outputs=True)
+        """Return when the file holds all records."""
+        self._experiment.exp.flush(outputs=True)
 
-    def way(self, started_s: float) -> Way | None:
-        """The way of a Logger's records, with all that they carry; None where a subclass makes something of them first."""
+    def route(self, started_s: float) -> ExperimentRoute | None:
+        """Return the route of a Logger's records with all their fields; None where a subclass changes the records first."""
         kind = type(self)
         is_plain = kind.log is JSONStreamBackend.log and kind.metadata is JSONStreamBackend.metadata
-        return self._kept.way(started_s, self.verbosity) if is_plain else None
+        return self._experiment.route(started_s, self.verbosity) if is_plain else None
 
-    def _way(self) -> Way:
-        """That of records which were chosen already."""
-        self._own = self._own or self._kept.way(time(), math.inf)
+    def _chosen_route(self) -> ExperimentRoute:
+        """Return the route of records that passed the verbosity already."""
+        self._own = self._own or self._experiment.route(time(), math.inf)
         return self._own
 
 
@@ -161,7 +161,7 @@ class Logger:
         self._began = monotonic()
         self._offset = time() - self._began
         self._routes: dict[int, tuple[Any, Route]] = {}
-        self._default: Way | None = None
+        self._default: ExperimentRoute | None = None
         self._is_kept = False
         self._failed: set[int] = set()
         self._flushed_at_exit: list[Any] = []
@@ -177,10 +177,10 @@ class Logger:
             except Exception as error:
                 self._tell(backend, error)
         if not self._is_kept and self.backends:
-            self._default_way().record(step, data, verbosity)
+            self._default_route().record(step, data, verbosity)
 
     def metadata(self, metric: Any, metadata: Any) -> None:
-        """Say what a metric is; all backends hear it."""
+        """Give the metadata of a metric to all backends."""
         self._check_clock()
         for backend in self.backends:
             try:
@@ -188,42 +188,42 @@ class Logger:
             except Exception as error:
                 self._tell(backend, error)
         if not self._is_kept and self.backends:
-            self._default_way().metadata(metric, metadata)
+            self._default_route().metadata(metric, metadata)
 
     def flush(self) -> None:
-        """Return when files hold what was logged, and all backends have written what they held."""
+        """Return when files hold all records, and all backends have written theirs."""
         _flush_all(self.backends, self._tell)
         if self._default is not None:
             self._default.flush()
 
     def elapsed_s(self) -> float:
-        """Seconds since the Logger was made, whatever was done to the clock."""
+        """Return seconds since the Logger was made, even if the clock was set meanwhile."""
         return monotonic() - self._began
 
     def _route(self, backend: Any) -> tuple[Any, Route]:
-        """How records get to a backend; the backend is held, as it is known by its `id`."""
-        way = backend.way(self._began + self._offset) if isinstance(backend, JSONStreamBackend) else None
+        """Return the route to a backend; the backend is kept with it, as its `id` is the key."""
+        own_route = backend.route(self._began + self._offset) if isinstance(backend, JSONStreamBackend) else None
         self._is_kept = self._is_kept or isinstance(backend, JSONStreamBackend)
-        found = self._routes[id(backend)] = (backend, way or Shown(backend, self.elapsed_s))
-        # What mlv keeps sees to itself, and the original prints at once.
+        entry = self._routes[id(backend)] = (backend, own_route or BackendRoute(backend, self.elapsed_s))
+        # The experiment flushes by itself, and backends of the original print at once.
         if getattr(type(backend), "flush", None) not in (None, Backend.flush, JSONStreamBackend.flush):
             if not self._flushed_at_exit:
                 atexit.register(_flush_all, self._flushed_at_exit)
             self._flushed_at_exit.append(backend)
-        return found
+        return entry
 
-    def _default_way(self) -> Way:
+    def _default_route(self) -> ExperimentRoute:
         if self._default is None:
-            self._default = Kept(None).way(self._began + self._offset, math.inf)
+            self._default = RecordExperiment(None).route(self._began + self._offset, math.inf)
         return self._default
 
     def _check_clock(self) -> None:
         offset = time() - monotonic()
         if abs(offset - self._offset) > _CLOCKS_AGREE_S:
             self._offset = offset
-            for way in (*(route for _, route in self._routes.values()), self._default):
-                if isinstance(way, Way):
-                    way.start(self._began + offset)
+            for route in (*(route for _, route in self._routes.values()), self._default):
+                if isinstance(route, ExperimentRoute):
+                    route.start(self._began + offset)
 
     def _tell(self, backend: Any, error: Exception) -> None:
         """Warn of a backend that failed, once."""
@@ -239,10 +239,10 @@ class Route(Protocol):
         """Take a record."""
 
     def metadata(self, metric: Any, metadata: Any) -> None:
-        """Take what a metric is."""
+        """Take the metadata of a metric."""
 
 
-class Shown:
+class BackendRoute:
     """The route to a backend that takes records at once, in the caller's thread.
 
     Arguments go by position, as DLLogger gives them: the names of a user's parameters are the user's own.
@@ -252,12 +252,12 @@ class Shown:
         self._backend, self._elapsed_s = backend, elapsed_s
 
     def record(self, step: Any, data: Any, verbosity: int) -> None:
-        """Give it a record that is not above its verbosity."""
+        """Give the backend a record that is not above its verbosity."""
         if self._backend.verbosity >= verbosity:
             self._backend.log(datetime.now(), self._elapsed_s(), step, data)
 
     def metadata(self, metric: Any, metadata: Any) -> None:
-        """Give it what a metric is."""
+        """Give the backend the metadata of a metric."""
         self._backend.metadata(datetime.now(), self._elapsed_s(), metric, metadata)
 
 

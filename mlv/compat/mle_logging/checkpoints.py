@@ -41,9 +41,9 @@ def _save_weights(model: Any, path: str) -> None:
 
 
 def load_model(ckpt_path: str, model_type: str, model: Any = None) -> Any:
-    """A model from a checkpoint: torch fills `model` where there is one, else gives the state; tensorflow fills `model`.
+    """Return a model from a checkpoint: torch fills `model` where there is one, else gives the state; tensorflow fills `model`.
 
-    Files of jax, sklearn and numpy are pickles, which run what is in them: load only what you trust.
+    Files of jax, sklearn and numpy are pickles. Loading runs the code in them: load only files that you trust.
 
     Raises:
         ValueError: There is no such type of model.

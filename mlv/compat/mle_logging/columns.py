@@ -17,20 +17,20 @@ _NAME = "mlv_name"
 
 
 def in_group(key: str) -> str:
-    """The name of a dataset: a slash would make a group of it."""
+    """Return the name of a dataset: a slash would make a group of it."""
     return key.replace("/", "%2F") if key.strip(".") else key.replace(".", "%2E")
 
 
 def key_of(dataset: Any, name: str) -> str:
-    """The name that a dataset stands for."""
+    """Return the name that a dataset stands for."""
     return str(dataset.attrs.get(_NAME, name)) if "%2" in name else name
 
 
-class Column:
-    """A column: what is in the file, as far as one must know it, and the changes that are still to be written."""
+class SeedColumn:
+    """A column: kind, length and name of its dataset, and the changes that are still to be written."""
 
     def __init__(self, kind: str, length: int = 0, key: str = "") -> None:
-        """`number`, `clock`, `text`, or `list` of numbers, of any shape."""
+        """Begin a column of kind `number`, `clock`, `text`, or `list` (of numbers, of any shape)."""
         self.kind, self.length, self.key = kind, length, key
         self._added: list[Any] = []
         self._placed: dict[int, Any] = {}
@@ -38,8 +38,8 @@ class Column:
         self._last_whole: list[Any] | None = None
 
     @classmethod
-    def of(cls, change: Change) -> Column:
-        """A column that suits its first value."""
+    def of(cls, change: Change) -> SeedColumn:
+        """Return a column that suits its first value."""
         return cls(_kind(change), 0, change.key)
 
     @property
@@ -48,13 +48,13 @@ class Column:
         return self._whole is not None or bool(self._added or self._placed)
 
     def state(self) -> tuple[str, int, str]:
-        """What makes the same column, once everything is written."""
+        """Return the arguments that make the same column, once everything is written."""
         return self.kind, self.length, self.key
 
     def add(self, change: Change) -> None:
         """Take a change; the order of appended and of placed values among each other does not matter."""
         if change.is_whole:
-            if change.value == self._last_whole:  # said again with each model: texts that are replaced cost room
+            if change.value == self._last_whole:  # it comes again with each model, and replaced texts cost space in the file
                 return
             self._last_whole = list(change.value)
             self._whole, self._added, self._placed = list(change.value), [], {}
@@ -67,7 +67,7 @@ class Column:
 
     def write(self, group: Any, name: str) -> None:
         """Bring the changes into the dataset, which is made where it is missing."""
-        dataset = group[name] if name in group else self._made(group, name)
+        dataset = group[name] if name in group else self._new_dataset(group, name)
         if self._whole is not None:
             self.length = 0
             self._added = [*self._whole, *self._added]
@@ -75,8 +75,8 @@ class Column:
             values = self._array(self._added)
             self._grow(dataset, self.length + len(self._added), values.shape[1:])
             if len(values):
-                place = (slice(self.length, None), *(slice(0, side) for side in values.shape[1:]))
-                dataset[place] = values
+                region = (slice(self.length, None), *(slice(0, side) for side in values.shape[1:]))
+                dataset[region] = values
             self.length += len(self._added)
         for slot, value in self._placed.items():
             if slot >= self.length:
@@ -86,7 +86,7 @@ class Column:
         self._added, self._placed, self._whole = [], {}, None
 
     def cut_back(self, dataset: Any) -> None:
-        """Take back what came after the commit.
+        """Cut off the rows after the commit.
 
         Raises:
             CannotResume: There is less than was committed.
@@ -95,7 +95,7 @@ class Column:
             raise CannotResume(f"{dataset.name} has lost what was written", name=dataset.name)
         dataset.resize(self.length, axis=0)
 
-    def _made(self, group: Any, name: str) -> Any:
+    def _new_dataset(self, group: Any, name: str) -> Any:
         shape = self._array(self._added).shape[1:] if self._added else ()
         dtype = {"text": import_h5py().string_dtype(), "clock": f"S{_TIME_LENGTH}"}.get(self.kind, "f8")
         size = {"text": 16, "clock": _TIME_LENGTH}.get(self.kind, 8)
@@ -132,7 +132,7 @@ def _kind(change: Change) -> str:
 
 
 def number(value: Any) -> float:
-    """A value as a number; what is none is NaN."""
+    """Return a value as a number; NaN where it is none."""
     try:
         return float(value)
     except OverflowError:
@@ -142,7 +142,7 @@ def number(value: Any) -> float:
 
 
 def _stored(value: Any) -> bytes:
-    """A text as HDF5 takes it: a zero would end it."""
+    """Return a text in a form for HDF5, without zeros, which would end it."""
     text = str(value).replace("\0", "")
     try:
         return text.encode("utf-8", "surrogateescape")
@@ -155,18 +155,18 @@ def _numbers(value: Any) -> Any:
 
     try:
         return numpy.array(value, dtype="f8")
-    except (TypeError, ValueError):  # rows of unequal length, or what is no number
+    except (TypeError, ValueError):  # rows of unequal length, or no numbers
         items = value if isinstance(value, list) else []
         return numpy.array([math.nan if isinstance(item, list) else number(item) for item in items])
 
 
 def _padded(values: list[Any]) -> Any:
-    """Arrays of as many axes as the first as one array: the gaps are NaN; what has other axes is NaN throughout."""
+    """Return arrays as one array, with as many axes as the first: gaps are NaN, and arrays with other axes are all NaN."""
     import numpy
 
     axes = max(1, values[0].ndim)
     fitting = [value if value.ndim == axes else numpy.full((0,) * axes, math.nan) for value in values]
     result = numpy.full((len(values), *numpy.max([value.shape for value in fitting], axis=0)), math.nan)
-    for place, value in zip(result, fitting, strict=True):
-        place[tuple(slice(0, side) for side in value.shape)] = value
+    for target, value in zip(result, fitting, strict=True):
+        target[tuple(slice(0, side) for side in value.shape)] = value
     return result

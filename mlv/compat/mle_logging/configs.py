@@ -27,7 +27,7 @@ _NOT_JSON = re.compile(r'("(?:\\.|[^"\\])*")|//[^\n]*|#[^\n]*|/\*.*?\*/|,(?=\s*[
 
 
 def load_config(config_fname: str, return_dotmap: bool = False) -> Any:
-    """The content of a configuration in YAML, where 3e-04 is a number, or JSON, where // and # begin comments.
+    """Return the content of a configuration in YAML, where 3e-04 is a number, or JSON, where // and # begin comments.
 
     Raises:
         ValueError: It is of another kind, or cannot be read.
@@ -59,7 +59,7 @@ def _from_yaml(text: str, path: str) -> Any:
     yaml = _yaml()
 
     class Loader(yaml.SafeLoader):  # type: ignore[misc,name-defined]
-        """Of its own: other users of yaml keep their rules."""
+        """A loader of its own, so that other users of yaml keep their rules."""
 
     Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+0123456789."))
     try:
@@ -94,7 +94,7 @@ def write_config(config: Mapping[str, Any], path: str) -> None:
 
 
 def json_form(value: Any) -> Any:
-    """A configuration as params can hold it: what has no JSON form is its text."""
+    """Return a configuration in a form for params; a value without a JSON form becomes its text."""
     if isinstance(value, Mapping):
         return {str(key): json_form(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -17,8 +17,8 @@ class DotMap(dict[str, Any]):
         try:
             return self[name]
         except KeyError:
-            known = ", ".join(map(str, self)) or "nothing"
-            raise AttributeError(f"there is no {name!r}: there is {known}") from None
+            names = ", ".join(map(str, self)) or "nothing"
+            raise AttributeError(f"there is no {name!r}: there is {names}") from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -33,7 +33,7 @@ class DotMap(dict[str, Any]):
         return type(self), (dict(self),)
 
     def toDict(self) -> dict[str, Any]:  # noqa: N802 - as in the package of that name
-        """The same as plain dicts."""
+        """Return the same as plain dicts."""
         return {key: value.toDict() if isinstance(value, DotMap) else value for key, value in self.items()}
 
 

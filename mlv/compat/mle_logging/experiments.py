@@ -24,7 +24,7 @@ class Live(Protocol):
     """A logger of this process."""
 
     def flush(self) -> None:
-        """Bring what was logged to its files."""
+        """Bring everything that was logged to the files."""
 
     @property
     def folder(self) -> Path:
@@ -32,7 +32,7 @@ class Live(Protocol):
 
 
 live: weakref.WeakSet[Any] = weakref.WeakSet()
-"""The loggers of this process, as long as they are used: what loads files asks them to flush."""
+"""The loggers of this process, as long as they are used; functions that load files let them flush first."""
 
 
 @dataclass
@@ -47,12 +47,12 @@ class Restored:
 
 
 def restored(exp: mlv.Exp) -> Restored:
-    """Read the columns from the log, whatever became of the files made of it."""
-    found = Restored()
+    """Read the columns from the log, independent of the files made of it."""
+    result = Restored()
     for event in exp.events(("metrics", "event")):
-        found.models += event.name == META and "model_ckpt" in event.data
+        result.models += event.name == META and "model_ckpt" in event.data
         for group, key, value, slot, is_whole in changes(event):
-            columns = getattr(found, group)
+            columns = getattr(result, group)
             values = columns.setdefault(key, [])
             if is_whole:
                 columns[key] = list(value)
@@ -61,13 +61,13 @@ def restored(exp: mlv.Exp) -> Restored:
             else:
                 values.extend([None] * (slot + 1 - len(values)))
                 values[slot] = value
-    return found
+    return result
 
 
 def latest(folder: Path) -> dict[str, Path]:
-    """The latest experiment of each seed in a folder."""
-    found = sorted((meta["created"], meta["tags"][1], path) for path, meta in _metas(room_in(folder)))
-    return {seed_id: path for _, seed_id, path in found}
+    """Return the latest experiment of each seed in a folder."""
+    experiments = sorted((meta["created"], meta["tags"][1], path) for path, meta in _metas(room_in(folder)))
+    return {seed_id: path for _, seed_id, path in experiments}
 
 
 def _metas(room: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -79,7 +79,7 @@ def _metas(room: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 
 def bring_up_to_date(experiment_dir: str) -> None:
-    """Let the log files of a folder hold what was logged: by loggers of this process, and by those that were killed."""
+    """Bring the log files of a folder up to date, for loggers of this process and for those that were killed."""
     folder = Path(os.path.abspath(experiment_dir))
     for logger in list(live):
         if logger.folder == folder:

@@ -20,10 +20,10 @@ _POLL_S = 0.005
 
 @contextmanager
 def opened(path: str | os.PathLike[str], mode: str) -> Iterator[Any]:
-    """An HDF5 file, closed at the end of the block.
+    """Open an HDF5 file, and close it at the end of the block.
 
     It is locked where the system can. A writer waits half a second for readers, and then writes all the same: some keep a
-    file open for hours, and what they have seen of it stays where it is. A reader waits ten seconds for a writer.
+    file open for hours, and the bytes that they have read stay as they are. A reader waits ten seconds for a writer.
 
     Raises:
         OSError: It cannot be opened, or is no HDF5 file.
@@ -52,7 +52,7 @@ def _is_busy(error: OSError) -> bool:
 
 
 def import_h5py() -> Any:
-    """The package h5py.
+    """Import h5py.
 
     Raises:
         MissingExtra: It is not installed.

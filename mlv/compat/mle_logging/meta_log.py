@@ -30,7 +30,7 @@ class MetaLog:
             setattr(self, run_id, run)
 
     def filter(self, run_ids: list[str]) -> MetaLog:
-        """Only some of the runs.
+        """Return a MetaLog of some of the runs.
 
         Raises:
             KeyError: There is none of that ID.
@@ -64,8 +64,8 @@ class MetaLog:
             AssertionError: There is no such time variable.
         """
         iter_to_plot = self._default_time() if iter_to_plot is None else iter_to_plot
-        known = ", ".join(self.time_vars)
-        assert iter_to_plot in self.time_vars, f"there is no time variable {iter_to_plot!r}: there is {known}"
+        time_names = ", ".join(self.time_vars)
+        assert iter_to_plot in self.time_vars, f"there is no time variable {iter_to_plot!r}: there is {time_names}"
         fig, ax = visualize_1D_lcurves(
             self.meta_log, iter_to_plot, target_to_plot, smooth_window=smooth_window, every_nth_tick=every_nth_tick,
             num_legend_cols=num_legend_cols, run_ids=self.eval_ids if run_ids is None else run_ids, plot_title=plot_title,
@@ -78,7 +78,7 @@ class MetaLog:
         return None
 
     def _default_time(self) -> str:
-        """The first that is a number: the time of day is a text."""
+        """Return the first that is a number: the time of day is a text."""
         return next((name for name in self.time_vars if name != "time"), "time")
 
     @property
@@ -87,7 +87,7 @@ class MetaLog:
         return list(self.meta_log)
 
     def __len__(self) -> int:
-        """How many runs there are."""
+        """Return how many runs there are."""
         return len(self.meta_log)
 
     def __getitem__(self, item: str) -> Any:

@@ -36,7 +36,7 @@ class MLELogger:
 
     Every update outlives the process when the call returns, saved or not; `save()` waits until it is in the file as well.
     The default folder is the current one, not the root of the file system. Where another process logs the same seed in the
-    same folder, this one logs as `<seed>_rank_<n>`; what an earlier run of the seed left moves to `.mlv-experiments/.replaced`.
+    same folder, this one logs as `<seed>_rank_<n>`; files of an earlier run of the seed move to `.mlv-experiments/.replaced`.
     """
 
     def __init__(
@@ -75,23 +75,23 @@ class MLELogger:
             config_fname: A YAML or JSON file, which is copied.
             config_dict: A configuration instead, which is written as YAML.
             seed_id: A number `n` is called `seed_<n>`.
-            overwrite: Take away what is there of this seed at once; it moves to `.mlv-experiments/.replaced`.
+            overwrite: Move earlier files of this seed at once to `.mlv-experiments/.replaced`.
             use_tboard: Show everything in TensorBoard as well.
             use_wandb: Send everything to Weights & Biases as well, with the settings of `wandb_config`.
             wandb_config: With `key`, `entity`, `project`, `group`, and `name` where the seed is not to be the name.
-            log_every_j_steps: What `ready_to_log` counts.
-            print_every_k_updates: What `verbose` counts.
+            log_every_j_steps: Every how many steps `ready_to_log` is true.
+            print_every_k_updates: Every how many updates `verbose` prints.
             model_type: torch, tensorflow, jax, sklearn or numpy.
             ckpt_time_to_track: The time variable that is kept with checkpoints.
             save_every_k_ckpt: Keep each k-th of the models.
             save_top_k_ckpt: Keep the best k of the models, by the statistic `top_k_metric_name`.
             top_k_metric_name: See above.
             top_k_minimize_metric: Whether a small value of it is a good one.
-            reload: Go on with what there is; where there is nothing, begin.
+            reload: Go on with earlier files; where there are none, begin.
             verbose: Print with rich.
 
         Raises:
-            AssertionError: The type of model is unknown, or what a portfolio needs is missing.
+            AssertionError: The type of model is unknown, or an option that a portfolio needs is missing.
             MissingExtra: A package is not installed.
             SavedirUnusable: Nothing can be made in the folder.
         """
@@ -139,9 +139,9 @@ class MLELogger:
         grads: Any = None,
         save: bool = False,
     ) -> None:
-        """Append a row, and save what is given with it; neither mapping is changed.
+        """Append a row, and save the model, figure and object that come with it; neither mapping is changed.
 
-        Values may be whatever there is: numbers of any library, NaN, vectors, text, None.
+        Values may be of any kind: numbers of any library, NaN, vectors, text, None.
         """
         with self._lock:
             self._begin()
@@ -216,7 +216,7 @@ class MLELogger:
             self.stats_log.extend_tracking(add_track_vars)
 
     def ready_to_log(self, update_counter: int) -> bool:
-        """Whether a step is one to log: the first, and each `log_every_j_steps`-th.
+        """Return whether a step is to be logged: the first, and each `log_every_j_steps`-th.
 
         Raises:
             AssertionError: `log_every_j_steps` was not given.
@@ -230,7 +230,7 @@ class MLELogger:
         return Path(os.path.abspath(os.path.join(self._root, self.experiment_dir)))
 
     def flush(self) -> None:
-        """Bring what was logged to the files, where anything was."""
+        """Bring everything to the files, where anything was logged."""
         if self._has_begun:
             self.exp.flush(_SAVE_WITHIN_S, outputs=True)
 
@@ -251,11 +251,11 @@ class MLELogger:
         return seat
 
     def _experiment(self, reload: bool) -> mlv.Exp:
-        """The experiment to log into: with `reload` the latest of this seed, or one made of a file of the original package."""
+        """Return the experiment to log into: with `reload` the latest of this seed, or one made from a file of the original."""
         outputs = self._outputs()
-        known = experiments.latest(self.folder).get(self.seed_id) if reload else None
-        if known is not None:
-            exp = mlv.Exp.open(known, outputs=outputs)
+        existing = experiments.latest(self.folder).get(self.seed_id) if reload else None
+        if existing is not None:
+            exp = mlv.Exp.open(existing, outputs=outputs)
             self._restore(exp)
             return exp
         old = originals.columns_of(self.folder / "logs", self.seed_id) if reload else None
@@ -281,22 +281,22 @@ class MLELogger:
         return os.path.join(self.experiment_dir, *names)
 
     def _restore(self, exp: mlv.Exp) -> None:
-        found = experiments.restored(exp)
-        self.stats_log.restore(found.time, found.stats)
-        self.model_log.restore(found.meta, found.models)
-        self.figure_log.restore(found.meta.get("fig_storage_paths", []))
-        self.extra_log.restore(found.meta.get("extra_storage_paths", []))
+        earlier = experiments.restored(exp)
+        self.stats_log.restore(earlier.time, earlier.stats)
+        self.model_log.restore(earlier.meta, earlier.models)
+        self.figure_log.restore(earlier.meta.get("fig_storage_paths", []))
+        self.extra_log.restore(earlier.meta.get("extra_storage_paths", []))
 
     def _make_room(self, overwrite: bool) -> None:
-        """Take away what is in the way; the log file itself, where nobody asked for it, when the first row comes."""
+        """Move earlier files away; without `overwrite`, the log file itself is moved only when the first row comes."""
         rooms = {"log": self.log_save_fname, "aggregated log": self._path("logs", "log.hdf5")} if overwrite else {}
         rooms |= {"tboards": self._board()} if self.use_tboard else {}
-        for what, path in rooms.items():
-            place = Path(self._root, path)
-            if place.exists():
+        for title, path in rooms.items():
+            target = Path(self._root, path)
+            if target.exists():
                 if overwrite:
-                    comms.print_overwriting(what)
-                put_away(place, room_in(self.folder))
+                    comms.print_overwriting(title)
+                put_away(target, room_in(self.folder))
 
     def _config_path(self) -> str:
         if self.config_fname is None:
@@ -304,7 +304,7 @@ class MLELogger:
         return self._path(self.base_str + os.path.splitext(self.config_fname)[1])
 
     def _begin(self) -> None:
-        """Before the first record: copy the configuration, and say what this logger is."""
+        """Copy the configuration and log the meta, before the first record."""
         if self._has_begun:
             return
         target = os.path.join(self._root, self.config_copy)
@@ -318,7 +318,7 @@ class MLELogger:
 
     def _meta(self) -> dict[str, str]:
         model_log = self.model_log
-        found = {
+        meta = {
             "log_paths": self.log_save_fname,
             "experiment_dir": self.experiment_dir,
             "config_fname": self.config_copy,
@@ -327,13 +327,13 @@ class MLELogger:
             "config_dict": str(self.config_dict),
         }
         if model_log.save_top_k_ckpt or model_log.save_every_k_ckpt:
-            found["ckpt_time_to_track"] = str(model_log.ckpt_time_to_track)
+            meta["ckpt_time_to_track"] = str(model_log.ckpt_time_to_track)
         if model_log.save_top_k_ckpt:
-            found["top_k_metric_name"] = str(model_log.top_k_metric_name)
-        return found
+            meta["top_k_metric_name"] = str(model_log.top_k_metric_name)
+        return meta
 
     def _step(self, clock: Mapping[str, Any]) -> float:
-        """The first of the time variables that the user tracks, where it is a number; else the number of the update."""
+        """Return the first of the time variables that the user tracks, where it is a number; else the number of the update."""
         value = clock.get(self._first_tracked or "")
         if isinstance(value, (int, float)) and math.isfinite(value):
             return value

@@ -43,10 +43,10 @@ def visualize_1D_lcurves(  # noqa: N802 - the original's name
         smooth_window: Points that each point is the mean of, up to it.
         plot_title: Instead of the names of the statistics.
         xy_labels: Instead of the names of time variable and statistics.
-        base_label: What labels are put into.
+        base_label: A format for labels.
         curve_labels: Instead of the IDs, in order of runs, seeds and statistics.
         every_nth_tick: A tick for each n-th point, instead of five.
-        plot_std_bar: Shade the deviation of what is a mean over seeds.
+        plot_std_bar: Shade the deviation of means over seeds.
         run_ids: Which runs; they are drawn in the order of the numbers in them.
         rgb_tuples: Colours, a curve each.
         num_legend_cols: Of the legend, which is there for two curves or more.
@@ -85,7 +85,7 @@ def visualize_1D_lcurves(  # noqa: N802 - the original's name
 
 
 def _curves(log: Mapping[str, Any], run_ids: list[str] | None, targets: list[str], names_targets: bool) -> Any:
-    """Label, run and statistic of each curve."""
+    """Yield label, run and statistic of each curve."""
     runs = {"ph_run": log} if run_ids is None else {run_id: log[run_id] for run_id in sorted(run_ids, key=tokenize)}
     for run_id, run in runs.items():
         seeds = {run_id: run} if is_run(run) else {f"{run_id}/{seed_id}": content for seed_id, content in run.items()}
@@ -95,8 +95,8 @@ def _curves(log: Mapping[str, Any], run_ids: list[str] | None, targets: list[str
 
 
 def tokenize(filename: str) -> tuple[Any, ...]:
-    """What names are sorted by so that numbers in them count as numbers."""
-    return tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", filename))
+    """Return a sort key by which numbers in names count as numbers."""
+    return tuple((0, int(segment), "") if segment.isdecimal() else (1, 0, segment) for segment in re.split(r"(\d+)", filename))
 
 
 def _draw(ax: Any, time: Any, values: Any, label: str, colour: Any, window: int, with_deviation: bool) -> None:
@@ -113,14 +113,14 @@ def _draw(ax: Any, time: Any, values: Any, label: str, colour: Any, window: int,
 
 
 def moving_mean(values: Any, window: int) -> Any:
-    """Each value as the mean of those of a window that ends with it; NaN counts as not there."""
+    """Return each value as the mean of those of a window that ends with it; NaN counts as not there."""
     import numpy
 
     values = numpy.asarray(values, dtype=float)
     if window <= 1:
         return values
     is_there = ~numpy.isnan(values)
-    sums, counts = (_window_sums(part, window) for part in (numpy.where(is_there, values, 0.0), is_there.astype(float)))
+    sums, counts = (_window_sums(array, window) for array in (numpy.where(is_there, values, 0.0), is_there.astype(float)))
     return numpy.where(counts > 0, sums / numpy.maximum(counts, 1.0), numpy.nan)
 
 
@@ -133,19 +133,19 @@ def _window_sums(values: Any, window: int) -> Any:
 
 
 def _colours(count: int) -> list[tuple[float, ...]]:
-    """From blue to red, none of them pale."""
-    shares = [place / max(1, count - 1) for place in range(count)]
+    """Return colours from blue to red, none of them pale."""
+    shares = [index / max(1, count - 1) for index in range(count)]
     return [tuple((1 - share) * blue + share * red for blue, red in zip(_BLUE, _RED, strict=True)) for share in shares]
 
 
 def _set_ticks(ax: Any, time: Any, every_nth: int | None) -> None:
     import numpy
 
-    shown = numpy.asarray(time)
-    if shown.dtype.kind not in "biuf" or not len(shown):
+    times = numpy.asarray(time)
+    if times.dtype.kind not in "biuf" or not len(times):
         return
-    places = range(0, len(shown), every_nth) if every_nth else numpy.linspace(0, len(shown) - 1, _TICKS).round().astype(int)
-    ticks = numpy.unique(shown[list(places)])
+    indices = range(0, len(times), every_nth) if every_nth else numpy.linspace(0, len(times) - 1, _TICKS).round().astype(int)
+    ticks = numpy.unique(times[list(indices)])
     ticks = ticks[numpy.isfinite(ticks)]
     ax.set_xticks(ticks, [f"{tick:.0f}" if tick == int(tick) else f"{tick:g}" for tick in ticks])
 

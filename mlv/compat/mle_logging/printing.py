@@ -1,4 +1,4 @@
-"""What a logger shows of itself with `verbose=True`."""
+"""The output of a logger with `verbose=True`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlv.compat.mle_logging.utils import comms
 
 
 def show_start(logger: Any, time_to_track: list[str], what_to_track: list[str], seed_id: str | int, reload: bool) -> None:
-    """Print what a logger was made with, or that it goes on."""
+    """Print the options of a logger, or that it goes on."""
     if reload:
         comms.print_reload(logger.experiment_dir)
         return
@@ -23,7 +23,7 @@ def show_start(logger: Any, time_to_track: list[str], what_to_track: list[str], 
 
 
 def is_due(logger: Any) -> bool:
-    """Whether the latest update is one to be printed: the first, and each k-th."""
+    """Return whether the latest update is to be printed: the first, and each k-th."""
     count, every = logger.stats_log.stats_update_counter, logger.print_every_k_updates
     return every is not None and (count % every == 0 or count == 1)
 

@@ -17,7 +17,7 @@ Run = dict[str, dict[str, Any]]
 
 
 def read_runs(path: str) -> dict[str, Any]:
-    """The runs in a file by their IDs; where the file is of several configurations, those of each.
+    """Return the runs in a file by their IDs; where the file is of several configurations, those of each.
 
     Raises:
         FileUnusable: It is damaged, or no HDF5 file.
@@ -35,28 +35,28 @@ def read_runs(path: str) -> dict[str, Any]:
 
 
 def is_run(content: Mapping[str, Any]) -> bool:
-    """Whether it is of one seed, and not of several."""
+    """Return whether the content is of one seed, and not of several."""
     return bool(content) and set(content) <= set(GROUPS)
 
 
 def _read(group: Any) -> dict[str, Any]:
     if is_run(group):
-        return {part: _columns(group[part]) if part in group else {} for part in GROUPS}
+        return {group_name: _columns(group[group_name]) if group_name in group else {} for group_name in GROUPS}
     return {name: _read(inner) for name, inner in group.items() if hasattr(inner, "items")}
 
 
 def _columns(group: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    columns: dict[str, Any] = {}
     for name, item in group.items():
         if hasattr(item, "items"):  # a name with a slash, as the original package wrote it
-            found.update({f"{name}/{rest}": values for rest, values in _columns(item).items()})
+            columns.update({f"{name}/{inner_name}": values for inner_name, values in _columns(item).items()})
         else:
-            found[key_of(item, name)] = item[:] if item.shape else item[()]
-    return found
+            columns[key_of(item, name)] = item[:] if item.shape else item[()]
+    return columns
 
 
 def log_files(experiment_dir: str) -> list[str]:
-    """The log files of a folder, those of single seeds last.
+    """Return the log files of a folder, those of single seeds last.
 
     Raises:
         FileNotFoundError: There is no folder `logs`, or nothing in it.
@@ -69,17 +69,17 @@ def log_files(experiment_dir: str) -> list[str]:
 
 
 def decoded_meta(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """Meta as people use it: a single value instead of a list of one, text, and the configuration as a mapping."""
+    """Return meta in a handy form: a single value instead of a list of one, text, and the configuration as a mapping."""
     return {key: _decoded(key, values) for key, values in meta.items()}
 
 
 def _decoded(key: str, values: Any) -> Any:
-    found = values.tolist() if hasattr(values, "tolist") else values
-    if not isinstance(found, list):
-        return _as_text(found)
+    items = values.tolist() if hasattr(values, "tolist") else values
+    if not isinstance(items, list):
+        return _as_text(items)
     if key.endswith("_storage_time"):
-        found = [int(value) if isinstance(value, float) and value.is_integer() else value for value in found]
-    texts = [text for text in map(_as_text, found) if text != ""]
+        items = [int(value) if isinstance(value, float) and value.is_integer() else value for value in items]
+    texts = [text for text in map(_as_text, items) if text != ""]
     if len(texts) != 1:
         return texts
     return _config(texts[0]) if key == "config_dict" else texts[0]
@@ -92,7 +92,7 @@ def _as_text(value: Any) -> Any:
 
 
 def _config(text: Any) -> Any:
-    """The configuration; as text where it holds what is no literal, or was cut."""
+    """Return the configuration; as text where it is no literal, or was cut."""
     try:
         return ast.literal_eval(str(text))
     except (ValueError, SyntaxError, MemoryError, RecursionError):

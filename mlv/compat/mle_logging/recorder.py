@@ -1,4 +1,4 @@
-"""What a logger says in its experiment about the files that it has written."""
+"""Events of a logger about the files that it has written."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlv.compat.mle_logging.records import ADDED, FILE, META, PLACED
 
 
 class Recorder:
-    """Two events for each file: what it means for the meta of the log file, and a reference to its content.
+    """Two events for each file: its entries of the log file's meta, and a reference to its content.
 
     The first is in the log at once; the second comes when the writer has hashed the file.
     """
@@ -18,16 +18,16 @@ class Recorder:
     exp: mlv.Exp
 
     def __init__(self, root: str) -> None:
-        """Paths are relative to `root`."""
+        """Begin; paths are relative to `root`."""
         self._root = root
 
     def say_file(self, path: str, values: dict[str, Any]) -> None:
-        """A figure or another object was written."""
+        """Log that a figure or another object was written."""
         self.exp.log(ADDED, {"values": values})
         self._refer(path)
 
     def say_model(self, path: str, values: dict[str, Any], slot: int | None) -> None:
-        """A checkpoint was written; one of a portfolio has a slot."""
+        """Log that a checkpoint was written; one of a portfolio has a slot."""
         if slot is None:
             self.exp.log(META, values)
         else:

@@ -1,4 +1,4 @@
-"""What the events of a logger say about the columns of its `log_<seed>.hdf5`: the one place that knows both."""
+"""Events of a logger as changes of the columns of its `log_<seed>.hdf5`; only this module knows both forms."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Change(NamedTuple):
     key: str
     value: Any
     slot: int | None = None
-    """Where it is placed; None appends it."""
+    """The index that it is placed at; None appends it."""
     is_whole: bool = False
-    """Whether the value is a list that takes the place of all that was there."""
+    """Whether the value is a list that replaces the whole column."""
 
 
 def changes(event: Event) -> Iterator[Change]:
-    """What an event changes, in the order of the columns; nothing where it is not a logger's."""
+    """Yield the changes of an event, in the order of the columns; none where the event is not a logger's."""
     if not isinstance(event.data, Mapping) or event.stream != "log":
         return
     if event.type == "metrics" and not event.name and event.at:
@@ -62,18 +62,18 @@ def _row(event: Event) -> Iterator[Change]:
 
 
 def coordinates(clock: Mapping[str, Any]) -> dict[str, Any]:
-    """The time variables of an update in a form that coordinates take: a number that is not finite is a text."""
-    found = {_as_coordinate(name): plain(value) for name, value in clock.items()}
-    return {name: str(value) if type(value) is float and not math.isfinite(value) else value for name, value in found.items()}
+    """Return the time variables of an update in a form that coordinates take: a number that is not finite is a text."""
+    values = {_as_coordinate(name): plain(value) for name, value in clock.items()}
+    return {name: str(value) if type(value) is float and not math.isfinite(value) else value for name, value in values.items()}
 
 
-def irregular(place: int) -> dict[str, Any]:
-    """Coordinates of a value that is known to be the n-th of its series, and no more."""
-    return {_IRREGULAR: place}
+def irregular(index: int) -> dict[str, Any]:
+    """Return the coordinates of a value of which only its index in the series is known."""
+    return {_IRREGULAR: index}
 
 
 def _as_coordinate(name: str) -> str:
-    """`step` is the event's own."""
+    """Return the coordinate for a time variable; `step` is the event's own, so it gets another name."""
     return f"{name}_" if _STEP.match(name) else name
 
 
@@ -82,7 +82,7 @@ def _of_coordinate(name: str) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A measured value as a number, a list of numbers, a text or None; it never raises."""
+    """Return a measured value as a number, a list of numbers, a text or None; it never raises."""
     kind = type(value)
     if kind is float or kind is int or value is None:
         return value

@@ -1,4 +1,4 @@
-"""Who may write as which seed: one process at a time, so that two ranks never overwrite each other's files."""
+"""The right to write as a seed: one process at a time, so that two ranks never overwrite each other's files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _leave(path: str) -> None:
 
 
 def safe_name(seed_id: str) -> str:
-    """A seed's ID as the name of a folder."""
+    """Return a seed's ID as the name of a folder."""
     return re.sub(r"[/\\\x00-\x1f\x7f]", "_", seed_id)
 
 

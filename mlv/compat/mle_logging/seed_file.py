@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mlv import CannotResume, InvalidArgument
-from mlv.compat.mle_logging.columns import Column, in_group
+from mlv.compat.mle_logging.columns import SeedColumn, in_group
 from mlv.compat.mle_logging.hdf import opened
 from mlv.compat.mle_logging.records import Change, changes
 from mlv.compat.room import put_away, room_in
@@ -24,7 +24,7 @@ _GROUPS = ("meta", "stats", "time")
 class SeedFile(Output):
     """Group `/<seed>` with `meta`, `stats` and `time`: numbers of 64 bits, texts of any length in UTF-8.
 
-    The file is there from the first row on. What was there before under its name, of another experiment or of the original
+    The file exists from the first row on. An earlier file of its name, of another experiment or of the original
     package, is moved to `.mlv-experiments/.replaced`; so is a file that cannot be read. It is opened for each commit only, and
     a commit that was interrupted leaves a mark, after which the file is built again.
     """
@@ -39,29 +39,29 @@ class SeedFile(Output):
 
     _path: Path = field(init=False, repr=False, compare=False)
     _exp: dict[str, str] = field(init=False, repr=False, compare=False)
-    _columns: dict[str, Column] = field(init=False, repr=False, compare=False)
+    _columns: dict[str, SeedColumn] = field(init=False, repr=False, compare=False)
     _is_there: bool = field(init=False, repr=False, compare=False)
 
     def open(self, place: Path, resume: Any) -> None:
-        """Begin, or go on with what was committed.
+        """Begin, or go on from the last commit.
 
         Raises:
             CannotResume: The file is gone, is another one, or was being written when its process was killed.
         """
         self._path = place / f"log_{self.seed_id}.hdf5"
         self._exp = resume["exp"] if resume else {}
-        self._columns = {name: Column(*state) for name, state in resume["columns"].items()} if resume else {}
+        self._columns = {name: SeedColumn(*state) for name, state in resume["columns"].items()} if resume else {}
         self._is_there = bool(resume and resume["is_there"])
         if self._is_there:
             if self._mark.exists():
                 raise CannotResume(f"{self._path} was being written when its process was killed", path=str(self._path))
             with self._opened() as group:
-                for part in _GROUPS:
-                    for name in list(group[part]):
-                        if f"{part}/{name}" in self._columns:
-                            self._columns[f"{part}/{name}"].cut_back(group[part][name])
+                for group_name in _GROUPS:
+                    for name in list(group[group_name]):
+                        if f"{group_name}/{name}" in self._columns:
+                            self._columns[f"{group_name}/{name}"].cut_back(group[group_name][name])
                         else:
-                            del group[part][name]
+                            del group[group_name][name]
 
     def write(self, batch: Any) -> None:
         """Take the rows."""
@@ -75,7 +75,7 @@ class SeedFile(Output):
         name = f"{change.group}/{in_group(change.key)}"
         column = self._columns.get(name)
         if column is None:
-            column = self._columns[name] = Column.of(change)
+            column = self._columns[name] = SeedColumn.of(change)
         column.add(change)
 
     def commit(self) -> Any:
@@ -91,7 +91,7 @@ class SeedFile(Output):
         return {"exp": self._exp, "columns": columns, "is_there": self._is_there}
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the file is open for each commit only."""
 
     @property
     def _mark(self) -> Path:
@@ -99,7 +99,7 @@ class SeedFile(Output):
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """The seed's group, to write into.
+        """Open the seed's group for writing.
 
         Raises:
             CannotResume: The file is gone, or is not the one that was written.
@@ -124,17 +124,17 @@ class SeedFile(Output):
         Raises:
             InvalidArgument: The file there is of a later experiment.
         """
-        found = _attributes(self._path)
-        if found.get("mlv_created", "") > self._exp["created"]:
+        attributes = _attributes(self._path)
+        if attributes.get("mlv_created", "") > self._exp["created"]:
             text = f"{self._path} holds by now what a later logger of seed {self.seed_id!r} wrote: this log goes on without it"
             raise InvalidArgument(text, path=str(self._path))
-        if found.get("mlv_exp") != self._exp["id"]:
+        if attributes.get("mlv_exp") != self._exp["id"]:
             put_away(self._path, room_in(self._path.parents[1]))
         temporary = self._path.with_name(f".{self._path.name}.tmp")
         with opened(temporary, "w") as file:
             file.attrs["mlv_exp"], file.attrs["mlv_created"] = self._exp["id"], self._exp["created"]
-            for part in _GROUPS:
-                file.create_group(f"{self.seed_id}/{part}")
+            for group_name in _GROUPS:
+                file.create_group(f"{self.seed_id}/{group_name}")
         temporary.replace(self._path)
         self._mark.unlink(missing_ok=True)
         self._is_there = True
@@ -146,7 +146,7 @@ def _identity(folder: Path) -> dict[str, str]:
 
 
 def _attributes(path: Path) -> dict[str, str]:
-    """What a file says of the experiment that it belongs to; nothing where there is none, or it cannot be read."""
+    """Return the attributes of a file, which name its experiment; none where it is missing or cannot be read."""
     try:
         with opened(path, "r") as file:
             return {key: str(value) for key, value in file.attrs.items()}

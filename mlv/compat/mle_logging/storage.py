@@ -12,18 +12,18 @@ from typing import Any
 
 from mlv.compat.room import room_in
 
-Told = Callable[[str, dict[str, Any]], None]
-"""Takes the path of a file that is complete, and what is added to the logger's meta."""
+Report = Callable[[str, dict[str, Any]], None]
+"""Takes the path of a complete file, and the additions to the logger's meta."""
 
 
 def write_whole(path: str, write: Callable[[str], None], room: str | os.PathLike[str] | None = None) -> None:
-    """Let `write` make a file of that name in a private folder, and put it in its place when it is on the disk.
+    """Let `write` make a file of that name in a private folder, and move it to its path when it is on the disk.
 
-    A suffix that a library adds is kept, and so are further files that it makes beside it. What a kill leaves half written
-    has the name of a checkpoint: in a hidden `room` of the same file system nobody takes it for one.
+    A suffix that a library adds is kept, and so are further files that it makes beside it. A file that a kill leaves half
+    written has the name of a checkpoint: in a hidden `room` of the same file system nobody takes it for one.
 
     Raises:
-        OSError: It cannot be written; what was there before still is.
+        OSError: It cannot be written; the earlier file is still there.
         Exception: Whatever `write` raises.
     """
     folder, name = os.path.split(os.path.abspath(path))
@@ -34,15 +34,15 @@ def write_whole(path: str, write: Callable[[str], None], room: str | os.PathLike
     os.makedirs(private)
     try:
         write(os.path.join(private, name))
-        for made in sorted(os.listdir(private)):
-            _sync(os.path.join(private, made))
-            os.replace(os.path.join(private, made), os.path.join(folder, made))
+        for file_name in sorted(os.listdir(private)):
+            _sync(os.path.join(private, file_name))
+            os.replace(os.path.join(private, file_name), os.path.join(folder, file_name))
     finally:
         shutil.rmtree(private, ignore_errors=True)
 
 
 def _beside(folder: str, room: str | os.PathLike[str] | None) -> str:
-    """The hidden room, where a rename leads from there into the folder; else the folder itself."""
+    """Return the hidden room where it is on the file system of the folder, so that a rename works; else the folder itself."""
     if room is None:
         return folder
     os.makedirs(room, exist_ok=True)
@@ -62,19 +62,19 @@ def write_pickle(obj: Any, path: str) -> None:
 
 
 class NumberedFiles:
-    """Files of one kind: `<prefix>_<n>_<seed>.<ext>`, or names that are given."""
+    """Files of one kind: `<prefix>_<n>_<seed>.<ext>`, or names of the user's."""
 
-    def __init__(self, experiment_dir: str, name: str, root: str, pattern: str, key: str, told: Told) -> None:
-        """Paths are said as the user gave them: `experiment_dir` may be relative to `root`."""
-        self._folder, self._root, self._pattern, self._key, self._told = (
-            os.path.join(experiment_dir, name), root, pattern, key, told,
+    def __init__(self, experiment_dir: str, name: str, root: str, pattern: str, key: str, report: Report) -> None:
+        """Begin to count; paths are kept as the user wrote them: `experiment_dir` may be relative to `root`."""
+        self._folder, self._root, self._pattern, self._key, self._report = (
+            os.path.join(experiment_dir, name), root, pattern, key, report,
         )  # fmt: skip
         self._room = room_in(Path(root, experiment_dir))
         self.counter = 0
         self.paths: list[str] = []
 
     def restore(self, paths: list[str]) -> None:
-        """Go on behind these."""
+        """Go on behind earlier paths."""
         self.paths = list(paths)
         before, after = self._pattern.split("{}")
         names = [os.path.basename(path) for path in paths]
@@ -82,16 +82,16 @@ class NumberedFiles:
         self.counter = max((int(number) for number in numbers if number.isdecimal()), default=0)
 
     def save(self, name: str | None, write: Callable[[str], None]) -> str:
-        """Write the next one; one with a name of its own does not count."""
+        """Write the next file; one with a name of its own does not count."""
         number = self.counter + 1
         path = os.path.join(self._folder, self._pattern.format(number) if name is None else os.fspath(name))
         write_whole(os.path.join(self._root, path), write, self._room)
         self.counter = number if name is None else self.counter
         self.paths.append(path)
-        self._told(path, {self._key: path})
+        self._report(path, {self._key: path})
         return path
 
 
 def plain_name(seed_id: str) -> str:
-    """The ID of a seed within a pattern of `str.format`."""
+    """Return the ID of a seed within a pattern of `str.format`."""
     return seed_id.replace("{", "{{").replace("}", "}}")

@@ -28,7 +28,7 @@ def list_keys(path: str | os.PathLike[str]) -> None:
 
 
 def read_from_key(path: str | os.PathLike[str], key: str) -> Any:
-    """The rows of one key, over a file or all files in an `events` folder in order of name, as one structured array.
+    """Return the rows of one key, over a file or all files in an `events` folder in order of name, as one structured array.
 
     Raises:
         KeyError: No file has it.
@@ -37,30 +37,30 @@ def read_from_key(path: str | os.PathLike[str], key: str) -> Any:
     """
     import numpy
 
-    files, found = _files(path), []
+    files, tables = _files(path), []
     for file in files:
         rows = _read(file, lambda opened: opened[key][()] if key in opened and hasattr(opened[key], "dtype") else None)
         if rows is not None:
             print(f"Extracting {key} from {file}, {len(rows)} rows")
-            found.append(rows)
-    if not found:
+            tables.append(rows)
+    if not tables:
         raise KeyError(f"no key {key!r} in {', '.join(map(str, files))}: list_keys({str(path)!r}) prints those that there are")
-    return numpy.concatenate(found)
+    return numpy.concatenate(tables)
 
 
 def _files(path: str | os.PathLike[str]) -> list[Path]:
-    given = Path(path)
-    found = sorted(given.glob("[!.]*.h5")) if given.is_dir() else [given]
-    if not found or not found[0].exists():
-        text = f"there is no .h5 file in {given}" if given.is_dir() else f"{given} does not exist"
+    source = Path(path)
+    paths = sorted(source.glob("[!.]*.h5")) if source.is_dir() else [source]
+    if not paths or not paths[0].exists():
+        text = f"there is no .h5 file in {source}" if source.is_dir() else f"{source} does not exist"
         raise FileNotFoundError(f"{text}: give the `events` folder of a logdir, or a file in it")
-    return found
+    return paths
 
 
 def _keys(file: Any) -> list[str]:
-    found: list[str] = []
-    file.visititems(lambda name, item: found.append(name) if hasattr(item, "dtype") else None)
-    return found
+    keys: list[str] = []
+    file.visititems(lambda name, item: keys.append(name) if hasattr(item, "dtype") else None)
+    return keys
 
 
 def _read(path: Path, action: Callable[[Any], T]) -> T:

@@ -1,4 +1,4 @@
-"""Writers of one's own: other files that are kept of what is logged, as those for TensorBoard and HDF5 are.
+"""Writers of the user's: further files made from the log, beside those for TensorBoard and HDF5.
 
     class Lines(AbstractWriter):
         def add_scalar(self, key, value, step):

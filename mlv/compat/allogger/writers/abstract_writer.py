@@ -12,7 +12,7 @@ class AbstractWriter:
     """Takes values as they were logged, and keeps them in files in `output_dir`.
 
     Values come in the order of the log: numbers as numbers, histograms, images and arrays as arrays of numpy. After a kill of
-    the training what was logged still comes. Should the writer's own process be killed, values since the last `_run` come
+    the training, all logged values still come. Should the writer's own process be killed, values since the last `_run` come
     again.
     """
 
@@ -24,9 +24,9 @@ class AbstractWriter:
         Args:
             scope: Of the logger that has the logdir, such as `root`.
             output_dir: The folder `events` of the logdir.
-            debug: What the logger was told.
+            debug: The option of the logger.
             min_time_diff_btw_disc_writes: Seconds; kept in any case, as `_run` is called each second in which values come.
-            filter: A regular expression over keys without their scope; what it does not find never comes.
+            filter: A regular expression over keys without their scope; other keys never come.
         """
         self.scope, self.output_dir, self.debug = scope, output_dir, debug
         self.min_time_diff_btw_disc_writes, self.filter = min_time_diff_btw_disc_writes, filter
@@ -45,7 +45,7 @@ class AbstractWriter:
         self.is_running = False
 
     def _run(self) -> None:
-        """Bring what was added to the disk; one that holds values back, in `self.data` for instance, writes them here."""
+        """Bring the added values to the disk; a writer that collects them, in `self.data` for instance, writes them here."""
 
     def add_scalar(self, key: str, value: Any, step: int) -> None:
         """Take a number, under a key such as `root.main/loss`."""
@@ -69,5 +69,5 @@ class AbstractWriter:
         return type(self).__name__
 
     def close(self) -> None:
-        """Give back what is held; everything that was added was followed by `_run`."""
+        """End; every value that was added was followed by `_run`."""
         self.stop()

@@ -14,7 +14,7 @@ class FileWriter(AbstractWriter):
     """A line for each text and number, `[root.main/value] 2026-11-21 03:24:18 > ...`, in `<time>_<host>.log`."""
 
     def __init__(self, **kwargs: Any) -> None:
-        """As `AbstractWriter`."""
+        """Begin like `AbstractWriter`."""
         super().__init__(**kwargs)
         self.filename = gen_filename()
         self._lines: list[str] = []

@@ -15,7 +15,7 @@ class HDFWriter(AbstractWriter):
     """Datasets `<scalar|image|array>/<scope>/<key>` in `<time>_<host>.h5`, a row for each value; not the output `hdf`."""
 
     def __init__(self, precision: int | None = None, **kwargs: Any) -> None:
-        """As `AbstractWriter`; `precision` has no effect."""
+        """Begin like `AbstractWriter`; `precision` has no effect."""
         super().__init__(**kwargs)
         self.filename, self.init_time, self.precision = gen_filename(), time(), precision
         self._series: dict[tuple[str, tuple[int, ...]], tuple[str, int]] = {}

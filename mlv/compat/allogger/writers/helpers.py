@@ -12,12 +12,12 @@ __all__ = ["add_value_wrapper", "gen_filename", "time"]
 
 
 def gen_filename() -> str:
-    """The time in seconds and the host: `1795231457_vm`."""
+    """Return the time in seconds and the host: `1795231457_vm`."""
     return f"{int(time())}_{gethostname()}"
 
 
 def add_value_wrapper(function: Callable[..., Any]) -> Callable[..., Any]:
-    """For a method `add_<kind>(self, key, ...)`: see that `self.data[kind, key]` is a list before it is called."""
+    """Wrap a method `add_<kind>(self, key, ...)` so that `self.data[kind, key]` is a list before it is called."""
 
     @wraps(function)
     def add(self: Any, key: str, *args: Any, **kwargs: Any) -> Any:

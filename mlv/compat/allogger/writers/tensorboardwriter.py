@@ -11,7 +11,7 @@ class TensorboardWriter(AbstractWriter):
     """Event files of tensorboardX; not the output `tensorboard`."""
 
     def __init__(self, use_hdf_hook: bool = True, **kwargs: Any) -> None:
-        """As `AbstractWriter`; `use_hdf_hook` has no effect."""
+        """Begin like `AbstractWriter`; `use_hdf_hook` has no effect."""
         from tensorboardX import SummaryWriter
 
         super().__init__(**kwargs)

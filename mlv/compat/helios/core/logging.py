@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mlv.compat.helios.core.registry import close_all, flush_all
 from mlv.compat.helios.core.root import RootLoggerBase
-from mlv.compat.helios.core.runs import Run, begin, get_default_log_name, global_rank, go_on
+from mlv.compat.helios.core.runs import HeliosRun, begin, get_default_log_name, global_rank, go_on
 from mlv.compat.helios.core.tensorboard import TensorboardWriterBase
 
 
@@ -20,7 +21,7 @@ class RootLogger(RootLoggerBase):
 
 
 class TensorboardWriter(TensorboardWriterBase):
-    """Writes what TensorBoard shows into a folder."""
+    """Writes event files for TensorBoard into a folder."""
 
     def setup(self, run_path: Path) -> None:
         """Write into a folder: one that exists goes on. Only on rank 0."""
@@ -30,7 +31,7 @@ class TensorboardWriter(TensorboardWriterBase):
 
 _active: dict[str, Any] = {}
 _ACTIVE_LOGGERS = _active
-"""The table, by the name that helios has for it."""
+"""The table, by helios' name for it."""
 
 
 def create_default_loggers(enable_tensorboard: bool = True, capture_warnings: bool = True) -> None:
@@ -75,41 +76,38 @@ def restore_default_loggers(log_path: Path | None = None, run_path: Path | None 
 
 
 def flush_default_loggers() -> None:
-    """Return when the files hold what was logged."""
-    for logger in _active.values():
-        logger.flush()
+    """Return when the files hold everything that was logged."""
+    flush_all(_active)
 
 
 def close_default_loggers() -> None:
     """Close the loggers, and forget them."""
-    for logger in _active.values():
-        logger.close()
-    _active.clear()
+    close_all(_active)
 
 
 def get_root_logger() -> RootLogger:
-    """The root logger.
+    """Return the root logger.
 
     Raises:
         KeyError: `create_default_loggers` was not called.
     """
     if "root" not in _active:
         raise KeyError("error: root logger has not been created. Did you forget to call create_default_loggers?")
-    found: RootLogger = _active["root"]
-    return found
+    root: RootLogger = _active["root"]
+    return root
 
 
 def is_root_logger_active() -> bool:
-    """Whether the root logger has been created."""
+    """Return whether the root logger has been created."""
     return "root" in _active
 
 
 def get_tensorboard_writer() -> TensorboardWriter | None:
-    """The TensorBoard writer, or None."""
+    """Return the TensorBoard writer, or None."""
     return _active.get("tensorboard")
 
 
-def _attach(run: Run | None) -> None:
+def _attach(run: HeliosRun | None) -> None:
     for logger in _active.values():
         path = run and (run.run_path if isinstance(logger, TensorboardWriterBase) else run.log_file)
         if type(logger).setup in (RootLogger.setup, TensorboardWriter.setup):

@@ -14,7 +14,7 @@ from mlv.compat.textfile import TextFile, committed, discard
 from mlv.projections import Output, TensorBoard
 
 SCALARS = "add_scalars"
-"""What the names of series begin with that `add_scalars` logs: each of them has a folder of its own."""
+"""Beginning of the names of series that `add_scalars` logs; each of them has a folder of its own."""
 HPARAMS = "hparams"
 """The name of the event that `add_hparams` logs."""
 
@@ -73,7 +73,7 @@ def _shown(event: Event, data: Mapping[str, Any]) -> str:
 class EventFiles(TensorBoard):
     """The event files that helios' writer leaves: those of the experiment's metrics and media, and one for each `add_hparams`.
 
-    What `add_scalars(main, {tag: ...})` logs is the series `main` of a folder `<main>_<tag>`.
+    `add_scalars(main, {tag: ...})` logs the series `main` of a folder `<main>_<tag>`.
     """
 
     NOTES_IN_EXPERIMENT: ClassVar[bool] = True
@@ -83,49 +83,49 @@ class EventFiles(TensorBoard):
     texts: bool = False
 
     def open(self, place: Path, resume: Any) -> None:
-        """Begin anew, or behind what the last `commit` knew of."""
-        self._folder = place
+        """Begin anew, or go on from the last `commit`."""
+        self._hparams_folder = place
         super().open(place, resume)
 
     def tag_of(self, name: str) -> str:
-        """The tag of a series."""
+        """Return the tag of a series."""
         main, _ = _of_add_scalars(name)
         return main or name
 
     def file_of(self, stream: str, name: str) -> str:
-        """The event file of a series."""
+        """Return the event file of a series."""
         path = super().file_of(stream, name)
         main, tag = _of_add_scalars(name)
         return f"{main.replace('/', '_')}_{tag}/{os.path.basename(path)}" if main else path
 
     def write(self, batch: Any) -> None:
-        """Add what the lines hold."""
+        """Add the events of the lines."""
         super().write(batch)
         if b'"hparams"' in batch.lines:
             for event in batch:
                 if event.name == HPARAMS and event.type in ("event", "rejected"):
-                    given = event.data if event.type == "event" else event.data.get("rest")
-                    with suppress(AttributeError, KeyError, TypeError, ValueError):  # something else was given
-                        self._write_hparams_of(event, given)
+                    parameters = event.data if event.type == "event" else event.data.get("rest")
+                    with suppress(AttributeError, KeyError, TypeError, ValueError):  # a user's event of that name
+                        self._write_hparams_of(event, parameters)
 
-    def _write_hparams_of(self, event: Event, given: Mapping[str, Any]) -> None:
+    def _write_hparams_of(self, event: Event, parameters: Mapping[str, Any]) -> None:
         """Write a file, whole: a viewer takes only the first parameters that it finds in a file, and it sorts before others."""
-        place = self._folder / str(given.get("run_name") or ".")
-        place.mkdir(parents=True, exist_ok=True)
-        path = place / f"events.out.tfevents.0000000000.hparams.{event.run}.{event.seq:09d}"
-        temporary = place / f".tmp-{event.run}-{event.seq}"
-        _write_records(temporary, event, given)
+        folder = self._hparams_folder / str(parameters.get("run_name") or ".")
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"events.out.tfevents.0000000000.hparams.{event.run}.{event.seq:09d}"
+        temporary = folder / f".tmp-{event.run}-{event.seq}"
+        _write_records(temporary, event, parameters)
         os.replace(temporary, path)
 
 
 def _of_add_scalars(name: str) -> tuple[str, str]:
-    """Main tag and tag of a series of `add_scalars`; empty for all others."""
-    begin, _, rest = name.partition("/")
-    main, _, tag = rest.rpartition("/")
+    """Return main tag and tag of a series of `add_scalars`; empty for all others."""
+    begin, _, series = name.partition("/")
+    main, _, tag = series.rpartition("/")
     return (main, tag) if begin == SCALARS else ("", "")
 
 
-def _write_records(path: Path, event: Event, given: Mapping[str, Any]) -> None:
+def _write_records(path: Path, event: Event, parameters: Mapping[str, Any]) -> None:
     from tensorboardX.proto.event_pb2 import Event as Record
     from tensorboardX.proto.summary_pb2 import Summary
     from tensorboardX.record_writer import RecordWriter
@@ -134,9 +134,9 @@ def _write_records(path: Path, event: Event, given: Mapping[str, Any]) -> None:
     step = event.step if isinstance(event.step, int) else 0
     writer = RecordWriter(str(path))
     writer.write(Record(wall_time=time_s, file_version="brain.Event:2").SerializeToString())
-    for value in _parameters(given["hparams"], given["metrics"], given.get("domain") or {}):
+    for value in _parameters(parameters["hparams"], parameters["metrics"], parameters.get("domain") or {}):
         writer.write(Record(wall_time=time_s, summary=Summary(value=[value])).SerializeToString())
-    for tag, number in given["metrics"].items():
+    for tag, number in parameters["metrics"].items():
         if isinstance(number, (int, float)):
             summary = Summary(value=[Summary.Value(tag=tag, simple_value=number)])
             writer.write(Record(wall_time=time_s, step=step, summary=summary).SerializeToString())
@@ -144,26 +144,26 @@ def _write_records(path: Path, event: Event, given: Mapping[str, Any]) -> None:
 
 
 def _parameters(hparams: Mapping[str, Any], metrics: Iterable[str], domain: Mapping[str, Any]) -> Iterable[Any]:
-    """What TensorBoard's page of hyperparameters reads."""
+    """Yield the values that TensorBoard's page of hyperparameters reads."""
     from google.protobuf.struct_pb2 import ListValue
     from tensorboardX.proto import api_pb2, plugin_hparams_pb2
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
 
-    known = {name: value for name, value in hparams.items() if value is not None}
+    present = {name: value for name, value in hparams.items() if value is not None}
     infos = []
-    for name, value in known.items():
+    for name, value in present.items():
         info = api_pb2.HParamInfo(name=name, type=api_pb2.DataType.Value(f"DATA_TYPE_{_kind(value)}"))
         if name in domain:
-            info.domain_discrete.MergeFrom(ListValue(values=[_value(one) for one in domain[name]]))
+            info.domain_discrete.MergeFrom(ListValue(values=[_value(choice) for choice in domain[name]]))
         infos.append(info)
-    shown = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
+    metric_infos = [api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag)) for tag in metrics]
     start = plugin_hparams_pb2.SessionStartInfo()
-    for name, value in known.items():
+    for name, value in present.items():
         start.hparams[name].MergeFrom(_value(value))
     end = plugin_hparams_pb2.SessionEndInfo(status=api_pb2.Status.Value("STATUS_SUCCESS"))
     contents = {
         "experiment": plugin_hparams_pb2.HParamsPluginData(
-            experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=shown)
+            experiment=api_pb2.Experiment(hparam_infos=infos, metric_infos=metric_infos)
         ),
         "session_start_info": plugin_hparams_pb2.HParamsPluginData(session_start_info=start),
         "session_end_info": plugin_hparams_pb2.HParamsPluginData(session_end_info=end),

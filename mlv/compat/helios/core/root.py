@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import Logger
-from mlv.compat.helios.core.runs import Run, global_rank
+from mlv.compat.helios.core.runs import HeliosRun, global_rank
 
 _FORMAT = "[%(asctime)s] [%(levelname)s]: %(message)s"
 _LEVELS = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
@@ -19,7 +19,7 @@ _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
 _MOST_BEFORE_SETUP = 10_000
 
 
-class Console(logging.StreamHandler):  # type: ignore[type-arg] # has arguments since Python 3.11
+class StderrHandler(logging.StreamHandler):  # type: ignore[type-arg] # has arguments since Python 3.11
     """Shows warnings on stderr; on ranks above 0 errors only."""
 
     def __init__(self, rank: int) -> None:
@@ -28,14 +28,14 @@ class Console(logging.StreamHandler):  # type: ignore[type-arg] # has arguments 
         self.setLevel(logging.ERROR if rank else logging.WARNING)
 
 
-class Messages(logging.Handler):
+class MessageHandler(logging.Handler):
     """Keeps records as events of type `message`; those that come before there is an experiment wait for it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._log: Logger | None = None
         self._waiting: deque[logging.LogRecord] = deque(maxlen=_MOST_BEFORE_SETUP)
-        self._here = threading.local()
+        self._thread = threading.local()
 
     def begin(self, log: Logger) -> None:
         """Give all records to a Logger."""
@@ -49,10 +49,10 @@ class Messages(logging.Handler):
             self.release()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a record; what mlv itself says meanwhile is left to the other handlers."""
-        if getattr(self._here, "is_busy", False):
+        """Keep a record; records that mlv itself logs meanwhile are left to the other handlers."""
+        if getattr(self._thread, "is_busy", False):
             return
-        self._here.is_busy = True
+        self._thread.is_busy = True
         try:
             if self._log is None:
                 self._waiting.append(record)
@@ -62,7 +62,7 @@ class Messages(logging.Handler):
             with suppress(Exception):  # a stderr that raises, for one
                 self.handleError(record)
         finally:
-            self._here.is_busy = False
+            self._thread.is_busy = False
 
     def _keep(self, log: Logger, record: logging.LogRecord, **extra: Any) -> None:
         if record.levelname not in _NAMES:
@@ -78,19 +78,19 @@ class Messages(logging.Handler):
 class RootLoggerBase:
     """Logs messages while training: warnings and errors on stderr, all in the text file and as events.
 
-    It wraps `logging.getLogger("helios")`: what is logged there is kept as well. Messages from before `setup` are in the file.
+    It wraps `logging.getLogger("helios")`, and keeps records logged there as well. Messages before `setup` are in the file.
     """
 
     def __init__(self, capture_warnings: bool = True) -> None:
-        """Create the logger; with `capture_warnings` what `warnings.warn` shows goes the same way."""
+        """Create the logger; with `capture_warnings` it takes the warnings of `warnings.warn` as well."""
         self._logger = logging.getLogger("helios")
         self._rank = global_rank()
-        self._run: Run | None = None
-        self._messages, self._console = Messages(), Console(self._rank)
+        self._run: HeliosRun | None = None
+        self._messages, self._console = MessageHandler(), StderrHandler(self._rank)
         self._captured = _capture() if capture_warnings else False
         self._sources = [self._logger, *([logging.getLogger("py.warnings")] if capture_warnings else [])]
         for source in self._sources:
-            _drop(source, Console)  # of a logger that was never closed: each line is shown once
+            _drop(source, StderrHandler)  # of a logger that was never closed: each line is shown once
             source.addHandler(self._console)
             source.addHandler(self._messages)
         self._logger.propagate = False
@@ -124,14 +124,14 @@ class RootLoggerBase:
         self._logger.exception(msg, **kwargs)
 
     def flush(self) -> None:
-        """Return when the file holds what was logged."""
+        """Return when the file holds all messages."""
         for handler in self._logger.handlers:
             handler.flush()
         if self._run is not None:
             self._run.exp.flush(outputs=True)
 
     def close(self) -> None:
-        """Take everything back that creating it did, and end the run with its last logger."""
+        """Undo everything that creating it did, and end the run with its last logger."""
         for source in self._sources:
             source.removeHandler(self._console)
             source.removeHandler(self._messages)
@@ -142,8 +142,8 @@ class RootLoggerBase:
             run, self._run = self._run, None
             run.release()
 
-    def attach(self, run: Run | None) -> None:
-        """Keep what is logged, from before as well, in a run."""
+    def attach(self, run: HeliosRun | None) -> None:
+        """Keep all messages, also the earlier ones, in a run."""
         if run is not None and run.log_file is not None:
             if self._run is not None:
                 self._run.release()
@@ -152,12 +152,12 @@ class RootLoggerBase:
 
 
 def _capture() -> bool:
-    """Bring warnings to `logging`; whether they did not go there before."""
+    """Bring warnings to `logging`, and return whether they did not go there before."""
     before = warnings.showwarning
     logging.captureWarnings(True)
     return warnings.showwarning is not before
 
 
 def _drop(logger: logging.Logger, kind: type[logging.Handler]) -> None:
-    for handler in [one for one in logger.handlers if isinstance(one, kind)]:
+    for handler in [handler for handler in logger.handlers if isinstance(handler, kind)]:
         logger.removeHandler(handler)

@@ -10,18 +10,18 @@ from typing import Any
 
 from mlv import Logger
 from mlv.compat.helios.core.outputs import HPARAMS, SCALARS, EventFiles
-from mlv.compat.helios.core.runs import Run, global_rank
+from mlv.compat.helios.core.runs import HeliosRun, global_rank
 
 _COLUMNS = 8
 
 
 class TensorboardWriterBase:
-    """Logs what TensorBoard shows, on rank 0; before `setup`, after `close` and on other ranks every call does nothing."""
+    """Logs for TensorBoard on rank 0; before `setup`, after `close` and on other ranks every call does nothing."""
 
     def __init__(self) -> None:
         EventFiles()  # says at once which package is missing
         self._rank = global_rank()
-        self._run: Run | None = None
+        self._run: HeliosRun | None = None
         self._log: Logger | None = None
         self._scalars: Logger | None = None
 
@@ -93,7 +93,7 @@ class TensorboardWriterBase:
         run_name: str | None = None,
         global_step: int | None = None,
     ) -> None:
-        """Add hyperparameters and what came of them, in the run's folder, or in one of that name below it."""
+        """Add hyperparameters and their metrics, in the run's folder, or in its subfolder `run_name`."""
         if self._log is not None:
             data = {
                 "hparams": _numbers_in(hparam_dict, texts=False),
@@ -104,7 +104,7 @@ class TensorboardWriterBase:
             self._log(HPARAMS, {key: value for key, value in data.items() if value is not None}, step=global_step)
 
     def flush(self) -> None:
-        """Return when the event files hold what was logged."""
+        """Return when the event files hold everything that was logged."""
         if self._run is not None:
             self._run.exp.flush(outputs=True)
 
@@ -115,7 +115,7 @@ class TensorboardWriterBase:
             run, self._run = self._run, None
             run.release()
 
-    def attach(self, run: Run | None) -> None:
+    def attach(self, run: HeliosRun | None) -> None:
         """Log into a run, on rank 0."""
         if run is not None and run.run_path is not None and self._rank == 0:
             if self._run is not None:
@@ -125,14 +125,14 @@ class TensorboardWriterBase:
 
 
 def number_in(value: Any, *, texts: bool = True) -> Any:
-    """The number that a text, or a tensor or array of one element, holds; anything else stays as it is."""
+    """Return the number in a text, or in a tensor or array of one element; anything else stays as it is."""
     try:
         if texts and isinstance(value, str):
             return float(value)
         shape = getattr(value, "shape", None)
         if shape is not None and all(length == 1 for length in shape):
             return (value.detach() if hasattr(value, "detach") else value).item()  # with a graph it would warn
-    except Exception:  # of another library: what it is shows where it is stored
+    except Exception:  # of another library: an error shows where the value is stored
         return value
     return value
 
@@ -142,7 +142,7 @@ def _numbers_in(values: Any, *, texts: bool = True) -> Any:
 
 
 def _picture(value: Any, formats: str) -> Any:
-    """An image of shape HWC or HW; what has no such form is given on, to be rejected with the reason."""
+    """Return an image of shape HWC or HW; a value without such a form is passed on, to be rejected with the reason."""
     try:
         import numpy
 
@@ -156,20 +156,20 @@ def _picture(value: Any, formats: str) -> Any:
 
 
 def _grid(images: Any) -> Any:
-    """Images side by side, eight in a row."""
+    """Return images side by side, eight in a row."""
     import numpy
 
     number, height, width = images.shape[:3]
     columns = min(number, _COLUMNS)
     grid = numpy.zeros((height * math.ceil(number / columns), width * columns, *images.shape[3:]), images.dtype)
-    for place, image in enumerate(images):
-        y, x = divmod(place, columns)
+    for index, image in enumerate(images):
+        y, x = divmod(index, columns)
         grid[y * height : (y + 1) * height, x * width : (x + 1) * width] = image
     return grid
 
 
 def _drawn(figures: list[Any]) -> Any:
-    """Figures of one size as a grid; None for others."""
+    """Return figures of one size as a grid; None for others."""
     try:
         import numpy
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -190,9 +190,9 @@ def _close(figures: list[Any]) -> None:
 
 
 def _on_cpu(model: Any, example: Any) -> tuple[Any, Any]:
-    """A copy of a module, and what it is called with, on the CPU; what cannot be copied is given on as it is."""
+    """Return copies of a module and of its inputs on the CPU; where they cannot be copied, the originals."""
     try:
-        given = [one.cpu() for one in example] if isinstance(example, (list, tuple)) else example.cpu()
-        return copy.deepcopy(model).cpu(), given
+        inputs = [tensor.cpu() for tensor in example] if isinstance(example, (list, tuple)) else example.cpu()
+        return copy.deepcopy(model).cpu(), inputs
     except Exception:
         return model, example

@@ -16,11 +16,11 @@ NO_SEED = "no_seed_provided"
 
 
 def load_log(experiment_dir: str, aggregate_seeds: bool = False, reload_log: bool = False) -> Any:
-    """What was logged in a folder, or in one `.hdf5` file, as a MetaLog with an entry for each seed.
+    """Return the logs in a folder, or in one `.hdf5` file, as a MetaLog with an entry for each seed.
 
-    Of a run without a seed the entry itself: `.meta`, `.stats`, `.time`. With `aggregate_seeds`, `.eval` holds statistics over
-    the seeds. Loggers of this process are flushed first. Where the folder has several files, all their seeds are there; of a
-    seed that is in several of them, what its own file says.
+    For a run without a seed it returns the entry itself: `.meta`, `.stats`, `.time`. With `aggregate_seeds`, `.eval` holds
+    statistics over the seeds. Loggers of this process are flushed first. Where the folder has several files, the result has
+    all their seeds; a seed that is in several of them is read from its own file.
 
     Raises:
         FileNotFoundError: Nothing was logged there.
@@ -37,7 +37,7 @@ def load_log(experiment_dir: str, aggregate_seeds: bool = False, reload_log: boo
 
 
 def load_meta_log(log_fname: str, aggregate_seeds: bool = True, reload_log: bool = False) -> Any:
-    """What one file holds: seeds, or configurations and their seeds; `aggregate_seeds` makes one entry of the seeds of each.
+    """Return the logs in one file: seeds, or configurations with their seeds, which `aggregate_seeds` makes one entry of.
 
     Raises:
         AssertionError: There is no such file.

@@ -1,4 +1,4 @@
-"""The reading half of `checkpoints`, where mle-logging has it."""
+"""`load_model` of `checkpoints`, in the module where mle-logging has it."""
 
 from mlv.compat.mle_logging.checkpoints import load_model
 

@@ -11,7 +11,7 @@ _COMMON = ("experiment_dir", "eval_id", "config_fname", "model_type", "config_di
 
 
 def aggregate_over_seeds(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The runs of several seeds as one: statistics over those that have them, the time of the longest, meta as lists."""
+    """Return the runs of several seeds as one: statistics over those that have them, the time of the longest, meta as lists."""
     stats = {name: _statistics(_columns(runs, "stats", name)) for name in _names(runs, "stats")}
     time = {name: max(_columns(runs, "time", name), key=len) for name in _names(runs, "time")}
     meta = {name: _merged(name, _columns(runs, "meta", name)) for name in _names(runs, "meta")}
@@ -27,7 +27,7 @@ def _columns(runs: Mapping[str, Mapping[str, Any]], group: str, name: str) -> li
 
 
 def _statistics(columns: Sequence[Any]) -> Any:
-    """Mean, deviation and percentiles at each place; text, and vectors of unequal shapes, stay lists."""
+    """Return mean, deviation and percentiles at each index; text, and vectors of unequal shapes, stay lists."""
     is_numeric = all(column.dtype.kind in "biuf" for column in columns)
     if not is_numeric or len({column.shape[1:] for column in columns}) > 1:
         return list(columns)
@@ -38,16 +38,16 @@ def _statistics(columns: Sequence[Any]) -> Any:
     }
 
 
-def over_seeds(what: str, columns: Sequence[Any], *options: Any) -> Any:
-    """A function of numpy over the seeds, at each place over those that reach it."""
+def over_seeds(function: str, columns: Sequence[Any], *options: Any) -> Any:
+    """Return the result of a function of numpy over the seeds, at each index over those that reach it."""
     import numpy
 
-    parts, begin = [], 0
+    stretches, begin = [], 0
     for end in sorted({len(column) for column in columns} - {0}):
         reaching = numpy.stack([column[begin:end] for column in columns if len(column) >= end])
-        parts.append(getattr(numpy, what)(reaching.astype(float), *options, axis=0))
+        stretches.append(getattr(numpy, function)(reaching.astype(float), *options, axis=0))
         begin = end
-    return numpy.concatenate(parts) if parts else numpy.zeros(0)
+    return numpy.concatenate(stretches) if stretches else numpy.zeros(0)
 
 
 def _merged(name: str, values: list[Any]) -> Any:
@@ -57,6 +57,6 @@ def _merged(name: str, values: list[Any]) -> Any:
 
 
 def _seed_number(seed_id: str) -> Any:
-    """The number in `seed_3`; the ID itself where there is none."""
+    """Return the number in `seed_3`; the ID itself where there is none."""
     match = re.search(r"_(\d+)(?:_|\Z)", seed_id)
     return int(match[1]) if match else seed_id

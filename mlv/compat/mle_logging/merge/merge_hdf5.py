@@ -19,7 +19,7 @@ def merge_hdf5_files(
     A group that several files have is that of the last of them. `delete_files` removes them once the new one is complete.
 
     Raises:
-        OSError: A file cannot be read, or the new one not be written; all that there was still is.
+        OSError: A file cannot be read, or the new one not be written; all earlier files are still there.
     """
     if file_ids is None:
         write_merged(new_filename, {"": log_paths})
@@ -32,7 +32,7 @@ def merge_hdf5_files(
 
 
 def write_merged(path: str, sources: Mapping[str, Iterable[str]]) -> None:
-    """Write what some files hold, each below the group that it is given for; below none for an empty name."""
+    """Write the content of files into one, each below the group of its name; for an empty name, at the top."""
     temporary = f"{path}.tmp"
     try:
         with opened(temporary, "w") as target:
@@ -47,7 +47,7 @@ def write_merged(path: str, sources: Mapping[str, Iterable[str]]) -> None:
 
 
 def _copy(source: Any, group: Any, config: str) -> None:
-    """Copy the runs of a file; one that was merged from configurations itself brings the runs of this one."""
+    """Copy the runs of a file; from one that was merged from configurations, only the runs of this configuration."""
     for run_id, run in source.items():
         if run_id == config and not is_run(run):
             _copy(run, group, "")

@@ -1,4 +1,4 @@
-"""Log files of several seeds or configurations as one file; what was logged is never lost by it."""
+"""Merging log files of several seeds or configurations into one file; no log is lost by it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def merge_seed_logs(merged_path: str, experiment_dir: str, num_logs: int | None 
     """Merge the log files of all seeds into one, with a group for each.
 
     With `delete_files`, the files of the seeds are removed once it is complete, if it lies in `logs` itself: elsewhere
-    `load_log` would not find it. What a merged file in `logs` holds of other seeds stays in it; one elsewhere that holds other
-    seeds moves to `.mlv-experiments/.replaced` of its folder.
+    `load_log` would not find it. A merged file in `logs` keeps its other seeds; one elsewhere that holds other seeds
+    moves to `.mlv-experiments/.replaced` of its folder.
 
     Args:
         merged_path: The file, replaced whole.
@@ -34,7 +34,7 @@ def merge_seed_logs(merged_path: str, experiment_dir: str, num_logs: int | None 
     Raises:
         FileNotFoundError: There is nothing to merge.
         TimeoutError: There are fewer seeds than that after seven days.
-        OSError: A file cannot be read, or the new one not be written; all that there was still is.
+        OSError: A file cannot be read, or the new one not be written; all earlier files are still there.
     """
     bring_up_to_date(experiment_dir)
     merged = os.path.realpath(merged_path)
@@ -53,9 +53,9 @@ def merge_seed_logs(merged_path: str, experiment_dir: str, num_logs: int | None 
 
 def _wait_for(num_logs: int | None, experiment_dir: str, merged: str) -> None:
     deadline = monotonic() + WAIT_S
-    while num_logs is not None and (found := len(_run_ids(experiment_dir, merged))) < num_logs:
+    while num_logs is not None and (count := len(_run_ids(experiment_dir, merged))) < num_logs:
         if monotonic() > deadline:
-            raise TimeoutError(f"{experiment_dir} has logs of {found} seeds, and not of {num_logs}, after {WAIT_S:g} s")
+            raise TimeoutError(f"{experiment_dir} has logs of {count} seeds, and not of {num_logs}, after {WAIT_S:g} s")
         sleep(_POLL_S)
 
 
@@ -67,11 +67,11 @@ def _run_ids(experiment_dir: str, merged: str) -> set[str]:
 
 
 def _ids_in(paths: Iterable[str]) -> set[str]:
-    found: set[str] = set()
+    ids: set[str] = set()
     for path in paths:
         with opened(path, "r") as file:
-            found.update(file)
-    return found
+            ids.update(file)
+    return ids
 
 
 def merge_config_logs(experiment_dir: str, all_run_ids: list[str]) -> None:
@@ -79,7 +79,7 @@ def merge_config_logs(experiment_dir: str, all_run_ids: list[str]) -> None:
 
     Raises:
         AssertionError: One of them has no log.
-        OSError: A file cannot be read, or the new one not be written; all that there was still is.
+        OSError: A file cannot be read, or the new one not be written; all earlier files are still there.
     """
     sources: dict[str, list[str]] = {}
     for run_id in all_run_ids:
@@ -91,7 +91,7 @@ def merge_config_logs(experiment_dir: str, all_run_ids: list[str]) -> None:
 
 
 def _folder_of(experiment_dir: str, run_id: str) -> str | None:
-    """The folder of a configuration: the first in order that has logs."""
+    """Return the folder of a configuration: the first in order that has logs."""
     for folder in sorted(Path(experiment_dir).glob(f"**/{run_id}")):
         if any((folder / "logs").glob("*.hdf5")):
             return str(folder)

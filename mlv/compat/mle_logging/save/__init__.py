@@ -1,4 +1,4 @@
-"""What a logger writes: columns, models, figures, other objects, and what it sends to Weights & Biases."""
+"""Outputs of a logger: columns, models, figures, other objects, and updates for Weights & Biases."""
 
 from mlv.compat.mle_logging.save.extra_log import ExtraLog
 from mlv.compat.mle_logging.save.figure_log import FigureLog

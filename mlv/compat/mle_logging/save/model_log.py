@@ -16,8 +16,8 @@ from mlv.compat.room import room_in
 MODEL_TYPES = ("torch", "tensorflow", "jax", "sklearn", "numpy", "no-model-type")
 _SUFFIXES = {"torch": ".pt", "tensorflow": ".pt", "jax": ".pkl", "sklearn": ".pkl", "numpy": ".pkl"}
 
-Said = Callable[[str, dict[str, Any], int | None], None]
-"""Takes the path of a checkpoint, what it means for the logger's meta, and the slot that it has there."""
+ReportModel = Callable[[str, dict[str, Any], int | None], None]
+"""Takes the path of a checkpoint, its entries of the logger's meta, and its slot there."""
 
 
 class ModelLog:
@@ -34,12 +34,12 @@ class ModelLog:
         top_k_metric_name: str | None,
         top_k_minimize_metric: bool | None,
         root: str,
-        said: Said,
+        report: ReportModel,
     ) -> None:
-        """As MLELogger makes it.
+        """Begin, with the arguments of MLELogger.
 
         Raises:
-            AssertionError: The type of the model is not known, or what a portfolio needs is missing.
+            AssertionError: The type of the model is not known, or an option that a portfolio needs is missing.
         """
         assert model_type in MODEL_TYPES, f"model_type={model_type!r}: give one of {', '.join(MODEL_TYPES)}"
         if save_every_k_ckpt:
@@ -63,11 +63,11 @@ class ModelLog:
         self.top_k_ckpt_list: list[str] = []
         self.top_k_storage_time: list[Any] = []
         self.top_k_performance: list[float] = []
-        self._root, self._said = root, said
+        self._root, self._report = root, report
         self._last_top_k = ""
 
     def restore(self, meta: Mapping[str, list[Any]], saved: int) -> None:
-        """Go on from what the meta of an earlier run says, after so many saved models."""
+        """Go on from the meta of an earlier run, after `saved` models."""
         for name in ("every_k_ckpt_list", "every_k_storage_time", "top_k_ckpt_list", "top_k_storage_time", "top_k_performance"):
             setattr(self, name, list(meta.get(name, [])))
         self.init_model_saved = bool(meta.get("init_ckpt"))
@@ -83,7 +83,7 @@ class ModelLog:
         self.stored_every_k = self.stored_top_k = False
         self._write(model, self.final_model_save_fname)
         self.model_save_counter += 1
-        self._said(self.final_model_save_fname, {"model_ckpt": [self.final_model_save_fname]}, None)
+        self._report(self.final_model_save_fname, {"model_ckpt": [self.final_model_save_fname]}, None)
         if self.save_every_k_ckpt and self.model_save_counter % self.save_every_k_ckpt == 0:
             self._save_every_k(model, _last(clock, self.ckpt_time_to_track))
         if self.save_top_k_ckpt:
@@ -94,7 +94,7 @@ class ModelLog:
         """Save a model as the one that training began with."""
         self._write(model, self.init_model_save_fname)
         self.init_model_saved = True
-        self._said(self.init_model_save_fname, {"init_ckpt": [self.init_model_save_fname]}, None)
+        self._report(self.init_model_save_fname, {"init_ckpt": [self.init_model_save_fname]}, None)
 
     @property
     def last_top_k(self) -> str:
@@ -107,7 +107,7 @@ class ModelLog:
         self.every_k_storage_time.append(time)
         self.every_k_ckpt_list.append(path)
         slot = len(self.every_k_ckpt_list) - 1
-        self._said(path, {"every_k_ckpt_list": path, "every_k_storage_time": time}, slot)
+        self._report(path, {"every_k_ckpt_list": path, "every_k_storage_time": time}, slot)
         self.stored_every_k = True
 
     def _save_top_k(self, model: Any, time: Any, score: float) -> None:
@@ -119,7 +119,7 @@ class ModelLog:
         lists: tuple[list[Any], ...] = (self.top_k_ckpt_list, self.top_k_storage_time, self.top_k_performance)
         for values, value in zip(lists, (path, time, score), strict=True):
             values[slot : slot + 1] = [value]
-        self._said(path, {"top_k_ckpt_list": path, "top_k_storage_time": time, "top_k_performance": score}, slot)
+        self._report(path, {"top_k_ckpt_list": path, "top_k_storage_time": time, "top_k_performance": score}, slot)
         self.stored_top_k, self._last_top_k = True, path
 
     def _path(self, room: str, name: str) -> str:
@@ -132,14 +132,14 @@ class ModelLog:
         write_whole(os.path.join(self._root, path), lambda private: save_checkpoint(model, private, self.model_type), room)
 
 
-def slot_for(score: float, scores: list[float], places: int, is_minimum_best: bool) -> int | None:
-    """The place of a score among the best: a free one, else that of the worst if it is better; None where it is not.
+def slot_for(score: float, scores: list[float], count: int, is_minimum_best: bool) -> int | None:
+    """Return the slot of a score among the best: a free one, else that of the worst if it is better; None where it is not.
 
     NaN is worse than any number.
     """
-    if len(scores) < places:
+    if len(scores) < count:
         return len(scores)
-    keys = [_badness(one, is_minimum_best) for one in scores]
+    keys = [_badness(existing, is_minimum_best) for existing in scores]
     worst = max(keys)
     return keys.index(worst) if worst > _badness(score, is_minimum_best) else None
 
@@ -150,9 +150,9 @@ def _badness(score: float, is_minimum_best: bool) -> tuple[bool, float]:
 
 
 def number_or_nan(value: Any) -> float:
-    """A measured value as one number."""
-    found = plain(value)
-    return float(found) if isinstance(found, (int, float)) else math.nan
+    """Return a measured value as one number."""
+    number = plain(value)
+    return float(number) if isinstance(number, (int, float)) else math.nan
 
 
 def _last(columns: Mapping[str, list[Any]], name: str | None) -> Any:

@@ -30,13 +30,13 @@ class StatsLog:
             _add_column(self.time_to_track, self.clock_tracked, name)
 
     def tick(self, clock: Mapping[str, Any]) -> dict[str, Any]:
-        """The time variables of the next update: what is given stands, the rest is counted and measured."""
+        """Return the time variables of the next update: those of the caller stay, the others are counted and measured."""
         self.stats_update_counter += 1
         elapsed_s = time() - self.start_time
         return {"time_elapsed": elapsed_s, "num_updates": self.stats_update_counter, **clock}
 
     def add(self, clock: Mapping[str, Any], stats: Mapping[str, Any]) -> dict[str, Any]:
-        """Append a row; gives the time variables with the time of day."""
+        """Append a row, and return its time variables with the time of day."""
         row = {"time": datetime.now().strftime("%y-%m-%d/%H:%M"), **clock}
         for names, columns, values in (
             (self.time_to_track, self.clock_tracked, row),

@@ -1,4 +1,4 @@
-"""`tboards/tboard_<seed>`: what a logger shows in TensorBoard."""
+"""`tboards/tboard_<seed>`: event files of a logger for TensorBoard."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class SeedBoard(TensorBoard):
     types: Collection[str] | None = ("figure", "histogram", "metrics")
 
     def tag_of(self, name: str) -> str:
-        """What is not for TensorBoard only is a statistic."""
-        room, _, rest = name.partition("/")
-        return rest if room == ROOM else f"performance/{name}"
+        """Return the tag of a series; names outside `tboard` are statistics."""
+        room, _, inner_name = name.partition("/")
+        return inner_name if room == ROOM else f"performance/{name}"
 
 
 def show(
     log: Logger, stats: Mapping[str, Any], model_type: str, model: Any, grads: Any, figure: Any, *, step: float | None
 ) -> None:
-    """Log what an update has for TensorBoard beside its numbers: means of vectors, histograms, a figure. Never raises."""
+    """Log the values of an update for TensorBoard beside its numbers: means of vectors, histograms, a figure. Never raises."""
     board = log.sub(ROOM)
     means = {f"performance/{name}": _mean(value) for name, value in stats.items() if isinstance(value, list)}
     if means:
@@ -75,7 +75,7 @@ def _gradients(model: Any, grads: Any, model_type: str) -> Iterator[tuple[str, A
 
 
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The arrays of nested mappings and sequences, by their paths; no package is needed to look at them."""
+    """Yield the arrays of nested mappings and sequences, by their paths; no package is needed to look at them."""
     if tree is None:
         return
     if isinstance(tree, Mapping):

@@ -1,4 +1,4 @@
-"""What a logger sends to Weights & Biases, when it is asked to."""
+"""Sending updates of a logger to Weights & Biases, on request."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class WandbLog:
             AssertionError: The configuration lacks key, entity, project or group.
         """
         self._wandb = _imported()
-        given = dict(wandb_config or {})
+        settings = dict(wandb_config or {})
         for name in _NEEDED:
-            assert name in given, f"wandb_config has no {name!r}: it needs {', '.join(_NEEDED)}"
+            assert name in settings, f"wandb_config has no {name!r}: it needs {', '.join(_NEEDED)}"
         config_name = os.path.splitext(os.path.basename(config_fname))[0] if config_fname else "pholder_config"
-        name = given.get("name") or seed_id
+        name = settings.get("name") or seed_id
         self.wandb_config = {
-            **given,
+            **settings,
             "name": seed_id if name == "seed0" else name,
-            "job_type": seed_id if given["group"] is None else config_name,
+            "job_type": seed_id if settings["group"] is None else config_name,
         }
         self.correct_setup = False
         self.step_counter = 0
@@ -55,7 +55,7 @@ class WandbLog:
             warn(f"nothing goes to wandb: its init failed {_TRIES} times, at last with {problem!r}")
 
     def _problem_of_init(self, config: dict[str, Any]) -> Exception | None:
-        """Begin the run; what stood in the way at the last of all tries."""
+        """Begin the run, and return the error of the last try, None where one succeeded."""
         settings, problem = self.wandb_config, None
         for _ in range(_TRIES):
             try:
@@ -75,7 +75,7 @@ class WandbLog:
         grads: Any = None,
         plot_to_wandb: Any = None,
     ) -> None:
-        """Send an update; what goes wrong is warned about, and training goes on."""
+        """Send an update; an error becomes a warning, and training goes on."""
         if not self.correct_setup:
             return
         try:
@@ -87,15 +87,15 @@ class WandbLog:
     def _send(
         self, clock: Mapping[str, Any], stats: Mapping[str, Any], kind: str | None, model: Any, grads: Any, fig: Any
     ) -> None:
-        found = {f"time/{name}": value for name, value in clock.items()}
-        found |= {f"stats/{name}": value for name, value in stats.items()}
+        values = {f"time/{name}": value for name, value in clock.items()}
+        values |= {f"stats/{name}": value for name, value in stats.items()}
         if fig is not None:
-            found["img"] = self._wandb.Image(fig)
-        self._wandb.log(found, step=self.step_counter)
+            values["img"] = self._wandb.Image(fig)
+        self._wandb.log(values, step=self.step_counter)
         for name, tree in (("params", model), ("grads", grads)):
             if kind == "jax" and tree is not None:
-                found = {f"{name}_norm/": mapped(_norm, tree), f"{name}_hist/": mapped(self._histogram, tree)}
-                self._wandb.log(found, step=self.step_counter)
+                values = {f"{name}_norm/": mapped(_norm, tree), f"{name}_hist/": mapped(self._histogram, tree)}
+                self._wandb.log(values, step=self.step_counter)
 
     def upload_gif(self, gif_path: str, video_name: str | None = "video") -> None:
         """Send a gif file."""
@@ -108,7 +108,7 @@ class WandbLog:
 
 
 def mapped(change: Callable[[Any], Any], tree: Any) -> Any:
-    """Nested mappings and sequences with their leaves changed; no package is needed for it."""
+    """Return nested mappings and sequences with their leaves changed, without any package."""
     if isinstance(tree, Mapping):
         return {key: mapped(change, value) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -124,7 +124,7 @@ def _norm(leaf: Any) -> float:
 
 @contextmanager
 def _key_in_environment(key: Any) -> Iterator[None]:
-    """The key where `wandb.init` and the service that it starts look for it: `wandb.login` would write it into ~/.netrc."""
+    """Set the key where `wandb.init` and its service look for it: `wandb.login` would write it into ~/.netrc."""
     before = os.environ.get(_KEY)
     if key is not None:
         os.environ[_KEY] = str(key)
@@ -138,7 +138,7 @@ def _key_in_environment(key: Any) -> Iterator[None]:
 
 
 def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    found = {
+    variables = {
         "WANDB_ENTITY": settings["entity"],
         "WANDB_PROJECT": settings["project"] or "prototyping",
         "WANDB_NAME": settings["name"],
@@ -147,7 +147,7 @@ def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
         "WANDB_TAGS": f"{settings['name']}, {settings['job_type']}",
         "WANDB_SILENT": "true",
     }
-    return {name: str(value) for name, value in found.items() if value is not None}
+    return {name: str(value) for name, value in variables.items() if value is not None}
 
 
 def _imported() -> Any:

@@ -1,4 +1,4 @@
-"""What a logger prints, with rich."""
+"""The printed tables and panels of a logger, with rich."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def print_welcome() -> None:
     grid.add_column(justify="left", no_wrap=True)
     grid.add_column(justify="right", no_wrap=True)
     beside = (datetime.now().strftime("%d/%m/%y %H:%M:%S"), f"mlv v{mlv.__version__} :lock_with_ink_pen:", "", "")
-    for left, right in zip(_TITLE, beside, strict=True):
-        grid.add_row(rich.escape(left), right)
+    for title_line, detail in zip(_TITLE, beside, strict=True):
+        grid.add_row(rich.escape(title_line), detail)
     rich.Console(width=WIDTH).print(rich.Panel(grid, style="white on blue", expand=True))
 
 
@@ -45,10 +45,10 @@ def print_startup(
     top_k_metric_name: str | None,  # noqa: ARG001 - as in the original
     top_k_minimize_metric: bool | None,  # noqa: ARG001 - as in the original
 ) -> None:
-    """Print panels with what the logger was made with."""
+    """Print panels with the options of the logger."""
     rich = _Rich()
     times = [name for name in time_to_track or () if name not in ("time", "time_elapsed")]
-    said = [
+    rows = [
         (":book: Log Dir", experiment_dir),
         (":page_facing_up: Config", config_fname),
         (":watch: Time", times),
@@ -57,15 +57,15 @@ def print_startup(
         (":rocket: Model", model_type),
     ]
     if save_every_k_ckpt is not None:
-        said.append((":clock1130: Every k-th ckpt", save_every_k_ckpt))
+        rows.append((":clock1130: Every k-th ckpt", save_every_k_ckpt))
     if save_top_k_ckpt is not None:
-        said.append((":trident: Top k ckpt", save_top_k_ckpt))
+        rows.append((":trident: Top k ckpt", save_top_k_ckpt))
     grid = rich.Table.grid(expand=True)
     grid.add_column(justify="left", ratio=1)
     grid.add_column(justify="left", ratio=1)
-    panels = [rich.Panel(f"[b]{title}[/b]: {rich.escape(_listed(value))}", expand=True) for title, value in said]
-    for place in range(0, len(panels), 2):
-        grid.add_row(*panels[place : place + 2])
+    panels = [rich.Panel(f"[b]{title}[/b]: {rich.escape(_listed(value))}", expand=True) for title, value in rows]
+    for index in range(0, len(panels), 2):
+        grid.add_row(*panels[index : index + 2])
     rich.Console(width=WIDTH).print(rich.Panel(grid, expand=True))
 
 
@@ -75,12 +75,12 @@ def print_update(
     """Print a row: time variables in red, statistics rounded to three digits in a column with a blue head."""
     rich = _Rich()
     table = rich.Table(show_header=print_header, row_styles=["none"], border_style="white", box=rich.box.SIMPLE)
-    for place, name in enumerate(time_to_print):
-        head = f"{'' if place else ':watch: '}[red]{rich.escape(str(name))}[/red]"
-        table.add_column(head, style="red", width=12 if place else 14, justify="center" if place else "left")
-    for place, name in enumerate(what_to_print):
-        head = f"{'' if place else ':chart_with_downwards_trend: '}[blue]{rich.escape(str(name))}[/blue]"
-        table.add_column(head, width=12 if place else 14, justify="center")
+    for index, name in enumerate(time_to_print):
+        head = f"{'' if index else ':watch: '}[red]{rich.escape(str(name))}[/red]"
+        table.add_column(head, style="red", width=12 if index else 14, justify="center" if index else "left")
+    for index, name in enumerate(what_to_print):
+        head = f"{'' if index else ':chart_with_downwards_trend: '}[blue]{rich.escape(str(name))}[/blue]"
+        table.add_column(head, width=12 if index else 14, justify="center")
     times = [str(c_tick.get(name, "---")) for name in time_to_print]
     stats = [_rounded(s_tick[name]) if name in s_tick else "---" for name in what_to_print]
     table.add_row(*map(rich.escape, [*times, *stats]))
@@ -92,10 +92,10 @@ def print_reload(experiment_dir: str) -> None:
     _Rich().Console().log(f"Reloaded log from {experiment_dir}")
 
 
-def print_overwriting(what: str) -> None:
-    """Print that what is there is taken away."""
-    existing = "existing" if what == "tboards" else "an existing"
-    text = f"Be careful - you are overwriting {existing} {what}."
+def print_overwriting(subject: str) -> None:
+    """Print that earlier files are taken away."""
+    existing = "existing" if subject == "tboards" else "an existing"
+    text = f"Be careful - you are overwriting {existing} {subject}."
     try:
         _Rich().Console().log(text)
     except mlv.MissingExtra:  # nobody asked for rich here
@@ -112,17 +112,17 @@ def print_storage(
     print_first: bool = False,
 ) -> None:
     """Print where files went, where there are any; the final model only with the first row."""
-    said = [("Figure", fig_path), ("Extra", extra_path)]
-    said += [("Model", init_model_path), ("Model", final_model_path)] if print_first else []
-    said += [("Every-K", every_k_model_path), ("Top-K", top_k_model_path)]
-    rows = [(what, path) for what, path in said if path is not None]
+    paths = [("Figure", fig_path), ("Extra", extra_path)]
+    paths += [("Model", init_model_path), ("Model", final_model_path)] if print_first else []
+    paths += [("Every-K", every_k_model_path), ("Top-K", top_k_model_path)]
+    rows = [(title, path) for title, path in paths if path is not None]
     if rows:
         rich = _Rich()
         table = rich.Table(show_header=False, row_styles=["none"], border_style="white", box=rich.box.SIMPLE)
         table.add_column("---", style="red", width=16, justify="left")
         table.add_column("---", style="red", width=64, justify="left")
-        for what, path in rows:
-            table.add_row(f":envelope_with_arrow: - {what}", rich.escape(path))
+        for title, path in rows:
+            table.add_row(f":envelope_with_arrow: - {title}", rich.escape(path))
         rich.Console(width=WIDTH).print(table, justify="left")
 
 

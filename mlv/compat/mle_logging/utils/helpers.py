@@ -1,4 +1,4 @@
-"""Files that scripts write and read beside the logger, and curves of what was logged."""
+"""Files that scripts write and read beside the logger, and learning curves."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_to_hdf5(log_fname: str, log_path: str, data_to_log: Any, dtype: Any = 
 
 
 def load_pkl_object(filename: str) -> Any:
-    """The object in a pickle, which runs what is in it: load only what you trust."""
+    """Return the object in a pickle. Loading runs the code in it: load only files that you trust."""
     with open(filename, "rb") as file:
         return pickle.load(file)  # noqa: S301 - said above
 

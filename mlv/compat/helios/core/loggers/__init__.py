@@ -11,6 +11,7 @@ from mlv.compat.helios.core.loggers.root import RootLogger
 from mlv.compat.helios.core.loggers.storage import run_in
 from mlv.compat.helios.core.loggers.tensorboard import TensorboardWriter
 from mlv.compat.helios.core.loggers.wandb import WandbArgs, WandbWriter
+from mlv.compat.helios.core.registry import close_all, flush_all
 from mlv.compat.helios.core.runs import get_default_log_name, global_rank
 
 
@@ -24,7 +25,7 @@ class LoggerType(enum.Enum):
 
 _active: dict[LoggerType, Logger] = {}
 _ACTIVE_LOGGERS = _active
-"""The table, by the name that helios has for it: whoever puts a logger of their own into it has it served."""
+"""The table, by helios' name for it: a logger that users put into it is served as well."""
 
 
 def create_loggers(enable_tensorboard: bool = True, capture_warnings: bool = True, wandb_args: WandbArgs | None = None) -> None:
@@ -52,7 +53,7 @@ def setup_loggers(run_name: str, log_root: Path | None = None) -> None:
 def restore_loggers(
     run_name: str, log_root: Path | None = None, loggers_state: dict[str, dict[str, Any]] | None = None
 ) -> None:
-    """Go on with the run that the state tells of; loggers that it does not name begin anew."""
+    """Go on with the run of the state; loggers that the state does not name begin anew."""
     state = loggers_state or {}
     for type_, logger in _active.items():
         if type_.value in state:
@@ -79,12 +80,12 @@ def _setup_together(run_name: str, log_root: Path, state: dict[str, Any]) -> Non
 
 
 def _is_set_up_here(logger: Logger | None) -> bool:
-    """Whether a logger shares the run of the others; one whose class has a `setup` of its own is asked to do it itself."""
+    """Return whether a logger shares the run of the others; one whose class overrides `setup` is set up by that call."""
     return type(logger).setup in (RootLogger.setup, TensorboardWriter.setup) if logger is not None else False
 
 
 def get_logger(name: LoggerType) -> Logger:
-    """One of the loggers.
+    """Return one of the loggers.
 
     Raises:
         KeyError: It was not created.
@@ -95,30 +96,27 @@ def get_logger(name: LoggerType) -> Logger:
 
 
 def get_logger_state_dicts() -> dict[str, dict[str, Any]]:
-    """The states of all loggers, for `restore_loggers`."""
+    """Return the states of all loggers, for `restore_loggers`."""
     return {type_.value: logger.state_dict() for type_, logger in _active.items()}
 
 
 def flush_loggers() -> None:
-    """Return when the files hold what was logged."""
-    for logger in _active.values():
-        logger.flush()
+    """Return when the files hold everything that was logged."""
+    flush_all(_active)
 
 
 def close_loggers() -> None:
     """Close the loggers, and forget them."""
-    for logger in _active.values():
-        logger.close()
-    _active.clear()
+    close_all(_active)
 
 
 def is_root_logger_active() -> bool:
-    """Whether the root logger has been created."""
+    """Return whether the root logger has been created."""
     return LoggerType.ROOT in _active
 
 
 def get_root_logger() -> RootLogger:
-    """The root logger.
+    """Return the root logger.
 
     Raises:
         KeyError: It was not created.
@@ -127,12 +125,12 @@ def get_root_logger() -> RootLogger:
 
 
 def get_tensorboard_writer() -> TensorboardWriter | None:
-    """The TensorBoard writer, or None."""
+    """Return the TensorBoard writer, or None."""
     return cast("TensorboardWriter | None", _active.get(LoggerType.TENSORBOARD))
 
 
 def get_wandb_writer() -> WandbWriter | None:
-    """The writer for Weights & Biases, or None."""
+    """Return the writer for Weights & Biases, or None."""
     return cast("WandbWriter | None", _active.get(LoggerType.WANDB))
 
 

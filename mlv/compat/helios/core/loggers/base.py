@@ -10,7 +10,7 @@ from mlv.compat.helios.core.runs import get_default_log_name
 
 
 class Logger(ABC):
-    """Sees to its own storage below `log_root`, and to the state by which it goes on."""
+    """A logger with its own files below `log_root`, and a state with which it goes on."""
 
     @abstractmethod
     def setup(self, run_name: str, log_root: Path | None, is_resume: bool) -> None:
@@ -18,15 +18,15 @@ class Logger(ABC):
 
     @abstractmethod
     def flush(self) -> None:
-        """Bring what is held to the disk."""
+        """Bring everything to the disk."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held."""
+        """Release files and connections."""
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
+        """Return the state that `load_state_dict` needs to go on."""
 
     @abstractmethod
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ class RootLogger(RootLoggerBase, Logger):
             self.attach(run_in(run_name, Path(log_root), self._saved if is_resume else None, None, log=True, board=False))
 
     def state_dict(self) -> dict[str, Any]:
-        """The state: `log_file`, None where there is none."""
+        """Return the state: `log_file`, None where there is none."""
         return {"log_file": self.log_file}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

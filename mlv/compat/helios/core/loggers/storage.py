@@ -1,20 +1,22 @@
-"""Where loggers of helios 2 keep what they log, below one `log_root`."""
+"""The files of loggers of helios 2, below one `log_root`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from mlv.compat.helios.core.runs import Run, begin, get_default_log_name, global_rank, go_on
+from mlv.compat.helios.core.runs import HeliosRun, begin, get_default_log_name, global_rank, go_on
 
 BOARDS = "tensorboard"
 """Folder of a `log_root` that holds the folders of runs."""
 
 
-def run_in(name: str, log_root: Path, log_file: Path | None, run_path: Path | None, *, log: bool, board: bool) -> Run | None:
-    """The run of what is given; a file or folder that is wanted and not given gets its place under a new name.
+def run_in(
+    name: str, log_root: Path, log_file: Path | None, run_path: Path | None, *, log: bool, board: bool
+) -> HeliosRun | None:
+    """Return the run of a file and a folder; one that is missing, where `log` or `board` asks for it, gets a new name.
 
-    None where neither is wanted.
+    None where neither is asked for.
     """
     if not log and not board:
         return None
@@ -33,6 +35,6 @@ def run_in(name: str, log_root: Path, log_file: Path | None, run_path: Path | No
 
 
 def path_in(state: Any, key: str) -> Path | None:
-    """A path of a state, which may be a text."""
-    found = state.get(key)
-    return Path(found) if found is not None else None
+    """Return a path from a state, which may hold it as a text."""
+    path = state.get(key)
+    return Path(path) if path is not None else None

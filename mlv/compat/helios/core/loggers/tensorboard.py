@@ -11,7 +11,7 @@ from mlv.compat.helios.core.tensorboard import TensorboardWriterBase
 
 
 class TensorboardWriter(TensorboardWriterBase, Logger):
-    """Writes what TensorBoard shows below `<log_root>/tensorboard`."""
+    """Writes event files for TensorBoard below `<log_root>/tensorboard`."""
 
     _saved: Path | None = None
 
@@ -21,7 +21,7 @@ class TensorboardWriter(TensorboardWriterBase, Logger):
             self.attach(run_in(run_name, Path(log_root), None, self._saved if is_resume else None, log=False, board=True))
 
     def state_dict(self) -> dict[str, Any]:
-        """The state: `run_path`, None where there is none."""
+        """Return the state: `run_path`, None where there is none."""
         return {"run_path": self._run.run_path if self._run is not None else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -10,9 +10,9 @@ from mlv.compat.helios.core.loggers.base import Logger
 from mlv.compat.helios.core.runs import global_rank
 
 wandb_sdk: Any = None
-"""The package, once a writer was made; by this name and the next one tests of scripts put another in its place."""
+"""A module to use instead of the package; tests of scripts set this name and the next one."""
 _WANDB_AVAILABLE = True
-"""Whether it may be imported; whether it can be, shows when a writer is made."""
+"""Whether it may be imported; a missing package shows when a writer is made."""
 
 
 class _Project(TypedDict):
@@ -20,7 +20,7 @@ class _Project(TypedDict):
 
 
 class WandbArgs(_Project, total=False):
-    """What a `WandbWriter` is made of; only `project` is needed."""
+    """The arguments of a `WandbWriter`; only `project` is needed."""
 
     name: str
     config: dict[str, Any]
@@ -69,7 +69,7 @@ class WandbWriter(Logger):
         self._run_id = self._run.id
 
     def flush(self) -> None:
-        """Nothing to do: wandb sends what it has by itself."""
+        """Do nothing: wandb sends its records by itself."""
 
     def close(self) -> None:
         """Finish the run."""
@@ -78,7 +78,7 @@ class WandbWriter(Logger):
             run.finish()
 
     def state_dict(self) -> dict[str, Any]:
-        """The state: `run_id`, None where there is no run."""
+        """Return the state: `run_id`, None where there is no run."""
         return {"run_id": self._run_id}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
