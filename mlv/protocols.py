@@ -34,10 +34,10 @@ class Channel(Protocol):
         When the call returns, the event outlives the process. Never raises for the state of a disk or a writer.
         """
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Accept one event whose line a worker completes: a `media.jobs.Job`, packed; the cursor is one without a head.
 
-        The parts are taken before the call returns. Its line may come later than its number, and before the run's seal.
+        The buffers are taken before the call returns. Its line may come later than its number, and before the run's seal.
         Otherwise as `put`.
         """
 

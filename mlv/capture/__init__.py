@@ -1,4 +1,4 @@
-"""What can be known about a process from outside its code; every capture returns plain values and writes nothing.
+"""Captures of a process from outside its code; every capture returns plain values and writes nothing.
 
-A capture never raises: what cannot be found out is recorded as such, in an `error` beside what could be.
+A capture never raises: an `error` beside the captured fields names those that could not be captured.
 """

@@ -16,7 +16,7 @@ def capture_env(environ: Mapping[str, str], redactor: Redactor, *, path: Iterabl
 
     Args:
         environ: The variables; those that are credentials keep their name and lose their value.
-        redactor: Says which those are, and remembers them.
+        redactor: Decides which are credentials, and remembers them.
         path: Folders to look for packages in; those of `sys.path` by default.
 
     Returns:
@@ -45,14 +45,14 @@ def _packages_in(folder: str) -> Iterator[tuple[str, str]]:
             yield package
 
 
-# The folder's name tells both, thirty times quicker than the metadata inside. A name has no hyphen there; pip leaves
+# The folder's name holds both, thirty times quicker than the metadata inside. A name has no hyphen there; pip leaves
 # folders that begin with "~" where it was interrupted.
 _FOLDER = re.compile(r"(?P<name>[A-Za-z0-9][\w.]*)-(?P<version>v?\d[^-]*)(?:-py\d[\d.]*)?\.(?:dist|egg)-info")
 
 
 def _package(folder: str, name: str) -> tuple[str, str] | None:
-    told = _FOLDER.fullmatch(name)
-    return (told["name"], told["version"]) if told else _package_from_metadata(folder, name)
+    match = _FOLDER.fullmatch(name)
+    return (match["name"], match["version"]) if match else _package_from_metadata(folder, name)
 
 
 def _package_from_metadata(folder: str, name: str) -> tuple[str, str] | None:
@@ -61,9 +61,9 @@ def _package_from_metadata(folder: str, name: str) -> tuple[str, str] | None:
 
     try:
         metadata = PathDistribution(Path(folder, name)).metadata
-        # Asking for what is not there is deprecated in some versions of Python, and an error in others.
+        # Asking for a missing field is deprecated in some versions of Python, and an error in others.
         return (metadata["Name"], metadata["Version"]) if "Name" in metadata and "Version" in metadata else None
-    except Exception:  # Foreign files: whatever is wrong with one must not hide the others.
+    except Exception:  # Foreign files: a fault in one must not hide the others.
         return None
 
 

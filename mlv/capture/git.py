@@ -1,4 +1,4 @@
-"""The git repository that a script lies in: its commit, and what differs from it."""
+"""The git repository that a script lies in: its commit, and the differences from it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mlv.capture.redaction import Redactor, printable
 
 @dataclass(frozen=True)
 class GitCapture:
-    """What git knows about the folder of a script."""
+    """The state of the git repository around the folder of a script."""
 
     record: dict[str, Any]
-    """For `meta["git"]`; `{"repository": False}` outside of any repository. `error` says what is missing, and why."""
+    """For `meta["git"]`; `{"repository": False}` outside of any repository. `error` gives the reason for missing fields."""
     diff: bytes | None
     """How tracked files differ from the commit, for `git apply`; None if they do not."""
 
@@ -45,41 +45,41 @@ def capture_git(
         start: The folder of the script. Variables such as `GIT_DIR`, which may name another repository, do not count.
         redactor: Takes credentials out of the remotes, the message and the diff, and remembers where.
         diff_cap_bytes: How much of the diff is kept; it is cut at the end of a line, and a last line says so.
-        timeout_s: How long all git commands together may take; what they did not say until then is missing.
+        timeout_s: How long all git commands together may take; output that comes later is missing.
         max_untracked: How many untracked names are kept; `untracked_truncated` counts the others.
         environ: The environment for git; that of this process by default.
     """
     environ = os.environ if environ is None else environ
     try:
-        found = _ask(start.resolve(), diff_cap_bytes, timeout_s, environ)
-        if found is None:
+        answers = _ask(start.resolve(), diff_cap_bytes, timeout_s, environ)
+        if answers is None:
             return GitCapture({"repository": False}, None)
-        diff = _redacted_diff(found.diff, redactor) if found.diff.size_bytes else None
-        return GitCapture(_record(found, diff, redactor, max_untracked), diff)
-    except Exception as error:  # Whatever is strange about a repository, the experiment starts.
+        diff = _redacted_diff(answers.diff, redactor) if answers.diff.size_bytes else None
+        return GitCapture(_record(answers, diff, redactor, max_untracked), diff)
+    except Exception as error:  # However strange a repository is, the experiment starts.
         return GitCapture({"error": redactor.text(f"{type(error).__name__}: {error}", "git.error")}, None)
 
 
-class _Said(NamedTuple):
-    """What one git command printed until it ended or until the deadline."""
+class _Answer(NamedTuple):
+    """The output of one git command, up to its end or to the deadline."""
 
     output: bytes = b""
-    """The first part, up to a cap."""
+    """The beginning of the output, up to a cap."""
     size_bytes: int = 0
-    """All of it."""
+    """The size of the whole output."""
     error: str | None = None
     """Git's own words if it failed, or that the time was over: then the output may not be whole."""
     is_late: bool = False
 
 
-class _Found(NamedTuple):
-    """The pieces of a record."""
+class _Answers(NamedTuple):
+    """The answers of git and GitPython from which a record is made."""
 
     facts: dict[str, Any]
-    """What GitPython reads from the repository's files."""
-    log: _Said
-    status: _Said
-    diff: _Said
+    """The facts that GitPython reads from the repository's files."""
+    log: _Answer
+    status: _Answer
+    diff: _Answer
     trouble: str | None
     """Why the facts are missing."""
 
@@ -91,7 +91,7 @@ _GIT = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.d
 _LOG = (*_GIT, "rev-list", "--max-count=1", "--encoding=UTF-8", "--format=%an%x00%ae%x00%ct%x00%B", "HEAD", "--")
 _STATUS = (
     *(*_GIT, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal"),
-    # What lies untracked in a submodule is no change of this repository.
+    # An untracked file in a submodule is no change of this repository.
     "--ignore-submodules=untracked",
 )
 _DIFF = (
@@ -102,10 +102,10 @@ _DIFF = (
 )
 
 
-def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[str, str]) -> _Found | None:
+def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[str, str]) -> _Answers | None:
     """Ask git three questions at once, and meanwhile GitPython; None outside of a repository."""
     if not start.is_dir():
-        return _found_without_git({}, f"there is no folder {start}", None)
+        return _answers_without_git({}, f"there is no folder {start}", None)
     with ExitStack() as stack:
         try:
             log, status, diff = (
@@ -115,25 +115,25 @@ def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[st
         except OSError as error:
             return _ask_without_git(start, error)
         # To import GitPython is to run `git version` without a deadline: so see first that git answers at all.
-        logged = log.said()
+        logged = log.answer()
         if logged.error and "not a git repository (or any" in logged.error:
             return None
         facts, trouble = (None, None) if logged.is_late else _facts(start, git_works=True)
-        return _Found(facts or {}, logged, status.said(), diff.said(), trouble)
+        return _Answers(facts or {}, logged, status.answer(), diff.answer(), trouble)
 
 
-def _ask_without_git(start: Path, error: OSError) -> _Found | None:
+def _ask_without_git(start: Path, error: OSError) -> _Answers | None:
     facts, trouble = _facts(start, git_works=False)
     if facts is None and trouble is None:
         return None
     is_absent = isinstance(error, FileNotFoundError)
     reason = "git is not installed: there is no program 'git' on the PATH" if is_absent else f"git cannot run: {error}"
-    return _found_without_git(facts or {}, reason, trouble)
+    return _answers_without_git(facts or {}, reason, trouble)
 
 
-def _found_without_git(facts: dict[str, Any], reason: str, trouble: str | None) -> _Found:
-    nothing = _Said(error=reason)
-    return _Found(facts, log=nothing, status=nothing, diff=nothing, trouble=trouble)
+def _answers_without_git(facts: dict[str, Any], reason: str, trouble: str | None) -> _Answers:
+    nothing = _Answer(error=reason)
+    return _Answers(facts, log=nothing, status=nothing, diff=nothing, trouble=trouble)
 
 
 class _Command:
@@ -173,14 +173,14 @@ class _Command:
             self._kill()
         self._wait(until_s=time.monotonic() + 1)
 
-    def said(self) -> _Said:
+    def answer(self) -> _Answer:
         """Wait for the end of the command, or for the deadline and then end it."""
         is_late = not self._wait(until_s=self._deadline_s)
         if is_late:
             self._kill()
             self._wait(until_s=time.monotonic() + 1)
         error = f"{self._name} took longer than {self._timeout_s:g} s" if is_late else self._failure()
-        return _Said(bytes(self._output.kept), self._output.size_bytes, error, is_late)
+        return _Answer(bytes(self._output.head), self._output.size_bytes, error, is_late)
 
     def _wait(self, *, until_s: float) -> bool:
         for reader in (self._output, self._errors):
@@ -203,38 +203,38 @@ class _Command:
     def _failure(self) -> str | None:
         if self._process.returncode == 0:
             return None
-        words = printable(self._errors.kept.decode(errors="replace")).strip().removeprefix("fatal: ")
+        words = printable(self._errors.head.decode(errors="replace")).strip().removeprefix("fatal: ")
         return f"{self._name}: {words or f'exit status {self._process.returncode}'}"
 
 
 class _Reader(threading.Thread):
-    """Reads a pipe to its end, keeps the first part and only counts the rest."""
+    """Reads a pipe to its end, keeps the head of its output and only counts the bytes behind."""
 
     def __init__(self, pipe: IO[bytes], cap_bytes: int) -> None:
         # Should the pipe never end, this thread must not keep the process alive.
         super().__init__(name="mlv-git", daemon=True)
         self._pipe = pipe
         self._cap_bytes = cap_bytes
-        self.kept = bytearray()
+        self.head = bytearray()
         self.size_bytes = 0
 
     def run(self) -> None:
         with self._pipe:
             while chunk := self._pipe.read(2**16):
-                self.kept += chunk[: max(0, self._cap_bytes - len(self.kept))]
+                self.head += chunk[: max(0, self._cap_bytes - len(self.head))]
                 self.size_bytes += len(chunk)
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    kept = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_TEST_")
+    prefixes = ("GIT_CONFIG", "GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM", "GIT_EXEC_PATH", "GIT_TEST_")
     return {
-        **{name: value for name, value in environ.items() if not name.startswith("GIT_") or name.startswith(kept)},
+        **{name: value for name, value in environ.items() if not name.startswith("GIT_") or name.startswith(prefixes)},
         # English, so that the answer for "no repository" is known; UTF-8, for filters that are Python programs.
         "LC_ALL": "C.UTF-8",
         "LANGUAGE": "C",
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_TERMINAL_PROMPT": "0",
-        # A partial clone would fetch what it lacks from its remote, which can take for ever.
+        # A partial clone would fetch missing objects from its remote, which can take for ever.
         "GIT_ALLOW_PROTOCOL": "none",
     }
 
@@ -260,8 +260,8 @@ def _gitpython(*, git_works: bool) -> Iterator[Any]:
 
         yield git
         return
-    # GitPython refuses to be imported where there is no git, unless asked to be quiet. That must not change what the
-    # next one to import it gets to see: so all traces go.
+    # GitPython refuses to be imported where there is no git, unless asked to be quiet. A later import must meet the
+    # usual behaviour: so all traces go.
     name = "GIT_PYTHON_REFRESH"
     before = os.environ.get(name)
     os.environ[name] = "quiet"
@@ -294,7 +294,7 @@ def _remotes(config: Any) -> dict[str, str]:
     return {name[8:-1]: config.get(name, "url") for name in names if config.has_option(name, "url")}
 
 
-# --- Telling ---------------------------------------------------------------------------------------------------------
+# --- Recording -------------------------------------------------------------------------------------------------------
 
 
 _ORDER = (
@@ -303,30 +303,30 @@ _ORDER = (
 )
 
 
-def _record(found: _Found, diff: bytes | None, redactor: Redactor, max_untracked: int) -> dict[str, Any]:
+def _record(answers: _Answers, diff: bytes | None, redactor: Redactor, max_untracked: int) -> dict[str, Any]:
     # Where two have an answer, git's own comes last and counts.
-    record = {**found.facts, **_from_diff(found.diff, diff), **_from_log(found.log)}
-    record.update(_from_status(found.status, max_untracked))
+    record = {**answers.facts, **_from_diff(answers.diff, diff), **_from_log(answers.log)}
+    record.update(_from_status(answers.status, max_untracked))
     if "remotes" in record:
         record["remotes"] = {name: redactor.url(url, f"git.remotes.{name}") for name, url in record["remotes"].items()}
     if record.get("commit", "") is None:
         record["no_commits"] = True
-    if error := _error(found, record):
+    if error := _error(answers, record):
         record["error"] = error
     ordered = {key: record[key] for key in _ORDER if key in record}
-    told: dict[str, Any] = redactor.tree(ordered, "git")
-    return told
+    redacted: dict[str, Any] = redactor.tree(ordered, "git")
+    return redacted
 
 
 def _head(commit: str | None, branch: str | None) -> dict[str, Any]:
     return {"commit": commit, "branch": branch, "detached": branch is None}
 
 
-def _from_log(log: _Said) -> dict[str, Any]:
+def _from_log(log: _Answer) -> dict[str, Any]:
     if log.error or not log.output:
         return {}
-    first, _, rest = log.output.decode(errors="replace").partition("\n")
-    name, email, committed_s, message = rest.split("\0", 3)
+    first, _, fields = log.output.decode(errors="replace").partition("\n")
+    name, email, committed_s, message = fields.split("\0", 3)
     return {
         "commit": first.removeprefix("commit "),
         "author": {"name": name, "email": email},
@@ -335,19 +335,19 @@ def _from_log(log: _Said) -> dict[str, Any]:
     }
 
 
-def _from_status(status: _Said, max_untracked: int) -> dict[str, Any]:
-    """Read what `git status --porcelain=v2 --branch -z` says."""
+def _from_status(status: _Answer, max_untracked: int) -> dict[str, Any]:
+    """Read the output of `git status --porcelain=v2 --branch -z`."""
     if status.error or not status.output:
         return {}
     headers, changes, untracked = {}, 0, []
     entries = iter(printable(os.fsdecode(status.output)).split("\0"))
     for entry in entries:
-        kind, _, rest = entry.partition(" ")
+        kind, _, body = entry.partition(" ")
         if kind == "#":
-            name, _, value = rest.partition(" ")
+            name, _, value = body.partition(" ")
             headers[name] = value
         elif kind == "?":
-            untracked.append(rest)
+            untracked.append(body)
         elif kind:
             changes += 1
             if kind == "2":  # A renamed file, followed by its old name as an entry without a kind.
@@ -362,37 +362,37 @@ def _from_status(status: _Said, max_untracked: int) -> dict[str, Any]:
     }
 
 
-def _from_diff(said: _Said, diff: bytes | None) -> dict[str, Any]:
+def _from_diff(answer: _Answer, diff: bytes | None) -> dict[str, Any]:
     if diff is None:
-        return {} if said.error else {"dirty": False}
-    kept = _kept(said)
-    sizes = {"bytes": said.size_bytes, "kept_bytes": len(kept), "truncated": not _is_whole(said)}
-    return {"dirty": True, "diff": {**sizes, "redacted": not diff.startswith(kept)}}
+        return {} if answer.error else {"dirty": False}
+    excerpt = _whole_lines(answer)
+    sizes = {"bytes": answer.size_bytes, "kept_bytes": len(excerpt), "truncated": not _is_whole(answer)}
+    return {"dirty": True, "diff": {**sizes, "redacted": not diff.startswith(excerpt)}}
 
 
-def _error(found: _Found, record: Mapping[str, Any]) -> str | None:
+def _error(answers: _Answers, record: Mapping[str, Any]) -> str | None:
     # A bare repository has no files to compare, and without a commit there is nothing to compare them with.
     is_expected = {"status": "bare" in record, "diff": "bare" in record, "log": "no_commits" in record}
     is_expected["diff"] |= "no_commits" in record
-    said = {"log": found.log, "status": found.status, "diff": found.diff}
-    errors = [answer.error for name, answer in said.items() if answer.error and not is_expected[name]]
+    outputs = {"log": answers.log, "status": answers.status, "diff": answers.diff}
+    errors = [answer.error for name, answer in outputs.items() if answer.error and not is_expected[name]]
     # One trouble is mostly the trouble of all three; the first is enough.
-    return "; ".join(filter(None, [*errors[:1], found.trouble])) or None
+    return "; ".join(filter(None, [*errors[:1], answers.trouble])) or None
 
 
-def _redacted_diff(said: _Said, redactor: Redactor) -> bytes:
-    kept = _kept(said)
-    text = redactor.source(kept.decode("utf-8", "surrogateescape"), "git.diff")
+def _redacted_diff(answer: _Answer, redactor: Redactor) -> bytes:
+    excerpt = _whole_lines(answer)
+    text = redactor.source(excerpt.decode("utf-8", "surrogateescape"), "git.diff")
     diff = text.encode("utf-8", "surrogateescape")
-    if _is_whole(said):
+    if _is_whole(answer):
         return diff
-    at_least = b"at least " if said.error else b""
-    return diff + b"# mlv: cut here, after %d of %s%d bytes\n" % (len(kept), at_least, said.size_bytes)
+    at_least = b"at least " if answer.error else b""
+    return diff + b"# mlv: cut here, after %d of %s%d bytes\n" % (len(excerpt), at_least, answer.size_bytes)
 
 
-def _kept(said: _Said) -> bytes:
-    return said.output if _is_whole(said) else said.output[: said.output.rfind(b"\n") + 1]
+def _whole_lines(answer: _Answer) -> bytes:
+    return answer.output if _is_whole(answer) else answer.output[: answer.output.rfind(b"\n") + 1]
 
 
-def _is_whole(said: _Said) -> bool:
-    return len(said.output) == said.size_bytes and not said.error
+def _is_whole(answer: _Answer) -> bool:
+    return len(answer.output) == answer.size_bytes and not answer.error

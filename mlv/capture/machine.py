@@ -18,7 +18,7 @@ def capture_machine(*, gpu_timeout_s: float = 2.0) -> dict[str, Any]:
 
     Returns:
         `host`, `user`, `platform`, `os`, `arch`, `cpu` (the model), `cores` (`logical`, `physical`, and `usable` by
-        this process), `memory_bytes` and `gpus`; None for what cannot be found out. `gpus` is empty where
+        this process), `memory_bytes` and `gpus`; None for each that is unknown. `gpus` is empty where
         `pip install nvidia-ml-py` is missing, and `gpus_error` says why NVML did not answer.
     """
     system, release, arch = _system()

@@ -1,4 +1,4 @@
-"""Names of credentials: which names of variables, options, headers and fields tell that their value is one."""
+"""Names of credentials: the names of variables, options, headers and fields whose value is one."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from functools import cache, lru_cache
 
 @lru_cache(4096)
 def is_credential_name(name: str) -> bool:
-    """Is this what people call a credential in an environment variable or an option of a command?"""
+    """Return whether people call a credential so in an environment variable or an option of a command."""
     words = _canonical(name)
     return bool(compiled(_CREDENTIAL).search(words)) and not compiled(_NO_CREDENTIAL).search(words)
 
 
 @lru_cache(4096)
 def is_strong_name(name: str) -> bool:
-    """Does the name end in words that mean nothing but a credential: `password`, `client_secret`, `X-Api-Key`?"""
+    """Return whether a name ends in words that mean nothing but a credential: `password`, `client_secret`, `X-Api-Key`."""
     words = _canonical(name)
     return bool(compiled(_STRONG_END).search(words)) and not compiled(_NO_CREDENTIAL).search(words)
 
 
 def is_credential(name: str, value: str) -> bool:
-    """Is this value a credential by its name, where the name says so and the value does not say otherwise?
+    """Return whether a value is a credential by its name: the name says so, and the value does not contradict it.
 
     A switch (`true`) is none, nor is a mark of a vocabulary (`[CLS]`); nor a plain word under a name such as `OBS_KEY`, or
     a small number under `PASS`.
@@ -38,7 +38,7 @@ def is_credential(name: str, value: str) -> bool:
 
 
 def is_made_up(value: str) -> bool:
-    """Does a text look like what a machine or a careful person makes up, and no sentence, word, switch or template?"""
+    """Return whether a text looks made up by a machine or a careful person: no sentence, word, switch or template."""
     is_sentence = bool(compiled(r"\s").search(value))
     if len(value) < 6 or is_sentence or is_placeholder(value) or is_mark(value) or value.lower() in _SWITCHES:
         return False
@@ -46,22 +46,22 @@ def is_made_up(value: str) -> bool:
 
 
 def is_placeholder(text: str) -> bool:
-    """Is this only a template (`${TOKEN}`, `{user}:{password}`, `%s`), or already masked (`***`)?"""
+    """Return whether a text is only a template (`${TOKEN}`, `{user}:{password}`, `%s`), or already masked (`***`)."""
     return not set(text) - _MASKING or bool(compiled(_PLACEHOLDER).fullmatch(text))
 
 
 def is_mark(text: str) -> bool:
-    """Is this a mark of a vocabulary, such as `<pad>`, `<|endoftext|>` or `[CLS]`?"""
+    """Return whether a text is a mark of a vocabulary, such as `<pad>`, `<|endoftext|>` or `[CLS]`."""
     return bool(compiled(r"<[^<>\s]{1,40}>|\[[A-Za-z0-9_ ]{1,30}\]").fullmatch(text))
 
 
 def holds_digit(text: str) -> bool:
-    """Is there a digit in it?"""
+    """Return whether a text holds a digit."""
     return any(character.isdigit() for character in text)
 
 
 def is_mixed(text: str) -> bool:
-    """Are there capitals and small letters in it?"""
+    """Return whether a text holds both capitals and small letters."""
     return text.lower() != text != text.upper()
 
 

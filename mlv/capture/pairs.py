@@ -59,20 +59,20 @@ _END_OF_BARE_VALUE = r"""[^\s"'`,;&()\[\]{}<>|\\]*"""
 def without_values(text: str, is_exempt: Callable[[str], bool], kind: Kind) -> str:
     """Copy a text without the values that stand behind the name of a credential."""
     values = _values_in_text(text, is_exempt) if kind is Kind.TEXT else _values_in_lines(text, is_exempt, kind)
-    pieces, done = [], 0
+    chunks, done = [], 0
     for start, end in values:
-        pieces += [text[done:start], REDACTED]
+        chunks += [text[done:start], REDACTED]
         done = end
-    return "".join([*pieces, text[done:]]) if pieces else text
+    return "".join([*chunks, text[done:]]) if chunks else text
 
 
 def has_telling_pair(content: bytes) -> bool:
-    """Is there the name of a credential with a value behind it in a piece of JSON? A glance."""
+    """Return whether JSON may hold the name of a credential with a value behind it: one quick search."""
     return _telling_pair_of_bytes().search(content.lower()) is not None
 
 
 def _values_in_text(text: str, is_exempt: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Find the values behind telling names that have a sign behind them: there are few, so each is looked at alone."""
+    """Find the values behind telling names that a sign follows: there are few, so each is examined alone."""
     lowered, hint, done = _lowered(text), compiled(_TELLING_PAIR), 0
     while hit := hint.search(lowered, done):
         before = text[max(done, hit.start() - _LONGEST_NAME) : hit.start()]
@@ -93,13 +93,13 @@ def _values_in_lines(text: str, is_exempt: Callable[[str], bool], kind: Kind) ->
 
 
 def _end_of_value(pair: re.Match[str], text: str, end: int) -> int:
-    rest = compiled(_END_OF_BARE_VALUE).match(text, pair.end(), end) if pair.lastgroup == "bare" else None
-    return rest.end() if rest else pair.end()
+    match = compiled(_END_OF_BARE_VALUE).match(text, pair.end(), end) if pair.lastgroup == "bare" else None
+    return match.end() if match else pair.end()
 
 
 def _lowered(text: str) -> str:
     lowered = text.lower()
-    # A few letters become two in lower case, and then the places would not agree.
+    # A few letters become two in lower case, and then the positions would not agree.
     return lowered if len(lowered) == len(text) else text.translate(_ASCII_LOWER)
 
 
@@ -160,7 +160,7 @@ def _is_made_up_in_code(value: str) -> bool:
 
 
 def _is_in_address(pair: re.Match[str], text: str) -> bool:
-    """Is this a field of an address (`?name=`) or of a connection string (`;name=`)?"""
+    """Return whether a pair is a field of an address (`?name=`) or of a connection string (`;name=`)."""
     return pair["sign"] == "=" and text[pair.start() - 1 : pair.start()] in ("?", "&", "#", ";") and pair.start() > 0
 
 
@@ -175,7 +175,7 @@ def _is_assignment(pair: re.Match[str], text: str) -> bool:
 
 
 def _is_expression(pair: re.Match[str], text: str) -> bool:
-    """Is the bare word behind the sign a piece of a program: a call, an item, a type or an attribute?"""
+    """Return whether the bare word behind the sign belongs to a program: a call, an item, a type or an attribute."""
     if text[pair.end() : pair.end() + 1] in ("(", "[", "{"):
         return True
     is_shell = pair["sign"] == "=" and pair["name"].isupper()

@@ -17,20 +17,20 @@ _LONGEST, _LONGEST_TOGETHER = 500, 4000
 _MOST_REPETITIONS = 8
 """Of open length in one pattern."""
 _MOST_SEQUENCES = 64
-"""So many ways through the alternatives of a pattern are looked at; more are too many to try, too."""
+"""The most sequences of a pattern that are examined; a pattern with more also takes too long to match."""
 _MOST_CHARACTERS = 1 << 13
-"""In the ranges of a class: to compile it looks at each."""
+"""The most characters in the ranges of a class: compiling looks at each."""
 _SAMPLES = frozenset({*range(0x180), *range(0x2000, 0x2030), 0x3000})
 """Characters by which classes such as `\\w` are compared."""
 
 
-def kept(patterns: Iterable[str]) -> list[str]:
+def storable(patterns: Iterable[str]) -> list[str]:
     """Choose the patterns that meta.json may hold: neither a credential spelled out, nor one that may take for ever."""
     return _few(pattern for pattern in dict.fromkeys(patterns) if is_bounded(pattern) and not is_spelled_out(pattern))
 
 
 def stored(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
-    """Read the patterns of a meta.json that may be another's: what is no pattern, or may take for ever, is passed over."""
+    """Read the patterns of a meta.json that may be another's, passing over invalid ones and those that may take for ever."""
     patterns = content.get(field)
     if not isinstance(patterns, (list, tuple)):
         return ()
@@ -38,18 +38,18 @@ def stored(content: Mapping[str, Any], field: str) -> tuple[str, ...]:
 
 
 def _few(patterns: Iterable[str]) -> list[str]:
-    """As many of them as whoever opens an experiment can look at in no time."""
-    found, length = list[str](), 0
+    """Take as many patterns as can be examined in no time whenever an experiment is opened."""
+    chosen, length = list[str](), 0
     for pattern in patterns:
         length += len(pattern)
-        if length > _LONGEST_TOGETHER or len(found) == _MOST:
+        if length > _LONGEST_TOGETHER or len(chosen) == _MOST:
             break
-        found.append(pattern)
-    return found
+        chosen.append(pattern)
+    return chosen
 
 
 def is_spelled_out(pattern: str) -> bool:
-    """Whether a pattern is the credential itself: it matches its own text, which looks made up."""
+    """Return whether a pattern is the credential itself: it matches its own text, which looks made up."""
     text = re.sub(r"\\(.)", r"\1", pattern)
     try:
         is_literal = re.fullmatch(pattern, text) is not None
@@ -59,10 +59,10 @@ def is_spelled_out(pattern: str) -> bool:
 
 
 def is_bounded(pattern: str) -> bool:
-    """Whether a pattern is short, can be compiled, and never tries more than a few ends for each beginning of a match.
+    """Return whether a pattern is short, compiles, and never tries more than a few ends for each beginning of a match.
 
-    No repetition holds another one, or alternatives that begin alike. And of two repetitions in a row, what is between them
-    tells where the first one ends, or they have no character in common.
+    No repetition holds another one, or alternatives that begin alike. Of two repetitions in a row, either the items between
+    them fix where the first one ends, or the two have no character in common.
     """
     if len(pattern) > _LONGEST:
         return False
@@ -74,23 +74,23 @@ def is_bounded(pattern: str) -> bool:
 
 
 class _Unbounded(Exception):
-    """A pattern has something of which nobody knows how long it takes."""
+    """A pattern holds a construct whose cost has no known bound."""
 
 
 class _Item(FrozenRecord):
-    """What matches some characters, one after the other."""
+    """An element of a pattern that matches characters, one after the other."""
 
     classes: tuple[Any, ...]
-    """Of which classes each of them is one."""
+    """The classes; each character is in one of them."""
     is_variable: bool = False
-    """Whether their number is open."""
+    """Whether the number of characters is open."""
     is_needed: bool = True
-    """Whether there is at least one."""
+    """Whether there is at least one character."""
     least: int = 1
-    """How many there are at least."""
+    """The smallest number of characters."""
 
     def shares(self, other: _Item) -> bool:
-        """Whether there is a character that both can match."""
+        """Return whether there is a character that both can match."""
         points = _SAMPLES.union(*map(_edges, (*self.classes, *other.classes)))
         return any(self._has(point) and other._has(point) for point in points)
 
@@ -98,11 +98,11 @@ class _Item(FrozenRecord):
         # Names are compared in any case.
         text = chr(point)
         forms = {ord(form) for form in (text, text.lower(), text.upper(), text.lower().upper()) if len(form) == 1}
-        return any(_holds(one, form) for one in self.classes for form in forms)
+        return any(_holds(charset, form) for charset in self.classes for form in forms)
 
 
 def _is_determined(items: Sequence[_Item]) -> bool:
-    """Whether each repetition in a row of items ends where it has to."""
+    """Return whether each repetition in a row of items has only one possible end."""
     last = max((index for index, item in enumerate(items) if item.is_needed), default=-1)
     # The last item that is needed fails at once or not at all, and nothing behind it does: nothing is tried again there.
     variable = [index for index, item in enumerate(items) if item.is_variable and index < last]
@@ -122,13 +122,13 @@ def _parsed(pattern: str) -> Any:
 
 
 def _sequences(node: Any) -> list[list[_Item]]:
-    """The ways through a pattern, each without alternatives."""
-    found: list[list[_Item]] = [[]]
+    """Return every sequence of items that a pattern can match, each without alternatives."""
+    sequences: list[list[_Item]] = [[]]
     for operation, argument in node:
-        found = [[*before, *way] for before, way in product(found, _ways(str(operation), argument))]
-        if len(found) > _MOST_SEQUENCES:
+        sequences = [[*before, *sequence] for before, sequence in product(sequences, _ways(str(operation), argument))]
+        if len(sequences) > _MOST_SEQUENCES:
             raise _Unbounded
-    return found
+    return sequences
 
 
 def _ways(name: str, argument: Any) -> list[list[_Item]]:
@@ -141,7 +141,7 @@ def _ways(name: str, argument: Any) -> list[list[_Item]]:
     if name == "SUBPATTERN":
         return _sequences(argument[-1])
     if name == "BRANCH":
-        return [way for option in argument[1] for way in _sequences(option)]
+        return [sequence for option in argument[1] for sequence in _sequences(option)]
     if name in ("MAX_REPEAT", "MIN_REPEAT"):
         return _repetitions(*argument)
     if name in ("ASSERT", "ASSERT_NOT"):
@@ -155,31 +155,31 @@ def _repetitions(least: int, most: int, body: Any) -> list[list[_Item]]:
     if int(most) == 1:
         return ways if int(least) else [[], *ways]
     _fixed(ways)
-    if any(one[0].shares(other[0]) for one, other in combinations(ways, 2)):
+    if any(first[0].shares(second[0]) for first, second in combinations(ways, 2)):
         raise _Unbounded
-    least_of_all = int(least) * max(sum(item.least for item in way) for way in ways)
+    least_of_all = int(least) * max(sum(item.least for item in sequence) for sequence in ways)
     if least_of_all > _LONGEST:
         raise _Unbounded
-    classes = tuple(dict.fromkeys(one for way in ways for item in way for one in item.classes))
+    classes = tuple(dict.fromkeys(charset for sequence in ways for item in sequence for charset in item.classes))
     return [[_Item(classes, is_variable=int(least) != int(most), is_needed=int(least) > 0, least=least_of_all)]]
 
 
 def _fixed(ways: list[list[_Item]]) -> None:
     """See that nothing in a body is of open length, or empty."""
-    if any(not way or any(item.is_variable for item in way) for way in ways):
+    if any(not sequence or any(item.is_variable for item in sequence) for sequence in ways):
         raise _Unbounded
 
 
 def _frozen(argument: Any) -> Any:
-    """An argument of the parser's as a value that can be compared."""
+    """Turn an argument of the parser's into a value that can be compared."""
     if not isinstance(argument, list):
         return argument
     return tuple((str(name), str(value) if str(name) == "CATEGORY" else value) for name, value in argument)
 
 
-def _edges(one: Any) -> Iterator[int]:
-    """Characters at which a class begins or ends, and their neighbours."""
-    name, argument = one
+def _edges(charset: Any) -> Iterator[int]:
+    """Yield the characters at which a class begins or ends, and their neighbours."""
+    name, argument = charset
     pairs = [("LITERAL", argument)] if isinstance(argument, int) else argument or ()
     for kind, value in pairs if name != "ANY" else ():
         if kind in ("LITERAL", "RANGE"):
@@ -188,8 +188,8 @@ def _edges(one: Any) -> Iterator[int]:
 
 
 @cache
-def _holds(one: Any, point: int) -> bool:
-    name, argument = one
+def _holds(charset: Any, point: int) -> bool:
+    name, argument = charset
     if name == "ANY":
         return True
     if name != "IN":

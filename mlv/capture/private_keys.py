@@ -9,7 +9,7 @@ from mlv.capture.names import compiled
 from mlv.capture.shapes import REDACTED
 
 MENTION = "PRIVATE KEY"
-"""What every header of a private key says."""
+"""Words in every header of a private key."""
 
 HEADER = r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
 FOOTER = r"-{4,5} ?END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{4,5}"
@@ -20,7 +20,7 @@ def without_private_keys(text: str) -> str:
     """Redact PEM blocks of private keys, also such as were cut off before their end, but no mere mention of one."""
     if MENTION not in text:
         return text
-    pieces, done, end = [], 0, 0
+    chunks, done, end = [], 0, 0
     headers = list(compiled(HEADER).finditer(text))
     for header, following in zip_longest(headers, headers[1:]):
         # The next footer is looked for once, not once per header: that keeps the whole linear.
@@ -29,13 +29,13 @@ def without_private_keys(text: str) -> str:
         limits = [following.start() if following else len(text), *([end] if end >= 0 else [])]
         stop = _key_end(text, header.end(), min(limits))
         if stop is not None:
-            pieces += [text[done : header.start()], _redacted_lines(text, header.start(), stop)]
+            chunks += [text[done : header.start()], _redacted_lines(text, header.start(), stop)]
             done = stop
-    return "".join([*pieces, text[done:]])
+    return "".join([*chunks, text[done:]])
 
 
 def _key_end(text: str, start: int, limit: int) -> int | None:
-    """Find the end of a key whose header ends at `start`; None if what follows is no key."""
+    """Find the end of a key whose header ends at `start`; None if the text there is no key."""
     body = compiled(_BODY).match(text, start, limit)
     assert body is not None  # It can match nothing.
     dashes = len(body[0]) - len(body[0].rstrip("-"))

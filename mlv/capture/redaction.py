@@ -1,4 +1,4 @@
-"""What looks like a credential, and how it is taken out before anything is written.
+"""Redaction of credentials before anything is written.
 
 Two things give a credential away: the name that it stands under (`names.py`), and its own shape (`shapes.py`,
 `private_keys.py`). Names decide much in the environment and on the command line, where `*_TOKEN` is a secret; among
@@ -23,13 +23,13 @@ __all__ = ["REDACTED", "Redactor", "is_credential_name", "printable"]
 
 
 class Redactor:
-    """Replaces what looks like a credential, and remembers where it stood but never what it was.
+    """Replaces everything that looks like a credential, and records its name but never its value.
 
     Args:
         patterns: Regular expressions of the user's own. One that is found in a name (in any case) redacts the whole
             value; one that is found in a value redacts the part that it matches.
         exceptions: Regular expressions over whole names, in any case: the full one (`params.model.secret`) or any
-            end of it (`secret`). What stands under such a name is never touched.
+            end of it (`secret`). The value under such a name is never touched.
 
     Raises:
         ValueError: One of them is not a regular expression; the message names it.
@@ -41,21 +41,21 @@ class Redactor:
         self._names = [_compiled_from_user(pattern, re.IGNORECASE) for pattern in patterns]
         self._values = [_compiled_from_user(pattern) for pattern in patterns]
         self._exceptions = [_compiled_from_user(exception, re.IGNORECASE) for exception in exceptions]
-        self.found: list[str] = []
-        """The places where something was replaced (`env.WANDB_API_KEY`, `script.argv[3]`), in order, each once."""
+        self.redactions: list[str] = []
+        """The names of the values in which something was replaced (`env.WANDB_API_KEY`, `script.argv[3]`), each once."""
 
     def may_find(self, line: bytes) -> bool:
-        """Whether it is worth looking for credentials in a line of JSON: one glance, for the many that hold none."""
+        """Return whether a line of JSON may hold a credential: one quick search, for the many lines that hold none."""
         return bool(self._values) or MENTION.encode() in line or may_hold_shapes(line) or has_telling_pair(line)
 
     def exempts(self, name: str) -> bool:
-        """Whether what stands under a name is never touched."""
+        """Return whether values under a name are never redacted."""
         return self._is_exempt(name)
 
     def variables(self, environ: Mapping[str, str], prefix: str = "env") -> dict[str, str]:
         """Copy environment variables, sorted by name, without the values that are credentials by name or by shape."""
-        shown = {name: printable(self._clean_name(name)) for name in sorted(environ)}
-        return {shown[name]: self._variable(name, environ[name], f"{prefix}.{shown[name]}") for name in shown}
+        names = {name: printable(self._clean_name(name)) for name in sorted(environ)}
+        return {names[name]: self._variable(name, environ[name], f"{prefix}.{names[name]}") for name in names}
 
     def argv(self, argv: Sequence[str], prefix: str = "script.argv") -> list[str]:
         """Copy a command line without the values in `--api-key X`, `--api-key=X`, `API_KEY=X` or in telling shapes."""
@@ -75,21 +75,21 @@ class Redactor:
         return self._copy(params, prefix, by_name=True)
 
     def tree(self, value: Any, where: str) -> Any:
-        """Copy nested values without what shapes reveal; names count for nothing here."""
+        """Copy nested values without the credentials that shapes reveal; names count for nothing here."""
         return self._copy(value, where, by_name=False)
 
     def data(self, value: Any, where: str) -> Any:
-        """Copy nested values in their JSON form without what shapes reveal, and without the texts that exact names do."""
+        """Copy nested values in their JSON form without credentials by shape, and without texts under a few exact names."""
         return self._copy(value, where, by_name=True, texts_only=True)
 
     def text(self, text: str, where: str) -> str:
-        """Replace the credentials that shapes reveal inside a longer text, and leave the rest of it as it is."""
+        """Replace the credentials that shapes reveal inside a longer text, and leave all else as it is."""
         if self._is_exempt(where):
             return text
         return self._noted(text, without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT), where)
 
     def source(self, text: str, where: str) -> str:
-        """Do the same to source code or a diff of it, where lines also assign to names: `api_key = "..."`.
+        """Redact source code or a diff of it as `text` does, and also its assignments: `api_key = "..."`.
 
         Only values that look made up by a machine or by a careful person go: six characters or more, with a digit or
         mixed case, and no expression of the language. Line breaks stay, so a diff keeps its form.
@@ -97,14 +97,14 @@ class Redactor:
         return self._pairs(self.text(text, where), where, Kind.SOURCE)
 
     def is_clean(self, text: str) -> bool:
-        """Whether a text holds no credential."""
+        """Return whether a text holds no credential."""
         return without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT) == text
 
     def hides(self, key: str) -> bool:
-        """Whether a text under this key may be a credential by its name, in `data`."""
+        """Return whether a text under this key may be a credential by its name, in `data`."""
         folded = key.casefold()
         # Many times quicker than an expression: most texts are long, and no names.
-        if any(part in folded for part in _TELLING) and (self._is_exact_name(key) or is_strong_name(key)):
+        if any(word in folded for word in _TELLING) and (self._is_exact_name(key) or is_strong_name(key)):
             return True
         return bool(self._names) and self._is_pattern_name(key)
 
@@ -147,21 +147,21 @@ class Redactor:
             return tagged
         copy: dict[Any, Any] = {}
         for key, value in mapping.items():
-            shown = self._copied_key(key, where, taken=copy)
-            place = f"{where}.{shown}"
-            if self._is_exempt(place):
-                copy[shown] = value
+            clean_key = self._copied_key(key, where, existing=copy)
+            path = f"{where}.{clean_key}"
+            if self._is_exempt(path):
+                copy[clean_key] = value
             elif by_name and self._is_secret_field(str(key), value, texts_only=texts_only):
-                copy[shown] = self._noted(value, REDACTED, place)
+                copy[clean_key] = self._noted(value, REDACTED, path)
             else:
-                copy[shown] = self._copy(value, place, by_name=by_name, texts_only=texts_only)
+                copy[clean_key] = self._copy(value, path, by_name=by_name, texts_only=texts_only)
         return copy
 
     def _copied_tagged(self, mapping: Mapping[Any, Any], where: str) -> Any:
-        """Copy what stands for something that JSON has no form for; None for a mapping of the user's own."""
+        """Copy the stand-in of a value that JSON has no form for; None for a mapping of the user's own."""
         tag = mapping.get("_mlv")
         if tag in ("file", "exp") and isinstance(path := mapping.get("path"), str):
-            # What lies within the experiment was named by the store, and hashes are no texts.
+            # Paths within the experiment were made by the store, and hashes are no texts.
             return {**mapping, "path": self.text(path, where)} if path.startswith(("/", "..", "~")) else dict(mapping)
         if tag not in ("bytes", "text") or not isinstance(mapping.get("base64"), str):
             return None
@@ -170,18 +170,18 @@ class Redactor:
         except ValueError:
             return None
         clean = self.text(content, where)
-        if tag == "text":  # beside its exact bytes stands what can be read of it
+        if tag == "text":  # its readable form stands beside its exact bytes
             text = self.text(str(mapping.get("text")), where)
             return dict(mapping) if clean == content and text == mapping.get("text") else text
         return {**mapping, "base64": base64.b64encode(clean.encode("latin-1")).decode("ascii")}
 
-    def _copied_key(self, key: Any, where: str, *, taken: Mapping[Any, Any]) -> Any:
+    def _copied_key(self, key: Any, where: str, *, existing: Mapping[Any, Any]) -> Any:
         if not isinstance(key, str) or (clean := self._clean_name(key)) == key or self._is_exempt(f"{where}.{key}"):
             return key
         self._noted(key, clean, f"{where}.{clean}")
         # Two keys may become the same text, and none may swallow the other.
         candidates = (clean if number == 1 else f"{clean}_{number}" for number in count(1))
-        return next(candidate for candidate in candidates if candidate not in taken)
+        return next(candidate for candidate in candidates if candidate not in existing)
 
     def _clean_name(self, name: str) -> str:
         """Take credentials out of a name. Words of the user's own (`acme`) are names to look for, and stay."""
@@ -201,8 +201,8 @@ class Redactor:
         return self._noted(text, without_values(text, self._is_exempt, kind), where)
 
     def _noted(self, before: object, after: str, where: str) -> str:
-        if after != before and where not in self.found:
-            self.found.append(where)
+        if after != before and where not in self.redactions:
+            self.redactions.append(where)
         return after
 
     def _is_secret(self, name: str, value: str, where: str) -> bool:
@@ -228,7 +228,7 @@ class Redactor:
         return any(match[0] for pattern in self._names for match in pattern.finditer(name))
 
     def name(self, name: str, where: str) -> str:
-        """Copy the name of an event, a file or the like without what looks like a credential."""
+        """Copy the name of an event, a file or the like without the credentials in it."""
         return name if self._is_exempt(where) else self._noted(name, self._clean_name(name), where)
 
     def _is_exempt(self, *names: str) -> bool:
@@ -262,7 +262,7 @@ def _can_be_secret(value: Any) -> bool:
 
 
 _TELLING = ("pass", "secret", "cred", "key", "token", "pwd", "pat", "connection")
-"""One of these is in every name that `hides` knows; most texts hold none of it."""
+"""Every name that `hides` recognises holds one of these words; most texts hold none."""
 _PARAM_NAMES = frozenset({"password", "passwd", "secret", "apikey", "accesstoken", "authtoken"})
 
 _OPTION = r"--?(?P<name>[A-Za-z][\w.\-]+)"

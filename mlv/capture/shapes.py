@@ -1,4 +1,4 @@
-"""Shapes of credentials: what gives one away wherever it stands, whatever it is called.
+"""Shapes of credentials: the forms by which one is recognised under any name and in any text.
 
 Most tokens begin with a prefix that their maker chose. They are looked for in long runs of letters and digits alone, which
 are met by a table of characters and a search for bytes, many times quicker than by expressions. The other shapes have an
@@ -30,7 +30,7 @@ def without_shapes(text: str) -> str:
 
 
 def may_hold_shapes(content: bytes) -> bool:
-    """Is it worth looking for shapes in a piece of JSON? A glance, which may err on the side of a look."""
+    """Return whether JSON may hold a shape: one quick search, which may say yes in vain but never no in vain."""
     beginning, inner = _beginnings_of_bytes()
     for start, end in _long_runs(content):
         last = start + _LONGEST_ESCAPE if content[start - 1 : start] in _IN_ESCAPES else start
@@ -41,7 +41,7 @@ def may_hold_shapes(content: bytes) -> bool:
 
 
 class _Shape(NamedTuple):
-    """What a kind of credential looks like: an expression, searched where one of the anchors (in small letters) is."""
+    """The form of a kind of credential: an expression, searched only where one of its anchors (in small letters) occurs."""
 
     anchors: tuple[str, ...]
     pattern: str
@@ -49,7 +49,7 @@ class _Shape(NamedTuple):
     """Judges the group `secret`, or the whole match where there is no such group."""
 
     def replaced(self, match: re.Match[str]) -> str:
-        """Give back the text that stands in the place of a match."""
+        """Return the text that replaces a match."""
         group = "secret" if "secret" in match.re.groupindex else 0
         if not match[group] or match[group].startswith(REDACTED) or not self.is_secret(match[group]):
             return match[0]
@@ -61,13 +61,13 @@ class _Shape(NamedTuple):
 
 
 def has_random_run(text: str) -> bool:
-    """Is there an unbroken run of letters and digits that no hyphenated word would have?"""
+    """Return whether a text holds an unbroken run of letters and digits that no hyphenated word would have."""
     runs = re.split(r"[^A-Za-z0-9]+", text)
     return any(len(run) >= 12 and holds_digit(run) and not run.isdigit() for run in runs)
 
 
 def _is_random(text: str) -> bool:
-    """Is it no chain of words and numbers, such as `bearing_fault_dataset_v2`, `fp16-O2` or `run-20241121`?"""
+    """Return whether a text is no chain of words and numbers, such as `bearing_fault_dataset_v2` or `run-20241121`."""
     runs = [run for run in re.split(r"[^A-Za-z0-9]+", text) if run]
     return not all(compiled(r"[A-Za-z]{0,15}[0-9]{0,4}|[0-9]+|[0-9]{1,4}[A-Za-z]{1,3}").fullmatch(run) for run in runs)
 
@@ -89,7 +89,7 @@ def _is_hugging_face_like(text: str) -> bool:
 
 
 def _is_web_token(text: str) -> bool:
-    """Is it a JSON web token, or one text of base64 that holds JSON with a credential in it?"""
+    """Return whether a text is a JSON web token, or base64 of JSON with a credential in it."""
     segments = text.split(".")
     if len(segments) >= 3:
         return segments[1].startswith("eyJ") or len(segments) == 5
@@ -104,7 +104,7 @@ def _is_bearer(text: str) -> bool:
 
 
 def is_basic(text: str) -> bool:
-    """Is it `user:password` in base64?"""
+    """Return whether a text is `user:password` in base64."""
     import base64
     import binascii
 
@@ -115,7 +115,7 @@ def is_basic(text: str) -> bool:
 
 
 def _decoded(text: str) -> bytes:
-    """What the beginning of a base64 text says, as far as it can be read."""
+    """Decode the beginning of a base64 text, as far as it can be read."""
     import base64
     import binascii
 
@@ -131,12 +131,12 @@ def _is_encoded_key(text: str) -> bool:
 
 
 def _is_user_part(text: str) -> bool:
-    """Is this the `user:password` of an address, and not a template for one?"""
+    """Return whether a text is the `user:password` of an address, and not a template for one."""
     return not is_placeholder(text.rpartition(":")[2])
 
 
 def _is_filled_in(text: str) -> bool:
-    """Is it no template of a credential, such as `$TOKEN`?"""
+    """Return whether a text is no template of a credential, such as `$TOKEN`."""
     return not is_placeholder(text) and "${" not in text
 
 
@@ -145,7 +145,7 @@ def _is_cookie(text: str) -> bool:
 
 
 def _is_spelled(text: str) -> bool:
-    """Is this a password that stands behind the word, without a sign between the two?"""
+    """Return whether a text behind the word `password`, without a sign between the two, is one."""
     return is_made_up(text.strip("\"'"))
 
 
@@ -159,7 +159,7 @@ _LONGEST_PREFIX = 24
 
 
 class _Body(NamedTuple):
-    """What follows a prefix."""
+    """The form of the characters behind a prefix."""
 
     pattern: str
     is_secret: Callable[[str], bool]
@@ -274,7 +274,7 @@ _TOKENS = _table(
     ("eyJ sk.eyJ", r"[\w-]{2,}(?:\.[\w-]*){0,4}={0,2}", _is_web_token),
     ("LS0tLS1CRUdJTi", r"[A-Za-z0-9+/]{20,}={0,2}(?:\s{1,20}[A-Za-z0-9+/]{40,}={0,2}(?![A-Za-z0-9+/]))*", _is_encoded_key),
 )
-"""What follows each prefix, and what must be true of the whole token."""
+"""The forms behind each prefix, with a condition on the whole token."""
 
 _WHOLE_TOKENS = (
     r"(?:[MNO][A-Za-z0-9_-]{22,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,45}"  # Discord
@@ -283,11 +283,11 @@ _WHOLE_TOKENS = (
     r"|[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk"  # MaxMind
     r")(?![A-Za-z0-9_-])"
 )
-"""Tokens that are known by their build from end to end."""
+"""Tokens that are recognised by their form from end to end."""
 
 _LONGEST_ESCAPE = 12
 _IN_ESCAPES = (b"\\", b"%", b"[")
-"""What stands before the letters and digits in which an escape ends."""
+"""Characters before the letters and digits in which an escape ends."""
 
 
 def _long_runs(content: bytes) -> Iterator[tuple[int, int]]:
@@ -307,16 +307,16 @@ _RUN_BYTES = _RUN.encode()
 def _without_tokens(text: str) -> str:
     if len(text) < _SHORTEST:
         return text
-    # One byte for each character, so that places agree.
+    # One byte for each character, so that positions agree.
     content = text.encode("ascii", "replace")
-    pieces: list[str] = []
+    chunks: list[str] = []
     done = 0
     for start, end in _long_runs(content):
         for token_start, token_end in _tokens(text, max(start, done), end):
             if token_start >= done:
-                pieces += [text[done:token_start], REDACTED]
+                chunks += [text[done:token_start], REDACTED]
                 done = token_end
-    return "".join([*pieces, text[done:]]) if pieces else text
+    return "".join([*chunks, text[done:]]) if chunks else text
 
 
 def _tokens(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -368,7 +368,7 @@ def _token_end(text: str, beginning: re.Match[str], end: int, judged: dict[str, 
 
 
 def _begins_a_word(text: str, position: int) -> bool:
-    r"""Is there no letter or digit before it, unless that ends an escape such as `\n`, `%3D` or that of a colour?"""
+    r"""Return whether no letter or digit stands before a position, unless it ends an escape such as `\n` or `%3D`."""
     before = text[max(0, position - 12) : position]
     return not before or not (before[-1].isascii() and before[-1].isalnum()) or bool(compiled(_ESCAPE_END).search(before))
 
@@ -383,7 +383,7 @@ _BEGINNING = "(?:{prefix}|{whole})"
 
 @cache
 def _beginnings() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Compile what tokens begin with, and the same behind a separator within a run."""
+    """Compile the expression of how tokens begin, and the same behind a separator within a run."""
     beginning = _BEGINNING.format(prefix=_trie(_TOKENS), whole=_WHOLE_TOKENS)
     return re.compile(beginning), re.compile(f"[-_.]{beginning}")
 
@@ -402,7 +402,7 @@ def _trie(words: Iterable[str]) -> str:
     is_end = branches.pop("", None) is not None
     if not branches:
         return ""
-    inner = "|".join(re.escape(first) + _trie(rests) for first, rests in branches.items())
+    inner = "|".join(re.escape(first) + _trie(suffixes) for first, suffixes in branches.items())
     return f"(?:{inner})" + ("?" if is_end else "")
 
 
@@ -421,7 +421,7 @@ _USER_OPTION = (
 
 _ANCHORED = (
     _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:[^\s/"'<>`]+)@""", _is_user_part),
-    # A password with a slash is against the rules, and happens; what is before a slash may also be a port.
+    # A password with a slash is against the rules, and happens; the digits before a slash may also be a port.
     _Shape(("://",), r"""://(?P<secret>[^\s/@:?#"'<>`]*:(?!\d{1,5}/)[^\s"'<>`{}$]{1,64})@""", _is_user_part),
     # A user without a password is a name with ssh and ftp, but as often a token with https.
     _Shape(

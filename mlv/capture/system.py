@@ -1,4 +1,4 @@
-"""What a machine and the processes of a run are doing: processors, memory, disk, network and GPUs, at one moment."""
+"""The load of a machine and of the processes of a run: processors, memory, disk, network and GPUs, at one moment."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class SystemMeter:
         """Prepare to measure. The first call of `measure` gives no rates: they need two."""
         self._folder, self._tree, self._gpus = folder, ProcessTree(pid), gpus
         self._before: dict[str, tuple[float, float]] = {}
-        """What counters said, and when."""
+        """The previous reading of each counter, and its time."""
 
     def measure(self) -> Values:
-        """The values that can be found out, by name: `_percent`, `_bytes`, `_bytes_s` are units, the rest are numbers.
+        """Return the values that can be measured, by name: `_percent`, `_bytes`, `_bytes_s` are units, others are numbers.
 
         Percents are those of the whole machine, disk or GPU, but `process_cpu_percent`, where 100 is one core.
         """
-        parts = (_cpu, _memory, self._disk, self._network, self._process, self._gpu)
-        return {name: round(value, 3) for part in parts for name, value in _attempt(part).items()}
+        measures = (_cpu, _memory, self._disk, self._network, self._process, self._gpu)
+        return {name: round(value, 3) for measure in measures for name, value in _attempt(measure).items()}
 
     def _disk(self) -> Values:
         import psutil
 
         usage = psutil.disk_usage(str(self._folder))  # hangs where the disk does
         device = _device_of(self._folder)
-        found = psutil.disk_io_counters(perdisk=True).get(device) if device else None
+        io = psutil.disk_io_counters(perdisk=True).get(device) if device else None
         counters: Values = {}
-        if found is not None:
-            counters = {"disk_read_bytes_s": found.read_bytes, "disk_written_bytes_s": found.write_bytes}
+        if io is not None:
+            counters = {"disk_read_bytes_s": io.read_bytes, "disk_written_bytes_s": io.write_bytes}
         return {"disk_percent": usage.percent, "disk_free_bytes": usage.free, **self._rates(counters)}
 
     def _network(self) -> Values:
@@ -62,30 +62,30 @@ class SystemMeter:
         return self._gpus.measure(self._tree.pids) if self._gpus is not None else {}
 
     def _rates(self, counters: Mapping[str, float]) -> Values:
-        """How much each counter grew in a second, since it was seen before."""
-        now, found = monotonic(), {}
+        """Return the growth of each counter per second, since its previous reading."""
+        now, rates = monotonic(), {}
         for name, count in counters.items():
             if name in self._before:
                 before, then = self._before[name]
-                found[name] = max(0.0, count - before) / max(now - then, 1e-9)  # less than before: the counter began anew
+                rates[name] = max(0.0, count - before) / max(now - then, 1e-9)  # less than before: the counter began anew
             self._before[name] = count, now
-        return found
+        return rates
 
 
 class Use(NamedTuple):
-    """What a tree of processes has used, all of it that was seen, and holds now."""
+    """The resources that a tree of processes has used so far, and those that it holds now."""
 
     cpu_s: float
     read_bytes: float | None
     """None where the system does not say."""
     written_bytes: float
     memory_bytes: float
-    """Resident; what processes share counts in each."""
+    """Resident memory; shared pages count in each process."""
     threads: int
     processes: int
 
 
-class _Seen(NamedTuple):
+class _Usage(NamedTuple):
     cpu_s: float
     reaped_s: float
     """Of children that ended and were waited for."""
@@ -97,14 +97,14 @@ class ProcessTree:
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._seen: dict[Any, _Seen] = {}
+        self._usages: dict[Any, _Usage] = {}
         self._cpu_s = 0.0
         self._io: tuple[int, int] | None = None
 
     @property
     def pids(self) -> frozenset[int]:
-        """The processes that were there when it was last looked."""
-        return frozenset(process.pid for process in self._seen)
+        """The processes that existed at the last call of `use`."""
+        return frozenset(process.pid for process in self._usages)
 
     def use(self) -> Use:
         """Look at every process of the tree.
@@ -115,8 +115,8 @@ class ProcessTree:
         import psutil
 
         root = psutil.Process(self._pid)
-        orphans = (process for process in self._seen if process.is_running())
-        seen: dict[Any, _Seen] = {}
+        orphans = (process for process in self._usages if process.is_running())
+        usages: dict[Any, _Usage] = {}
         memory_bytes = threads = 0
         for process in dict.fromkeys([root, *root.children(recursive=True), *orphans]):
             with suppress(psutil.Error), process.oneshot():  # it ended just now, or is not ours to look at
@@ -124,45 +124,45 @@ class ProcessTree:
                 memory_bytes += process.memory_info().rss
                 threads += process.num_threads()
                 reaped_s = getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
-                seen[process] = _Seen(times.user + times.system, reaped_s, _io(process))
-        self._add(seen)
+                usages[process] = _Usage(times.user + times.system, reaped_s, _io(process))
+        self._add(usages)
         read, written = self._io or (None, 0)
-        return Use(self._cpu_s, read, written, memory_bytes, threads, len(seen))
+        return Use(self._cpu_s, read, written, memory_bytes, threads, len(usages))
 
-    def _add(self, seen: dict[Any, _Seen]) -> None:
-        """Add what was used since the look before; what an ended child had used then is in what its parent reaped since."""
-        nothing = _Seen(0.0, 0.0, (0, 0))
+    def _add(self, usages: dict[Any, _Usage]) -> None:
+        """Add the use since the previous call; a child that ended meanwhile counts through the time its parent reaped."""
+        nothing = _Usage(0.0, 0.0, (0, 0))
         own_s = reaped_s = 0.0
-        for process, now in seen.items():
-            before = self._seen.get(process, nothing)
+        for process, now in usages.items():
+            before = self._usages.get(process, nothing)
             own_s += now.cpu_s - before.cpu_s
             reaped_s += now.reaped_s - before.reaped_s
             if now.io is not None and before.io is not None:
                 read, written = self._io or (0, 0)
                 self._io = read + max(0, now.io[0] - before.io[0]), written + max(0, now.io[1] - before.io[1])
-        ended_s = sum(before.cpu_s + before.reaped_s for process, before in self._seen.items() if process not in seen)
+        ended_s = sum(before.cpu_s + before.reaped_s for process, before in self._usages.items() if process not in usages)
         self._cpu_s += max(0.0, own_s) + max(0.0, reaped_s - ended_s)
-        self._seen = seen
+        self._usages = usages
 
 
 class Gpus:
-    """The GPUs that NVML tells of; none where there is no NVML, or `pip install nvidia-ml-py` is missing."""
+    """The GPUs that NVML lists; none where there is no NVML, or `pip install nvidia-ml-py` is missing."""
 
     def __init__(self) -> None:
         self._nvml: Any = None
         self._handles: list[Any] = []
 
     def measure(self, pids: Iterable[int] = ()) -> Values:
-        """Use, memory, power and temperature of each, as `gpu0_percent` and so on; memory of those processes on it too."""
+        """Return use, memory, power and temperature of each GPU (`gpu0_percent` ...), and its memory that `pids` hold."""
         if self._nvml is None:
             self._open()
-        found: Values = {}
+        measured: Values = {}
         for index, handle in enumerate(self._handles):
-            parts = (_gpu_use, _gpu_memory, _gpu_power, _gpu_temperature, _gpu_processes)
-            for part in parts:  # each may be unknown to a card, a driver or a container
-                values = _attempt(partial(part, self._nvml, handle, frozenset(pids)))
-                found |= {f"gpu{index}_{name}": value for name, value in values.items()}
-        return found
+            measures = (_gpu_use, _gpu_memory, _gpu_power, _gpu_temperature, _gpu_processes)
+            for measure in measures:  # each may be unknown to a card, a driver or a container
+                values = _attempt(partial(measure, self._nvml, handle, frozenset(pids)))
+                measured |= {f"gpu{index}_{name}": value for name, value in values.items()}
+        return measured
 
     def _open(self) -> None:
         self._nvml = False
@@ -178,17 +178,17 @@ class Gpus:
 def _attempt(measure: Callable[[], Values]) -> Values:
     try:
         return measure()
-    except Exception:  # what cannot be measured is left out: no permission, no such file, another system
+    except Exception:  # a value that cannot be measured is left out: no permission, no such file, another system
         return {}
 
 
 def _cpu() -> Values:
     import psutil
 
-    found = {"cpu_percent": psutil.cpu_percent()}
+    values = {"cpu_percent": psutil.cpu_percent()}
     with suppress(OSError, AttributeError):
-        found["load"] = os.getloadavg()[0]
-    return found
+        values["load"] = os.getloadavg()[0]
+    return values
 
 
 def _memory() -> Values:

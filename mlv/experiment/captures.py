@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlv.capture.patterns import kept, stored
+from mlv.capture.patterns import storable, stored
 from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import Reference
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, RedactedWarning
@@ -56,7 +56,7 @@ def redactor_of(meta: Mapping[str, Any], patterns: Iterable[str] = (), exception
 
 def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
     """The fields of meta.json by which later runs redact as this one; what cannot be kept there is said."""
-    fields = {"redact": kept(redactor.patterns), "keep": kept(redactor.exceptions)}
+    fields = {"redact": storable(redactor.patterns), "keep": storable(redactor.exceptions)}
     left_out = len({*redactor.patterns, *redactor.exceptions}) - len({*fields["redact"], *fields["keep"]})
     if left_out:
         warn(
@@ -74,7 +74,7 @@ def refuse_credential(redactor: Redactor, name: str, subject: str) -> None:
         InvalidName: It looks like one; the message does not show it.
     """
     clean = redactor.name(name, subject)
-    redactor.found.clear()
+    redactor.redactions.clear()
     if clean != name:
         raise InvalidName(
             f"{subject} {clean!r}: what stands as {REDACTED} looks like a credential, and would be the name of a folder or a "
@@ -99,13 +99,14 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
 
 def tell_redacted(redactor: Redactor) -> None:
     """Say once what was kept from the disk, by its place, never by its value."""
-    if redactor.found:
-        shown = ", ".join(redactor.found[:10]) + (f" and {len(redactor.found) - 10} more" if len(redactor.found) > 10 else "")
+    if redactor.redactions:
+        more = f" and {len(redactor.redactions) - 10} more" if len(redactor.redactions) > 10 else ""
+        names = ", ".join(redactor.redactions[:10]) + more
         warn(
-            f"kept from the disk, because they look like credentials: {shown}. See Exp(redact=, redact_except=)",
+            f"kept from the disk, because they look like credentials: {names}. See Exp(redact=, redact_except=)",
             RedactedWarning,
         )
-        redactor.found.clear()
+        redactor.redactions.clear()
 
 
 def _safely(make: Any, redactor: Redactor) -> Mapping[str, Any]:

@@ -104,7 +104,7 @@ class Nowhere:
                 line = self._composer.line(self._seq, time_ns(), b"", kind, step, payload)
                 self._show(event_from_line(line, layout.DEFAULT_STREAM))
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Nothing to complete."""
 
     def outlook(self) -> str:

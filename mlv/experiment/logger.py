@@ -455,7 +455,7 @@ class Logger(MediaCalls):
         if prepared.do in NEED_EXTRAS and (missing := missing_extra(prepared.type, prepared.options)):
             warn_once(missing, MlvWarning)
         job = Job(
-            prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.parts,
+            prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.buffers,
             self._verbosity, *self._session.wishes.patterns,
         )  # fmt: skip
         self._session.channel.hand_over(self._stream_cursor, job.pack())

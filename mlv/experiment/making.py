@@ -111,7 +111,7 @@ class Making:
         if folder.exists():  # a sub-experiment, which its parent shall find
             session.prepare()
         session.start()
-        self._redactor.found.clear()
+        self._redactor.redactions.clear()
         self._tell(folder)
         return Parts(folder, meta, session, self._redactor, frozen(self._real))
 

@@ -280,10 +280,10 @@ class Tapped:
         stream, head = self._cursors[cursor]
         self._show(lambda: event_from_line(self._composer.line(0, time_ns(), head, kind, step, payload), stream))
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """As the channel, then show the event without what a worker has yet to make."""
-        self._channel.hand_over(cursor, parts)
-        self._show(lambda: self._handed_over(cursor, parts))
+        self._channel.hand_over(cursor, buffers)
+        self._show(lambda: self._handed_over(cursor, buffers))
 
     def _handed_over(self, cursor: int, parts: Sequence[Buffer]) -> Event:
         job = Job.unpack(b"".join(map(bytes, parts)))

@@ -544,12 +544,12 @@ class Unstarted:
             session.start()
             session.channel.put(cursor, kind, step, payload)
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Begin the run, and accept the event there."""
         session = self._session()
         if session is not None:
             session.start()
-            session.channel.hand_over(cursor, parts)
+            session.channel.hand_over(cursor, buffers)
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Nothing to announce yet: the run gets all cursors when it begins."""
@@ -582,7 +582,7 @@ class Closed(Unstarted):
             MlvWarning,
         )
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Warn, as `put`."""
         self.put(cursor, TAIL, 0, b"")
 

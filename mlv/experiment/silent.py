@@ -49,7 +49,7 @@ class Nowhere(Unstarted):
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
         """Do nothing."""
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Do nothing."""
 
 
@@ -73,7 +73,7 @@ class Doubtful(Nowhere):
                 MlvWarning,
             )
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """As `put`."""
         self.put(cursor, TAIL, 0, b"")
 

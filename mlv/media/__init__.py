@@ -1,1 +1,1 @@
-"""Media: what the training process hands over raw, and how a worker of the writer makes files of it."""
+"""Media: values that the training process hands over raw, and that a worker of the writer turns into files."""

@@ -11,10 +11,10 @@ from mlv.protocols import Buffer
 
 
 def prepare(value: Any) -> Prepared:
-    """An array of any shape for an event of type `array`.
+    """Prepare an array of any shape for an event of type `array`.
 
-    Items: numbers, bools, complex numbers, dates and spans of time of numpy, texts and bytes of a fixed length. What numpy has
-    no type for is stored wider: bfloat16 and 8-bit floats of torch and JAX as float32.
+    Items: numbers, bools, complex numbers, dates and spans of time of numpy, texts and bytes of a fixed length. Types that
+    numpy lacks are stored wider: bfloat16 and 8-bit floats of torch and JAX as float32.
 
     Raises:
         Unusable: It is no array, or its items are objects.
@@ -24,9 +24,9 @@ def prepare(value: Any) -> Prepared:
     return Prepared("array", "array", options, [raw.content])
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Publish the `.npy` file: the event's data, with `dtype_logged` where the file's type is a wider one."""
-    descr, content = arrays.widened(options["descr"], parts[0])
+    descr, content = arrays.widened(options["descr"], buffers[0])
 
     def write(path: str) -> None:
         with open(path, "wb") as file:

@@ -1,4 +1,4 @@
-"""Arrays of any library, and lists of numbers, as the bytes that they are; numpy is used where it is there, never needed."""
+"""Arrays of any library, and lists of numbers, as their bytes; numpy is used where it is installed, never needed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from mlv.media.jobs import Unusable
 from mlv.protocols import Buffer
 
 BFLOAT16 = "bfloat16"
-"""Stands in `Raw.descr` for what numpy has no name for: the upper two bytes of a float32."""
+"""Stands in `Raw.descr` for a type that numpy has no name for: the upper two bytes of a float32."""
 
 _ORDER = "<" if sys.byteorder == "little" else ">"
 _KINDS = "biufcSUMm"
 _FORMATS = {"?": "b", **dict.fromkeys("bhilq", "i"), **dict.fromkeys("BHILQ", "u"), **dict.fromkeys("efd", "f")}
-"""Kinds of numbers by their code in `struct`, of those that a buffer can say it holds."""
+"""Kinds of numbers by their code in `struct`, of those that a buffer can hold."""
 _CODES = {"b1": "?", "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
           "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}  # fmt: skip
 """Codes in `struct`, of standard size, by the type of the items."""
@@ -58,16 +58,16 @@ class Raw:
 
 
 def raw(value: Any) -> Raw:
-    """The bytes of an array of numpy, torch, JAX or the like, of a list (of lists) of numbers or of arrays, or of a number.
+    """Return the bytes of an array of numpy, torch, JAX or the like, a list (of lists) of numbers or arrays, or a number.
 
     Raises:
-        Unusable: It is nothing of that kind, is ragged, or holds what has no fixed size.
+        Unusable: It is nothing of that kind, is ragged, or holds items without a fixed size.
     """
     try:
         return _raw(value)
     except (Unusable, Warning):
         raise
-    except Exception as error:  # what libraries say of values that they cannot convert
+    except Exception as error:  # libraries raise anything for values that they cannot convert
         raise Unusable(f"a {type(value).__name__} cannot be read as an array: {shown(error)}") from None
 
 
@@ -85,9 +85,9 @@ def _raw(value: Any) -> Raw:
         numpy = numpy_if_there()  # such a value is made with it
         return _of_numpy(numpy.asarray(value), numpy)
     if isinstance(value, Complex):
-        found = _of_numbers([value], ())
-        if found is not None:
-            return found
+        numbers = _of_numbers([value], ())
+        if numbers is not None:
+            return numbers
     raise Unusable(f"a {type(value).__name__} is no array: give one of numpy, torch or JAX, or a list of numbers")
 
 
@@ -107,8 +107,8 @@ def _of_numpy(value: Any, numpy: Any) -> Raw:
 
 def _of_extension(value: Any, numpy: Any) -> Raw:
     is_known = value.dtype.name == BFLOAT16
-    found = _of_numpy(value.view("<u2") if is_known else value.astype("<f4"), numpy)
-    return Raw(BFLOAT16 if is_known else found.descr, found.shape, found.content, value.dtype.name)
+    stand_in = _of_numpy(value.view("<u2") if is_known else value.astype("<f4"), numpy)
+    return Raw(BFLOAT16 if is_known else stand_in.descr, stand_in.shape, stand_in.content, value.dtype.name)
 
 
 def _of_torch(value: Any, torch: Any) -> Raw:
@@ -132,7 +132,7 @@ def _of_torch(value: Any, torch: Any) -> Raw:
 
 
 def _of_buffer(view: memoryview, shape: tuple[int, ...] | None = None) -> Raw:
-    """What a buffer holds, if it is numbers; its own shape is one axis where another one is given."""
+    """Return the numbers of a buffer; its own shape is one axis, unless `shape` replaces it."""
     if view.format not in _FORMATS:
         raise Unusable(f"a buffer of format {view.format!r} holds no numbers")
     descr = _descr(_FORMATS[view.format], view.itemsize)
@@ -152,7 +152,7 @@ def _of_list(values: list[Any]) -> Raw:
 
 
 def _of_numbers(flat: list[Any], shape: tuple[int, ...]) -> Raw | None:
-    """Numbers of any kind with one type for all of them, as numpy would choose it; None where there is something else."""
+    """Convert numbers of any kind to one type for all, chosen as numpy does; None if an item is no number."""
     kinds = set(map(type, flat))
     try:
         if kinds == {bool}:
@@ -171,20 +171,20 @@ def _of_numbers(flat: list[Any], shape: tuple[int, ...]) -> Raw | None:
 
 
 def _stacked(flat: list[Any], shape: tuple[int, ...]) -> Raw:
-    """Arrays of one shape and type behind each other, as one more axis."""
+    """Join arrays of one shape and type along one more axis."""
     for item in flat:
         if not is_array(item):
             raise Unusable(f"the list holds a {type(item).__name__}: give numbers, or arrays of one shape")
     rows = [raw(item) for item in flat]
-    found = sorted({f"{row.dtype} {row.shape}" for row in rows})
-    if len(found) > 1:
-        raise Unusable(f"the list holds arrays of different shapes or types ({', '.join(found[:_SHOWN_SHAPES])})")
+    kinds = sorted({f"{row.dtype} {row.shape}" for row in rows})
+    if len(kinds) > 1:
+        raise Unusable(f"the list holds arrays of different shapes or types ({', '.join(kinds[:_SHOWN_SHAPES])})")
     first = rows[0]
     return Raw(first.descr, (*shape, *first.shape), b"".join(row.content for row in rows), first.dtype)
 
 
 def is_array(value: Any) -> bool:
-    """Whether it is an array of some library: it has a shape and a type of its items."""
+    """Return whether a value is an array of some library: it has a shape and a type of its items."""
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
@@ -193,7 +193,7 @@ def _descr(kind: str, itemsize: int) -> str:
 
 
 def type_name(descr: str) -> str:
-    """Name of the type that numpy writes so: `float32` for `<f4`, `datetime64[ns]` for `<M8[ns]`, `<U5` for itself."""
+    """Return the name of a type by numpy's code: `float32` for `<f4`, `datetime64[ns]` for `<M8[ns]`, `<U5` for itself."""
     kind, size = descr[1], descr[2:]
     if kind in "Mm":
         return {"M": "datetime64", "m": "timedelta64"}[kind] + size[1:]
@@ -201,33 +201,33 @@ def type_name(descr: str) -> str:
     return "bool" if kind == "b" else names[kind] + str(8 * int(size)) if kind in names else descr
 
 
-def row(values: Any, what: str) -> list[Any]:
-    """A row of real numbers as numbers of Python.
+def row(values: Any, subject: str) -> list[Any]:
+    """Return a row of real numbers as numbers of Python.
 
     Raises:
         Unusable: It is none.
     """
-    found = raw(values)
-    if found.kind not in "iuf" or len(found.shape) != 1:
-        raise Unusable(f"{what} are a row of numbers, not an array of dtype {found.dtype} and shape {found.shape}")
+    raw_values = raw(values)
+    if raw_values.kind not in "iuf" or len(raw_values.shape) != 1:
+        raise Unusable(f"{subject} are a row of numbers, not an array of dtype {raw_values.dtype} and shape {raw_values.shape}")
     plain = values.tolist() if hasattr(values, "tolist") else list(values)
     return [item.item() if hasattr(item, "item") else item for item in plain]
 
 
-def ascending(values: Any, what: str) -> list[Any]:
-    """A row of finite numbers, each greater than the one before, as numbers of Python.
+def ascending(values: Any, subject: str) -> list[Any]:
+    """Return a row of finite numbers, each greater than the one before, as numbers of Python.
 
     Raises:
         Unusable: It is none.
     """
-    found = row(values, what)
-    if not all(map(math.isfinite, found)) or not all(map(lt, found, found[1:])):
-        raise Unusable(f"{what} are finite numbers, each greater than the one before; {shown(found)} are not")
-    return found
+    numbers = row(values, subject)
+    if not all(map(math.isfinite, numbers)) or not all(map(lt, numbers, numbers[1:])):
+        raise Unusable(f"{subject} are finite numbers, each greater than the one before; {shown(numbers)} are not")
+    return numbers
 
 
 def widened(descr: str, content: Buffer) -> tuple[str, Buffer]:
-    """The items in a type that numpy can name: bfloat16 as float32, all else as it is."""
+    """Return the items in a type that numpy can name: bfloat16 as float32, all else as it is."""
     if descr != BFLOAT16:
         return descr, content
     narrow = bytes(content)
@@ -237,7 +237,7 @@ def widened(descr: str, content: Buffer) -> tuple[str, Buffer]:
 
 
 def floats(descr: str, content: Buffer) -> Any:
-    """The items, which are real numbers, as floats of 64 bits: an array of numpy, or of the standard library without it."""
+    """Return items that are real numbers as floats of 64 bits: an array of numpy, or of the standard library without it."""
     descr, content = widened(descr, content)
     numpy = numpy_if_there()
     if numpy is not None:
@@ -248,15 +248,15 @@ def floats(descr: str, content: Buffer) -> Any:
     return array("d", struct.unpack(f"{order}{len(content) // int(descr[2:])}{_CODES[descr[1:]]}", content))
 
 
-def floats_in_pieces(descr: str, content: Buffer, size: int) -> Iterator[Any]:
-    """As `floats`, so many items at a time."""
+def floats_in_chunks(descr: str, content: Buffer, size: int) -> Iterator[Any]:
+    """Yield the items as `floats` does, so many at a time."""
     view = memoryview(content)
-    piece_bytes = size * (2 if descr == BFLOAT16 else int(descr[2:]))
-    return (floats(descr, view[start : start + piece_bytes]) for start in range(0, len(view), piece_bytes))
+    chunk_bytes = size * (2 if descr == BFLOAT16 else int(descr[2:]))
+    return (floats(descr, view[start : start + chunk_bytes]) for start in range(0, len(view), chunk_bytes))
 
 
 def numpy_if_there() -> Any:
-    """The module numpy, imported if need be: a worker has the time. None where it is missing."""
+    """Import numpy if need be (a worker has the time), and return the module; None where it is missing."""
     try:
         import numpy
 

@@ -1,4 +1,4 @@
-"""Audio: handed over as it lies in memory, and stored by a worker as WAV, or as the file that it is already."""
+"""Audio: handed over as it lies in memory, and stored by a worker as WAV; files are stored as they are."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def prepare(value: Any, rate: Any = None, *, caption: Any = None) -> Prepared:
         Unusable: It is no sound, or its rate is no rate.
     """
     options: dict[str, Any] = {} if caption is None else {"caption": caption}
-    found = given_file(value, FORMATS, "sound")
-    if rate is not None or found is None:
+    file = given_file(value, FORMATS, "sound")
+    if rate is not None or file is None:
         options["rate"] = _checked_rate(rate)
-    if found is not None:
-        return Prepared("audio", "audio", {"sound": found[0], **options}, found[1])
+    if file is not None:
+        return Prepared("audio", "audio", {"sound": file[0], **options}, file[1])
     description, memory = _described(pixels.as_array(value))
     return Prepared("audio", "audio", {"sound": description, **options}, [memory])
 
@@ -74,7 +74,7 @@ def _described(array: Any) -> pixels.Described:
 # In a worker.
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Store samples as WAV of 16 bits (32 bits for int32), and files as they are.
 
     Floats beyond -1..1 are cut off there, and counted as `clipped` in the data.
@@ -84,12 +84,12 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
     """
     caption = {key: options[key] for key in ("caption",) if key in options}
     if "suffix" in options["sound"]:
-        file = received(options["sound"], iter(parts))
+        file = received(options["sound"], iter(buffers))
         with file.open() as opened:
-            found = _look_into(opened, file.suffix)
+            properties = _look_into(opened, file.suffix)
         rate = {"rate": options["rate"]} if "rate" in options else {}
-        return {"file": target.file(file.suffix, file.content), **found, **rate, **caption}
-    samples, clipped = _samples(options["sound"], parts[0])
+        return {"file": target.file(file.suffix, file.content), **properties, **rate, **caption}
+    samples, clipped = _samples(options["sound"], buffers[0])
     (count, channels), rate = samples.shape, options["rate"]
     return {
         "file": target.file(".wav", lambda path: _write_wav(path, samples, rate)),
@@ -99,7 +99,7 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
 
 
 def _samples(description: Mapping[str, Any], memory: Buffer) -> tuple[Any, int]:
-    """The samples of shape (n, channels) as integers, and how many were cut off."""
+    """Return the samples of shape (n, channels) as integers, and the number of those that were cut off."""
     import numpy
 
     array = numpy.frombuffer(memory, description["dtype"]).reshape(description["shape"])
@@ -133,7 +133,7 @@ def _write_wav(path: str, samples: Any, rate: int) -> None:
 
 
 def _look_into(file: BinaryIO, suffix: str) -> dict[str, Any]:
-    """Rate, channels and duration as far as a file says them plainly."""
+    """Read rate, channels and duration from a file, as far as its header holds them."""
     try:
         if suffix == ".wav":
             return _look_into_wav(file)
@@ -145,20 +145,18 @@ def _look_into(file: BinaryIO, suffix: str) -> dict[str, Any]:
 def _look_into_wav(file: BinaryIO) -> dict[str, Any]:
     end = file.seek(0, io.SEEK_END)
     begin = file.seek(12)
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     bytes_per_s = 0
     while begin + 8 <= end:
         name, size = struct.unpack("<4sI", file.read(8))
         if name == b"fmt ":
             channels, rate, bytes_per_s = struct.unpack("<2xHII", file.read(12))
-            found = {"rate": rate, "channels": channels}
-        elif name == b"data" and found:
-            return {
-                **found,
-                "duration_s": min(size, end - begin - 8) / bytes_per_s,
-            }  # what is piped says a size that is too large
+            properties = {"rate": rate, "channels": channels}
+        elif name == b"data" and properties:
+            # A file that was piped has a size in its header that is too large.
+            return {**properties, "duration_s": min(size, end - begin - 8) / bytes_per_s}
         begin = file.seek(begin + 8 + size + size % 2)
-    return found
+    return properties
 
 
 def _look_into_flac(file: BinaryIO) -> dict[str, Any]:

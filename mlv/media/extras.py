@@ -1,4 +1,4 @@
-"""What the extra `media` brings, and what is done without it."""
+"""The packages of the extra `media`, and the fallback without them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _MODULES = {_PILLOW: "PIL", _FFMPEG: "imageio_ffmpeg"}
 
 
 def missing_extra(kind: str, options: Mapping[str, Any] | None = None) -> str | None:
-    """A sentence for the user where a worker lacks a package for this type of event, and stores arrays instead.
+    """Return a sentence for the user if a worker lacks a package for this type of event, and stores arrays instead.
 
-    Nothing is imported. With the options of a `Prepared`, only what this very event needs is looked for: a file that is
-    stored as it is needs nothing.
+    Nothing is imported. With the options of a `Prepared`, only the package that this very event needs is looked for: a file
+    that is stored as it is needs none.
     """
-    wanted = _wanted(kind, options or {})
-    if wanted is None or is_installed(_MODULES[wanted]):
+    package = _required_package(kind, options or {})
+    if package is None or is_installed(_MODULES[package]):
         return None
-    return f"{wanted} is not installed: {kind}s are stored as .npy; pip install mlvlogger[media]"
+    return f"{package} is not installed: {kind}s are stored as .npy; pip install mlvlogger[media]"
 
 
 @cache
 def is_installed(module: str) -> bool:
-    """Whether a module could be imported, without importing it."""
+    """Return whether a module could be imported, without importing it."""
     from importlib.util import find_spec  # two modules that `import mlv` does without
 
     try:
@@ -34,7 +34,7 @@ def is_installed(module: str) -> bool:
         return True
 
 
-def _wanted(kind: str, options: Mapping[str, Any]) -> str | None:
+def _required_package(kind: str, options: Mapping[str, Any]) -> str | None:
     if kind == "image":
         has_pixels = any("suffix" not in image for image in options.get("images", ({},)))
         return _PILLOW if has_pixels or options.get("masks") else None

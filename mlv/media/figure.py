@@ -38,7 +38,7 @@ def prepare(value: Any, *, format: str = "png", dpi: float | None = None, close:
 
 
 def _rendered(figure: Any, format: str, dpi: float | None) -> tuple[str, bytes]:
-    """Suffix and content of the file that a figure becomes."""
+    """Render a figure: return suffix and content of its file."""
     try:
         if hasattr(figure, "savefig"):
             file = io.BytesIO()
@@ -54,6 +54,6 @@ def _rendered(figure: Any, format: str, dpi: float | None) -> tuple[str, bytes]:
 def _close(figures: list[Any]) -> None:
     pyplot = sys.modules.get("matplotlib.pyplot")
     for figure in figures:
-        inner = getattr(figure, "figure", figure)  # what seaborn makes holds a figure
+        inner = getattr(figure, "figure", figure)  # an object of seaborn holds a figure
         if pyplot is not None and isinstance(inner, pyplot.Figure):
             pyplot.close(inner)

@@ -1,4 +1,4 @@
-"""Values that are files already, given as a path or as bytes: known by how they begin, and stored as they are."""
+"""Media files that a user logs by path or as bytes: recognised by their first bytes, and stored as they are."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from mlv.media.jobs import Unusable
 from mlv.protocols import Buffer
 
 READ_AT_ONCE = 8 << 20
-"""Bytes. What is smaller is read when it is given, so that it may be overwritten afterwards; the rest is copied by a worker."""
+"""Bytes. A smaller file is read at once, so that it may be overwritten afterwards; a larger one is copied by a worker."""
 
 _BEGINNING = 64
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 
 Formats = Mapping[str, "re.Pattern[bytes]"]
-"""How the files with a suffix begin."""
+"""The pattern of a file's first bytes, by suffix."""
 
 
 def formats(**beginnings: bytes) -> Formats:
-    """The formats whose files have these suffixes, and begin so; a dot in a pattern stands for any byte."""
+    """Make formats from suffixes and the first bytes of their files; a dot in a pattern stands for any byte."""
     return {f".{suffix}": re.compile(pattern, re.DOTALL) for suffix, pattern in beginnings.items()}
 
 
 # In the training process.
 
 
-def given_file(value: Any, known: Formats, kind: str) -> tuple[dict[str, Any], list[Buffer]] | None:
-    """What a worker has to know of a file, and its bytes unless it is large; None where the value is no path and no bytes.
+def given_file(value: Any, allowed: Formats, kind: str) -> tuple[dict[str, Any], list[Buffer]] | None:
+    """Return a file's description for a worker, and its bytes unless it is large; None if the value is no path and no bytes.
 
     Args:
         value: Anything.
-        known: The formats that can be stored.
+        allowed: The formats that can be stored.
         kind: Such as `image`, for the texts of errors.
 
     Raises:
@@ -46,11 +46,11 @@ def given_file(value: Any, known: Formats, kind: str) -> tuple[dict[str, Any], l
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         content = _flat(value)
-        return {"suffix": _suffix(bytes(content[:_BEGINNING]), known, f"the {len(content)} bytes given are", kind)}, [content]
+        return {"suffix": _suffix(bytes(content[:_BEGINNING]), allowed, f"the {len(content)} bytes given are", kind)}, [content]
     if not isinstance(value, (str, os.PathLike)):
         return None
     try:
-        return _read(os.path.abspath(os.fsdecode(value)), known, kind)
+        return _read(os.path.abspath(os.fsdecode(value)), allowed, kind)
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, Unusable):
             raise
@@ -62,24 +62,24 @@ def _flat(value: bytes | bytearray | memoryview) -> Buffer:
     return view.cast("B") if view.c_contiguous and view.nbytes else view.tobytes()
 
 
-def _read(path: str, known: Formats, kind: str) -> tuple[dict[str, Any], list[Buffer]]:
+def _read(path: str, allowed: Formats, kind: str) -> tuple[dict[str, Any], list[Buffer]]:
     if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: a named pipe would wait
         raise Unusable(f"{path} is a folder, or no regular file: give the path of one {kind}")
     with open(path, "rb", buffering=0) as file:
-        found = os.fstat(file.fileno())
-        size = READ_AT_ONCE if found.st_size <= READ_AT_ONCE else _BEGINNING
+        status = os.fstat(file.fileno())
+        size = READ_AT_ONCE if status.st_size <= READ_AT_ONCE else _BEGINNING
         content = file.read(size)
-    suffix = _suffix(content[:_BEGINNING], known, f"{path} is", kind)
-    if found.st_size <= READ_AT_ONCE:
+    suffix = _suffix(content[:_BEGINNING], allowed, f"{path} is", kind)
+    if status.st_size <= READ_AT_ONCE:
         return {"suffix": suffix}, [content]
-    return {"suffix": suffix, "path": path, "size": found.st_size, "mtime_ns": found.st_mtime_ns}, []
+    return {"suffix": suffix, "path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}, []
 
 
-def _suffix(beginning: bytes, known: Formats, subject: str, kind: str) -> str:
-    for suffix, pattern in known.items():
+def _suffix(beginning: bytes, allowed: Formats, subject: str, kind: str) -> str:
+    for suffix, pattern in allowed.items():
         if pattern.match(beginning):
             return suffix
-    names = ", ".join(suffix[1:].upper() for suffix in known)
+    names = ", ".join(suffix[1:].upper() for suffix in allowed)
     raise Unusable(f"{subject} no {kind} that is known: {names} are, and this begins with {beginning[:12]!r}")
 
 
@@ -88,7 +88,7 @@ def _suffix(beginning: bytes, known: Formats, subject: str, kind: str) -> str:
 
 @dataclass(frozen=True)
 class Received:
-    """A file that was given, as a worker finds it."""
+    """A user's file, as a worker reads and stores it."""
 
     suffix: str
     content: Buffer | Callable[[str], object]
@@ -99,15 +99,15 @@ class Received:
     """Writes it to a path."""
 
 
-def received(description: Mapping[str, Any], parts: Iterator[Buffer]) -> Received:
-    """What `given_file` described; a file that was too large to be handed over lies where it was, and is read there.
+def received(description: Mapping[str, Any], buffers: Iterator[Buffer]) -> Received:
+    """Return the file that `given_file` described; one that was too large to be handed over is read at its own path.
 
     Raises:
         Unusable: Later, by `open` and `write`: the file changed or vanished since it was given.
     """
     suffix = description["suffix"]
     if "path" not in description:
-        content = next(parts)
+        content = next(buffers)
         return Received(suffix, content, lambda: io.BytesIO(content), lambda path: _write(path, content))
     source = _Source(description["path"], (description["size"], description["mtime_ns"]))
     return Received(suffix, source.copy, source.open, source.copy)
@@ -136,19 +136,19 @@ class _Source:
 
     def copy(self, path: str) -> None:
         with self.open() as reading, open(path, "wb") as writing:
-            while piece := self._piece(reading):
-                writing.write(piece)
+            while chunk := self._chunk(reading):
+                writing.write(chunk)
             self._check(reading)
 
-    def _piece(self, reading: BinaryIO) -> bytes:
+    def _chunk(self, reading: BinaryIO) -> bytes:
         try:
-            return reading.read(_PIECE)
+            return reading.read(_CHUNK_BYTES)
         except OSError as error:
             raise Unusable(f"the file {self.path} cannot be read: {_reason(error)}") from error
 
     def _check(self, file: Any) -> None:
-        found = os.fstat(file.fileno())
-        if (found.st_size, found.st_mtime_ns) != self.noted:
+        status = os.fstat(file.fileno())
+        if (status.st_size, status.st_mtime_ns) != self.noted:
             raise Unusable(f"the file {self.path} changed before it was copied: log it when it is finished")
 
 

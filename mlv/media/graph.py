@@ -1,4 +1,4 @@
-"""The graph of a torch module: what it computes from an example input, and the modules it is made of."""
+"""The graph of a torch module: its computation on an example input, and the modules it is made of."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _UNPACKING = ("prim::ListUnpack", "prim::TupleUnpack")
 def prepare(module: Any, example: Any) -> Prepared:
     """Trace a module, for an event of type `graph`: its `forward` runs once, in evaluation mode and without gradients.
 
-    Which modules are in training mode and the state of the random numbers are afterwards what they were. What `forward` itself
-    changes, and what hooks do, stays.
+    Afterwards the same modules are in training mode, and the random numbers are in the same state. Changes by `forward`
+    itself and by hooks stay.
 
     Args:
         module: A `torch.nn.Module`.
-        example: What `forward` takes: a tensor, a tuple or list of arguments, or a mapping of keyword arguments.
+        example: The arguments of `forward`: a tensor, a tuple or list of arguments, or a mapping of keyword arguments.
 
     Raises:
         Unusable: It is no module, or cannot be traced.
@@ -32,7 +32,7 @@ def prepare(module: Any, example: Any) -> Prepared:
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(module, torch.nn.Module):
         raise Unusable(f"a graph is that of a torch module, not of a {type(module).__name__}")
-    module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
+    module = getattr(module, "_orig_mod", module)  # the module inside of torch.compile
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in _state(module)):
         raise Unusable("the module has parameters without a shape yet: call it once before its graph is logged")
     nodes = _Nodes(module).of(_traced(module, example, torch))
@@ -53,15 +53,15 @@ def _state(module: Any) -> Iterator[Any]:
 
 
 def _traced(module: Any, example: Any, torch: Any) -> Any:
-    """The graph of the trace, with those of all inner modules in it."""
-    given: dict[str, Any]
+    """Return the graph of the trace, with those of all inner modules in it."""
+    inputs: dict[str, Any]
     if isinstance(example, Mapping):
-        given = {"example_kwarg_inputs": dict(example)}
+        inputs = {"example_kwarg_inputs": dict(example)}
     else:
-        given = {"example_inputs": tuple(example) if isinstance(example, (tuple, list)) else (example,)}
+        inputs = {"example_inputs": tuple(example) if isinstance(example, (tuple, list)) else (example,)}
     try:
         with _undisturbed(module, torch), torch.no_grad():
-            return torch.jit.trace(module, check_trace=False, strict=False, **given).inlined_graph
+            return torch.jit.trace(module, check_trace=False, strict=False, **inputs).inlined_graph
     except Exception as error:  # forward is the user's, and the tracer refuses in many ways
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise Unusable(f"the module cannot be traced: {type(error).__name__}: {reason}") from None
@@ -69,7 +69,7 @@ def _traced(module: Any, example: Any, torch: Any) -> Any:
 
 @contextmanager
 def _undisturbed(module: Any, torch: Any) -> Iterator[None]:
-    """In evaluation mode, and silent; afterwards modes and random numbers are as before."""
+    """Set a module to evaluation mode and silence warnings; afterwards modes and random numbers are as before."""
     modes = {inner: inner.training for inner in module.modules()}
     devices = {tensor.device.index for tensor in _state(module) if tensor.is_cuda}
     try:
@@ -83,7 +83,7 @@ def _undisturbed(module: Any, torch: Any) -> Iterator[None]:
 
 
 def _count(module: Any) -> int:
-    """Number of parameters, those of inner modules included, shared ones once."""
+    """Return the number of parameters, those of inner modules included, shared ones once."""
     return sum(tensor.numel() for tensor in module.parameters())
 
 
@@ -98,13 +98,13 @@ def _tensors(example: Any, torch: Any) -> Iterator[Any]:
 class _Nodes:
     """Nodes of a traced graph, joined by name: inputs, parameters, buffers, operations and the output.
 
-    Constants are left out. So are containers: who takes one takes what was put in.
+    Constants are left out. So are containers: a node that takes one is joined to the nodes that went into it.
     """
 
     def __init__(self, module: Any) -> None:
         named = [("parameter", module.named_parameters), ("buffer", module.named_buffers)]
-        self._state = {path: (op, tensor) for op, found in named for path, tensor in found(remove_duplicate=False)}
-        self._found: dict[str, dict[str, Any]] = {}
+        self._state = {path: (op, tensor) for op, members in named for path, tensor in members(remove_duplicate=False)}
+        self._nodes: dict[str, dict[str, Any]] = {}
         self._paths: dict[str, str] = {}
         """Dotted path of each value that is a module, or of it."""
         self._elements: dict[str, list[list[str]]] = {}
@@ -113,7 +113,7 @@ class _Nodes:
         """Node of each parameter and buffer, by its dotted path."""
 
     def of(self, graph: Any) -> list[dict[str, Any]]:
-        """The nodes in the order in which they are computed."""
+        """Return the nodes in the order in which they are computed."""
         itself, *inputs = graph.inputs()
         self._paths[itself.debugName()] = ""
         for value in inputs:
@@ -122,7 +122,7 @@ class _Nodes:
         for node in graph.nodes():
             self._take(node)
         self._add("output", "output", [name for value in graph.outputs() for name in self._sources(value)], "")
-        return list(self._found.values())
+        return list(self._nodes.values())
 
     def _take(self, node: Any) -> None:
         outputs = list(node.outputs())
@@ -132,9 +132,9 @@ class _Nodes:
         elif node.kind() in _CONTAINERS:
             self._elements[names[0]] = [self._sources(value) for value in node.inputs()]
         elif node.kind() in _UNPACKING:
-            known = self._elements.get(next(node.inputs()).debugName(), [])
-            every = [name for element in known for name in element]
-            elements = known if len(known) == len(names) else [every for _ in names]
+            sources = self._elements.get(next(node.inputs()).debugName(), [])
+            every = [name for element in sources for name in element]
+            elements = sources if len(sources) == len(names) else [every for _ in names]
             self._elements.update((name, [element]) for name, element in zip(names, elements, strict=True))
         elif node.kind() != "prim::Constant":
             scope = node.scopeName().rpartition("/")[2].removeprefix("__module").removeprefix(".")
@@ -145,7 +145,7 @@ class _Nodes:
             self._elements.update((key, [[name if i == 0 else f"{name}:{i}"]]) for i, key in enumerate(names))
 
     def _take_attribute(self, node: Any, value: Any) -> None:
-        """A module is a step on the path to a parameter or buffer, which is one node, however often it is used."""
+        """Follow a module's attribute to a parameter or buffer, which is one node, however often it is used."""
         path = f"{self._paths.get(next(node.inputs()).debugName(), '')}.{node.s('name')}".lstrip(".")
         self._paths[value.debugName()] = path
         if value.type().kind() == "ClassType":
@@ -154,7 +154,7 @@ class _Nodes:
             op, tensor = self._state.get(path, ("attribute", None))
             name = self._add(path.replace(".", "/"), op, [], path.rpartition(".")[0])
             if tensor is not None:
-                self._found[name].update(shape=list(tensor.shape), dtype=_dtype(tensor.dtype))
+                self._nodes[name].update(shape=list(tensor.shape), dtype=_dtype(tensor.dtype))
             self._attributes[path] = name
         self._elements[value.debugName()] = [[self._attributes[path]]]
 
@@ -164,12 +164,12 @@ class _Nodes:
     def _add(self, name: str, op: str, inputs: list[str], scope: str, value: Any = None) -> str:
         """Add a node, under a name of its own."""
         number, base = 0, name
-        while name in self._found:
+        while name in self._nodes:
             number += 1
             name = f"{base}_{number}"
-        self._found[name] = {"name": name, "op": op, "inputs": inputs, "scope": scope}
+        self._nodes[name] = {"name": name, "op": op, "inputs": inputs, "scope": scope}
         if value is not None and value.type().kind() == "TensorType" and value.type().sizes() is not None:
-            self._found[name].update(shape=list(value.type().sizes()), dtype=_dtype(value.type().dtype()))
+            self._nodes[name].update(shape=list(value.type().sizes()), dtype=_dtype(value.type().dtype()))
         return name
 
 
@@ -177,6 +177,6 @@ def _dtype(dtype: Any) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Publish the `.json` file with `nodes` and `modules`: the event's data."""
-    return {"file": target.file(".json", parts[0]), **options}
+    return {"file": target.file(".json", buffers[0]), **options}

@@ -1,4 +1,4 @@
-"""Histograms: of values, counted in a worker, or of counts and edges that are there already."""
+"""Histograms: of values, counted in a worker, or of ready counts and edges."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
 MOST_BINS = 10_000
-_PIECE = 1 << 20
+_CHUNK_VALUES = 1 << 20
 _LEFT_OUT = ("nan", "inf", "-inf")
 _LEAST_ULPS = 16
 """Width of the narrowest bins, in units of the last place of the greatest value: so edges ascend in spite of rounding."""
 
 
 def prepare(value: Any = None, *, bins: Any = 64, counts: Any = None, edges: Any = None) -> Prepared:
-    """A histogram for an event of type `histogram`: of values of any shape, or of ready counts with their edges.
+    """Prepare a histogram for an event of type `histogram`: of values of any shape, or of ready counts with their edges.
 
     A bin holds its lower edge and not its upper one; the last bin holds both. NaN and infinities are in no bin and counted
     apart. A number of bins means bins of equal width from the least to the greatest value. Where all values are equal, the
@@ -50,33 +50,33 @@ def prepare(value: Any = None, *, bins: Any = 64, counts: Any = None, edges: Any
 
 
 def _ready(counts: Any, edges: Any) -> dict[str, Any]:
-    found, ends = arrays.row(counts, "counts"), arrays.ascending(edges, "edges")
-    if not found or len(ends) != len(found) + 1:
-        raise Unusable(f"a histogram has one edge more than counts, not {len(ends)} edges of {len(found)} counts")
-    if not all(0 <= count < math.inf for count in found):
+    numbers, ends = arrays.row(counts, "counts"), arrays.ascending(edges, "edges")
+    if not numbers or len(ends) != len(numbers) + 1:
+        raise Unusable(f"a histogram has one edge more than counts, not {len(ends)} edges of {len(numbers)} counts")
+    if not all(0 <= count < math.inf for count in numbers):
         raise Unusable("a count is finite and not below 0")
-    return {"counts": found, "edges": ends, "count": sum(found)}
+    return {"counts": numbers, "edges": ends, "count": sum(numbers)}
 
 
 def _checked_bins(bins: Any) -> int | list[Any]:
-    found = int(bins) if isinstance(bins, Integral) else arrays.ascending(bins, "bins")
-    count = found if isinstance(found, int) else len(found) - 1
+    checked = int(bins) if isinstance(bins, Integral) else arrays.ascending(bins, "bins")
+    count = checked if isinstance(checked, int) else len(checked) - 1
     if not 1 <= count <= MOST_BINS:
         raise Unusable(f"a histogram has 1 to {MOST_BINS} bins, not {count}")
-    return found
+    return checked
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], _target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Target) -> dict[str, Any]:
     """Count the values: the event's data.
 
     `count` is that of all finite values, `std` their spread around `mean` (divided by the count); these and `min` and `max`
-    are left out where there is none. With edges that were given, `below` and `above` say how many values lie outside of them.
+    are left out where there is none. With the user's edges, `below` and `above` are the numbers of values outside of them.
     """
     numpy = arrays.numpy_if_there()
 
     def blocks() -> Iterator[Block]:
-        """The values once more, piece by piece: as floats of 64 bits, all of them may not fit into memory."""
-        for values in arrays.floats_in_pieces(options["descr"], parts[0], _PIECE):
+        """Yield the values chunk by chunk: as floats of 64 bits, all of them may not fit into memory."""
+        for values in arrays.floats_in_chunks(options["descr"], buffers[0], _CHUNK_VALUES):
             yield PlainBlock(values) if numpy is None else NumpyBlock(values, numpy)
 
     count, low, high, left_out = 0, math.inf, -math.inf, Counter[str]()
@@ -91,7 +91,7 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], _target: Target)
 
 
 def equal_bins(low: float, high: float, bins: int) -> list[float]:
-    """Edges of bins of equal width over a range of finite numbers, widened where floats could not tell its edges apart."""
+    """Return edges of bins of equal width over a finite range, widened where floats could not separate its edges."""
     least = bins * _LEAST_ULPS * math.ulp(max(abs(low), abs(high)))
     width = max(1.0, least) if low == high else least
     if high - low < width:
@@ -104,15 +104,15 @@ def equal_bins(low: float, high: float, bins: int) -> list[float]:
 def _counted(blocks: Iterator[Block], edges: list[float]) -> dict[str, Any]:
     counts, count, below, above = [0] * (len(edges) - 1), 0, 0, 0
     for block in blocks:
-        places = block.places(edges)
-        counts = [known + end - start for known, start, end in zip(counts, places, places[1:], strict=False)]
-        count, below, above = count + block.count, below + places[0], above + block.count - places[-1]
+        ranks = block.ranks(edges)
+        counts = [total + end - start for total, start, end in zip(counts, ranks, ranks[1:], strict=False)]
+        count, below, above = count + block.count, below + ranks[0], above + block.count - ranks[-1]
     outside = {name: number for name, number in (("below", below), ("above", above)) if number}
     return {"counts": counts, "edges": edges, "count": count, **outside}
 
 
 def _moments(blocks: Callable[[], Iterator[Block]], count: int, low: float, high: float) -> dict[str, float]:
-    """Least, greatest, mean and standard deviation; divided by a power of two, so that no sum and no square overflows."""
+    """Return minimum, maximum, mean and standard deviation; computed on scaled values, so that no sum or square overflows."""
     scale = math.ldexp(1.0, math.frexp(max(abs(low), abs(high)))[1] - 1) if low or high else 1.0
     mean = math.fsum(block.sum(scale) for block in blocks()) / count
     mean = min(max(mean, low / scale), high / scale)  # rounding may lead out
@@ -121,7 +121,7 @@ def _moments(blocks: Callable[[], Iterator[Block]], count: int, low: float, high
 
 
 class Block(Protocol):
-    """Some of the values."""
+    """A block of the values."""
 
     left_out: dict[str, int]
     """Numbers of NaNs and infinities."""
@@ -130,62 +130,62 @@ class Block(Protocol):
     low: float
     high: float
 
-    def places(self, edges: list[float]) -> list[int]:
-        """How many finite values are below each edge; for the last one, not above it."""
+    def ranks(self, edges: list[float]) -> list[int]:
+        """Return the number of finite values below each edge; for the last one, not above it."""
 
     def sum(self, scale: float) -> float:
-        """Sum of the values divided by the scale."""
+        """Return the sum of the values divided by the scale."""
 
     def squares(self, scale: float, mean: float) -> float:
-        """Sum of the squares of the differences between the values divided by the scale, and the mean."""
+        """Return the sum of the squares of the differences between the values divided by the scale, and the mean."""
 
 
 class NumpyBlock:
-    """Values in an array of numpy."""
+    """A `Block` of values in an array of numpy."""
 
     def __init__(self, values: Any, numpy: Any) -> None:
         self._numpy, self._finite = numpy, values[numpy.isfinite(values)]
         self.count = len(self._finite)
-        found = numpy.isnan(values), values == math.inf, values == -math.inf
-        self.left_out = {name: int(numpy.count_nonzero(which)) for name, which in zip(_LEFT_OUT, found, strict=True)}
+        masks = numpy.isnan(values), values == math.inf, values == -math.inf
+        self.left_out = {name: int(numpy.count_nonzero(which)) for name, which in zip(_LEFT_OUT, masks, strict=True)}
         if self.count:
             self.low, self.high = float(self._finite.min()), float(self._finite.max())
 
-    def places(self, edges: list[float]) -> list[int]:
-        """As in the protocol."""
+    def ranks(self, edges: list[float]) -> list[int]:
+        """Compute as `Block` says."""
         ordered = self._numpy.sort(self._finite)
         last = self._numpy.searchsorted(ordered, edges[-1], "right")
         return [*self._numpy.searchsorted(ordered, edges[:-1], "left").tolist(), int(last)]
 
     def sum(self, scale: float) -> float:
-        """As in the protocol."""
+        """Compute as `Block` says."""
         return float((self._finite / scale).sum())
 
     def squares(self, scale: float, mean: float) -> float:
-        """As in the protocol."""
+        """Compute as `Block` says."""
         return float(((self._finite / scale - mean) ** 2).sum())
 
 
 class PlainBlock:
-    """Values in an array of the standard library."""
+    """A `Block` of values in an array of the standard library."""
 
     def __init__(self, values: array[float]) -> None:
         self._finite = [value for value in values if math.isfinite(value)]
         self.count = len(self._finite)
-        found = sum(map(math.isnan, values)), values.count(math.inf), values.count(-math.inf)
-        self.left_out = dict(zip(_LEFT_OUT, found, strict=True))
+        numbers = sum(map(math.isnan, values)), values.count(math.inf), values.count(-math.inf)
+        self.left_out = dict(zip(_LEFT_OUT, numbers, strict=True))
         if self.count:
             self.low, self.high = min(self._finite), max(self._finite)
 
-    def places(self, edges: list[float]) -> list[int]:
-        """As in the protocol."""
+    def ranks(self, edges: list[float]) -> list[int]:
+        """Compute as `Block` says."""
         ordered = sorted(self._finite)
         return [*(bisect_left(ordered, edge) for edge in edges[:-1]), bisect_right(ordered, edges[-1])]
 
     def sum(self, scale: float) -> float:
-        """As in the protocol."""
+        """Compute as `Block` says."""
         return math.fsum(value / scale for value in self._finite)
 
     def squares(self, scale: float, mean: float) -> float:
-        """As in the protocol."""
+        """Compute as `Block` says."""
         return math.fsum((value / scale - mean) ** 2 for value in self._finite)

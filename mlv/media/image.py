@@ -1,4 +1,4 @@
-"""Images: handed over as they lie in memory, and stored by a worker as PNG, or as the files that they are already."""
+"""Images: handed over as they lie in memory, and stored by a worker as PNG; files are stored as they are."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def prepare(value: Any, *, caption: Any = None, boxes: Any = None, masks: Any = 
         boxes: Of each box a mapping: `box` with x0, y0, x1, y1 in pixels, and if wanted `label` and `score`; other keys are
             kept. Or an array of shape (n, 4).
         masks: Of each name an array HW of the image's size with the number of a class for each pixel, 0 to 65535, or bool;
-            or a mapping with such a `mask`, and `classes`: what the numbers mean.
+            or a mapping with such a `mask`, and `classes`: the meaning of the numbers.
         layout: Such as `CHW`, where the rule above is wrong.
 
     Raises:
         Unusable: It is no image, or its boxes or masks are none.
     """
-    description, parts = _described(value, lambda array: pixels.one(array, layout))
+    description, buffers = _described(value, lambda array: pixels.one_image(array, layout))
     options: dict[str, Any] = {"images": [description]}
     if caption is not None:
         options["caption"] = caption
@@ -56,12 +56,12 @@ def prepare(value: Any, *, caption: Any = None, boxes: Any = None, masks: Any = 
             if str(name) in options["masks"]:
                 raise Unusable(f"two masks are named {str(name)!r}")
             options["masks"][str(name)], memory = _mask(str(name), mask)
-            parts.append(memory)
-    return Prepared("image", "image", options, parts)
+            buffers.append(memory)
+    return Prepared("image", "image", options, buffers)
 
 
 def prepare_many(values: Any, *, captions: Any = None, layout: str | None = None) -> Prepared:
-    """Recognise images for one event: an array of shape NHW, NHWC or NCHW, or a list of what `prepare` takes, of any sizes.
+    """Recognise images for one event: an array of shape NHW, NHWC or NCHW, or a list of values for `prepare`, of any sizes.
 
     Args:
         values: The array, or the list.
@@ -72,19 +72,19 @@ def prepare_many(values: Any, *, captions: Any = None, layout: str | None = None
         Unusable: They are no images, or there are none, or not as many captions.
     """
     descriptions: list[dict[str, Any]] = []
-    parts: list[Buffer] = []
+    buffers: list[Buffer] = []
     if isinstance(values, (list, tuple)):
         for number, value in enumerate(values):
             try:
-                description, content = _described(value, lambda array: pixels.one(array, layout))
+                description, content = _described(value, lambda array: pixels.one_image(array, layout))
             except Unusable as error:
                 raise Unusable(f"image {number} of {len(values)}: {error}") from error
             descriptions.append(description)
-            parts += content
+            buffers += content
     else:
-        description, memory = pixels.many(values, "N", layout)
-        descriptions, parts = [description], [memory]
-    images = sum(pixels.count(found) if "shape" in found else 1 for found in descriptions)
+        description, memory = pixels.many_images(values, "N", layout)
+        descriptions, buffers = [description], [memory]
+    images = sum(pixels.count(entry) if "shape" in entry else 1 for entry in descriptions)
     if not images:
         raise Unusable("there are no images in an empty list")
     options: dict[str, Any] = {"images": descriptions, "several": True}
@@ -92,19 +92,19 @@ def prepare_many(values: Any, *, captions: Any = None, layout: str | None = None
         options["captions"] = _items(captions, "captions")
         if len(options["captions"]) != images:
             raise Unusable(f"there are {len(options['captions'])} captions for {images} images: give one for each")
-    return Prepared("image", "image", options, parts)
+    return Prepared("image", "image", options, buffers)
 
 
 def _described(value: Any, of_array: Callable[[Any], pixels.Described]) -> tuple[dict[str, Any], list[Buffer]]:
-    found = given_file(value, FORMATS, "image")
-    if found is not None:
-        return found
+    file = given_file(value, FORMATS, "image")
+    if file is not None:
+        return file
     description, memory = of_array(value)
     return description, [memory]
 
 
 def _box(box: Any) -> dict[str, Any]:
-    """A box with plain numbers.
+    """Return a box with plain numbers.
 
     Raises:
         Unusable: It is none.
@@ -133,15 +133,15 @@ def _mask(name: str, mask: Any) -> tuple[dict[str, Any], Buffer]:
     return {**fields, **description}, memory
 
 
-def _items(values: Any, what: str) -> list[Any]:
+def _items(values: Any, subject: str) -> list[Any]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise Unusable(f"{what} are of type {type(values).__name__}: give a list")
+        raise Unusable(f"{subject} are of type {type(values).__name__}: give a list")
     return list(values)
 
 
-def _mapping(values: Any, what: str) -> Mapping[Any, Any]:
+def _mapping(values: Any, subject: str) -> Mapping[Any, Any]:
     if not isinstance(values, Mapping):
-        raise Unusable(f"{what} are of type {type(values).__name__}: give a mapping of names to arrays")
+        raise Unusable(f"{subject} are of type {type(values).__name__}: give a mapping of names to arrays")
     return values
 
 
@@ -149,7 +149,7 @@ def _mapping(values: Any, what: str) -> Mapping[Any, Any]:
 
 
 class _Picture(NamedTuple):
-    """An image or a mask as the file that it becomes."""
+    """The file made of an image or a mask."""
 
     suffix: str
     content: Buffer | Callable[[str], object]
@@ -160,7 +160,7 @@ class _Picture(NamedTuple):
     clipped: int = 0
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Store images as PNG, and files as they are. Where Pillow is missing, the pixels are stored as `.npy` (HWC, uint8).
 
     Floats that are at most 0.1 beyond 0..1 are cut off there, and counted as `clipped` in the data.
@@ -168,9 +168,12 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
     Raises:
         Unusable: An image has values out of range, or is no readable file, or a mask is not of its size; nothing is stored.
     """
-    remaining = iter(parts)
-    pictures = [picture for found in options["images"] for picture in _pictures(found, remaining)]
-    masks = {name: _mask_picture(name, found, next(remaining), pictures[0]) for name, found in options.get("masks", {}).items()}
+    remaining = iter(buffers)
+    pictures = [picture for description in options["images"] for picture in _pictures(description, remaining)]
+    masks = {
+        name: _mask_picture(name, description, next(remaining), pictures[0])
+        for name, description in options.get("masks", {}).items()
+    }
     if options.get("several"):
         files = [target.file(picture.suffix, picture.content, str(number)) for number, picture in enumerate(pictures)]
         data: dict[str, Any] = {"files": files, "sizes": [[picture.width, picture.height] for picture in pictures]}
@@ -192,8 +195,8 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
 
 def _data_of(picture: _Picture, target: Target) -> dict[str, Any]:
     sizes = {"width": picture.width, "height": picture.height, "channels": picture.channels}
-    known = {key: size for key, size in sizes.items() if size is not None}
-    return {"file": target.file(picture.suffix, picture.content), **known}
+    known_sizes = {key: size for key, size in sizes.items() if size is not None}
+    return {"file": target.file(picture.suffix, picture.content), **known_sizes}
 
 
 def _classes(mask: Mapping[str, Any]) -> dict[str, Any]:
@@ -204,8 +207,8 @@ def _pictures(description: Mapping[str, Any], remaining: Iterator[Buffer]) -> It
     if "suffix" in description:
         yield _file_picture(description, remaining)
         return
-    for found in pixels.pixels_in(description, next(remaining)):
-        yield _drawn(pixels.MODES[found.channels], found, "|u1", (found.height, found.width, found.channels))
+    for bitmap in pixels.pixels_in(description, next(remaining)):
+        yield _drawn(pixels.MODES[bitmap.channels], bitmap, "|u1", (bitmap.height, bitmap.width, bitmap.channels))
 
 
 def _file_picture(description: Mapping[str, Any], remaining: Iterator[Buffer]) -> _Picture:
@@ -238,20 +241,20 @@ def _mask_picture(name: str, description: Mapping[str, Any], memory: Buffer, of:
     return _drawn(mode, pixels.Pixels(width, height, 1, content), descr, (height, width))
 
 
-def _drawn(mode: str, found: pixels.Pixels, descr: str, shape: tuple[int, ...]) -> _Picture:
-    """The pixels as PNG, or as `.npy` where nothing can write that."""
+def _drawn(mode: str, bitmap: pixels.Pixels, descr: str, shape: tuple[int, ...]) -> _Picture:
+    """Encode pixels as PNG, or as `.npy` without Pillow."""
     pillow = pillow_if_installed()
     if pillow is None:
-        content = npy.header(descr, shape) + bytes(found.data)
-        return _Picture(".npy", content, found.width, found.height, found.channels, found.clipped)
+        content = npy.header(descr, shape) + bytes(bitmap.data)
+        return _Picture(".npy", content, bitmap.width, bitmap.height, bitmap.channels, bitmap.clipped)
     file = io.BytesIO()
-    image = pillow.frombuffer(mode, (found.width, found.height), found.data, "raw", mode, 0, 1)
+    image = pillow.frombuffer(mode, (bitmap.width, bitmap.height), bitmap.data, "raw", mode, 0, 1)
     image.save(file, "PNG", **_PNG)
-    return _Picture(".png", file.getbuffer(), found.width, found.height, found.channels, found.clipped)
+    return _Picture(".png", file.getbuffer(), bitmap.width, bitmap.height, bitmap.channels, bitmap.clipped)
 
 
 def pillow_if_installed() -> Any:
-    """The module `PIL.Image`, None without Pillow."""
+    """Return the module `PIL.Image`, None without Pillow."""
     try:
         from PIL import Image
     except ImportError:

@@ -1,4 +1,4 @@
-"""The kind of event that a value becomes where nobody said it."""
+"""Inference of an event's type from its value, where the user names none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FIXED_KINDS = "MmSU"
 
 
 def kind_of(value: Any) -> str:
-    """Name of the method of `Logger` that suits a value: `metric`, `text`, `histogram`, `image`, ..., `event`. Never raises.
+    """Return the method of `Logger` that suits a value: `metric`, `text`, `histogram`, `image`, ..., `event`. Never raises.
 
     - A number, or an array with one item: `metric`. A text: `text`.
     - An array of numbers with one axis, or a list of numbers: `histogram`.
@@ -26,7 +26,7 @@ def kind_of(value: Any) -> str:
     - NHWC or NCHW of uint8, up to 64 of them, or a list of images: `images`. Four axes of floats are weights or activations
       more often than pictures, and as an `array` nothing of them is lost.
     - Any other array of numbers: `array`.
-    - What has columns: `table`. What has `savefig`, or is of plotly, or a list of such: `figure`.
+    - An object with columns: `table`. One with `savefig`, or of plotly, or a list of such: `figure`.
     - All else: `event`.
 
     Nothing is imported. Values of an array are read only to tell an image of floats from other floats.

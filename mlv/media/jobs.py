@@ -29,17 +29,17 @@ ENCODERS = {
     "text": "mlv.media.text",
     "video": "mlv.media.video",
 }
-"""The module whose `encode(options, parts, target)` completes a job, by what the job is to do."""
+"""The module whose `encode(options, buffers, target)` completes a job, by the job's task."""
 
 REJECTED_HEAD = b'"type":"rejected"'
-"""How the text of a job that could not be done begins."""
+"""First bytes of the text of a job that could not be done."""
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
-"""What a disk says that may take the file later."""
+"""Errors of a disk that may take the file later."""
 _LENGTH = struct.Struct("<Q")
 
 
 class Target(Protocol):
-    """Where the files of one media event go."""
+    """The destination of the files of one media event."""
 
     def file(self, suffix: str, content: Buffer | Callable[[str], object], label: str = "") -> Reference:
         """Publish one file of the event, whole and fsynced, and give the reference to it.
@@ -52,7 +52,7 @@ class Target(Protocol):
 
 
 class Prepared(FrozenRecord):
-    """What the training process makes of a value: small and checked, or raw bytes for a worker.
+    """A value as the training process prepares it: small and checked, or raw bytes for a worker.
 
     Where `do` is None, `options` is the event's data as it stands.
     """
@@ -63,20 +63,20 @@ class Prepared(FrozenRecord):
     """Key of `ENCODERS`."""
     options: Mapping[str, Any]
     """For the encoder; anything that has a JSON form."""
-    parts: Sequence[Buffer] = ()
+    buffers: Sequence[Buffer] = ()
     """Contiguous bytes, not copied: they are written before the call returns."""
 
 
 class NoPlace(OSError):
-    """The experiment is not where it was, or nothing may be written there: that may change, unlike a value."""
+    """The experiment's folder is gone or refuses files: that may change later, unlike a value."""
 
 
 class Unusable(ValueError):
-    """A value that cannot be logged as what it was said to be; the text says why, and what can."""
+    """A value that cannot be logged as the requested type; the text gives the reason, and what can be logged."""
 
 
 class Job(FrozenRecord):
-    """A `Prepared` value with the rest of its line, as it lies in a spool file."""
+    """A `Prepared` value with the other fields of its line, as stored in a spool file."""
 
     type: str
     name: str
@@ -86,26 +86,26 @@ class Job(FrozenRecord):
     at: Mapping[str, Any] = FrozenDict()
     nonfinite: Mapping[str, str] = FrozenDict()
     """JSON pointers into the options, as in a line."""
-    parts: Sequence[Buffer] = ()
+    buffers: Sequence[Buffer] = ()
     verbosity: int = 0
     redact: Sequence[str] = ()
-    """Regular expressions of the user's own over what is a credential."""
+    """Regular expressions of the user's own for credentials."""
     keep: Sequence[str] = ()
-    """Regular expressions over names of what is none."""
+    """Regular expressions over names whose values are no credentials."""
 
     def pack(self) -> list[Buffer]:
-        """The bytes of the spool file: length of the header, header, parts."""
-        parts = [memoryview(part).cast("B") for part in self.parts]
+        """Return the bytes of the spool file: length of the header, header, buffers."""
+        buffers = [memoryview(buffer).cast("B") for buffer in self.buffers]
         header = dumps({
             "type": self.type, "name": encoding.text_only(self.name), "do": self.do, "options": self.options, "step": self.step,
-            "at": self.at, "nonfinite": self.nonfinite, "verbosity": self.verbosity, "sizes": [len(part) for part in parts],
-            "redact": list(self.redact), "keep": list(self.keep),
+            "at": self.at, "nonfinite": self.nonfinite, "verbosity": self.verbosity,
+            "sizes": [len(buffer) for buffer in buffers], "redact": list(self.redact), "keep": list(self.keep),
         })  # fmt: skip
-        return [_LENGTH.pack(len(header)), header, *(part for part in parts if len(part))]
+        return [_LENGTH.pack(len(header)), header, *(buffer for buffer in buffers if len(buffer))]
 
     @classmethod
     def unpack(cls, content: Buffer) -> Job:
-        """Read the bytes back; the parts are views of them.
+        """Read the bytes back; the buffers are views of them.
 
         Raises:
             ValueError: They are no job, or not all of one.
@@ -114,19 +114,19 @@ class Job(FrozenRecord):
         try:
             start = _LENGTH.size + _LENGTH.unpack_from(view)[0]
             fields = orjson.loads(view[_LENGTH.size : start])
-            parts = []
+            buffers = []
             for size in fields.pop("sizes"):
-                parts.append(view[start : start + size])
+                buffers.append(view[start : start + size])
                 start += size
             if start != len(view):
                 raise ValueError(f"has {len(view)} bytes instead of {start}")
-            return cls(**fields, parts=parts)
+            return cls(**fields, buffers=buffers)
         except (struct.error, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"is no job: {error!r}") from None
 
 
 def perform(job: Job, target: Target) -> bytes:
-    """Do a job: the line's text from its type on. What cannot be done becomes a `rejected` event; never raises for a value.
+    """Do a job, and return the line's text from its type on; that of a `rejected` event if the value cannot be encoded.
 
     Raises:
         OSError: The disk refuses; the job can be done again.
@@ -134,24 +134,24 @@ def perform(job: Job, target: Target) -> bytes:
     options = encoding.restored(job.options, job.nonfinite)
     conversion = Conversion()
     try:
-        data = conversion.value(import_module(ENCODERS[job.do]).encode(options, job.parts, target))
-    except Exception as error:  # an encoder meets whatever bytes the user had
+        data = conversion.value(import_module(ENCODERS[job.do]).encode(options, job.buffers, target))
+    except Exception as error:  # an encoder meets any bytes that a user has
         if isinstance(error, NoPlace) or (isinstance(error, OSError) and error.errno in _LATER):
             raise
         reason = str(error) if isinstance(error, Unusable) else f"cannot be encoded: {shown(error)}"
         return rejected(job, reason)
-    return _line_rest(job, job.type, data, conversion.nonfinite)
+    return _line_payload(job, job.type, data, conversion.nonfinite)
 
 
 def rejected(job: Job, reason: str) -> bytes:
-    """The line's text from its type on, where the job could not be done."""
+    """Return the line's text from its type on for a job that could not be done."""
     conversion = Conversion()
     data = conversion.value(Rejected(job.type, reason, encoding.restored(job.options, job.nonfinite)).to_data())
-    return _line_rest(job, Rejected.TYPE, data, conversion.nonfinite)
+    return _line_payload(job, Rejected.TYPE, data, conversion.nonfinite)
 
 
 def rejection(line: bytes) -> str:
-    """Kind and name of an event that is rejected, and the reason; of its line, or of the text from its type on."""
+    """Return kind and name of a rejected event, and the reason, from its line or from the text from its type on."""
     event = orjson.loads(line if line.startswith(b"{") else b"{" + line)
     data = event["data"]
     named = f"{data['type']} {event['name']!r}" if "name" in event else data["type"]
@@ -159,11 +159,11 @@ def rejection(line: bytes) -> str:
 
 
 def rejected_text(run: str, first: str, count: int = 1) -> str:
-    """What is said, once, where jobs could not be done; `first` is the `rejection` of one."""
+    """Return the warning, given once, that jobs could not be done; `first` is the `rejection` of one."""
     more = f" (and {count - 1} more in run {run}: its events of type 'rejected' say why)" if count > 1 else ""
     return f"an event is stored as rejected, not as {first}{more}"
 
 
-def _line_rest(job: Job, type: str, data: Any, nonfinite: Mapping[str, str]) -> bytes:
-    """A line's text from its type on."""
+def _line_payload(job: Job, type: str, data: Any, nonfinite: Mapping[str, str]) -> bytes:
+    """Return a line's text from its type on."""
     return encoding.head(type, job.name, job.verbosity) + encoding.tail(job.step, job.at, dumps(data), nonfinite)

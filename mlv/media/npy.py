@@ -10,7 +10,7 @@ _ALIGNED = 64
 
 
 def header(descr: str, shape: tuple[int, ...]) -> bytes:
-    """The bytes of a `.npy` file (version 1.0) that come before its items, which follow in C order.
+    """Return the bytes of a `.npy` file (version 1.0) that come before its items, which follow in C order.
 
     Args:
         descr: Type of the items as numpy writes it: `|u1`, `<f4`.

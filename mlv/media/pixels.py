@@ -1,4 +1,4 @@
-"""Arrays of pixels: the memory of one as it lies in the training process, and what a worker sees in it.
+"""Arrays of pixels: their memory in the training process, and the images that a worker reads from it.
 
 A layout names the axes of an array, the slowest first: H and W are rows and columns, C the channels, N images, T frames.
 """
@@ -19,7 +19,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _DTYPES = "uint8, bool, integers in 0..255 or floats in 0..1"
 _HALF_A_LEVEL = 0.5 / 255
 _SLIGHTLY = 0.1
-"""How far beyond 0..1 values may be that are cut off: filters and resizing overshoot so."""
+"""How far beyond 0..1 values may lie and be cut off: filters and resizing overshoot so."""
 _ARRAYS = ("__array__", "__array_interface__")
 _CHANNELS_OF = {mode: channels for channels, mode in MODES.items()}
 
@@ -30,8 +30,8 @@ Described = tuple[dict[str, Any], Buffer]
 # In the training process.
 
 
-def one(value: Any, layout: str | None = None) -> Described:
-    """The memory of one image: HW, HWC, CHW, or a batch of one. Where both ends of a shape may be channels, HWC wins.
+def one_image(value: Any, layout: str | None = None) -> Described:
+    """Return the memory of one image: HW, HWC, CHW, or a batch of one. If both ends of a shape may be channels, HWC wins.
 
     Args:
         value: An array, a tensor, an image of Pillow, or anything that has `__array__`.
@@ -43,8 +43,8 @@ def one(value: Any, layout: str | None = None) -> Described:
     return _of_pillow(value) or _described(as_array(value), lambda shape: _layout_of_one(shape, layout))
 
 
-def many(value: Any, first: str, layout: str | None = None) -> Described:
-    """The memory of many images of equal size in one array: `first` is the letter of the axis that counts them.
+def many_images(value: Any, first: str, layout: str | None = None) -> Described:
+    """Return the memory of many images of equal size in one array: `first` is the letter of the axis that counts them.
 
     Raises:
         Unusable: It is no such array.
@@ -53,7 +53,7 @@ def many(value: Any, first: str, layout: str | None = None) -> Described:
 
 
 def as_array(value: Any) -> Any:
-    """An array of numpy over the memory of an array, a tensor or whatever has `__array__`.
+    """Return an array of numpy over the memory of an array, a tensor or any value with `__array__`.
 
     It is copied only where it lies on a device, or is of a dtype that numpy alone does not know, such as bfloat16.
 
@@ -67,7 +67,7 @@ def as_array(value: Any) -> Any:
         if any(hasattr(value, name) for name in _ARRAYS):
             import numpy
 
-            if numpy.any(getattr(value, "mask", False)):  # asarray would show what lies under the mask
+            if numpy.any(getattr(value, "mask", False)):  # asarray would show the items under the mask
                 raise Unusable("the array has masked items: fill them, as in value.filled(0)")
             array = numpy.asarray(value)
             return array.astype(numpy.float32) if array.dtype.isbuiltin == 2 else array  # of a package such as ml_dtypes
@@ -79,7 +79,7 @@ def as_array(value: Any) -> Any:
 
 
 def described(array: Any, layout: str) -> Described:
-    """The memory of an array whose axes are named, whatever their order there; copied only where it has gaps."""
+    """Return the memory of an array whose axes are named, in its own order of axes; copied only where it has gaps."""
     if not array.flags.c_contiguous:
         array, layout = _as_it_lies(array, layout)
     # Of bytes: a view of any other kind cannot be cast by everybody (float16, big-endian numbers).
@@ -88,7 +88,7 @@ def described(array: Any, layout: str) -> Described:
 
 
 def count(described: Mapping[str, Any]) -> int:
-    """How many images there are in an array."""
+    """Return the number of images in an array."""
     layout, shape = described["layout"], described["shape"]
     return next((int(length) for letter, length in zip(layout, shape, strict=True) if letter in "NT"), 1)
 
@@ -101,7 +101,7 @@ def _of_tensor(value: Any, torch: Any) -> Any:
 
 
 def _of_pillow(value: Any) -> Described | None:
-    """An image of Pillow, in the nearest mode of 8 bits a channel, without numpy; None for what is none, or has more bits."""
+    """Describe an image of Pillow, in the nearest mode of 8 bits a channel, without numpy; None for any other value or mode."""
     kind: Any = getattr(sys.modules.get("PIL.Image"), "Image", ())
     if not isinstance(value, kind) or value.mode.startswith(("I", "F")):
         return None
@@ -132,28 +132,28 @@ def _described(array: Any, layout_of: Callable[[tuple[int, ...]], str]) -> Descr
 
 
 def _layout_of_one(shape: tuple[int, ...], layout: str | None) -> str:
-    known = "HW, HWC or CHW with 1 to 4 channels, or a batch of one"
+    layouts = "HW, HWC or CHW with 1 to 4 channels, or a batch of one"
     if layout is not None:
-        return _checked(shape, layout, "N", known, most=1)
+        return _checked(shape, layout, "N", layouts, most=1)
     if len(shape) == 4 and shape[0] == 1:
         return "N" + _layout_of_one(shape[1:], None)
-    found = _plain_layout(shape)
-    if found is None:
+    plain = _plain_layout(shape)
+    if plain is None:
         hint = "; for a batch there is `images`" if len(shape) == 4 else ""
-        raise Unusable(f"an array of shape {shape} is no image: known are {known}{hint}")
-    return found
+        raise Unusable(f"an array of shape {shape} is no image: known are {layouts}{hint}")
+    return plain
 
 
 def _layout_of_many(shape: tuple[int, ...], first: str, layout: str | None) -> str:
-    known = f"{first}HW, {first}HWC or {first}CHW with 1 to 4 channels"
+    layouts = f"{first}HW, {first}HWC or {first}CHW with 1 to 4 channels"
     if layout is not None:
-        return _checked(shape, layout, first, known)
+        return _checked(shape, layout, first, layouts)
     if len(shape) == 3 and shape[2] in MODES and min(shape[:2]) > max(MODES):
         raise Unusable(f"an array of shape {shape} may be one image or {shape[0]}: say layout='{first}HW' if it is many")
-    found = _plain_layout(shape[1:]) if len(shape) > 2 else None
-    if found is None:
-        raise Unusable(f"an array of shape {shape} does not hold many images: known are {known}")
-    return first + found
+    plain = _plain_layout(shape[1:]) if len(shape) > 2 else None
+    if plain is None:
+        raise Unusable(f"an array of shape {shape} does not hold many images: known are {layouts}")
+    return first + plain
 
 
 def _plain_layout(shape: tuple[int, ...]) -> str | None:
@@ -164,18 +164,18 @@ def _plain_layout(shape: tuple[int, ...]) -> str | None:
     return "HWC" if shape[2] in MODES else "CHW" if shape[0] in MODES else None
 
 
-def _checked(shape: tuple[int, ...], layout: str, first: str, known: str, most: int = sys.maxsize) -> str:
-    """The layout that was given, if the shape can have it."""
+def _checked(shape: tuple[int, ...], layout: str, first: str, layouts: str, most: int = sys.maxsize) -> str:
+    """Return the user's layout, if the shape can have it."""
     letters = str(layout).upper()
     axes = dict(zip(letters, shape, strict=False))
     is_known = {"H", "W"} <= set(letters) <= {"H", "W", "C", first} and len(set(letters)) == len(letters) == len(shape)
     if not is_known or axes.get("C", 1) not in MODES or axes.get(first, 1) > most or (most > 1 and first not in axes):
-        raise Unusable(f"an array of shape {shape} has no layout {layout!r}: known are {known}, in any order")
+        raise Unusable(f"an array of shape {shape} has no layout {layout!r}: known are {layouts}, in any order")
     return letters
 
 
 def _as_it_lies(array: Any, layout: str) -> tuple[Any, str]:
-    """The axes in the order of memory: a transposed array is not moved about here, but by a worker."""
+    """Return an array and its layout with the axes in the order of memory: a worker, not this process, transposes."""
     import numpy
 
     order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
@@ -193,11 +193,11 @@ class Pixels(NamedTuple):
     channels: int
     data: Buffer
     clipped: int = 0
-    """How many values were slightly out of range, and are cut off."""
+    """The number of values that were slightly out of range, and are cut off."""
 
 
 def pixels_in(described: Mapping[str, Any], memory: Buffer) -> Iterator[Pixels]:
-    """The images in an array, one after the other.
+    """Yield the images in an array, one after the other.
 
     Raises:
         Unusable: The values of one are out of their range, or not finite.
@@ -213,7 +213,7 @@ def pixels_in(described: Mapping[str, Any], memory: Buffer) -> Iterator[Pixels]:
 
 
 def restored(described: Mapping[str, Any], memory: Buffer) -> Any:
-    """The array with the axes (count, H, W, C), whichever of them it had."""
+    """Return the array with the axes (count, H, W, C), adding those it lacks."""
     import numpy
 
     layout = described["layout"].replace("T", "N")
@@ -224,7 +224,7 @@ def restored(described: Mapping[str, Any], memory: Buffer) -> Any:
 
 
 def _as_bytes(image: Any) -> tuple[Any, int]:
-    """An image as contiguous uint8, and how many of its values are cut off."""
+    """Return an image as contiguous uint8, and the number of its values that are cut off."""
     import numpy
 
     clipped = 0
@@ -249,6 +249,6 @@ def _of_floats(image: Any, numpy: Any) -> tuple[Any, int]:
         hint = "divide by 255, or give uint8" if low >= 0 and 1 < high <= 255 else "scale them to 0..1"
         raise Unusable(f"an image of {image.dtype} has values from {low:g} to {high:g} instead of 0..1: {hint}")
     single = image if image.dtype.itemsize > 2 else image.astype(numpy.float32)
-    # What is less than half a level beyond rounds to one that exists.
+    # A value less than half a level beyond the range rounds to a level that exists.
     clipped = int(((single < -_HALF_A_LEVEL) | (single > 1 + _HALF_A_LEVEL)).sum())
     return numpy.rint(single * 255).clip(0, 255).astype(numpy.uint8), clipped

@@ -18,7 +18,7 @@ MOST_THRESHOLDS = 10_000
 
 
 def prepare(labels: Any, predictions: Any, *, thresholds: Any = 127) -> Prepared:
-    """The quality of a binary classifier, for an event of type `pr_curve`.
+    """Prepare the quality of a binary classifier for an event of type `pr_curve`.
 
     A prediction counts as positive from the threshold on, as in scikit-learn. Where nothing is predicted positive, precision
     is 1. Without a positive label there is no recall and no average precision: they are NaN.
@@ -29,7 +29,7 @@ def prepare(labels: Any, predictions: Any, *, thresholds: Any = 127) -> Prepared
         thresholds: How many, evenly spaced from 0 to 1, or the thresholds themselves, ascending.
 
     Raises:
-        Unusable: They are no numbers, do not fit together, or there is none. What the numbers are is looked at later.
+        Unusable: They are no numbers, do not fit together, or there is none. The values themselves are checked later.
     """
     truth, scores = arrays.raw(labels), arrays.raw(predictions)
     if truth.kind not in "biuf" or scores.kind not in "biuf":
@@ -41,21 +41,21 @@ def prepare(labels: Any, predictions: Any, *, thresholds: Any = 127) -> Prepared
 
 
 def _checked(thresholds: Any) -> list[Any]:
-    given = None if isinstance(thresholds, Integral) else arrays.ascending(thresholds, "thresholds")
-    count = int(thresholds) if given is None else len(given)
-    if not (1 if given else 2) <= count <= MOST_THRESHOLDS:
+    explicit = None if isinstance(thresholds, Integral) else arrays.ascending(thresholds, "thresholds")
+    count = int(thresholds) if explicit is None else len(explicit)
+    if not (1 if explicit else 2) <= count <= MOST_THRESHOLDS:
         raise Unusable(f"a pr_curve has 2 to {MOST_THRESHOLDS} thresholds, not {count}")
-    return given or [i / (count - 1) for i in range(count)]
+    return explicit or [i / (count - 1) for i in range(count)]
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], _target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Target) -> dict[str, Any]:
     """Count at each threshold: the event's data.
 
     Raises:
         Unusable: A label is neither 0 nor 1, or a prediction not from 0 to 1.
     """
-    labels = arrays.floats(options["labels"], parts[0])
-    predictions = arrays.floats(options["predictions"], parts[1])
+    labels = arrays.floats(options["labels"], buffers[0])
+    predictions = arrays.floats(options["predictions"], buffers[1])
     positive, negative = _ordered(predictions, labels, 1), _ordered(predictions, labels, 0)
     if len(positive) + len(negative) != len(labels):
         raise Unusable("a label of a pr_curve is 0 or 1: some are neither")
@@ -79,9 +79,9 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], _target: Target)
 
 
 def _ordered(predictions: Any, labels: Any, label: int) -> Any:
-    """The predictions for one label in ascending order: a list, or an array of numpy where they came in one."""
+    """Return the predictions for one label in ascending order: a list, or an array of numpy where they came in one."""
     if isinstance(labels, array):
-        return sorted(prediction for prediction, found in zip(predictions, labels, strict=True) if found == label)
+        return sorted(prediction for prediction, actual in zip(predictions, labels, strict=True) if actual == label)
     chosen = predictions[labels == label]
     chosen.sort()
     return chosen
@@ -94,11 +94,11 @@ def _are_probabilities(ordered: Any) -> bool:
 
 
 def _reached(ordered: Any, thresholds: Any) -> list[int]:
-    """How many predictions there are from each threshold on."""
+    """Return the number of predictions from each threshold on."""
     if isinstance(ordered, list):
         return [len(ordered) - bisect_left(ordered, threshold) for threshold in thresholds]
-    found: list[int] = (len(ordered) - ordered.searchsorted(thresholds, "left")).tolist()
-    return found
+    counts: list[int] = (len(ordered) - ordered.searchsorted(thresholds, "left")).tolist()
+    return counts
 
 
 def _precision(tp: int, fp: int) -> float:
@@ -106,7 +106,7 @@ def _precision(tp: int, fp: int) -> float:
 
 
 def _average_precision(positive: Any, negative: Any) -> float:
-    """Mean of the precision over the positives, each taken with the threshold that just reaches it."""
+    """Return the mean of the precision over the positives, each taken with the threshold that just reaches it."""
     distinct = sorted(set(positive if isinstance(positive, list) else positive.tolist()))
     tp, fp = _reached(positive, distinct), _reached(negative, distinct)
     gains = map(sub, tp, [*tp[1:], 0])

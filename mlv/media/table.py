@@ -22,15 +22,15 @@ _LISTS = ("to_list", "to_pylist", "tolist")
 
 
 def prepare(value: Any, *, columns: Any = None) -> Prepared:
-    """A table for an event of type `table`: in the line itself, or in a file where its JSON has more than 64 KiB.
+    """Prepare a table for an event of type `table`: in the line itself, or in a file where its JSON has more than 64 KiB.
 
-    The file is Parquet wherever pyarrow is installed, whatever the table was made with: pyarrow is imported for the first one
-    that needs a file. It is CSV without pyarrow, and for columns of mixed types, which Arrow refuses.
+    The file is Parquet wherever pyarrow is installed, for tables of any library: pyarrow is imported for the first one that
+    needs a file. It is CSV without pyarrow, and for columns of mixed types, which Arrow refuses.
 
     Args:
         value: Rows (mappings, or sequences of one length, or an array with two axes), a mapping of names to columns, or a data
-            frame: of pandas (its index becomes a column, unless it only counts the rows), polars, pyarrow, or of whatever
-            exports Arrow streams. What a mapping lacks is None.
+            frame: of pandas (its index becomes a column, unless it only counts the rows), polars, pyarrow, or of another
+            library that exports Arrow streams. A cell that a mapping lacks is None.
         columns: Names of the columns where rows have none; else, which ones to log, in which order.
 
     Raises:
@@ -57,8 +57,8 @@ def _names(names: Any) -> list[str]:
     return [name if type(name) is str else str(name) for name in names]
 
 
-def _columns(value: Any, wanted: list[str] | None) -> dict[str, Any]:
-    """The columns by name, of one length, in order; each has a length, and can be sliced and listed."""
+def _columns(value: Any, requested: list[str] | None) -> dict[str, Any]:
+    """Return the columns by name, of one length, in order; each has a length, and can be sliced and listed."""
     pandas, polars, pyarrow = (sys.modules.get(name) for name in ("pandas", "polars", "pyarrow"))
     if _library(value) in ("pandas", "polars") and hasattr(value, "to_frame"):
         value = value.to_frame()  # one column, with its index
@@ -66,23 +66,23 @@ def _columns(value: Any, wanted: list[str] | None) -> dict[str, Any]:
         value = value.copy()  # another thread may be adding to it
     if pandas is not None and isinstance(value, pandas.DataFrame):
         frame = _with_index(value, pandas)
-        found = _named(list(frame.columns), [frame.iloc[:, i] for i in range(frame.shape[1])])
+        columns = _named(list(frame.columns), [frame.iloc[:, i] for i in range(frame.shape[1])])
     elif polars is not None and isinstance(value, polars.DataFrame):
-        found = _named(value.columns, value.get_columns())
+        columns = _named(value.columns, value.get_columns())
     elif hasattr(type(value), "__arrow_c_stream__"):
         table = value if pyarrow is not None and isinstance(value, pyarrow.Table) else _arrow_table(value)
-        found = _named(table.column_names, table.columns)
+        columns = _named(table.column_names, table.columns)
     elif isinstance(value, Mapping):
-        found = _named(list(value), [_column(name, value[name]) for name in value])
+        columns = _named(list(value), [_column(name, value[name]) for name in value])
     elif arrays.is_array(value):
-        return _of_array(value, wanted)
+        return _of_array(value, requested)
     else:
         rows = _row_list(value)
         if any(as_mapping(row) is not None for row in rows):
-            found = _of_mappings(rows)
+            columns = _of_mappings(rows)
         else:
-            return _of_sequences(rows, wanted)
-    return found if wanted is None else _chosen(found, wanted)
+            return _of_sequences(rows, requested)
+    return columns if requested is None else _chosen(columns, requested)
 
 
 def _with_index(frame: Any, pandas: Any) -> Any:
@@ -102,7 +102,7 @@ def _arrow_table(value: Any) -> Any:
     except ImportError:
         text = f"a {type(value).__name__} is read with pyarrow: pip install pyarrow, or give a mapping of columns"
         raise Unusable(text) from None
-    except Exception as error:  # a stream of what is no table
+    except Exception as error:  # a stream of something else than a table
         raise Unusable(f"a {type(value).__name__} is no table: {shown(error)}") from None
 
 
@@ -140,9 +140,9 @@ def _of_mappings(rows: list[Any]) -> dict[str, Any]:
     for number, mapping in enumerate(mappings):
         if mapping is None:
             raise Unusable(f"row {number} is {shown(rows[number])}, not a mapping as others are")
-    known = [mapping for mapping in mappings if mapping is not None]
-    names = list(dict.fromkeys(chain.from_iterable(known)))
-    return _named(names, [[mapping.get(name) for mapping in known] for name in names])
+    checked = [mapping for mapping in mappings if mapping is not None]
+    names = list(dict.fromkeys(chain.from_iterable(checked)))
+    return _named(names, [[mapping.get(name) for mapping in checked] for name in names])
 
 
 def _of_sequences(rows: list[Any], names: list[str] | None) -> dict[str, Any]:
@@ -169,11 +169,11 @@ def _named(names: Sequence[Any], columns: Sequence[Any]) -> dict[str, Any]:
     return table
 
 
-def _chosen(table: dict[str, Any], wanted: list[str]) -> dict[str, Any]:
-    unknown = [name for name in wanted if name not in table]
+def _chosen(table: dict[str, Any], requested: list[str]) -> dict[str, Any]:
+    unknown = [name for name in requested if name not in table]
     if unknown and table:
         raise Unusable(f"the table has no column {unknown[0]!r}; it has {shown(list(table))}")
-    return _named(wanted, [table.get(name, []) for name in wanted])
+    return _named(requested, [table.get(name, []) for name in requested])
 
 
 def _rows(table: Mapping[str, Any]) -> list[list[Any]]:
@@ -181,7 +181,7 @@ def _rows(table: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def _listed(column: Any) -> list[Any]:
-    """The cells as Python values."""
+    """Return the cells as Python values."""
     if _library(column) == "pandas":
         return _listed_pandas(column)
     method = next((name for name in _LISTS if hasattr(column, name)), None)
@@ -189,21 +189,21 @@ def _listed(column: Any) -> list[Any]:
 
 
 def _listed_pandas(column: Any) -> list[Any]:
-    """What is missing in the way of pandas is None; a NaN among floats is a NaN."""
+    """Return the cells with pandas' missing ones as None; a NaN among floats is a NaN."""
     are_floats = getattr(column.dtype, "kind", "") == "f"
     pairs = zip(column.tolist(), column.isna().tolist(), strict=True)
     return [None if is_missing and not (are_floats and type(cell) is float) else cell for cell, is_missing in pairs]
 
 
 def _arrow_stream(table: Mapping[str, Any]) -> Buffer | None:
-    """The table as an Arrow stream; None without pyarrow, and for what Arrow has no types for."""
+    """Return the table as an Arrow stream; None without pyarrow, and for values that Arrow has no types for."""
     try:
         import pyarrow
 
-        found = pyarrow.table(list(map(_arrow_column, table.values())), names=list(table))
+        arrow_table = pyarrow.table(list(map(_arrow_column, table.values())), names=list(table))
         sink = pyarrow.BufferOutputStream()
-        with pyarrow.ipc.new_stream(sink, found.schema) as writer:
-            writer.write_table(found)
+        with pyarrow.ipc.new_stream(sink, arrow_table.schema) as writer:
+            writer.write_table(arrow_table)
         return memoryview(sink.getvalue())
     except Exception:  # Arrow refuses mixed types in many ways
         return None
@@ -219,19 +219,19 @@ def _arrow_column(column: Any) -> Any:
 
 def _json_columns(table: Mapping[str, Any]) -> list[bytes]:
     conversion = Conversion()
-    found = conversion.value({name: _listed(column) for name, column in table.items()})
+    columns = conversion.value({name: _listed(column) for name, column in table.items()})
     if conversion.problems:
         path, reason = conversion.problems[0]
         raise Unusable(f"{path} {reason}")
-    return [dumps(found), dumps(conversion.nonfinite)]
+    return [dumps(columns), dumps(conversion.nonfinite)]
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
-    """Publish the file: the event's data, with the first five rows for those who only want to see what it is."""
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
+    """Publish the file, and return the event's data, with the first five rows for a quick look."""
     described = {name: options[name] for name in ("columns", "count", "beginning")}
     if options["form"] == "arrow":
-        return {"file": target.file(".parquet", lambda path: _write_parquet(parts[0], path)), **described}
-    cells = restored(orjson.loads(parts[0]), orjson.loads(parts[1]))
+        return {"file": target.file(".parquet", lambda path: _write_parquet(buffers[0], path)), **described}
+    cells = restored(orjson.loads(buffers[0]), orjson.loads(buffers[1]))
     return {"file": target.file(".csv", lambda path: _write_csv(options["columns"], cells.values(), path)), **described}
 
 
@@ -250,7 +250,7 @@ def _write_csv(names: Sequence[str], columns: Iterable[Sequence[Any]], path: str
 
 
 def _cell(value: Any) -> Any:
-    """Numbers and texts as they are, NaN as `nan`, None as nothing, the rest as JSON."""
+    """Return numbers and texts as they are, NaN as `nan`, None as nothing, all else as JSON."""
     if value is None or isinstance(value, (str, float)) or type(value) is int:
         return value
     return dumps(Conversion().value(value)).decode()

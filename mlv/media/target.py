@@ -1,4 +1,4 @@
-"""Where the files of a media event go: `files/media/<name of the event>/<step>-<run>-<seq>.png`."""
+"""The paths of the files of a media event: `files/media/<name of the event>/<step>-<run>-<seq>.png`."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class FolderTarget:
     """
 
     def __init__(self, folder: Path, name: str, step: float | None, key: str) -> None:
-        """`key` is a text that no other event of the experiment has, such as its run and number."""
+        """Prepare the folder's path; `key` is a text that no other event of the experiment has, such as its run and number."""
         self._folder = folder
-        self._place = folder.joinpath(layout.FILES, MEDIA, *safe_segments(name))
+        self._media_folder = folder.joinpath(layout.FILES, MEDIA, *safe_segments(name))
         self._stem = key if step is None else f"{step}-{key}"
 
     def file(self, suffix: str, content: Buffer | Callable[[str], object], label: str = "") -> Reference:
@@ -43,27 +43,27 @@ class FolderTarget:
         if not _SUFFIX.match(suffix):
             raise Unusable(f"{suffix!r} is no suffix of a file: a dot, and at most 16 letters and digits")
         name = f"{self._stem}-{safe_segment(label)}" if label else self._stem
-        path = self._place / f"{name}{suffix}"
+        path = self._media_folder / f"{name}{suffix}"
         temporary = self._temporary(path)
         try:
             if callable(content):
                 content(str(temporary))
-                found = blobs.content_of(temporary)
+                stored = blobs.content_of(temporary)
             else:
                 with opening.emptied(temporary) as file:
                     file.write(content)
-                found = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
+                stored = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:
             blobs.remove(temporary)
             raise
-        return blobs.reference(self._folder, path, found)
+        return blobs.reference(self._folder, path, stored)
 
     def _temporary(self, path: Path) -> Path:
         if not self._folder.is_dir():  # and shall not be made again
             raise NoPlace(errno.ENOENT, "the experiment is gone", str(self._folder))
         try:
-            opening.check_folders(self._folder, self._place)
+            opening.check_folders(self._folder, self._media_folder)
             temporary = blobs.temporary_beside(path)
             opening.new(temporary).close()
         except OSError as error:
@@ -76,12 +76,12 @@ class FolderTarget:
 
 
 def safe_segments(name: str) -> list[str]:
-    """Names of folders for the segments of an event's name; different names may share one."""
+    """Return names of folders for the segments of an event's name; different names may share one."""
     return _cut("/".join(map(safe_segment, name.split("/"))), _NAME_BYTES).rstrip("/").split("/") if name else []
 
 
 def safe_segment(text: str) -> str:
-    """A name for one file or folder on any system."""
+    """Return a name for one file or folder on any system."""
     return _cut(_UNSAFE.sub("_", text)[:_LONGEST_SEGMENT], _SEGMENT_BYTES) or "_"
 
 

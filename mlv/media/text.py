@@ -14,7 +14,7 @@ _BEGINNING = 200
 
 
 def prepare(value: Any, *, markdown: bool = False) -> Prepared:
-    """A text for an event of type `text`: in its `text`, or in a file where it has more than 64 KiB of UTF-8.
+    """Prepare a text for an event of type `text`: in its `text`, or in a file where it has more than 64 KiB of UTF-8.
 
     Raises:
         Unusable: It is no text.
@@ -29,6 +29,6 @@ def prepare(value: Any, *, markdown: bool = False) -> Prepared:
     return Prepared("text", "text", {**options, "characters": len(text), "beginning": text[:_BEGINNING]}, [content])
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Publish the file, `.txt` or `.md`: the event's data."""
-    return {"file": target.file(".md" if "format" in options else ".txt", parts[0]), **options}
+    return {"file": target.file(".md" if "format" in options else ".txt", buffers[0]), **options}

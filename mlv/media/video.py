@@ -59,15 +59,15 @@ def prepare(value: Any, *, fps: float = 24, format: str = "mp4", caption: Any = 
         Unusable: It is no video, or cannot have this rate or format.
     """
     options: dict[str, Any] = {} if caption is None else {"caption": caption}
-    found = given_file(value, FORMATS, "video")
-    if found is not None:
-        return Prepared("video", "video", {"video": found[0], **options}, found[1])
+    file = given_file(value, FORMATS, "video")
+    if file is not None:
+        return Prepared("video", "video", {"video": file[0], **options}, file[1])
     if format not in _WRITTEN:
         raise Unusable(f"format={shown(format)} is not written: give {' or '.join(map(repr, _WRITTEN))}, or a file")
-    frames = [pixels.one(frame, layout) for frame in value] if isinstance(value, (list, tuple)) else []
-    descriptions, parts = zip(*(frames or [pixels.many(value, "T", layout)]), strict=True)
+    frames = [pixels.one_image(frame, layout) for frame in value] if isinstance(value, (list, tuple)) else []
+    descriptions, buffers = zip(*(frames or [pixels.many_images(value, "T", layout)]), strict=True)
     options.update(frames=list(descriptions), fps=_checked_fps(fps), format=format)
-    return Prepared("video", "video", options, parts)
+    return Prepared("video", "video", options, buffers)
 
 
 def _checked_fps(fps: Any) -> float:
@@ -83,7 +83,7 @@ def _checked_fps(fps: Any) -> float:
 # In a worker.
 
 
-def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) -> dict[str, Any]:
+def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target) -> dict[str, Any]:
     """Store frames as MP4 or GIF, and files as they are. Where the extra is missing, frames are stored as `.npy` (THWC, uint8).
 
     Raises:
@@ -91,22 +91,22 @@ def encode(options: Mapping[str, Any], parts: Sequence[Buffer], target: Target) 
     """
     caption = {key: options[key] for key in ("caption",) if key in options}
     if "video" in options:
-        return {**_file_data(received(options["video"], iter(parts)), target), **caption}
+        return {**_file_data(received(options["video"], iter(buffers)), target), **caption}
     count = sum(pixels.count(description) for description in options["frames"])
-    first = next(_frames(options, parts))
+    first = next(_frames(options, buffers))
     suffix, write = _writing(options, first, count)
-    reference = target.file(suffix, lambda path: write(path, _frames(options, parts)))
+    reference = target.file(suffix, lambda path: write(path, _frames(options, buffers)))
     return {
         "file": reference, "frames": count, "fps": options["fps"], "width": first.width, "height": first.height,
         "duration_s": count / options["fps"], **({"encoding": "npy"} if suffix == ".npy" else {}), **caption,
     }  # fmt: skip
 
 
-def _frames(options: Mapping[str, Any], parts: Sequence[Buffer]) -> Iterator[pixels.Pixels]:
-    """The frames, which are all like the first one."""
+def _frames(options: Mapping[str, Any], buffers: Sequence[Buffer]) -> Iterator[pixels.Pixels]:
+    """Yield the frames, checking that all are like the first one."""
     first: pixels.Pixels | None = None
-    for description, part in zip(options["frames"], parts, strict=True):
-        for frame in pixels.pixels_in(description, part):
+    for description, buffer in zip(options["frames"], buffers, strict=True):
+        for frame in pixels.pixels_in(description, buffer):
             first = first or frame
             if frame[:3] != first[:3]:
                 raise Unusable(
@@ -123,7 +123,7 @@ _Write = Callable[[str, Iterable[pixels.Pixels]], None]
 
 
 def _writing(options: Mapping[str, Any], first: pixels.Pixels, count: int) -> tuple[str, _Write]:
-    """The suffix of the file, and what writes it with what is installed here."""
+    """Return the suffix of the file, and a function that writes it with the installed packages."""
     if options["format"] == "gif" and pillow_if_installed() is not None:
         return ".gif", lambda path, frames: _write_gif(path, frames, options["fps"])
     program = _ffmpeg()
@@ -133,7 +133,7 @@ def _writing(options: Mapping[str, Any], first: pixels.Pixels, count: int) -> tu
 
 
 def _ffmpeg() -> str | None:
-    """The program that comes with the extra, None without it."""
+    """Return the path of the program that comes with the extra, None without it."""
     try:
         import imageio_ffmpeg
 
@@ -151,15 +151,15 @@ def _write_npy(path: str, frames: Iterable[pixels.Pixels], shape: tuple[int, ...
 
 def _write_gif(path: str, frames: Iterable[pixels.Pixels], fps: float) -> None:
     pillow = pillow_if_installed()
-    first, *rest = (
+    first, *following = (
         pillow.frombytes(pixels.MODES[frame.channels], (frame.width, frame.height), bytes(frame.data)).convert("RGB")
         for frame in frames
     )
     duration_ms = max(round(1000 / fps), 10)  # a GIF counts in hundredths of a second
     try:
-        first.save(path, "GIF", save_all=True, append_images=rest, duration=duration_ms, loop=0)
+        first.save(path, "GIF", save_all=True, append_images=following, duration=duration_ms, loop=0)
     except OSError as error:
-        if error.errno is None:  # what Pillow itself says, not the disk
+        if error.errno is None:  # from Pillow itself, not from the disk
             raise Unusable(f"the frames cannot be encoded: {shown(error)}") from error
         raise
 
@@ -175,14 +175,14 @@ def _command(program: str, path: str, first: pixels.Pixels, fps: float) -> list[
 
 
 def _write_mp4(command: list[str], path: str, frames: Iterable[pixels.Pixels]) -> None:
-    with TemporaryFile() as said:
-        with _running(command, said) as (process, pipe):
+    with TemporaryFile() as errors:
+        with _running(command, errors) as (process, pipe):
             with suppress(BrokenPipeError), pipe:  # it says itself why it ended
                 for frame in frames:
                     pipe.write(frame.data)
             process.wait(_FINISHING_S)
-        said.seek(0)
-        reason = said.read().decode(errors="replace").strip()
+        errors.seek(0)
+        reason = errors.read().decode(errors="replace").strip()
     if process.returncode != 0:
         if os.strerror(errno.ENOSPC) in reason:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
@@ -190,9 +190,9 @@ def _write_mp4(command: list[str], path: str, frames: Iterable[pixels.Pixels]) -
 
 
 @contextmanager
-def _running(command: list[str], said: Any) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A process, its input, and `said` for its words; it does not outlive the block."""
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as process:
+def _running(command: list[str], errors: Any) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Start a process that does not outlive the block, with `errors` as its stderr; yield it and its input."""
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as process:
         try:
             assert process.stdin is not None  # it was asked for
             yield process, process.stdin
@@ -202,18 +202,18 @@ def _running(command: list[str], said: Any) -> Iterator[tuple[subprocess.Popen[b
 
 
 def _file_data(file: Received, target: Target) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
 
     def write(path: str) -> None:
         file.write(path)
         with suppress(Exception):  # a video that is not understood here is stored all the same
-            found.update(_look_into(path))
+            properties.update(_look_into(path))
 
-    return {"file": target.file(file.suffix, write), **found}
+    return {"file": target.file(file.suffix, write), **properties}
 
 
 def _look_into(path: str) -> dict[str, Any]:
-    """Size, rate and duration of a video as far as they are known here; of a GIF the size and the number of frames."""
+    """Read size, rate and duration of a video, as far as the installed packages can; of a GIF size and number of frames."""
     pillow, program = pillow_if_installed(), _ffmpeg()
     if path.endswith(".gif"):
         if pillow is None:
@@ -223,17 +223,17 @@ def _look_into(path: str) -> dict[str, Any]:
     if program is None:
         return {}
     command = [program, "-hide_banner", "-i", path]
-    said = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOOKING_S).stderr
-    return described(said.decode(errors="replace"))
+    output = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_LOOKING_S).stderr
+    return described(output.decode(errors="replace"))
 
 
-def described(said: str) -> dict[str, Any]:
-    """What ffmpeg says about a file, as numbers."""
-    found: dict[str, Any] = {}
-    if match := re.search(r"Video: .*, ([\d.]+) fps", said):
-        found["fps"] = float(match[1])
-    if match := re.search(r"Video: .*?, (\d+)x(\d+)\b", said):
-        found.update(width=int(match[1]), height=int(match[2]))
-    if match := re.search(r"Duration: (\d+):(\d\d):([\d.]+)", said):
-        found["duration_s"] = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
-    return found
+def described(output: str) -> dict[str, Any]:
+    """Parse ffmpeg's description of a file into numbers."""
+    properties: dict[str, Any] = {}
+    if match := re.search(r"Video: .*, ([\d.]+) fps", output):
+        properties["fps"] = float(match[1])
+    if match := re.search(r"Video: .*?, (\d+)x(\d+)\b", output):
+        properties.update(width=int(match[1]), height=int(match[2]))
+    if match := re.search(r"Duration: (\d+):(\d\d):([\d.]+)", output):
+        properties["duration_s"] = int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+    return properties

@@ -11,7 +11,7 @@ from typing import Any
 from mlv.events import Redacted
 from mlv.query.findings import Finding
 from mlv.store import identities
-from mlv.store.masking import KEPT
+from mlv.store.masking import ESSENTIAL
 from mlv.store.seals import line_digest
 
 _MOST_TOLD = 20
@@ -69,7 +69,7 @@ class Redactions:
             text = f"{self._lines[run, seq].where}: event {seq} of run {run} {said}, so it was changed. Restore it from a copy"
             yield Finding("edited", text)
         kept = [name for name, line in self._lines.items() if line.type is not None and name not in wrong]
-        strange = [name for name in kept if self._lines[name].type not in KEPT and not self._lines[name].has_file]
+        strange = [name for name in kept if self._lines[name].type not in ESSENTIAL and not self._lines[name].has_file]
         for run, seq in strange[:_MOST_TOLD]:
             text = (
                 f"{self._lines[run, seq].where}: event {seq} of run {run} is called redacted and has data, which a redaction "

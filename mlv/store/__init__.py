@@ -1,1 +1,1 @@
-"""Files of an experiment: where they lie, how they are written whole or appended, and who may write them."""
+"""Files of an experiment: their paths, writing them whole or appending to them, and the right to write them."""

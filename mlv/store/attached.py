@@ -1,4 +1,4 @@
-"""Files that events name: the one place where a path from data becomes a file of an experiment."""
+"""Files that events name: the only module that turns a path from data into a file of an experiment."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from mlv.store import layout
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-# Of a pipe nothing may ever come; a link leads wherever who made it wants.
+# A pipe may never deliver anything; a link leads wherever its maker wants.
 _CAREFUL = _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
 _FOLDER = getattr(os, "O_DIRECTORY", 0)
 
 
 def is_attachable(path: object) -> bool:
-    """Whether a path is one at which an experiment keeps files: below `files`, or `PORTFOLIO/SECTION/NAME`.
+    """Return whether an experiment keeps attached files at a path: below `files`, or `PORTFOLIO/SECTION/NAME`.
 
-    Never a file of the store itself. Only the text is looked at.
+    A file of the store itself never is. Only the text is examined.
     """
-    parts = path.split("/") if is_inside(path) else []
-    if len(parts) < 2 or parts[0] == layout.FILES:
-        return len(parts) > 1
-    is_portfolio = parts[0] == layout.MODELS or layout.is_label(parts[0])
-    is_own = parts[-1] in (layout.META, *layout.KEEPING) or any(layout.stream_of(part) is not None for part in parts)
-    return is_portfolio and len(parts) == 3 and parts[1] in layout.SECTIONS and not is_own
+    names = path.split("/") if is_inside(path) else []
+    if len(names) < 2 or names[0] == layout.FILES:
+        return len(names) > 1
+    is_portfolio = names[0] == layout.MODELS or layout.is_label(names[0])
+    is_own = names[-1] in (layout.META, *layout.KEEPING) or any(layout.stream_of(name) is not None for name in names)
+    return is_portfolio and len(names) == 3 and names[1] in layout.SECTIONS and not is_own
 
 
 def is_inside(path: object) -> TypeGuard[str]:
-    """Whether a path leads to something within an experiment that is not the store's own, wherever it lies there."""
-    parts = path.split("/") if isinstance(path, str) else [""]
-    is_own = parts[0] in (layout.META, layout.HOUSEKEEPING) or layout.stream_of(parts[0]) is not None
-    return all(map(_is_name, parts)) and not is_own and parts != [layout.FILES]
+    """Return whether a path leads to a file anywhere within an experiment that is not the store's own."""
+    names = path.split("/") if isinstance(path, str) else [""]
+    is_own = names[0] in (layout.META, layout.HOUSEKEEPING) or layout.stream_of(names[0]) is not None
+    return all(map(_is_name, names)) and not is_own and names != [layout.FILES]
 
 
-def _is_name(part: str) -> bool:
-    if not part.strip(". ") or "\\" in part or os.path.splitdrive(part)[0]:
+def _is_name(name: str) -> bool:
+    if not name.strip(". ") or "\\" in name or os.path.splitdrive(name)[0]:
         return False
-    if part.startswith(layout.TEMPORARY) or layout.is_position(part):
+    if name.startswith(layout.TEMPORARY) or layout.is_position(name):
         return False
-    return len(part.encode("utf-8", "surrogatepass")) <= _LONGEST and not any(map(_is_unprintable, part))
+    return len(name.encode("utf-8", "surrogatepass")) <= _LONGEST and not any(map(_is_unprintable, name))
 
 
 def _is_unprintable(character: str) -> bool:
@@ -59,9 +59,9 @@ def _is_unprintable(character: str) -> bool:
 
 
 def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
-    """Where a file lies that an event names; it need not be there.
+    """Return the path of a file that an event names; the file need not exist.
 
-    With `anywhere`, for those who only compare what is there, it may be whatever is not the store's own.
+    With `anywhere`, for callers that only compare files, it may be any file that is not the store's own.
 
     Raises:
         FileUnusable: The path is none of an attachment, or a symbolic link or another experiment is on the way.
@@ -71,26 +71,26 @@ def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
         raise FileUnusable(text, path=path)
     if (link := link_on_the_way(folder, str(path))) is not None:
         raise FileUnusable(f"{link} is a symbolic link: what it leads to is no part of the experiment", path=path)
-    place = folder.joinpath(*str(path).split("/"))
-    for around in place.parents[: len(place.parts) - len(folder.parts) - 1]:
+    file = folder.joinpath(*str(path).split("/"))
+    for around in file.parents[: len(file.parts) - len(folder.parts) - 1]:
         if layout.is_experiment(around) and not str(path).startswith(f"{layout.FILES}/"):  # of the name of a section, perhaps
             raise FileUnusable(f"{around} is an experiment of its own, and no folder of checkpoints", path=path)
-    return place
+    return file
 
 
 def link_on_the_way(folder: Path, path: str) -> Path | None:
-    """The first symbolic link on the way from a folder down to a path below it, its end included."""
-    place = folder
-    for part in path.split("/"):
-        place = place / part
-        if place.is_symlink():
-            return place
+    """Return the first symbolic link on the way from a folder down to a path below it, its end included."""
+    entry = folder
+    for name in path.split("/"):
+        entry = entry / name
+        if entry.is_symlink():
+            return entry
     return None
 
 
 @contextmanager
 def held(folder: Path, path: str) -> Iterator[Path]:
-    """A name for a file below a folder that stays the name of this very file, where the system has such names.
+    """Yield a name for a file below a folder that stays the name of this very file, where the system has such names.
 
     Raises:
         OSError: It cannot be opened, or a symbolic link is on the way.
@@ -125,7 +125,7 @@ def open_attached(folder: Path, reference: Mapping[str, Any]) -> Iterator[Binary
 
 
 def read(folder: Path, reference: Mapping[str, Any]) -> bytes:
-    """The content of a file that an event refers to.
+    """Read the content of a file that an event refers to.
 
     Raises:
         FileUnusable: As `open_attached`.
@@ -134,16 +134,16 @@ def read(folder: Path, reference: Mapping[str, Any]) -> bytes:
         return file.read()
 
 
-def _descriptor(folder: Path, parts: list[str]) -> int:
-    """Open a file from folder to folder: no link is followed that somebody makes between a look and the opening."""
+def _descriptor(folder: Path, names: list[str]) -> int:
+    """Open a file from folder to folder, so that no link made between the check and the opening is followed."""
     if os.open not in os.supports_dir_fd:
-        return os.open(folder.joinpath(*parts), _CAREFUL)
+        return os.open(folder.joinpath(*names), _CAREFUL)
     inner = os.open(folder, _FLAGS | _FOLDER)
     try:
-        for part in parts[:-1]:
-            outer, inner = inner, os.open(part, _CAREFUL | _FOLDER, dir_fd=inner)
+        for name in names[:-1]:
+            outer, inner = inner, os.open(name, _CAREFUL | _FOLDER, dir_fd=inner)
             os.close(outer)
-        return os.open(parts[-1], _CAREFUL, dir_fd=inner)
+        return os.open(names[-1], _CAREFUL, dir_fd=inner)
     finally:
         os.close(inner)
 
@@ -157,8 +157,8 @@ def _refuse_other(descriptor: int, folder: Path, reference: Mapping[str, Any]) -
         text = f"{folder}/{path} is of size {status.st_size}, and {reference.get('size')!r:.40} was recorded"
         raise FileUnusable(text, path=path)
     digest = sha256()
-    while piece := os.read(descriptor, _PIECE):
-        digest.update(piece)
+    while chunk := os.read(descriptor, _CHUNK_BYTES):
+        digest.update(chunk)
     if digest.hexdigest() != reference.get("sha256"):
         raise FileUnusable(f"{folder}/{path} holds other bytes than were recorded", path=path)
     os.lseek(descriptor, 0, os.SEEK_SET)

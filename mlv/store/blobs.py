@@ -1,4 +1,4 @@
-"""Whole files of an experiment: made beside their place, hashed, fsynced, moved there in one step, linked, copied."""
+"""Whole files of an experiment: made beside their final path, hashed, fsynced, moved there in one step, linked, copied."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from mlv.store import layout, opening
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import Owner
 
-_PIECE = 1 << 20
-_PIECES_WAITING = 8
+_CHUNK_BYTES = 1 << 20
+_CHUNKS_WAITING = 8
 _FICLONE = 0x40049409
-_EXCHANGE, _HERE = 2, -100
+_EXCHANGE, _AT_FDCWD = 2, -100
 _HASH_WITHIN_S = 60.0
 _SMALL_FOLDER = 64
 TEMPORARY = layout.TEMPORARY
@@ -44,7 +44,7 @@ _MEDIA_TYPES = {
 
 
 class Content(NamedTuple):
-    """What a file, or a folder as a whole, holds."""
+    """The content of a file, or of a folder as a whole, by its hash and size."""
 
     sha256: str
     """In hexadecimal; of a folder, that of its manifest: a line `<sha256>  <path>` for each file, in order of path."""
@@ -54,18 +54,18 @@ class Content(NamedTuple):
 
 
 def content_of(path: Path) -> Content:
-    """Hash a file or a folder; nothing is larger in memory than a piece.
+    """Hash a file or a folder, with no more than one chunk in memory.
 
     Raises:
         OSError: It cannot be read, or changed meanwhile.
     """
     if path.is_dir():
-        found = [(name, content_of(path / name)) for name in files_in(path)]
-        return folder_content([(name, content.sha256, content.size) for name, content in found])
+        contents = [(name, content_of(path / name)) for name in files_in(path)]
+        return folder_content([(name, content.sha256, content.size) for name, content in contents])
     digest = sha256()
     with _opened(path) as file:
         before = os.fstat(file.fileno())
-        buffer = memoryview(bytearray(min(_PIECE, before.st_size + 1)))
+        buffer = memoryview(bytearray(min(_CHUNK_BYTES, before.st_size + 1)))
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
         size = file.tell()
@@ -74,20 +74,20 @@ def content_of(path: Path) -> Content:
 
 
 def folder_content(rows: list[tuple[str, str, int]]) -> Content:
-    """The content of a folder whose files, in order of path, have these paths, hashes and sizes."""
+    """Return the content of a folder from the paths, hashes and sizes of its files, in order of path."""
     manifest = "".join(_manifest_line(name, sha256) for name, sha256, _ in rows)
     return Content(sha256(os.fsencode(manifest)).hexdigest(), sum(size for _, _, size in rows), is_folder=True)
 
 
 def _manifest_line(name: str, sha256: str) -> str:
-    """A line as sha256sum writes it: of a name with a line break there is one reading only."""
+    """Format a line as sha256sum does: names with line breaks are escaped, so that each line has one reading only."""
     escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
     mark = "" if escaped == name else "\\"
     return f"{mark}{sha256}  {escaped}\n"
 
 
 def files_in(folder: Path) -> list[str]:
-    """Relative paths, with `/`, of the files below a folder, in order of their bytes; symbolic links are followed.
+    """Return relative paths, with `/`, of the files below a folder, in order of their bytes; symbolic links are followed.
 
     Raises:
         OSError: A folder cannot be read, or symbolic links lead in a circle.
@@ -108,9 +108,9 @@ def _files_in(folder: Path, prefix: str, around: tuple[str, ...]) -> Iterator[st
 
 
 def temporary_beside(path: Path) -> Path:
-    """A path in the same folder (made if it is missing) that is not taken, with the same suffix.
+    """Return a free path in the same folder (made if it is missing), with the same suffix.
 
-    Its name says which process it belongs to; what processes that are gone left in the folder is removed.
+    Its name holds the process it belongs to. Files that ended processes left in the folder are removed.
     """
     _make_folders(path.parent)
     remove_left_over(path.parent)
@@ -119,7 +119,7 @@ def temporary_beside(path: Path) -> Path:
 
 
 def replace_whole(path: Path, content: Buffer | Callable[[BinaryIO], object]) -> None:
-    """Put a file in the place of another, whole or not at all, without fsync; the content may be a function that writes it.
+    """Replace a file, whole or not at all, without fsync; the content may be a function that writes it.
 
     Raises:
         OSError: It cannot be written; the old one stands.
@@ -135,18 +135,18 @@ def replace_whole(path: Path, content: Buffer | Callable[[BinaryIO], object]) ->
 
 
 def _make_folders(folder: Path) -> None:
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    missing = [ancestor for ancestor in (folder, *folder.parents) if not ancestor.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    for place in missing:
-        sync_folder(place.parent)
+    for ancestor in missing:
+        sync_folder(ancestor.parent)
 
 
 _next_look: dict[str, int] = {}
-"""For how many more files a folder is not looked through: the more are in it, the longer, so each costs a constant time."""
+"""Files to create before a folder is scanned again; grows with its size, so that clean-up is amortised O(1)."""
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove what processes of this host that have provably ended left unfinished in a folder."""
+    """Remove the unfinished files of processes of this host that have provably ended from a folder."""
     wait = _next_look.get(str(folder), 0)
     if wait > 0:
         _next_look[str(folder)] = wait - 1
@@ -159,17 +159,17 @@ def remove_left_over(folder: Path) -> None:
 
 
 def _is_left_over(name: str) -> bool:
-    parts = name.removeprefix(TEMPORARY).split("-")
-    if len(parts) < 6 or not parts[3].isdigit() or not parts[4]:
+    fields = name.removeprefix(TEMPORARY).split("-")
+    if len(fields) < 6 or not fields[3].isdigit() or not fields[4]:
         return False
-    here = Owner.current()
-    known = (here.machine, here.boot, here.pidns)
-    machine, boot, pidns = (mine if part == _digest(mine) else part for part, mine in zip(parts, known, strict=False))
-    return Owner(machine, boot, pidns, int(parts[3]), parts[4]).is_gone()
+    current = Owner.current()
+    texts = (current.machine, current.boot, current.pidns)
+    machine, boot, pidns = (mine if field == _digest(mine) else field for field, mine in zip(fields, texts, strict=False))
+    return Owner(machine, boot, pidns, int(fields[3]), fields[4]).is_gone()
 
 
 def _owner_text(owner: Owner) -> str:
-    """The process, short enough for a file name."""
+    """Return a text for a process that is short enough for a file name."""
     return "-".join((_digest(owner.machine), _digest(owner.boot), _digest(owner.pidns), str(owner.pid), owner.start))
 
 
@@ -179,20 +179,20 @@ def _digest(text: str) -> str:
 
 
 def settle(temporary: Path, path: Path) -> None:
-    """Make a finished file or folder durable and read-only, and move it to its place, replacing what is there.
+    """Make a finished file or folder durable and read-only, and move it to its final path, replacing what is there.
 
     A file replaces a file in one step. So does a folder where the system can exchange names (Linux, on local disks);
-    elsewhere there is a moment in which there is neither the old nor the new one.
+    elsewhere neither the old nor the new one exists for a moment.
 
     Raises:
-        OSError: It could not be done; what was at the place is still there.
+        OSError: It could not be done; the old file or folder is still there.
     """
     make_durable(temporary)
     move_into_place(temporary, path)
 
 
 def move_into_place(temporary: Path, path: Path, *, is_new: bool = False) -> None:
-    """The second half of `settle`: move what is durable. With `is_new`, only where nothing is yet.
+    """Move a durable file or folder to its final path: the second half of `settle`. With `is_new`, replace nothing.
 
     Raises:
         FileExistsError: Something is there, and `is_new` is asked for.
@@ -208,7 +208,7 @@ def move_into_place(temporary: Path, path: Path, *, is_new: bool = False) -> Non
 
 
 def _replace_folder(temporary: Path, path: Path) -> None:
-    """Move where one of both is a folder, which `os.replace` does not do."""
+    """Move where either of the two is a folder, which `os.replace` does not do."""
     if not os.path.lexists(path):
         os.rename(temporary, path)
     elif _exchange(temporary, path):
@@ -232,7 +232,7 @@ def _exchange(a: Path, b: Path) -> bool:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(call(_HERE, os.fsencode(a), _HERE, os.fsencode(b), _EXCHANGE) == 0)
+    return bool(call(_AT_FDCWD, os.fsencode(a), _AT_FDCWD, os.fsencode(b), _EXCHANGE) == 0)
 
 
 def make_durable(path: Path, *, read_only: bool = True) -> None:
@@ -244,11 +244,11 @@ def make_durable(path: Path, *, read_only: bool = True) -> None:
     if not path.is_dir():
         _make_file_durable(path, read_only)
         return
-    for place, _, names in os.walk(path, topdown=False):
-        for file in (Path(place, name) for name in names):
+    for parent, _, names in os.walk(path, topdown=False):
+        for file in (Path(parent, name) for name in names):
             if not file.is_symlink():
                 _make_file_durable(file, read_only)
-        sync_folder(Path(place))
+        sync_folder(Path(parent))
 
 
 def _make_file_durable(path: Path, read_only: bool) -> None:
@@ -262,16 +262,16 @@ def _make_file_durable(path: Path, read_only: bool) -> None:
 
 def unlock_folders(path: Path) -> None:
     """Let the owner change a folder and those below it: one that is read-only can be neither moved nor removed."""
-    below = (Path(place, name) for place, names, _ in os.walk(path) for name in names)
-    for place in chain([path], below) if not path.is_symlink() else ():
-        with suppress(OSError):  # of another owner: what has to be done there says so
-            status = place.lstat()
+    below = (Path(parent, name) for parent, names, _ in os.walk(path) for name in names)
+    for folder in chain([path], below) if not path.is_symlink() else ():
+        with suppress(OSError):  # of another owner: the change in it fails with its own error
+            status = folder.lstat()
             if stat.S_ISDIR(status.st_mode) and status.st_mode & 0o700 != 0o700:
-                os.chmod(place, stat.S_IMODE(status.st_mode) | 0o700)
+                os.chmod(folder, stat.S_IMODE(status.st_mode) | 0o700)
 
 
 def link_or_move(path: Path, target: Path) -> bool:
-    """Give a file a second name; where that is impossible, as for a folder, move it there. Whether both names are there.
+    """Give a file a second name, or move it where that is impossible, as for a folder; return whether both names exist.
 
     Raises:
         OSError: The target is taken, or neither could be done.
@@ -286,15 +286,15 @@ def link_or_move(path: Path, target: Path) -> bool:
 
 
 def has_links(path: Path) -> bool:
-    """Whether a path is a symbolic link, or a folder that holds one."""
+    """Return whether a path is a symbolic link, or a folder that holds one."""
     if path.is_symlink():
         return True
-    below = (Path(place, name) for place, folders, names in os.walk(path) for name in (*folders, *names))
-    return any(found.is_symlink() for found in below)
+    below = (Path(parent, name) for parent, folders, names in os.walk(path) for name in (*folders, *names))
+    return any(entry.is_symlink() for entry in below)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder, whatever is left of it."""
+    """Remove a file or a folder, also a half removed one."""
     if path.is_dir() and not path.is_symlink():
         import shutil
 
@@ -306,7 +306,7 @@ def remove(path: Path) -> None:
 
 
 def copy_hashed(source: Path, target: Path) -> Content:
-    """Copy a file or folder to a new place and hash it on the way; sharing its blocks where the file system can.
+    """Copy a file or folder to a new path and hash it on the way; sharing its blocks where the file system can.
 
     Symbolic links within a folder become what they point at; empty folders are left out.
 
@@ -326,8 +326,8 @@ def _copy_folder(source: Path, target: Path) -> Content:
     rows = []
     for name in files_in(source):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
-        found = _copy_file(source / name, target / name)
-        rows.append((name, found.sha256, found.size))
+        content = _copy_file(source / name, target / name)
+        rows.append((name, content.sha256, content.size))
     return folder_content(rows)
 
 
@@ -372,8 +372,8 @@ def _shares_blocks(source: int, target: int) -> bool:
 
 def _copy_bytes(reading: Any, writing: Any, size: int) -> Content:
     """Copy, and hash in a thread beside it: both let go of the interpreter, so the slower one sets the pace."""
-    length = min(_PIECE, size + 1)
-    buffers = [memoryview(bytearray(length)) for _ in range(min(_PIECES_WAITING, size // length + 1))]
+    length = min(_CHUNK_BYTES, size + 1)
+    buffers = [memoryview(bytearray(length)) for _ in range(min(_CHUNKS_WAITING, size // length + 1))]
     with _Hasher(len(buffers)) as hasher:
         for buffer in cycle(buffers):
             hasher.wait_for_room()
@@ -388,11 +388,11 @@ def _copy_bytes(reading: Any, writing: Any, size: int) -> Content:
 
 
 class _Hasher:
-    """Hashes pieces in a thread of its own, in order; in the caller's where the interpreter ends, and no thread begins."""
+    """Hashes chunks in a thread of its own, in order; in the caller's where the interpreter ends, and no thread begins."""
 
     def __init__(self, most_waiting: int) -> None:
         self._digest = sha256()
-        self._pieces: deque[memoryview | None] = deque()
+        self._chunks: deque[memoryview | None] = deque()
         self._waiting, self._room = Semaphore(0), Semaphore(most_waiting)
         self._thread = Thread(target=self._hash_all, name="mlv-hash", daemon=True)
 
@@ -407,36 +407,36 @@ class _Hasher:
             self._thread.join(_HASH_WITHIN_S)
 
     def wait_for_room(self) -> None:
-        """Return when another piece may wait; it is hashed from where it lies."""
+        """Return when another chunk may wait; it is hashed without being copied."""
         if not self._room.acquire(timeout=_HASH_WITHIN_S):
             raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
 
-    def update(self, piece: memoryview) -> None:
-        """Take the next piece."""
+    def update(self, chunk: memoryview) -> None:
+        """Take the next chunk."""
         if self._thread.ident is not None:
-            self._put(piece)
+            self._put(chunk)
         else:
-            self._digest.update(piece)
+            self._digest.update(chunk)
             self._room.release()
 
     def hexdigest(self) -> str:
-        """The hash of all pieces."""
+        """Return the hash of all chunks."""
         if self._thread.is_alive():
             raise OSError(errno.ETIMEDOUT, f"was not hashed within {_HASH_WITHIN_S:g} s")
         return self._digest.hexdigest()
 
-    def _put(self, piece: memoryview | None) -> None:
-        self._pieces.append(piece)
+    def _put(self, chunk: memoryview | None) -> None:
+        self._chunks.append(chunk)
         self._waiting.release()
 
     def _hash_all(self) -> None:
-        while self._waiting.acquire() and (piece := self._pieces.popleft()) is not None:
-            self._digest.update(piece)
+        while self._waiting.acquire() and (chunk := self._chunks.popleft()) is not None:
+            self._digest.update(chunk)
             self._room.release()
 
 
 def link_or_copy(source: Path, target: Path, *, reflink: bool = False) -> bool:
-    """Make another name for a file, or for every file of a folder; a copy where links are impossible. Whether it is a link.
+    """Link a file, or every file of a folder, or copy where links are impossible; return whether all are links.
 
     With `reflink`, where the file system can, it is a file of its own that shares the blocks: also a link in this sense.
 
@@ -499,22 +499,22 @@ def checked_inside(folder: Path, name: Any) -> Path:
         text = os.fsdecode(os.fspath(name))
     except TypeError:
         raise InvalidName(f"file name {name!r:.100} is of type {type(name).__name__}: give a text", name=name) from None
-    parts = text.replace("\\", "/").split("/")
-    if any(part in ("", ".", "..") for part in parts) or os.path.isabs(text) or os.path.splitdrive(text)[0]:
+    segments = text.replace("\\", "/").split("/")
+    if any(segment in ("", ".", "..") for segment in segments) or os.path.isabs(text) or os.path.splitdrive(text)[0]:
         raise InvalidName(
             f"file name {text!r} is empty, absolute, or leads out of {folder}: give a path below it, such as 'model.npz'",
             name=text,
         )
     if any(ord(character) < 32 or ord(character) == 127 or "\ud800" <= character <= "\udfff" for character in text):
         raise InvalidName(f"file name {text!r} holds a control character, or is no text that UTF-8 can hold", name=text)
-    if any(part.startswith(TEMPORARY) or len(part.encode()) > 200 for part in parts):
+    if any(segment.startswith(TEMPORARY) or len(segment.encode()) > 200 for segment in segments):
         raise InvalidName(
             f"file name {text!r} has a part that begins with {TEMPORARY!r} or is longer than 200 bytes: choose another",
             name=text,
         )
     if problem := layout.problem_of_locale(text):
         raise InvalidName(f"file name {text!r} {problem}", name=text)
-    path = folder.joinpath(*parts)
+    path = folder.joinpath(*segments)
     real, top = os.path.realpath(path.parent), os.path.join(os.path.realpath(folder.parent), folder.name)
     if real != top and not real.startswith(top + os.sep):
         raise InvalidName(
@@ -526,7 +526,7 @@ def checked_inside(folder: Path, name: Any) -> Path:
 
 
 def media_type(name: str) -> str:
-    """The media type of a file by its suffix; the same on every machine."""
+    """Return the media type of a file by its suffix; the same on every machine."""
     suffix = os.path.splitext(name)[1].lower()
     return _MEDIA_TYPES.get(suffix) or _standard_types().get(suffix, "application/octet-stream")
 
@@ -539,7 +539,7 @@ def _standard_types() -> dict[str, str]:
 
 
 def reference(folder: Path, path: Path, content: Content) -> Reference:
-    """What an event says about a file of the experiment in a folder."""
+    """Make the reference by which an event names a file of the experiment in a folder."""
     kind = FOLDER if content.is_folder else media_type(path.name)
     return Reference({
         "_mlv": "file", "path": path.relative_to(folder).as_posix(), "size": content.size, "sha256": content.sha256,

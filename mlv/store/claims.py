@@ -1,4 +1,4 @@
-"""Claims: which process may append to a stream. No file ever has two writers."""
+"""Claims: the right of one process to append to a stream. No file ever has two writers."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from mlv.store.owners import Owner
 
 _LOCK_TIMEOUT_S = 1.0
 _CHANGING = ".changing"
-"""In place of a stream: that one process changes files of the experiment as a whole. It begins with a dot: no stream does."""
+"""The name claimed to change files of the experiment as a whole. It begins with a dot, as no stream does."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A claim as it stands on the disk."""
+    """A claim on a stream, as stored on the disk."""
 
     owner: Owner
     run: str
     """The writer's own run."""
 
     def to_bytes(self) -> bytes:
-        """The content of the claim's file."""
+        """Return the content of the claim's file."""
         return orjson.dumps({"run": self.run, **self.owner.to_data()})
 
 
@@ -43,7 +43,7 @@ FOR_MERGES = Claim(Owner("", "", "", 0, ""), "merge")
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A claim that was granted."""
+    """A granted claim."""
 
     stream: str
     """The stream to write: the one asked for, or `NAME@WRITER` where that one belongs to somebody else."""
@@ -52,7 +52,7 @@ class Granted:
 
 
 def read(folder: Path, stream: str) -> Claim | None:
-    """The claim on a stream, None if there is none; one that cannot be read counts as nobody's we could judge."""
+    """Read the claim on a stream, None if there is none; an unreadable one has an owner that cannot be judged."""
     return _read(layout.claim_path(folder, stream))
 
 
@@ -83,7 +83,7 @@ def claim(folder: Path, stream: str, mine: Claim) -> Granted:
 
 
 def claim_exactly(folder: Path, stream: str, mine: Claim) -> bool:
-    """Make the stream ours if it is nobody's; whether it is ours.
+    """Make the stream ours if it is nobody's; return whether it is ours.
 
     Raises:
         OSError: The claim's file cannot be written.
@@ -135,7 +135,7 @@ def take_over(folder: Path, stream: str, mine: Claim) -> bool:
 
     opening.check_folders(folder, path.parent)
     lock = FileLock(path.parent / ".lock")
-    # Orderly: the others wait, and then see a claim that lives. Where locks do not work it is as safe, by what follows.
+    # For order only: the others wait, and then see a living claim. Where locks do not work, `_succeed` alone is as safe.
     with suppress(OSError, NotImplementedError):  # filelock's Timeout is an OSError too
         lock.acquire(timeout=_LOCK_TIMEOUT_S)
     try:
@@ -153,16 +153,16 @@ def release(folder: Path, stream: str, mine: Claim) -> None:
 
 
 def surrender(folder: Path, stream: str, mine: Claim) -> None:
-    """Leave the stream to whoever comes, to finish what is unfinished: the claim then reads as that of a dead process."""
+    """Leave the stream to the next process, to finish its runs: the claim then reads as that of a dead process."""
     dead = Claim(mine.owner.replace(start="0" * len(mine.owner.start)), mine.run)
     with suppress(OSError):
         if read(folder, stream) == mine:
             with opening.changing(layout.claim_path(folder, stream)) as file:
-                file.write(dead.to_bytes())  # as long as before: needs no space, which may be what is lacking
+                file.write(dead.to_bytes())  # as long as before: needs no space, of which there may be none
 
 
 def stale(folder: Path) -> list[str]:
-    """The streams whose claim's owner is provably gone."""
+    """Return the streams whose claim's owner is provably gone."""
     try:
         names = sorted(os.listdir(folder / layout.HOUSEKEEPING / "claims"))
     except OSError:
@@ -176,7 +176,7 @@ def _create(path: Path, mine: Claim) -> bool:
     temporary = temporary_beside(path)
     try:
         _write_new(temporary, mine)
-        os.link(temporary, path)
+        os.link(temporary, path)  # unlike rename, it refuses to replace another claim
     except FileExistsError:
         return False
     except OSError as error:
@@ -190,7 +190,7 @@ def _create(path: Path, mine: Claim) -> bool:
 
 
 def _create_without_links(path: Path, mine: Claim) -> bool:
-    """Exclusive creation, with the content a moment later: until then the claim reads as one that cannot be judged."""
+    """Create the file exclusively, with the content a moment later: until then the claim cannot be judged."""
     try:
         _write_new(path, mine)
         return True
@@ -211,14 +211,14 @@ def _write_new(path: Path, mine: Claim) -> None:
 
 
 def _succeed(path: Path, held: Claim, mine: Claim) -> bool:
-    """Replace a claim of the dead; only who has made the file that names it as succeeded may do so.
+    """Replace a claim of a dead process; only the maker of the file that marks it as succeeded may do so.
 
     That file is a claim as well: should its maker die in the middle, another one succeeds to it in the same way.
     """
     marker = path.with_name(f".{hashlib.sha256(held.to_bytes()).hexdigest()[:16]}.successor")
     if not _create(marker, mine):
-        other = _read(marker)
-        if other is None or (other != mine and not (other.owner.is_gone() and _succeed(marker, other, mine))):
+        rival = _read(marker)
+        if rival is None or (rival != mine and not (rival.owner.is_gone() and _succeed(marker, rival, mine))):
             return False
     try:
         if _read(path) != held:

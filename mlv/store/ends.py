@@ -1,4 +1,4 @@
-"""The ends of streams: the final seal with which a writer leaves a file, and what remembers that it was there.
+"""The ends of streams: the final seal with which a writer leaves a file, and the records of its digest elsewhere.
 
 A writer seals its own run last of all, so the last line of a finished stream is a seal about the run that wrote it. The SHA-256
 of that line is the digest of the end. Later runs name it, as `after`, and so does `.mlv/ends`: where a log is cut off at an
@@ -25,7 +25,7 @@ _LONGEST = 1 << 16
 
 
 def digest_if_final(line: bytes) -> str | None:
-    """SHA-256 of a line that is a writer's final seal, None of any other."""
+    """Return the SHA-256 of a line that is a writer's final seal, None of any other."""
     fields = _fields(line)
     data = fields.get("data")
     if fields.get("type") != "seal" or not isinstance(data, dict) or data.get("of") != fields.get("run"):
@@ -44,7 +44,7 @@ def _fields(line: bytes) -> Mapping[str, Any]:
 
 
 def _last_line(path: Path) -> bytes:
-    """The last line of a stream; empty where there is none, or it is longer than a seal."""
+    """Read the last line of a stream; empty where there is none, or it is longer than a seal."""
     with suppress(OSError), opening.reading(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LONGEST))
@@ -55,20 +55,20 @@ def _last_line(path: Path) -> bytes:
 
 
 def end_of(path: Path) -> str | None:
-    """Digest of the final seal that a stream's file ends with; None where its writer has not left it."""
+    """Return the digest of the final seal that a stream's file ends with; None where its writer has not left it."""
     return digest_if_final(_last_line(path))
 
 
 def ends_of(folder: Path) -> dict[str, str]:
-    """The digest of the end of each stream that its writer has left."""
+    """Return the digest of the end of each stream that its writer has left."""
     with suppress(OSError):
-        found = {stream: end_of(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
-        return {stream: digest for stream, digest in found.items() if digest is not None}
+        digests = {stream: end_of(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
+        return {stream: digest for stream, digest in digests.items() if digest is not None}
     return {}
 
 
 def digest_of(folder: Path) -> str | None:
-    """What proves an experiment up to its latest end: the digest of the end of the default stream; None while that is written.
+    """Return the digest of the end of the default stream, which proves all up to it; None while the stream is written.
 
     The line names the ends of the writer's other streams, and its run those of all runs before it.
     """
@@ -92,14 +92,14 @@ def remember(folder: Path, ends: Mapping[str, str]) -> None:
 
 
 def remembered(folder: Path) -> dict[str, str]:
-    """The digests that the housekeeping keeps, by stream."""
-    place = layout.end_path(folder, layout.DEFAULT_STREAM).parent
+    """Read the digests that the housekeeping keeps, by stream."""
+    ends = layout.end_path(folder, layout.DEFAULT_STREAM).parent
     try:
-        names = sorted(name for name in os.listdir(place) if name.endswith(layout.END) and not name.startswith("."))
+        names = sorted(name for name in os.listdir(ends) if name.endswith(layout.END) and not name.startswith("."))
     except OSError:
         return {}
-    found = {name[: -len(layout.END)]: _remembered(place / name) for name in names}
-    return {stream: digest for stream, digest in found.items() if digest}
+    digests = {name[: -len(layout.END)]: _remembered(ends / name) for name in names}
+    return {stream: digest for stream, digest in digests.items() if digest}
 
 
 def _remembered(path: Path) -> str:

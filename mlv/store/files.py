@@ -14,7 +14,7 @@ from mlv.store import opening
 
 
 def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
-    """Write a new file beside its place, fsync it, and move it there in one step.
+    """Write a new file beside its final path, fsync it, and move it there in one step.
 
     Returns:
         SHA-256 of the content, in hexadecimal.
@@ -37,8 +37,8 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
     return sha256(content).hexdigest()
 
 
-def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
-    """Write a file anew beside its place, fsync it, and put it in the place of the old one in one step, with its mode.
+def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
+    """Write a file anew beside its path, fsync it, and replace the old one in one step, with its mode.
 
     Raises:
         OSError: It could not be written; the old one is as it was, and nothing is left behind.
@@ -46,7 +46,7 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
     temporary = temporary_beside(path)
     try:
         with opening.new(temporary, 0o600) as file:
-            file.writelines(pieces)
+            file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
@@ -58,7 +58,7 @@ def replace_file(path: Path, pieces: Iterable[bytes]) -> None:
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name in the same folder that nobody else takes or can guess."""
+    """Return a hidden name in the same folder that nobody else takes or can guess."""
     # As `secrets` makes it, which imports `random`: `import mlv` does without.
     return path.with_name(f".{path.name}.{os.urandom(6).hex()}.tmp")
 
@@ -93,7 +93,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def duplicated(fd: int) -> int:
-    """Another descriptor of what is open, behind those of the standard streams: where these are closed, theirs are free."""
+    """Duplicate a descriptor behind those of the standard streams: where these are closed, their numbers are free."""
     try:
         import fcntl
     except ImportError:  # not everywhere; where it is missing nothing is inherited

@@ -11,12 +11,12 @@ from mlv.store.files import duplicated
 
 
 class Home:
-    """Where an experiment is at any moment, as long as this object lives."""
+    """The current folder of an experiment, as long as this object lives."""
 
     def __init__(self, folder: Path, exp: str, fd: int | None = None) -> None:
-        """Hold the folder of the experiment of that ID; `fd` is a descriptor of it, from whoever had it open before.
+        """Hold the folder of the experiment of that ID; `fd` is a descriptor of it that was open before.
 
-        Where `exp` is no ID, nothing can be told from another: the path alone counts.
+        Where `exp` is no ID, experiments cannot be distinguished: the path alone counts.
         """
         self._folder, self._exp = folder, exp
         self._fd = _directory(folder) if fd is None and layout.holds(folder, exp) else fd
@@ -27,7 +27,7 @@ class Home:
         return self._fd
 
     def where(self) -> Path | None:
-        """The folder as it is called now; None if the experiment is removed, or nobody can say where it is."""
+        """Return the folder's present path; None if the experiment is removed, or its path cannot be learned."""
         if self._fd is not None:
             with suppress(OSError):  # a system without these links, or a mount that is gone
                 mine = os.fstat(self._fd)
@@ -40,7 +40,7 @@ class Home:
         return self._folder if not layout.is_id(self._exp) or layout.holds(self._folder, self._exp) else None
 
     def is_removed(self) -> bool:
-        """Whether the folder provably is gone, and not only elsewhere."""
+        """Return whether the folder provably is gone, and not only elsewhere."""
         try:
             return self._fd is not None and os.fstat(self._fd).st_nlink == 0
         except OSError:

@@ -13,25 +13,25 @@ from mlv.store.streams import lines_with
 
 
 def known_ids(folder: Path) -> list[str]:
-    """The experiment's ID, then those before, the latest first; empty where its meta.json cannot be read."""
+    """Return the experiment's ID, then its earlier ones, the latest first; empty where its meta.json cannot be read."""
     current = layout.exp_id(folder)
     return [current, *earlier_ids(current, dict(renamings(folder)))] if current else []
 
 
 def earlier_ids(identity: str, new_of: dict[str, str]) -> list[str]:
-    """The IDs that became this one, by what each ID became."""
-    found: list[str] = []
-    wanted = [identity]
-    while wanted:
-        after = wanted.pop()
-        before = [old for old, new in new_of.items() if new == after and old not in (identity, *found)]
-        found += before
-        wanted += before
-    return found
+    """Return the IDs that became this one, from a mapping of old IDs to new ones."""
+    earlier: list[str] = []
+    pending = [identity]
+    while pending:
+        after = pending.pop()
+        before = [old for old, new in new_of.items() if new == after and old not in (identity, *earlier)]
+        earlier += before
+        pending += before
+    return earlier
 
 
 def renamings(folder: Path) -> Iterator[tuple[str, str]]:
-    """The old and the new ID of each redaction of meta.json that the log tells of."""
+    """Yield the old and the new ID of each redaction of meta.json that the log records."""
     for stream in layout.streams_in(folder):
         with suppress(OSError):
             for line in lines_with(folder / layout.stream_file(stream), b'"type":"redacted"'):

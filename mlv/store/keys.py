@@ -1,4 +1,4 @@
-"""The key of a user: a cache that is signed with it was made by this very user, whoever can write the folder it lies in.
+"""The key of a user: it proves that a signed cache was made by this very user, whoever else can write its folder.
 
 It is 32 random bytes in `$XDG_CACHE_HOME/mlv/key`, made when it is first needed, for its owner alone. Where there is no folder
 for it, or it is somebody else's, there is none: then nothing is signed or believed, and all is read anew.
@@ -19,24 +19,24 @@ _SIZE = 32
 
 
 def cache_folder() -> Path:
-    """The user's own folder for caches of mlv."""
+    """Return the user's own folder for caches of mlv."""
     around = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(around, "mlv")
 
 
 def signature(purpose: str, content: bytes) -> str | None:
-    """What nobody else can compute of a content, in hexadecimal; None where this user has no key."""
+    """Return a keyed hash of a content, in hexadecimal, that nobody else can compute; None where this user has no key."""
     key = _key()
     return _signed(key, purpose, content) if key is not None else None
 
 
-def is_signed(purpose: str, content: bytes, said: object) -> bool:
-    """Whether this user has signed a content, for this purpose."""
+def is_signed(purpose: str, content: bytes, stored: object) -> bool:
+    """Return whether this user has signed a content, for this purpose."""
     key = _key(makes_one=False)
     return (
         key is not None
-        and isinstance(said, str)
-        and hmac.compare_digest(_signed(key, purpose, content).encode(), said.encode())
+        and isinstance(stored, str)
+        and hmac.compare_digest(_signed(key, purpose, content).encode(), stored.encode())
     )
 
 
@@ -58,7 +58,7 @@ def _key(*, makes_one: bool = True) -> bytes | None:
 
 
 def _read(path: Path) -> bytes:
-    """The key in a file.
+    """Read the key in a file.
 
     Raises:
         OSError: It cannot be read, or somebody else may have made it or can read it.

@@ -1,4 +1,4 @@
-"""Where everything of an experiment lies, and which names are allowed there."""
+"""The layout of an experiment: the paths of its files, and the names that are allowed there."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ DEFAULT_STREAM = "log"
 MERGED = "@merged"
 """End of the names of streams that a merge made beside those that were not its to write."""
 REWOUND = "rewound"
-"""The stream of `rewound` events: who reads others need not look for them there."""
+"""The stream of `rewound` events: readers of others need not search for them there."""
 ANNOTATIONS = "annotations"
-"""The stream of what is said beside all runs, such as tags."""
+"""The stream of annotations that belong to no run, such as tags."""
 SYSTEM_STREAM = "system"
 CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
@@ -34,7 +34,7 @@ HOUSEKEEPING = ".mlv"
 END = ".end"
 """Ending of the files there that remember ends; `log.json` would be one that users of drop-ins look for."""
 SUPERSEDED = "superseded"
-"""Folder in the housekeeping; what lies there may be deleted at any time."""
+"""Folder in the housekeeping; its files may be deleted at any time."""
 
 KEEPING = (FILES, MODELS, HOUSEKEEPING)
 """Folders of an experiment in which there are no other experiments."""
@@ -50,92 +50,92 @@ _BEGINNING = 1 << 16
 
 
 def stream_file(stream: str) -> str:
-    """File name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
+    """Return the file name of a stream: `log.jsonl` for the default one, `NAME.log.jsonl` for the others."""
     return "log.jsonl" if stream == DEFAULT_STREAM else f"{stream}.log.jsonl"
 
 
 def rank_stream(rank: int) -> str:
-    """The stream of a rank above 0."""
+    """Return the stream of a rank above 0."""
     return f"rank{rank}"
 
 
 def stream_of(file_name: str) -> str | None:
-    """The stream that a file holds, None if it is no log."""
+    """Return the stream that a file holds, None if it is no log."""
     if file_name == "log.jsonl":
         return DEFAULT_STREAM
     return file_name[: -len(".log.jsonl")] if file_name.endswith(".log.jsonl") else None
 
 
 def logical_stream(stream: str) -> str:
-    """`val` for `val@rk3v9x2m`, the file that a second writer made beside `val`."""
+    """Return `val` for `val@rk3v9x2m`, the file that a second writer made beside `val`."""
     return stream.partition("@")[0]
 
 
 def followed_by(stream: str) -> str | None:
-    """The stream whose runs go on in this one: `val` for `val@merged`; None for a stream that stands alone."""
+    """Return the stream whose runs go on in this one: `val` for `val@merged`; None for a stream that stands alone."""
     return stream[: -len(MERGED)] if stream.endswith(MERGED) else None
 
 
 def streams_in(folder: Path) -> list[str]:
-    """The streams that have a file, the default one first."""
+    """List the streams that have a file, the default one first."""
     with os.scandir(folder) as entries:
         names = [stream_of(entry.name) for entry in entries if is_stream(entry)]
     return sorted((name for name in names if name), key=lambda name: (logical_stream(name) != DEFAULT_STREAM, name))
 
 
 def is_stream(entry: os.DirEntry[str]) -> bool:
-    """Whether it is a stream that can be read: a regular file, or a link to one. Of a pipe nothing may ever come."""
+    """Return whether an entry is a readable stream: a regular file, or a link to one. A pipe may never deliver anything."""
     return stream_of(entry.name) is not None and not entry.name.startswith(".") and entry.is_file()
 
 
 def odd_streams(folder: Path) -> list[str]:
-    """Names of what has the name of a stream and is none, such as a pipe or a link to nothing."""
+    """List the entries that have the name of a stream and are none, such as a pipe or a link to nothing."""
     named = (name for name in os.listdir(folder) if stream_of(name) is not None and not name.startswith("."))
     return sorted(name for name in named if not os.path.isfile(folder / name))
 
 
 def claim_path(folder: Path, stream: str) -> Path:
-    """The file that says which process may append to the stream."""
+    """Return the path of the file that names the process which may append to the stream."""
     return folder / HOUSEKEEPING / "claims" / f"{stream}.json"
 
 
 def torn_path(folder: Path, stream: str, offset: int) -> Path:
-    """Where a half line is kept that a crash left at `offset` of the stream."""
+    """Return the path at which a half line is kept that a crash left at `offset` of the stream."""
     return folder / HOUSEKEEPING / "torn" / f"{stream_file(stream)}.{offset}"
 
 
 def end_path(folder: Path, stream: str) -> Path:
-    """The file that remembers with which line a writer left the stream."""
+    """Return the path of the file that records the line with which a writer left the stream."""
     return folder / HOUSEKEEPING / "ends" / f"{stream}{END}"
 
 
 def superseded_path(folder: Path, path: str, sha256: str) -> Path:
-    """Where a merge keeps a file that another copy published again later: a new name each time."""
+    """Return the path at which a merge keeps a file that another copy published again later: a new name each time."""
     return folder / HOUSEKEEPING / SUPERSEDED / f"{path}.{sha256[:12]}-{os.urandom(3).hex()}"
 
 
 def errors_path(folder: Path, output: str) -> Path:
-    """Where the process of an output leaves what went wrong."""
+    """Return the path at which the process of an output leaves its errors."""
     return folder / HOUSEKEEPING / "outputs" / f"{output}.err"
 
 
 def position_name(output: str) -> str:
-    """Name of the file in an output's folder that says how far the output has come."""
+    """Return the name of the file in an output's folder that records how far the output has come."""
     return f".mlv-{output}.json"
 
 
 def is_position(file_name: str) -> bool:
-    """Whether a file of that name says how far an output has come."""
+    """Return whether a file of that name records how far an output has come."""
     return file_name.startswith(".mlv-") and file_name.endswith(".json")
 
 
 def is_experiment(folder: Path) -> bool:
-    """Whether the folder holds an experiment; one that may not be entered holds none that can be read."""
+    """Return whether the folder holds an experiment; one that may not be entered holds none that can be read."""
     return os.path.isfile(folder / META)
 
 
 def exp_id(folder: Path) -> str:
-    """ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
+    """Return the ID of the experiment in a folder, the SHA-256 of its meta.json; empty where that cannot be read."""
     try:
         return sha256(opening.content(folder / META)).hexdigest()
     except OSError:
@@ -143,7 +143,7 @@ def exp_id(folder: Path) -> str:
 
 
 def made_as(folder: Path, meta: Mapping[str, Any]) -> str | None:
-    """The name that an experiment was made with, where its folder was renamed since; None where it was not."""
+    """Return the name that an experiment was made with, if its folder was renamed since; else None."""
     name = meta.get("name")
     return name if isinstance(name, str) and name != name_of(folder) else None
 
@@ -163,20 +163,20 @@ def absolute(path: str | os.PathLike[str]) -> Path:
     Raises:
         FileNotFoundError: It is relative to a current folder that is gone.
     """
-    parts = Path(os.fsdecode(path)).parts
-    if os.pardir in parts:
-        climb = len(parts) - parts[::-1].index(os.pardir)
-        parts = (os.path.realpath(os.path.join(*parts[:climb])), *parts[climb:])
-    return Path(os.path.abspath(os.path.join(*parts) if parts else os.curdir))
+    names = Path(os.fsdecode(path)).parts
+    if os.pardir in names:
+        climb = len(names) - names[::-1].index(os.pardir)
+        names = (os.path.realpath(os.path.join(*names[:climb])), *names[climb:])
+    return Path(os.path.abspath(os.path.join(*names) if names else os.curdir))
 
 
 def is_id(text: str) -> bool:
-    """Whether a text can be the ID of an experiment."""
+    """Return whether a text can be the ID of an experiment."""
     return _ID.fullmatch(text) is not None
 
 
 def holds(folder: Path, exp: str) -> bool:
-    """Whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
+    """Return whether the folder holds the experiment of that ID, perhaps with a meta.json that was edited since."""
     if not is_id(exp):
         return False
     if exp_id(folder) == exp:
@@ -187,21 +187,21 @@ def holds(folder: Path, exp: str) -> bool:
 
 
 def enclosing_experiment(path: Path) -> Path | None:
-    """The innermost experiment that holds the path, None if there is none.
+    """Return the innermost experiment that holds the path, None if there is none.
 
     A copy of an experiment among the files or checkpoints of another is none, as in `walk`.
     """
-    found = None
+    innermost = None
     for folder in reversed(path.parents):
         if is_experiment(folder):
-            found = folder
+            innermost = folder
             if path.relative_to(folder).parts[0] in KEEPING and _has_params(folder):
                 break
-    return found
+    return innermost
 
 
 def _has_params(folder: Path) -> bool:
-    """Whether a meta.json is mlv's: a project may have one of its own, and keep its experiments in `models`."""
+    """Return whether a meta.json is mlv's: a project may have one of its own, and keep its experiments in `models`."""
     try:
         content = opening.json_content(folder / META)
     except (OSError, ValueError):
@@ -210,16 +210,16 @@ def _has_params(folder: Path) -> bool:
 
 
 def is_own(folder: Path, path: Path) -> bool:
-    """Whether a path within an experiment is one that mlv gives a meaning to."""
+    """Return whether a path within an experiment is one that mlv gives a meaning to."""
     first = path.relative_to(folder).parts[0]
     return first in (META, *KEEPING) or stream_of(first) is not None
 
 
 def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
-    """Every experiment at or below the root, parents before their sub-experiments, in order of name.
+    """Yield every experiment at or below the root, parents before their sub-experiments, in order of name.
 
-    A copy of an experiment among the files or checkpoints of another is none of these, nor is what is not finished. Links to
-    folders are followed; each real folder is looked through once.
+    Copies of experiments among the files or checkpoints of another are left out, and so are unfinished folders. Links to
+    folders are followed; each real folder is visited once.
     """
     is_top, links = links is None, links or Links(root)
     passed_over: tuple[str, ...] = (HOUSEKEEPING,)
@@ -230,7 +230,7 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
         with os.scandir(root) as entries:
             folders = sorted((entry.name, entry.is_symlink()) for entry in entries if may_hold_experiments(entry, passed_over))
     except OSError as error:
-        if not (is_top and isinstance(error, FileNotFoundError)):  # whoever asks for a root that is none hears it there
+        if not (is_top and isinstance(error, FileNotFoundError)):  # a missing root is reported by the caller
             warn_of_unlisted(root, error)
         return
     for name, is_link in folders:
@@ -239,19 +239,19 @@ def walk(root: Path, links: Links | None = None) -> Iterator[Path]:
 
 
 class Links:
-    """The links to folders that were met below one root: each real folder is looked through once.
+    """The links to folders that were met below one root: each real folder is visited once.
 
     A link into the tree is passed over, as its folder is met where it lies; so is one to a folder around the tree, which is
-    warned about: it would lead in circles. What lies behind links is known by device and inode.
+    warned about: it would lead in circles. Folders behind links are recognised by device and inode.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self._root = os.path.join(os.path.realpath(root), "")
-        self._seen: set[tuple[int, int]] = set()
+        self._visited: set[tuple[int, int]] = set()
 
     def lead_on(self, folder: str, is_link: bool) -> bool:
-        """Whether a folder is to be looked through: it was not met yet, and is not met elsewhere in the tree."""
-        if not is_link and not self._seen:
+        """Return whether a folder is to be visited: it was not met yet, and is not met elsewhere in the tree."""
+        if not is_link and not self._visited:
             return True  # before the first link nothing is met twice
         try:
             if is_link and self._root.startswith(target := os.path.join(os.path.realpath(folder), "")):
@@ -262,9 +262,9 @@ class Links:
             return False  # removed meanwhile
 
     def _is_new(self, status: os.stat_result) -> bool:
-        count = len(self._seen)
-        self._seen.add((status.st_dev, status.st_ino))
-        return len(self._seen) > count
+        count = len(self._visited)
+        self._visited.add((status.st_dev, status.st_ino))
+        return len(self._visited) > count
 
 
 _UNLISTED: set[str] = set()
@@ -279,14 +279,14 @@ def _warn_of_loop(link: str, target: str) -> None:
 
 
 def warn_of_unlisted(folder: str | os.PathLike[str], error: OSError) -> None:
-    """Say once that a folder was removed or forbidden: what cannot be listed holds nothing that can be read."""
+    """Warn once that a folder was removed or forbidden: a folder that cannot be listed holds nothing readable."""
     if (path := os.fspath(folder)) not in _UNLISTED:
         _UNLISTED.add(path)
         warn(f"{path} cannot be listed ({error.strerror}): it is passed over, with what may be in it", MlvWarning)
 
 
 def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) -> bool:
-    """Whether it is a folder, or a link to one, to look for experiments in."""
+    """Return whether an entry is a folder, or a link to one, to search for experiments."""
     if entry.name in passed_over or entry.name.startswith(TEMPORARY):
         return False
     try:
@@ -296,7 +296,7 @@ def may_hold_experiments(entry: os.DirEntry[str], passed_over: tuple[str, ...]) 
 
 
 def problem_of_locale(text: str) -> str:
-    """Why this process can give no file such a name: its locale may be `C`, without UTF-8; empty where it can."""
+    """Explain why this process can give no file such a name (its locale may be `C`, without UTF-8); empty where it can."""
     try:
         os.fsencode(text)
         return ""
@@ -307,7 +307,7 @@ def problem_of_locale(text: str) -> str:
         )
 
 
-def check_name(name: object, what: str) -> str:
+def check_name(name: object, subject: str) -> str:
     """Accept a name for one folder or file.
 
     Raises:
@@ -317,19 +317,19 @@ def check_name(name: object, what: str) -> str:
     if not isinstance(name, str):
         kind = type(name).__name__
         hint = " (params are the third argument: Exp(savedir, name, params))" if isinstance(name, dict) else ""
-        raise InvalidName(f"{what} {name!r} is of type {kind}: give a text{hint}", name=name)
+        raise InvalidName(f"{subject} {name!r} is of type {kind}: give a text{hint}", name=name)
     if not name.strip(". "):
-        raise InvalidName(f"{what} {name!r} is empty or only dots: give it at least one other character", name=name)
+        raise InvalidName(f"{subject} {name!r} is empty or only dots: give it at least one other character", name=name)
     if "/" in name or "\\" in name:
-        raise InvalidName(f"{what} {name!r} holds a path separator: give one name, and the folders in savedir", name=name)
+        raise InvalidName(f"{subject} {name!r} holds a path separator: give one name, and the folders in savedir", name=name)
     if any(ord(character) < 32 or ord(character) == 127 for character in name):
-        raise InvalidName(f"{what} {name!r} holds a control character: leave it out", name=name)
+        raise InvalidName(f"{subject} {name!r} holds a control character: leave it out", name=name)
     if any("\ud800" <= character <= "\udfff" for character in name):
-        raise InvalidName(f"{what} {name!r} is no text that UTF-8 can hold: choose another", name=name)
+        raise InvalidName(f"{subject} {name!r} is no text that UTF-8 can hold: choose another", name=name)
     if name == HOUSEKEEPING or len(name.encode()) > 200:
-        raise InvalidName(f"{what} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
+        raise InvalidName(f"{subject} {name!r} is reserved or longer than 200 bytes: choose another", name=name)
     if problem := problem_of_locale(name):
-        raise InvalidName(f"{what} {name!r} {problem}", name=name)
+        raise InvalidName(f"{subject} {name!r} {problem}", name=name)
     return name
 
 
@@ -346,7 +346,7 @@ def check_stream(name: object) -> str:
 
 
 def is_label(name: str) -> bool:
-    """Whether a name is one that `check_label` accepts."""
+    """Return whether `check_label` accepts a name."""
     try:
         check_label(name, "name")
     except InvalidName:
@@ -354,17 +354,17 @@ def is_label(name: str) -> bool:
     return True
 
 
-def check_label(name: object, what: str) -> str:
+def check_label(name: object, subject: str) -> str:
     """Accept the name of a kind or of a stream.
 
     Raises:
         InvalidName: As for any name, or it is reserved (log, files, models, system, console, rewound, annotations,
             rank<N>, or holds @).
     """
-    text = check_name(name, what)
+    text = check_name(name, subject)
     if RESERVED.match(text) or "@" in text or text.startswith("."):
         raise InvalidName(
-            f"{what} {text!r} is reserved: log, files, models, system, console, rewound, annotations, rank<N>, names "
+            f"{subject} {text!r} is reserved: log, files, models, system, console, rewound, annotations, rank<N>, names "
             f"with @ and names that begin with a dot are mlv's own; choose another",
             name=text,
         )

@@ -14,10 +14,10 @@ _POLL_S = 0.001
 
 @contextmanager
 def alone_in(folder: Path, within_s: float = _WITHIN_S) -> Iterator[None]:
-    """Let one process after the other do what is in the block for a folder; it leaves nothing on the disk.
+    """Let one process after the other run the block for a folder; the lock leaves nothing on the disk.
 
-    Threads of one process are not kept apart, and who is in the block already, such as a signal handler, may enter it again.
-    Where the system has no such locks, or another process does not come to its end in time, nobody is kept out.
+    Threads of one process are not kept apart, and a caller in the block already, such as a signal handler, may enter it
+    again. Where the system has no such locks, or another process does not come to its end in time, nobody is kept out.
     """
     mine = os.getpid(), folder
     fd = _opened(folder) if mine not in _held else None

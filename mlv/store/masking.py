@@ -1,4 +1,4 @@
-"""Taking what patterns match out of texts, values, lines of a log and files."""
+"""Masking: the matches of patterns are replaced in texts, values, lines of a log and files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mlv.store.seals import is_redacted, line_digest
 MASK = "<redacted>"
 _LARGEST_TEXT = 64 << 20
 _OWN = frozenset({Seal.TYPE, Redacted.TYPE, Heartbeat.TYPE, Dropped.TYPE})
-"""What writers say themselves holds nothing of the user's."""
-KEPT = frozenset({*STRUCTURAL, "checkpoint"})
-"""What others rest on: a reader would lose a run, its end, or a checkpoint with the line."""
+"""Types of the writers' own events, which hold nothing of the user's."""
+ESSENTIAL = frozenset({*STRUCTURAL, "checkpoint"})
+"""Types on which other events rest: a reader would lose a run, its end, or a checkpoint with the line."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of their data that have to stay as they are, or go with the line."""
 
@@ -33,13 +33,13 @@ _PACKED = {
     b"7z\xbc\xaf\x27\x1c": "7z", b"\x04\x22\x4d\x18": "lz4", b"\x1f\x9d": "compress", b"PAR1": "Parquet", b"\x89HDF": "HDF5",
     b"ARROW1": "Arrow", b"%PDF": "PDF", b"SQLite format 3": "SQLite",
 }  # fmt: skip
-"""How files begin in which bytes do not stand as they were written."""
+"""First bytes of files that are compressed or encoded: a search in their bytes misses texts."""
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
 _SAMPLE = 4096
 
 
 def why_unread(path: Path) -> str | None:
-    """Why a search in the bytes of a file may miss a text that it holds; None where it does not.
+    """Name the format for which a search in the bytes of a file may miss a text; None where it misses none.
 
     Raises:
         OSError: It cannot be read.
@@ -56,7 +56,7 @@ def why_unread(path: Path) -> str | None:
 
 
 class Mask:
-    """Regular expressions, and what they match replaced by `<redacted>`."""
+    """Regular expressions whose matches are replaced by `<redacted>`."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
         """Compile the patterns.
@@ -64,29 +64,29 @@ class Mask:
         Raises:
             InvalidPattern: One is no regular expression for text and for bytes, or matches where there is nothing.
         """
-        given = list(patterns)
-        if not given:
+        expressions = list(patterns)
+        if not expressions:
             raise InvalidPattern("no pattern is given: give a regular expression of what leaked", pattern=None)
         try:
-            self._texts = [re.compile(pattern) for pattern in given]
-            self._bytes = [re.compile(pattern.encode()) for pattern in given]
+            self._texts = [re.compile(pattern) for pattern in expressions]
+            self._bytes = [re.compile(pattern.encode()) for pattern in expressions]
         except re.error as error:
             raise InvalidPattern(f"a pattern is no regular expression that can be used: {error.msg}", pattern=None) from None
         if any(pattern.search("") for pattern in self._texts):
             raise InvalidPattern("a pattern matches where there is nothing, so it would match everything", pattern=None)
 
     def is_in(self, text: str) -> bool:
-        """Whether a text holds what leaked."""
+        """Return whether a text holds a match."""
         return any(pattern.search(text) for pattern in self._texts)
 
     def text(self, text: str) -> str:
-        """The text without it."""
+        """Return a text with its matches masked."""
         for pattern in self._texts:
             text = pattern.sub(MASK, text)
         return text
 
     def value(self, value: Any) -> Any:
-        """A value in its JSON form without it: keys, texts and encoded bytes are masked, numbers become null."""
+        """Return a value in its JSON form, masked: keys, texts and encoded bytes are replaced, numbers become null."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
@@ -107,10 +107,10 @@ class Mask:
         return any(pattern.search(content) for pattern in self._bytes)
 
     def line(self, line: bytes, forget: bool) -> bytes | None:
-        """The line that takes the place of one that holds what leaked; None where it does not hold it.
+        """Return the line that replaces one with a match; None where the line has no match.
 
-        It keeps run, number and time, and the SHA-256 of the line as it was written, unless that is to be forgotten. What
-        others rest on, such as the start of a run or the reference to a file, keeps its type and the rest of its content.
+        It keeps run, number and time, and the SHA-256 of the line as it was written, unless that is to be forgotten. A line
+        on which others rest, such as the start of a run or the reference to a file, keeps its type and its other content.
         """
         try:
             fields = loads(line)
@@ -125,21 +125,21 @@ class Mask:
             return None
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
-        if (type_ in KEPT or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
+        if (type_ in ESSENTIAL or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
             content = {**begin, "redacted": proof, "type": type_, **masked}
         else:
             content = {**begin, "redacted": {**proof, "type": self.text(type_)}, "type": Redacted.TYPE}
         return orjson.dumps(content) + b"\n"
 
     def _damaged(self, line: bytes) -> bytes | None:
-        """What is no event has no place in a chain that could be kept."""
-        found = line
+        """Mask the bytes of a line that is no event: it has no position in a chain that could be kept."""
+        masked = line
         for pattern in self._bytes:
-            found = pattern.sub(MASK.encode(), found)
-        return found if found != line else None
+            masked = pattern.sub(MASK.encode(), masked)
+        return masked if masked != line else None
 
     def meta(self, text: bytes) -> bytes | None:
-        """A meta.json without what leaked; None where it does not hold it."""
+        """Return a meta.json with its matches masked; None where it has none."""
         content = loads(text)
         masked = self.value(content)
         if masked == content:
@@ -147,7 +147,7 @@ class Mask:
         return orjson.dumps(masked, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
     def file(self, path: Path) -> bytes | Literal[False] | None:
-        """What a file has to hold instead: a text masked; False where it is no text, so that it has to go; None: as it is.
+        """Return the masked content of a text file; False for another file with a match, which has to go; None without one.
 
         Raises:
             OSError: It cannot be read.
@@ -169,15 +169,15 @@ class Mask:
 
 
 def _fixed(fields: dict[str, Any]) -> list[Any]:
-    """What has to stay as it is: what the store itself goes by, and references to files."""
+    """Return the content that has to stay as it is: the fields the store relies on, and references to files."""
     data = fields.get("data")
     own = [data.get(name) for name in _FIXED] if isinstance(data, dict) else []
     return [*own, *_references(data)]
 
 
 def _references(value: Any) -> list[Any]:
-    """The paths and hashes of the files that a value refers to."""
+    """Return the paths and hashes of the files that a value refers to."""
     if isinstance(value, dict):
         own = [(value.get("path"), value.get("sha256"))] if value.get(TAG) == "file" else []
-        return own + [one for item in value.values() for one in _references(item)]
-    return [one for item in value for one in _references(item)] if isinstance(value, list) else []
+        return own + [pair for item in value.values() for pair in _references(item)]
+    return [pair for item in value for pair in _references(item)] if isinstance(value, list) else []

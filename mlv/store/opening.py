@@ -1,8 +1,8 @@
 """Opening files of a folder that somebody else may have made: a copy that was handed on, or one that others write into.
 
-Whatever lies there under a name that is looked for, a pipe, a device, a link to a file of the reader, a file that has no end,
-costs itself and nothing else. Reading follows links, and takes only regular files. Writing follows none, neither those of the
-file nor those of the folders between it and the experiment, and takes no file that has another name as well.
+A hostile entry under an expected name (a pipe, a device, a link to a file of the reader, a file that has no end) costs only
+that entry. Reading follows links, and takes only regular files. Writing follows none, neither those of the file nor those of
+the folders between it and the experiment, and takes no file that has another name as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 from mlv.encoding import loads
 
 LONGEST_LINE = 1 << 30
-"""Bytes of a line that is read: what is longer is passed over."""
+"""Bytes of the longest line that is read: longer ones are passed over."""
 _LARGEST_JSON = 256 << 20
 """Bytes of a file that is read in one piece."""
 _BESIDE = 4096
@@ -76,7 +76,7 @@ def content(path: str | os.PathLike[str], most_bytes: int = _LARGEST_JSON) -> by
 
 
 def json_content(path: str | os.PathLike[str]) -> Any:
-    """The value in a JSON file.
+    """Read the value in a JSON file.
 
     Raises:
         OSError: It cannot be read.
@@ -92,7 +92,7 @@ def writing(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
         OSError: It is none, or cannot be opened.
     """
     flags |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY"))
-    # What is cut off on opening cannot be looked at before.
+    # O_TRUNC would empty the file before the checks below.
     fd = os.open(path, flags & ~os.O_TRUNC, mode)
     try:
         status = os.fstat(fd)
@@ -109,7 +109,7 @@ def writing(path: str | os.PathLike[str], flags: int, mode: int = 0o666) -> int:
 
 
 def emptied(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open an empty file to write; what stood there before is gone.
+    """Open an empty file to write; its former content is gone.
 
     Raises:
         OSError: As `writing`.
@@ -137,7 +137,7 @@ def new(path: str | os.PathLike[str], mode: int = 0o666, buffering: int = -1) ->
 
 
 def check_writable(path: Path) -> None:
-    """Accept a path that a library opens by its name: nothing is there, or what `writing` would open.
+    """Accept a path that a library opens by its name: it is free, or a file that `writing` would open.
 
     Raises:
         OSError: Something else is.
@@ -181,6 +181,6 @@ def make_folders(root: Path, folder: Path) -> None:
 
 
 def _between(root: Path, folder: Path) -> list[Path]:
-    """The folders below the root on the way to a folder, and that one, from above."""
-    parts = folder.relative_to(root).parts
-    return [root.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+    """Return the folders below the root on the way to a folder, and that one, from above."""
+    names = folder.relative_to(root).parts
+    return [root.joinpath(*names[:count]) for count in range(1, len(names) + 1)]

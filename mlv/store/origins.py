@@ -1,4 +1,4 @@
-"""In which folder a run began, and whether a folder is a copy of that one."""
+"""Origins: the folder in which a run began, and the recognition of its copies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlv.store.owners import is_of_this_machine
 
 
 def origin(folder: Path) -> dict[str, Any] | None:
-    """Number and path of a folder, by which a copy is told from it; of the path only the SHA-256. None if it is gone."""
+    """Return number and SHA-256 of the path of a folder, by which a copy is recognised; None if it is gone."""
     try:
         return {"inode": os.stat(folder).st_ino, "path_sha256": _digest(folder)}
     except OSError:
@@ -21,18 +21,18 @@ def origin(folder: Path) -> dict[str, Any] | None:
 
 
 def is_copy(folder: Path, recorded: Mapping[str, Any] | None, process: Mapping[str, Any] | None) -> bool:
-    """Whether a folder provably is not the one that a run of this machine began in.
+    """Return whether a folder provably is not the one that a run of this machine began in.
 
     One that was renamed has its number still, and one whose file system numbers its folders anew its path.
     """
     if not recorded or not process or not is_of_this_machine(process):
         return False
-    here = origin(folder)
-    return here is not None and all(recorded.get(name) not in (None, value) for name, value in here.items())
+    current = origin(folder)
+    return current is not None and all(recorded.get(name) not in (None, value) for name, value in current.items())
 
 
 def with_copies(state: State, folder: Path) -> State:
-    """The state, in which runs that went on elsewhere when the folder was copied are marked."""
+    """Return the state with runs marked that went on elsewhere when the folder was copied."""
     runs = state.runs.values()
     copied = [run for run in runs if run.verdict is None and is_copy(folder, run.folder, run.process)]
     return state.replace(runs={**state.runs, **{run.id: run.replace(is_copied=True) for run in copied}}) if copied else state

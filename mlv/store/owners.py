@@ -1,4 +1,4 @@
-"""Which process is meant, and whether it is provably gone."""
+"""Owners: processes that can be recognised later, and be proven to be gone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlv.frozen import FrozenRecord
 
 
 class Owner(FrozenRecord):
-    """A process, so described that no other one is ever taken for it."""
+    """A description of a process that never fits another one."""
 
     machine: str
     """Machine ID, or the host's name where there is none."""
@@ -23,10 +23,10 @@ class Owner(FrozenRecord):
     """Process namespace: within it the pid has a meaning."""
     pid: int
     start: str
-    """Start time of the process, as its system tells it: pids are used again."""
+    """Start time of the process, as its system gives it: pids are used again."""
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON."""
+        """Return a mapping for JSON."""
         return self.to_dict()
 
     @classmethod
@@ -41,12 +41,12 @@ class Owner(FrozenRecord):
 
     @classmethod
     def current(cls) -> Owner:
-        """The calling process."""
+        """Describe the calling process."""
         machine, boot, pidns = _host()
         return cls(machine, boot, pidns, os.getpid(), process_start(os.getpid()) or "")
 
     def is_gone(self) -> bool:
-        """Whether the process has provably ended: False also means that nothing can be said from here."""
+        """Return whether the process has provably ended: False also means that this host cannot know."""
         machine, boot, pidns = _host()
         if self.machine == machine and self.boot != boot:
             return True  # the machine was started again since
@@ -56,7 +56,7 @@ class Owner(FrozenRecord):
 
 
 def process_is_gone(process: Mapping[str, Any]) -> bool:
-    """Whether the process that a `run_started` describes has provably ended."""
+    """Return whether the process that a `run_started` describes has provably ended."""
     try:
         return Owner.from_data(process).is_gone()
     except (KeyError, TypeError, ValueError):
@@ -64,12 +64,12 @@ def process_is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def is_of_this_machine(process: Mapping[str, Any]) -> bool:
-    """Whether the process that a `run_started` describes ran, or runs, on this machine."""
+    """Return whether the process that a `run_started` describes ran, or runs, on this machine."""
     return process.get("machine") == _host()[0]
 
 
 def process_start(pid: int) -> str | None:
-    """Start time of a process that runs, None if there is none or only its remains are waited for."""
+    """Return the start time of a process that runs; None if there is none, or only a zombie."""
     if sys.platform.startswith("linux"):
         try:
             stat = Path(f"/proc/{pid}/stat").read_bytes()
@@ -101,7 +101,7 @@ def _machine_id() -> str:
 
 
 def host_name() -> str:
-    """The name of this machine in the network."""
+    """Return the name of this machine in the network."""
     return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
 
 

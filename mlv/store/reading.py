@@ -1,4 +1,4 @@
-"""Reading what is there: a log that is running, crashed or half copied gives every event that is whole."""
+"""Reading of streams: a log that is running, crashed or half copied gives every event that is whole."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from mlv.store.streams import Overlong, Skipped, read_lines, size_of
 
 @dataclass
 class Lines:
-    """The lines of some streams, and what had to be passed over."""
+    """The lines of some streams, and those that had to be passed over."""
 
     folder: Path
     streams: list[str]
     types: tuple[str, ...] | None = None
     skipped: list[Skipped] = field(default_factory=list)
-    """What the reading so far passed over."""
+    """The lines that were passed over so far."""
 
     def __iter__(self) -> Iterator[Event]:
         for stream in self.streams:
             yield from self.of_stream(stream)
 
     def of_stream(self, stream: str, offset: int = 0) -> Iterator[Event]:
-        """Events of one stream, in file order, from an offset on."""
+        """Yield the events of one stream, in file order, from an offset on."""
         for start, line in self.raw(stream, offset):
             event = self.event(stream, start, line)
             if event is not None:
                 yield event
 
     def raw(self, stream: str, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Offset and bytes of the lines that may be of the types wanted."""
-        wanted = type_filter(self.types) if self.types is not None else None
+        """Yield offset and bytes of the lines that may be of the requested types."""
+        may_match = type_filter(self.types) if self.types is not None else None
         with while_there(self.folder, stream):
             for start, line in read_lines(self.folder / layout.stream_file(stream), offset):
-                if wanted is None or wanted(line) or not looks_whole(line):
+                if may_match is None or may_match(line) or not looks_whole(line):
                     yield start, line
 
     def event(self, stream: str, start: int, line: bytes) -> Event | None:
-        """The event of a line, None where it is not wanted; one that cannot be read is noted in `skipped`."""
+        """Return the event of a line, None if it is of no requested type; an unreadable one is noted in `skipped`."""
         try:
             event = event_from_line(line, layout.logical_stream(stream))
         except BadLine as error:
@@ -73,7 +73,7 @@ def while_there(folder: Path, stream: str) -> Iterator[None]:
 
 
 def passed_over(stream: str, start: int, line: bytes, error: BadLine) -> Skipped:
-    """What is noted of a line that is no event."""
+    """Describe a line that is no event."""
     if isinstance(line, Overlong):
         reason = f"longer than {opening.LONGEST_LINE} bytes, or long and no JSON"
     elif line.endswith(b"\n"):
@@ -84,12 +84,12 @@ def passed_over(stream: str, start: int, line: bytes, error: BadLine) -> Skipped
 
 
 def looks_whole(line: bytes) -> bool:
-    """Whether a line that was not chosen may be passed over in silence: damage is reported whatever was chosen."""
+    """Return whether a line that was not chosen may be passed over in silence: damage is always reported."""
     return line.startswith(b"{") and line.endswith(b"}\n") and b'"type"' in line
 
 
 def type_filter(types: tuple[str, ...]) -> Callable[[bytes], object]:
-    """Whether a line may be of one of the types, decided without parsing it."""
+    """Return a function that decides, without parsing it, whether a line may be of one of the types."""
     return re.compile(rb'"type"\s*:\s*"(?:%s)"' % b"|".join(re.escape(name.encode()) for name in types)).search
 
 
@@ -99,13 +99,13 @@ def read_state(
     also: Callable[[str, bytes], object] | None = None,
     skipped: list[Skipped] | None = None,
 ) -> State:
-    """The state of an experiment after all that its streams hold.
+    """Return the state of an experiment after all events of its streams.
 
     Args:
         folder: Of the experiment.
         streams: Some of its streams.
-        also: Given each stream and line, to share the pass.
-        skipped: Added to: what looked like a line that matters, and could not be read.
+        also: Called with each stream and line, to share the pass.
+        skipped: Receives each line that seems to matter and cannot be read.
     """
     names = layout.streams_in(folder) if streams is None else list(streams)
     if also is None and sum(map(size_on_disk, (folder / layout.stream_file(name) for name in names))) < _IN_MEMORY:
@@ -116,14 +116,14 @@ def read_state(
 
 
 def watched_state(folder: Path) -> Callable[[], State]:
-    """A function that gives the state of an experiment, and reads the log again only if it has grown."""
-    known: list[tuple[dict[str, int], State]] = []
+    """Return a function that gives the state of an experiment, and reads the log again only if it has grown."""
+    cached: list[tuple[dict[str, int], State]] = []
 
     def state() -> State:
         sizes = {name: size_on_disk(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
-        if not known or known[0][0] != sizes:
-            known[:] = [(sizes, read_state(folder))]
-        return known[0][1]
+        if not cached or cached[0][0] != sizes:
+            cached[:] = [(sizes, read_state(folder))]
+        return cached[0][1]
 
     return state
 
@@ -138,7 +138,7 @@ def _of_structural_types() -> re.Pattern[bytes]:
 
 
 def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | None) -> State:
-    """As `read_state_by_lines`; lines that do not matter are never looked at one by one."""
+    """Read the state as `read_state_by_lines` does, without a look at lines of types that do not matter."""
     lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
     contents = {name: _content(folder, name) for name in names}
     events = []
@@ -147,23 +147,23 @@ def _state_at_once(folder: Path, names: Sequence[str], skipped: list[Skipped] | 
             if (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(in_order(events))
-    found = ((stream, _last_line_of(run, content)) for run in state.runs for stream, content in contents.items())
-    return _heard(state, _times(lines, (pair for pair in found if pair[1])))
+    last_lines = ((stream, _last_line_of(run, content)) for run in state.runs for stream, content in contents.items())
+    return _heard(state, _times(lines, (pair for pair in last_lines if pair[1])))
 
 
 def _lines_with(pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the lines in which a pattern is found."""
+    """Yield offset and bytes of the lines that hold a match of a pattern."""
     end = 0
-    for found in pattern.finditer(content):
-        if found.start() < end:
+    for match in pattern.finditer(content):
+        if match.start() < end:
             continue  # twice in one line
-        start = content.rfind(b"\n", 0, found.start()) + 1
-        end = content.find(b"\n", found.end()) + 1 or len(content)
+        start = content.rfind(b"\n", 0, match.start()) + 1
+        end = content.find(b"\n", match.end()) + 1 or len(content)
         yield start, content[start:end]
 
 
 def _last_line_of(run: str, content: bytes) -> bytes:
-    """The last line that begins with a run; empty if there is none."""
+    """Return the last line that begins with a run; empty if there is none."""
     begin = b'{"run":"%s"' % run.encode("utf-8", "surrogatepass")
     start = len(content)
     while (start := content.rfind(begin, 0, start)) > 0 and content[start - 1 : start] != b"\n":
@@ -188,23 +188,23 @@ def size_on_disk(path: Path) -> int:
 def read_state_by_lines(
     folder: Path, names: Sequence[str], also: Callable[[str, bytes], object], skipped: list[Skipped] | None = None
 ) -> State:
-    """As `read_state`, line by line. Where `also` answers False, the line is looked at for damage."""
+    """Read the state as `read_state` does, line by line. Where `also` answers False, the line is checked for damage."""
     lines = Lines(folder, list(names), STRUCTURAL, [] if skipped is None else skipped)
-    wanted = type_filter(STRUCTURAL)
+    may_match = type_filter(STRUCTURAL)
     last: dict[tuple[str, bytes], tuple[str, bytes]] = {}
     events = []
     for stream in names:
         for start, line in Lines(folder, [stream]).raw(stream):
             last[stream, line[8 : line.find(b'"', 8)]] = (stream, line)
             is_odd = also(stream, line) is False or (skipped is not None and not looks_whole(line))
-            if (is_odd or wanted(line)) and (event := lines.event(stream, start, line)) is not None:
+            if (is_odd or may_match(line)) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)
     state = fold(in_order(events))
     return _heard(state, _times(lines, last.values()))
 
 
 def _times(lines: Lines, last: Iterable[tuple[str, bytes]]) -> dict[str, datetime]:
-    """When each run made the last of its lines."""
+    """Return the time of the last line of each run."""
     reader = Lines(lines.folder, [])
     result: dict[str, datetime] = {}
     for stream, line in last:
@@ -214,7 +214,7 @@ def _times(lines: Lines, last: Iterable[tuple[str, bytes]]) -> dict[str, datetim
 
 
 def _heard(state: State, times: Mapping[str, datetime]) -> State:
-    """The state, each run having been heard of at the time of its last line, whatever the line's type."""
+    """Return the state with each run last heard at the time of its last line, whatever the line's type."""
 
     def updated(run: Run) -> Run:
         moments = [moment for moment in (run.last_heard, times.get(run.id)) if moment is not None]

@@ -24,7 +24,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 class _Pointer:
-    """What does not change, and is equal to what has the same values."""
+    """An immutable pointer, equal to others with the same values."""
 
     __slots__ = ()
 
@@ -111,31 +111,31 @@ class FileRef(_Pointer):
             InvalidArgument: It is no path.
             FileUnusable: There is nothing, or nothing that can be read.
         """
-        place = absolute_path(path, "path")
+        target = absolute_path(path, "path")
         try:
-            size, modified = measured(place)
+            size, modified = measured(target)
         except OSError as error:
             raise FileUnusable(
-                f"there is no file that can be read at {str(place)!r}: {error.strerror}. Give the path of a file or a folder",
-                path=str(place),
+                f"there is no file that can be read at {str(target)!r}: {error.strerror}. Give the path of a file or a folder",
+                path=str(target),
             ) from None
-        within = layout.enclosing_experiment(place)
+        within = layout.enclosing_experiment(target)
         reference = ExpRef(within) if within is not None else None
-        self._set(host=host_name(), path=place, size=size, modified=modified, within=reference, _sha256=None)
+        self._set(host=host_name(), path=target, size=size, modified=modified, within=reference, _sha256=None)
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of its content, of a folder that of its manifest; it is computed once, when it is first asked for.
+        """SHA-256 of the content, of a folder that of its manifest; computed once, at the first access.
 
         Raises:
             ReferenceBroken: The file is not as it was when the reference was made.
         """
         if self._sha256 is None:
-            found = completed(self.__mlv_reference__())
-            if "problem" in found:
-                text = f"{self.path} was {found['problem']}: make the reference when the file is finished"
+            reference = completed(self.__mlv_reference__())
+            if "problem" in reference:
+                text = f"{self.path} was {reference['problem']}: make the reference when the file is finished"
                 raise ReferenceBroken(text, path=str(self.path))
-            self._set(_sha256=found["sha256"])
+            self._set(_sha256=reference["sha256"])
         return str(self._sha256)
 
     def __mlv_reference__(self) -> Reference:
@@ -162,7 +162,7 @@ class FileRef(_Pointer):
 
 
 def portable(folder: Path, reference: Mapping[str, Any]) -> Reference:
-    """The reference of the experiment in a folder to a file of its own, in a form that can stand in any experiment."""
+    """Turn a reference to an experiment's own file into one that can stand in any experiment."""
     within = {}
     with suppress(NotAnExperiment):  # it was moved meanwhile: the hash finds the file all the same
         within = {"within": dict(ExpRef(folder).__mlv_reference__())}
@@ -176,7 +176,7 @@ def _rebuilt(kind: type[_Pointer], values: dict[str, Any]) -> _Pointer:
 
 
 def _name(meta: bytes) -> str | None:
-    """The name that a meta.json gives."""
+    """Return the name in a meta.json."""
     try:
         name = loads(meta)["name"]
         return name if isinstance(name, str) else None
@@ -184,7 +184,7 @@ def _name(meta: bytes) -> str | None:
         return None
 
 
-def absolute_path(path: Any, what: str) -> Path:
+def absolute_path(path: Any, argument: str) -> Path:
     """Accept a path, and make it absolute; `~` is the home folder.
 
     Raises:
@@ -193,35 +193,35 @@ def absolute_path(path: Any, what: str) -> Path:
     try:
         text = os.fsdecode(os.fspath(path))
     except TypeError:
-        raise InvalidArgument(f"{what}={path!r:.100} is of type {type(path).__name__}: give a path", path=path) from None
+        raise InvalidArgument(f"{argument}={path!r:.100} is of type {type(path).__name__}: give a path", path=path) from None
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidArgument(f"{what}={text!r} is no text that a log can hold: give a path of another name", path=path)
+        raise InvalidArgument(f"{argument}={text!r} is no text that a log can hold: give a path of another name", path=path)
     if problem := layout.problem_of_locale(text):
-        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
+        raise InvalidArgument(f"{argument}={text!r} {problem}", path=path)
     return layout.absolute(os.path.expanduser(text))
 
 
 class Measure(NamedTuple):
-    """What can be known about a file without reading it."""
+    """The properties of a file that can be known without reading it."""
 
     size: int
     modified: datetime
 
 
 def measured(path: Path) -> Measure:
-    """Size and time of the last change of a file, or of all files of a folder.
+    """Return size and time of the last change of a file, or of all files of a folder.
 
     Raises:
         OSError: It is not there, or neither a file nor a folder.
     """
     if path.is_dir():
-        found = [os.stat(path / name) for name in files_in(path)]
-        latest = max((one.st_mtime_ns for one in found), default=path.stat().st_mtime_ns)
-        return Measure(sum(one.st_size for one in found), _moment(latest))
-    one = path.stat()
+        statuses = [os.stat(path / name) for name in files_in(path)]
+        latest = max((status.st_mtime_ns for status in statuses), default=path.stat().st_mtime_ns)
+        return Measure(sum(status.st_size for status in statuses), _moment(latest))
+    status = path.stat()
     if not path.is_file():  # reading a pipe would wait for ever
         raise OSError(0, "it is neither a file nor a folder", str(path))
-    return Measure(one.st_size, _moment(one.st_mtime_ns))
+    return Measure(status.st_size, _moment(status.st_mtime_ns))
 
 
 def _moment(time_ns: int) -> datetime:
@@ -229,7 +229,7 @@ def _moment(time_ns: int) -> datetime:
 
 
 def completed(reference: Reference) -> Reference:
-    """A reference that is pending, with the SHA-256 of its file, or with the `problem` that kept it from being computed."""
+    """Complete a pending reference with the SHA-256 of its file, or with the `problem` that prevented it."""
     path, sha256 = Path(reference["path"]), None
     try:
         content = _content_if(path, reference)
@@ -243,7 +243,7 @@ def completed(reference: Reference) -> Reference:
 
 
 def _content_if(path: Path, reference: Reference) -> Content | None:
-    """The content of a file that is, before and after it was read, of the size and age that were recorded."""
+    """Return the content of a file if its size and age are as recorded, both before and after reading; else None."""
 
     def is_as_recorded() -> bool:
         size, modified = measured(path)
@@ -254,7 +254,7 @@ def _content_if(path: Path, reference: Reference) -> Content | None:
 
 
 def all_completed(value: Any) -> Any:
-    """A value whose references that are pending, at any depth, are completed."""
+    """Return a value with all pending references in it, at any depth, completed."""
     if isinstance(value, Reference):
         return completed(value) if value.is_pending else value
     if isinstance(value, dict):
@@ -263,7 +263,7 @@ def all_completed(value: Any) -> Any:
 
 
 def _may_be_of_size(path: Path, size: Any) -> bool:
-    """Whether a file has a size, or the files of a folder together do not exceed it.
+    """Return whether a file has a size, or the files of a folder together do not exceed it.
 
     Raises:
         OSError: It cannot be read.
@@ -278,7 +278,7 @@ def _may_be_of_size(path: Path, size: Any) -> bool:
 
 
 def holds(path: Path, reference: Mapping[str, Any]) -> bool:
-    """Whether a file or folder has the size and SHA-256 that a reference names; false where it cannot be read."""
+    """Return whether a file or folder has the size and SHA-256 that a reference names; false where it cannot be read."""
     with suppress(OSError):
         # First, as a reference may name a folder as large as all of the disk.
         if _may_be_of_size(path, reference.get("size")):

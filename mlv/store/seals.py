@@ -1,4 +1,4 @@
-"""Seals: what proves that the lines of a run in a stream are the ones that were written."""
+"""Seals: proof that the lines of a run in a stream are the ones that were written."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _DIGEST = re.compile(r"[0-9a-fA-F]{64}\Z")
 
 
 def is_redacted(line: bytes) -> bool:
-    """Whether something was taken out of a line since it was written."""
+    """Return whether a line was redacted since it was written."""
     return _REDACTED.match(line) is not None
 
 
 def line_digest(line: bytes) -> bytes | None:
-    """SHA-256 of a line as it was written, which one that was redacted names; None where that was forgotten."""
-    found = _REDACTED.match(line)
-    if found is None:
+    """Return the SHA-256 of a line as first written, which a redacted line names; None where that was forgotten."""
+    match = _REDACTED.match(line)
+    if match is None:
         return hashlib.sha256(line).digest()
-    return bytes.fromhex(found[1].decode()) if found[1] else None
+    return bytes.fromhex(match[1].decode()) if match[1] else None
 
 
 class Chain:
@@ -38,7 +38,7 @@ class Chain:
         self.previous = previous
         self.lines = 0
         self.is_forgotten = False
-        """Whether the digest of a line that was taken is not known any more: then no seal over it can be proven."""
+        """Whether the digest of a line in the chain is lost: then no seal over it can be proven."""
         self._digest = hashlib.sha256(_bytes_of(previous) if previous else b"")
 
     def add(self, lines: Iterable[bytes]) -> None:
@@ -59,17 +59,17 @@ class Chain:
         self.lines += 1
 
     def hexdigest(self) -> str:
-        """The digest over the previous seal and all lines taken so far."""
+        """Return the digest over the previous seal and all lines taken so far."""
         return self._digest.hexdigest()
 
 
 def _bytes_of(digest: str) -> bytes:
-    """The digest that a seal names; what is none leads to a chain that no seal agrees with."""
+    """Decode the digest that a seal names; an invalid one leads to a chain that no seal agrees with."""
     return bytes.fromhex(digest) if _DIGEST.match(digest) else digest.encode("utf-8", "backslashreplace")
 
 
 def run_and_seq(line: bytes) -> tuple[str, int] | None:
-    """Who made a line, without reading it whole where mlv wrote it; None if it is no event."""
+    """Return run and number of a line, without parsing it where mlv wrote it; None if it is no event."""
     if line.startswith(b'{"run":"'):
         end = line.find(b'"', 8)
         if line[end : end + 8] == b'","seq":':
@@ -85,7 +85,7 @@ def run_and_seq(line: bytes) -> tuple[str, int] | None:
 
 
 def sealed_by(line: bytes) -> tuple[str, str] | None:
-    """Run and digest that a seal names, None if the line is no seal."""
+    """Return the run and digest that a seal names, None if the line is no seal."""
     if b'"seal"' not in line:
         return None
     try:
@@ -98,7 +98,7 @@ def sealed_by(line: bytes) -> tuple[str, str] | None:
 
 
 def chains_of(*paths: Path) -> dict[str, Chain]:
-    """The chain of every run in a stream's file, and in the files that follow it, as it would go on; empty without files."""
+    """Return the open chain of every run in a stream's file and in the files that follow it; empty without files."""
     chains: dict[str, Chain] = {}
     for path in paths:
         with suppress(FileNotFoundError):

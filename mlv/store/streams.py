@@ -1,4 +1,4 @@
-"""Streams: appending whole lines, mending torn tails, and reading what can be read."""
+"""Streams: appending whole lines, mending torn tails, and reading every readable line."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _BEGINNING = 256
 _SHORT = 64 << 20
-"""Files up to this size in bytes are gone through without a look at how long their lines are."""
+"""Files up to this size in bytes are read line by line without a limit on the length of a line."""
 
 
 class SystemFiles:
     """The real system calls."""
 
     def open(self, path: str, flags: int) -> int:
-        """As `os.open`; new files honour the umask."""
+        """Open a file as `os.open` does; new files honour the umask."""
         return opening.writing(path, flags)
 
     write = staticmethod(os.write)
@@ -38,7 +38,7 @@ class SystemFiles:
     close = staticmethod(os.close)
 
     def size(self, fd: int) -> int:
-        """Size of the open file in bytes."""
+        """Return the size of the open file in bytes."""
         return os.fstat(fd).st_size
 
 
@@ -73,7 +73,7 @@ class StreamFile:
             OSError: Not all could be written; those that were are taken back, now or before the next append.
         """
         self.take_back()
-        self._torn = True
+        self._torn = True  # before the write: an exception in the middle of it leaves the mark
         try:
             self._write(lines)
         except OSError:
@@ -83,15 +83,15 @@ class StreamFile:
         self._torn = False
         self.size += len(lines)
 
-    def append_pieces(self, pieces: Iterator[bytes]) -> None:
-        """Add one line that comes in pieces; as `append`."""
+    def append_chunks(self, chunks: Iterator[bytes]) -> None:
+        """Add one line that arrives in chunks; as `append`."""
         self.take_back()
         self._torn = True
         total = 0
         try:
-            for piece in pieces:
-                self._write(piece)
-                total += len(piece)
+            for chunk in chunks:
+                self._write(chunk)
+                total += len(chunk)
         except OSError:
             with suppress(OSError):
                 self.take_back()
@@ -107,7 +107,7 @@ class StreamFile:
             written = self._files.write(self._fd, data)
 
     def take_back(self) -> None:
-        """Remove what an append that failed has left.
+        """Remove the bytes that a failed append has left.
 
         Raises:
             OSError: It is still there.
@@ -127,11 +127,11 @@ class StreamFile:
         self._files.close(self._fd)
 
     def is_deleted(self) -> bool:
-        """Whether the file has no name any more."""
+        """Return whether the file has no name any more."""
         return os.fstat(self._fd).st_nlink == 0
 
     def abandon(self) -> None:
-        """In a forked child: let an append that the fork cut in two go on into nothing."""
+        """Redirect the file to nothing: in a forked child, an append that the fork cut in two must not go on."""
         null = os.open(os.devnull, os.O_RDWR)
         os.dup2(null, self._fd, inheritable=False)
         os.close(null)
@@ -141,7 +141,7 @@ def mend(folder: Path, stream: str) -> Path | None:
     """Move a half line at the end of a stream to a file beside it; a line that lacks only its newline gets it.
 
     Returns:
-        Where the half line lies now, None if there was none.
+        The path of the half line now, None if there was none.
     """
     path = folder / layout.stream_file(stream)
     try:
@@ -154,30 +154,30 @@ def mend(folder: Path, stream: str) -> Path | None:
         if start == size:
             return None
         file.seek(start)
-        # A longer one would not fit into a writer's memory; what a writer left of it is still in the spool.
-        if size - start <= _PIECE and _is_complete(file.read()):
+        # A longer line would not fit into a writer's memory, and is still in the spool.
+        if size - start <= _CHUNK_BYTES and _is_complete(file.read()):
             file.write(b"\n")
             return None
         side = layout.torn_path(folder, stream, start)
         opening.make_folders(folder, side.parent)
         file.seek(start)
-        side = _kept(file, side)
+        side = _copy_tail(file, side)
         file.truncate(start)
         return side
 
 
-def _kept(file: BinaryIO, side: Path) -> Path:
-    """Copy the rest of a file into a new one, whole or not at all; gives its path, numbered where that is taken."""
+def _copy_tail(file: BinaryIO, side: Path) -> Path:
+    """Copy a file, from its position on, into a new one, whole or not at all; return its path, numbered if not free."""
     path = next(name for n in count() if not os.path.lexists(name := side.with_name(f"{side.name}.{n}") if n else side))
     try:
-        with opening.new(path) as kept:
-            while piece := file.read(_PIECE):
-                if piece.count(0) < len(piece):
-                    kept.write(piece)
-                else:  # what takes no room in a log takes none here either
-                    kept.truncate(kept.seek(len(piece), os.SEEK_CUR))
-            kept.flush()
-            os.fsync(kept.fileno())
+        with opening.new(path) as copy:
+            while chunk := file.read(_CHUNK_BYTES):
+                if chunk.count(0) < len(chunk):
+                    copy.write(chunk)
+                else:  # a hole, which takes no room in a log, takes none here either
+                    copy.truncate(copy.seek(len(chunk), os.SEEK_CUR))
+            copy.flush()
+            os.fsync(copy.fileno())
     except OSError:
         with suppress(OSError):
             path.unlink()
@@ -186,10 +186,10 @@ def _kept(file: BinaryIO, side: Path) -> Path:
 
 
 def _end_of_last_line(seek: Callable[[int], int], read: Callable[[int], bytes], size: int) -> int:
-    """Offset just behind the last newline."""
+    """Return the offset just behind the last newline."""
     end = size
     while end > 0:
-        start = max(0, end - _PIECE)
+        start = max(0, end - _CHUNK_BYTES)
         seek(start)
         newline = read(end - start).rfind(b"\n")
         if newline >= 0:
@@ -218,25 +218,25 @@ class Skipped(FrozenRecord):
 
 
 class Overlong(bytes):
-    """The beginning of a line that is passed over: it is longer than what is read, or long and no JSON."""
+    """The beginning of a line that is passed over: the line is too long to read, or long and no JSON."""
 
     size: int
     """Bytes of the line."""
 
 
 def size_of(lines: bytes) -> int:
-    """Bytes that lines take in their file."""
+    """Return the number of bytes that lines take in their file."""
     return lines.size if isinstance(lines, Overlong) else len(lines)
 
 
 def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of each line from `offset` on, newline included; the last one may lack it, one may be `Overlong`."""
+    """Yield offset and bytes of each line from `offset` on, newline included; the last may lack it; `Overlong` if too long."""
     with opening.reading(path) as file:
         file.seek(offset)
-        # To ask for each line takes longer than to go through them, and no line is longer than its file.
+        # To call `readline` takes longer than to iterate, and no line is longer than its file.
         is_short = os.fstat(file.fileno()).st_size <= min(_SHORT, opening.LONGEST_LINE)
-        for line in file if is_short else iter(partial(file.readline, _PIECE), b""):
-            if len(line) == _PIECE and not line.endswith(b"\n"):
+        for line in file if is_short else iter(partial(file.readline, _CHUNK_BYTES), b""):
+            if len(line) == _CHUNK_BYTES and not line.endswith(b"\n"):
                 line = whole_line(file, line)
             yield offset, line
             if not line.endswith(b"\n"):
@@ -245,12 +245,12 @@ def read_lines(path: Path, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 def read_blocks(path: Path, offset: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of pieces that end with whole lines, but for the last one; an `Overlong` line stands alone."""
+    """Yield offset and bytes of blocks of whole lines (the last may end with a half line); an `Overlong` line stands alone."""
     with opening.reading(path) as file:
         while True:
             file.seek(offset + size)
-            # The end first: then the block need not be copied to add the rest of its last line.
-            length = size + len(file.readline(_PIECE))
+            # The end first: then the block need not be copied to complete its last line.
+            length = size + len(file.readline(_CHUNK_BYTES))
             file.seek(offset)
             block = file.read(length)
             if not block:
@@ -264,35 +264,35 @@ def read_blocks(path: Path, offset: int, size: int) -> Iterator[tuple[int, bytes
 
 
 def _ended(file: BinaryIO, block: bytes) -> bytes:
-    """A block with the rest of its last line; without that line where it is long, and not alone."""
-    rest = file.readline(_PIECE)
-    if rest.endswith(b"\n") or len(rest) < _PIECE:
-        return block + rest
+    """Complete the last line of a block; without that line where it is long, and not alone."""
+    tail = file.readline(_CHUNK_BYTES)
+    if tail.endswith(b"\n") or len(tail) < _CHUNK_BYTES:
+        return block + tail
     end = block.rfind(b"\n") + 1
-    return block[:end] if end else whole_line(file, block + rest)
+    return block[:end] if end else whole_line(file, block + tail)
 
 
 def whole_line(file: BinaryIO, line: bytes) -> bytes:
-    """The rest of a long line of which the beginning was read; a file that has no end costs no memory."""
-    pieces, size = [line], len(line)
+    """Read a long line to its end, from its beginning; a file that has no end costs no memory."""
+    chunks, size = [line], len(line)
     may_be_read = b"\0" not in line
-    while not pieces[-1].endswith(b"\n") and (piece := file.readline(_PIECE)):
-        size += len(piece)
-        may_be_read = may_be_read and size <= opening.LONGEST_LINE and b"\0" not in piece
+    while not chunks[-1].endswith(b"\n") and (chunk := file.readline(_CHUNK_BYTES)):
+        size += len(chunk)
+        may_be_read = may_be_read and size <= opening.LONGEST_LINE and b"\0" not in chunk
         if may_be_read:
-            pieces.append(piece)
+            chunks.append(chunk)
         else:
-            pieces = [line[:_BEGINNING], piece]
-            size += _pass_hole(file) if piece.count(0) == len(piece) else 0
+            chunks = [line[:_BEGINNING], chunk]
+            size += _pass_hole(file) if chunk.count(0) == len(chunk) else 0
     if may_be_read:
-        return b"".join(pieces)
-    overlong = Overlong(line[:_BEGINNING] + pieces[-1][-1:])
+        return b"".join(chunks)
+    overlong = Overlong(line[:_BEGINNING] + chunks[-1][-1:])
     overlong.size = size
     return overlong
 
 
 def _pass_hole(file: BinaryIO) -> int:
-    """Go on behind zeros that were never written, where the system tells of them; gives their number."""
+    """Skip zeros that were never written, where the system reports them; return their number."""
     if not hasattr(os, "SEEK_DATA"):
         return 0
     fd, before = file.fileno(), file.tell()
@@ -301,39 +301,39 @@ def _pass_hole(file: BinaryIO) -> int:
         after = os.lseek(fd, before, os.SEEK_DATA)
     except OSError as error:
         after = os.fstat(fd).st_size if error.errno == errno.ENXIO else before  # no data follow
-    os.lseek(fd, buffered, os.SEEK_SET)  # where the buffer believes it to be
+    os.lseek(fd, buffered, os.SEEK_SET)  # the position that the buffer assumes
     file.seek(max(before, after))
     return max(before, after) - before
 
 
 def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
-    """The lines that hold a text; those that do not cost little more than reading them from the disk."""
-    for _, block in read_blocks(path, 0, _PIECE):
+    """Yield the lines that hold a text; the others cost little more than reading them from the disk."""
+    for _, block in read_blocks(path, 0, _CHUNK_BYTES):
         if text in block:
             yield from (line for line in block.splitlines(keepends=True) if text in line)
 
 
 def read_digests(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
+    """Yield each line, cut off after 1 MiB, and the SHA-256 of all of it: takes little memory, however long a line is."""
     from hashlib import sha256  # `import mlv` does without OpenSSL; `mlv.digests` would ask for it line by line
 
     with opening.reading(path) as file:
-        while line := file.readline(_PIECE):
-            digest, piece = sha256(line), line
-            while not piece.endswith(b"\n") and (piece := file.readline(_PIECE)):
-                digest.update(piece)
+        while line := file.readline(_CHUNK_BYTES):
+            digest, chunk = sha256(line), line
+            while not chunk.endswith(b"\n") and (chunk := file.readline(_CHUNK_BYTES)):
+                digest.update(chunk)
             yield line, digest.digest()
 
 
 def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
-    """The first bytes of each line, the last line first: what came last is found without reading all that came before."""
+    """Yield the first bytes of each line, the last line first: the latest lines are read without all those before."""
     with opening.reading(path, buffering=0) as file:
         end = block_start = file.seek(0, os.SEEK_END)
         block = b""
         while end > 0:
             newline = block.rfind(b"\n", 0, max(0, end - 1 - block_start))
             if newline < 0 and block_start > 0:
-                block_end, block_start = block_start, max(0, block_start - _PIECE)
+                block_end, block_start = block_start, max(0, block_start - _CHUNK_BYTES)
                 block = os.pread(file.fileno(), block_end - block_start, block_start)
                 continue
             start = block_start + newline + 1

@@ -25,9 +25,9 @@ _KEYS = (str, int, float, bool, bytes, type(None))
 
 
 def save_npz(path: Path, tree: Any) -> None:
-    """Write a new `.npz`: an array for each leaf that is one, named by its place, and the structure around them.
+    """Write a new `.npz`: an array for each leaf that is one, named by its path, and the structure around them.
 
-    What comes back is equal, with these exceptions: arrays of torch and JAX are then numpy's; numbers that numpy does not
+    The tree that comes back is equal, with these exceptions: arrays of torch and JAX are then numpy's; numbers numpy does not
     have (bfloat16, the 8-bit floats, the 4-bit integers) are float32 or int8, with the same values; a mapping is a dict; a
     named tuple is one of a new class of the same name.
 
@@ -39,7 +39,7 @@ def save_npz(path: Path, tree: Any) -> None:
 
 
 def write_npz(path: Path, arrays: Mapping[str, Any], structure: Any) -> None:
-    """Write a new `.npz` of what `flatten` gave."""
+    """Write a new `.npz` of the arrays and the structure from `flatten`."""
     import zipfile
 
     numpy = _numpy()
@@ -54,7 +54,7 @@ def load_npz(path: Path) -> Any:
     """Read a tree back; of a `.npz` made by others, a dict of its arrays.
 
     Raises:
-        ValueError: It is no such file, is damaged, or holds what would have to be unpickled.
+        ValueError: It is no such file, is damaged, or holds objects that would have to be unpickled.
         OSError: It cannot be read.
     """
     import zipfile
@@ -73,7 +73,7 @@ def load_npz(path: Path) -> Any:
 
 
 def flatten(tree: Any) -> tuple[dict[str, Any], Any]:
-    """The arrays of a tree as numpy's, by names that tell their place (`dense/kernel`), and the rest in a JSON form.
+    """Split a tree into its arrays as numpy's, by names made of their path (`dense/kernel`), and a JSON form of the others.
 
     Raises:
         TypeError: As `save_npz`.
@@ -84,7 +84,7 @@ def flatten(tree: Any) -> tuple[dict[str, Any], Any]:
 
 
 def unflatten(arrays: Mapping[str, Any], structure: Any) -> Any:
-    """The tree of these arrays and this structure.
+    """Build the tree of these arrays and this structure.
 
     Raises:
         KeyError, TypeError, ValueError: They do not belong together.
@@ -110,59 +110,59 @@ def unflatten(arrays: Mapping[str, Any], structure: Any) -> Any:
 
 
 class _Flattening:
-    """One walk over a tree."""
+    """A walk over a tree that collects its arrays."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, Any] = {}
 
-    def structure(self, value: Any, place: tuple[str, ...], depth: int) -> Any:
-        """The JSON form of what is at a place; its arrays are taken out."""
+    def structure(self, value: Any, path: tuple[str, ...], depth: int) -> Any:
+        """Return the JSON form of the value at a path; its arrays are collected in `arrays`."""
         if depth > DEEPEST:
-            raise TypeError(f"{_shown(place)} contains itself, or is nested deeper than {DEEPEST} levels")
+            raise TypeError(f"{_path_text(path)} contains itself, or is nested deeper than {DEEPEST} levels")
         if value is None or type(value) in _SCALARS:
             return _scalar(value)
         if isinstance(value, Mapping):
-            return self._mapping(value, place, depth)
+            return self._mapping(value, path, depth)
         if type(value) is list:
-            return self._items(value, place, depth)
+            return self._items(value, path, depth)
         if type(value) is tuple:
-            return {TAG: "tuple", "items": self._items(value, place, depth)}
+            return {TAG: "tuple", "items": self._items(value, path, depth)}
         if isinstance(value, tuple) and hasattr(value, "_fields"):
             fields = list(value._fields)
-            items = [self.structure(item, (*place, name), depth + 1) for name, item in zip(fields, value, strict=True)]
+            items = [self.structure(item, (*path, name), depth + 1) for name, item in zip(fields, value, strict=True)]
             return {TAG: "namedtuple", "type": type(value).__name__, "fields": fields, "items": items}
-        return self._array(value, place)
+        return self._array(value, path)
 
-    def _mapping(self, value: Mapping[Any, Any], place: tuple[str, ...], depth: int) -> Any:
+    def _mapping(self, value: Mapping[Any, Any], path: tuple[str, ...], depth: int) -> Any:
         wrong = next((key for key in value if type(key) not in _KEYS), None)
         if wrong is not None:
-            raise TypeError(f"{_shown(place)} has a key of type {type(wrong).__name__}: give text or numbers as keys")
-        pairs = [(key, self.structure(item, (*place, str(key)), depth + 1)) for key, item in value.items()]
+            raise TypeError(f"{_path_text(path)} has a key of type {type(wrong).__name__}: give text or numbers as keys")
+        pairs = [(key, self.structure(item, (*path, str(key)), depth + 1)) for key, item in value.items()]
         if all(type(key) is str and type(_scalar(key)) is str and not key.startswith(TAG) for key, _ in pairs):
             return dict(pairs)
         return {TAG: "mapping", "items": [[_scalar(key), item] for key, item in pairs]}
 
-    def _items(self, value: Iterable[Any], place: tuple[str, ...], depth: int) -> list[Any]:
-        return [self.structure(item, (*place, str(number)), depth + 1) for number, item in enumerate(value)]
+    def _items(self, value: Iterable[Any], path: tuple[str, ...], depth: int) -> list[Any]:
+        return [self.structure(item, (*path, str(number)), depth + 1) for number, item in enumerate(value)]
 
-    def _array(self, value: Any, place: tuple[str, ...]) -> Any:
+    def _array(self, value: Any, path: tuple[str, ...]) -> Any:
         try:
             array = _as_numpy(value)
         except (TypeError, ValueError, RuntimeError) as error:  # sparse, on no device, a key of a random generator ...
-            raise TypeError(f"{_shown(place)}, a {_type_name(value)}, cannot become an array of numpy: {error}") from error
+            raise TypeError(f"{_path_text(path)}, a {_type_name(value)}, cannot become an array of numpy: {error}") from error
         if array is None or array.dtype.hasobject:
             kind = _type_name(value) if array is None else "array of Python objects"
-            raise TypeError(f"{_shown(place)} is of type {kind}: neither an array nor text, a number, True, False or None")
-        name = self._name(place)
+            raise TypeError(f"{_path_text(path)} is of type {kind}: neither an array nor text, a number, True, False or None")
+        name = self._name(path)
         self.arrays[name] = stored = _storable(array)
         before = str(value.dtype).removeprefix("torch.")
         lost = {"dtype": before} if before != str(stored.dtype) else {}
         return {TAG: "scalar" if isinstance(value, _numpy().generic) else "array", "name": name, **lost}
 
-    def _name(self, place: tuple[str, ...]) -> str:
-        """A name that tells the place, is not taken, and that every reader of zip archives accepts."""
-        name = "/".join(place) or "value"
-        is_plain = all(part not in ("", ".", "..") for part in name.split("/")) and name.isprintable()
+    def _name(self, path: tuple[str, ...]) -> str:
+        """Return a free name made of the path that every reader of zip archives accepts."""
+        name = "/".join(path) or "value"
+        is_plain = all(segment not in ("", ".", "..") for segment in name.split("/")) and name.isprintable()
         is_plain = is_plain and not {"\\", ":"} & {*name} and not name.endswith(".npy") and len(name) < 1000
         if is_plain and name not in self.arrays and name != STRUCTURE:
             return name
@@ -179,7 +179,7 @@ def _scalar(value: Any) -> Any:
 
 
 def _as_numpy(value: Any) -> Any:
-    """An array, or a scalar of numpy, as an array of numpy; None for anything else."""
+    """Convert an array, or a scalar of numpy, to an array of numpy; None for anything else."""
     numpy, torch, jax = (sys.modules.get(name) for name in ("numpy", "torch", "jax"))
     if numpy is not None and type(value) in (numpy.ndarray, numpy.memmap):
         return value
@@ -193,13 +193,13 @@ def _as_numpy(value: Any) -> Any:
 
 
 def _of_torch(tensor: Any) -> Any:
-    """A tensor as an array; bfloat16 and the 8-bit floats, which numpy lacks, as float32."""
+    """Convert a tensor to an array; bfloat16 and the 8-bit floats, which numpy lacks, become float32."""
     name = str(tensor.dtype)
     return (tensor.float() if "bfloat16" in name or "float8" in name else tensor).numpy(force=True)
 
 
 def _storable(array: Any) -> Any:
-    """The array in a type of numpy's own: `.npy` knows those of extensions as bytes without a meaning only."""
+    """Convert an array to a type of numpy's own: `.npy` stores those of extensions as bytes without a meaning."""
     if array.dtype.isbuiltin != _OF_AN_EXTENSION:
         return array
     return array.astype("float32" if "float" in array.dtype.name else "int8")
@@ -210,8 +210,8 @@ def _class_of(name: str, fields: tuple[str, ...]) -> Any:
     return namedtuple(name, fields)
 
 
-def _shown(place: tuple[str, ...]) -> str:
-    return "/".join(place) or "the value"
+def _path_text(path: tuple[str, ...]) -> str:
+    return "/".join(path) or "the value"
 
 
 def _type_name(value: Any) -> str:

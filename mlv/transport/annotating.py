@@ -1,4 +1,4 @@
-"""Annotations: what is said about an experiment beside all runs, such as tags, written at once by whoever says it."""
+"""Annotations: events about an experiment that belong to no run, such as tags, written at once by their author."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def annotate(folder: Path, payload: bytes, redactor: Redactor) -> None:
     """Append an event, encoded from its type on, to the stream of annotations; it is sealed and on the disk then.
 
     No `run_started` goes before it, so no reader takes its run for one that trained. The stream is its own, so that no writer
-    of a run is disturbed, and whoever else annotates at this moment is waited for; one who stays is left alone.
+    of a run is disturbed. Another process that annotates at this moment is waited for, within limits.
 
     Raises:
         NotAnnotated: Nothing can be written there.

@@ -22,7 +22,7 @@ _RETRY_AFTER_S = 0.5
 class Backlog:
     """Jobs of the rings of one writer, done in their order beside it; each leaves its line when it is done.
 
-    A job that no line tells of is a file in the spool, whoever dies: the next writer goes on with it.
+    A job without a line is a file in the spool, whichever process dies: the next writer goes on with it.
     """
 
     def __init__(self, folder: Path, complete: Callable[[Queued], Answer] | None = None) -> None:
@@ -33,11 +33,11 @@ class Backlog:
         self._answers: deque[Answer] = deque()
         self._sources: dict[str, Source] = {}
         self._refusal: OSError | None = None
-        """What the disk said to the last file."""
+        """The disk's error for the last file."""
         self._next_try = 0.0
 
     def move_to(self, folder: Path) -> None:
-        """Have what is done from now on go to the folder that the experiment is in by now."""
+        """Send the files of further jobs to the folder that the experiment is in by now."""
         self._worker.folder = folder
 
     def take(self, source: Source, path: Path, seq: int, time_ns: int, cursor: int) -> None:
@@ -71,12 +71,12 @@ class Backlog:
         self._waiting.append(queued)
 
     def work(self, journal: Journal, composers: dict[str, Composer]) -> bool:
-        """Append the lines of what is done, and see that the rest goes on; whether lines were appended.
+        """Append the lines of finished jobs, and let the others go on; return whether lines were appended.
 
         Raises:
             OSError: A line could not be appended, or the disk refuses a file; the jobs are done again later.
         """
-        if not self._answers:  # what cannot be appended is not to pile up
+        if not self._answers:  # answers that cannot be appended must not pile up
             self._go_on()
         moved = False
         while self._answers and not self._sources[self._answers[0].job.run].already:
@@ -87,7 +87,7 @@ class Backlog:
         return moved
 
     def _go_on(self) -> None:
-        """Have jobs done, after a refusal not at once, and look for answers."""
+        """Start jobs, after a refusal not at once, and collect answers."""
         is_time = monotonic() >= self._next_try
         if self._complete is None:
             while is_time and self._waiting and self._worker.has_room:
@@ -106,7 +106,7 @@ class Backlog:
             return
         source = self._sources[queued.run]
         stream, _ = source.cursor(queued.cursor)
-        line = composers[queued.run].line(queued.seq, queued.time_ns, b"", TAIL, 0, answer.rest)
+        line = composers[queued.run].line(queued.seq, queued.time_ns, b"", TAIL, 0, answer.payload)
         journal.append(queued.run, stream, [line])
         self._answers.popleft()
         _discard(queued)

@@ -1,7 +1,7 @@
 """The censor: takes credentials out of events, between the queue and the disk.
 
-It sees every event of a run: the head that lines share, what follows it, and the jobs that a worker completes. Events that
-hold none are told by their texts alone: what was judged once is remembered, so that metrics cost a look into a set.
+It sees every event of a run: the head that lines share, the payload behind it, and the jobs that a worker completes. Events
+without credentials are recognised by their texts alone: clean texts are remembered, so that metrics cost a look into a set.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from mlv.state import STRUCTURAL
 from mlv.transport.key_lines import KeyLines
 
 _TEXTS = ("message", "run_ended", "rejected", "note")
-"""Types that `redact_except=["message"]` exempts: what the script or a library said, and with which words it failed."""
+"""Types that `redact_except=["message"]` exempts: the words of the script or of a library, also those of its failure."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of structural events that the store itself goes by."""
 _REMEMBERED = 4096
@@ -35,7 +35,7 @@ class Censor:
     """Redacts the events of one run; `redact_except` exempts a whole type, such as `message`, or what is `console`."""
 
     def __init__(self, redactor: Redactor, *, is_resumed: bool = False) -> None:
-        """Begin with a run's first event, or `is_resumed` where an earlier writer has seen what came before."""
+        """Begin with a run's first event, or `is_resumed` where an earlier writer has seen the events before."""
         self.redacted = 0
         """Events from which something was taken."""
         self._redactor = redactor
@@ -46,7 +46,7 @@ class Censor:
 
     @property
     def state(self) -> tuple[int, tuple[object, int, int, bool]]:
-        """What was learned from the events so far; set it, to see the same events again that could not be written."""
+        """The state after the events so far; set it to see the same events again that could not be written."""
         return self.redacted, self._key_lines.state
 
     @state.setter
@@ -63,14 +63,14 @@ class Censor:
         keys = {text for payload in payloads[:_SAMPLED] for text in payload.split(b'"')[1::2]}
         if len(keys) > _MOST_KEYS or not self._clean.issuperset(keys):
             return False
-        # What stands between two texts has one of these marks, so that `"key"` cannot begin with the end of a text.
+        # Between two texts stands at least one of these marks, so that `"key"` cannot begin with the end of a text.
         if any(key != key.translate(None, b":,[]{}\n") for key in keys):
             return False
         joined = b"\n".join(payloads)
         return b"\\" not in joined and joined.count(b'"') == 2 * sum(joined.count(b'"%s"' % key) for key in keys)
 
     def event(self, head: bytes, kind: int, payload: bytes) -> tuple[bytes, bytes]:
-        """Head and payload of an event without credentials; the same bytes where there are none."""
+        """Return head and payload of an event without credentials; the same bytes where there are none."""
         if not payload:
             return head, payload
         clean_head = self._heads.get(head)
@@ -84,7 +84,7 @@ class Censor:
             return clean_head, self._redactor.text(payload.decode("utf-8", "backslashreplace"), "event").encode()
 
     def head(self, head: bytes) -> bytes:
-        """What the lines of a cursor share, without credentials in its name."""
+        """Return the head of a cursor's lines, without credentials in its name."""
         clean = self._heads.get(head)
         if clean is None:
             fields = orjson.loads(b"{" + head.rstrip(b",") + b"}")
@@ -94,7 +94,7 @@ class Censor:
         return clean
 
     def payload(self, payload: bytes) -> bytes:
-        """The text of an event from its type on, without credentials; the same bytes where there are none."""
+        """Return the text of an event from its type on, without credentials; the same bytes where there are none."""
         return self._of_event(payload) if self._may_hold(payload) else payload
 
     def _of_event(self, payload: bytes) -> bytes:
@@ -106,10 +106,10 @@ class Censor:
         return dumps(clean)[1:]
 
     def may_hold(self, file: BinaryIO) -> bool:
-        """Whether a large event is worth a look; reads it piece by piece."""
+        """Return whether a large event may hold credentials; reads it chunk by chunk."""
         end = b""
         while chunk := file.read(_CHUNK):
-            # What JSON escapes hides the beginning of a word.
+            # An escape of JSON hides the beginning of a word.
             if b"\\" in chunk or self._redactor.may_find(end + chunk):
                 return True
             end = chunk[-_OVERLAP:]
@@ -124,7 +124,7 @@ class Censor:
         return dumps(clean)
 
     def _may_hold(self, payload: bytes) -> bool:
-        """Whether a closer look is worth it. All that is text stands between quotation marks."""
+        """Return whether a payload may hold credentials. All that is text stands between quotation marks."""
         if self._key_lines.is_waiting:
             return True
         texts = payload.split(b'"')[1::2]
@@ -135,7 +135,7 @@ class Censor:
 
     def _is_clean(self, content: bytes) -> bool:
         text = content.decode()
-        if text == "base64":  # what it holds is encoded
+        if text == "base64":  # its value is encoded
             return False
         if self._redactor.hides(text) or not self._redactor.is_clean(text) or self._key_lines.opens(text):
             return False
@@ -149,14 +149,14 @@ class Censor:
         type_, data = event.get("type", ""), event.get("data")
         is_printed = type_ == "message" and isinstance(data, dict) and "of" in data
         where = "console" if is_printed else "message" if type_ in _TEXTS else type_
-        # What a run began with was redacted where it was captured, with the names that it stood under.
+        # The start of a run was redacted where it was captured, by the names of its fields.
         if type_ == "run_started" or self._redactor.exempts(where):
             return event
         clean = {**event, "data": self._clean_data(data, where, is_structural=type_ in STRUCTURAL or type_ == "checkpoint")}
         if type_ == "message" and isinstance(clean["data"], dict) and isinstance(data, dict):
-            shown, origin = clean["data"].get("message"), (event.get("name", ""), is_printed)
-            if isinstance(shown, str):
-                clean["data"] = {**clean["data"], "message": self._key_lines.masked(str(data["message"]), shown, origin)}
+            text, origin = clean["data"].get("message"), (event.get("name", ""), is_printed)
+            if isinstance(text, str):
+                clean["data"] = {**clean["data"], "message": self._key_lines.masked(str(data["message"]), text, origin)}
         if "name" in event:
             clean["name"] = self._redactor.name(event["name"], "name")
         for field in ("step", "at"):
@@ -176,13 +176,13 @@ class Censor:
 
 
 def redacted_text(run: str, count: int) -> str:
-    """What is said, once, where credentials were taken out of events."""
+    """Return the warning, given once, that credentials were taken out of events."""
     events = "an event" if count == 1 else f"{count} events"
     return f"in {events} of run {run}, `<redacted>` stands for what looks like a credential. See Exp(redact=, redact_except=)"
 
 
 def moved(pointers: Mapping[str, str], before: Any, after: Any) -> dict[str, str]:
-    """JSON pointers into a value as they are in its copy, whose keys may differ and whose order does not."""
+    """Translate JSON pointers into a value to its copy, whose keys may differ and whose order does not."""
     return {_moved(pointer, before, after): text for pointer, text in pointers.items()}
 
 

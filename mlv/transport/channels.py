@@ -1,4 +1,4 @@
-"""Choosing how the events of a run travel: through a ring where there can be one, else inline."""
+"""Channels: events of a run travel through a ring where there can be one, else inline."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def open_channel(
     main_run: str | None = None,
     home: Home | None = None,
 ) -> Channel:
-    """A channel for a new run; it never fails: what cannot be had is replaced by the inline twin, with a warning.
+    """Open a channel for a new run; it never fails: without a ring the inline twin serves, with a warning.
 
     `parent_run` is that of the process which this one is a child of, `main_run` that of rank 0 where this is another rank.
-    `home` is where the experiment is, for who holds it longer.
+    `home` follows the experiment's folder, for callers that hold it longer.
     """
     home = home or Home(folder, exp_id)
     if not can_launch() or settings.INLINE.get_or_default():
         return _inline(folder, run, wishes, home)
-    here = Owner.current()
-    info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": here.to_data(), **wishes.to_info()}
+    owner = Owner.current()
+    info = {"run": run, "exp": os.path.realpath(folder), "id": exp_id, "process": owner.to_data(), **wishes.to_info()}
     if parent_run is not None:
         info["parent_run"] = parent_run
     if main_run is not None:
         info["main_run"] = main_run
     try:
-        return _ring(folder, here, info, home)
+        return _ring(folder, owner, info, home)
     except OSError as error:
         warn(f"run {run} writes from its own process, which is slower: {error}", WritingStalled)
         return _inline(folder, run, wishes, home)
@@ -58,17 +58,21 @@ def _inline(folder: Path, run: str, wishes: Wishes, home: Home) -> Channel:
     return Inline(folder, run, censor=Censor(wishes.redactor()), home=home)
 
 
-def _ring(folder: Path, here: Owner, info: dict[str, Any], home: Home) -> Ring:
-    candidates = spool.candidates(folder, here)
-    path, place = _create(candidates, info)
-    _warn_if_not_chosen(place)
-    settings.FSYNC_INTERVAL.get_or_default()  # here, where it is seen: the writer gets what is right
+def _ring(folder: Path, owner: Owner, info: dict[str, Any], home: Home) -> Ring:
+    candidates = spool.candidates(folder, owner)
+    path, spool_folder = _create(candidates, info)
+    _warn_if_not_chosen(spool_folder)
+
+    def start() -> None:
+        launch(folder, spool_folder, home)
+
+    settings.FSYNC_INTERVAL.get_or_default()  # warns here, where it is seen: the writer gets a valid value
     try:
-        return Ring(path, place, lambda: launch(folder, place, home), candidates, settings.PATIENCE.get_or_default())
+        return Ring(path, spool_folder, start, candidates, settings.PATIENCE.get_or_default())
     except BaseException:
-        for left in (place / path.name, path):  # nobody would drain it, and its run goes on elsewhere
+        for leftover in (spool_folder / path.name, path):  # nobody would drain it, and its run goes on elsewhere
             with suppress(OSError):
-                left.unlink()
+                leftover.unlink()
         raise
 
 
@@ -80,10 +84,11 @@ def _create(candidates: Sequence[Path], info: dict[str, Any]) -> tuple[Path, Pat
     return create(candidates, info, capacity)
 
 
-def _warn_if_not_chosen(place: Path) -> None:
+def _warn_if_not_chosen(spool_folder: Path) -> None:
     chosen = settings.SPOOL.get_or_default()
-    if chosen is not None and place.parent != spool.root_of(chosen):
-        warn(f"MLV_SPOOL={str(chosen)!r} cannot hold a spool: {place.parent} serves. Give a folder that is yours", MlvWarning)
+    if chosen is not None and spool_folder.parent != spool.root_of(chosen):
+        serves = spool_folder.parent
+        warn(f"MLV_SPOOL={str(chosen)!r} cannot hold a spool: {serves} serves. Give a folder that is yours", MlvWarning)
 
 
 class Cursors:
@@ -97,14 +102,14 @@ class Cursors:
         self._bytes = 0
 
     def index(self, cursor: Cursor) -> int | None:
-        """Number of a cursor; None where there is no room for heads any more.
+        """Return the number of a cursor; None where there is no room for heads any more.
 
         Raises:
             TooManyStreams: There is no room for another stream.
         """
-        known = self._index.get(cursor)
-        if known is not None:
-            return known
+        number = self._index.get(cursor)
+        if number is not None:
+            return number
         stream, head = cursor
         size = 6 * len(stream) + 6 * len(head) + 16  # JSON writes a character in six bytes at most
         if head and self._bytes + size > frames.CURSOR_BYTES // 2:
@@ -120,7 +125,7 @@ class Cursors:
         return len(self.all) - 1
 
     def announce(self, channel: Channel) -> None:
-        """Announce to the run's channel what it does not know yet, also after a call that an exception ended."""
+        """Announce to the run's channel the cursors that it does not know yet, also after a call ended by an exception."""
         if self._announced_to is not channel:
             self._announced_to, self._announced = channel, 0
         while self._announced < len(self.all):

@@ -45,11 +45,11 @@ OVERHEAD = 4 + FIELDS.size
 LONGEST = 256 << 10
 """Bytes of the longest frame; a reader takes twice as much at a time, so that it always gets a whole one."""
 BIG = 3
-"""Kind of a frame whose payload is the name of a spool file: it holds what a TAIL payload would, or a job."""
+"""Kind of a frame whose payload is the name of a spool file, which holds the bytes of a TAIL payload, or a job."""
 LAST = 1
 """Step of a BIG frame that holds the end of its run."""
 PAD = 0xFFFFFFFF
-"""Stands in place of a payload's length where the rest of a lap stays empty."""
+"""Stands for a payload's length where the remainder of a lap stays empty."""
 
 pack_fields = FIELDS.pack
 _WHOLE = struct.Struct("<IQQqII")
@@ -67,25 +67,25 @@ class Frame(NamedTuple):
 
 
 def frame_end(position: int, payload_bytes: int) -> int:
-    """Position just behind a frame, rounded up to a multiple of 8."""
+    """Return the position just behind a frame, rounded up to a multiple of 8."""
     return (position + payload_bytes + OVERHEAD + 7) & -8
 
 
 def pad(position: int) -> bytes:
-    """What tells a reader that the rest of the lap is empty (36 bytes)."""
+    """Return the frame that marks the remainder of a lap as empty (36 bytes)."""
     body = pack_fields(0, 0, 0, 0, PAD)
     return struct.pack("<I", zlib.crc32(body, position & 0xFFFFFFFF)) + body
 
 
-class Piece(NamedTuple):
-    """What one look at a stretch of the ring found."""
+class Stretch(NamedTuple):
+    """The whole frames of a stretch of the ring."""
 
     frames: list[Frame]
     end: int
     """Position behind the last whole frame."""
 
 
-def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
+def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Stretch:
     """Read the whole frames at the start of a stretch that begins at `position` and does not cross a lap.
 
     Stops, without complaint, at the first frame that is not (yet) there: torn, partial, stale, or with a `seq` that is
@@ -101,22 +101,22 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Piece:
         if end > size or crc != crc32(body, position + offset & 0xFFFFFFFF):
             break
         if length == PAD:
-            return Piece(frames, next_lap(position + offset, capacity))
+            return Stretch(frames, next_lap(position + offset, capacity))
         if seq <= last_seq:
             break
         frames.append(make(Frame, (seq, time_ns, step, code >> 2, code & 3, body[FIELDS.size :])))
         last_seq = seq
         offset = (end + 7) & -8
-    return Piece(frames, position + offset)
+    return Stretch(frames, position + offset)
 
 
 def lap_start(position: int, capacity: int) -> int:
-    """Position at which the lap of `position` began."""
+    """Return the position at which the lap of `position` began."""
     return position - position % capacity
 
 
 def next_lap(position: int, capacity: int) -> int:
-    """Position at which the lap after the one of `position` begins."""
+    """Return the position at which the lap after the one of `position` begins."""
     return (position // capacity + 1) * capacity
 
 

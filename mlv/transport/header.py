@@ -1,4 +1,4 @@
-"""What the header of a ring says, to who only looks: also while another process drains it."""
+"""The header of a ring, for processes that only look: also while another one drains it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Header:
 
     @property
     def refusal(self) -> str:
-        """What the system last said to its writer, where that could not write; empty where it could."""
+        """The system's last error for a writer that could not write; empty where it could."""
         number = self.words[f.W_ERRNO]
         return os.strerror(number) if number else ""
 
@@ -57,7 +57,7 @@ def parse_header(data: bytes, path: Path) -> Header:
     """Read the first bytes of a ring.
 
     Raises:
-        ValueError: It is no ring, or does not say whose.
+        ValueError: It is no ring, or names no owner.
     """
     if len(data) < f.CURSOR_OFFSET or int.from_bytes(data[:8], "little") != f.MAGIC:
         raise ValueError(f"{path} is no ring of this version")
@@ -74,7 +74,7 @@ def parse_header(data: bytes, path: Path) -> Header:
 
 
 def look(path: Path) -> Header | None:
-    """The header of a ring; None if it is gone, or is none."""
+    """Read the header of a ring; None if it is gone, or is none."""
     try:
         fd = spool.opened(spool.target_of(path), os.O_RDONLY)
         try:

@@ -46,7 +46,7 @@ class _Event(NamedTuple):
 class Inline:
     """A `Channel` that appends to the streams before `put` returns, unless the disk refuses; then with a later event.
 
-    An exception may end a call at any point, such as KeyboardInterrupt: the next one asks the file what was written.
+    An exception may end a call at any point, such as KeyboardInterrupt: the next call reads the written lines from the file.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Inline:
             else:
                 self._go_on(event)
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Complete an event and accept it; see `Channel`."""
         if self._is_closed:
             self.put(cursor, TAIL, 0, b"")  # says that it is not stored
@@ -97,10 +97,10 @@ class Inline:
         with self._lock:
             self._jobs += 1
             key = f"{self.run}-m{self._jobs}"
-        rest = self._completed(b"".join(parts), key)
-        if rest.startswith(REJECTED_HEAD):
-            self._warn("rejected", rejected_text(self.run, rejection(rest)), RejectedWarning)
-        self.put(cursor, TAIL, 0, rest)
+        payload = self._completed(b"".join(buffers), key)
+        if payload.startswith(REJECTED_HEAD):
+            self._warn("rejected", rejected_text(self.run, rejection(payload)), RejectedWarning)
+        self.put(cursor, TAIL, 0, payload)
 
     def _completed(self, content: bytes, key: str) -> bytes:
         try:
@@ -129,14 +129,14 @@ class Inline:
             self._waiting_bytes += size
 
     def _go_on(self, event: _Event | None = None) -> bool:
-        """Accept an event and append what waits; False if the disk refuses. The lock is held."""
+        """Accept an event and append the waiting ones; False if the disk refuses. The lock is held."""
         try:
             self._busy = True
             if event is not None:
                 self._accept(event)
             return self._append()
         except BaseException:
-            self._append()  # what a signal handler logged before it raised
+            self._append()  # the events that a signal handler logged before it raised
             raise
         finally:
             self._busy = False
@@ -151,8 +151,8 @@ class Inline:
             self._waiting_bytes = 0
             if self._dropped:
                 first, last = self._seq + 1, self._seq + self._dropped
-                said = Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run)
-                self._journal.say(said, self._cursors.get(0, (DEFAULT_STREAM, b""))[0])
+                event = Dropped(first, last, self._dropped, "the disk refused for too long", of=self.run)
+                self._journal.say(event, self._cursors.get(0, (DEFAULT_STREAM, b""))[0])
                 self._seq, self._dropped = last, 0
             return True
         except OSError as error:
@@ -187,7 +187,7 @@ class Inline:
             self._waiting.popleft()
 
     def _find_what_is_there(self) -> None:
-        """After an exception in the middle of an append: go on from what the file holds.
+        """Go on from the lines in the file, after an exception in the middle of an append.
 
         Raises:
             OSError: It cannot be read or mended.
@@ -203,7 +203,7 @@ class Inline:
         self._appending = None
 
     def outlook(self) -> str:
-        """What becomes of what waits: it is lost, and that is said; see `Channel`."""
+        """Describe the fate of the waiting events: they are lost, which is warned of; see `Channel`."""
         return "" if "loss" in self._warned else "its seals are missing"
 
     def _warn_of(self, error: OSError) -> None:
@@ -213,9 +213,9 @@ class Inline:
             return
         self._warn("error", f"the events of run {self.run} wait in memory: {error}. They are written when it is possible")
 
-    def _warn(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
+    def _warn(self, topic: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
             warn(message, category)
 
     def drain(self, timeout_s: float) -> bool:
@@ -245,7 +245,7 @@ class Inline:
         return self._end()
 
     def _end(self) -> bool:
-        """Accept no more, and seal what is written; whether that is all. What is not written by now never will be."""
+        """Accept no more, and seal the written lines; return whether those are all. Others are lost."""
         self._is_closed = True
         if self._censor is not None and self._censor.redacted:
             self._warn("redacted", redacted_text(self.run, self._censor.redacted), RedactedWarning)

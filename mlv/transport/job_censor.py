@@ -1,4 +1,4 @@
-"""The censor of jobs: takes credentials out of what a worker makes files and lines of."""
+"""The censor of jobs: takes credentials out of the jobs from which a worker makes files and lines."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _TEXT_FILES = (".txt", ".md", ".svg", ".html", ".json", ".csv", ".xml")
 
 
 def clean_job(job: Job) -> Job:
-    """A job without credentials in its name, its options and its texts; pictures, sounds and numbers stay as they are.
+    """Return a job without credentials in its name, its options and its texts; pictures, sounds and numbers stay.
 
     Raises:
         Unusable: Its texts cannot be read.
     """
     try:
         return _clean(job)
-    except Exception as error:  # whatever a library refuses: what was not looked at is not stored
+    except Exception as error:  # a library may refuse in any way: a job that was not searched is not stored
         raise Unusable(f"cannot be searched for credentials: {shown(error)}") from error
 
 
@@ -40,44 +40,44 @@ def _clean(job: Job) -> Job:
         options=options,
         nonfinite=moved(job.nonfinite, job.options, options),
     )
-    make = _OF_PARTS.get(job.do)
+    make = _CLEANERS.get(job.do)
     return make(clean, redactor) if make is not None else clean
 
 
 def _text(job: Job, redactor: Redactor) -> Job:
-    text = redactor.text(bytes(job.parts[0]).decode("utf-8", "replace"), job.type)
+    text = redactor.text(bytes(job.buffers[0]).decode("utf-8", "replace"), job.type)
     # A credential that was cut in two at the end of the beginning has no shape there.
     options = {**job.options, "characters": len(text), "beginning": text[: len(job.options["beginning"])]}
-    return job.replace(options=options, parts=[text.encode()])
+    return job.replace(options=options, buffers=[text.encode()])
 
 
 def _document(job: Job, redactor: Redactor) -> Job:
-    pairs = zip(job.options["suffixes"], job.parts, strict=True)
-    return job.replace(parts=[_of_text(part, redactor) if suffix in _TEXT_FILES else part for suffix, part in pairs])
+    pairs = zip(job.options["suffixes"], job.buffers, strict=True)
+    return job.replace(buffers=[_of_text(buffer, redactor) if suffix in _TEXT_FILES else buffer for suffix, buffer in pairs])
 
 
 def _graph(job: Job, redactor: Redactor) -> Job:
-    return job.replace(parts=[_of_text(part, redactor) for part in job.parts])
+    return job.replace(buffers=[_of_text(buffer, redactor) for buffer in job.buffers])
 
 
-def _of_text(part: Buffer, redactor: Redactor) -> Buffer:
+def _of_text(buffer: Buffer, redactor: Redactor) -> Buffer:
     try:
-        text = bytes(part).decode()
+        text = bytes(buffer).decode()
     except UnicodeDecodeError:
-        return part
+        return buffer
     clean = redactor.text(text, "file")
-    return part if clean == text else clean.encode()
+    return buffer if clean == text else clean.encode()
 
 
 def _table(job: Job, redactor: Redactor) -> Job:
     names = list(redactor.data(dict.fromkeys(job.options["columns"], 0), job.type))
     options = {**job.options, "columns": names}
     if options["form"] == "arrow":
-        return job.replace(options=options, parts=[_arrow(job.parts[0], names, redactor)])
-    columns = orjson.loads(job.parts[0])
+        return job.replace(options=options, buffers=[_arrow(job.buffers[0], names, redactor)])
+    columns = orjson.loads(job.buffers[0])
     clean = redactor.data(columns, job.type)
-    nonfinite = moved(orjson.loads(job.parts[1]), columns, clean)
-    return job.replace(options=options, parts=[dumps(clean), dumps(nonfinite)])
+    nonfinite = moved(orjson.loads(job.buffers[1]), columns, clean)
+    return job.replace(options=options, buffers=[dumps(clean), dumps(nonfinite)])
 
 
 def _arrow(stream: Buffer, names: Sequence[str], redactor: Redactor) -> Buffer:
@@ -95,17 +95,17 @@ def _arrow(stream: Buffer, names: Sequence[str], redactor: Redactor) -> Buffer:
 
 
 def _column(column: Any, redactor: Redactor) -> Any:
-    """A column of numbers as it is, another one without credentials in its cells."""
+    """Return a column of numbers as it is, another one without credentials in its cells."""
     import pyarrow
 
     if not _holds_text(column.type):
         return column
-    known: dict[str, str] = {}
+    cleaned: dict[str, str] = {}
     cells = column.to_pylist()
     for cell in cells:
-        if isinstance(cell, str) and cell not in known:  # most columns of texts repeat a few
-            known[cell] = redactor.text(cell, "table")
-    clean = [known[cell] if isinstance(cell, str) else _cell(cell, redactor) for cell in cells]
+        if isinstance(cell, str) and cell not in cleaned:  # most columns of texts repeat a few
+            cleaned[cell] = redactor.text(cell, "table")
+    clean = [cleaned[cell] if isinstance(cell, str) else _cell(cell, redactor) for cell in cells]
     return column if clean == cells else pyarrow.chunked_array([pyarrow.array(clean, type=column.type)])
 
 
@@ -117,7 +117,7 @@ def _cell(cell: Any, redactor: Redactor) -> Any:
 
 
 def _holds_text(kind: Any) -> bool:
-    """Whether cells of an Arrow type are texts or bytes, or hold some."""
+    """Return whether cells of an Arrow type are texts or bytes, or hold some."""
     import pyarrow
 
     types = pyarrow.types
@@ -127,5 +127,5 @@ def _holds_text(kind: Any) -> bool:
     return is_text or kind.num_fields > 0 or "string_view" in str(kind) or "binary_view" in str(kind)
 
 
-_OF_PARTS = {"text": _text, "document": _document, "graph": _graph, "table": _table}
-"""By what a job is to do, how its parts are cleaned; those that are not here hold no texts."""
+_CLEANERS = {"text": _text, "document": _document, "graph": _graph, "table": _table}
+"""The cleaner of a job's buffers, by the job's task; tasks that are not listed have no texts in them."""

@@ -1,6 +1,6 @@
 """The journal: appends lines of many runs to the streams of one experiment, under claims, and seals them.
 
-It is what the writer process and the inline twin share. It has a run of its own for what it has to say itself.
+The writer process and the inline twin share it. Its own events, such as seals, belong to a run of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Journal:
     ) -> None:
         """Prepare to write; with a home, the experiment is followed where it is moved, and no other one is written.
 
-        `clean` is done to what the journal says itself.
+        `clean` is applied to the journal's own events.
         """
         self._folder, self._home = folder, home
         self.run = new_run_id()
@@ -57,14 +57,14 @@ class Journal:
         """Folder of the experiment.
 
         Raises:
-            OSError: It is gone, or another experiment is in its place.
+            OSError: It is gone, or another experiment is at its path.
         """
         if self._home is None:
             return self._folder
-        found = self._home.where()
-        if found is None:
+        current = self._home.where()
+        if current is None:
             raise OSError(errno.ESTALE, "the experiment was moved or removed", str(self._folder))
-        return found
+        return current
 
     def append(self, run: str, stream: str, lines: Sequence[bytes]) -> None:
         """Append whole lines of one run.
@@ -77,19 +77,19 @@ class Journal:
         if chain is not None:
             chain.add(lines)
 
-    def append_large(self, run: str, stream: str, pieces: Iterator[bytes], sha256: Any) -> None:
-        """Append one line in pieces; `sha256` is the running digest that has seen every piece by the end.
+    def append_large(self, run: str, stream: str, chunks: Iterator[bytes], sha256: Any) -> None:
+        """Append one line in chunks; `sha256` is the running digest that has seen every chunk by the end.
 
         Raises:
             OSError: Nothing was appended.
         """
-        self._open(stream).append_pieces(pieces)
+        self._open(stream).append_chunks(chunks)
         chain = self._chains.setdefault((run, stream), Chain())
         if chain is not None:
             chain.add_digest(sha256.digest())
 
     def say(self, record: Record, stream: str = layout.DEFAULT_STREAM) -> bytes:
-        """Append an event of the journal's own run; gives its line.
+        """Append an event of the journal's own run; return its line.
 
         Raises:
             OSError: It was not appended; its number is given to the next.
@@ -108,7 +108,7 @@ class Journal:
         return line
 
     def seal(self, run: str) -> None:
-        """Seal what the run wrote since its last seals. May be called again after an error, and then goes on.
+        """Seal the lines of a run since its last seals. May be called again after an error, and then goes on.
 
         Raises:
             OSError: A seal could not be appended.
@@ -122,11 +122,11 @@ class Journal:
                 line = self.say(seal, stream)
                 if run == self.run:
                     self._ends[self._actual[stream]] = hashlib.sha256(line).hexdigest()
-                # What follows goes on from the seal: nobody knows whether something does, where a later step fails.
+                # Later lines go on from the seal: whether any come is unknown, if a later step fails.
                 self._chains[run, stream] = Chain(seal.sha256)
 
     def end(self, run: str, status: str, stream: str = layout.DEFAULT_STREAM) -> None:
-        """Say that a run ended which could not say so itself, in the stream in which it began.
+        """Write `run_ended` for a run whose process died, in the stream in which it began.
 
         Raises:
             OSError: It was not appended.
@@ -143,7 +143,7 @@ class Journal:
             self._open_as(stream, Granted(stream, was_stale=True))
 
     def wait_for(self, stream: str, timeout_s: float) -> None:
-        """Make a stream ours, and wait for who has it; when the time is over, what is appended goes beside it.
+        """Make a stream ours, waiting for its owner; when the time is over, lines go to a stream beside it.
 
         Raises:
             OSError: It cannot be opened.
@@ -165,36 +165,36 @@ class Journal:
         """Go on with a run that another writer began, or this one before it was interrupted.
 
         Returns:
-            Numbers, from `first` on, of the events of the run that its streams hold, whoever wrote them.
+            Numbers, from `first` on, of the events of the run that its streams hold, by any writer.
 
         Raises:
             OSError: A stream cannot be opened.
         """
-        found: set[int] = set()
+        seqs: set[int] = set()
         there = layout.streams_in(self.folder)
         ours = {*claims.stale(self.folder), *self._streams}
         for stream in streams:
             files = [name for name in there if layout.logical_stream(name) == stream]
-            # Also what an earlier writer wrote beside a stream that was not its to write.
+            # Also the lines that an earlier writer wrote beside a stream that was not its to write.
             for name in [stream, *(name for name in files if name in ours and name != stream)] if files else []:
                 self.adopt(run, name)  # opening mends: only then it is certain which lines are whole
                 for path in self._paths(name):
-                    found |= _seqs_from(path, run, first)
-        return found
+                    seqs |= _seqs_from(path, run, first)
+        return seqs
 
     def last_seqs(self, run: str) -> set[int]:
-        """Number of the last line of a run in each stream that it was resumed in."""
+        """Return the number of the last line of a run in each stream that it was resumed in."""
         names = [stream for owner, stream in self._chains if owner == run]
         last = (_last_seq(path, run) for name in names for path in self._paths(name))
         return {seq for seq in last if seq is not None}
 
     def _paths(self, stream: str) -> list[Path]:
-        """The file that lines of the stream go to, and the stream's own where that was taken over by somebody who lives."""
+        """Return the file that lines of the stream go to, and the stream's own file where another living writer has it."""
         path, own = self.path(stream), self.folder / layout.stream_file(stream)
         return [path, own] if path != own and own.exists() else [path]
 
     def reopen(self) -> None:
-        """Take nothing for granted about the files, after an append that was interrupted in the middle."""
+        """Open the files anew, after an append that was interrupted in the middle: nothing about them is certain."""
         for file in self._streams.values():
             with suppress(OSError):
                 file.close()
@@ -203,7 +203,7 @@ class Journal:
         self._seq = max(self.resume(self.run, mine, self._seq), default=self._seq)
 
     def path(self, stream: str) -> Path:
-        """The file that lines of the stream go to."""
+        """Return the file that lines of the stream go to."""
         return self._open(stream).path
 
     def sync(self) -> None:
@@ -219,7 +219,7 @@ class Journal:
         """Seal the journal's own lines, sync, and give every stream back.
 
         Raises:
-            OSError: Something could not be written; the claims stay, so that the next writer looks after the rest.
+            OSError: Something could not be written; the claims stay, so that the next writer finishes the work.
         """
         self.seal(self.run)
         self.sync()
@@ -233,22 +233,22 @@ class Journal:
                 claims.release(self.folder, self._actual[stream], self._claim)
 
     def is_deleted(self) -> bool:
-        """Whether the experiment was deleted, not moved, as far as an open stream or its home tells."""
+        """Return whether the experiment was deleted, not moved, as far as an open stream or its home shows."""
         if self._home is not None and self._home.is_removed():
             return True
         return not self._folder.exists() and self.is_lost()
 
     def is_lost(self) -> bool:
-        """Whether a file that is written has no name any more: nobody will read what goes into it."""
+        """Return whether an open file has no name any more: nobody will read its lines."""
         return any(file.is_deleted() for file in self._streams.values())
 
     def abandon(self) -> None:
-        """In a forked child: let nothing that is still written here reach the files."""
+        """Redirect the files to nothing: in a forked child, no write may reach them."""
         for file in self._streams.values():
             file.abandon()
 
     def surrender(self) -> None:
-        """Leave every stream, and what is unfinished in it, to whoever comes."""
+        """Leave every stream, with its unfinished runs, to the next writer."""
         for file in self._streams.values():
             with suppress(OSError):
                 file.close()
@@ -271,35 +271,35 @@ class Journal:
         return file
 
     def _chain(self, run: str, stream: str) -> Chain:
-        """The chain of a run; where only the file knows it, that is read, for all runs at once."""
+        """Return the chain of a run; where only the file holds it, the file is read, for all runs at once."""
         chain = self._chains[run, stream]
         if chain is not None:
             return chain
         file = self._open(stream)
         file.take_back()
-        found = chains_of(file.path)
-        for owner in [owner for (owner, of), known in self._chains.items() if of == stream and known is None]:
-            self._chains[owner, stream] = found.get(owner, Chain())
-        return found.get(run, Chain())
+        chains = chains_of(file.path)
+        for owner in [owner for (owner, of), cached in self._chains.items() if of == stream and cached is None]:
+            self._chains[owner, stream] = chains.get(owner, Chain())
+        return chains.get(run, Chain())
 
 
 def _last_seq(path: Path, run: str) -> int | None:
-    """Number of the last line of a run in a stream's file."""
+    """Return the number of the last line of a run in a stream's file."""
     lines = (run_and_seq(beginning) for beginning in read_beginnings_from_end(path))
     return next((who[1] for who in lines if who is not None and who[0] == run), None)
 
 
 def _seqs_from(path: Path, run: str, first: int) -> set[int]:
-    """Numbers, from `first` on, of the events of a run that a stream's file holds.
+    """Return the numbers, from `first` on, of the events of a run that a stream's file holds.
 
-    They ascend at its end: a line that comes later than its number, from a worker, is only appended when all that was read
-    from the ring is appended and the ring knows it.
+    They ascend at its end: a line that comes later than its number, from a worker, is only appended when all events read
+    from the ring are appended and the ring knows it.
     """
-    found: set[int] = set()
+    seqs: set[int] = set()
     for beginning in read_beginnings_from_end(path):
         who = run_and_seq(beginning)
         if who is not None and who[0] == run:
             if who[1] < first:
                 break
-            found.add(who[1])
-    return found
+            seqs.add(who[1])
+    return seqs

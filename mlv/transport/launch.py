@@ -39,11 +39,11 @@ _LAUNCH_WITHIN_S = 10.0
 
 
 def can_launch() -> bool:
-    """Whether a writer process can be started at all from here."""
+    """Return whether a writer process can be started at all from this one."""
     return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
 
 
-def launch(folder: Path, place: Path, home: Home | None = None) -> None:
+def launch(folder: Path, spool_folder: Path, home: Home | None = None) -> None:
     """Start the writer of a spool; returns once it runs on its own. It holds the experiment's folder from the beginning on.
 
     It is nobody's child, so no `os.wait()` of the user's meets it; it has a session of its own, so Ctrl-C passes it by.
@@ -55,8 +55,8 @@ def launch(folder: Path, place: Path, home: Home | None = None) -> None:
     """
     held = home if home is not None else Home(folder, layout.exp_id(folder))
     fds = [held.fd] if held.fd is not None else []
-    with open(spool.opened(place / spool.ERRORS, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as errors:
-        arguments = (str(folder), str(place), *map(str, fds))
+    with open(spool.opened(spool_folder / spool.ERRORS, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as errors:
+        arguments = (str(folder), str(spool_folder), *map(str, fds))
         launch_module("mlv.transport.writer", arguments, errors=errors.fileno(), pass_fds=fds)
 
 
@@ -68,7 +68,7 @@ def launch_module(
     Args:
         module: Such as `mlv.transport.writer`.
         arguments: The texts.
-        errors: File or descriptor for what it says on stderr; None lets it go nowhere.
+        errors: File or descriptor for its stderr; None discards it.
         also: Folders to import from, after all others.
         pass_fds: Descriptors that it inherits.
 
@@ -101,7 +101,7 @@ def launch_module(
 
 
 def module_path() -> list[str]:
-    """The folders that this process imports from, without the current one and the script's; mlv's own last."""
+    """Return the folders that this process imports from, without the current one and the script's; mlv's own last."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     unwanted = {os.getcwd() if _has_cwd() else "", "", os.path.dirname(os.path.abspath(main)) if main else ""}

@@ -1,8 +1,8 @@
 """Orders: the outputs that a run wants, each a private file of its spool until somebody has completed the output.
 
-An order is written before its run can be seen, so that whoever outlives the training process can start what keeps the output:
-the writer, the next run, or `mlv recover`. It holds a pickled object, which is why it never lies in the experiment itself: that
-may be a folder of somebody else.
+An order is written before its run can be seen, so that any process that outlives training can start the output's process: the
+writer, the next run, or `mlv recover`. It holds a pickled object, so it never lies in the experiment itself, whose folder may
+be somebody else's.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Order(FrozenRecord):
     output: str
     """Its name."""
     again: str
-    """What builds it from the log, for people."""
+    """The command that builds it from the log, for people."""
     folder: str
     exp: str
-    """ID of the experiment that was in the folder: no other one is meant."""
+    """ID of the experiment in the folder: the order holds for no other one."""
     run: str
     """The run to follow to its end."""
     process: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Order(FrozenRecord):
         return process_is_gone(self.process)
 
     def to_bytes(self) -> bytes:
-        """The content of the order's file: a line of JSON, then the output."""
+        """Return the content of the order's file: a line of JSON, then the output."""
         fields = {name: value for name, value in self.to_dict().items() if name != "projection"}
         return orjson.dumps(fields) + b"\n" + self.projection
 
@@ -74,11 +74,11 @@ class Order(FrozenRecord):
 def keep(order: Order) -> Path | None:
     """Write an order into the first spool of its experiment that takes it; None where none does."""
     content = order.to_bytes()
-    for place in spool.candidates(Path(order.folder), Owner.current()):
-        path = place / f"{order.run}.{os.urandom(6).hex()}{SUFFIX}"
+    for spool_folder in spool.candidates(Path(order.folder), Owner.current()):
+        path = spool_folder / f"{order.run}.{os.urandom(6).hex()}{SUFFIX}"
         for _ in range(2):  # the last writer of the experiment may remove the spool in the middle of it
             try:
-                spool.prepare(place)
+                spool.prepare(spool_folder)
                 _write_new(path, content)
                 return path
             except OSError:
@@ -92,22 +92,22 @@ def _write_new(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def orders_in(place: Path, run: str | None = None) -> list[Path]:
-    """The orders that wait in a spool, of one run or of all."""
+def orders_in(spool_folder: Path, run: str | None = None) -> list[Path]:
+    """List the orders that wait in a spool, of one run or of all."""
     try:
-        names = sorted(os.listdir(place))
+        names = sorted(os.listdir(spool_folder))
     except OSError:
         return []
-    return [place / name for name in names if name.endswith(SUFFIX) and (run is None or name.startswith(f"{run}."))]
+    return [spool_folder / name for name in names if name.endswith(SUFFIX) and (run is None or name.startswith(f"{run}."))]
 
 
 def orders_of(run: str, key: str) -> list[Path]:
-    """The orders of a run in any spool of that key."""
+    """List the orders of a run in any spool of that key."""
     return [path for base in spool.bases() for path in orders_in(spool.root_of(base) / key, run)]
 
 
 def read(path: Path) -> Order | None:
-    """The order in a file; None if it is gone, or cannot be trusted."""
+    """Read the order in a file; None if it is gone, or cannot be trusted."""
     try:
         with _opened(path) as file:
             return Order.from_bytes(file.read())
@@ -115,14 +115,14 @@ def read(path: Path) -> Order | None:
         return None
 
 
-def left_orders(places: Iterable[Path]) -> list[Path]:
-    """The orders in some spools that nobody completes: their process is gone, and no other one is at work."""
-    paths = (path for place in places for path in orders_in(place))
+def left_orders(spool_folders: Iterable[Path]) -> list[Path]:
+    """List the orders in some spools that nobody completes: their process is gone, and no other one is at work."""
+    paths = (path for spool_folder in spool_folders for path in orders_in(spool_folder))
     return [path for path in paths if not is_held(path) and (order := read(path)) is not None and order.is_left]
 
 
 def is_held(path: Path) -> bool:
-    """Whether a process is at work on an order, or on its way to it."""
+    """Return whether a process is at work on an order, or about to be."""
     try:
         with _opened(path) as file:
             return not _lock(file)
@@ -171,30 +171,30 @@ def _launch(order: Order, file: BinaryIO, path: Path | None, moved_to: Path | No
     opening.make_folders(folder, errors.parent)  # not the experiment's own folder: a deleted one stays deleted
     fd = duplicated(file.fileno())
     try:
-        with opening.emptied(errors) as said:
+        with opening.emptied(errors) as log:
             arguments = (str(fd), str(path or ""), str(folder))
-            launch_module("mlv.projections.follower", arguments, errors=said.fileno(), also=order.modules, pass_fds=[fd])
+            launch_module("mlv.projections.follower", arguments, errors=log.fileno(), also=order.modules, pass_fds=[fd])
     finally:
         os.close(fd)
 
 
 def complaint(folder: Path, output: str) -> str:
-    """The exception that ended the process of an output, as far as it left a traceback; libraries say other things as well."""
+    """Return the exception that ended the process of an output, if it left a traceback: libraries print other lines too."""
     try:
-        said = opening.content(layout.errors_path(folder, output)).decode(errors="replace").strip()
+        text = opening.content(layout.errors_path(folder, output)).decode(errors="replace").strip()
     except OSError:
         return ""
-    if _TRACEBACK not in said:
+    if _TRACEBACK not in text:
         return ""
-    return next((line for line in said.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
+    return next((line for line in text.rpartition(_TRACEBACK)[2].splitlines() if line and line[0] != " "), "")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file of an order, for its lock and its content.
+    """Open the file of an order, for its lock and its content.
 
     Raises:
-        OSError: It is gone; or it is not this user's own, in a spool of this user's own: what it holds is run.
+        OSError: It is gone; or it is not this user's own, in a spool of this user's own: its content is executed.
     """
     with open(spool.opened(path, os.O_RDWR), "rb", buffering=0) as file:
         yield file

@@ -1,4 +1,4 @@
-"""Finishing what killed processes left: draining rings without a writer, giving verdicts and seals."""
+"""Recovery after killed processes: drains rings without a writer, gives verdicts and seals."""
 
 from __future__ import annotations
 
@@ -18,63 +18,63 @@ from mlv.transport.settle import settle
 
 
 def needs_recovery(folder: Path) -> bool:
-    """Whether something of the experiment is unfinished that somebody who died has left; finishing it may be under way."""
-    places = spool.find(folder, Owner.current())
-    headers = [header for place in places for header in _headers(place)]
+    """Return whether a dead process has left something of the experiment unfinished; finishing it may be under way."""
+    spool_folders = spool.find(folder, Owner.current())
+    headers = [header for spool_folder in spool_folders for header in _headers(spool_folder)]
     is_waiting = any(_is_left_behind(header) and not header.is_held_up for header in headers)
-    return is_waiting or bool(claims.stale(folder)) or bool(orders.left_orders(places))
+    return is_waiting or bool(claims.stale(folder)) or bool(orders.left_orders(spool_folders))
 
 
 def recover(folder: Path, timeout_s: float = 30.0) -> bool:
-    """Bring what waits for an experiment into its streams, and give verdicts and seals to what is over.
+    """Bring the events that wait for an experiment into its streams, and give verdicts and seals to runs that are over.
 
-    What completes the outputs of runs that are over is started, and not waited for.
+    The processes that complete outputs of runs that are over are started, and not waited for.
 
     Returns:
         Whether nothing waits any more; False when the time is over or the folder refuses.
     """
     deadline = monotonic() + timeout_s
-    places = spool.find(folder, Owner.current())
-    done = [drain_spool(folder, place, max(0.0, deadline - monotonic())) for place in places]
+    spool_folders = spool.find(folder, Owner.current())
+    done = [drain_spool(folder, spool_folder, max(0.0, deadline - monotonic())) for spool_folder in spool_folders]
     is_done = settle_stale(folder) and all(done)
-    for path in orders.left_orders(places):
+    for path in orders.left_orders(spool_folders):
         with suppress(OSError):  # the order stays, and `mlv recover` says why
             orders.begin(path, folder)
     return is_done
 
 
-def drain_spool(folder: Path, place: Path, timeout_s: float = 30.0) -> bool:
+def drain_spool(folder: Path, spool_folder: Path, timeout_s: float = 30.0) -> bool:
     """Drain the rings of one spool: those of the dead at once, those of the living by a writer that stays with them.
 
     Returns:
-        Whether every ring has somebody who drains it; False when the time is over or the folder refuses.
+        Whether every ring is drained by a writer; False when the time is over or the folder refuses.
     """
     deadline = monotonic() + timeout_s
     is_launched = False
     while True:
-        # Looked at anew each time: a process that was killed a moment ago may still count as alive.
-        alone = [header for header in _headers(place) if not header.is_attended]
-        if any(header.is_over for header in alone) or not spool.rings_in(place):
-            writer.rescue(folder, place, max(0.0, deadline - monotonic()))
+        # Read anew each time: a process that was killed a moment ago may still count as alive.
+        alone = [header for header in _headers(spool_folder) if not header.is_attended]
+        if any(header.is_over for header in alone) or not spool.rings_in(spool_folder):
+            writer.rescue(folder, spool_folder, max(0.0, deadline - monotonic()))
         elif alone and not is_launched:
             with suppress(OSError):
-                launch(folder, place)
+                launch(folder, spool_folder)
             is_launched = True
-        if not any(map(_is_left_behind, _headers(place))):
+        if not any(map(_is_left_behind, _headers(spool_folder))):
             return True
         if monotonic() >= deadline:
             return False
         sleep(0.01)
 
 
-def settle_stale(folder: Path, places: Iterable[Path] = ()) -> bool:
+def settle_stale(folder: Path, spool_folders: Iterable[Path] = ()) -> bool:
     """Give verdicts and seals to runs whose writer died with them; False if the folder refuses.
 
-    Where rings are left, in these spools or in those that are known for the folder, all is left to who drains them: it goes
-    by what the dead writer's streams hold, and must be the one to take them over.
+    Where rings are left, in these spools or in those of the folder, all is left to the writer that drains them: it goes by
+    the lines in the dead writer's streams, and must be the one to take them over.
     """
     streams = claims.stale(folder)
-    if not streams or any(map(spool.rings_in, {*places, *spool.find(folder, Owner.current())})):
+    if not streams or any(map(spool.rings_in, {*spool_folders, *spool.find(folder, Owner.current())})):
         return True
     journal = Journal(folder)
     try:
@@ -89,27 +89,27 @@ def settle_stale(folder: Path, places: Iterable[Path] = ()) -> bool:
 
 
 def spools_below(root: Path) -> Iterator[tuple[Path, Path]]:
-    """Experiments at or below a folder, and spools with rings or orders of theirs, also of those that were moved since."""
+    """Yield experiments at or below a folder, with spools that hold their rings or orders, also if they were moved since."""
     moved: dict[str, list[Path]] = {}
-    for place in spool.existing():
-        about = _experiment_of(place)
+    for spool_folder in spool.existing():
+        about = _experiment_of(spool_folder)
         if about is None:
             continue
         folder, exp_id = about
         if not layout.holds(folder, exp_id):
-            moved.setdefault(exp_id, []).append(place)
+            moved.setdefault(exp_id, []).append(spool_folder)
         elif _is_below(folder, root):
-            yield folder, place
+            yield folder, spool_folder
     for folder in layout.walk(root) if moved else ():
-        for place in moved.get(layout.exp_id(folder), ()):
-            yield folder, place
+        for spool_folder in moved.get(layout.exp_id(folder), ()):
+            yield folder, spool_folder
 
 
-def _experiment_of(place: Path) -> tuple[Path, str] | None:
-    """Folder and ID of the experiment that a spool is for, as far as a ring or an order says so."""
-    for header in _headers(place):
+def _experiment_of(spool_folder: Path) -> tuple[Path, str] | None:
+    """Return folder and ID of the experiment that a spool is for, if a ring or an order names them."""
+    for header in _headers(spool_folder):
         return Path(header.info["exp"]), header.info["id"]
-    for order in map(orders.read, orders.orders_in(place)):
+    for order in map(orders.read, orders.orders_in(spool_folder)):
         if order is not None:
             return Path(order.folder), order.exp
     return None
@@ -120,11 +120,11 @@ def _is_below(folder: Path, root: Path) -> bool:
     return real == top or real.startswith(top.rstrip("/") + "/")
 
 
-def _headers(place: Path) -> list[Header]:
-    """The headers of the rings that a spool lists."""
-    return [header for ring in spool.rings_in(place) if (header := look(ring)) is not None]
+def _headers(spool_folder: Path) -> list[Header]:
+    """Read the headers of the rings that a spool lists."""
+    return [header for ring in spool.rings_in(spool_folder) if (header := look(ring)) is not None]
 
 
 def _is_left_behind(header: Header) -> bool:
-    """Whether a ring waits for somebody who drains it, or to be finished."""
+    """Return whether a ring waits for a writer, or to be finished."""
     return header.is_over or not header.is_attended

@@ -105,23 +105,23 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
     name: str = info["run"] + spool.RING_SUFFIX
     listed_in: Path | None = None
     problems = []
-    for place in candidates:
-        temporary = place / (name + UNFINISHED)
+    for spool_folder in candidates:
+        temporary = spool_folder / (name + UNFINISHED)
         try:
-            spool.prepare(place)
+            spool.prepare(spool_folder)
         except OSError as error:
-            problems.append(f"{place.parent}: {error.strerror or error}")
+            problems.append(f"{spool_folder.parent}: {error.strerror or error}")
             continue
         try:
-            listed_in = listed_in or place
+            listed_in = listed_in or spool_folder
             _reserve(temporary, info, capacity)
-            os.rename(temporary, place / name)
-            if place != listed_in:
-                os.symlink(place / name, listed_in / name)
-            return place / name, listed_in
+            os.rename(temporary, spool_folder / name)
+            if spool_folder != listed_in:
+                os.symlink(spool_folder / name, listed_in / name)
+            return spool_folder / name, listed_in
         except OSError as error:
-            problems.append(f"{place.parent}: {error.strerror or error}")
-            for path in (temporary, place / name):
+            problems.append(f"{spool_folder.parent}: {error.strerror or error}")
+            for path in (temporary, spool_folder / name):
                 with suppress(OSError):
                     path.unlink()
     reasons = "; ".join(problems) or "no local folder is there"
@@ -203,9 +203,9 @@ class Ring:
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
         self._spilled_bytes = 0
+        """Bytes put into the spools since the waiting bytes were last counted."""
         self._private: set[Path] = set()
-        """Places that were looked at: only this user can enter them."""
-        """That were put into the spools since those that wait there were counted."""
+        """Spools that were checked: only this user can enter them."""
         self._crowded_until: float | None = None
         self._launched_at = monotonic()
         self._launches = 1
@@ -248,13 +248,13 @@ class Ring:
         if self._left_over:
             self._publish_left_over()
 
-    def hand_over(self, cursor: int, parts: Sequence[Buffer]) -> None:
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
         """Accept one event that a worker completes; see `Channel`."""
         with self._lock:
             if self._busy:
-                self._left_over.append(self._spilled_event(cursor, 0, parts, time_ns(), 0.0, spool.JOB_SUFFIX))
+                self._left_over.append(self._spilled_event(cursor, 0, buffers, time_ns(), 0.0, spool.JOB_SUFFIX))
                 return
-        self._accept(self._spilled_event(cursor, 0, parts, time_ns(), self._patience_s, spool.JOB_SUFFIX))
+        self._accept(self._spilled_event(cursor, 0, buffers, time_ns(), self._patience_s, spool.JOB_SUFFIX))
 
     # Accepting events that took no quick way.
 
@@ -267,19 +267,19 @@ class Ring:
             self._left_over.append(event)
             self._publish_left_over()
         except BaseException:
-            with suppress(ValueError):  # unless it is published, it shall not come after what is logged next
+            with suppress(ValueError):  # unless it is published, it shall not come after the next event
                 self._left_over.remove(event)
                 self._forget(event)
             raise
 
     def _event(self, cursor: int, kind: int, step: int, payload: bytes, patience_s: float) -> _Event:
-        """The event as it waits to be published: a large payload goes into a file of the spool at once."""
-        step.to_bytes(8, "little", signed=True)  # raises where a frame would: what waits can be published
+        """Make the event that waits to be published: a large payload goes into a file of the spool at once."""
+        step.to_bytes(8, "little", signed=True)  # raises where a frame would: each waiting event can be published
         event = _Event(cursor, kind, step, payload, time_ns())
         return self._spill(event, patience_s) if len(payload) > self._largest_inline else event
 
     def _publish_left_over(self, until: float = inf) -> None:
-        """Publish what waits, in order; where there is no room, wait for it, and drop it when the patience is over."""
+        """Publish the waiting events, in order; without room, wait for it, and drop them when the patience is over."""
         pause_s = 0.0002
         while self._left_over:
             if not 0 <= time_ns() - self._looked_at < _LOOK_EVERY_NS:
@@ -289,14 +289,14 @@ class Ring:
                     return  # the outer call goes on with it
                 try:
                     self._busy = True
-                    said = self._publish_or_drop()
+                    warning = self._publish_or_drop()
                 except BaseException:
                     self._after_exception()
                     raise
                 finally:
                     self._busy = False
-            if said:
-                self._warn_once(*said)
+            if warning:
+                self._warn_once(*warning)
             if not self._left_over or monotonic() >= until:
                 return
             self._look()
@@ -304,7 +304,7 @@ class Ring:
             pause_s = min(2 * pause_s, 0.02)
 
     def _publish_or_drop(self) -> tuple[str, str] | None:
-        """One try; what there is to warn of, kind and message. The lock is held."""
+        """Try once to publish; return topic and message of a warning, if any. The lock is held."""
         if self._is_closed:
             return self._refuse()
         if self._pump():
@@ -328,7 +328,7 @@ class Ring:
         )
 
     def _pump(self) -> bool:
-        """Publish what waits, in order, as far as there is room; whether that is all. The lock is held."""
+        """Publish the waiting events, in order, while there is room; return whether those are all. The lock is held."""
         while self._left_over:
             event = self._left_over[0]
             spare = 0 if event.is_end else self._reserve
@@ -375,7 +375,7 @@ class Ring:
         self._map[start + 4 : start + 4 + len(body)] = body
         self._crcs[start >> 2] = crc32(body, position & _MASK)
         limit = min(next_lap(position, self._capacity), tail + self._capacity - self._reserve, end + LONGEST)
-        self._words[W_HEAD] = end
+        self._words[W_HEAD] = end  # publishes the frame: after its bytes and its CRC
         self._head = end
         self._seq += 1
         self._shift, self._limit = shift, limit
@@ -388,7 +388,7 @@ class Ring:
             self._end()
 
     def _agree_with_header(self) -> None:
-        """After an exception in the middle: what the header says was published counts, and nothing else."""
+        """Take the state from the header, after an exception in the middle: only published events count."""
         if self._words[W_HEAD] != self._head:
             self._head = self._words[W_HEAD]
             self._seq += 1
@@ -408,12 +408,13 @@ class Ring:
         first = self._dropped[0] if self._dropped else self._seq
         self._dropped = (first, self._seq)
         self._limit = -1  # before the next event, that has to be said
-        # For the writer, should this process end before it can say so itself.
+        # For the writer, should this process end before it can say so itself. The first number comes last: where it is 0, the
+        # writer reads neither.
         self._words[W_DROPPED_LAST] = self._seq
         self._words[W_DROPPED_FIRST] = first
 
     def _say_dropped(self, event: _Event, spare: int) -> bool:
-        """Publish what was dropped, if anything, before an event; False if there is no room for both. The lock is held."""
+        """Publish a `dropped` event, if one is due, before an event; False without room for both. The lock is held."""
         if self._dropped is None:
             return True
         free = self._words[W_TAIL] + self._capacity - spare - self._head
@@ -428,7 +429,7 @@ class Ring:
         return True
 
     def _refuse(self) -> tuple[str, str] | None:
-        """Take away what waits, the run having ended. The lock is held."""
+        """Discard the waiting events, as the run has ended. The lock is held."""
         if self._is_abandoned:
             self._left_over.clear()  # they are the parent's, which publishes them
             return None
@@ -452,13 +453,13 @@ class Ring:
         return self._spilled_event(event.cursor, step, [content], event.time_ns, patience_s, spool.BIG_SUFFIX)
 
     def _spilled_event(
-        self, cursor: int, step: int, parts: Sequence[Buffer], moment_ns: int, patience_s: float, suffix: str
+        self, cursor: int, step: int, buffers: Sequence[Buffer], moment_ns: int, patience_s: float, suffix: str
     ) -> _Event:
-        """Put a large payload into a file of the spool; gives the small event that stands for it."""
-        size = sum(map(len, parts))
+        """Put a large payload into a file of the spool; return the small event that stands for it."""
+        size = sum(map(len, buffers))
         deadline = monotonic() + patience_s
         while True:
-            path = self._spill_to_a_place(parts, size, suffix) if self._is_within_budget(size) else None
+            path = self._spill_to_a_spool(buffers, size, suffix) if self._is_within_budget(size) else None
             if path is not None:
                 self._crowded_until = None
                 return _Event(cursor, BIG, step, os.fsencode(path), moment_ns)
@@ -468,24 +469,24 @@ class Ring:
                 break
             self._look()
             sleep(0.01)
-        # Keep what an event is, without its data, rather than nothing.
+        # Keep a record of the event, without its data, rather than nothing.
         reason = f"{size} bytes found no room in any spool"
         self._warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
         return _Event(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), moment_ns)
 
-    def _spill_to_a_place(self, parts: Sequence[Buffer], size: int, suffix: str) -> Path | None:
+    def _spill_to_a_spool(self, buffers: Sequence[Buffer], size: int, suffix: str) -> Path | None:
         name = f"{self.run}.{os.urandom(6).hex()}{suffix}"
-        for place in self._candidates:
-            path = place / name
+        for spool_folder in self._candidates:
+            path = spool_folder / name
             try:
-                if place not in self._private:
-                    spool.prepare(place)
-                    self._private.add(place)  # nobody else can make it theirs
-                _write_new(path, parts)
+                if spool_folder not in self._private:
+                    spool.prepare(spool_folder)
+                    self._private.add(spool_folder)  # nobody else can make it theirs
+                _write_new(path, buffers)
                 self._spilled_bytes += size
                 return path
             except OSError as error:
-                self._private.discard(place)  # removed, perhaps
+                self._private.discard(spool_folder)  # removed, perhaps
                 if not self._is_abandoned:
                     with suppress(OSError):
                         path.unlink()
@@ -493,7 +494,7 @@ class Ring:
         return None
 
     def _is_within_budget(self, size_bytes: int) -> bool:
-        """Whether so many bytes more may wait in the spools: any number, where nothing else does."""
+        """Return whether so many bytes more may wait in the spools: any number, where nothing else does."""
         if self._spilled_bytes + size_bytes > BIG_BUDGET:
             self._spilled_bytes = spool.waiting_bytes(self.run, self._candidates)  # a writer renames the jobs that it takes
         return not self._spilled_bytes or self._spilled_bytes + size_bytes <= BIG_BUDGET
@@ -503,7 +504,7 @@ class Ring:
     def _look(self, is_waiting: bool = False) -> None:
         """See whether the writer lives and writes; start another one, or warn. Called without the lock.
 
-        A fresh stamp is taken as a sign of life, unless somebody waits for what the writer does.
+        A fresh stamp is taken as a sign of life, unless somebody waits for the writer.
         """
         if self._is_abandoned:
             return
@@ -556,7 +557,7 @@ class Ring:
         return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
 
     def outlook(self) -> str:
-        """What becomes of what waits; see `Channel`."""
+        """Describe the fate of the waiting events; see `Channel`."""
         if "loss" in self._warned:
             return ""
         if self._writer_is_alive():
@@ -578,9 +579,9 @@ class Ring:
 
             self._warn_once("redacted", redacted_text(self.run, self._words[W_REDACTED]), RedactedWarning)
 
-    def _warn_once(self, what: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
-        if what not in self._warned:
-            self._warned.add(what)
+    def _warn_once(self, topic: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
+        if topic not in self._warned:
+            self._warned.add(topic)
             warn(message, category)
 
     # Waiting for the writer.
@@ -627,7 +628,7 @@ class Ring:
         return is_done
 
     def _end(self) -> None:
-        """Publish what waits, or drop it, and let the writer know that nothing follows. The lock is held."""
+        """Publish the waiting events, or drop them, and let the writer know that nothing follows. The lock is held."""
         while not self._is_closed and not self._pump():
             self._drop_first()
         self._is_closed = True
@@ -635,7 +636,7 @@ class Ring:
         self._words[W_ENDED] = 1
 
     def _wait_for_published(self, word: int, timeout_s: float) -> bool:
-        """Wait until a word of the writer reaches what is accepted now."""
+        """Wait until a word of the writer reaches the position accepted now."""
         deadline = monotonic() + timeout_s
         self._publish_left_over(deadline)
         with self._lock:
@@ -643,7 +644,7 @@ class Ring:
             is_inner = self._busy
             if word == W_SYNCED:
                 self._words[W_WANTED_SYNC] = target
-        # From a signal handler in the middle of `put`: what was logged in there can be published only after it.
+        # From a signal handler in the middle of `put`: events logged in the handler can be published only after it.
         return self._wait(word, target, deadline - monotonic()) and not (is_inner and self._left_over)
 
     def _wait(self, word: int, target: int, timeout_s: float) -> bool:
@@ -678,7 +679,7 @@ class Ring:
 
 
 def loss_text(folder: Path, run: str) -> str:
-    """What is said where the files of a run are gone while it logs."""
+    """Return the warning that the files of a run are gone while it logs."""
     return f"the experiment in {folder} was removed or replaced during run {run}: what it logged since then is lost"
 
 
@@ -686,19 +687,19 @@ def _record_tail(record: Dropped | Rejected) -> bytes:
     return head(record.TYPE, "") + as_tail(DATA, 0, dumps(record.to_data()))
 
 
-def _write_new(path: Path, parts: Sequence[Buffer]) -> None:
+def _write_new(path: Path, buffers: Sequence[Buffer]) -> None:
     """Write a file that only this user can read.
 
-    Should a fork in a signal handler cut this in two, both sides write the same bytes to the same places of one file.
+    Should a fork in a signal handler cut this in two, both sides write the same bytes to the same offsets of one file.
     """
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         offset = 0
-        for part in parts:
-            rest = memoryview(part)
-            while rest:
-                written = os.pwrite(fd, rest, offset)
+        for buffer in buffers:
+            unwritten = memoryview(buffer)
+            while unwritten:
+                written = os.pwrite(fd, unwritten, offset)
                 offset += written
-                rest = rest[written:]
+                unwritten = unwritten[written:]
     finally:
         os.close(fd)

@@ -1,4 +1,4 @@
-"""The sampler: a thread of the writer's that measures machine and processes, so that nothing that hangs holds the writer up."""
+"""The sampler: a thread of the writer's that measures machine and processes, so that no hanging device delays the writer."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Meter(Protocol):
     """Measures; the first call is the beginning of the second one's rates."""
 
     def measure(self) -> dict[str, float]:
-        """The values, by name."""
+        """Return the values, by name."""
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Sampler:
         self._followed: dict[str, _Followed] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._taken: deque[System] = deque(maxlen=_MOST_WAITING)
+        self._samples: deque[System] = deque(maxlen=_MOST_WAITING)
 
     def follow(self, run: str, pid: int, interval_s: float) -> None:
         """Measure for a run from now on."""
@@ -62,17 +62,17 @@ class Sampler:
             self._followed.pop(run, None)
 
     def first(self) -> System | None:
-        """The oldest sample that nobody has let go, of a run that is still followed."""
-        while self._taken:
-            if self._taken[0].of in self._followed:
-                return self._taken[0]
-            self._taken.popleft()
+        """Return the oldest sample that was not let go, of a run that is still followed."""
+        while self._samples:
+            if self._samples[0].of in self._followed:
+                return self._samples[0]
+            self._samples.popleft()
         return None
 
     def let_go(self, sample: System) -> None:
         """Forget a sample: it is written."""
-        if self._taken and self._taken[0] is sample:
-            self._taken.popleft()
+        if self._samples and self._samples[0] is sample:
+            self._samples.popleft()
 
     def _work(self) -> None:
         while True:
@@ -89,7 +89,7 @@ class Sampler:
         followed.meter = followed.meter or followed.make_meter()
         values = followed.meter.measure()
         if not is_first:
-            self._taken.append(System(run, values))
+            self._samples.append(System(run, values))
         passed = int((now - followed.begun_s) / followed.interval_s)  # those missed while something hung are not made up for
         followed.next_s = followed.begun_s + (passed + 1) * followed.interval_s
 

@@ -1,4 +1,4 @@
-"""Verdicts and seals for runs whose process, and whose writer, died: what the next writer finds in the streams."""
+"""Verdicts and seals for the runs in the streams whose process, and whose writer, died."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mlv.transport.journal import Journal
 def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Collection[str]) -> None:
     """Give a verdict and seals to every run in the streams that is over and has none.
 
-    `alive` are the runs whose rings are being drained: they are looked after there. What may go on elsewhere is left alone.
+    `alive` are the runs whose rings are being drained, which settles them. Runs that may go on elsewhere are left alone.
 
     Raises:
         OSError: Something could not be appended; calling again goes on.
@@ -30,9 +30,9 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
         for run, chain in chains_of(journal.path(stream)).items():
             if not chain.lines or run in alive or run == journal.run:
                 continue
-            known = runs.get(run)
-            if known is not None and known.verdict is None:
-                if known.process is None or not process_is_gone(known.process) or is_copy(folder, known.folder, known.process):
+            state = runs.get(run)
+            if state is not None and state.verdict is None:
+                if state.process is None or not process_is_gone(state.process) or is_copy(folder, state.folder, state.process):
                     continue
                 journal.end(run, "killed", beginnings.get(run, stream))
                 del runs[run]
@@ -41,7 +41,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
 
 
 def _runs(folder: Path) -> tuple[dict[str, Run], Mapping[str, str]]:
-    """The runs that the streams tell of, with their verdicts; and the stream in which each began."""
+    """Return the runs in the streams, with their verdicts; and the stream in which each began."""
     events = []
     for stream in layout.streams_in(folder):
         for line, _ in read_digests(folder / layout.stream_file(stream)):

@@ -23,7 +23,7 @@ _GIVE_UP_AFTER_S = 5.0
 
 
 class Source:
-    """One ring, as its writer sees it. Data are read with `pread`: what is gone is an error then, not a signal."""
+    """One ring, as its writer sees it. Data are read with `pread`: a page that is gone is an error then, not a signal."""
 
     def __init__(self, path: Path) -> None:
         """Open the ring, and keep all others from draining it.
@@ -49,15 +49,15 @@ class Source:
         self._words = memoryview(self._map).cast("Q")
         self.last_seq = 0
         self.is_new = True
-        """Whether no writer before this one has drained it; where one has, the streams know more than the ring."""
+        """Whether no writer before this one has drained it; if one has, the streams hold events that the ring does not show."""
         self.said_end = bool(self._words[f.W_SAID_END])
-        """Whether the end of the run is said, by itself or by a writer."""
+        """Whether the end of the run is written, by itself or by a writer."""
         self.said_dropped = False
-        """Whether this writer has said what `dropped` tells."""
+        """Whether this writer has written the `dropped` event."""
         self.already: set[int] = set()
-        """Numbers of events from the tail on that are in their streams, or taken as jobs: before a crash or an error."""
+        """Numbers of events from the tail on that were in their streams, or taken as jobs, before a crash or an error."""
         self._jobs: dict[int, int] = {}
-        """Number, and a position before its frame, of each event that a worker completes."""
+        """A position before the frame of each event that a worker completes, by the event's number."""
         self._cursors: dict[int, tuple[str, bytes]] = {}
         self._cursor_bytes = 0
         self._stuck_since: float | None = None
@@ -75,13 +75,13 @@ class Source:
         self._words[f.W_WRITER_PID] = 0
 
     def stamp(self, problem: int) -> None:
-        """Show that the writer is at work, and the `errno` of what keeps it from writing, or 0."""
+        """Show that the writer is at work, and the `errno` of the error that keeps it from writing, or 0."""
         self._words[f.W_STAMP] = monotonic_ns()
         self._words[f.W_ERRNO] = problem
 
     @property
     def tail(self) -> int:
-        """Position up to which all is in the streams."""
+        """Position up to which all events are in the streams."""
         return self._words[f.W_TAIL]
 
     @property
@@ -91,23 +91,23 @@ class Source:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all that was published is in the streams."""
+        """Whether all published events are in the streams."""
         return self._words[f.W_TAIL] >= self._words[f.W_HEAD]
 
     @property
     def dropped(self) -> tuple[int, int] | None:
-        """First and last number of events that were not accepted, where no event of the run says so."""
+        """First and last number of events that were not accepted, unless an event of the run records them."""
         first, last = self._words[f.W_DROPPED_FIRST], self._words[f.W_DROPPED_LAST]
         return (first, last) if first else None
 
     @property
     def wants_sync(self) -> bool:
-        """Whether somebody waits in `flush()` for what is in the streams already."""
+        """Whether somebody waits in `flush()` for events that are in the streams already."""
         return self._words[f.W_SYNCED] < min(self._words[f.W_WANTED_SYNC], self._words[f.W_COMPLETE])
 
     @property
     def complete(self) -> int:
-        """Position up to which all is in the streams, also what a worker completes."""
+        """Position up to which all events are in the streams, also those that a worker completes."""
         return self._words[f.W_COMPLETE]
 
     @property
@@ -116,7 +116,7 @@ class Source:
         return bool(self._jobs)
 
     def has_job(self, seq: int) -> bool:
-        """Whether a worker is to complete that event."""
+        """Return whether a worker is to complete that event."""
         return seq in self._jobs
 
     def begin_job(self, seq: int) -> None:
@@ -124,7 +124,7 @@ class Source:
         self._jobs[seq] = self.tail
 
     def end_job(self, seq: int, rejection: str | None) -> None:
-        """Note that the line of such an event is in its stream; `rejection` says which one was rejected, and why."""
+        """Note that the line of such an event is in its stream; `rejection` names a rejected one, and the reason."""
         del self._jobs[seq]
         if rejection is not None:
             if not self._words[f.W_REASON_BYTES]:
@@ -146,8 +146,8 @@ class Source:
     def _update_complete(self) -> None:
         self._words[f.W_COMPLETE] = min(self._jobs.values(), default=self._words[f.W_TAIL])
 
-    def next_piece(self) -> tuple[list[Frame], int]:
-        """Frames that follow the tail, and the position behind them; ([], tail) when nothing whole is there.
+    def next_frames(self) -> tuple[list[Frame], int]:
+        """Read the frames that follow the tail, and the position behind them; ([], tail) when no whole frame is there.
 
         Raises:
             OSError: The ring cannot be read.
@@ -161,15 +161,15 @@ class Source:
         lap_end = f.next_lap(tail, self.capacity)
         if stop == lap_end and lap_end - tail < f.OVERHEAD:
             return [], lap_end
-        piece = f.parse(data, tail, self.capacity, self.last_seq)
-        if piece.end == tail and self._is_stuck():
+        stretch = f.parse(data, tail, self.capacity, self.last_seq)
+        if stretch.end == tail and self._is_stuck():
             return self._skip_to(head)
-        if piece.frames:
-            self.last_seq = piece.frames[-1].seq
-        return piece.frames, piece.end
+        if stretch.frames:
+            self.last_seq = stretch.frames[-1].seq
+        return stretch.frames, stretch.end
 
     def _is_stuck(self) -> bool:
-        """Whether a frame that was published has failed to appear for longer than any store takes to arrive."""
+        """Return whether a published frame has failed to appear for longer than any store takes to arrive."""
         now = monotonic()
         if self._stuck_since is None:
             self._stuck_since = now
@@ -180,7 +180,7 @@ class Source:
         return [], head
 
     def rewind(self, last_seq: int) -> None:
-        """Forget what was read behind the tail: it could not be appended, and will be read again."""
+        """Forget the frames read behind the tail: they could not be appended, and will be read again."""
         self.last_seq = last_seq
 
     def advance(self, position: int) -> None:
@@ -191,11 +191,11 @@ class Source:
         self._update_complete()
 
     def synced(self, position: int) -> None:
-        """Tell that everything up to a position is on the disk."""
+        """Record that everything up to a position is on the disk."""
         self._words[f.W_SYNCED] = position
 
     def cursor(self, index: int) -> tuple[str, bytes]:
-        """Stream and head of a cursor.
+        """Return stream and head of a cursor.
 
         Raises:
             KeyError: It was not announced, or names no stream.
@@ -205,13 +205,13 @@ class Source:
         return self._cursors[index]
 
     def streams(self) -> list[str]:
-        """The streams that the run may have written."""
+        """List the streams that the run may have written."""
         self._read_cursors()
         return list(dict.fromkeys(stream for stream, _ in self._cursors.values()))
 
     @property
     def home(self) -> str:
-        """The stream in which the run began: what the writer says of the run stands there."""
+        """The stream in which the run began: the writer's own events about the run go there."""
         streams = self.streams()
         return streams[0] if streams else layout.DEFAULT_STREAM
 
@@ -226,19 +226,19 @@ class Source:
         self._cursor_bytes = end
 
     def say_end(self) -> None:
-        """Note, for later writers too, that the end of the run is said."""
+        """Note, for later writers too, that the end of the run is written."""
         self.said_end = True
         self._words[f.W_SAID_END] = 1
 
     def finish(self) -> None:
         """Remove the ring with all that belongs to it, and tell the producer that its run is sealed."""
-        with suppress(OSError):  # its list may have gone, or point to where nothing of a spool is
+        with suppress(OSError):  # its list may have gone, or point to a path outside all spools
             os.unlink(spool.target_of(self.path))
         for path in (self.path, *spool.big_files(self.run, self.path.parent.name)):
             with suppress(OSError):
                 os.unlink(path)
         self._words[f.W_SYNCED] = self._words[f.W_COMPLETE] = self._words[f.W_HEAD]
-        self._words[f.W_DONE] = 1
+        self._words[f.W_DONE] = 1  # last: the producer's `close` returns at it
 
     def close(self) -> None:
         """Let go of the ring."""

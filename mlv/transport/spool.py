@@ -23,7 +23,7 @@ from mlv.store.owners import Owner
 LOCK = "writer.lock"
 WAKE = "wake"
 ERRORS = "writer.err"
-"""What went wrong in a writer, for people."""
+"""The errors of a writer, for people."""
 RING_SUFFIX = ".ring"
 BIG_SUFFIX = ".big"
 JOB_SUFFIX = ".job"
@@ -35,75 +35,75 @@ _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p
 
 
 def bases(environ: Mapping[str, str] = os.environ) -> list[Path]:
-    """Folders that may hold spools, best first: `MLV_SPOOL`, shared memory, the temporary folder; none on a network."""
+    """List folders that may hold spools, best first: `MLV_SPOOL`, shared memory, the temporary folder; none on a network."""
     import tempfile  # costs 2 ms, which `import mlv` shall not
 
     if not hasattr(os, "getuid"):
         return []  # a system whose processes cannot share a ring as these do: the inline twin serves
     explicit = chosen(environ)
-    others = [Path(base) for base in ("/dev/shm", tempfile.gettempdir(), "/var/tmp")]  # noqa: S108 - made private below
-    local = [base for base in others if not _is_on_network(base)]
+    defaults = [Path(base) for base in ("/dev/shm", tempfile.gettempdir(), "/var/tmp")]  # noqa: S108 - made private below
+    local = [base for base in defaults if not _is_on_network(base)]
     return [base for base in dict.fromkeys([*([explicit] if explicit else []), *local]) if base.is_dir()]
 
 
 def chosen(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The folder that the setting names (`MLV_SPOOL`), which the user answers for; None if it names none."""
+    """Return the folder that the setting names (`MLV_SPOOL`), which the user answers for; None if it names none."""
     return settings.SPOOL.look_up(environ).value
 
 
 def root_of(base: Path) -> Path:
-    """The user's own folder below a base."""
+    """Return the user's own folder below a base."""
     return base / f"mlv-{os.getuid()}"
 
 
-def key_of(folder: Path, here: Owner) -> str:
-    """Name of the spool of an experiment: the same for all processes of one process namespace.
+def key_of(folder: Path, owner: Owner) -> str:
+    """Return the name of the spool of an experiment: the same for all processes of one process namespace.
 
-    The ID goes in too: what waits for an experiment that was removed is not for one that is made in its place.
+    The ID goes in too: events that wait for a removed experiment are not for a new one at its path.
     """
-    text = "\0".join((here.machine, here.pidns, os.path.realpath(folder), layout.exp_id(folder)))
+    text = "\0".join((owner.machine, owner.pidns, os.path.realpath(folder), layout.exp_id(folder)))
     return sha256(os.fsencode(text)).hexdigest()[:20]
 
 
-def candidates(folder: Path, here: Owner) -> list[Path]:
-    """Where a spool of an experiment may be, best first; nothing is made but the folder that `MLV_SPOOL` names."""
+def candidates(folder: Path, owner: Owner) -> list[Path]:
+    """List the possible spools of an experiment, best first; nothing is made but the folder that `MLV_SPOOL` names."""
     if (base := chosen()) is not None:
         with suppress(OSError):
             base.mkdir(parents=True, exist_ok=True)
-    key = key_of(folder, here)
+    key = key_of(folder, owner)
     return [root_of(base) / key for base in bases()]
 
 
-def prepare(place: Path) -> None:
+def prepare(spool: Path) -> None:
     """Make a spool that only this user can enter, unless it is there.
 
     Raises:
         OSError: It cannot be made, or is somebody else's.
     """
-    _private(place.parent)
-    _private(place)
+    _private(spool.parent)
+    _private(spool)
 
 
 def is_private(spool: Path) -> bool:
-    """Whether a spool is there, and nobody but this user can have put anything into it."""
+    """Return whether a spool exists, and nobody but this user can have put anything into it."""
     return _is_private_folder(spool.parent) and _is_private_folder(spool)
 
 
 def existing(environ: Mapping[str, str] = os.environ) -> Iterator[Path]:
-    """Every spool of this user that is there."""
+    """Yield every existing spool of this user."""
     for base in bases(environ):
         with suppress(OSError):
             yield from sorted(path for path in root_of(base).iterdir() if is_private(path))
 
 
-def find(folder: Path, here: Owner) -> list[Path]:
-    """The spools of one experiment that are there."""
-    places = [root_of(base) / key_of(folder, here) for base in bases()]
-    return [place for place in places if is_private(place)]
+def find(folder: Path, owner: Owner) -> list[Path]:
+    """List the existing spools of one experiment."""
+    spools = [root_of(base) / key_of(folder, owner) for base in bases()]
+    return [spool for spool in spools if is_private(spool)]
 
 
 def rings_in(spool: Path) -> list[Path]:
-    """Paths of the rings that a spool lists."""
+    """Return paths of the rings that a spool lists."""
     try:
         names = sorted(os.listdir(spool)) if is_private(spool) else []
     except OSError:
@@ -112,28 +112,28 @@ def rings_in(spool: Path) -> list[Path]:
 
 
 def new_run_id() -> str:
-    """A run ID: `r` and nine random letters or digits."""
+    """Make a run ID: `r` and nine random letters or digits."""
     return "r" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in os.urandom(9))
 
 
 def is_run(text: object) -> bool:
-    """Whether a text may be the ID of a run: it becomes a part of names of files."""
+    """Return whether a text may be the ID of a run: it becomes a part of names of files."""
     return isinstance(text, str) and _RUN.match(text) is not None
 
 
 def big_files(run: str, key: str) -> list[Path]:
-    """The large events and the jobs of a run that wait in any spool of that key."""
+    """List the files of large events and jobs of a run that wait in any spool of that key."""
     spools = (root_of(base) / key for base in bases())
     return [path for spool in spools if is_private(spool) for path in spool.glob(f"{run}.*") if _is_waiting(path, run)]
 
 
 def _is_waiting(path: Path, run: str) -> bool:
-    """Whether a file may hold a large event or a job of a run, by its name."""
+    """Return whether a file may hold a large event or a job of a run, by its name."""
     return path.name.startswith(run + ".") and _WAITING.match(path.name, len(run) + 1) is not None
 
 
 def own_file(name: bytes, run: str, ring: Path) -> Path:
-    """The file of a spool that a frame of a ring names.
+    """Return the file of a spool that a frame of a ring names.
 
     Raises:
         FileNotFoundError: It is none of that run, or lies in no spool of the experiment.
@@ -146,7 +146,7 @@ def own_file(name: bytes, run: str, ring: Path) -> Path:
 
 
 def target_of(ring: Path) -> Path:
-    """Where a ring lies that a spool lists: there, or in another spool of the experiment that the list points to.
+    """Return the path of a ring that a spool lists: there, or in another spool of the experiment that a link points to.
 
     Raises:
         FileNotFoundError: It points elsewhere.
@@ -175,11 +175,11 @@ def opened(path: Path, flags: int) -> int:
     return fd
 
 
-def waiting_bytes(run: str, places: Iterable[Path]) -> int:
-    """Bytes of the large events and the jobs of a run that wait in some spools."""
+def waiting_bytes(run: str, spools: Iterable[Path]) -> int:
+    """Return the bytes of large events and jobs of a run that wait in some spools."""
     total = 0
-    for place in places:
-        with suppress(OSError), os.scandir(place) as entries:
+    for spool in spools:
+        with suppress(OSError), os.scandir(spool) as entries:
             for entry in entries:
                 if entry.name.startswith(run + ".") and entry.name.endswith((BIG_SUFFIX, JOB_SUFFIX)):
                     with suppress(OSError):  # it is done meanwhile
@@ -188,7 +188,7 @@ def waiting_bytes(run: str, places: Iterable[Path]) -> int:
 
 
 class Queued(NamedTuple):
-    """A job that the writer has taken from its ring: its file's name says all that the frame said."""
+    """A job that the writer has taken from its ring: its file's name holds all fields of its frame."""
 
     run: str
     seq: int
@@ -198,7 +198,7 @@ class Queued(NamedTuple):
 
     @classmethod
     def of_path(cls, path: Path) -> Queued | None:
-        """What the name says; None if the job still has the name that the ring knows."""
+        """Parse the name of a file; None if the job still has the name that the ring knows."""
         run, *numbers = path.name.removesuffix(JOB_SUFFIX).split(".")
         if len(numbers) != 3 or not all(number.isdecimal() for number in numbers):
             return None
@@ -207,7 +207,7 @@ class Queued(NamedTuple):
 
 
 def enqueue(path: Path, run: str, seq: int, time_ns: int, cursor: int) -> Queued:
-    """Let a job's file say what its frame says, so that the ring can go on without it; done again, it changes nothing.
+    """Rename a job's file to hold the fields of its frame, so that the ring can go on without it; repeatable.
 
     Raises:
         FileNotFoundError: It is gone.
@@ -223,13 +223,13 @@ def enqueue(path: Path, run: str, seq: int, time_ns: int, cursor: int) -> Queued
 
 
 def queued_jobs(run: str, key: str) -> list[Queued]:
-    """The jobs of a run that a writer has taken and that are not done, in order."""
+    """List the jobs of a run that a writer has taken and that are not done, in order."""
     jobs = (Queued.of_path(path) for path in big_files(run, key) if path.suffix == JOB_SUFFIX)
     return sorted(job for job in jobs if job is not None)
 
 
 def remove(spool: Path) -> None:
-    """Remove a spool that lists no ring; one that does, or is in use again, stays. Only for who holds its lock."""
+    """Remove a spool that lists no ring; one that does, or is in use again, stays. The caller holds its lock."""
     if not is_private(spool) or rings_in(spool):
         return
     with suppress(OSError):
@@ -268,17 +268,17 @@ def _is_private_folder(folder: Path) -> bool:
 
 
 def _is_on_network(path: Path) -> bool:
-    """Whether the path lies on a network mount, as far as the system tells."""
+    """Return whether the path lies on a network mount, as far as the system shows."""
     return is_network(file_system_of(path))
 
 
 def is_network(kind: str) -> bool:
-    """Whether a type of file system is one of those that lie on other machines."""
+    """Return whether a type of file system is one of those that lie on other machines."""
     return kind.startswith(_NETWORK)
 
 
 def file_system_of(path: Path) -> str:
-    """Type of the file system that a path lies on, such as `ext4` or `nfs4`; empty where the system does not tell."""
+    """Return the type of the file system that a path lies on, such as `ext4` or `nfs4`; empty where it is unknown."""
     try:
         mounts = [line.split(" ")[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
     except OSError:

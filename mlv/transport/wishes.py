@@ -1,4 +1,4 @@
-"""What the writer of a run is to know of the user's wishes: it travels with the run's ring."""
+"""The user's wishes that the writer of a run has to know: they travel with the run's ring."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from mlv.frozen import FrozenRecord
 
 
 class Wishes(FrozenRecord):
-    """What is done beside the training process, for one run."""
+    """The options of work that is done beside the training process, for one run."""
 
     system_s: float | None = None
-    """Seconds between two samples of what the machine does; None for no samples."""
+    """Seconds between two samples of the machine's load; None for no samples."""
     redact: tuple[str, ...] = ()
-    """Regular expressions over what is a credential as well, in the texts of messages."""
+    """Regular expressions of further credentials, in the texts of messages."""
     keep: tuple[str, ...] = ()
-    """Regular expressions over names of what is none."""
+    """Regular expressions over names whose values are no credentials."""
 
     def to_info(self) -> dict[str, Any]:
-        """What stands in the ring's header beside the rest; what is not wished for is left out."""
-        given = {"system_s": self.system_s, "redact": list(self.redact), "keep": list(self.keep)}
-        return {name: value for name, value in given.items() if value}
+        """Return the fields for the ring's header; those without a value are left out."""
+        fields = {"system_s": self.system_s, "redact": list(self.redact), "keep": list(self.keep)}
+        return {name: value for name, value in fields.items() if value}
 
     @classmethod
     def from_info(cls, info: Mapping[str, Any]) -> Wishes:
@@ -31,9 +31,9 @@ class Wishes(FrozenRecord):
 
     @property
     def patterns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """What is a credential as well, and what is none."""
+        """Patterns of further credentials, and of names that hold none."""
         return self.redact, self.keep
 
     def redactor(self) -> Redactor:
-        """What takes credentials out of texts."""
+        """Make the redactor that takes credentials out of texts."""
         return Redactor(self.redact, self.keep)

@@ -42,19 +42,19 @@ from mlv.transport.worker import main
 main()
 """
 _HEAD = struct.Struct("<iQ")
-"""Of an answer: 0, REJECTED, or the negative `errno` of what kept the job from being done; the bytes of the line's text."""
+"""Of an answer: 0, REJECTED, or the negative `errno` that kept the job from being done; the bytes of the line's text."""
 _DONE, _REJECTED = 0, 1
 
 
 class Answer(NamedTuple):
-    """What became of a job."""
+    """The result of a job."""
 
     job: Queued
-    rest: bytes
+    payload: bytes
     """The line's text from its type on."""
     is_rejected: bool
     problem: int
-    """`errno` of what kept it from being done now; then `rest` is empty, and the job is as it was."""
+    """`errno` of the error that kept it from being done now; then `payload` is empty, and the job is as it was."""
 
 
 def complete(folder: Path, queued: Queued) -> Answer:
@@ -72,14 +72,14 @@ def complete(folder: Path, queued: Queued) -> Answer:
     except Unusable as error:
         return Answer(queued, rejected(Job(job.type, job.name, "", {}), str(error)), True, 0)
     try:
-        rest = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
+        payload = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
     except OSError as error:
         return Answer(queued, b"", False, error.errno or EIO)
-    return Answer(queued, rest, rest.startswith(REJECTED_HEAD), 0)
+    return Answer(queued, payload, payload.startswith(REJECTED_HEAD), 0)
 
 
 def read_job(path: Path) -> Job:
-    """The job in a spool file; its parts are views of the file.
+    """Read the job in a spool file; its buffers are views of the file.
 
     Raises:
         OSError: It cannot be read.
@@ -100,7 +100,7 @@ class Worker:
         """Prepare for jobs of the experiment in a folder."""
         self.folder = folder
         self._process: Popen[bytes] | None = None
-        self._given: deque[Queued] = deque()
+        self._assigned: deque[Queued] = deque()
         self._received = bytearray()
         self._began = 0.0
         self._deaths: Counter[Queued] = Counter()
@@ -109,40 +109,40 @@ class Worker:
     @property
     def has_room(self) -> bool:
         """Whether another job may be given."""
-        return len(self._given) < AHEAD
+        return len(self._assigned) < AHEAD
 
     def give(self, job: Queued) -> None:
         """Give a job; its answer comes after those of the jobs before it."""
-        if not self._given:
+        if not self._assigned:
             self._began = monotonic()
-        self._given.append(job)
+        self._assigned.append(job)
         if self._process is not None:
             self._send(job)
         elif self._start():
-            for waiting in self._given:  # also those that were to be done in this process
+            for waiting in self._assigned:  # also those that were to be done in this process
                 self._send(waiting)
 
     def answers(self) -> list[Answer]:
-        """The answers that are there now, in the order of the jobs."""
-        if not self._given:
+        """Return the answers that have arrived, in the order of the jobs."""
+        if not self._assigned:
             return []
         if self._process is None:
-            return [complete(self.folder, self._given.popleft())]
+            return [complete(self.folder, self._assigned.popleft())]
         is_gone = not self._receive()
-        found = []
+        answers = []
         while (answer := self._next()) is not None:
-            found.append(answer)
+            answers.append(answer)
             self._began = monotonic()
-        if self._given and (is_gone or monotonic() - self._began > DEADLINE_S):
-            found += self._after_death()
-        return found
+        if self._assigned and (is_gone or monotonic() - self._began > DEADLINE_S):
+            answers += self._after_death()
+        return answers
 
     def close(self) -> None:
-        """Let the worker go; what it has in hand stays in the spool."""
+        """Let the worker go; its jobs stay in the spool."""
         from subprocess import TimeoutExpired
 
         process, self._process = self._process, None
-        self._given.clear()
+        self._assigned.clear()
         self._received.clear()
         if process is not None and process.stdin is not None and process.stdout is not None:
             process.kill()
@@ -154,7 +154,7 @@ class Worker:
 
     def _send(self, job: Queued) -> None:
         if self._process is not None and self._process.stdin is not None:
-            with suppress(OSError):  # gone: found out when its answer is looked for
+            with suppress(OSError):  # gone: noticed when its answer is awaited
                 self._process.stdin.write(orjson.dumps([str(self.folder), job.run, job.seq, str(job.path)]) + b"\n")
 
     def _start(self) -> bool:
@@ -171,12 +171,12 @@ class Worker:
         return True
 
     def _receive(self) -> bool:
-        """Read what there is; whether the worker is still there."""
+        """Read the bytes that have arrived; return whether the worker is still there."""
         if self._process is None or self._process.stdout is None:
             return False
         try:
-            while piece := os.read(self._process.stdout.fileno(), 1 << 20):
-                self._received += piece
+            while chunk := os.read(self._process.stdout.fileno(), 1 << 20):
+                self._received += chunk
         except BlockingIOError:
             return True
         return False
@@ -187,19 +187,19 @@ class Worker:
         code, size = _HEAD.unpack_from(self._received)
         if len(self._received) < _HEAD.size + size:
             return None
-        rest = bytes(self._received[_HEAD.size : _HEAD.size + size])
+        payload = bytes(self._received[_HEAD.size : _HEAD.size + size])
         del self._received[: _HEAD.size + size]
-        return Answer(self._given.popleft(), rest, code == _REJECTED, -min(code, 0))
+        return Answer(self._assigned.popleft(), payload, code == _REJECTED, -min(code, 0))
 
     def _after_death(self) -> list[Answer]:
-        """Give everything to another worker, but what seems to be the reason."""
-        given, reason = list(self._given), self._why_gone()
+        """Give all jobs to another worker, but the one that seems to be the reason."""
+        assigned, reason = list(self._assigned), self._why_gone()
         self.close()
-        self._deaths[given[0]] += 1
-        is_guilty = self._deaths[given[0]] >= _MOST_DEATHS
-        for job in given[is_guilty:]:
+        self._deaths[assigned[0]] += 1
+        is_guilty = self._deaths[assigned[0]] >= _MOST_DEATHS
+        for job in assigned[is_guilty:]:
             self.give(job)
-        return [_rejected(given[0], reason)] if is_guilty else []
+        return [_rejected(assigned[0], reason)] if is_guilty else []
 
     def _why_gone(self) -> str:
         code = self._process.poll() if self._process is not None else None
@@ -217,7 +217,7 @@ def main() -> None:
     """Run as the worker process: a line of JSON for each job comes in, an answer goes out."""
     with suppress(OSError):
         os.nice(_NICENESS)
-    # What a library prints must not get between the answers.
+    # The output of a library must not get between the answers.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
@@ -225,12 +225,12 @@ def main() -> None:
         answer = complete(Path(folder), Queued(run, seq, 0, 0, Path(path)))
         code = -answer.problem or (_REJECTED if answer.is_rejected else _DONE)
         try:
-            _write(answers, code, answer.rest)
+            _write(answers, code, answer.payload)
         except BrokenPipeError:
-            os._exit(0)  # the writer is gone; the next one gives this job again, and what still waits in the pipe
+            os._exit(0)  # the writer is gone; the next one gives this job again, and those still in the pipe
 
 
-def _write(answers: Any, code: int, rest: bytes) -> None:
-    answers.write(_HEAD.pack(code, len(rest)))
-    answers.write(rest)
+def _write(answers: Any, code: int, payload: bytes) -> None:
+    answers.write(_HEAD.pack(code, len(payload)))
+    answers.write(payload)
     answers.flush()

@@ -48,10 +48,10 @@ _RETRY_AFTER_S = 0.1
 _LOCK_WAIT_S = 10.0
 _ATTEND_WITHIN_S = 0.2
 _LINGER_S = 3600.0
-"""How long a writer goes on trying when nothing can be written and all whose events it holds are gone."""
+"""How long a writer goes on trying when nothing can be written and all processes whose events it holds are gone."""
 _LINGER_WITHOUT_FOLDER_S = 5.0
 _RING_MADE_WITHIN_S = 60.0
-_PIECE = 1 << 18
+_CHUNK_BYTES = 1 << 18
 _END = b'"type":"run_ended"'
 _JOB = spool.JOB_SUFFIX.encode()
 
@@ -59,13 +59,13 @@ _JOB = spool.JOB_SUFFIX.encode()
 class Writer:
     """Drains the rings that a spool lists until there are none left.
 
-    What it leaves undone, the rings and the claims, tells the next writer what to do: it may be killed at any moment.
+    It may be killed at any moment: the rings and the claims that it leaves show the next writer what to do.
     """
 
     def __init__(
         self,
         folder: Path,
-        place: Path,
+        spool_folder: Path,
         files: FileLayer | None = None,
         serves: Callable[[Source], bool] = lambda source: True,
         backlog: Backlog | None = None,
@@ -76,7 +76,7 @@ class Writer:
 
         `fd` is a descriptor of the experiment's folder, from the process that started this one.
         """
-        self._folder, self._place, self._serves = folder, place, serves
+        self._folder, self._spool_folder, self._serves = folder, spool_folder, serves
         self._me = Owner.current()
         self._files = files
         self._fd = fd
@@ -100,7 +100,7 @@ class Writer:
         """Drain until every run has ended or its process is gone, then seal and leave.
 
         Returns:
-            Whether all is done; False when the time is over, or what keeps it from writing lasts too long.
+            Whether all is done; False when the time is over, or the disk refuses for too long.
         """
         try:
             return self._serve(wait, until)
@@ -128,7 +128,7 @@ class Writer:
                 wait(POLL_S)
 
     def _turn(self, now: float) -> bool:
-        """Everything that is due; whether events were moved. A file that cannot be written is tried again later."""
+        """Do everything that is due; return whether events were moved. A file that cannot be written is tried again later."""
         if self._problem and now < self._next_try:
             return False
         problems: list[OSError] = []
@@ -156,7 +156,7 @@ class Writer:
         self._next_try = now + _RETRY_AFTER_S
 
     def _is_in_vain(self, now: float) -> bool:
-        """Whether nothing could be written for long, and nobody is left who would write more."""
+        """Return whether nothing could be written for long, and no process is left that would log more."""
         if not self._problem or now - self._problem_since < _LINGER_WITHOUT_FOLDER_S:
             return False
         linger_s = _LINGER_S if self._where() is not None else _LINGER_WITHOUT_FOLDER_S
@@ -164,15 +164,15 @@ class Writer:
         return is_over and now - self._problem_since >= linger_s
 
     def _where(self) -> Path | None:
-        """Where the experiment is; None if it is gone, or another one is in its place."""
-        found = self._folder if self._home is None else self._home.where()
-        return found if found is not None and found.exists() else None
+        """Return the experiment's folder; None if it is gone, or another one is at its path."""
+        folder = self._folder if self._home is None else self._home.where()
+        return folder if folder is not None and folder.exists() else None
 
     def _give_up(self) -> None:
         is_deleted = self._journal.is_deleted()
         for source in self._sources.values():
             if is_deleted:
-                source.finish()  # there is no place any more where its events could go
+                source.finish()  # there is no folder any more that its events could go to
             source.detach()
             source.close()
         self._sources.clear()
@@ -182,7 +182,7 @@ class Writer:
 
     def _scan(self) -> None:
         """Attach rings that are new in the spool."""
-        for path in spool.rings_in(self._place):
+        for path in spool.rings_in(self._spool_folder):
             if path in self._sources:
                 continue
             try:
@@ -215,12 +215,12 @@ class Writer:
             self._sampler.follow(source.run, source.owner.pid, source.info["system_s"])
 
     def _catch_up(self, source: Source) -> None:
-        """After a writer that died: go on with the run's chains, and do not append what it had appended.
+        """Go on with the run's chains after a writer that died, without appending its lines again.
 
         Raises:
-            OSError: A stream cannot be opened: what it holds is not known yet.
+            OSError: A stream cannot be opened: its lines are not known yet.
         """
-        waiting, _ = source.next_piece()
+        waiting, _ = source.next_frames()
         source.rewind(0)
         first = waiting[0].seq if waiting else sys.maxsize
         source.already = self._journal.resume(source.run, source.streams(), first)
@@ -231,13 +231,13 @@ class Writer:
         """Move one stretch of a ring into the streams.
 
         Raises:
-            OSError: Not all could be appended; what was is remembered, so that nothing is doubled.
+            OSError: Not all could be appended; the appended events are remembered, so that nothing is doubled.
         """
         if not source.is_new:
             self._catch_up(source)
         before, censor = source.last_seq, self._censors[source.run]
         state = censor.state
-        frames, end = source.next_piece()
+        frames, end = source.next_frames()
         if end == source.tail:
             return False
         try:
@@ -297,7 +297,7 @@ class Writer:
         batches.clear()
 
     def _append_big(self, source: Source, frame: Frame, stream: str, head: bytes) -> None:
-        """Copy a large event from its spool file into the stream, in pieces, unless it is there."""
+        """Copy a large event from its spool file into the stream, in chunks, unless it is there."""
         path: Path | None = None
         if frame.seq not in source.already:
             try:
@@ -322,7 +322,7 @@ class Writer:
             self._journal.append(source.run, stream, [composer.line(frame.seq, frame.time_ns, head, TAIL, 0, file.read())])
             return
         digest, opening = hashlib.sha256(), composer.opening(frame.seq, frame.time_ns) + censor.head(head)
-        self._journal.append_large(source.run, stream, _hashed(_pieces(opening, file), digest), digest)
+        self._journal.append_large(source.run, stream, _hashed(_chunks(opening, file), digest), digest)
 
     def _take_job(self, source: Source, frame: Frame) -> None:
         if frame.seq in source.already:
@@ -340,7 +340,7 @@ class Writer:
             source.already.add(frame.seq)
 
     def _work(self) -> bool:
-        # Files go where the experiment is now; where it is gone, to where nothing can be made.
+        # Files go to the experiment's present folder; if it is gone, to a path at which nothing can be made.
         self._backlog.move_to(self._where() or Path(os.devnull, "gone"))
         return self._backlog.work(self._journal, self._composers)
 
@@ -355,7 +355,7 @@ class Writer:
     def _verdicts(self) -> None:
         for path, source in list(self._sources.items()):
             if not source.is_new or not source.is_empty or source.has_jobs:
-                continue  # where it has not caught up with an earlier writer, it does not know what is left
+                continue  # before it has caught up with an earlier writer, it does not know which events are left
             if source.is_ended or source.owner.is_gone():
                 if not source.is_empty:
                     continue  # it published its last events between the two looks
@@ -371,8 +371,8 @@ class Writer:
             source.said_dropped = True
         self._journal.seal(source.run)
         source.stamp(errno.ESTALE if self._journal.is_lost() else 0)
-        if spool.rings_in(self._place) == [path]:
-            self._close_journal()  # before the producer hears that all is done: then nothing is left to happen
+        if spool.rings_in(self._spool_folder) == [path]:
+            self._close_journal()  # before the producer learns that all is done: then nothing is left to happen
         else:
             self._sync()
         del self._sources[path]
@@ -385,8 +385,8 @@ class Writer:
         self._complete_outputs(source.run)
 
     def _complete_outputs(self, run: str) -> None:
-        """Start what completes the outputs of a run that nobody is at work on: its process may have died before it did."""
-        for path in orders.orders_of(run, self._place.name):
+        """Start completing the outputs of a run that nobody is at work on: its process may have died before it did."""
+        for path in orders.orders_of(run, self._spool_folder.name):
             with suppress(OSError):
                 orders.begin(path, self._where())
 
@@ -397,7 +397,7 @@ class Writer:
                 self._heard[source.run] = now
 
     def _say_samples(self) -> None:
-        """Write what the sampler has measured.
+        """Write the samples that the sampler has taken.
 
         Raises:
             OSError: It waits.
@@ -407,7 +407,7 @@ class Writer:
             self._sampler.let_go(sample)
 
     def _settle_stale(self) -> None:
-        """Give verdicts and seals to what died with the stream's last writer."""
+        """Give verdicts and seals to runs that died with the stream's last writer."""
         fresh = [stream for stream in self._journal.stale_streams if stream not in self._settled]
         if fresh:
             alive = {source.run for source in self._sources.values()}
@@ -426,7 +426,7 @@ class Writer:
             source.synced(position)
 
     def _leave(self) -> bool:
-        """Finish what is left to do; False if a new ring has come.
+        """Finish all work; False if a new ring has come.
 
         Raises:
             OSError: Something is left to do.
@@ -436,7 +436,7 @@ class Writer:
         return not self._sources
 
     def _close_journal(self) -> None:
-        """Settle what the dead have left, seal the writer's own lines, and give the streams back.
+        """Settle the runs of dead processes, seal the writer's own lines, and give the streams back.
 
         Raises:
             OSError: Something is left to do.
@@ -450,10 +450,10 @@ class Writer:
 
 
 class Wait:
-    """Sleeps until somebody writes into the wake-up pipe of a spool, or the time is over."""
+    """A sleep that ends when somebody writes into the wake-up pipe of a spool, or the time is over."""
 
-    def __init__(self, place: Path) -> None:
-        path = place / spool.WAKE
+    def __init__(self, spool_folder: Path) -> None:
+        path = spool_folder / spool.WAKE
         self._fd: int | None = None
         with suppress(OSError):  # a file system without pipes: it sleeps all the time, then
             if not path.exists():
@@ -478,89 +478,94 @@ class Wait:
             os.close(self._fd)
 
 
-def serve(folder: Path, place: Path, fd: int | None = None) -> None:
-    """Be the writer of a spool, unless there is one: then see that it takes the rings that are there, and leave."""
-    while _serve_once(place, _LOCK_WAIT_S, lambda wait: Writer(folder, place, sampler=Sampler(folder), fd=fd).serve(wait)):
+def serve(folder: Path, spool_folder: Path, fd: int | None = None) -> None:
+    """Be the writer of a spool, unless there is one: then see that it takes the rings in the spool, and leave."""
+
+    def drain(wait: Wait) -> bool:
+        return Writer(folder, spool_folder, sampler=Sampler(folder), fd=fd).serve(wait)
+
+    while _serve_once(spool_folder, _LOCK_WAIT_S, drain):
         # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
-        if not any(is_unattended(ring) for ring in spool.rings_in(place)):
+        if not any(is_unattended(ring) for ring in spool.rings_in(spool_folder)):
             return
 
 
-def rescue(folder: Path, place: Path, timeout_s: float) -> None:
-    """Drain the rings to which nothing comes any more, from within the calling process; the others are not touched."""
+def rescue(folder: Path, spool_folder: Path, timeout_s: float) -> None:
+    """Drain the rings that get no more events, from within the calling process; the others are not touched."""
     until = monotonic() + timeout_s
     backlog = Backlog(folder, complete=partial(complete, folder))  # in this process: it may not have children of ours
-    _serve_once(place, timeout_s, lambda wait: Writer(folder, place, serves=_is_over, backlog=backlog).serve(wait, until))
+    writer = partial(Writer, folder, spool_folder, serves=_is_over, backlog=backlog)
+    _serve_once(spool_folder, timeout_s, lambda wait: writer().serve(wait, until))
 
 
 def _is_over(source: Source) -> bool:
     return source.is_ended or source.owner.is_gone()
 
 
-def _serve_once(place: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
-    """Do the writer's work under the lock of the spool; whether it was there to be had and all was done."""
-    fd = lock(place, lock_wait_s)
+def _serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
+    """Do the writer's work under the lock of the spool; return whether the lock could be taken and all was done."""
+    fd = lock(spool_folder, lock_wait_s)
     if fd is None:
         return False
-    wait = Wait(place)
+    wait = Wait(spool_folder)
     try:
         return serve(wait)
     finally:
         wait.close()
-        _remove(place)
+        _remove(spool_folder)
         os.close(fd)
 
 
-def tidy(place: Path) -> None:
+def tidy(spool_folder: Path) -> None:
     """Remove a spool in which nothing waits, unless somebody is at work in it."""
-    fd = lock(place, 0.0) if place.exists() else None
+    fd = lock(spool_folder, 0.0) if spool_folder.exists() else None
     if fd is not None:
-        _remove(place)
+        _remove(spool_folder)
         os.close(fd)
 
 
-def _remove(place: Path) -> None:
-    """Remove a spool that lists no ring, also what was left by processes that were killed while they made one."""
-    for path in place.glob(f"*{spool.RING_SUFFIX}{UNFINISHED}"):
+def _remove(spool_folder: Path) -> None:
+    """Remove a spool that lists no ring, with the unfinished rings of processes that were killed while making one."""
+    for path in spool_folder.glob(f"*{spool.RING_SUFFIX}{UNFINISHED}"):
         with suppress(OSError):
             header, age_s = look(path), time() - path.stat().st_mtime
             if header.owner.is_gone() if header is not None else age_s > _RING_MADE_WITHIN_S:
                 path.unlink()
-    spool.remove(place)
+    spool.remove(spool_folder)
 
 
-def lock(place: Path, wait_s: float) -> int | None:
+def lock(spool_folder: Path, wait_s: float) -> int | None:
     """Take the lock that makes a process the writer of a spool; None if another one has it and is at work."""
     import fcntl  # not everywhere; where it is missing there are no spools, and the inline twin serves
 
     began = monotonic()
     while True:
         try:
-            fd = spool.opened(place / spool.LOCK, os.O_RDWR | os.O_CREAT)
+            fd = spool.opened(spool_folder / spool.LOCK, os.O_RDWR | os.O_CREAT)
         except OSError:
             return None  # the spool was removed, or is not ours: nothing is left to write
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(place / spool.LOCK)):
+            if os.path.samestat(os.fstat(fd), os.stat(spool_folder / spool.LOCK)):
                 return fd
         except OSError:
             pass  # held, or removed by the one who had it
         os.close(fd)
         waited_s = monotonic() - began
-        is_needed = any(is_unattended(path) for path in spool.rings_in(place))
+        is_needed = any(is_unattended(path) for path in spool.rings_in(spool_folder))
         if waited_s >= wait_s or (waited_s >= _ATTEND_WITHIN_S and not is_needed):
             return None
         sleep(0.01)
 
 
 def is_unattended(path: Path) -> bool:
-    """Whether a ring has no writer that lives."""
+    """Return whether a ring has no writer that lives."""
     header = look(path)
     return header is not None and not header.is_attended
 
 
 def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
-    """Do a task; whether it gave a true value. An error of the system is added to the problems."""
+    """Do a task; return whether it gave a true value. An error of the system is added to the problems."""
     try:
         return bool(task())
     except OSError as error:
@@ -568,22 +573,22 @@ def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
         return False
 
 
-def _pieces(opening: bytes, file: BinaryIO) -> Iterator[bytes]:
+def _chunks(opening: bytes, file: BinaryIO) -> Iterator[bytes]:
     yield opening
-    while piece := file.read(_PIECE):
-        yield piece
+    while chunk := file.read(_CHUNK_BYTES):
+        yield chunk
     yield b"\n"
 
 
-def _hashed(pieces: Iterator[bytes], digest: Any) -> Iterator[bytes]:
-    for piece in pieces:
-        digest.update(piece)
-        yield piece
+def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
 
-def main(folder: str, place: str, fd: str = "") -> None:
+def main(folder: str, spool_folder: str, fd: str = "") -> None:
     """Run as the writer process."""
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-        # It goes when the rings are empty and their processes gone: what a batch system sends must not cost the last lines.
+        # It ends when the rings are empty and their processes gone: a batch system's signals must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
-    serve(Path(folder), Path(place), int(fd) if fd else None)
+    serve(Path(folder), Path(spool_folder), int(fd) if fd else None)

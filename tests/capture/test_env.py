@@ -94,7 +94,7 @@ def test_variables():
     record = capture_env({"HF_TOKEN": "hunter22", "SEED": "3"}, redactor)
 
     assert record["variables"] == {"HF_TOKEN": REDACTED, "SEED": "3"}
-    assert redactor.found == ["env.HF_TOKEN"]
+    assert redactor.redactions == ["env.HF_TOKEN"]
 
 
 def test_the_real_environment_is_plain():

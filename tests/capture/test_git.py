@@ -356,7 +356,7 @@ def test_remotes(repository):
         ("origin", "https://<redacted>@example.org/o/r.git"),
         ("my-fork", "git@example.org:me/r.git"),
     ]
-    assert redactor.found == ["git.remotes.origin"]
+    assert redactor.redactions == ["git.remotes.origin"]
 
 
 # --- Secrets ---------------------------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def test_credentials_never_come_out(repository):
     assert "hunter22" not in everything
     assert b'+api_key = "<redacted>"\n' in capture.diff
     assert capture.record["diff"]["redacted"] is True
-    assert redactor.found == ["git.diff", "git.message", "git.untracked[0]"]
+    assert redactor.redactions == ["git.diff", "git.message", "git.untracked[0]"]
 
 
 # --- Sizes and times -------------------------------------------------------------------------------------------------

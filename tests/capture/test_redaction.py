@@ -115,7 +115,7 @@ def test_shapes_go_and_their_surroundings_stay(secret, around):
     text = redactor.text(around.format(secret), "git.message")
 
     assert text == around.format(REDACTED)
-    assert redactor.found == ["git.message"]
+    assert redactor.redactions == ["git.message"]
 
 
 @pytest.mark.parametrize("secret", SHAPES.values(), ids=SHAPES)
@@ -134,8 +134,8 @@ def test_shapes_go_from_every_place(secret):
     ]
 
     assert secret not in dumped(results)
-    assert secret not in dumped(redactor.found)
-    assert set(redactor.found) >= {"env.HARMLESS", "script.argv[1]", "params.layers[0].note", "params.layers[1][0]"}
+    assert secret not in dumped(redactor.redactions)
+    assert set(redactor.redactions) >= {"env.HARMLESS", "script.argv[1]", "params.layers[0].note", "params.layers[1][0]"}
 
 
 @pytest.mark.parametrize("text", SCIENCE)
@@ -153,7 +153,7 @@ def test_science_words_stay(text):
     ]
 
     assert results == [text, text, text, [text, f"--note={text}"], {"note": [text], text: 1}, text]
-    assert redactor.found == []
+    assert redactor.redactions == []
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_variables_go_by_name(name):
     redactor = Redactor()
 
     assert redactor.variables({name: "x"}) == {name: REDACTED}
-    assert redactor.found == [f"env.{name}"]
+    assert redactor.redactions == [f"env.{name}"]
 
 
 @pytest.mark.parametrize("name", OPEN_NAMES)
@@ -270,7 +270,7 @@ def test_other_variables_stay(name):
     redactor = Redactor()
 
     assert redactor.variables({name: "hunter22"}) == {name: "hunter22"}
-    assert redactor.found == []
+    assert redactor.redactions == []
 
 
 def test_empty_variables_stay_empty():
@@ -305,7 +305,7 @@ def test_secrets_never_reach_the_record_by_name(name, secret, prefix):
             redactor.variables({name: secret}),
             redactor.argv([f"--{option}", secret, f"--{option}={secret}", f"{name}={secret}", f"+db.{name}={secret}"]),
             redactor.argv(["train.py", f'{{"{name}": "{secret}"}}'], "script.orig_argv"),
-            redactor.found,
+            redactor.redactions,
         ]
     )
 
@@ -348,7 +348,7 @@ def test_found_tells_places_in_order_and_once():
     redactor.params({"db": [{"password": "hunter22"}]})
     redactor.argv(["a", "--token", "hunter22"])
 
-    assert redactor.found == ["script.argv[2]", "params.db[0].password"]
+    assert redactor.redactions == ["script.argv[2]", "params.db[0].password"]
 
 
 @pytest.mark.parametrize("name", PARAM_NAMES)
@@ -359,7 +359,7 @@ def test_params_go_by_exact_name(name, value):
     redactor = Redactor()
 
     assert redactor.params(params) == {"model": {"parts": [{name: REDACTED}], "lr": 0.1}}
-    assert redactor.found == [f"params.model.parts[0].{name}"]
+    assert redactor.redactions == [f"params.model.parts[0].{name}"]
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, True, False], ids=repr)
@@ -373,7 +373,7 @@ def test_science_params_stay():
     redactor = Redactor()
 
     assert redactor.params({"nested": [SCIENCE_PARAMS]}) == {"nested": [SCIENCE_PARAMS]}
-    assert redactor.found == []
+    assert redactor.redactions == []
 
 
 def test_params_are_copied():
@@ -437,7 +437,7 @@ def test_exceptions_are_whole_names_or_ends_of_them(exception):
     redactor = Redactor(exceptions=[exception])
 
     assert redactor.params(params) == params
-    assert redactor.found == []
+    assert redactor.redactions == []
 
 
 def test_exceptions_do_not_reach_further():

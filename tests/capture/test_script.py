@@ -141,7 +141,7 @@ def test_credentials_are_redacted():
 
     assert "hunter22" not in json.dumps(record)
     assert record["argv"] == ["-c", "--token", REDACTED]
-    assert redactor.found == ["script.argv[2]", "script.orig_argv[2]", "script.orig_argv[3]"]
+    assert redactor.redactions == ["script.argv[2]", "script.orig_argv[2]", "script.orig_argv[3]"]
 
 
 def test_a_deleted_folder(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import json
 import pytest
 from secrets_corpus import AROUND, INNOCENT, KEY_LINES, PRIVATE_KEY, TOKENS, VALUE
 
-from mlv.capture.patterns import is_bounded, kept
+from mlv.capture.patterns import is_bounded, storable
 from mlv.capture.redaction import REDACTED, Redactor
 
 SURROUNDINGS = ["{}", "see {}, please", "a={}&b=1", '"{}"', "({})", "/a/{}/x", "\x1b[31m{}\x1b[0m", r"\n{}\n", "%3D{}", "é{}é"]
@@ -41,7 +41,7 @@ def test_innocent_texts(text):
     assert redactor.data({"note": [text], text: 1}, "event") == {"note": [text], text: 1}
     assert redactor.params({"note": [text], text: 1}) == {"note": [text], text: 1}
     assert redactor.argv([f"--note={text}"]) == [f"--note={text}"]
-    assert redactor.found == []
+    assert redactor.redactions == []
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_long_texts(unit):
 def test_patterns_that_are_not_kept(pattern):
     """B12: what could take for ever, or is no pattern, is not kept in meta.json."""
     assert not is_bounded(pattern)
-    assert kept([pattern]) == []
+    assert storable([pattern]) == []
 
 
 @pytest.mark.parametrize("pattern", [r"corp-\w+", "acme", r"(?:AB|CD)-\d{4,}", r"[a-z]+@corp\.example", r"ticket \d+ of (\w+)"])
 def test_patterns_that_are_kept(pattern):
     """B12: usual patterns are kept."""
-    assert kept([pattern]) == [pattern]
+    assert storable([pattern]) == [pattern]

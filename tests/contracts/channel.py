@@ -88,10 +88,10 @@ def interrupt() -> None:
 def job(i: int, size: int = 3) -> list[Any]:
     """A job, packed: an array of bytes, whose step is `i`."""
     options = {"shape": [size], "dtype": "uint8", "descr": "|u1"}
-    return Job("array", "maps", "array", options, step=i, parts=[bytes([i % 256]) * size]).pack()
+    return Job("array", "maps", "array", options, step=i, buffers=[bytes([i % 256]) * size]).pack()
 
 
-NO_OPTIONS = Job("array", "maps", "array", {}, parts=[b"abc"]).pack()
+NO_OPTIONS = Job("array", "maps", "array", {}, buffers=[b"abc"]).pack()
 
 
 both_ways = pytest.mark.parametrize("size", [0, 300_000], ids=["small", "large"])

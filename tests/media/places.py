@@ -41,7 +41,7 @@ class Folder:
         conversion = Conversion()
         options = conversion.value(prepared.options)
         assert conversion.problems == []
-        job = Job(prepared.type, "name", prepared.do, options, 3, {}, conversion.nonfinite, prepared.parts)
+        job = Job(prepared.type, "name", prepared.do, options, 3, {}, conversion.nonfinite, prepared.buffers)
         packed = b"".join(bytes(piece) for piece in job.pack())
         return orjson.loads(b"{" + jobs.perform(Job.unpack(packed), self))
 

@@ -99,7 +99,7 @@ class TestWithoutNumpy:
         monkeypatch.setattr(arrays, "numpy_if_there", lambda: None)
 
         assert list(arrays.floats(descr, content)) == list(found) == [0, 1, 1, 0]
-        assert [list(piece) for piece in arrays.floats_in_pieces(descr, content, 3)] == [[0, 1, 1], [0]]
+        assert [list(piece) for piece in arrays.floats_in_chunks(descr, content, 3)] == [[0, 1, 1], [0]]
 
     def test_a_type_that_only_numpy_reads(self, monkeypatch):
         """Where numpy would be needed, it is named."""

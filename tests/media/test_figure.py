@@ -112,7 +112,7 @@ def test_nothing_is_imported(python):
                 file.write(b"drawn as " + format.encode())
 
         prepared = figure.prepare(Drawing(), format="svg", close=True)
-        print(bytes(prepared.parts[0]), sorted({"matplotlib", "numpy", "plotly"} & set(sys.modules)))
+        print(bytes(prepared.buffers[0]), sorted({"matplotlib", "numpy", "plotly"} & set(sys.modules)))
     """)
 
     assert (done.stdout, done.stderr) == ("b'drawn as svg' []\n", "")

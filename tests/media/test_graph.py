@@ -31,7 +31,7 @@ EXAMPLE = torch.zeros(2, 4), {"y": torch.zeros(5, 4)}
 
 def described(module, example):
     """The nodes by name, and the modules."""
-    content = json.loads(bytes(graph.prepare(module, example).parts[0]))
+    content = json.loads(bytes(graph.prepare(module, example).buffers[0]))
     return {node["name"]: node for node in content["nodes"]}, content["modules"]
 
 

@@ -80,7 +80,7 @@ class TestValues:
 
     def test_pieces(self, data_of, monkeypatch):
         """Values that are looked at in pieces are all counted."""
-        monkeypatch.setattr(histogram, "_PIECE", 3)
+        monkeypatch.setattr(histogram, "_CHUNK_VALUES", 3)
 
         data = data_of([*range(10), NAN], bins=5)
 
@@ -175,7 +175,7 @@ def test_without_numpy_at_all(python):
         from mlv.media import histogram, pr_curve
         for module, arguments in (histogram, [[1, 2.5, 3]]), (pr_curve, [[0, 1], [0.1, 0.9]]):
             prepared = module.prepare(*arguments)
-            print(sum(module.encode(prepared.options, prepared.parts, None).get("counts", [0])))
+            print(sum(module.encode(prepared.options, prepared.buffers, None).get("counts", [0])))
         """
     )
 

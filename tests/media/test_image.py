@@ -95,7 +95,7 @@ def test_nothing_is_copied():
     """Contiguous arrays are handed over as the memory that they are, in whatever order their axes lie."""
     value = pixels(11, 8, 3)
 
-    parts = [image.prepare(view).parts[0] for view in (value, value.transpose(2, 0, 1), value.transpose(1, 0, 2))]
+    parts = [image.prepare(view).buffers[0] for view in (value, value.transpose(2, 0, 1), value.transpose(1, 0, 2))]
 
     assert all(numpy.shares_memory(numpy.frombuffer(part, "u1"), value) for part in parts)
 
@@ -270,7 +270,7 @@ def test_pillow_alone(python, pillow):
                 return {"suffix": suffix, "begins": bytes(content[1:4]).decode()}
 
         prepared = image.prepare(Image.new("RGB", (3, 2), "red"))
-        print(image.encode(prepared.options, prepared.parts, Target()))
+        print(image.encode(prepared.options, prepared.buffers, Target()))
     """)
 
     assert (done.returncode, done.stderr) == (0, "")

@@ -85,7 +85,7 @@ def test_a_large_file(folder, large, monkeypatch):
 
     data = folder.data(prepared)
 
-    assert prepared.parts == []
+    assert prepared.buffers == []
     assert folder.at(data["file"]).read_bytes() == large.read_bytes()
     assert (data["width"], data["height"]) == (40, 30)
 

@@ -245,7 +245,7 @@ def test_files(folder, path, form, monkeypatch):
 
     data = folder.data(prepared)
 
-    assert sum(map(len, prepared.parts)) == (0 if form == "large" else path.stat().st_size)
+    assert sum(map(len, prepared.buffers)) == (0 if form == "large" else path.stat().st_size)
     assert folder.at(data["file"]).read_bytes() == path.read_bytes()
     assert folder.at(data["file"]).suffix == path.suffix
     assert (data["width"], data["height"], data["caption"]) == (24, 16, "a caption")

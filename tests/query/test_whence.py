@@ -274,7 +274,7 @@ class TestBadInput:
 
 def test_only_lines_with_the_hash_are_parsed(tmp_path, monkeypatch):
     """A line is found wherever it lies between the pieces in which a log is read."""
-    monkeypatch.setattr("mlv.store.streams._PIECE", 64)
+    monkeypatch.setattr("mlv.store.streams._CHUNK_BYTES", 64)
     lines = [b"x" * (7 * n % 100) + (b"needle" if n % 10 == 0 else b"") + b"\n" for n in range(100)]
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines) + b"half a needle")
 

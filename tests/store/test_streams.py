@@ -155,7 +155,7 @@ def test_faults_at_random(tmp_path, seed):
         try:
             stream = stream or StreamFile(tmp_path, "log", files)
             if chance.random() < 0.2:
-                stream.append_pieces(iter([lines[0][:50], lines[0][50:-1], b"\n"]))
+                stream.append_chunks(iter([lines[0][:50], lines[0][50:-1], b"\n"]))
                 accepted += lines[:1]
             else:
                 stream.append(b"".join(lines))

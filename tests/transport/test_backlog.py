@@ -73,7 +73,7 @@ def is_end(event):
 
 def a_job(step, name="maps"):
     prepared = arrays_of.prepare(array.array("d", [step] * 10))
-    return Job(prepared.type, name, prepared.do, prepared.options, step=step, parts=prepared.parts)
+    return Job(prepared.type, name, prepared.do, prepared.options, step=step, buffers=prepared.buffers)
 
 
 def two_runs(folder):
@@ -285,4 +285,4 @@ def test_a_worker_that_starts_late(tmp_path, monkeypatch):
     worker.close()
 
     assert [answer.job for answer in found] == jobs
-    assert all(b'"step":%d,' % answer.job.seq in answer.rest for answer in found)
+    assert all(b'"step":%d,' % answer.job.seq in answer.payload for answer in found)

@@ -243,7 +243,7 @@ def test_suffixes_of_media(tmp_path, suffix):
     from mlv.media.target import FolderTarget
 
     (tmp_path / "exp").mkdir()
-    job = Job("document", "a", "document", {"suffixes": [suffix], "several": False, "data": {}}, parts=[b"text"])
+    job = Job("document", "a", "document", {"suffixes": [suffix], "several": False, "data": {}}, buffers=[b"text"])
 
     line = perform(job, FolderTarget(tmp_path / "exp", "a", None, "r1-1"))
 

@@ -205,7 +205,7 @@ def test_ring_and_source(tmp_path_factory, capacity, script):
 
     def read() -> None:
         while not consumer.is_empty:
-            found, end = consumer.next_piece()
+            found, end = consumer.next_frames()
             assert end > consumer.tail
             consumer.advance(end)
             received.extend(found)

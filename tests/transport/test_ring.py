@@ -174,12 +174,12 @@ def test_interrupted_at_the_ends_of_laps(tmp_path, seed):
             interrupted.add(payload)
         logged.append(payload)
         while not source.is_empty:
-            frames, end = source.next_piece()
+            frames, end = source.next_frames()
             assert end > source.tail
             source.advance(end)
             found += frames
     channel.close(0)
-    found += source.next_piece()[0]
+    found += source.next_frames()[0]
 
     assert [frame.seq for frame in found] == list(range(1, len(found) + 1))
     seen = [frame.payload for frame in found]
@@ -239,7 +239,7 @@ def test_a_large_event_above_the_budget(rig, monkeypatch):
 def test_large_events_without_room(rig, monkeypatch):
     """Where no spool takes it, what can be kept of a large event is stored, with one warning."""
     channel = rig.ring("rlarge1234", patience_s=0.1)
-    monkeypatch.setattr(Ring, "_spill_to_a_place", lambda self, *content: None)
+    monkeypatch.setattr(Ring, "_spill_to_a_spool", lambda self, *content: None)
     with pytest.warns(WritingStalled, match="no room in any spool") as warned:
         put(channel, 2, size=100_000)
     rig.end(channel)
