@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlv.experiment.checkpoint import Checkpoint
     from mlv.experiment.portfolio import Portfolio
     from mlv.experiment.session import Session
     from mlv.state import State
-
-
-def _portfolio() -> Any:
-    """What the calls need, imported when one is first used: `import mlv` stays light."""
-    return import_module("mlv.experiment.portfolio")
 
 
 class Checkpoints:
@@ -60,9 +54,10 @@ class Checkpoints:
             InvalidName: The folder has a name that cannot be used, or leads out of the experiment.
             MetaEdited: As `log`.
         """
+        from mlv.experiment.portfolio import portfolio_of  # `import mlv` does without
+
         given = {"every": every, "top": top, "metric": metric, "mode": mode, "latest": latest}
-        found: Portfolio = _portfolio().portfolio_of(self._writable(), folder, given, lambda: self._state().descriptions)
-        return found
+        return portfolio_of(self._writable(), folder, given, lambda: self._state().descriptions)
 
     @property
     def best(self) -> Checkpoint:
@@ -71,8 +66,9 @@ class Checkpoints:
         Raises:
             CheckpointMissing: There is none; the text says why.
         """
-        found: Checkpoint = _portfolio().best_of(self._session)
-        return found
+        from mlv.experiment.portfolio import best_of  # `import mlv` does without
+
+        return best_of(self._session)
 
     @property
     def latest(self) -> Checkpoint:
@@ -81,5 +77,6 @@ class Checkpoints:
         Raises:
             CheckpointMissing: There is none; the text says why.
         """
-        found: Checkpoint = _portfolio().latest_of(self._session)
-        return found
+        from mlv.experiment.portfolio import latest_of  # `import mlv` does without
+
+        return latest_of(self._session)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timezone
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,6 @@ if TYPE_CHECKING:
     from mlv.query.summary import Summaries
 
 
-def _of(module: str) -> Any:
-    """A module that reading needs, imported when it is first used: `import mlv` stays light."""
-    return import_module(module)
-
-
 class Readings:
     """The part of `Exp` that reads what was logged."""
 
@@ -44,15 +38,18 @@ class Readings:
     @property
     def runs(self) -> list[RunView]:
         """The runs, the latest last; those of children stand below the run that started them."""
-        found: list[RunView] = _of("mlv.query.one").views(self._state(), datetime.now(timezone.utc))
+        from mlv.query.one import views  # `import mlv` does without
+
+        found: list[RunView] = views(self._state(), datetime.now(timezone.utc))
         return found
 
     @property
     def status(self) -> str:
         """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
+        from mlv.query.one import latest_status  # `import mlv` does without
+
         created = self._meta.content.get("created", "")
-        found: str = _of("mlv.query.one").latest_status(self._state(), created, datetime.now(timezone.utc))
-        return found
+        return latest_status(self._state(), created, datetime.now(timezone.utc))
 
     def events(
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
@@ -71,10 +68,12 @@ class Readings:
             InvalidPattern: The pattern cannot be read.
             InvalidArgument: There is no such type; or, when they are read, no such stream.
         """
+        from mlv.query.latest import Status  # `import mlv` does without
+
         events = self._events(type, name, stream)
         if not follow:
             return events
-        status = _of("mlv.query.latest").Status(self._folder, str(self._meta.content.get("created", "")))
+        status = Status(self._folder, str(self._meta.content.get("created", "")))
         return events.follow(lambda: status() != "running")
 
     def history(
@@ -111,11 +110,13 @@ class Readings:
             UnknownMetric: Nobody logged a metric that is named; a pattern with stars or braces may match none.
             InvalidArgument: There is no such stream.
         """
+        from mlv.query.frames import history  # `import mlv` does without
+        from mlv.query.known import refuse_unknown_stream  # `import mlv` does without
+
         self._session.drain(_READ_OWN_WRITES_S)
-        _of("mlv.query.known").refuse_unknown_stream([self._folder], stream)
+        refuse_unknown_stream([self._folder], stream)
         options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
-        found: pandas.DataFrame = _of("mlv.query.frames").history(self._folder, pattern, **options)
-        return found
+        return history(self._folder, pattern, **options)
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
         """The events of a type, or of several, as a DataFrame: step, time, name, coordinates, and their data as columns.
@@ -131,10 +132,11 @@ class Readings:
             InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
+        from mlv.query.frames import frame  # `import mlv` does without
+
         events = self._surviving(branches, type, name)
         rows = list(events)
-        found: pandas.DataFrame = _of("mlv.query.frames").frame(rows, events.skipped, name)
-        return found
+        return frame(rows, events.skipped, name)
 
     def tables(self, name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
         """The rows of what `log.table` logged, one table below the other, after the `name` and `step` of each.
@@ -151,8 +153,9 @@ class Readings:
             InvalidPattern: The pattern cannot be read.
             MissingExtra: pandas is not installed, or pyarrow, where a table is a Parquet file.
         """
-        found: pandas.DataFrame = _of("mlv.query.logged_tables").tables(self._folder, self._surviving(branches, "table", name))
-        return found
+        from mlv.query.logged_tables import tables  # `import mlv` does without
+
+        return tables(self._folder, self._surviving(branches, "table", name))
 
     def summary(self, *, branches: str = "surviving") -> Summaries:
         """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
@@ -165,11 +168,11 @@ class Readings:
         Raises:
             InvalidArgument: There are no such branches.
         """
+        from mlv.experiment.asof import summary_of  # `import mlv` does without
+
         self._session.drain(_READ_OWN_WRITES_S)
-        reader = _of("mlv.experiment.asof")
         events = self._surviving(branches, "metrics")
-        found: Summaries = reader.summary_of(self._folder, self._state(), None, events, branches)
-        return found
+        return summary_of(self._folder, self._state(), None, events, branches)
 
     def as_of(
         self, *, step: float | None = None, time: datetime | str | None = None, seq: int | tuple[str, int] | None = None
@@ -184,10 +187,12 @@ class Readings:
         Raises:
             InvalidArgument: Not exactly one is given, or there is no such event.
         """
+        from mlv.experiment.asof import AsOf  # `import mlv` does without
+        from mlv.query import asof  # `import mlv` does without
+
         self._session.drain(_READ_OWN_WRITES_S)
-        moment = _of("mlv.query.asof").moment(self._folder, step=step, time=time, seq=seq)
-        found: AsOf = _of("mlv.experiment.asof").AsOf(self._folder, self._meta.content, moment)
-        return found
+        moment = asof.moment(self._folder, step=step, time=time, seq=seq)
+        return AsOf(self._folder, self._meta.content, moment)
 
     def sql(self, query: str) -> Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files` of this experiment.
@@ -196,24 +201,28 @@ class Readings:
             QueryFailed: DuckDB does not accept it, or it gives no table.
             MissingExtra: duckdb or pyarrow is not installed.
         """
+        from mlv.query import sql  # `import mlv` does without
+        from mlv.query.digest import Depth, read_digest  # `import mlv` does without
+
         self._session.drain(_READ_OWN_WRITES_S)
-        digests, meta = _of("mlv.query.digest"), self._meta
+        meta = self._meta
 
         def read(metrics: bool) -> list[Any]:
-            depth = digests.Depth.METRICS if metrics else digests.Depth.STATE
-            return [digests.read_digest(self._folder, meta.id, meta.content, depth)]
+            depth = Depth.METRICS if metrics else Depth.STATE
+            return [read_digest(self._folder, meta.id, meta.content, depth)]
 
-        found: Result = _of("mlv.query.sql").query(query, read)
-        return found
+        return sql.query(query, read)
 
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
-        reader = _of("mlv.query.rewinds")
-        rewinds = reader.rewinds_of(self._folder, reader.checked_branches(branches))
+        from mlv.query.rewinds import checked_branches, rewinds_of  # `import mlv` does without
+
+        rewinds = rewinds_of(self._folder, checked_branches(branches))
         return self._events(type, name, rewinds=rewinds)
 
     def _events(self, type: Any, name: str | None, stream: str | None = None, rewinds: Sequence[Rewind] = ()) -> Events:
+        from mlv.query.one import Events  # `import mlv` does without
+
         def before() -> bool:
             return self._session.drain(_READ_OWN_WRITES_S)
 
-        found: Events = _of("mlv.query.one").Events(self._folder, type, name, stream, before=before, rewinds=rewinds)
-        return found
+        return Events(self._folder, type, name, stream, before=before, rewinds=rewinds)
