@@ -17,7 +17,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.errors import FileUnusable
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.query.series import unknown_metric
 
 FOLDER = "hdf5"

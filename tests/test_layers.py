@@ -18,7 +18,7 @@ FLOORS = [
     {"mlv.events", "mlv.settings"},
     {"mlv.encoding", "mlv.state", "mlv.protocols"},
     {"mlv.store", "mlv.capture"},
-    {"mlv.media", "mlv.portfolio"},
+    {"mlv.media", "mlv.retention"},
     {"mlv.transport"},
     {"mlv.query"},
     {"mlv.experiment", "mlv.hdf"},

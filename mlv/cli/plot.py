@@ -17,11 +17,11 @@ from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
+from mlv.optional import package
 from mlv.query import axes as axes_
 from mlv.query import drawing
 from mlv.query.drawing import View
 from mlv.query.lines import Line, Style, x_label
-from mlv.query.packages import package
 from mlv.store import layout
 
 _FORMATS = ("png", "svg", "pdf", "html")

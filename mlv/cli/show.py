@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from mlv import portfolio, words
+from mlv import retention, words
 from mlv.cli.blocks import Page, Rows
 from mlv.cli.ls import overviews
 from mlv.cli.overview import Overview, look_at, run_duration_s, tree
@@ -18,9 +18,9 @@ from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
 from mlv.errors import NotAnExperiment
 from mlv.events import Event
 from mlv.experiment import params as params_
-from mlv.portfolio import Kept
 from mlv.query.one import Events, RunView
 from mlv.query.table import flat
+from mlv.retention import Kept
 from mlv.store import layout
 from mlv.store.streams import read_lines
 
@@ -255,7 +255,7 @@ def _metrics(overview: Overview) -> Iterator[Any]:
 
 def checkpoints(folder: Path) -> dict[str, Kept]:
     """What is kept in each folder of checkpoints, as the log tells."""
-    return portfolio.fold(Events(folder, portfolio.PORTFOLIO_TYPES))
+    return retention.fold(Events(folder, retention.PORTFOLIO_TYPES))
 
 
 def _checkpoints(overview: Overview) -> Iterator[Rows]:

@@ -12,14 +12,14 @@ from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
-from mlv.portfolio import PORTFOLIO_TYPES, Kept
-from mlv.portfolio import fold as fold_portfolios
 from mlv.query import asof, frames
 from mlv.query.arrays import Cut
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
 from mlv.query.summary import Summaries, fast_summary, summary
+from mlv.retention import PORTFOLIO_TYPES, Kept
+from mlv.retention import fold as fold_portfolios
 from mlv.state import State
 from mlv.store.streams import Skipped
 

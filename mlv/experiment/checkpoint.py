@@ -11,7 +11,7 @@ from mlv.encoding import Reference
 from mlv.errors import CheckpointMissing, CheckpointNotLoaded, FileUnusable
 from mlv.experiment import savers
 from mlv.frozen import FrozenDict
-from mlv.portfolio import Kept, Saved
+from mlv.retention import Kept, Saved
 from mlv.store import attached
 from mlv.store.blobs import content_of
 from mlv.store.references import portable

@@ -15,12 +15,12 @@ from mlv.experiment import identity
 from mlv.experiment.exp import Exp
 from mlv.experiment.making import checked_path
 from mlv.notices import warn
+from mlv.optional import package
 from mlv.query import axes, families, grids, sql, table
 from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.families import STATS
 from mlv.query.grids import Grid
-from mlv.query.packages import package
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 

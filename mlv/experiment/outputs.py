@@ -324,7 +324,7 @@ def _pickled(given: Any) -> bytes:
 
 
 def _is_importable(module: str) -> bool:
-    from mlv.media.extras import is_installed
+    from mlv.optional import is_installed
 
     return is_installed(module)
 

@@ -14,7 +14,7 @@ from mlv.experiment.savers import saver_of
 from mlv.experiment.session import Session
 from mlv.experiment.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
 from mlv.notices import warn_once
-from mlv.portfolio import Policy, Saved, checked_policy
+from mlv.retention import Policy, Saved, checked_policy
 from mlv.store import layout
 from mlv.store.blobs import checked_inside
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
+
+from mlv.optional import is_installed
 
 _PILLOW = "Pillow"
 _FFMPEG = "imageio-ffmpeg"
@@ -21,17 +22,6 @@ def missing_extra(kind: str, options: Mapping[str, Any] | None = None) -> str | 
     if package is None or is_installed(_MODULES[package]):
         return None
     return f"{package} is not installed: {kind}s are stored as .npy; pip install mlvlogger[media]"
-
-
-@cache
-def is_installed(module: str) -> bool:
-    """Return whether a module could be imported, without importing it."""
-    from importlib.util import find_spec  # two modules that `import mlv` does without
-
-    try:
-        return find_spec(module) is not None
-    except ValueError:  # it was put into sys.modules by hand
-        return True
 
 
 def _required_package(kind: str, options: Mapping[str, Any]) -> str | None:

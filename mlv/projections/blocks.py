@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlv.encoding import TAG
-from mlv.media.extras import is_installed
+from mlv.optional import is_installed
 from mlv.query.plain import NotPlain, count_objects, table_of_lines
 
 _LEAST_BYTES = 1 << 16

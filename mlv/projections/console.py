@@ -10,7 +10,7 @@ from mlv import words
 from mlv.encoding import shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event
-from mlv.media.extras import is_installed
+from mlv.optional import is_installed
 from mlv.projections import lines
 from mlv.projections.lines import Segment
 from mlv.projections.output import Output

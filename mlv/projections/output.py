@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from mlv.encoding import shown
 from mlv.errors import InvalidArgument, MissingExtra
 from mlv.experiment.making import checked_path
-from mlv.media.extras import is_installed
+from mlv.optional import is_installed
 from mlv.projections.selecting import selection
 
 OPTIONS = ("filter", "verbosity", "types")

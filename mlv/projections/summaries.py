@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from mlv.encoding import TAG, json_of_any, shown
 from mlv.events import Event
-from mlv.media.extras import is_installed
+from mlv.optional import is_installed
 from mlv.store import attached
 
 MOST_THRESHOLDS = 127

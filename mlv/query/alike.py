@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.query.rows import EXACT, at_text, constant, lists, schema
 from mlv.query.shapes import TIME, Pattern, Slot, pattern_of
 

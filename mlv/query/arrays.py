@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mlv.optional import package
 from mlv.order import rows_in_order
 from mlv.query import cache
 from mlv.query.columns import wanted_streams
-from mlv.query.packages import package
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store import layout
 from mlv.store.streams import Skipped

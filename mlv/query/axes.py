@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
+from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.one import Events, RunView
-from mlv.query.packages import package
 from mlv.query.unreadable import leaving_out
 
 TIME, ELAPSED, ACTIVE = "time", "elapsed", "active"

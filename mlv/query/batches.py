@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import TAG
+from mlv.optional import package
 from mlv.query.alike import numbers_of
 from mlv.query.columns import full_names
-from mlv.query.packages import package
 from mlv.query.plain import FIELDS, NotPlain, count_objects, table_of_lines
 from mlv.query.positions import numbered
 from mlv.store import layout, opening

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query import columns, series
 from mlv.query.digest import Digest
-from mlv.query.packages import package
 from mlv.query.points import plain_step
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from mlv import words
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query import axes as axes_
 from mlv.query.lines import Line, x_label
-from mlv.query.packages import package
 
 AS_IT_IS = {"parse_math": False, "usetex": False}
 """Properties of a text in a figure that shows its characters."""

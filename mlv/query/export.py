@@ -15,9 +15,9 @@ import orjson
 from mlv import words
 from mlv.encoding import Conversion, dumps
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query import columns, series, sql, table
 from mlv.query.digest import STATS, Digest
-from mlv.query.packages import package
 from mlv.query.structs import column, text
 from mlv.store.layout import TEMPORARY
 

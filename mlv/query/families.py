@@ -16,8 +16,8 @@ from typing import Any
 from mlv.encoding import Conversion, canonical
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.notices import warn
+from mlv.optional import package
 from mlv.query.digest import Digest
-from mlv.query.packages import package
 from mlv.query.table import flat
 
 STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.store import keys
 
 _ROW_BYTES = 1 << 14

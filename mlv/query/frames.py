@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
+from mlv.optional import package
 from mlv.query.arrays import Cut, Points, read_points
 from mlv.query.names import Column, spelled
-from mlv.query.packages import package
 from mlv.query.patterns import NamePattern
 from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
 from mlv.query.positions import numbered

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any, Union
 
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query.families import Points
-from mlv.query.packages import package
 
 EXACT, INTERPOLATE = "exact", "interpolate"
 Grid = Union[str, int]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query import families, grids, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
-from mlv.query.packages import package
 
 _TOKENS = re.compile(r"([^\s=]*=?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)?\s?")
 CENTERS = ("median", "mean")

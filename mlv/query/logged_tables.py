@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.events import Event
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.query.points import plain_step
 from mlv.store.attached import is_inside
 from mlv.store.opening import reading

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from mlv.encoding import DEEPEST, TAG, is_too_deep, loads
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.query.rows import EXACT, constant, coordinate, lists, schema
 
 _LONG_INTEGER = re.compile(rb":-?\d{16,}[,}]")

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.optional import package
 from mlv.query.arrays import Points
 from mlv.query.columns import full_names
-from mlv.query.packages import package
 from mlv.query.patterns import NamePattern
 from mlv.query.rows import EXACT
 

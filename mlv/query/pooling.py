@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Any
 
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query import axes, families, frames, grids, logged_tables, names, series
 from mlv.query.digest import Digest
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
 from mlv.query.known import refuse_unknown_stream
 from mlv.query.one import Events
-from mlv.query.packages import package
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
 from mlv.store.streams import Skipped

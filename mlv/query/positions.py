@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlv.query.packages import package
+from mlv.optional import package
 
 
 def numbered(steps: Any, series: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from mlv.encoding import event_from_line, loads, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Rewound
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.state import Rewind, fold
 from mlv.store import layout
 from mlv.store.reading import Lines

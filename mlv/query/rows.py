@@ -10,7 +10,7 @@ import orjson
 
 from mlv.encoding import TAG, Conversion, Huge, restored
 from mlv.events import Event
-from mlv.query.packages import package
+from mlv.optional import package
 
 EXACT = 2**53
 """Up to here a float holds every integer."""

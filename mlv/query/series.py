@@ -12,12 +12,12 @@ from typing import Any
 import orjson
 
 from mlv.errors import InvalidArgument, UnknownMetric
+from mlv.optional import package
 from mlv.order import rows_in_order
 from mlv.query import axes, batches, columns
 from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
 from mlv.query.families import texts
-from mlv.query.packages import package
 from mlv.query.parsing import PARSERS, in_threads
 from mlv.query.patterns import NamePattern, name_matcher
 from mlv.query.plain import NotPlain

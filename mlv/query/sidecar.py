@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mlv.encoding import loads
-from mlv.query.packages import package
+from mlv.optional import package
 from mlv.query.parsing import PARSERS, Parsed, in_threads
 from mlv.query.rows import constant, schema
 from mlv.store import keys, opening

@@ -13,10 +13,10 @@ import orjson
 
 from mlv.encoding import TAG, Huge, loads
 from mlv.errors import QueryFailed
+from mlv.optional import package
 from mlv.query.digest import STATS, Digest
 from mlv.query.names import distinct, folded
 from mlv.query.one import RunView
-from mlv.query.packages import package
 from mlv.query.rewinds import is_superseded
 from mlv.query.rows import from_json_text
 from mlv.query.statements import is_pivot, refuse_unless_reading

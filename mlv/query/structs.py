@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from mlv.encoding import TAG, Conversion, digits, dumps, restored
+from mlv.optional import package
 from mlv.query.names import distinct
-from mlv.query.packages import package
 
 _LARGEST = 2**63
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
+from mlv.optional import package
 from mlv.query.digest import STATS, Digest
 from mlv.query.names import Keys, joined
-from mlv.query.packages import package
 
 _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
 

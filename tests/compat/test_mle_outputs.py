@@ -256,10 +256,10 @@ def test_wandb_is_not_touched(tmp_path, python):
 @pytest.mark.parametrize(("hidden", "named"), [("yaml", "PyYAML"), ("h5py", "h5py")])
 def test_missing_packages_are_named(tmp_path, monkeypatch, hidden, named):
     """What is missing is said with the extra that brings it."""
-    from mlv.media import extras
+    from mlv import optional
 
-    extras.is_installed.cache_clear()
+    optional.is_installed.cache_clear()
     monkeypatch.setitem(sys.modules, hidden, None)
     with pytest.raises(mlv.MissingExtra, match=rf"needs {named}.*mlvlogger\[compat\]"):
         logger(tmp_path).update({}, {"x": 1.0})
-    extras.is_installed.cache_clear()
+    optional.is_installed.cache_clear()

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import pytest
 
 import mlv
-from mlv.portfolio import fold as fold_portfolios
 from mlv.query.summary import metrics_of
+from mlv.retention import fold as fold_portfolios
 from mlv.state import fold
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mlv.media import extras
+from mlv import optional
 from mlv.media.extras import missing_extra
 
 WITHOUT_PILLOW = "Pillow is not installed: images are stored as .npy; pip install mlvlogger[media]"
@@ -21,10 +21,10 @@ def without(monkeypatch):
         for module in ("PIL", "imageio_ffmpeg"):
             monkeypatch.setattr(sys, "path", [])
             monkeypatch.setitem(sys.modules, module, None if module in modules else sys)
-        extras.is_installed.cache_clear()
+        optional.is_installed.cache_clear()
 
     yield hide
-    extras.is_installed.cache_clear()
+    optional.is_installed.cache_clear()
 
 
 @pytest.mark.parametrize(

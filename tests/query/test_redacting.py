@@ -17,7 +17,7 @@ import pytest
 
 import mlv
 from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
-from mlv.media.extras import is_installed
+from mlv.optional import is_installed
 from mlv.query import redacting
 from mlv.query.merging import merge
 from mlv.query.redacting import Redaction, redact

@@ -13,7 +13,7 @@ import pytest
 from mlv.encoding import Conversion, restored
 from mlv.errors import InvalidArgument
 from mlv.events import Event
-from mlv.portfolio import EVERY, LATEST, SECTIONS, TOP, Kept, Policy, Saved, checked_policy, choose, fold, told
+from mlv.retention import EVERY, LATEST, SECTIONS, TOP, Kept, Policy, Saved, checked_policy, choose, fold, told
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 NAN, INF = math.nan, math.inf

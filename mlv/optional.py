@@ -1,8 +1,9 @@
-"""Packages that reading needs only for some of its answers."""
+"""Optional packages: whether they are installed, and importing them or saying which extra brings them."""
 
 from __future__ import annotations
 
 import sys
+from functools import cache
 from typing import Any
 
 from mlv.errors import MissingExtra
@@ -22,3 +23,14 @@ def package(module: str, extra: str | None = "frame") -> Any:
         text = f"this needs {name}, which cannot be imported ({error}): pip install {f'mlvlogger[{extra}]' if extra else name}"
         raise MissingExtra(text, package=name, extra=extra) from error
     return sys.modules[module]
+
+
+@cache
+def is_installed(module: str) -> bool:
+    """Return whether a module could be imported, without importing it."""
+    from importlib.util import find_spec  # two modules that `import mlv` does without
+
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it was put into sys.modules by hand
+        return True
