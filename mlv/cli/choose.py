@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from mlv.errors import InvalidArgument, NotAnExperiment
-from mlv.experiment.identity import read_meta
 from mlv.store import layout
+from mlv.store.meta import read_meta
 from mlv.words import address_problem
 
 _ID = re.compile(r"[0-9a-f]{4,64}")

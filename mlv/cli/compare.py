@@ -12,9 +12,9 @@ from mlv import words
 from mlv.cli.blocks import Listing
 from mlv.cli.screen import MOST_ROWS, Screen, print_json, progress, say, say_more, styled
 from mlv.errors import InvalidArgument
-from mlv.experiment.identity import read_meta
 from mlv.query.compare import ABSENT, Difference, compare, compare_many
 from mlv.query.digest import Digest, read_digest
+from mlv.store.meta import read_meta
 
 
 def run_many(labels: Mapping[Path, Path], as_json: bool) -> None:

@@ -18,9 +18,9 @@ import orjson
 from mlv import words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
-from mlv.experiment.identity import FORMAT
 from mlv.order import in_order
 from mlv.store import layout, opening
+from mlv.store.meta import FORMAT
 
 HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 """So much is read of a long log. What ends a run takes 1 KiB."""

@@ -12,12 +12,11 @@ from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
-from mlv.experiment import identity
 from mlv.experiment.outputs import OUTPUTS, output_class
 from mlv.projections.follower import follow as follow_
 from mlv.projections.replaying import Replay, folder_of
 from mlv.query.export import refuse_options_of_csv
-from mlv.store import layout
+from mlv.store import layout, meta
 
 KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
@@ -73,7 +72,7 @@ def _refuse_experiment(out: Path, folder: Path) -> None:
 
 def _build(folder: Path, to: str, place: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
     projection = output_class(to)(path=place, **options)
-    watch = Watch(folder, str(identity.read_meta(folder).content.get("created")))
+    watch = Watch(folder, str(meta.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:
         while not replay.begin():

@@ -12,11 +12,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from mlv import words
 from mlv.cli.screen import passed_over
 from mlv.encoding import BadLine, parse_time
-from mlv.experiment import identity
 from mlv.query.latest import Latest, latest_metrics
 from mlv.query.one import RunView, latest_status, total_s, views
 from mlv.state import State
 from mlv.store import layout
+from mlv.store import meta as meta_
 from mlv.store.reading import read_state
 from mlv.store.streams import Skipped
 
@@ -122,7 +122,7 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
     Metrics are those near the end of each stream; None takes all.
     """
     try:
-        meta = identity.read_meta(folder)
+        meta = meta_.read_meta(folder)
     except Exception as error:  # one broken experiment must not hide the others
         return Overview(folder, error=str(error), now=now)
     content, created = meta.content, str(meta.content.get("created"))
@@ -153,7 +153,7 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-def _edited(meta: identity.Meta, state: State) -> str | None:
+def _edited(meta: meta_.Meta, state: State) -> str | None:
     recorded = next((run.exp for run in state.runs.values() if run.exp not in (None, meta.id)), None)
     return f"{layout.META} was edited: its ID is {meta.id}, its runs recorded {recorded}" if recorded else None
 

@@ -19,9 +19,8 @@ from mlv.events import RunEnded, Seal
 from mlv.experiment import outputs
 from mlv.projections import position as position_
 from mlv.projections import replay, replaying
-from mlv.query.latest import whole_end
 from mlv.store import claims, layout
-from mlv.store.streams import read_lines
+from mlv.store.streams import read_lines, whole_end
 from mlv.transport import orders, recovery, spool, writer
 from mlv.transport.header import look
 

@@ -14,12 +14,11 @@ from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
-from mlv.experiment import identity
 from mlv.projections import lines
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.latest import Found, Status, Tail
 from mlv.query.surroundings import surroundings
-from mlv.store import layout
+from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
 """Left out unless they are asked for: they keep the log provable, or come by the clock."""
@@ -38,7 +37,7 @@ def run(
     """
     is_file = path.is_file()
     folder, stream = (path.parent, logical_stream_of(path)) if is_file else (path, stream)
-    created = "" if is_file else str(identity.read_meta(folder).content.get("created"))
+    created = "" if is_file else str(meta.read_meta(folder).content.get("created"))
     refuse_unknown_types(folder, types)
     if not follow:
         refuse_unknown_stream([folder], stream)

@@ -16,7 +16,6 @@ from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.captures import tell_redacted
-from mlv.experiment.making import checked_path
 from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
@@ -24,6 +23,7 @@ from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
 from mlv.store.blobs import Content
 from mlv.store.locks import alone_in
+from mlv.store.paths import checked_path
 from mlv.store.references import portable
 
 T = TypeVar("T")

@@ -15,15 +15,14 @@ from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, RunPaused, RunResumed
-from mlv.experiment import creation, identity
+from mlv.experiment import creation
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.checkpoints import Checkpoints
 from mlv.experiment.disabled import session_for
 from mlv.experiment.extras import Extras
-from mlv.experiment.identity import Meta
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import Making, Parts, checked_path, checked_tags, later_captures, recover_if_needed, wishes_of
+from mlv.experiment.making import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.meeting import may_be_apart, together
 from mlv.experiment.muted import logger_of
 from mlv.experiment.outputs import checked_outputs
@@ -36,7 +35,10 @@ from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
 from mlv.state import State
 from mlv.store import ends, layout
+from mlv.store import meta as meta_
 from mlv.store.identities import known_ids
+from mlv.store.meta import Meta
+from mlv.store.paths import checked_path
 
 _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
@@ -196,10 +198,10 @@ class Exp(Extras, Checkpoints, Readings, References):
         folder, asked = checked_path(path, "path"), checked_outputs(outputs)
         place = this_place()
         given_ranks = checked_ranks(ranks)
-        meta = identity.read_meta(folder)
+        meta = meta_.read_meta(folder)
         with creation.explained(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
-            edited = identity.check_identity(folder, meta)
+            edited = meta_.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = redactor_of(meta.content, redact, [*redact_except, *keep])
@@ -561,7 +563,7 @@ def _rewound(parts: Parts, step: float) -> Parts:
 
 def _parent_id(folder: Path) -> str | None:
     try:
-        parent = identity.read_meta(folder).content.get("parent")
+        parent = meta_.read_meta(folder).content.get("parent")
     except NotAnExperiment as error:
         warn(str(error), MlvWarning)
         return None

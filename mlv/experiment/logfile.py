@@ -15,11 +15,12 @@ from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusab
 from mlv.experiment.captures import make_redactor
 from mlv.experiment.disabled import Disabled, place
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import checked_path, recover_if_needed
+from mlv.experiment.making import recover_if_needed
 from mlv.experiment.muted import MutedLogger
 from mlv.experiment.session import Run, Session
 from mlv.query.one import Events
 from mlv.store import layout, opening
+from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
 _READ_OWN_WRITES_S = 10.0

@@ -13,11 +13,9 @@ from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
 from mlv.errors import InvalidArgument, MetaEdited
-from mlv.experiment import identity
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.disabled import Disabled, session_for
-from mlv.experiment.identity import Meta
 from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
@@ -25,10 +23,11 @@ from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.notices import say
 from mlv.store import ends, layout
+from mlv.store import meta as meta_
 from mlv.store.blobs import remove
+from mlv.store.meta import Meta
 from mlv.store.reading import read_state
 from mlv.transport.wishes import Wishes
-from mlv.words import address_problem
 
 _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
@@ -92,7 +91,7 @@ class Making:
         if settings.DISABLED.get():
             return self._pretend(folder, parent)
         try:
-            meta = identity.write_meta(folder, self._content(folder, parent))
+            meta = meta_.write_meta(folder, self._content(folder, parent))
         except BaseException:
             if not layout.is_experiment(folder):
                 remove(folder)  # it was made for this, and holds nothing that could be read
@@ -105,8 +104,8 @@ class Making:
     def _pretend(self, folder: Path, parent: Mapping[str, Any] | None) -> Parts:
         """As `make`, where nothing is to be stored; nothing is captured, either."""
         self._captures = ()
-        text = identity.meta_text(self._content(folder, parent))
-        meta = identity.meta_of(text)
+        text = meta_.meta_text(self._content(folder, parent))
+        meta = meta_.meta_of(text)
         session = Disabled(folder, meta.id, text)
         if folder.exists():  # a sub-experiment, which its parent shall find
             session.prepare()
@@ -125,7 +124,7 @@ class Making:
         """
         meta = _meta_soon(folder)
         recover_if_needed(folder)
-        edited = identity.check_identity(folder, meta)
+        edited = meta_.check_identity(folder, meta)
         if edited is not None:
             raise edited
         self._adopt(meta)
@@ -177,7 +176,7 @@ class Making:
     def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
         found = capture(self._captures, self._redactor, folder, "git.diff")
         content: dict[str, Any] = {
-            "format": identity.FORMAT,
+            "format": meta_.FORMAT,
             "name": folder.name,
             "kind": self._kind,
             "created": utc_text(datetime.now(timezone.utc)),
@@ -259,34 +258,9 @@ def _checked_notes(notes: object, redactor: Redactor) -> str | None:
     raise InvalidArgument(f"notes={notes!r:.100} is of type {type(notes).__name__}: give a text", notes=notes)
 
 
-def checked_path(path: Any, what: str) -> Path:
-    """Accept a path, and make it absolute; `~` is the home folder.
-
-    Raises:
-        InvalidArgument: It is no path, or an address.
-    """
-    try:
-        text = os.fsdecode(os.fspath(path))
-    except TypeError:
-        raise InvalidArgument(f"{what}={path!r} is of type {type(path).__name__}: give a path", path=path) from None
-    problem = address_problem(text)
-    if problem is not None:
-        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
-    if "\0" in text:
-        raise InvalidArgument(f"{what}={text!r} holds a NUL character: leave it out", path=path)
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidArgument(f"{what}={text!r} is no text that UTF-8 can hold: give a folder of another name", path=path)
-    if problem := layout.problem_of_locale(text):
-        raise InvalidArgument(f"{what}={text!r} {problem}", path=path)
-    try:
-        return layout.absolute(os.path.expanduser(text))
-    except FileNotFoundError:
-        raise InvalidArgument(f"{what}={text!r} is relative to a folder that is gone: give an absolute path") from None
-
-
 def _meta_soon(folder: Path) -> Meta:
     """The meta.json of a folder that another process may be making at this moment."""
     deadline = monotonic() + _META_WITHIN_S
     while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
         sleep(0.01)
-    return identity.read_meta(folder)
+    return meta_.read_meta(folder)

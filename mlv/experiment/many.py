@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
-from mlv.experiment import identity
 from mlv.experiment.exp import Exp
-from mlv.experiment.making import checked_path
 from mlv.notices import warn
 from mlv.optional import package
 from mlv.query import axes, families, grids, sql, table
@@ -23,6 +21,8 @@ from mlv.query.families import STATS
 from mlv.query.grids import Grid
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
+from mlv.store import meta as meta_
+from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
     from mlv.query.drawing import Limits
@@ -81,14 +81,14 @@ class _Reader:
     """Reads experiments, and again only those that have changed since."""
 
     def __init__(self) -> None:
-        self._metas: dict[Path, identity.Meta] = {}
+        self._metas: dict[Path, meta_.Meta] = {}
         self._digests: dict[Path, tuple[Any, Depth, Digest]] = {}
         self._by_id: dict[str, Path] | None = None
 
-    def meta(self, folder: Path) -> identity.Meta | None:
+    def meta(self, folder: Path) -> meta_.Meta | None:
         """The meta.json of an experiment; None, and a warning, where it cannot be read."""
         try:
-            found = self._metas.get(folder) or identity.read_meta(folder)
+            found = self._metas.get(folder) or meta_.read_meta(folder)
         except NotAnExperiment as error:
             warn(str(error), MlvWarning)
             return None

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlv.events import Event
-from mlv.experiment.identity import Meta
 from mlv.experiment.session import Session
 from mlv.state import Rewind, State
+from mlv.store.meta import Meta
 
 _READ_OWN_WRITES_S = 10.0
 

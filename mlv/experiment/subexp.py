@@ -9,15 +9,17 @@ from typing import Any
 
 from mlv.capture.redaction import Redactor
 from mlv.errors import CheckpointMissing, InvalidArgument
-from mlv.experiment import creation, identity
+from mlv.experiment import creation
 from mlv.experiment.captures import CAPTURES, make_redactor, redactor_of, refuse_credential
 from mlv.experiment.exp import Exp
-from mlv.experiment.making import Making, Parts, checked_path
+from mlv.experiment.making import Making, Parts
 from mlv.experiment.meeting import together
 from mlv.experiment.ranks import checked_ranks
 from mlv.experiment.session import session_in_this_process
 from mlv.store import layout
+from mlv.store import meta as meta_
 from mlv.store.blobs import FOLDER, content_of
+from mlv.store.paths import checked_path
 
 
 def init_sub_exp(
@@ -93,7 +95,7 @@ def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable
     patterns, exceptions = tuple(patterns), tuple(exceptions)
     if parent is None:
         return make_redactor(patterns, exceptions)
-    meta = identity.read_meta(parent)
+    meta = meta_.read_meta(parent)
     session = session_in_this_process(parent, meta.id)
     if session is not None:
         patterns, exceptions = (*session.wishes.redact, *patterns), (*session.wishes.keep, *exceptions)
@@ -103,7 +105,7 @@ def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable
 def _made(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> Parts:
     """A new experiment below the one that a checkpoint belongs to."""
     content = content_of(path)
-    parent_id = identity.read_meta(parent).id if parent is not None else None
+    parent_id = meta_.read_meta(parent).id if parent is not None else None
     folder = creation.numbered_folder(savedir, "subexp") if name is None else creation.make_folder(savedir, name, suffix=True)
     where = os.path.relpath(path, folder)
     reference: dict[str, Any] = {"_mlv": "file", "path": where, "sha256": content.sha256, "size": content.size}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mlv.errors import MlvWarning
-from mlv.experiment import identity
 from mlv.experiment.disabled import session_for
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
@@ -16,14 +15,15 @@ from mlv.experiment.muted import logger_of
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import Silent
 from mlv.notices import warn
+from mlv.store import meta as meta_
 from mlv.transport.wishes import Wishes
 
 
 def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes, rank: int = 0, is_silent: bool = False) -> Exp:
     """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
     folder = Path(path)
-    meta = identity.read_meta(folder)
-    edited = identity.check_identity(folder, meta)
+    meta = meta_.read_meta(folder)
+    edited = meta_.check_identity(folder, meta)
     if edited is not None:
         warn(str(edited), MlvWarning)
     session = _session(folder, exp_id, run, wishes, rank, is_silent)
@@ -48,7 +48,7 @@ def travelled_logger(
     Raises:
         MetaEdited: meta.json is not the one that the runs recorded: a Logger could do nothing.
     """
-    edited = identity.check_identity(Path(path), identity.read_meta(Path(path)))
+    edited = meta_.check_identity(Path(path), meta_.read_meta(Path(path)))
     if edited is not None:
         raise edited
     return logger_of(_session(Path(path), exp_id, run, wishes, rank, is_silent), stream, name, at, filter, verbosity)

@@ -11,9 +11,9 @@ from typing import Any
 from mlv.encoding import digits, json_of_any, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
-from mlv.experiment.identity import read_meta
 from mlv.projections.points import microseconds
 from mlv.query.names import Keys, joined
+from mlv.store.meta import read_meta
 
 _GREATEST = sys.float_info.max
 _ENDINGS = {"ok": "STATUS_SUCCESS", "running": "STATUS_RUNNING"}

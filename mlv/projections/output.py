@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 from mlv.encoding import shown
 from mlv.errors import InvalidArgument, MissingExtra
-from mlv.experiment.making import checked_path
 from mlv.optional import is_installed
 from mlv.projections.selecting import selection
+from mlv.store.paths import checked_path
 
 OPTIONS = ("filter", "verbosity", "types")
 """Options that choose events, in the order of `selecting.selection`."""

@@ -15,7 +15,6 @@ from typing import Any, ClassVar
 from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
-from mlv.experiment.identity import read_meta
 from mlv.projections.batch import LineBatch
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
@@ -25,6 +24,7 @@ from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
 from mlv.store import layout
 from mlv.store.blobs import replace_whole
+from mlv.store.meta import read_meta
 
 _TIME, _VALUE = Struct("<cd"), Struct("<f")
 _MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")

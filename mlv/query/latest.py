@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 from time import monotonic, sleep
@@ -20,14 +19,12 @@ from mlv.query.one import Events, is_named, latest_status
 from mlv.query.patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.summary import metrics_of
-from mlv.query.surroundings import stream_size
 from mlv.state import State, fold
-from mlv.store import layout, opening
+from mlv.store import layout
 from mlv.store.reading import looks_whole, read_state, while_there
-from mlv.store.streams import Skipped, read_lines
+from mlv.store.streams import Skipped, lines_from_end, read_lines, stream_size, whole_end
 
 _FIRST = re.compile(rb'\{"run":"([^"\\]*)","seq":1,')
-_PIECE = 64 << 10
 _POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
 
@@ -214,41 +211,3 @@ def _metrics_from_end(
                 continue
             if event.type == "metrics":
                 yield event
-
-
-def whole_end(path: Path) -> int:
-    """Offset behind the last whole line of a file."""
-    return next((start + len(line) for start, line in lines_from_end(path)), 0)
-
-
-def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the whole lines of a file up to `end`, the last one first; a half line there is passed over."""
-    with opening.reading(path) as file:
-        position = file.seek(0, os.SEEK_END) if end is None else end
-        piece, rest, is_readable = _PIECE, b"", True
-        while position > 0:
-            position, block_end = max(0, position - piece), position
-            file.seek(position)
-            block = file.read(block_end - position)
-            if not is_readable:  # up to the end of the line before one that is too long, or holds what JSON does not
-                end_of_line = block.rfind(b"\n") + 1
-                if not end_of_line:
-                    continue
-                block, is_readable = block[:end_of_line], True
-            block += rest
-            begins = block.find(b"\n") + 1 if position > 0 else 0
-            if position > 0 and begins in (0, len(block)):
-                is_readable = len(block) <= opening.LONGEST_LINE and b"\0" not in block
-                piece = 2 * piece if is_readable else _PIECE  # a long line: its beginning is still to come
-                rest = block if is_readable else b""
-                continue
-            yield from _backwards(block[begins:], position + begins)
-            rest = block[:begins]
-
-
-def _backwards(block: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    end = start + len(block)
-    for line in reversed(BytesIO(block).readlines()):
-        end -= len(line)
-        if line.endswith(b"\n"):
-            yield end, line

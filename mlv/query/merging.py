@@ -12,10 +12,11 @@ from typing import Any
 
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.query import merging_files, merging_lines
-from mlv.query.surroundings import stream_sizes, surroundings
+from mlv.query.surroundings import surroundings
 from mlv.store import blobs, claims, layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
+from mlv.store.streams import stream_sizes
 
 
 @dataclass

@@ -76,25 +76,3 @@ def unattended_spools(folder: Path) -> list[Path]:
     real = os.path.realpath(folder)
     places = [place for found, place in recovery.spools_below(folder) if os.path.realpath(found) == real]
     return [place for place in places if any(map(writer.is_unattended, spool.rings_in(place)))]
-
-
-def stream_sizes(folder: Path, looks: int = 20) -> dict[str, int]:
-    """Sizes of all streams at one moment; of streams that grow at every look, at almost one moment."""
-    sizes = _sizes_now(folder)
-    for _ in range(looks):
-        if (again := _sizes_now(folder)) == sizes:
-            break
-        sizes = again
-    return sizes
-
-
-def stream_size(folder: Path, stream: str) -> int:
-    """Size of a stream's file in bytes, 0 if it is not there."""
-    try:
-        return os.path.getsize(folder / layout.stream_file(stream))
-    except FileNotFoundError:
-        return 0
-
-
-def _sizes_now(folder: Path) -> dict[str, int]:
-    return {name: stream_size(folder, name) for name in layout.streams_in(folder)}

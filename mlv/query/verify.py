@@ -21,7 +21,7 @@ from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
 from mlv.query.findings import Finding, Report, worst, worst_first
 from mlv.query.published import Claim, History, histories, outside, references
 from mlv.query.seqs import Range
-from mlv.query.surroundings import Surroundings, stream_sizes, surroundings
+from mlv.query.surroundings import Surroundings, surroundings
 from mlv.state import Run
 from mlv.store import attached, ends, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
@@ -29,6 +29,7 @@ from mlv.store.claims import FOR_MERGES
 from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds
+from mlv.store.streams import stream_sizes
 
 FORMAT = 1
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,9 @@ from mlv.frozen import FrozenRecord
 from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
+
+_PIECE_FROM_END = 64 << 10
+
 
 _CHUNK_BYTES = 1 << 20
 _BEGINNING = 256
@@ -339,3 +343,63 @@ def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
             start = block_start + newline + 1
             yield os.pread(file.fileno(), min(_BEGINNING, end - start), start)
             end = start
+
+
+def whole_end(path: Path) -> int:
+    """Offset behind the last whole line of a file."""
+    return next((start + len(line) for start, line in lines_from_end(path)), 0)
+
+
+def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Offset and bytes of the whole lines of a file up to `end`, the last one first; a half line there is passed over."""
+    with opening.reading(path) as file:
+        position = file.seek(0, os.SEEK_END) if end is None else end
+        piece, rest, is_readable = _PIECE_FROM_END, b"", True
+        while position > 0:
+            position, block_end = max(0, position - piece), position
+            file.seek(position)
+            block = file.read(block_end - position)
+            if not is_readable:  # up to the end of the line before one that is too long, or holds what JSON does not
+                end_of_line = block.rfind(b"\n") + 1
+                if not end_of_line:
+                    continue
+                block, is_readable = block[:end_of_line], True
+            block += rest
+            begins = block.find(b"\n") + 1 if position > 0 else 0
+            if position > 0 and begins in (0, len(block)):
+                is_readable = len(block) <= opening.LONGEST_LINE and b"\0" not in block
+                piece = 2 * piece if is_readable else _PIECE_FROM_END  # a long line: its beginning is still to come
+                rest = block if is_readable else b""
+                continue
+            yield from _backwards(block[begins:], position + begins)
+            rest = block[:begins]
+
+
+def stream_sizes(folder: Path, looks: int = 20) -> dict[str, int]:
+    """Sizes of all streams at one moment; of streams that grow at every look, at almost one moment."""
+    sizes = _sizes_now(folder)
+    for _ in range(looks):
+        if (again := _sizes_now(folder)) == sizes:
+            break
+        sizes = again
+    return sizes
+
+
+def stream_size(folder: Path, stream: str) -> int:
+    """Size of a stream's file in bytes, 0 if it is not there."""
+    try:
+        return os.path.getsize(folder / layout.stream_file(stream))
+    except FileNotFoundError:
+        return 0
+
+
+def _backwards(block: bytes, start: int) -> Iterator[tuple[int, bytes]]:
+    end = start + len(block)
+    for line in reversed(BytesIO(block).readlines()):
+        end -= len(line)
+        if line.endswith(b"\n"):
+            yield end, line
+
+
+def _sizes_now(folder: Path) -> dict[str, int]:
+    return {name: stream_size(folder, name) for name in layout.streams_in(folder)}

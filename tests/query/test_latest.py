@@ -9,8 +9,9 @@ import pytest
 from logs import line, write
 
 from mlv.query import latest
-from mlv.query.latest import Status, Tail, latest_metrics, lines_from_end, whole_end
-from mlv.store.streams import read_lines
+from mlv.query.latest import Status, Tail, latest_metrics
+from mlv.store import streams
+from mlv.store.streams import lines_from_end, read_lines, whole_end
 
 
 def seqs(found) -> list[int]:
@@ -21,7 +22,7 @@ def seqs(found) -> list[int]:
 @pytest.mark.parametrize("content", [b"", b"\n", b"half", b"a\n", b"a\nhalf", b"a\n\nbc\n" + b"x" * 100 + b"\n", b"\n\n\n"])
 def test_lines_from_end(tmp_path, monkeypatch, piece, content):
     """The whole lines come with their offsets, the last one first, however long they are; a half one does not."""
-    monkeypatch.setattr(latest, "_PIECE", piece)
+    monkeypatch.setattr(streams, "_PIECE_FROM_END", piece)
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
 

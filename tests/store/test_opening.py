@@ -14,10 +14,9 @@ import pytest
 
 import mlv
 from mlv.encoding import BadLine, event_from_line, is_too_deep
-from mlv.query.latest import lines_from_end
 from mlv.store import opening
 from mlv.store.reading import Lines
-from mlv.store.streams import Overlong, StreamFile, mend, read_blocks, read_lines
+from mlv.store.streams import Overlong, StreamFile, lines_from_end, mend, read_blocks, read_lines
 
 PACKAGE = Path(mlv.__file__).parent
 LINE = b'{"run":"r1","seq":%d,"time":"2026-11-21T03:03:00.123456Z","type":"event"}\n'
