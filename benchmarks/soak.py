@@ -18,7 +18,7 @@ import psutil
 
 from benchmarks.measuring import ACC, LOSS, LR, folder, writer_pid
 from mlv import Exp
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 
 TURNS_PER_S = 100
 SAMPLE_EVERY_S = 5.0

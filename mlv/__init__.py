@@ -51,12 +51,12 @@ from mlv.experiment.logger import Logger
 from mlv.store.references import ExpRef, FileRef
 
 if _TYPE_CHECKING:
+    from mlv.audit.provenance import whence
     from mlv.experiment.args import add_arguments_to, exp_from_args
     from mlv.experiment.checkpoint import Checkpoint
     from mlv.experiment.logfile import log_to, read
     from mlv.experiment.many import Experiments, find
     from mlv.experiment.subexp import init_sub_exp
-    from mlv.query.whence import whence
 
 _LATER = {
     "Checkpoint": "mlv.experiment.checkpoint",
@@ -67,7 +67,7 @@ _LATER = {
     "init_sub_exp": "mlv.experiment.subexp",
     "log_to": "mlv.experiment.logfile",
     "read": "mlv.experiment.logfile",
-    "whence": "mlv.query.whence",
+    "whence": "mlv.audit.provenance",
 }
 """What is imported when it is first used: `import mlv` stays light."""
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlv import words
+from mlv.audit.merge import Merged, merge
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, styled
-from mlv.query.merging import Merged, merge
 
 
 def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlv import words
+from mlv.audit.redact import Redaction, redact
 from mlv.cli.screen import Screen, print_json, styled
-from mlv.query.redacting import Redaction, redact
 from mlv.store import layout
 
 _LISTED = 10

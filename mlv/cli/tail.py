@@ -10,6 +10,7 @@ from time import monotonic
 from rich.text import Text
 
 from mlv import words
+from mlv.audit.activity import surroundings
 from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
@@ -17,7 +18,6 @@ from mlv.events import Event
 from mlv.projections import lines
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.latest import Found, Status, Tail
-from mlv.query.surroundings import surroundings
 from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")

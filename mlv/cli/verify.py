@@ -7,11 +7,11 @@ from pathlib import Path
 from rich.text import Text
 
 from mlv import words
+from mlv.audit.findings import Finding, Report
+from mlv.audit.verify import verify
 from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, print_json, styled
-from mlv.query.findings import Finding, Report
-from mlv.query.verify import verify
 
 
 def run(path: Path, as_json: bool, expect: str | None = None) -> bool:

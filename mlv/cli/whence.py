@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.text import Text
 
 from mlv import words
+from mlv.audit.provenance import PRODUCED, Origin, Parent, content_at, default_root, origins
 from mlv.cli.blocks import Page
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, print_json, say, styled
 from mlv.encoding import BadLine, parse_time
 from mlv.events import Event
-from mlv.query.whence import PRODUCED, Origin, Parent, content_at, default_root, origins
 
 
 def run(path: Path, root: Path | None, as_json: bool) -> bool:

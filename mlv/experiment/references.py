@@ -33,8 +33,8 @@ class References:
             ReferenceBroken: What it points to was changed, or is gone: the text says where it was looked for.
         """
         # Imported here: `import mlv` stays light, and an Exp, which is one of these, stands above this module.
+        from mlv.audit.resolve import checked_reference, find_exp, find_file
         from mlv.experiment.exp import Exp
-        from mlv.experiment.resolving import checked_reference, find_exp, find_file
 
         exp, reference = cast(Exp, self), checked_reference(ref)
         if reference[TAG] == "exp":

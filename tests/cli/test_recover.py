@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 
 KILLED = """
     import os, signal, sys, mlv

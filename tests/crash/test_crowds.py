@@ -9,7 +9,7 @@ import pytest
 from contracts.evidence import assert_complete, lines
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 
 pytestmark = [
     pytest.mark.crash,

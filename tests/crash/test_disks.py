@@ -11,7 +11,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.transport.ring import Ring
 
 EVENTS = 6000

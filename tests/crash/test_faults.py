@@ -14,8 +14,8 @@ from contracts.evidence import assert_complete, payloads, raw_lines
 
 import mlv
 from crash.victims import is_there, kill, writer_of
+from mlv.audit.verify import verify
 from mlv.query.latest import latest_metrics
-from mlv.query.verify import verify
 
 MILLION = 1_000_000
 

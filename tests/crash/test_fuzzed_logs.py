@@ -13,9 +13,9 @@ import pytest
 import mlv
 from crash.damage import damaged
 from crash.victims import SEED, scaled
+from mlv.audit.verify import verify
 from mlv.errors import CheckpointMissing
 from mlv.query.one import Events
-from mlv.query.verify import verify
 from mlv.store.streams import read_lines
 
 pytest.importorskip("pandas")

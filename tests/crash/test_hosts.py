@@ -16,7 +16,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.store import claims
 from tests.contracts import evidence
 

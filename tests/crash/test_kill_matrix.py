@@ -20,7 +20,7 @@ from contracts.evidence import assert_complete, events, payloads
 
 import mlv
 from crash.victims import AT_ONCE, SEED, finish, is_there, kill, moment, scaled, writer_of
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.store.owners import Owner
 from mlv.transport import spool
 

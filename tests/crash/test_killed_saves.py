@@ -17,7 +17,7 @@ from conftest import wait_until
 
 import mlv
 from crash.victims import SEED, scaled
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.store.blobs import content_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]

@@ -15,7 +15,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.transport import spool as spools
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]

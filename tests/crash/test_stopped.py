@@ -14,7 +14,7 @@ from conftest import wait_until
 
 import mlv
 from crash.victims import writer_of
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 
 MOST_MEMORY_BYTES = 60 * 2**20
 

@@ -16,9 +16,9 @@ from contracts.evidence import assert_complete, events, files, payloads
 
 import mlv
 from crash.victims import is_there, writer_of
+from mlv.audit.verify import verify
 from mlv.encoding import DATA, head
 from mlv.errors import WritingStalled
-from mlv.query.verify import verify
 from mlv.transport import channels
 from mlv.transport.ring import Ring
 

@@ -18,7 +18,7 @@ from conftest import wait_until
 from contracts.evidence import arrays, assert_complete, payloads
 
 from mlv import Exp
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.store.owners import Owner, process_start
 from mlv.transport import recovery, spool
 from mlv.transport.frames import W_WRITER_PID

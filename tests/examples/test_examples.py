@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import mlv
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 from mlv.store.seals import chains_of
 
 np = pytest.importorskip("numpy")

@@ -18,8 +18,8 @@ from logs import of_type, read
 
 import mlv
 from mlv import Exp, MlvWarning
+from mlv.audit.verify import verify
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, InvalidStep
-from mlv.query.verify import verify
 from mlv.store import blobs
 from mlv.store.blobs import TEMPORARY, content_of, files_in
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mlv import Exp, FileRef
-from mlv.query.verify import verify
+from mlv.audit.verify import verify
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ import pytest
 from logs import line
 
 import mlv
+from mlv.audit.verify import verify
 from mlv.experiment import savers
 from mlv.experiment.portfolio import Portfolio
-from mlv.query.verify import verify
 
 
 def content(text: str) -> Any:

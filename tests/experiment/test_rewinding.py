@@ -272,7 +272,7 @@ class TestTheEvent:
 
     def test_verify(self, logged):
         """An experiment that went back is intact."""
-        from mlv.query.verify import verify
+        from mlv.audit.verify import verify
 
         exp = Exp.open(logged, rewind_to=3)
         exp.close()

@@ -19,11 +19,11 @@ from conftest import wait_until
 
 import mlv
 from mlv import projections
+from mlv.audit.verify import verify
 from mlv.errors import CannotResume
 from mlv.experiment.outputs import output_class
 from mlv.projections.position import read
 from mlv.projections.replaying import Replay, is_up_to_date
-from mlv.query.verify import verify
 from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, Watchful, content, made
 
 TEXTS = [f"log metrics  {i} {{'loss': {i / 3}, 'acc': {i}}}" for i in range(50)]

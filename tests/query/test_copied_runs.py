@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import mlv
-from mlv.query.merging import merge
-from mlv.query.verify import verify
+from mlv.audit.merge import merge
+from mlv.audit.verify import verify
 from mlv.store.origins import is_copy, origin
 from mlv.store.owners import Owner
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import mlv
+from mlv.audit.merge import merge
+from mlv.audit.redact import redact
+from mlv.audit.verify import verify
 from mlv.encoding import Reference
 from mlv.errors import InvalidArgument
-from mlv.query.merging import merge
-from mlv.query.redacting import redact
-from mlv.query.verify import verify
 from mlv.store import ends
 from mlv.store.seals import Chain, run_and_seq, sealed_by
 

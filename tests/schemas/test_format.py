@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import mlv
-from mlv.query.merging import merge
-from mlv.query.redacting import redact
+from mlv.audit.merge import merge
+from mlv.audit.redact import redact
 from mlv.store import claims
 from mlv.store.owners import Owner
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from mlv import events
+from mlv.audit.redact import redact
+from mlv.audit.verify import verify
 from mlv.events import Dropped, Heartbeat, Record, System
-from mlv.query.redacting import redact
-from mlv.query.verify import verify
 from mlv.transport.journal import Journal
 
 jsonschema = pytest.importorskip("jsonschema")

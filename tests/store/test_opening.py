@@ -125,7 +125,7 @@ def test_folders_are_no_links(tmp_path, depth):
 @pytest.mark.parametrize("kind", ["pipe", "link to nothing", "folder", "link to a device"])
 def test_what_is_no_stream_is_told(short, monkeypatch, kind):
     """B7, H12: what has the name of a stream and is no file is not read, and `mlv verify` says so."""
-    from mlv.query.verify import verify
+    from mlv.audit.verify import verify
 
     monkeypatch.setenv("MLV_INLINE", "1")
     with mlv.Exp(short, "a", capture=()) as exp:

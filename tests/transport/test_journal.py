@@ -11,9 +11,9 @@ import pytest
 from store.faults import Faulty, error
 
 import mlv
+from mlv.audit.verify import verify
 from mlv.encoding import TAIL, Composer, dumps, head
 from mlv.events import Heartbeat, Record, RunEnded, RunStarted, System
-from mlv.query.verify import verify
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
 from mlv.store.streams import SystemFiles

@@ -7,8 +7,8 @@ import json
 import pytest
 from logs import line
 
+from mlv.audit.format_check import checked
 from mlv.encoding import BadLine
-from mlv.query.format1 import checked
 
 SEAL = {"of": "r1", "stream": "log", "lines": 2, "sha256": "ab" * 32}
 

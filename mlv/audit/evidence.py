@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv.audit.file_history import Claim, claims_of, is_attaching
+from mlv.audit.findings import Finding
+from mlv.audit.format_check import LARGEST_SEQ, checked
+from mlv.audit.redaction_record import Redactions
+from mlv.audit.seq_ranges import Range, Seqs
 from mlv.encoding import BadLine
 from mlv.events import Dropped, Redacted, RunEnded, RunStarted, Seal
-from mlv.query.findings import Finding
-from mlv.query.format1 import LARGEST_SEQ, checked
-from mlv.query.published import Claim, claims_of, is_attaching
-from mlv.query.redactions import Redactions
-from mlv.query.seqs import Range, Seqs
 from mlv.store import layout
 from mlv.store.ends import digest_if_final
 from mlv.store.seals import Chain, is_redacted, run_and_seq

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from mlv.query.seqs import Seqs, gaps, is_within, merged, shown
+from mlv.audit.seq_ranges import Seqs, gaps, is_within, merged, shown
 
 hypothesis = pytest.importorskip("hypothesis", reason="property tests need hypothesis")
 st = hypothesis.strategies

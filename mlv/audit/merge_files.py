@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv.audit.file_history import REDACTING, Claim, History, claims_of, histories, is_attaching, references
 from mlv.encoding import loads
-from mlv.query.published import REDACTING, Claim, History, claims_of, histories, is_attaching, references
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.blobs import Content, content_of, files_in
 from mlv.store.reading import type_filter

@@ -13,8 +13,8 @@ from logs import line
 
 import mlv
 from mlv import Exp, FileRef, FileUnusable, InvalidArgument, init_sub_exp, whence
+from mlv.audit.provenance import PRODUCED, USED, default_root
 from mlv.encoding import Reference
-from mlv.query.whence import PRODUCED, USED, default_root
 from mlv.store import blobs
 from mlv.store.streams import lines_with
 

@@ -18,11 +18,11 @@ import pytest
 from conftest import wait_until
 
 import mlv
+from mlv.audit.findings import VERDICTS, Finding, Report
+from mlv.audit.verify import verify
 from mlv.encoding import DATA, Composer, Reference, dumps, head
 from mlv.errors import NotAnExperiment
 from mlv.events import Dropped, RunEnded, RunStarted
-from mlv.query.findings import VERDICTS, Finding, Report
-from mlv.query.verify import verify
 from mlv.store import blobs
 from mlv.store.owners import Owner
 from mlv.transport import recovery

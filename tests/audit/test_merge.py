@@ -17,9 +17,9 @@ import pytest
 from logs import line
 
 import mlv
+from mlv.audit.merge import Merged, merge
+from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
-from mlv.query.merging import Merged, merge
-from mlv.query.verify import verify
 from mlv.store import claims, layout
 from mlv.store.blobs import content_of
 from mlv.store.claims import FOR_MERGES, Claim
@@ -533,7 +533,7 @@ class TestWhatDiffers:
 KILLED = """
     import os, signal, sys
     from pathlib import Path
-    from mlv.query.merging import merge
+    from mlv.audit.merge import merge
 
     calls = 0
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import orjson
 
+from mlv.audit.file_history import SAVED, is_attaching, outside, placed_references
 from mlv.encoding import BadLine, event_from_line, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.events import Event
-from mlv.query.published import SAVED, is_attaching, outside, placed_references
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout, opening
 from mlv.store.attached import is_inside

@@ -14,14 +14,14 @@ from typing import Any
 
 import orjson
 
+from mlv.audit import seq_ranges
+from mlv.audit.activity import Surroundings, surroundings
+from mlv.audit.evidence import Evidence, RunEvidence, StreamExamination
+from mlv.audit.file_history import Claim, History, histories, outside, references
+from mlv.audit.findings import Finding, Report, worst, worst_first
+from mlv.audit.seq_ranges import Range
 from mlv.encoding import BadLine, loads, parse_time
 from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment
-from mlv.query import seqs
-from mlv.query.evidence import Evidence, RunEvidence, StreamExamination
-from mlv.query.findings import Finding, Report, worst, worst_first
-from mlv.query.published import Claim, History, histories, outside, references
-from mlv.query.seqs import Range
-from mlv.query.surroundings import Surroundings, surroundings
 from mlv.state import Run
 from mlv.store import attached, ends, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of
@@ -257,7 +257,7 @@ class _Examination:
         """Every run numbers its events from 1, one by one over all streams: look for gaps and doubles."""
         present: dict[str, list[Range]] = {}
         for run in self._evidence.runs.values():
-            present[run.id], doubled = seqs.merged(numbers.ranges() for numbers in run.seqs.values())
+            present[run.id], doubled = seq_ranges.merged(numbers.ranges() for numbers in run.seqs.values())
             if doubled:
                 text = f"{_files(run.seqs)}: {_events(doubled)} of run {run.id} more than once, so lines were added"
                 self._find("edited", f"{text}. Restore it from a copy")
@@ -270,8 +270,8 @@ class _Examination:
                 self._judge_gaps(run, lost)
 
     def _gaps(self, run: RunEvidence, present: list[Range]) -> list[Range]:
-        accounted, _ = seqs.merged([present, sorted(run.dropped)])
-        return seqs.gaps(accounted)
+        accounted, _ = seq_ranges.merged([present, sorted(run.dropped)])
+        return seq_ranges.gaps(accounted)
 
     def _judge_renamed(self, present: dict[str, list[Range]]) -> None:
         """Find lines of a run that nothing vouches for, where another run lacks just these: its name was changed."""
@@ -280,10 +280,10 @@ class _Examination:
             mine = present[run.id]
             if run.is_sealed or not mine or run.id in self._around.runs() or not self._is_over(run):
                 continue
-            other = next((name for name, lost in gaps.items() if name != run.id and seqs.is_within(mine, lost)), None)
+            other = next((name for name, lost in gaps.items() if name != run.id and seq_ranges.is_within(mine, lost)), None)
             if other is not None:
                 self._renamed.add(run.id)
-                present[other], _ = seqs.merged([present[other], mine])
+                present[other], _ = seq_ranges.merged([present[other], mine])
                 text = f"{_files(run.seqs)}: {_events(mine)} of run {run.id}, which nothing vouches for and run {other} lacks"
                 self._find("edited", f"{text}, so the name of the run was changed. Restore it from a copy")
 
@@ -468,7 +468,7 @@ class _Examination:
 def _events(ranges: Iterable[Range]) -> str:
     numbers = list(ranges)
     is_one = len(numbers) == 1 and numbers[0][0] == numbers[0][1]
-    return f"event{'' if is_one else 's'} {seqs.shown(numbers)}"
+    return f"event{'' if is_one else 's'} {seq_ranges.shown(numbers)}"
 
 
 def _seals(count: int) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv.audit.findings import Finding
 from mlv.events import Redacted
-from mlv.query.findings import Finding
 from mlv.store import identities
 from mlv.store.masking import ESSENTIAL
 from mlv.store.seals import line_digest

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 import mlv
+from mlv.audit import redact as redact_
+from mlv.audit.merge import merge
+from mlv.audit.redact import Redaction, redact
+from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument, InvalidPattern, NotAnExperiment
 from mlv.optional import is_installed
-from mlv.query import redacting
-from mlv.query.merging import merge
-from mlv.query.redacting import Redaction, redact
-from mlv.query.verify import verify
 from mlv.store import layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner, process_start
@@ -215,14 +215,14 @@ class TestGone:
 
     def test_a_file_that_changes_meanwhile(self, exp, monkeypatch):
         """B14: a file that is another one than was looked at is left as it is, and redacting again finishes."""
-        say = redacting._say
+        say = redact_._say
 
         def say_and_change(*arguments: Any) -> None:
             say(*arguments)
             (exp / "files" / "conf.txt").chmod(0o644)
             (exp / "files" / "conf.txt").write_text(f"newer, with {SECRET}")
 
-        monkeypatch.setattr(redacting, "_say", say_and_change)
+        monkeypatch.setattr(redact_, "_say", say_and_change)
         with pytest.raises(ExperimentBusy, match="was changed while"):
             redacted(exp)
         assert (exp / "files" / "conf.txt").read_text() == f"newer, with {SECRET}"
@@ -514,7 +514,7 @@ class TestRefused:
 KILLED = f"""
     import os, signal, sys
     from pathlib import Path
-    from mlv.query.redacting import redact
+    from mlv.audit.redact import redact
 
     calls = 0
 

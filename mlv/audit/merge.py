@@ -10,9 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from mlv.audit import merge_files, merge_lines
+from mlv.audit.activity import surroundings
 from mlv.errors import InvalidArgument, NotAnExperiment
-from mlv.query import merging_files, merging_lines
-from mlv.query.surroundings import surroundings
 from mlv.store import blobs, claims, layout, opening
 from mlv.store.files import publish
 from mlv.store.identities import known_ids
@@ -179,23 +179,23 @@ def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
     before = surroundings(source)
     sizes = {stream: size for stream, size in stream_sizes(source).items() if not _is_link(source, stream, done)}
     _compare_meta(source, target, done)
-    ours = merging_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
+    ours = merge_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
     found = [
-        merging_lines.missing(stream, theirs, ours.get(stream, []))
-        for stream, theirs in merging_lines.sources(source, sizes).items()
+        merge_lines.missing(stream, theirs, ours.get(stream, []))
+        for stream, theirs in merge_lines.sources(source, sizes).items()
     ]
-    brought = merging_files.bring(source, target, may_change=before.may_change, dry_run=dry_run)
+    brought = merge_files.bring(source, target, may_change=before.may_change, dry_run=dry_run)
     done.files += brought.files
     for what in found:
         done.differences += what.differences
         done.notes += [note for note in what.notes if note not in done.notes]
         if what.lines:
-            stream = merging_lines.place_for(target, what.stream) if dry_run else merging_lines.bring(target, what)
+            stream = merge_lines.place_for(target, what.stream) if dry_run else merge_lines.bring(target, what)
             done.lines[layout.stream_file(stream)] = what.lines
     done.differences += brought.differences
     done.notes += brought.notes
     if not dry_run:
-        merging_lines.let_go(target)
+        merge_lines.let_go(target)
 
 
 def _is_link(source: Path, stream: str, done: Merged) -> bool:

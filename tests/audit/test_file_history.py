@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlv.query.published import Claim, claims_of, histories, outside
+from mlv.audit.file_history import Claim, claims_of, histories, outside
 
 pytest.importorskip("hypothesis")
 from hypothesis import given

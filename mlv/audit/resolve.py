@@ -8,10 +8,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from mlv.audit.file_history import claims_of, outside
+from mlv.audit.provenance import events_naming
 from mlv.encoding import TAG, Reference, as_reference, shown
 from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
-from mlv.query.published import claims_of, outside
-from mlv.query.whence import events_naming
 from mlv.store import attached, layout
 from mlv.store.blobs import content_of
 from mlv.store.identities import known_ids

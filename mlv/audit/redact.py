@@ -13,13 +13,13 @@ from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+from mlv.audit.activity import surroundings
+from mlv.audit.merge_files import files_of, known_files
 from mlv.capture.patterns import stored
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
 from mlv.query import cache
-from mlv.query.merging_files import files_of, known_files
-from mlv.query.surroundings import surroundings
 from mlv.store import blobs, claims, layout, opening
 from mlv.store.blobs import Content, content_of, files_in, folder_content
 from mlv.store.claims import FOR_MERGES, Claim

@@ -1,0 +1,1 @@
+"""Proving experiments, merging and redacting them, and finding where a file comes from."""
