@@ -12,8 +12,8 @@ from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
-from mlv.experiment.outputs import OUTPUTS, output_class
 from mlv.projections.follower import follow as follow_
+from mlv.projections.outputs import OUTPUTS, output_class
 from mlv.projections.replaying import Replay, folder_of
 from mlv.query.export import refuse_options_of_csv
 from mlv.store import layout, meta

@@ -16,9 +16,8 @@ from mlv.cli.screen import Screen, print_json, styled
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import MlvError
 from mlv.events import RunEnded, Seal
-from mlv.experiment import outputs
+from mlv.projections import outputs, replay, replaying
 from mlv.projections import position as position_
-from mlv.projections import replay, replaying
 from mlv.store import claims, layout
 from mlv.store.streams import read_lines, whole_end
 from mlv.transport import orders, recovery, spool, writer

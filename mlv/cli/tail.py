@@ -15,7 +15,7 @@ from mlv.cli.blocks import Rows
 from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
-from mlv.projections import lines
+from mlv.projections import display
 from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
 from mlv.query.latest import Found, Status, Tail
 from mlv.store import layout, meta
@@ -112,7 +112,7 @@ def _hanging(time: str, lines: list[Text]) -> Rows:
 
 def lines_of(event: Event, names_stream: bool = False) -> Iterator[Text]:
     """An event as a line; an exception's traceback follows on lines of its own."""
-    first, *others = lines.lines_of(event, names_stream)
+    first, *others = display.lines_of(event, names_stream)
     yield joined([Text.assemble(*part) for part in first])
     for line in others:
         yield joined([Text.assemble(*part) for part in line])

@@ -25,7 +25,6 @@ from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.meeting import may_be_apart, together
 from mlv.experiment.muted import logger_of
-from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import checked_ranks, this_place
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
@@ -33,6 +32,7 @@ from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
+from mlv.projections.outputs import checked_outputs
 from mlv.state import State
 from mlv.store import ends, layout
 from mlv.store import meta as meta_

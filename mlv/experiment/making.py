@@ -16,12 +16,12 @@ from mlv.errors import InvalidArgument, MetaEdited
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.disabled import Disabled, session_for
-from mlv.experiment.outputs import checked_outputs
 from mlv.experiment.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.notices import say
+from mlv.projections.outputs import checked_outputs
 from mlv.store import ends, layout
 from mlv.store import meta as meta_
 from mlv.store.blobs import remove

@@ -17,10 +17,10 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
-from mlv.experiment import outputs as outputs_
 from mlv.experiment import preemption
 from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
 from mlv.notices import warn, warn_once
+from mlv.projections import outputs as outputs_
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.state import State
 from mlv.store import layout

@@ -67,7 +67,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
         OSError: It cannot be written.
     """
     from mlv.errors import InvalidArgument
-    from mlv.experiment.outputs import checked_outputs
+    from mlv.projections.outputs import checked_outputs
     from mlv.projections.replaying import Replay, folder_of, is_up_to_date
     from mlv.store import layout
 

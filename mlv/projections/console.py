@@ -11,8 +11,8 @@ from mlv.encoding import shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.optional import is_installed
-from mlv.projections import lines
-from mlv.projections.lines import Segment
+from mlv.projections import display
+from mlv.projections.display import Segment
 from mlv.projections.output import Output
 from mlv.projections.selecting import Selection, selection
 
@@ -62,7 +62,7 @@ class Console(Output):
         selected = self._selection.of(event)
         if selected is None or (self.types is None and event.type in _UNSAID) or self._is_below(event):
             return
-        first, *continuation = lines.lines_of(selected, names_stream=True, format=self._formatted)
+        first, *continuation = display.lines_of(selected, names_stream=True, format=self._formatted)
         time = ((event.time.astimezone().strftime("%H:%M:%S"), "dim"),)
         self._print([[time, *first], *([(("  ", ""),), *line] for line in continuation)])
 

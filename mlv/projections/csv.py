@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from mlv.encoding import digits, json_of_any, utc_text
 from mlv.errors import CannotResume
 from mlv.projections.appending import check_in_place, reopened
-from mlv.projections.series import Point, PointCounter, coordinates
+from mlv.projections.steps import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import changing, emptied, reading

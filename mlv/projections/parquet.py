@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from mlv.encoding import digits, json_of_any
 from mlv.errors import CannotResume
-from mlv.projections.series import Point, PointCounter, coordinates
+from mlv.projections.steps import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import make_folders, reading

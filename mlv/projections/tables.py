@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from mlv.errors import CannotResume
 from mlv.projections.appending import set_aside
 from mlv.projections.output import Output
-from mlv.projections.series import Point, PointCounter
+from mlv.projections.steps import Point, PointCounter
 from mlv.protocols import Batch
 
 

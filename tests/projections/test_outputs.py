@@ -21,7 +21,7 @@ import mlv
 from mlv import projections
 from mlv.audit.verify import verify
 from mlv.errors import CannotResume
-from mlv.experiment.outputs import output_class
+from mlv.projections.outputs import output_class
 from mlv.projections.position import read
 from mlv.projections.replaying import Replay, is_up_to_date
 from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, Watchful, content, made

@@ -96,7 +96,9 @@ def _output(given: Any) -> Any:
             raise InvalidName(
                 f"name of an output {name!r} is that of something else in an experiment: choose another", name=name
             )
-        import_module("mlv.projections.output").check_options(given)
+        from mlv.projections.output import check_options  # `import mlv` does without
+
+        check_options(given)
     return given
 
 
@@ -212,17 +214,22 @@ class Outputs:
         """Forget that the output stopped in an earlier run, which has been told: it is tried again."""
         position = self._position(projection)
         if position is not None and position.failed and not self._is_kept(projection):
-            replaying, position_ = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
+            from mlv.projections.position import write  # `import mlv` does without
+            from mlv.projections.replaying import position_path  # `import mlv` does without
+
             with suppress(OSError):
-                position_.write(replaying.position_path(self._folder, projection), position.opened())
+                write(position_path(self._folder, projection), position.opened())
 
     def _is_kept(self, projection: Any) -> bool:
-        kept: bool = import_module("mlv.projections.replaying").is_kept(self._folder, projection)
-        return kept
+        from mlv.projections.replaying import is_kept  # `import mlv` does without
+
+        return is_kept(self._folder, projection)
 
     def _position(self, projection: Any) -> Any:
-        replaying, position = import_module("mlv.projections.replaying"), import_module("mlv.projections.position")
-        return position.read(replaying.position_path(self._folder, projection))
+        from mlv.projections.position import read  # `import mlv` does without
+        from mlv.projections.replaying import position_path  # `import mlv` does without
+
+        return read(position_path(self._folder, projection))
 
     def _again(self, projection: Any) -> str:
         """What builds the output from the log."""
