@@ -133,7 +133,7 @@ def test_import_is_light():
         "fractions",
     ]
     costly += ["mlv.transport.writer", "mlv.transport.recovery", "mlv.media.arrays", "mlv.experiment.many", "mlv.query.sql"]
-    costly += ["mlv.query.one", "mlv.experiment.contents", "mlv.experiment.subexp", "mlv.experiment.args"]
+    costly += ["mlv.query.events", "mlv.experiment.contents", "mlv.experiment.subexp", "mlv.experiment.args"]
     code = f"import sys, mlv; print([name for name in {optional + costly!r} if name in sys.modules])"
 
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -12,8 +12,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from mlv import words
 from mlv.cli.screen import passed_over
 from mlv.encoding import BadLine, parse_time
-from mlv.query.latest import Latest, latest_metrics
-from mlv.query.one import RunView, latest_status, total_s, views
+from mlv.query.runs import RunView, latest_status, total_s, views
+from mlv.query.tail import Latest, latest_metrics
 from mlv.state import State
 from mlv.store import layout
 from mlv.store import meta as meta_

@@ -18,7 +18,8 @@ from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
 from mlv.errors import NotAnExperiment
 from mlv.events import Event
 from mlv.experiment import params as params_
-from mlv.query.one import Events, RunView
+from mlv.query.events import Events
+from mlv.query.runs import RunView
 from mlv.query.table import flat
 from mlv.retention import Kept
 from mlv.store import layout

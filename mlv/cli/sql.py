@@ -12,7 +12,7 @@ from mlv.cli.chosen import show_columns
 from mlv.cli.screen import progress, raw, say
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
-from mlv.query.names import repeated
+from mlv.query.unique_names import repeated
 from mlv.words import inert
 
 _PLAN = ["explain_key", "explain_value"]

@@ -16,8 +16,8 @@ from mlv.cli.choose import logical_stream_of
 from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
 from mlv.projections import display
-from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
-from mlv.query.latest import Found, Status, Tail
+from mlv.query.events import refuse_unknown_stream, refuse_unknown_types
+from mlv.query.tail import Found, Status, Tail
 from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")

@@ -12,10 +12,9 @@ from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
-from mlv.query import asof, frames
+from mlv.query import frames, moments
 from mlv.query.arrays import Cut
-from mlv.query.known import refuse_unknown_stream
-from mlv.query.one import Events
+from mlv.query.events import Events, refuse_unknown_stream
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
 from mlv.query.summary import Summaries, fast_summary, summary
 from mlv.retention import PORTFOLIO_TYPES, Kept
@@ -32,7 +31,7 @@ class AsOf:
 
     __slots__ = ("_folder", "_meta", "_moment")
 
-    def __init__(self, folder: Path, meta: Mapping[str, Any], moment: asof.Moment) -> None:
+    def __init__(self, folder: Path, meta: Mapping[str, Any], moment: moments.Moment) -> None:
         """Not called by users: `exp.as_of(...)` gives these."""
         self._folder, self._meta, self._moment = folder, meta, moment
 
@@ -45,7 +44,7 @@ class AsOf:
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None
     ) -> Iterator[Event]:
         """As `Exp.events`."""
-        return asof.until(Events(self._folder, type, name, stream), self._moment)
+        return moments.until(Events(self._folder, type, name, stream), self._moment)
 
     def history(
         self,
@@ -119,13 +118,13 @@ class AsOf:
 
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Iterator[Event]:
         rewinds = rewinds_of(self._folder, checked_branches(branches), self._moment.last)
-        return asof.until(Events(self._folder, type, name, rewinds=rewinds), self._moment)
+        return moments.until(Events(self._folder, type, name, rewinds=rewinds), self._moment)
 
     def _portfolios(self) -> dict[str, Kept]:
         return fold_portfolios(self.events(PORTFOLIO_TYPES))
 
     def _state(self) -> State:
-        return asof.state_at(self._folder, self._moment)
+        return moments.state_at(self._folder, self._moment)
 
     def __repr__(self) -> str:
         return f"<{self._folder.name} as of {self.time}>"

@@ -12,7 +12,7 @@ from mlv.encoding import BadLine, event_from_line
 from mlv.errors import FileUnusable
 from mlv.events import Event
 from mlv.experiment.session import Session
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.store import attached, layout, opening
 from mlv.store.blobs import FOLDER, Content, content_of, files_in
 

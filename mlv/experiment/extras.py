@@ -103,7 +103,7 @@ class Extras(Attachments):
         if not found:
             raise ExtraNotFound(f"there is no extra {name!r} in {files / EXTRA}; there is: {_known(files / EXTRA)}", name=name)
         if len(found) > 1:
-            from mlv.query.one import Events  # reads much that `import mlv` does without
+            from mlv.query.events import Events  # reads much that `import mlv` does without
 
             events = Events(self._folder, "file", before=lambda: self._session.drain(_READ_OWN_WRITES_S))
             saved = [event.name for event in events if event.name in found]

@@ -18,7 +18,7 @@ from mlv.experiment.logger import Logger
 from mlv.experiment.making import recover_if_needed
 from mlv.experiment.muted import MutedLogger
 from mlv.experiment.session import Run, Session
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.store import layout, opening
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import pandas
 
     from mlv.experiment.asof import AsOf
-    from mlv.query.one import Events, RunView
+    from mlv.query.events import Events
+    from mlv.query.runs import RunView
     from mlv.query.sql import Result
     from mlv.query.summary import Summaries
 
@@ -38,7 +39,7 @@ class Readings:
     @property
     def runs(self) -> list[RunView]:
         """The runs, the latest last; those of children stand below the run that started them."""
-        from mlv.query.one import views  # `import mlv` does without
+        from mlv.query.runs import views  # `import mlv` does without
 
         found: list[RunView] = views(self._state(), datetime.now(timezone.utc))
         return found
@@ -46,7 +47,7 @@ class Readings:
     @property
     def status(self) -> str:
         """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
-        from mlv.query.one import latest_status  # `import mlv` does without
+        from mlv.query.runs import latest_status  # `import mlv` does without
 
         created = self._meta.content.get("created", "")
         return latest_status(self._state(), created, datetime.now(timezone.utc))
@@ -68,7 +69,7 @@ class Readings:
             InvalidPattern: The pattern cannot be read.
             InvalidArgument: There is no such type; or, when they are read, no such stream.
         """
-        from mlv.query.latest import Status  # `import mlv` does without
+        from mlv.query.tail import Status  # `import mlv` does without
 
         events = self._events(type, name, stream)
         if not follow:
@@ -110,8 +111,8 @@ class Readings:
             UnknownMetric: Nobody logged a metric that is named; a pattern with stars or braces may match none.
             InvalidArgument: There is no such stream.
         """
+        from mlv.query.events import refuse_unknown_stream  # `import mlv` does without
         from mlv.query.frames import history  # `import mlv` does without
-        from mlv.query.known import refuse_unknown_stream  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)
         refuse_unknown_stream([self._folder], stream)
@@ -188,10 +189,10 @@ class Readings:
             InvalidArgument: Not exactly one is given, or there is no such event.
         """
         from mlv.experiment.asof import AsOf  # `import mlv` does without
-        from mlv.query import asof  # `import mlv` does without
+        from mlv.query import moments  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)
-        moment = asof.moment(self._folder, step=step, time=time, seq=seq)
+        moment = moments.moment(self._folder, step=step, time=time, seq=seq)
         return AsOf(self._folder, self._meta.content, moment)
 
     def sql(self, query: str) -> Result:
@@ -220,7 +221,7 @@ class Readings:
         return self._events(type, name, rewinds=rewinds)
 
     def _events(self, type: Any, name: str | None, stream: str | None = None, rewinds: Sequence[Rewind] = ()) -> Events:
-        from mlv.query.one import Events  # `import mlv` does without
+        from mlv.query.events import Events  # `import mlv` does without
 
         def before() -> bool:
             return self._session.drain(_READ_OWN_WRITES_S)

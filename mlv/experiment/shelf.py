@@ -18,7 +18,7 @@ from mlv.experiment.making import recover_if_needed
 from mlv.experiment.savers import Saver, summary
 from mlv.experiment.session import Session
 from mlv.notices import warn
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.retention import PORTFOLIO_TYPES, Decision, Kept, Policy, Saved, choose, fold, places_of, told
 from mlv.store import attached
 from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders

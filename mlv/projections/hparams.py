@@ -12,7 +12,7 @@ from mlv.encoding import digits, json_of_any, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.projections.points import microseconds
-from mlv.query.names import Keys, joined
+from mlv.query.unique_names import Keys, joined
 from mlv.store.meta import read_meta
 
 _GREATEST = sys.float_info.max

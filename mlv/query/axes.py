@@ -10,7 +10,8 @@ from typing import Any
 from mlv.events import Event
 from mlv.optional import package
 from mlv.query.digest import Digest
-from mlv.query.one import Events, RunView
+from mlv.query.events import Events
+from mlv.query.runs import RunView
 from mlv.query.unreadable import leaving_out
 
 TIME, ELAPSED, ACTIVE = "time", "elapsed", "active"

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv.encoding import Huge, loads, restored
-from mlv.query.one import Events, RunView, latest_status, total_s, views
+from mlv.query.events import Events
 from mlv.query.rewinds import is_superseded, rewinds_of
+from mlv.query.runs import RunView, latest_status, total_s, views
 from mlv.query.summary import Summary, summary
 from mlv.state import Rewind, State
 from mlv.store import layout

@@ -9,13 +9,13 @@ from typing import Any
 from mlv.events import Event
 from mlv.optional import package
 from mlv.query.arrays import Cut, Points, read_points
-from mlv.query.names import Column, spelled
-from mlv.query.patterns import NamePattern
+from mlv.query.name_patterns import NamePattern
 from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
 from mlv.query.positions import numbered
 from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.query.rows import EXACT, from_json_text
 from mlv.query.summary import metrics_of
+from mlv.query.unique_names import Column, spelled
 from mlv.store.streams import Skipped
 
 
@@ -32,7 +32,7 @@ def history(
     """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
 
     What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line. Columns are called as
-    `mlv.query.names` says.
+    `mlv.query.unique_names` says.
 
     Raises:
         InvalidArgument: `keys` are no names.

@@ -11,7 +11,7 @@ from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.query.arrays import Points
 from mlv.query.columns import full_names
-from mlv.query.patterns import NamePattern
+from mlv.query.name_patterns import NamePattern
 from mlv.query.rows import EXACT
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import axes, families, frames, grids, logged_tables, names, series
+from mlv.query import axes, families, frames, grids, logged_tables, series, unique_names
 from mlv.query.digest import Digest
+from mlv.query.events import Events, refuse_unknown_stream
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
-from mlv.query.known import refuse_unknown_stream
-from mlv.query.one import Events
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
 from mlv.store.streams import Skipped
@@ -127,7 +126,7 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     """As `Experiments.history`."""
     pandas = package("pandas")
     wanted = keys if keys is None or isinstance(keys, str) else list(keys)
-    parts: list[tuple[Digest, dict[names.Column, Any]]] = []
+    parts: list[tuple[Digest, dict[unique_names.Column, Any]]] = []
     known, skipped = dict[str, None](), list[str]()
     for digest in digests:
         holes: list[Skipped] = []
@@ -139,7 +138,9 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
         refuse_unknown_stream([digest.path for digest, _ in parts], stream)
         frames.refuse_unknown(pattern, wanted, known)
     # Names of all together: what is a coordinate of one and a metric of another is two columns.
-    spelled = names.spelled(dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in parts for key in columns)]))
+    spelled = unique_names.spelled(
+        dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in parts for key in columns)])
+    )
     tables = [_owned(pandas, digest, frames.framed(columns, spelled)) for digest, columns in parts]
     # A frame without rows has columns of no type, which would change those of the others.
     tables = [found for found in tables if len(found)] or tables[:1]

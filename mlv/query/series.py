@@ -18,8 +18,8 @@ from mlv.query import axes, batches, columns
 from mlv.query.batches import STEP, Part
 from mlv.query.digest import Digest
 from mlv.query.families import texts
+from mlv.query.name_patterns import NamePattern, name_matcher
 from mlv.query.parsing import PARSERS, in_threads
-from mlv.query.patterns import NamePattern, name_matcher
 from mlv.query.plain import NotPlain
 from mlv.query.positions import numbered
 from mlv.store.streams import Skipped

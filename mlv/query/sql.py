@@ -15,14 +15,14 @@ from mlv.encoding import TAG, Huge, loads
 from mlv.errors import QueryFailed
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
-from mlv.query.names import distinct, folded
-from mlv.query.one import RunView
 from mlv.query.rewinds import is_superseded
 from mlv.query.rows import from_json_text
+from mlv.query.runs import RunView
 from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, nearest_float, struct
 from mlv.query.structs import text as text_of
 from mlv.query.table import moment
+from mlv.query.unique_names import distinct, folded
 from mlv.query.unreadable import leaving_out
 from mlv.query.zones import local_zone
 from mlv.store import layout

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlv.encoding import TAG, Conversion, digits, dumps, restored
 from mlv.optional import package
-from mlv.query.names import distinct
+from mlv.query.unique_names import distinct
 
 _LARGEST = 2**63
 

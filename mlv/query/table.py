@@ -10,7 +10,7 @@ from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
-from mlv.query.names import Keys, joined
+from mlv.query.unique_names import Keys, joined
 
 _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
 

@@ -15,7 +15,7 @@ import mlv
 from mlv import words
 from mlv.cli import ls
 from mlv.cli.overview import Overview, look_at, tree
-from mlv.query.latest import Latest
+from mlv.query.tail import Latest
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 

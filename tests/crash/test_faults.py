@@ -15,7 +15,7 @@ from contracts.evidence import assert_complete, payloads, raw_lines
 import mlv
 from crash.victims import is_there, kill, writer_of
 from mlv.audit.verify import verify
-from mlv.query.latest import latest_metrics
+from mlv.query.tail import latest_metrics
 
 MILLION = 1_000_000
 

@@ -15,7 +15,7 @@ from crash.damage import damaged
 from crash.victims import SEED, scaled
 from mlv.audit.verify import verify
 from mlv.errors import CheckpointMissing
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.store.streams import read_lines
 
 pytest.importorskip("pandas")

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlv.experiment.asof import AsOf
-from mlv.query.asof import moment
+from mlv.query.moments import moment
 
 META = {"params": {"lr": 0.1, "size": 3}}
 RUNS = ("ra", "rb")

@@ -133,7 +133,7 @@ class TestOtherReaders:
 
     def test_without_extras(self, logged):
         """The summary by events is that by columns."""
-        from mlv.query.one import Events
+        from mlv.query.events import Events
         from mlv.query.rewinds import rewinds_of
         from mlv.query.summary import fast_summary, summary
 
@@ -157,7 +157,7 @@ class TestOtherReaders:
 
     def test_the_command_line(self, logged):
         """The latest values are those of the surviving branch."""
-        from mlv.query.latest import latest_metrics
+        from mlv.query.tail import latest_metrics
 
         Exp.open(logged, rewind_to=3).close()
 

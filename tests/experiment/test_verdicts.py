@@ -15,7 +15,7 @@ from conftest import wait_until
 
 import mlv
 from mlv.events import STATUSES
-from mlv.query.one import latest_status
+from mlv.query.runs import latest_status
 from mlv.state import LOST_AFTER
 from mlv.store.reading import read_state
 

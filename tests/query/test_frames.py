@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import mlv
 from mlv import InvalidArgument, InvalidPattern, UnknownMetric
-from mlv.query.asof import moment, until
+from mlv.query.events import Events
 from mlv.query.frames import frame, history
-from mlv.query.one import Events
+from mlv.query.moments import moment, until
 from mlv.query.summary import summary
 from query.test_columns import coordinates, metric_line, steps, values
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import mlv
 from mlv.encoding import parse_time
 from mlv.order import in_order, rows_in_order
-from mlv.query.latest import Tail, latest_metrics
+from mlv.query.tail import Tail, latest_metrics
 from tests.logs import line, write
 
 Row = tuple[str, str, int, tuple[str, ...], "int | None"]

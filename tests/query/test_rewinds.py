@@ -9,8 +9,8 @@ from logs import line, write
 
 from mlv.query import columns, frames
 from mlv.query.digest import read_digest
-from mlv.query.latest import latest_metrics
 from mlv.query.rewinds import rewinds_of
+from mlv.query.tail import latest_metrics
 
 pytest.importorskip("hypothesis")
 pytest.importorskip("pandas")

@@ -8,7 +8,7 @@ from dataclasses import fields
 import pytest
 from logs import line, write
 
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.query.summary import Summary, fast_summary, summary
 
 

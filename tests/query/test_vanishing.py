@@ -18,7 +18,7 @@ import mlv
 from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
 from mlv.cli.ls import overviews
-from mlv.query.latest import Tail
+from mlv.query.tail import Tail
 from mlv.store import layout
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)

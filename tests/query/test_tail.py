@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 import pytest
 from logs import line, write
 
-from mlv.query import latest
-from mlv.query.latest import Status, Tail, latest_metrics
+from mlv.query import tail as tail_
+from mlv.query.tail import Status, Tail, latest_metrics
 from mlv.store import streams
 from mlv.store.streams import lines_from_end, read_lines, whole_end
 
@@ -153,7 +153,7 @@ def test_status_reads_what_is_new(tmp_path, monkeypatch):
     path = write(tmp_path, line("r1", 1, "run_started", data={}), line("r1", 2, "metrics", data={"loss": 1}))
     status = Status(tmp_path, now)
     assert status() in ("running", "lost")
-    monkeypatch.setattr(latest, "read_state", None)
+    monkeypatch.setattr(tail_, "read_state", None)
     path.write_bytes(path.read_bytes() + line("r1", 3, "run_ended", second=1, data={"status": "failed"}))
     assert status() == "failed"
     write(

@@ -11,7 +11,7 @@ from typing import Any
 from mlv.encoding import BadLine, parse_time, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Event
-from mlv.query.one import Events
+from mlv.query.events import Events
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.state import State, fold
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from mlv import InvalidPattern
-from mlv.query.patterns import NamePattern
+from mlv.query.name_patterns import NamePattern
 
 
 @pytest.mark.parametrize(

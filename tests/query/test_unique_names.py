@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlv
-from mlv.query.names import beside, distinct, folded, joined, repeated
+from mlv.query.unique_names import beside, distinct, folded, joined, repeated
 from tests.strategies import texts
 
 close = st.one_of(st.text(f'{ascii_letters[:3]}ABC.#"/', max_size=5), texts, st.sampled_from(["", "_", "lr", "LR", "lr#6896"]))

@@ -1,27 +1,23 @@
-"""Reading one experiment: its events in order, its runs, its status."""
+"""The events of one experiment in order, and the refusal of streams and types that it has not."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
-from mlv.events import Event
-from mlv.frozen import FrozenRecord
+from mlv.events import TYPES, Event
 from mlv.order import in_order
-from mlv.query.known import refuse_unknown_stream, refuse_unknown_types
-from mlv.query.patterns import name_matcher
+from mlv.query.name_patterns import name_matcher
 from mlv.query.rewinds import is_superseded_line
-from mlv.state import LOST_AFTER, Rewind, Run, State
+from mlv.query.unreadable import leaving_out
+from mlv.state import Rewind
 from mlv.store import layout
-from mlv.store.owners import process_is_gone
-from mlv.store.reading import Lines, read_state, size_on_disk
+from mlv.store.reading import Lines, size_on_disk
 from mlv.store.seals import run_and_seq
 from mlv.store.streams import Skipped
 
@@ -196,72 +192,6 @@ def _who_and_when(line: bytes) -> tuple[bytes, int, bytes] | None:
     return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
 
 
-class RunView(FrozenRecord):
-    """A run as it stands at the moment of reading."""
-
-    id: str
-    status: str
-    """running, ok, failed, interrupted, preempted, ended, killed or lost."""
-    started: datetime | None
-    ended: datetime | None
-    duration_s: float | None
-    """Seconds to the end, or to what was last heard."""
-    paused: bool
-    params: Mapping[str, Any]
-    """Params of this run that differ from the experiment's."""
-    exception: Mapping[str, Any] | None
-    """Type, message and traceback of what ended a failed run."""
-    process: Mapping[str, Any] | None
-    parent_run: str | None
-    children: tuple[RunView, ...] = ()
-    """Runs of forked and spawned children."""
-    is_copied: bool = False
-    """Whether the folder is a copy that was made while the run went on: it is lost here, how it ended stands elsewhere."""
-
-
-def views(state: State, now: datetime) -> list[RunView]:
-    """The runs that no other run started, the latest last, each with its children."""
-    children: dict[str, list[Run]] = {}
-    for run in state.runs.values():
-        if run.parent_run is not None:
-            children.setdefault(run.parent_run, []).append(run)
-
-    def view(run: Run) -> RunView:
-        last = state.standing(run, now, process_is_gone)
-        duration_s = last.replace(started=run.started).duration_s
-        return RunView(
-            run.id, last.status(now, process_is_gone), run.started, last.ended, duration_s, last.paused, run.params,
-            last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
-            last.is_copied,
-        )  # fmt: skip
-
-    return [view(run) for run in sorted(state.main_runs, key=_by_start)]
-
-
-def total_s(state: State, now: datetime) -> float | None:
-    """Seconds that all runs of main ranks took together, children apart; None where none is known."""
-    deciding = {run.id for run in state.deciding_runs}
-    durations = [run.duration_s for run in views(state, now) if run.id in deciding and run.duration_s is not None]
-    return sum(durations) if durations else None
-
-
-def latest_status(state: State, created: str, now: datetime) -> str:
-    """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
-    runs = sorted(state.deciding_runs, key=_by_start)
-    if runs:
-        return state.standing(runs[-1], now, process_is_gone).status(now, process_is_gone)
-    try:
-        age = now - parse_time(created)
-    except (BadLine, TypeError, AttributeError):
-        age = timedelta.max
-    return "running" if age < LOST_AFTER else "lost"
-
-
-def status_of(folder: Path, created: str) -> str:
-    """Status of the experiment in a folder."""
-    return latest_status(read_state(folder), created, datetime.now(timezone.utc))
-
-
 def _checked_types(given: Any) -> tuple[str, ...] | None:
     if given is None:
         return None
@@ -272,5 +202,42 @@ def _checked_types(given: Any) -> tuple[str, ...] | None:
     return found
 
 
-def _by_start(run: Run) -> tuple[datetime, str]:
-    return run.started or datetime.min.replace(tzinfo=timezone.utc), run.id
+def refuse_unknown_types(folder: Path, types: Iterable[str]) -> None:
+    """Accept types of the format, and those of a later one that the log holds.
+
+    Raises:
+        InvalidArgument: A type is neither; names that are close are told.
+    """
+    for wanted in types:
+        if wanted not in TYPES and not any(True for _ in Lines(folder, layout.streams_in(folder), (wanted,))):
+            raise InvalidArgument(f"type={wanted!r} is no type of event: {_hint(wanted, TYPES)}", type=wanted)
+
+
+def refuse_unknown_stream(folders: Iterable[Path], stream: str | None) -> None:
+    """Accept the default stream, one that an experiment has, and None.
+
+    Raises:
+        InvalidArgument: No experiment has it, or it is no text; names that are close are told.
+    """
+    if stream is None or stream == layout.DEFAULT_STREAM:
+        return
+    if not isinstance(stream, str):
+        raise InvalidArgument(f"stream={stream!r} is no text: give the name of a stream, such as 'val'", stream=stream)
+    there = {layout.DEFAULT_STREAM}
+    for folder in folders:
+        with leaving_out(folder):
+            there.update(map(layout.logical_stream, layout.streams_in(folder)))
+        if stream in there:
+            return
+    raise InvalidArgument(f"stream={stream!r}: nobody logged into such a stream; {_hint(stream, there)}", stream=stream)
+
+
+def _hint(wanted: str, names: Iterable[str]) -> str:
+    close = _close(wanted, sorted(names))
+    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {', '.join(sorted(names))}"
+
+
+def _close(word: str, words: Iterable[str]) -> list[str]:
+    from difflib import get_close_matches  # for errors only: `import mlv` does without
+
+    return get_close_matches(word, list(words))
