@@ -19,7 +19,7 @@ from mlv.capture.patterns import stored
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
-from mlv.query import cache
+from mlv.query.metrics import cache
 from mlv.store import blobs, claims, layout, opening
 from mlv.store.blobs import Content, content_of, files_in, folder_content
 from mlv.store.claims import FOR_MERGES, Claim

@@ -14,7 +14,7 @@ from mlv.cli.chosen import show_columns
 from mlv.cli.screen import MOST_ROWS, passed_over, print_json, say, say_more
 from mlv.query.digest import STATS, read_digest
 from mlv.query.events import Events
-from mlv.query.summary import Summary, summary
+from mlv.query.metrics.summary import Summary, summary
 from mlv.state import fold
 from mlv.store.meta import read_meta
 from mlv.store.streams import Skipped

@@ -12,11 +12,12 @@ from mlv.events import Event
 from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
-from mlv.query import frames, moments
-from mlv.query.arrays import Cut
+from mlv.query import moments
 from mlv.query.events import Events, refuse_unknown_stream
+from mlv.query.metrics import data_frames
+from mlv.query.metrics.columns import Cut
+from mlv.query.metrics.summary import Summaries, fast_summary, summary
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
-from mlv.query.summary import Summaries, fast_summary, summary
 from mlv.retention import PORTFOLIO_TYPES, Kept
 from mlv.retention import fold as fold_portfolios
 from mlv.state import State
@@ -58,11 +59,11 @@ class AsOf:
         """As `Exp.history`; a rewind that came later has superseded nothing yet."""
         refuse_unknown_stream([self._folder], stream)
         options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
-        return frames.history(self._folder, pattern, cut=self._moment.last, **options)
+        return data_frames.history(self._folder, pattern, cut=self._moment.last, **options)
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
         """As `Exp.frame`."""
-        return frames.frame(self._surviving(branches, type, name), (), name)
+        return data_frames.frame(self._surviving(branches, type, name), (), name)
 
     def summary(self, *, branches: str = SURVIVING) -> Summaries:
         """As `Exp.summary`."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from mlv.experiment.asof import AsOf
     from mlv.query.events import Events
+    from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
     from mlv.query.sql import Result
-    from mlv.query.summary import Summaries
 
 
 class Readings:
@@ -112,7 +112,7 @@ class Readings:
             InvalidArgument: There is no such stream.
         """
         from mlv.query.events import refuse_unknown_stream  # `import mlv` does without
-        from mlv.query.frames import history  # `import mlv` does without
+        from mlv.query.metrics.data_frames import history  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)
         refuse_unknown_stream([self._folder], stream)
@@ -133,7 +133,7 @@ class Readings:
             InvalidArgument: There is no such type of event.
             MissingExtra: pandas is not installed.
         """
-        from mlv.query.frames import frame  # `import mlv` does without
+        from mlv.query.metrics.data_frames import frame  # `import mlv` does without
 
         events = self._surviving(branches, type, name)
         rows = list(events)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mlv.encoding import TAG
 from mlv.optional import is_installed
-from mlv.query.plain import NotPlain, count_objects, table_of_lines
+from mlv.query.metrics.parse_json import NotPlain, count_objects, table_of_lines
 
 _LEAST_BYTES = 1 << 16
 _ODD = (b'"' + TAG.encode(), b'"nonfinite"')

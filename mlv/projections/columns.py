@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mlv.encoding import Huge
 from mlv.projections.blocks import numbers_in
 from mlv.projections.points import Points, whole_step
-from mlv.query.plain import NotPlain
+from mlv.query.metrics.parse_json import NotPlain
 
 _NUMBERS = {int, float, bool, Huge}
 

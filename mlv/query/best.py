@@ -6,9 +6,10 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import columns, series
+from mlv.query import series
 from mlv.query.digest import Digest
-from mlv.query.points import plain_step
+from mlv.query.metrics import long_table
+from mlv.query.metrics.selection import plain_step
 
 
 def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
         return {}
     if described not in ("min", "max"):
         raise InvalidArgument(f"best={metric!r}: {digest.path} does not say which is best; give mode='min' or 'max'", mode=mode)
-    table = columns.metrics_of_many(digest.path)
+    table = long_table.metrics_of_many(digest.path)
     table = table.take(series.in_order(table))
     names = np.asarray(table.column("name").to_pylist(), object)
     value, step = (np.asarray(table.column(name).cast("float64").to_numpy(), float) for name in ("value", "step"))

@@ -14,9 +14,9 @@ from typing import Any
 
 from mlv.encoding import Huge, loads, restored
 from mlv.query.events import Events
+from mlv.query.metrics.summary import Summary, summary
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.runs import RunView, latest_status, total_s, views
-from mlv.query.summary import Summary, summary
 from mlv.state import Rewind, State
 from mlv.store import layout
 from mlv.store.reading import read_state

@@ -8,7 +8,7 @@ from typing import Any
 
 from mlv.events import Event
 from mlv.optional import package
-from mlv.query.points import plain_step
+from mlv.query.metrics.selection import plain_step
 from mlv.store.attached import is_inside
 from mlv.store.opening import reading
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import axes, families, frames, grids, logged_tables, series, unique_names
+from mlv.query import axes, families, grids, logged_tables, series, unique_names
 from mlv.query.digest import Digest
 from mlv.query.events import Events, refuse_unknown_stream
 from mlv.query.families import Family, ParentOf, Points, aggregated
 from mlv.query.grids import Grid
+from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
 from mlv.store.streams import Skipped
@@ -131,17 +132,17 @@ def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] 
     for digest in digests:
         holes: list[Skipped] = []
         with leaving_out(digest.path):
-            columns = frames.columns_of(digest.path, pattern, wanted, stream, wide, None, SURVIVING, known, holes)
+            columns = data_frames.columns_of(digest.path, pattern, wanted, stream, wide, None, SURVIVING, known, holes)
             parts.append((digest, columns))
         skipped += [f"{digest.path}/{hole}" for hole in holes]
     if parts:
         refuse_unknown_stream([digest.path for digest, _ in parts], stream)
-        frames.refuse_unknown(pattern, wanted, known)
+        data_frames.refuse_unknown(pattern, wanted, known)
     # Names of all together: what is a coordinate of one and a metric of another is two columns.
     spelled = unique_names.spelled(
         dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in parts for key in columns)])
     )
-    tables = [_owned(pandas, digest, frames.framed(columns, spelled)) for digest, columns in parts]
+    tables = [_owned(pandas, digest, data_frames.framed(columns, spelled)) for digest, columns in parts]
     # A frame without rows has columns of no type, which would change those of the others.
     tables = [found for found in tables if len(found)] or tables[:1]
     table = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=["exp", "exp_name"])

@@ -14,14 +14,15 @@ import orjson
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.order import rows_in_order
-from mlv.query import axes, batches, columns
-from mlv.query.batches import STEP, Part
+from mlv.query import axes
 from mlv.query.digest import Digest
 from mlv.query.families import texts
+from mlv.query.metrics import long_table, parse_many_logs
+from mlv.query.metrics.columns import numbered
+from mlv.query.metrics.parse import PARSERS, in_threads
+from mlv.query.metrics.parse_json import NotPlain
+from mlv.query.metrics.parse_many_logs import STEP, Part
 from mlv.query.name_patterns import NamePattern, name_matcher
-from mlv.query.parsing import PARSERS, in_threads
-from mlv.query.plain import NotPlain
-from mlv.query.positions import numbered
 from mlv.store.streams import Skipped
 
 
@@ -131,13 +132,13 @@ class Reading:
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
                 try:
-                    block = batches.block_of(digest.path, sifted=sifted)
+                    block = parse_many_logs.block_of(digest.path, sifted=sifted)
                 except (NotPlain, OSError):
                     alone.add(member)
                 else:
                     blocks += [(member, block)] if block else []
             with suppress(NotPlain):
-                part, several = batches.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
+                part, several = parse_many_logs.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
                 others = [self._part(member, digest) for member, digest in batch if member in alone | several]
                 return [*others, *([part] if part is not None else [])]
         return [self._part(member, digest) for member, digest in batch]
@@ -146,7 +147,7 @@ class Reading:
         """Of one experiment, whatever it holds."""
         np = package("numpy")
         holes: list[Skipped] = []
-        table = columns.metrics_of_many(digest.path, holes)
+        table = long_table.metrics_of_many(digest.path, holes)
         codes, own = _coded(np, table.column("name"))
         is_wanted = np.array([self._is_wanted(name) for name in own], bool)
         value, is_number = _numbers(np, table)

@@ -16,10 +16,10 @@ from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.order import in_order
 from mlv.query.events import Events, is_named
+from mlv.query.metrics.summary import metrics_of
 from mlv.query.name_patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.runs import latest_status
-from mlv.query.summary import metrics_of
 from mlv.state import State, fold
 from mlv.store import layout
 from mlv.store.reading import looks_whole, read_state, while_there

@@ -134,8 +134,8 @@ class TestOtherReaders:
     def test_without_extras(self, logged):
         """The summary by events is that by columns."""
         from mlv.query.events import Events
+        from mlv.query.metrics.summary import fast_summary, summary
         from mlv.query.rewinds import rewinds_of
-        from mlv.query.summary import fast_summary, summary
 
         pytest.importorskip("pyarrow")
         with Exp.open(logged, rewind_to=3) as exp:

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlv.encoding import DEEPEST, is_too_deep
-from mlv.query.plain import has_deep_line
+from mlv.query.metrics.parse_json import has_deep_line
 
 _DEPTHS = st.sampled_from([0, 1, 50, DEEPEST - 1, DEEPEST, DEEPEST + 7, DEEPEST + 8, DEEPEST + 9, 3 * DEEPEST])
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from logs import line, write
 
-from mlv.query import columns, frames
 from mlv.query.digest import read_digest
+from mlv.query.metrics import data_frames, long_table
 from mlv.query.rewinds import rewinds_of
 from mlv.query.tail import latest_metrics
 
@@ -50,9 +50,9 @@ def test_what_survives(tmp_path_factory, acts):
     if rewound:
         write(folder, *rewound, stream="rewound")
 
-    long = frames.history(folder, wide=False)
-    latest_by_step = frames.history(folder, wide=False, branches="all")
-    assert sorted(columns.metrics(folder)["value"].to_pylist()) == kept
+    long = data_frames.history(folder, wide=False)
+    latest_by_step = data_frames.history(folder, wide=False, branches="all")
+    assert sorted(long_table.metrics(folder)["value"].to_pylist()) == kept
     assert set(long["value"] if len(long) else []) <= set(kept)
     assert len(latest_by_step) >= len(long)
     digest = read_digest(folder, "id", {"params": {}})
@@ -79,7 +79,7 @@ def test_as_of(tmp_path_factory, acts, cut):
         last[f"r{run}"] += 1
 
     assert len(rewinds_of(folder, cut=last)) == len(until)
-    assert set(frames.history(folder, wide=False, cut=last)["value"]) <= set(kept)
+    assert set(data_frames.history(folder, wide=False, cut=last)["value"]) <= set(kept)
 
 
 def test_what_cannot_be_read(tmp_path):
@@ -88,7 +88,7 @@ def test_what_cannot_be_read(tmp_path):
     strange = [{}, {"step": "x", "last": {"r1": 1}}, {"step": 0}, {"step": 0, "last": [1]}, {"step": 0, "last": {"r1": "x"}}, 3]
     write(tmp_path, *(line("r2", seq, "rewound", data=data) for seq, data in enumerate(strange, 1)), stream="rewound")
 
-    assert columns.metrics(tmp_path).num_rows == 1
+    assert long_table.metrics(tmp_path).num_rows == 1
 
 
 def test_a_second_writer(tmp_path):
@@ -96,4 +96,4 @@ def test_a_second_writer(tmp_path):
     write(tmp_path, line("r1", 1, "metrics", step=1, data={"a": 1}))
     write(tmp_path, line("r2", 1, "rewound", data={"step": 0, "last": {"r1": 1}}), stream="rewound@rw")
 
-    assert columns.metrics(tmp_path).num_rows == 0
+    assert long_table.metrics(tmp_path).num_rows == 0

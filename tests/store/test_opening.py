@@ -263,7 +263,7 @@ ELSEWHERE = {
     "mlv/cli/plot.py": "a file that the user names",
     "mlv/query/export.py": "a folder that the export makes",
     "mlv/query/logged_tables.py": "pyarrow reads what was opened before",
-    "mlv/query/sidecar.py": "pyarrow reads and writes what was opened before",
+    "mlv/query/metrics/cache_files.py": "pyarrow reads and writes what was opened before",
     "mlv/media": "the user's own files, and temporaries that `FolderTarget` makes",
     "mlv/experiment/attachments.py": "a folder that the call makes",
     "mlv/experiment/extras.py": "checkpoints, whose content was compared, and temporaries",

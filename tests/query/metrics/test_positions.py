@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlv
-from mlv.query import batches, series
+from mlv.query import series
 from mlv.query.digest import Digest
-from mlv.query.frames import history
+from mlv.query.metrics import parse_many_logs
+from mlv.query.metrics.data_frames import history
 from mlv.state import State
 
 DATA = st.dictionaries(st.sampled_from(["a", "b", "x/c"]), st.integers(0, 9), min_size=1)
@@ -80,7 +81,7 @@ def test_readers_number_as_a_plain_loop(tmp_path_factory, logged, rewind):
     if any(with_place.values()):
         together = read(folder)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batches, "LONGEST", -1)
+            patch.setattr(parse_many_logs, "LONGEST", -1)
             alone = read(folder)
         assert together == alone == {name: found for name, found in with_place.items() if found}
     long = history(folder, wide=False)

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlv.errors import MlvError
-from mlv.query import batches, series
-from mlv.query.alike import numbers_of
+from mlv.query import series
 from mlv.query.digest import Digest
-from mlv.query.plain import NotPlain
+from mlv.query.metrics import parse_many_logs
+from mlv.query.metrics.parse_json import NotPlain
+from mlv.query.metrics.parse_template import numbers_of
 from mlv.state import State
 from tests.logs import TIME, line, write
 
@@ -89,7 +90,7 @@ def test_together_as_alone(tmp_path_factory, logs, x, cut):
 
     together = read(folders, x)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "LONGEST", -1)
+        patch.setattr(parse_many_logs, "LONGEST", -1)
         alone = read(folders, x)
 
     assert together == alone
@@ -103,7 +104,7 @@ def test_plain_logs_are_parsed_together(tmp_path, monkeypatch):
         lines = [line("r1", seq, "metrics", data={"loss": seq / 8, "val": 1.5}, step=seq) for seq in (2, 3, 5)]
         note = line("r1", 4, "note", data={"text": "x"}) if folder.name == "b" else b""
         write(folder, line("r1", 1, "run_started", data={}), *lines[:2], note, lines[2], line("r1", 6, "run_ended", data={}))
-    monkeypatch.setattr(series.columns, "metrics", None)
+    monkeypatch.setattr(series.long_table, "metrics", None)
 
     found = read(folders, "step")
 
@@ -171,7 +172,7 @@ def test_lines_that_differ_in_runs_and_numbers_only(logs, steps, x, late, prefix
 
     def told() -> object:
         try:
-            part, several = batches.parsed(blocks, x, lambda name: name != "train/acc")
+            part, several = parse_many_logs.parsed(blocks, x, lambda name: name != "train/acc")
         except NotPlain:
             return None
         series = zip(part.metric.tolist(), part.member.tolist(), part.x.tolist(), part.value.tolist(), strict=True)
@@ -179,7 +180,7 @@ def test_lines_that_differ_in_runs_and_numbers_only(logs, steps, x, late, prefix
 
     found = told()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batches, "numbers_of", lambda blocks: None)
+        patch.setattr(parse_many_logs, "numbers_of", lambda blocks: None)
         assert found == told() or told() is None
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from mlv.encoding import Huge
 from mlv.events import Event
 from mlv.optional import package
-from mlv.query.arrays import Cut, Points, read_points
-from mlv.query.points import Choice, Entry, entries_of, plain_step
+from mlv.query.metrics.columns import Cut, Points, read_points
+from mlv.query.metrics.selection import Choice, Entry, entries_of, plain_step
 from mlv.query.rewinds import SURVIVING
 from mlv.store.streams import Skipped
 

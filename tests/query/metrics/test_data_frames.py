@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 import mlv
 from mlv import InvalidArgument, InvalidPattern, UnknownMetric
 from mlv.query.events import Events
-from mlv.query.frames import frame, history
+from mlv.query.metrics.data_frames import frame, history
+from mlv.query.metrics.summary import summary
 from mlv.query.moments import moment, until
-from mlv.query.summary import summary
-from query.test_columns import coordinates, metric_line, steps, values
+from query.metrics.test_long_table import coordinates, metric_line, steps, values
 
 
 def metric(seq: int, data: dict, step: Any = None, *, run: str = "ra", name: str = "", second: float | None = None, **at: Any):

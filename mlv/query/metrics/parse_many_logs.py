@@ -11,10 +11,10 @@ from typing import Any
 
 from mlv.encoding import TAG
 from mlv.optional import package
-from mlv.query.alike import numbers_of
-from mlv.query.columns import full_names
-from mlv.query.plain import FIELDS, NotPlain, count_objects, table_of_lines
-from mlv.query.positions import numbered
+from mlv.query.metrics.columns import numbered
+from mlv.query.metrics.long_table import full_names
+from mlv.query.metrics.parse_json import FIELDS, NotPlain, count_objects, table_of_lines
+from mlv.query.metrics.parse_template import numbers_of
 from mlv.store import layout, opening
 from mlv.store.reading import looks_whole, type_filter, while_there
 

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from mlv.optional import package
-from mlv.query import cache
+from mlv.query.metrics import cache
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.query.unreadable import leaving_out
 from mlv.state import Rewind

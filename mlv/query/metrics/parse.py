@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from mlv.encoding import TAG, BadLine, event_from_line
 from mlv.events import Event
-from mlv.query.alike import MARK, parse_alike
 from mlv.query.fingerprint import Fingerprint
-from mlv.query.plain import NotPlain, parsed_at_once
-from mlv.query.rows import row, table_of
+from mlv.query.metrics.parse_json import NotPlain, parsed_at_once
+from mlv.query.metrics.parse_template import MARK, parse_alike
+from mlv.query.metrics.schema import row, table_of
 from mlv.store import layout
 from mlv.store.reading import looks_whole, passed_over, type_filter, while_there
 from mlv.store.streams import Overlong, Skipped, read_blocks

@@ -9,7 +9,7 @@ import orjson
 
 from mlv.encoding import DEEPEST, TAG, is_too_deep, loads
 from mlv.optional import package
-from mlv.query.rows import EXACT, constant, coordinate, lists, schema
+from mlv.query.metrics.schema import EXACT, constant, coordinate, lists, schema
 
 _LONG_INTEGER = re.compile(rb":-?\d{16,}[,}]")
 _MOST_KEYS = 60

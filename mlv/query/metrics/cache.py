@@ -25,8 +25,8 @@ from typing import Any
 import orjson
 
 from mlv.query import fingerprint
-from mlv.query.parsing import in_threads, parse
-from mlv.query.sidecar import Known, Part, PartWriter, parts
+from mlv.query.metrics.cache_files import Known, Part, PartWriter, parts
+from mlv.query.metrics.parse import in_threads, parse
 from mlv.store import keys, layout, opening
 from mlv.store.blobs import replace_whole, temporary_beside
 from mlv.store.streams import Skipped

@@ -9,7 +9,7 @@ import pytest
 from logs import line, write
 
 from mlv.query.events import Events
-from mlv.query.summary import Summary, fast_summary, summary
+from mlv.query.metrics.summary import Summary, fast_summary, summary
 
 
 def of(folder, *values, mode=None):
@@ -66,7 +66,7 @@ def test_by_columns(tmp_path_factory):
     from hypothesis import given, settings
     from hypothesis import strategies as st
 
-    from query.test_columns import metric_line
+    from query.metrics.test_long_table import metric_line
 
     keys = st.sampled_from(["a", "b", "t/a"])
     data = st.dictionaries(keys, st.floats(width=32) | st.integers(-3, 3), max_size=3)

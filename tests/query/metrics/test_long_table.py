@@ -18,9 +18,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlv.encoding import Conversion
-from mlv.query import parsing, sidecar
-from mlv.query.columns import metrics
-from mlv.query.rows import from_json_text
+from mlv.query.metrics import cache_files, parse
+from mlv.query.metrics.long_table import metrics
+from mlv.query.metrics.schema import from_json_text
 from mlv.store.streams import Skipped, read_blocks, read_lines
 
 texts = st.text(st.characters(codec="utf-8"), max_size=6)
@@ -89,7 +89,7 @@ class TestBothWaysAreEqual:
         """Parsed as a block or line by line: the same rows."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
 
-        assert rows(parsing.parse_block(block, 0, "log", [])) == rows(parsing.parse_slowly(block, 0, "log", []))
+        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(regular, st.none() | st.integers(-3, 10**9), coordinates), min_size=1, max_size=6))
@@ -97,7 +97,7 @@ class TestBothWaysAreEqual:
         """The same where most lines are as scripts log them."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
 
-        assert rows(parsing.parse_block(block, 0, "log", [])) == rows(parsing.parse_slowly(block, 0, "log", []))
+        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(regular, st.none() | st.integers(-3, 10**9), coordinates), min_size=1, max_size=6))
@@ -105,10 +105,10 @@ class TestBothWaysAreEqual:
         """The same where lines that are unlike each other are given to pyarrow in one piece."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(parsing, "_MANY", 1)
-            patched.setattr(parsing, "parse_alike", lambda block: ([], parsing._lines(block)))
+            patched.setattr(parse, "_MANY", 1)
+            patched.setattr(parse, "parse_alike", lambda block: ([], parse._lines(block)))
 
-            assert rows(parsing.parse_block(block, 0, "log", [])) == rows(parsing.parse_slowly(block, 0, "log", []))
+            assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=300)
     @given(
@@ -124,8 +124,8 @@ class TestBothWaysAreEqual:
         lines = [line, *(line[: place.start()] + number.encode() + line[place.end() :] for number in numbers), line]
         fast, slow = [], []
 
-        assert rows(parsing.parse_block(b"".join(lines), 0, "log", fast)) == rows(
-            parsing.parse_slowly(b"".join(lines), 0, "log", slow)
+        assert rows(parse.parse_block(b"".join(lines), 0, "log", fast)) == rows(
+            parse.parse_slowly(b"".join(lines), 0, "log", slow)
         )
         assert [(hole.start, hole.end) for hole in fast] == [(hole.start, hole.end) for hole in slow]
 
@@ -137,9 +137,7 @@ class TestBothWaysAreEqual:
         block[data.draw(st.integers(0, len(block) - 2))] = data.draw(st.sampled_from(b'0.e-,:"{}x \n\xff'))
         fast, slow = [], []
 
-        assert rows(parsing.parse_block(bytes(block), 0, "log", fast)) == rows(
-            parsing.parse_slowly(bytes(block), 0, "log", slow)
-        )
+        assert rows(parse.parse_block(bytes(block), 0, "log", fast)) == rows(parse.parse_slowly(bytes(block), 0, "log", slow))
         assert {(hole.start, hole.end) for hole in fast} <= {(hole.start, hole.end) for hole in slow}
 
     @settings(deadline=None, max_examples=100)
@@ -147,26 +145,24 @@ class TestBothWaysAreEqual:
     def test_from_a_sidecar(self, blocks):
         """Rows that were kept, whichever of their columns repeat one value, are the rows that were parsed."""
         lines = (metric_line(seq, *event) for seq, event in enumerate(chain.from_iterable(blocks), 1))
-        tables = [
-            table for events in blocks for table in parsing.parse_block(b"".join(islice(lines, len(events))), 0, "log", [])
-        ]
+        tables = [table for events in blocks for table in parse.parse_block(b"".join(islice(lines, len(events))), 0, "log", [])]
         with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
             patched.setenv("XDG_CACHE_HOME", f"{folder}/home")
             place = Path(folder, ".mlv", "cache")
-            writer = sidecar.PartWriter([place], "log", 0, sidecar.Known())
-            writer.write(tables, sidecar.Known())
+            writer = cache_files.PartWriter([place], "log", 0, cache_files.Known())
+            writer.write(tables, cache_files.Known())
             writer.publish()
             writer.discard()
-            [part] = sidecar.parts(place, "log")
+            [part] = cache_files.parts(place, "log")
 
             assert rows([table for table, _ in part.tables()]) == rows(tables)
 
     def test_the_fast_way_is_taken(self, monkeypatch):
         """Ordinary lines, of several names, keys and coordinates, are parsed as a block."""
-        monkeypatch.setattr(parsing, "row", lambda event: pytest.fail("read one by one"))
+        monkeypatch.setattr(parse, "row", lambda event: pytest.fail("read one by one"))
         events = [({"name": "", "data": {"loss": 0.5}}, 1, {"epoch": 3}), ({"name": "val", "data": {"acc": 1, "f1": 0.25}}, 2)]
 
-        tables = parsing.parse_block(b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1)), 0, "log", [])
+        tables = parse.parse_block(b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1)), 0, "log", [])
 
         assert sum(table.num_rows for table in tables) == 2
 
@@ -188,7 +184,7 @@ class TestBothWaysAreEqual:
         block = metric_line(7, {"name": "", "data": {"a": 1}}) + b"".join(pair) + metric_line(9, {"name": "", "data": {"a": 3}})
         fast, slow = [], []
 
-        assert rows(parsing.parse_block(block, 100, "log", fast)) == rows(parsing.parse_slowly(block, 100, "log", slow))
+        assert rows(parse.parse_block(block, 100, "log", fast)) == rows(parse.parse_slowly(block, 100, "log", slow))
         assert [(hole.start, hole.end) for hole in fast] == [(hole.start, hole.end) for hole in slow]
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from mlv.optional import package
 from mlv.order import rows_in_order
-from mlv.query import cache
-from mlv.query.columns import wanted_streams
+from mlv.query.metrics import cache
+from mlv.query.metrics.long_table import wanted_streams
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store import layout
 from mlv.store.streams import Skipped
@@ -274,3 +274,24 @@ def _ordered(points: Points, order: Any) -> Points:
         {name: codes if _is_constant(codes) else codes[order] for name, codes in points.codes.items()}, points.texts_of,
         points.values, points.firsts(order), points.texts, points.every,
     )  # fmt: skip
+
+
+def numbered(steps: Any, series: Any) -> Any:
+    """The steps of values in the order in which they were logged, where a series of which none has one counts from 0.
+
+    Args:
+        steps: NaN where there is none.
+        series: For each value the number of its series.
+    """
+    np = package("numpy")
+    is_bare = np.isnan(steps)
+    if not is_bare.any():
+        return steps
+    has_steps = np.zeros(int(series.max()) + 1, bool)
+    has_steps[series[~is_bare]] = True
+    values = np.flatnonzero(~has_steps[series])
+    values = values[np.argsort(series[values], kind="stable")]
+    own = series[values]
+    found = steps.copy()
+    found[values] = np.arange(len(values)) - np.searchsorted(own, own)
+    return found

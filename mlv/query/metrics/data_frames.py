@@ -8,13 +8,12 @@ from typing import Any
 
 from mlv.events import Event
 from mlv.optional import package
-from mlv.query.arrays import Cut, Points, read_points
+from mlv.query.metrics.columns import Cut, Points, numbered, read_points
+from mlv.query.metrics.schema import EXACT, from_json_text
+from mlv.query.metrics.selection import Choice, Entry, checked_keys, entries_of, plain_step
+from mlv.query.metrics.summary import metrics_of
 from mlv.query.name_patterns import NamePattern
-from mlv.query.points import Choice, Entry, checked_keys, entries_of, plain_step
-from mlv.query.positions import numbered
 from mlv.query.rewinds import SURVIVING, checked_branches
-from mlv.query.rows import EXACT, from_json_text
-from mlv.query.summary import metrics_of
 from mlv.query.unique_names import Column, spelled
 from mlv.store.streams import Skipped
 

@@ -16,8 +16,9 @@ from logs import line
 
 pytest.importorskip("pyarrow")
 
-from mlv.query import cache, parsing, sidecar
-from mlv.query.columns import metrics
+from mlv.query.metrics import cache, cache_files
+from mlv.query.metrics import parse as parse_
+from mlv.query.metrics.long_table import metrics
 
 
 def metric_lines(first: int, last: int, loss: float = 0.5) -> bytes:
@@ -45,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The offsets from which a log is parsed."""
     offsets: list[int] = []
-    real = parsing.parse
+    real = parse_.parse
 
     def parse(folder, stream, offset=0, fingerprint=None):
         offsets.append(offset)
@@ -401,8 +402,8 @@ class TestParts:
 
     def test_one_whose_numbers_the_disk_changed(self, folder, monkeypatch):
         """What is read until the damage shows is not read twice, and the part is written anew."""
-        monkeypatch.setattr(sidecar, "_GROUP_ROWS", 50)
-        monkeypatch.setattr(parsing, "_BLOCK", 5000)
+        monkeypatch.setattr(cache_files, "_GROUP_ROWS", 50)
+        monkeypatch.setattr(parse_, "_BLOCK", 5000)
         values(folder)
         path = folder / ".mlv" / "cache" / "log.arrow"
         content = path.read_bytes()

@@ -21,8 +21,8 @@ import orjson
 
 from mlv.encoding import loads
 from mlv.optional import package
-from mlv.query.parsing import PARSERS, Parsed, in_threads
-from mlv.query.rows import constant, schema
+from mlv.query.metrics.parse import PARSERS, Parsed, in_threads
+from mlv.query.metrics.schema import constant, schema
 from mlv.store import keys, opening
 from mlv.store.blobs import temporary_beside
 from mlv.store.streams import Skipped

@@ -9,10 +9,10 @@ from typing import Any
 
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
-from mlv.query.arrays import Points
-from mlv.query.columns import full_names
+from mlv.query.metrics.columns import Points
+from mlv.query.metrics.long_table import full_names
+from mlv.query.metrics.schema import EXACT
 from mlv.query.name_patterns import NamePattern
-from mlv.query.rows import EXACT
 
 
 @dataclass
