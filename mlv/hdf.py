@@ -18,7 +18,7 @@ from typing import Any
 
 from mlv.errors import FileUnusable
 from mlv.optional import package
-from mlv.query.series import unknown_metric
+from mlv.query.many.values import unknown_metric
 
 FOLDER = "hdf5"
 """Name of the output's folder in an experiment."""

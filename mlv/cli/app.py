@@ -451,8 +451,7 @@ def plot(
     they are interpolated, and the x axis says so.
     """
     from mlv.cli import choose, plot
-    from mlv.query.drawing import View
-    from mlv.query.lines import Style
+    from mlv.query.many.plot import Style, View
 
     folders = choose.experiments(exps, root)
     style = Style(center, band, int(grid) if grid is not None and grid.isdecimal() else grid, smooth)

@@ -20,8 +20,8 @@ from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import find
 from mlv.query.digest import STATS, Depth
-from mlv.query.table import columns as columns_of
-from mlv.query.table import rows as rows_of
+from mlv.query.many.table import columns as columns_of
+from mlv.query.many.table import rows as rows_of
 from mlv.store import layout
 
 Row = Mapping[str, Any]

@@ -18,10 +18,9 @@ from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.many import of_folders
 from mlv.optional import package
-from mlv.query import axes as axes_
-from mlv.query import drawing
-from mlv.query.drawing import View
-from mlv.query.lines import Line, Style, x_label
+from mlv.query.many import axes as axes_
+from mlv.query.many import plot
+from mlv.query.many.plot import Line, Style, View, x_label
 from mlv.store import layout
 
 _FORMATS = ("png", "svg", "pdf", "html")
@@ -72,7 +71,7 @@ def run(
         raise InvalidArgument(f"--out {str(out)!r}: give a file that ends in .{', .'.join(_FORMATS)}", out=str(out))
     figure = package("matplotlib.figure", "plot").Figure(figsize=(8, 4.5 * len(metrics)), layout="constrained")
     for axes, metric in zip(figure.subplots(len(metrics), squeeze=False)[:, 0], metrics, strict=True):
-        drawing.draw(axes, members.lines(metric, x, by, over, style, reruns), metric, x, view)
+        plot.draw(axes, members.lines(metric, x, by, over, style, reruns), metric, x, view)
     out.write_bytes(_page(figure, ", ".join(metrics)) if kind == "html" else _image(figure, kind))
     say(f"{out}")
 
@@ -129,7 +128,7 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
         legend.append(styled(f"{_BLOCK if mark == 'hd' else mark} {words.printable(line.title)}", colour))
     figure.theme("simple")  # the terminal's own background
     figure.title(words.printable(metric))
-    figure.label(words.printable(x_label(lines, drawing.shown_x(x)) + _left_out(lines, view)), "x")
+    figure.label(words.printable(x_label(lines, plot.shown_x(x)) + _left_out(lines, view)), "x")
     _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
     drawn = figure.build().string(colorless=not screen.has_colours).splitlines()

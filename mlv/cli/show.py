@@ -19,8 +19,8 @@ from mlv.errors import NotAnExperiment
 from mlv.events import Event
 from mlv.experiment import params as params_
 from mlv.query.events import Events
+from mlv.query.many.table import flat
 from mlv.query.runs import RunView
-from mlv.query.table import flat
 from mlv.retention import Kept
 from mlv.store import layout
 from mlv.store.streams import read_lines

@@ -14,19 +14,19 @@ from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
 from mlv.experiment.exp import Exp
 from mlv.notices import warn
 from mlv.optional import package
-from mlv.query import axes, families, grids, sql, table
+from mlv.query import sql
 from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
-from mlv.query.families import STATS
-from mlv.query.grids import Grid
+from mlv.query.many import axes, families, grids, table
+from mlv.query.many.grids import Grid
+from mlv.query.many.statistics import STATS
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 from mlv.store import meta as meta_
 from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
-    from mlv.query.drawing import Limits
-    from mlv.query.lines import Line, Style
+    from mlv.query.many.plot import Limits, Line, Style
 
 _LEAST_OF_ID = 4
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -194,8 +194,8 @@ class Experiments:
         return found if best is None else self._with_best(found, digests, best, mode)
 
     def _with_best(self, found: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
-        from mlv.query.best import at_best
-        from mlv.query.series import unknown_metric  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many.best import at_best
+        from mlv.query.many.values import unknown_metric  # reads columns in threads: not for what `import mlv` imports
 
         if not any(best in digest.metrics for digest in digests):
             raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
@@ -216,9 +216,9 @@ class Experiments:
             InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
 
-        return pooling.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
+        return aggregate_.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
 
     def tables(self, name: str | None = None) -> Any:
         """The logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
@@ -227,9 +227,9 @@ class Experiments:
             InvalidPattern, MissingExtra: As `Exp.tables`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
 
-        return pooling.tables(self._shown(self.digests(Depth.SETTINGS)), name)
+        return aggregate_.tables(self._shown(self.digests(Depth.SETTINGS)), name)
 
     def sql(self, query: str) -> sql.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -346,10 +346,10 @@ class Experiments:
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query import pooling  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
-        return pooling.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._shown, grid)
+        return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._shown, grid)
 
     def paired(
         self,
@@ -382,10 +382,10 @@ class Experiments:
             InvalidArgument: A side has two experiments with equal seeds that are no reruns, or no seed is common; or as in
                 `aggregate`.
         """
-        from mlv.query import pooling
+        from mlv.query.many import aggregate as aggregate_
 
         sides = [self._members(self._side(side), over, reruns) for side in (a, b)]
-        return pooling.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
+        return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self,
@@ -433,14 +433,14 @@ class Experiments:
             MissingExtra: matplotlib or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query import drawing
-        from mlv.query.lines import Style
+        from mlv.query.many import plot as plot_
+        from mlv.query.many.plot import Style
 
-        drawing.check_installed()
-        view, style = drawing.View(log, xlim, ylim), Style(center, band, grid, smooth)
+        plot_.check_installed()
+        view, style = plot_.View(log, xlim, ylim), Style(center, band, grid, smooth)
         lines = self.lines(metric, x, by, over, style, reruns)
         label = metric if isinstance(metric, str) else ", ".join(metric)
-        return drawing.draw(drawing.new_axes() if ax is None else ax, lines, label, x, view)
+        return plot_.draw(plot_.new_axes() if ax is None else ax, lines, label, x, view)
 
     def lines(
         self,
@@ -452,7 +452,7 @@ class Experiments:
         reruns: str = "latest",
     ) -> list[Line]:
         """Not called by users: what `plot` draws."""
-        from mlv.query.lines import Style, lines
+        from mlv.query.many.plot import Style, lines
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
         return lines(members, self._parent_of, metrics, x, by, over, style or Style())

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mlv.query.digest import Digest
-from mlv.query.table import flat
+from mlv.query.many.table import flat
 
 
 class Absent:

@@ -16,8 +16,10 @@ from mlv import words
 from mlv.encoding import Conversion, dumps
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import series, sql, table
+from mlv.query import sql
 from mlv.query.digest import STATS, Digest
+from mlv.query.many import table
+from mlv.query.many import values as values_
 from mlv.query.metrics import long_table
 from mlv.query.structs import column, text
 from mlv.store.layout import TEMPORARY
@@ -136,7 +138,7 @@ def _without_metrics(events: Any) -> Any:
 
 def _metrics(digest: Digest) -> Any:
     pa = package("pyarrow")
-    found = series.ordered(long_table.metrics_of_many(digest.path))
+    found = values_.ordered(long_table.metrics_of_many(digest.path))
     owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
     return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
 

@@ -15,13 +15,13 @@ from mlv.encoding import TAG, Huge, loads
 from mlv.errors import QueryFailed
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
+from mlv.query.many.table import moment
 from mlv.query.metrics.schema import from_json_text
 from mlv.query.rewinds import is_superseded
 from mlv.query.runs import RunView
 from mlv.query.statements import is_pivot, refuse_unless_reading
 from mlv.query.structs import column, nearest_float, struct
 from mlv.query.structs import text as text_of
-from mlv.query.table import moment
 from mlv.query.unique_names import distinct, folded
 from mlv.query.unreadable import leaving_out
 from mlv.query.zones import local_zone
@@ -426,14 +426,14 @@ def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
-    from mlv.query import series
+    from mlv.query.many import values as values_
     from mlv.query.metrics import long_table  # start threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     parts = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = _fenced(series.ordered(long_table.metrics_of_many(digest.path, holes)))
+        found = _fenced(values_.ordered(long_table.metrics_of_many(digest.path, holes)))
         skipped += told(digest.path, holes)
         owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
         parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlv.errors import MlvError
-from mlv.query import series
 from mlv.query.digest import Digest
+from mlv.query.many import values as values_
 from mlv.query.metrics import parse_many_logs
 from mlv.query.metrics.parse_json import NotPlain
 from mlv.query.metrics.parse_template import numbers_of
@@ -66,7 +66,7 @@ def read(folders, x):
     """Each series of each experiment, or what is wrong."""
     digests = [Digest(folder, "0" * 64, {"params": {}}, State(), {}) for folder in folders]
     try:
-        found = series.read(digests, None, x)
+        found = values_.read(digests, None, x)
     except MlvError as error:
         return type(error).__name__
     result: dict[tuple[int, str], list[tuple[float, str]]] = {}
@@ -104,7 +104,7 @@ def test_plain_logs_are_parsed_together(tmp_path, monkeypatch):
         lines = [line("r1", seq, "metrics", data={"loss": seq / 8, "val": 1.5}, step=seq) for seq in (2, 3, 5)]
         note = line("r1", 4, "note", data={"text": "x"}) if folder.name == "b" else b""
         write(folder, line("r1", 1, "run_started", data={}), *lines[:2], note, lines[2], line("r1", 6, "run_ended", data={}))
-    monkeypatch.setattr(series.long_table, "metrics", None)
+    monkeypatch.setattr(values_.long_table, "metrics", None)
 
     found = read(folders, "step")
 

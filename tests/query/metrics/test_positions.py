@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlv
-from mlv.query import series
 from mlv.query.digest import Digest
+from mlv.query.many import values as values_
 from mlv.query.metrics import parse_many_logs
 from mlv.query.metrics.data_frames import history
 from mlv.state import State
@@ -63,7 +63,7 @@ def numbered(kept: list[tuple[dict[str, int], Any]]) -> tuple[dict[str, list[tup
 
 def read(folder: Any) -> dict[str, list[tuple[Any, int]]]:
     """The values that have a place."""
-    values = series.read([Digest(folder, "id", {"params": {}}, State(), {})], None, "step")
+    values = values_.read([Digest(folder, "id", {"params": {}}, State(), {})], None, "step")
     found = defaultdict(list)
     for metric, x, value in zip(values.metric, values.x, values.value, strict=True):
         found[values.metrics[metric]].append((x, value))

@@ -8,11 +8,14 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import axes, families, grids, logged_tables, series, unique_names
+from mlv.query import logged_tables, unique_names
 from mlv.query.digest import Digest
 from mlv.query.events import Events, refuse_unknown_stream
-from mlv.query.families import Family, ParentOf, Points, aggregated
-from mlv.query.grids import Grid
+from mlv.query.many import axes, families, grids
+from mlv.query.many import values as values_
+from mlv.query.many.families import Family, ParentOf
+from mlv.query.many.grids import Grid
+from mlv.query.many.statistics import Points, aggregated
 from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
@@ -39,13 +42,13 @@ def aggregate(
     grids.checked_grid(grid)
     np, pandas = package("numpy"), package("pandas")
     found = families.families(digests, over, parent_of)
-    reading = series.Reading(metrics, x)
+    reading = values_.Reading(metrics, x)
     members = [number for family in found for number in family.members]
     watched = zip(members, show([digests[number] for number in members]), strict=True)
     tables, skipped = [], list[str]()
     for first, portion in _portions(found):
         count = sum(len(family.members) for family in portion)
-        values = series.joined(reading.values(islice(watched, count)))
+        values = values_.joined(reading.values(islice(watched, count)))
         skipped += values.skipped
         family_of = np.zeros(len(digests), np.int64)
         for number, family in enumerate(portion):
@@ -171,7 +174,7 @@ def paired(
     common = [key for key in first if key in second]
     if not common:
         raise InvalidArgument(f"a and b have no {' and '.join(nuisance)} in common: there is nothing to pair", over=over)
-    values = series.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
+    values = values_.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
     group, member, place, value = _differences(np, values, len(common))
     numbers = aggregated(Points(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
     group, place = numbers.pop("group"), numbers.pop("x")
@@ -199,7 +202,7 @@ def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], na
     return result
 
 
-def _differences(np: Any, values: series.Values, count: int) -> tuple[Any, Any, Any, Any]:
+def _differences(np: Any, values: values_.Values, count: int) -> tuple[Any, Any, Any, Any]:
     """What the second side has more than the first, where both have a value; metric, pair, x and difference."""
     side = values.member // count
     pair = values.member % count

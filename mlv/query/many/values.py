@@ -14,9 +14,9 @@ import orjson
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.order import rows_in_order
-from mlv.query import axes
 from mlv.query.digest import Digest
-from mlv.query.families import texts
+from mlv.query.many import axes
+from mlv.query.many.families import texts
 from mlv.query.metrics import long_table, parse_many_logs
 from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse import PARSERS, in_threads

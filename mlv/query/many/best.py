@@ -6,8 +6,8 @@ from typing import Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import series
 from mlv.query.digest import Digest
+from mlv.query.many import values
 from mlv.query.metrics import long_table
 from mlv.query.metrics.selection import plain_step
 
@@ -34,7 +34,7 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
     if described not in ("min", "max"):
         raise InvalidArgument(f"best={metric!r}: {digest.path} does not say which is best; give mode='min' or 'max'", mode=mode)
     table = long_table.metrics_of_many(digest.path)
-    table = table.take(series.in_order(table))
+    table = table.take(values.in_order(table))
     names = np.asarray(table.column("name").to_pylist(), object)
     value, step = (np.asarray(table.column(name).cast("float64").to_numpy(), float) for name in ("value", "step"))
     own = np.flatnonzero((names == metric) & ~np.isnan(value))

@@ -14,8 +14,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlv.query.families import Points
-from mlv.query.grids import checked_grid, is_uneven, on_grid
+from mlv.query.many.grids import checked_grid, is_uneven, on_grid
+from mlv.query.many.statistics import Points
 
 numbers = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf]))
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(-20, 20), numbers), min_size=1, max_size=60)

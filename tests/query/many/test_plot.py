@@ -14,7 +14,7 @@ pytest.importorskip("pandas")
 pytest.importorskip("pyarrow")
 import numpy as np
 
-from mlv.query.lines import Style
+from mlv.query.many.plot import Style
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def make(tmp_path, monkeypatch):
 
 def test_uneven_grids(make, tmp_path):
     """R10: seeds that logged at different steps make no zigzag: they are interpolated, and the axis says so."""
-    from mlv.query.lines import x_label
+    from mlv.query.many.plot import x_label
 
     for seed in range(3):
         rng = np.random.default_rng(seed)
@@ -69,7 +69,7 @@ def test_several_metrics(make, tmp_path):
 
 def test_last_of_each_epoch_is_said(make, tmp_path):
     """R10: where several values stand at one x, the axis says which is drawn."""
-    from mlv.query.lines import x_label
+    from mlv.query.many.plot import x_label
 
     with mlv.Exp(tmp_path, "a", capture=(), system=False) as exp:
         for epoch, log in exp.log.each(epoch=range(2)):

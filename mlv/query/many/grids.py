@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query.families import Points
+from mlv.query.many.statistics import Points
 
 EXACT, INTERPOLATE = "exact", "interpolate"
 Grid = Union[str, int]

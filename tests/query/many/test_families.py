@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlv
-from mlv.query import families
 from mlv.query.digest import Digest
-from mlv.query.families import Points, aggregated, t_quantile
+from mlv.query.many import families, statistics
+from mlv.query.many.statistics import Points, aggregated, t_quantile
 from mlv.state import State
 
 np = pytest.importorskip("numpy")
@@ -96,7 +96,7 @@ def test_equal_to_plain_numpy(filled, rows):
         expected.setdefault((row[0], float(row[2])), {})[row[1]] = row[3]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(families, "_FILLED", filled)  # as sorted values, and as a matrix
+        patch.setattr(statistics, "_FILLED", filled)  # as sorted values, and as a matrix
         found = aggregated(Points(group, member, x, value), [4, 4, 4])
 
     assert list(zip(found["group"].tolist(), found["x"].tolist(), strict=True)) == sorted(expected)

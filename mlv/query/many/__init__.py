@@ -1,0 +1,1 @@
+"""Many experiments: families, numbers over their members, tables and plots."""
