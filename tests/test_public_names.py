@@ -132,7 +132,13 @@ def test_import_is_light():
         "decimal",
         "fractions",
     ]
-    costly += ["mlv.transport.writer", "mlv.transport.recovery", "mlv.media.arrays", "mlv.experiment.many", "mlv.query.sql"]
+    costly += [
+        "mlv.transport.writer",
+        "mlv.transport.recovery",
+        "mlv.media.arrays",
+        "mlv.experiment.many",
+        "mlv.query.sql.engine",
+    ]
     costly += ["mlv.query.events", "mlv.experiment.contents", "mlv.experiment.subexp", "mlv.experiment.args"]
     code = f"import sys, mlv; print([name for name in {optional + costly!r} if name in sys.modules])"
 

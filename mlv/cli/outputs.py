@@ -15,7 +15,7 @@ from mlv.errors import InvalidArgument
 from mlv.projections.follower import follow as follow_
 from mlv.projections.outputs import OUTPUTS, output_class
 from mlv.projections.replaying import Replay, folder_of
-from mlv.query.export import refuse_options_of_csv
+from mlv.query.sql.export import refuse_options_of_csv
 from mlv.store import layout, meta
 
 KINDS = tuple(name for name in OUTPUTS if name != "console")

@@ -14,12 +14,12 @@ from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
 from mlv.experiment.exp import Exp
 from mlv.notices import warn
 from mlv.optional import package
-from mlv.query import sql
 from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.many import axes, families, grids, table
 from mlv.query.many.grids import Grid
 from mlv.query.many.statistics import STATS
+from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
 from mlv.store import meta as meta_
@@ -231,7 +231,7 @@ class Experiments:
 
         return aggregate_.tables(self._shown(self.digests(Depth.SETTINGS)), name)
 
-    def sql(self, query: str) -> sql.Result:
+    def sql(self, query: str) -> engine.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
 
         In `experiments`, `params` and `metrics` are structs: `params.lr`, `metrics.acc.max`, `metrics."test/loss".min`.
@@ -241,7 +241,7 @@ class Experiments:
             MissingExtra: duckdb or pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return sql.query(query, self._some, self._shown)
+        return engine.query(query, self._some, self._shown)
 
     def export(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
         """Write files for other tools into a new folder, which appears whole or not at all.
@@ -263,7 +263,7 @@ class Experiments:
             MissingExtra: pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        from mlv.query import export
+        from mlv.query.sql import export
 
         found = self._some(True)
         return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe, bom=bom)
@@ -465,7 +465,7 @@ class Experiments:
             return given.digests(Depth.SETTINGS)
         if isinstance(given, str):
             found = self.digests(_depth_of(given))
-            return [digest for digest, holds in zip(found, sql.matching(given, found), strict=True) if holds]
+            return [digest for digest, holds in zip(found, engine.matching(given, found), strict=True) if holds]
         if not isinstance(given, Mapping):
             raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
         return self._with_params(self.digests(Depth.SETTINGS), given, "a side")
@@ -551,7 +551,7 @@ class Experiments:
             self._refuse_none()
         if isinstance(where, Mapping):
             return [digest.path for digest in self._with_params(found, where, "where")]
-        return [digest.path for digest, matches in zip(found, sql.matching(where, found), strict=True) if matches]
+        return [digest.path for digest, matches in zip(found, engine.matching(where, found), strict=True) if matches]
 
     def _is_wanted(self, folder: Path) -> bool:
         meta = self._reader.meta(folder)

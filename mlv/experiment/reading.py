@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mlv.query.events import Events
     from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
-    from mlv.query.sql import Result
+    from mlv.query.sql.engine import Result
 
 
 class Readings:
@@ -202,8 +202,8 @@ class Readings:
             QueryFailed: DuckDB does not accept it, or it gives no table.
             MissingExtra: duckdb or pyarrow is not installed.
         """
-        from mlv.query import sql  # `import mlv` does without
         from mlv.query.digest import Depth, read_digest  # `import mlv` does without
+        from mlv.query.sql import engine  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)
         meta = self._meta
@@ -212,7 +212,7 @@ class Readings:
             depth = Depth.METRICS if metrics else Depth.STATE
             return [read_digest(self._folder, meta.id, meta.content, depth)]
 
-        return sql.query(query, read)
+        return engine.query(query, read)
 
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
         from mlv.query.rewinds import checked_branches, rewinds_of  # `import mlv` does without

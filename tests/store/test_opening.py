@@ -261,7 +261,7 @@ ELSEWHERE = {
     "mlv/cli/examine.py": "a folder that the command makes, and removes",
     "mlv/cli/forks.py": "pipes of the process",
     "mlv/cli/plot.py": "a file that the user names",
-    "mlv/query/export.py": "a folder that the export makes",
+    "mlv/query/sql/export.py": "a folder that the export makes",
     "mlv/query/logged_tables.py": "pyarrow reads what was opened before",
     "mlv/query/metrics/cache_files.py": "pyarrow reads and writes what was opened before",
     "mlv/media": "the user's own files, and temporaries that `FolderTarget` makes",

@@ -113,14 +113,14 @@ def test_every_reading_statement(runs, query, count):
 )
 def test_as_duckdb_answers(runs, query):
     """R5: what DuckDB answers over the same tables is answered, joins by common columns included."""
-    from mlv.query import sql
     from mlv.query.digest import Depth
+    from mlv.query.sql import views
 
     digests = mlv.find(runs).digests(Depth.METRICS)
     connection = duckdb.connect()
-    for name, view in sql.VIEWS.items():
+    for name, view in views.VIEWS.items():
         connection.register(name, view(digests))
-    for name, view in sql.LONG_VIEWS.items():
+    for name, view in views.LONG_VIEWS.items():
         connection.register(name, view(digests, []))
 
     assert list(map(repr, rows(runs, query))) == list(map(repr, connection.sql(query).fetchall()))

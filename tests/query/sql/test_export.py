@@ -10,7 +10,7 @@ import pytest
 
 import mlv
 from mlv.query.digest import Depth
-from mlv.query.export import export
+from mlv.query.sql.export import export
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from mlv import words
 from mlv.encoding import Conversion, dumps
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query import sql
 from mlv.query.digest import STATS, Digest
 from mlv.query.many import table
 from mlv.query.many import values as values_
 from mlv.query.metrics import long_table
-from mlv.query.structs import column, text
+from mlv.query.sql import views
+from mlv.query.sql.arrow import column, text
 from mlv.store.layout import TEMPORARY
 
 Watch = Callable[[Sequence[Digest]], Iterable[Digest]]
@@ -89,11 +89,11 @@ def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, w
         _write_rows(_rows_of_runs(digests), folder / "runs.jsonl")
     else:
         is_nested = to == "parquet"
-        write(iter([sql.experiments(digests) if is_nested else _flat(_rows(digests))]), folder / f"experiments.{to}")
-        write(iter([sql.runs(digests) if is_nested else _flat(_rows_of_runs(digests))]), folder / f"runs.{to}")
+        write(iter([views.experiments(digests) if is_nested else _flat(_rows(digests))]), folder / f"experiments.{to}")
+        write(iter([views.runs(digests) if is_nested else _flat(_rows_of_runs(digests))]), folder / f"runs.{to}")
     skipped: list[str] = []
-    write((_without_metrics(sql.events([digest], skipped)) for digest in watch(digests)), folder / f"events.{to}")
-    write((sql.files([digest], skipped) for digest in watch(digests)), folder / f"files.{to}")
+    write((_without_metrics(views.events([digest], skipped)) for digest in watch(digests)), folder / f"events.{to}")
+    write((views.files([digest], skipped) for digest in watch(digests)), folder / f"files.{to}")
     if skipped:
         (folder / "skipped.txt").write_text("".join(f"{hole}\n" for hole in dict.fromkeys(skipped)))
     if to == "parquet" and len(digests) > 1:
@@ -113,7 +113,7 @@ def _rows(digests: Sequence[Digest]) -> list[dict[str, Any]]:
 
 
 def _rows_of_runs(digests: Sequence[Digest]) -> list[dict[str, Any]]:
-    cells = sql.columns_of_runs(digests)
+    cells = views.columns_of_runs(digests)
     columns = [values if isinstance(values, list) else values.to_pylist() for values in cells.values()]
     return [dict(zip(cells, row, strict=True)) for row in zip(*columns, strict=True)]
 

@@ -1,0 +1,1 @@
+"""Experiments as views for SQL, and as files for other tools."""

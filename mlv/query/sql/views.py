@@ -1,0 +1,296 @@
+"""The views that SQL sees: `experiments`, `runs`, `events`, `metrics` and `files`, as Arrow tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.encoding import TAG, Huge, loads
+from mlv.optional import package
+from mlv.query.digest import STATS, Digest
+from mlv.query.many.table import moment
+from mlv.query.metrics.schema import from_json_text
+from mlv.query.rewinds import is_superseded
+from mlv.query.runs import RunView
+from mlv.query.sql.arrow import column, nearest_float, struct
+from mlv.query.sql.arrow import text as text_of
+from mlv.query.unique_names import distinct
+from mlv.query.unreadable import leaving_out
+from mlv.store import layout
+from mlv.store.reading import Lines, looks_whole
+from mlv.store.streams import Skipped
+
+_GIT = ("commit", "branch", "dirty", "message", "date")
+_MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
+
+
+def experiments(digests: Sequence[Digest]) -> Any:
+    """A row per experiment; params and metrics are structs, and null stands for a summary that is NaN."""
+    now = datetime.now(timezone.utc)
+    latest = [next(reversed(digest.runs(now)), None) for digest in digests]
+    return of_columns({
+        "id": [digest.id for digest in digests],
+        "name": [digest.name for digest in digests],
+        "made_as": _texts(digest.made_as for digest in digests),
+        "kind": _texts(digest.kind for digest in digests),
+        "status": [digest.status(now) for digest in digests],
+        "path": [str(digest.path) for digest in digests],
+        "created": _moments(moment(digest.created) for digest in digests),
+        "started": _moments(run.started if run else None for run in latest),
+        "duration_s": _numbers(run.duration_s if run else None for run in latest),
+        "total_s": _numbers(digest.total_s(now) for digest in digests),
+        "tags": _lists(digest.tags for digest in digests),
+        "notes": _lists(digest.notes for digest in digests),
+        "parent": _texts(digest.parent_id for digest in digests),
+        "params": [digest.params or None for digest in digests],
+        "metrics": _summaries(digests),
+        "git": [{key: digest.captured("git").get(key) for key in _GIT} for digest in digests],
+        "machine": [{key: digest.captured("machine").get(key) for key in _MACHINE} for digest in digests],
+    })  # fmt: skip
+
+
+def _summaries(digests: Sequence[Digest]) -> Any:
+    names = dict.fromkeys(name for digest in digests for name in digest.metrics)
+    if not names:
+        return column([None] * len(digests))
+    children = {}
+    for name in names:
+        found = [digest.metrics.get(name) for digest in digests]
+        stats = {
+            stat: _numbers(None if summary is None else _known(getattr(summary, stat)) for summary in found) for stat in STATS
+        }
+        others = [None if summary is None or _is_number(summary.last) else summary.last for summary in found]
+        if any(other is not None for other in others):
+            has_numbers = any(summary is not None and _is_number(summary.last) for summary in found)
+            stats["last"] = stats["last"] if has_numbers else column(others)
+            stats["text"] = _texts(None if other is None else text_of(other) for other in others)
+        children[name] = struct(stats, [summary is None for summary in found])
+    return struct(children, [False] * len(digests))
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float, Huge)
+
+
+def _known(value: Any) -> float | None:
+    """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
+    return nearest_float(value) if _is_number(value) and value == value else None
+
+
+def runs(digests: Sequence[Digest]) -> Any:
+    """A row per run, those of children included."""
+    return of_columns(columns_of_runs(digests))
+
+
+def columns_of_runs(digests: Sequence[Digest]) -> dict[str, Any]:
+    """The columns of `runs`: lists of values, and arrays."""
+    now = datetime.now(timezone.utc)
+    found = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
+    return {
+        **_of([digest for digest, _ in found]),
+        "run": [run.id for _, run in found],
+        "status": [run.status for _, run in found],
+        "started": _moments(run.started for _, run in found),
+        "ended": _moments(run.ended for _, run in found),
+        "duration_s": _numbers(run.duration_s for _, run in found),
+        "paused": [run.paused for _, run in found],
+        "parent_run": _texts(run.parent_run for _, run in found),
+        "exception": _texts((run.exception or {}).get("type") for _, run in found),
+        "message": _texts((run.exception or {}).get("message") for _, run in found),
+        "host": _texts((run.process or {}).get("host") for _, run in found),
+        "params": [dict(run.params) or None for _, run in found],
+    }  # fmt: skip
+
+
+def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
+    for view in views:
+        yield view
+        yield from _with_children(view.children)
+
+
+def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
+    """A row per event, superseded ones too, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands.
+
+    Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
+    """
+    cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
+    for digest in digests:
+        rewinds = digest.state.rewinds
+        for stream, fields, when in _lines(digest, skipped):
+            step = fields.get("step")
+            row = (
+                digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name") or "",
+                float(step) if isinstance(step, (int, float)) else None,
+                *(orjson.dumps(fields[key]).decode() if key in fields else None for key in ("at", "data", "nonfinite")),
+                is_superseded(rewinds, fields["run"], fields["seq"], step),
+            )  # fmt: skip
+            for values, value in zip(cells.values(), row, strict=True):
+                values.append(value)
+    return of_columns(_typed(cells))
+
+
+_EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "at", "data", "nonfinite", "superseded")
+
+
+def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
+    """A row per value of each metric, in the order of logging: `value` where it is a number, infinities included, else `text`.
+
+    SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best gives what
+    diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
+    nearest float.
+    """
+    from mlv.query.many import values as values_
+    from mlv.query.metrics import long_table  # start threads: not for what `import mlv` imports
+
+    pa = package("pyarrow", "sql")
+    parts = []
+    for digest in digests:
+        holes: list[Skipped] = []
+        found = _fenced(values_.ordered(long_table.metrics_of_many(digest.path, holes)))
+        skipped += told(digest.path, holes)
+        owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
+        parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
+    return pa.concat_tables(parts)
+
+
+def _fenced(found: Any) -> Any:
+    """Metrics of which NaN is a text, and texts are no JSON."""
+    pa, compute = package("pyarrow", "sql"), package("pyarrow.compute", "sql")
+    values, texts = found["value"], found["text"]
+    if texts.null_count < len(texts):
+        texts = pa.array([None if text is None else text_of(from_json_text(text)) for text in texts.to_pylist()], pa.string())
+    is_nan = compute.is_nan(values)
+    if compute.any(is_nan).as_py():
+        texts = compute.if_else(compute.fill_null(is_nan, False), "nan", texts)
+        values = compute.if_else(is_nan, pa.scalar(None, pa.float64()), values)
+    places = {"value": values, "text": texts}
+    return pa.table([places.get(name, found[name]) for name in found.column_names], names=found.column_names)
+
+
+def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
+    """A row per reference to a file in an event, in the order of the files."""
+    cells: dict[str, list[Any]] = {name: [] for name in _FILE}
+    for digest in digests:
+        for stream, fields, when in _lines(digest, skipped, containing=b'"_mlv":"file"'):
+            for place, reference in _references(fields.get("data"), ""):
+                step, size = fields.get("step"), reference.get("size")
+                row = (
+                    digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name", ""),
+                    float(step) if isinstance(step, (int, float)) else None, place, str(reference.get("path")),
+                    size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
+                )  # fmt: skip
+                for values, value in zip(cells.values(), row, strict=True):
+                    values.append(value)
+    return of_columns(_typed(cells))
+
+
+_FILE = (
+    "exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "step", "place", "path", "size", "sha256", "media_type",
+)  # fmt: skip
+
+
+def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Where in an event's data files are referred to, and the references."""
+    if isinstance(data, dict):
+        if data.get(TAG) == "file":
+            yield place, data
+            return
+        for key, value in data.items():
+            yield from _references(value, f"{place}.{key}" if place else key)
+    elif isinstance(data, list):
+        for position, value in enumerate(data):
+            yield from _references(value, f"{place}[{position}]")
+
+
+def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
+    """Stream, fields and time of the lines that are whole events."""
+    lines = Lines(digest.path, [])
+    with leaving_out(digest.path):
+        lines.streams = layout.streams_in(digest.path)
+    for stream in lines.streams:
+        for start, line in _raw(lines, stream):
+            if containing not in line and looks_whole(line):
+                continue
+            event = lines.event(stream, start, line)
+            if event is not None and containing in line:
+                yield layout.logical_stream(stream), loads(line), event.time
+    skipped += told(digest.path, lines.skipped)
+
+
+def _raw(lines: Lines, stream: str) -> Iterator[tuple[int, bytes]]:
+    with leaving_out(lines.folder):
+        yield from lines.raw(stream)
+
+
+def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
+    """Damaged lines as texts, with the file that each stands in."""
+    return [f"{folder}/{hole}" for hole in holes]
+
+
+def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
+    """Columns whose type does not depend on what stands in them."""
+    pa = package("pyarrow", "sql")
+    types = {
+        "seq": pa.int64(),
+        "size": pa.int64(),
+        "step": pa.float64(),
+        "time": pa.timestamp("us", tz="UTC"),
+        "superseded": pa.bool_(),
+    }
+    return {name: _fitted(values, types.get(name, pa.string())) for name, values in cells.items()}
+
+
+def _fitted(values: list[Any], type: Any) -> Any:
+    """A column of a type; in a log that was tampered with, values of other types are left out."""
+    pa = package("pyarrow", "sql")
+
+    def fits(value: Any) -> bool:
+        try:
+            return bool(pa.array([value], type))
+        except (pa.ArrowException, TypeError, OverflowError):
+            return False
+
+    try:
+        return pa.array(values, type)
+    except (pa.ArrowException, TypeError, OverflowError):
+        return pa.array([value if fits(value) else None for value in values], type)
+
+
+def _of(digests: Sequence[Digest]) -> dict[str, Any]:
+    return {"exp": [digest.id for digest in digests], "exp_name": [digest.name for digest in digests]}
+
+
+def of_columns(cells: Mapping[str, Any]) -> Any:
+    """An Arrow table of columns, each a list of values or an array."""
+    pa = package("pyarrow", "sql")
+    arrays = [column(values) if isinstance(values, list) else values for values in cells.values()]
+    return pa.table(arrays, names=distinct(cells))
+
+
+def _texts(values: Iterable[Any]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _lists(values: Iterable[Iterable[str]]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array([list(texts) for texts in values], pa.list_(pa.string()))
+
+
+def _numbers(values: Iterable[float | None]) -> Any:
+    return package("pyarrow", "sql").array(list(values), "float64")
+
+
+def _moments(values: Iterable[datetime | None]) -> Any:
+    pa = package("pyarrow", "sql")
+    return pa.array(list(values), pa.timestamp("us", tz="UTC"))
+
+
+VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {"experiments": experiments, "runs": runs}
+"""Views of what is known of each experiment, and what makes them."""
+LONG_VIEWS: dict[str, Callable[[Iterable[Digest], list[str]], Any]] = {"events": events, "metrics": metrics, "files": files}
+"""Views for which the logs are read line by line."""
