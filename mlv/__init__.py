@@ -53,13 +53,13 @@ from mlv.store.references import ExpRef, FileRef
 if _TYPE_CHECKING:
     from mlv.audit.provenance import whence
     from mlv.experiment.args import add_arguments_to, exp_from_args
-    from mlv.experiment.checkpoint import Checkpoint
+    from mlv.experiment.checkpoints.checkpoint import Checkpoint
     from mlv.experiment.logfile import log_to, read
     from mlv.experiment.many import Experiments, find
     from mlv.experiment.subexp import init_sub_exp
 
 _LATER = {
-    "Checkpoint": "mlv.experiment.checkpoint",
+    "Checkpoint": "mlv.experiment.checkpoints.checkpoint",
     "Experiments": "mlv.experiment.many",
     "add_arguments_to": "mlv.experiment.args",
     "exp_from_args": "mlv.experiment.args",

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mlv.errors import CheckpointMissing, MissingExtra
 from mlv.events import Event
-from mlv.experiment.checkpoint import Checkpoint, checkpoint_of
-from mlv.experiment.shelf import DEFAULT_FOLDER
+from mlv.experiment.checkpoints.checkpoint import Checkpoint, checkpoint_of
+from mlv.experiment.checkpoints.shelf import DEFAULT_FOLDER
 from mlv.frozen import FrozenDict, frozen
 from mlv.query import moments
 from mlv.query.events import Events, refuse_unknown_stream

@@ -18,9 +18,9 @@ from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment import creation
 from mlv.experiment import params as params_
 from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
-from mlv.experiment.checkpoints import Checkpoints
 from mlv.experiment.disabled import session_for
-from mlv.experiment.extras import Extras
+from mlv.experiment.exp_checkpoints import Checkpoints
+from mlv.experiment.files.objects import Extras
 from mlv.experiment.logger import Logger
 from mlv.experiment.making import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.meeting import may_be_apart, together

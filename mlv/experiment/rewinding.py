@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from mlv.experiment.checkpoints.shelf import forget_shelves
 from mlv.experiment.session import Session
-from mlv.experiment.shelf import forget_shelves
 from mlv.query.rewinds import rewound
 from mlv.store import layout
 

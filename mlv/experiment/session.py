@@ -34,7 +34,7 @@ from mlv.transport.spool import new_run_id
 from mlv.transport.wishes import Wishes
 
 if TYPE_CHECKING:
-    from mlv.experiment.console import Console
+    from mlv.experiment.console.capture import Console
 
 CLOSE_TIMEOUT_S = 30.0
 _NOTICE = "signal"
@@ -224,9 +224,9 @@ class Session:
         """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
         self.start()
         if self._run is not None and self._run.console is None:
-            from mlv.experiment import console  # `import mlv` does without
+            from mlv.experiment.console import capture as capture_  # `import mlv` does without
 
-            self._run.console = console.begin(self.folder, self.exp_id, self._run.id, self.wishes.to_info())
+            self._run.console = capture_.begin(self.folder, self.exp_id, self._run.id, self.wishes.to_info())
 
     def say(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""

@@ -29,7 +29,7 @@ KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
 import mlv
-from mlv.experiment import session, shelf
+from mlv.experiment import session; from mlv.experiment.checkpoints import shelf
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlv.experiment.tee import Lines
+from mlv.experiment.console.tee import Lines
 
 
 def lines_of(*pieces):

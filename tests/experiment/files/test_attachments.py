@@ -839,7 +839,7 @@ def test_what_a_dead_process_left(exp, source, python):
 PUBLISHING = """
 import random, sys, time
 import mlv
-from mlv.experiment.contents import Contents
+from mlv.experiment.files.dedup import Contents
 add = Contents.add
 
 def add_late(*arguments):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from mlv.errors import MlvWarning
-from mlv.experiment import taps
+from mlv.experiment.console import taps
 from mlv.notices import warn
 from mlv.transport.launch import can_launch, launch_module
 
@@ -251,7 +251,7 @@ class Console:
             about = orjson.dumps({**self._about, "sources": sources, "control": theirs.fileno()}).decode()
             fds = [fd for captured in self._captured for fd in (captured.read, captured.shown) if fd >= 0]
             try:
-                launch_module("mlv.experiment.tee", [about], pass_fds=[*fds, theirs.fileno()])
+                launch_module("mlv.experiment.console.tee", [about], pass_fds=[*fds, theirs.fileno()])
             except OSError:
                 ours.close()
                 raise

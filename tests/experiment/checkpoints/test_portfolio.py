@@ -19,8 +19,8 @@ from logs import line
 
 import mlv
 from mlv.audit.verify import verify
-from mlv.experiment import savers
-from mlv.experiment.portfolio import Portfolio
+from mlv.experiment.checkpoints import savers
+from mlv.experiment.checkpoints.portfolio import Portfolio
 
 
 def content(text: str) -> Any:
@@ -535,7 +535,7 @@ class TestFailures:
                 raise OSError(28, "No space left on device")
             real(file, place)
 
-        monkeypatch.setattr("mlv.experiment.shelf._put", put)
+        monkeypatch.setattr("mlv.experiment.checkpoints.shelf._put", put)
         with pytest.raises(mlv.CheckpointNotSaved, match="No space left") as caught:
             portfolio.save(content("x"), metrics={"loss": 1})
 
@@ -607,7 +607,7 @@ class TestFailures:
 
 
 def savers_put() -> Any:
-    from mlv.experiment.shelf import _put
+    from mlv.experiment.checkpoints.shelf import _put
 
     return _put
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mlv.encoding import Reference
 from mlv.errors import CheckpointMissing, CheckpointNotLoaded, FileUnusable
-from mlv.experiment import savers
+from mlv.experiment.checkpoints import savers
 from mlv.frozen import FrozenDict
 from mlv.retention import Kept, Saved
 from mlv.store import attached

@@ -393,7 +393,7 @@ if hasattr(os, "register_at_fork"):
 
 def _publish(place: _Place, temporary: Path, content: Content | None = None) -> Path:
     """Give a finished file or folder its place, and say so in the log; one whose content is stored already is left over."""
-    from mlv.experiment.contents import Contents  # reads much that `import mlv` does without
+    from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
 
     blobs.make_durable(temporary, read_only=False)
     content = content or blobs.content_of(temporary)

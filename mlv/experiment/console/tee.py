@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from mlv.encoding import TAIL, head
-from mlv.experiment.console import DONE, END, SYNC, SYNCED, pass_on, read_piece, write_all
+from mlv.experiment.console.capture import DONE, END, SYNC, SYNCED, pass_on, read_piece, write_all
 from mlv.experiment.session import Session
 from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes

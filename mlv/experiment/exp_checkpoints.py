@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mlv.experiment.checkpoint import Checkpoint
-    from mlv.experiment.portfolio import Portfolio
+    from mlv.experiment.checkpoints.checkpoint import Checkpoint
+    from mlv.experiment.checkpoints.portfolio import Portfolio
     from mlv.experiment.session import Session
     from mlv.state import State
 
@@ -54,7 +54,7 @@ class Checkpoints:
             InvalidName: The folder has a name that cannot be used, or leads out of the experiment.
             MetaEdited: As `log`.
         """
-        from mlv.experiment.portfolio import portfolio_of  # `import mlv` does without
+        from mlv.experiment.checkpoints.portfolio import portfolio_of  # `import mlv` does without
 
         given = {"every": every, "top": top, "metric": metric, "mode": mode, "latest": latest}
         return portfolio_of(self._writable(), folder, given, lambda: self._state().descriptions)
@@ -66,7 +66,7 @@ class Checkpoints:
         Raises:
             CheckpointMissing: There is none; the text says why.
         """
-        from mlv.experiment.portfolio import best_of  # `import mlv` does without
+        from mlv.experiment.checkpoints.portfolio import best_of  # `import mlv` does without
 
         return best_of(self._session)
 
@@ -77,6 +77,6 @@ class Checkpoints:
         Raises:
             CheckpointMissing: There is none; the text says why.
         """
-        from mlv.experiment.portfolio import latest_of  # `import mlv` does without
+        from mlv.experiment.checkpoints.portfolio import latest_of  # `import mlv` does without
 
         return latest_of(self._session)

@@ -1,0 +1,1 @@
+"""Checkpoints: how objects become files, and which of the files stay."""

@@ -1,0 +1,1 @@
+"""Files that a script puts into its experiment: attachments and saved objects."""
