@@ -139,7 +139,12 @@ def test_import_is_light():
         "mlv.experiment.many",
         "mlv.query.sql.engine",
     ]
-    costly += ["mlv.query.events", "mlv.experiment.files.dedup", "mlv.experiment.subexp", "mlv.experiment.args"]
+    costly += [
+        "mlv.query.events",
+        "mlv.experiment.files.dedup",
+        "mlv.experiment.opening.sub_experiments",
+        "mlv.experiment.opening.args",
+    ]
     code = f"import sys, mlv; print([name for name in {optional + costly!r} if name in sys.modules])"
 
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -17,7 +17,7 @@ from mlv.cli.overview import Overview, look_at, run_duration_s, tree
 from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
 from mlv.errors import NotAnExperiment
 from mlv.events import Event
-from mlv.experiment import params as params_
+from mlv.experiment.opening import params as params_
 from mlv.query.events import Events
 from mlv.query.many.table import flat
 from mlv.query.runs import RunView

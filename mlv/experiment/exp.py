@@ -15,17 +15,24 @@ from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, RunPaused, RunResumed
-from mlv.experiment import creation
-from mlv.experiment import params as params_
-from mlv.experiment.captures import CAPTURES, check_captures, make_redactor, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.disabled import session_for
 from mlv.experiment.exp_checkpoints import Checkpoints
 from mlv.experiment.files.objects import Extras
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
-from mlv.experiment.meeting import may_be_apart, together
 from mlv.experiment.muted import logger_of
-from mlv.experiment.ranks import checked_ranks, this_place
+from mlv.experiment.opening import params as params_
+from mlv.experiment.opening import setup
+from mlv.experiment.opening.captures import (
+    CAPTURES,
+    check_captures,
+    make_redactor,
+    redactor_of,
+    refuse_credential,
+    tell_redacted,
+)
+from mlv.experiment.opening.ranks import checked_ranks, this_place
+from mlv.experiment.opening.rendezvous import may_be_apart, together
+from mlv.experiment.opening.setup import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.reading import Readings
 from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process
@@ -143,7 +150,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         making = Making(params, kind, tags, notes, captures, redactor, outputs, system=system, console=console, strict=strict)
         given_ranks = checked_ranks(ranks)
         savedir = checked_path(settings.DIR.get() if savedir is None else savedir, "savedir")
-        folder = savedir / (name or creation.timestamp_name(datetime.now()))
+        folder = savedir / (name or setup.timestamp_name(datetime.now()))
         self._set(
             together(
                 folder.parent,
@@ -199,7 +206,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         place = this_place()
         given_ranks = checked_ranks(ranks)
         meta = meta_.read_meta(folder)
-        with creation.explained(f"experiment {folder.name!r}", folder):
+        with setup.explained(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
             edited = meta_.check_identity(folder, meta)
         if edited is not None:
@@ -538,12 +545,12 @@ class Exp(Extras, Checkpoints, Readings, References):
 
 def _made(making: Making, folder: Path, on_exists: str) -> Parts:
     """A new experiment in a new folder."""
-    return making.make(creation.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
+    return making.make(setup.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
 
 
 def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
     """Exactly this experiment, made first where it is missing."""
-    if creation.is_taken(folder):
+    if setup.is_taken(folder):
         return making.open(folder, may_change)
     try:
         return _made(making, folder, "error")
@@ -553,7 +560,7 @@ def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
 
 def _rewound(parts: Parts, step: float) -> Parts:
     """The experiment, gone back to a step."""
-    from mlv.experiment.rewinding import rewind  # reads much that `import mlv` does without
+    from mlv.experiment.opening.rewind import rewind  # reads much that `import mlv` does without
 
     if parts.edited is not None:
         raise parts.edited

@@ -12,11 +12,11 @@ from typing import Any
 from mlv import settings
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
-from mlv.experiment.captures import make_redactor
 from mlv.experiment.disabled import Disabled, place
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import recover_if_needed
 from mlv.experiment.muted import MutedLogger
+from mlv.experiment.opening.captures import make_redactor
+from mlv.experiment.opening.setup import recover_if_needed
 from mlv.experiment.session import Run, Session
 from mlv.query.events import Events
 from mlv.store import layout, opening

@@ -10,8 +10,8 @@ from mlv.errors import MlvWarning
 from mlv.experiment.disabled import session_for
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
-from mlv.experiment.making import Parts
 from mlv.experiment.muted import logger_of
+from mlv.experiment.opening.setup import Parts
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import Silent
 from mlv.notices import warn

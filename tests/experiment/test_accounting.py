@@ -157,7 +157,7 @@ def test_capture_that_fails_leaves_no_folder(tmp_path, monkeypatch):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mlv.experiment.making.capture", interrupt)
+    monkeypatch.setattr("mlv.experiment.opening.setup.capture", interrupt)
     with pytest.raises(KeyboardInterrupt):
         mlv.Exp(tmp_path / "runs", "exp")
 

@@ -390,7 +390,7 @@ class TestChangedMeanwhile:
                 log.at(data=data)
                 log.table("x", [data])
                 exp.add_params({"number": 1, "same": {"a": [1]}})
-                mlv.experiment.params.plain_params({"data": data, "items": items})
+                mlv.experiment.opening.params.plain_params({"data": data, "items": items})
 
         assert [event.data["reason"] for event in exp.events("rejected")] == []
 

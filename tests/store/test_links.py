@@ -74,7 +74,7 @@ def test_capture_through_a_link(tmp_path):
     program = f"""
 import sys
 from pathlib import Path
-from mlv.experiment.captures import capture, make_redactor
+from mlv.experiment.opening.captures import capture, make_redactor
 sys.modules["__main__"].__file__ = {str(script)!r}
 print(capture(["git"], make_redactor((), ()), Path({str(tmp_path / "exp")!r}), "diff.patch"))
 """

@@ -8,10 +8,10 @@ from typing import Any
 
 from mlv.encoding import Conversion, restored, shown, step_number
 from mlv.errors import CheckpointMissing, InvalidArgument, InvalidName, MlvWarning
-from mlv.experiment.captures import refuse_credential
 from mlv.experiment.checkpoints.checkpoint import Checkpoint, checkpoint_of
 from mlv.experiment.checkpoints.savers import saver_of
 from mlv.experiment.checkpoints.shelf import DEFAULT_FOLDER, Shelf, shelf_of, shelves_of
+from mlv.experiment.opening.captures import refuse_credential
 from mlv.experiment.session import Session
 from mlv.notices import warn_once
 from mlv.retention import Policy, Saved, checked_policy

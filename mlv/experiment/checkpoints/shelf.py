@@ -15,7 +15,7 @@ from typing import Any
 
 from mlv.errors import CheckpointNotSaved, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.checkpoints.savers import Saver, summary
-from mlv.experiment.making import recover_if_needed
+from mlv.experiment.opening.setup import recover_if_needed
 from mlv.experiment.session import Session
 from mlv.notices import warn
 from mlv.query.events import Events

@@ -9,8 +9,8 @@ import orjson
 
 from mlv.encoding import shown
 from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, NotStorable
-from mlv.experiment.captures import tell_redacted
 from mlv.experiment.files.attachments import Attachments
+from mlv.experiment.opening.captures import tell_redacted
 from mlv.experiment.session import Session
 from mlv.store import attached, blobs, layout, trees
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from mlv.capture.redaction import Redactor
 from mlv.errors import CheckpointMissing, InvalidArgument
-from mlv.experiment import creation
-from mlv.experiment.captures import CAPTURES, make_redactor, redactor_of, refuse_credential
 from mlv.experiment.exp import Exp
-from mlv.experiment.making import Making, Parts
-from mlv.experiment.meeting import together
-from mlv.experiment.ranks import checked_ranks
+from mlv.experiment.opening import setup
+from mlv.experiment.opening.captures import CAPTURES, make_redactor, redactor_of, refuse_credential
+from mlv.experiment.opening.ranks import checked_ranks
+from mlv.experiment.opening.rendezvous import together
+from mlv.experiment.opening.setup import Making, Parts
 from mlv.experiment.session import session_in_this_process
 from mlv.store import layout
 from mlv.store import meta as meta_
@@ -106,7 +106,7 @@ def _made(making: Making, path: Path, parent: Path | None, savedir: Path, name: 
     """A new experiment below the one that a checkpoint belongs to."""
     content = content_of(path)
     parent_id = meta_.read_meta(parent).id if parent is not None else None
-    folder = creation.numbered_folder(savedir, "subexp") if name is None else creation.make_folder(savedir, name, suffix=True)
+    folder = setup.numbered_folder(savedir, "subexp") if name is None else setup.make_folder(savedir, name, suffix=True)
     where = os.path.relpath(path, folder)
     reference: dict[str, Any] = {"_mlv": "file", "path": where, "sha256": content.sha256, "size": content.size}
     if content.is_folder:

@@ -1,10 +1,12 @@
-"""Making an experiment, or opening one again for another run: what must be true on the disk before the first event."""
+"""Making the folder of an experiment, or opening one again: what must be true on the disk before the first event."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
+from itertools import count
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, NamedTuple
@@ -12,11 +14,12 @@ from typing import Any, NamedTuple
 from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
-from mlv.errors import InvalidArgument, MetaEdited
-from mlv.experiment import params as params_
-from mlv.experiment.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
+from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, SavedirUnusable
+from mlv.experiment import disabled
 from mlv.experiment.disabled import Disabled, session_for
-from mlv.experiment.ranks import own_numbers
+from mlv.experiment.opening import params as params_
+from mlv.experiment.opening.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
+from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
@@ -264,3 +267,102 @@ def _meta_soon(folder: Path) -> Meta:
     while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
         sleep(0.01)
     return meta_.read_meta(folder)
+
+
+def timestamp_name(now: datetime) -> str:
+    """Name of an experiment that was given none: local time, without colons, in order when sorted."""
+    return now.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
+    """Make `<savedir>/<name>`; where that is taken and `suffix` is true, `<name>_1`, `<name>_2` and so on.
+
+    The folder is made by `mkdir`, which succeeds for one process only: no two get the same one. Where nothing is to be stored,
+    it is one that is made when somebody looks into it.
+
+    Raises:
+        ExperimentExists: The name is taken, and no suffix wanted.
+        SavedirUnusable: The savedir is a file, or nothing can be made in it.
+    """
+    if _is_pretended(savedir):
+        return disabled.place(name)
+    _make_savedir(savedir)
+    for number in count():
+        folder = savedir / (name if number == 0 else f"{name}_{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            if not suffix:
+                raise ExperimentExists(
+                    f"{folder} exists: choose another name, or on_exists='suffix' or 'open'", path=str(folder)
+                ) from None
+        except OSError as error:
+            raise _unusable(savedir, error) from error
+    raise AssertionError("count() does not end")
+
+
+def numbered_folder(parent: Path, prefix: str) -> Path:
+    """Make `<prefix>_1`, or the next number that is free; or as `make_folder`, where nothing is to be stored.
+
+    Raises:
+        SavedirUnusable: Nothing can be made there.
+    """
+    if _is_pretended(parent):
+        return disabled.place(f"{prefix}_1")
+    _make_savedir(parent)
+    taken = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
+    first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
+    for number in count(first):
+        try:
+            (parent / f"{prefix}_{number}").mkdir()
+            return parent / f"{prefix}_{number}"
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _unusable(parent, error) from error
+    raise AssertionError("count() does not end")
+
+
+@contextmanager
+def explained(what: str, path: Path) -> Iterator[None]:
+    """Translate what the system refuses while an experiment is made or opened.
+
+    Raises:
+        SavedirUnusable: The system refuses something.
+    """
+    try:
+        yield
+    except MlvError:
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        text = (
+            f"{what} cannot be made or opened in {str(path)!r}: {error.strerror or error}{where}. Make room, or give a folder"
+        )
+        raise SavedirUnusable(f"{text} that you may write to", path=str(path), errno=error.errno) from error
+
+
+def _is_pretended(savedir: Path) -> bool:
+    return settings.DISABLED.get() and not disabled.holds(savedir)
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether something of that name is there."""
+    return os.path.lexists(folder)
+
+
+def _make_savedir(savedir: Path) -> None:
+    try:
+        savedir.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise SavedirUnusable(f"savedir {str(savedir)!r} is a file: give a folder", path=str(savedir)) from error
+    except (OSError, ValueError) as error:
+        raise _unusable(savedir, error) from error
+
+
+def _unusable(savedir: Path, error: Exception) -> SavedirUnusable:
+    reason = getattr(error, "strerror", None) or str(error)
+    return SavedirUnusable(
+        f"nothing can be made in savedir {str(savedir)!r}: {reason}. Give a folder that you may write to", path=str(savedir)
+    )

@@ -17,8 +17,8 @@ from conftest import wait_until
 from logs import of_type, read
 
 from mlv import Exp, InvalidArgument
-from mlv.experiment import ranks
-from mlv.experiment.ranks import Place, place_of
+from mlv.experiment.opening import ranks
+from mlv.experiment.opening.ranks import Place, place_of
 from mlv.store.owners import Owner
 
 HERE = Owner("machine", "boot", "pidns", 3, "1")

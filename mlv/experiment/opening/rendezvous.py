@@ -22,9 +22,8 @@ import orjson
 from mlv import settings
 from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
-from mlv.experiment.creation import explained
-from mlv.experiment.making import Differences, Parts
-from mlv.experiment.ranks import Place, go_apart, this_place
+from mlv.experiment.opening.ranks import Place, go_apart, this_place
+from mlv.experiment.opening.setup import Differences, Parts, explained
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
 from mlv.store import layout, opening
