@@ -53,17 +53,17 @@ from mlv.store.references import ExpRef, FileRef
 if _TYPE_CHECKING:
     from mlv.audit.provenance import whence
     from mlv.experiment.checkpoints.checkpoint import Checkpoint
+    from mlv.experiment.experiments import Experiments, find
     from mlv.experiment.logfile import log_to, read
-    from mlv.experiment.many import Experiments, find
     from mlv.experiment.opening.args import add_arguments_to, exp_from_args
     from mlv.experiment.opening.sub_experiments import init_sub_exp
 
 _LATER = {
     "Checkpoint": "mlv.experiment.checkpoints.checkpoint",
-    "Experiments": "mlv.experiment.many",
+    "Experiments": "mlv.experiment.experiments",
     "add_arguments_to": "mlv.experiment.opening.args",
     "exp_from_args": "mlv.experiment.opening.args",
-    "find": "mlv.experiment.many",
+    "find": "mlv.experiment.experiments",
     "init_sub_exp": "mlv.experiment.opening.sub_experiments",
     "log_to": "mlv.experiment.logfile",
     "read": "mlv.experiment.logfile",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,23 +13,20 @@ import mlv
 
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
-    {"mlv.words"},
-    {"mlv.errors", "mlv.interrupts"},
-    {"mlv.digests", "mlv.foreign", "mlv.frozen", "mlv.notices", "mlv.order"},
-    {"mlv.events", "mlv.settings"},
-    {"mlv.encoding", "mlv.state", "mlv.protocols"},
-    {"mlv.store", "mlv.capture"},
-    {"mlv.media", "mlv.retention"},
-    {"mlv.transport"},
-    {"mlv.query"},
-    {"mlv.experiment", "mlv.hdf"},
-    {"mlv", "mlv.projections"},
-    {"mlv.integrations", "mlv.compat"},
-    {"mlv.web"},
-    {"mlv.cli"},
+    {"mlv.digests", "mlv.frozen", "mlv.interrupts", "mlv.order", "mlv.words"},
+    {"mlv.errors", "mlv.events", "mlv.foreign"},
+    {"mlv.encoding", "mlv.notices", "mlv.optional", "mlv.protocols", "mlv.state"},
+    {"mlv.settings"},
+    {"mlv.capture", "mlv.store"},
+    {"mlv.media", "mlv.query", "mlv.retention"},
+    {"mlv.hdf", "mlv.transport"},
+    {"mlv.audit", "mlv.projections"},
+    {"mlv.experiment"},
+    {"mlv"},
+    {"mlv.cli", "mlv.compat", "mlv.integrations"},
     {"mlv.__main__"},
 ]
-"""As in the design: floor 0 is the ground."""
+"""Floor 0 is the ground; CONTRIBUTING shows them."""
 
 PUBLIC_ONLY = ("mlv.integrations", "mlv.compat")
 """These are written against the public names: any library could do what they do."""
@@ -37,10 +35,18 @@ PUBLIC = {"mlv", "mlv.hdf", "mlv.projections"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
+STARTED = {"mlv.transport.orders": "mlv.projections.follower"}
+"""What is started by its name as a process of its own, and imports everything anew."""
+
+NAMED = re.compile(r"mlv(?:\.\w+)+\.?")
+
 
 def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path) for path in SOURCES}
 
 
 def room(module: str) -> str:
@@ -55,7 +61,7 @@ def floor(module: str) -> int:
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Every module of mlv that a file imports, also within functions and for types."""
+    """Every module of mlv that a file imports, also within functions, for types, and by its name in a text."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mlv")
@@ -63,6 +69,16 @@ def imported(path: Path) -> Iterator[str]:
             assert node.level == 0, f"{path}: relative imports hide where they lead"
             if (node.module or "").split(".")[0] == "mlv":
                 yield from (resolved(node.module or "", alias.name) for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAMED.fullmatch(node.value):
+            yield from by_name(module_name(path), node.value.rstrip("."))
+
+
+def by_name(module: str, name: str) -> Iterator[str]:
+    """The module that a text names, such as `mlv.query.tail` or, in front of a brace, `mlv.media.`."""
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    if name != "mlv" and STARTED.get(module) != name:
+        yield name
 
 
 def resolved(module: str, name: str) -> str:
@@ -88,19 +104,23 @@ def test_integrations_use_public_names_only(path):
 
 
 def test_no_import_goes_in_a_circle():
-    """Modules of one folder do not import each other at the top in a circle."""
-    edges = {module_name(path): {name for name in top_level(path) if name != "mlv"} for path in SOURCES}
+    """Modules do not import each other in a circle, not even inside functions; for types they may."""
+    edges = {module_name(path): {name for name in needed(path) if name != "mlv"} for path in SOURCES}
     while leaves := {name for name, wanted in edges.items() if not wanted & edges.keys()}:
         edges = {name: wanted for name, wanted in edges.items() if name not in leaves}
 
     assert edges == {}
 
 
-def top_level(path: Path) -> Iterator[str]:
-    """What a file imports when it is imported."""
-    for node in ast.parse(path.read_bytes()).body:
+def needed(path: Path) -> Iterator[str]:
+    """What a file imports when it is imported or run, and not only for types."""
+    nodes: list[ast.AST] = [ast.parse(path.read_bytes())]
+    while nodes:
+        node = nodes.pop()
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlv"):
             yield from (resolved(node.module or "", alias.name) for alias in node.names)
+        elif not (isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "_TYPE_CHECKING")):
+            nodes += ast.iter_child_nodes(node)
 
 
 def test_public_functions_have_docstrings():
@@ -116,3 +136,34 @@ def test_public_functions_have_docstrings():
                 wrong.append(f"{module_name(path)}.{name}: {said.splitlines()[0]}")
 
     assert wrong == []
+
+
+def test_contributing_prints_the_floors():
+    """The floors are listed once, here: CONTRIBUTING shows the same, the ground first."""
+    lines = [", ".join(sorted(name.removeprefix("mlv.") for name in rooms)) for rooms in FLOORS]
+
+    assert "".join(f"  {line}\n" for line in lines) in (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text()
+
+
+def test_deferred_imports_say_why():
+    """Own modules are imported inside a function for a reason, which stands beside the import or above it."""
+    wrong = []
+    for path in SOURCES:
+        lines = path.read_text().splitlines()
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            is_own = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mlv"
+            if not is_own or node.col_offset == 0 or "TYPE_CHECKING" in enclosing(lines, node.lineno):
+                continue
+            first = node.lineno - 1
+            while lines[first - 1].lstrip().startswith(("from ", "import ")):
+                first -= 1
+            if not any("#" in line for line in lines[max(0, first - 1) : node.end_lineno]):
+                wrong.append(f"{module_name(path)}:{node.lineno}: {lines[node.lineno - 1].strip()}")
+
+    assert wrong == []
+
+
+def enclosing(lines: list[str], number: int) -> str:
+    """The line of the block that a line stands in."""
+    depth = len(lines[number - 1]) - len(lines[number - 1].lstrip())
+    return next((line for line in reversed(lines[:number]) if line.strip() and len(line) - len(line.lstrip()) < depth), "")

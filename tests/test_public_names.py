@@ -136,7 +136,7 @@ def test_import_is_light():
         "mlv.transport.writer",
         "mlv.transport.recovery",
         "mlv.media.arrays",
-        "mlv.experiment.many",
+        "mlv.experiment.experiments",
         "mlv.query.sql.engine",
     ]
     costly += [

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command that `sys.argv` names, and exit: 0 well, 1 when what was looked at is not well, 2 for an error."""
     try:
-        from mlv.cli.app import app
+        from mlv.cli.app import app  # `import mlv.cli` does without
 
         app(prog_name="mlv")
     except KeyboardInterrupt:

@@ -52,7 +52,7 @@ def _shown_by(usual: Callable[..., None]) -> Callable[..., None]:
 
 
 def _complain(text: str) -> None:
-    from mlv.words import printable
+    from mlv.words import printable  # the other commands do without
 
     sys.stdout.flush()
     shown = printable(text, keep="\n")
@@ -75,7 +75,7 @@ def _where_they_are(ctx: typer.Context, param: typer.CallbackParam, value: Path)
     source = ctx.get_parameter_source(param.name or "")
     if source is None or source.name != "DEFAULT":
         return value
-    from mlv.settings import DIR
+    from mlv.settings import DIR  # the other commands do without
 
     if DIR.look_up().source == "default":
         return value
@@ -133,7 +133,7 @@ _Bom = Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark (BOM)
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from mlv import __version__
+        from mlv import __version__  # the other commands do without
 
         print(f"mlv {__version__}")
         raise typer.Exit
@@ -186,7 +186,7 @@ def ls(
 
     Sub-experiments stand below the experiment that they lie in, but in a list that is chosen or sorted.
     """
-    from mlv.cli import choose, ls, screen
+    from mlv.cli import choose, ls, screen  # the other commands do without
 
     root = choose.checked_root(root)
 
@@ -207,7 +207,7 @@ def ls(
 @app.command("show")
 def show(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
     """Show everything about one experiment."""
-    from mlv.cli import choose, show
+    from mlv.cli import choose, show  # the other commands do without
 
     show.run(choose.experiment(exp, root), as_json)
 
@@ -229,7 +229,7 @@ def tail(
 
     Seals, heartbeats and system metrics are left out unless --type or --stream asks for them.
     """
-    from mlv.cli import choose, tail
+    from mlv.cli import choose, tail  # the other commands do without
 
     path = choose.experiment_or_log(exp, root)
     tail.run(path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
@@ -253,7 +253,7 @@ def verify(
 
     The exit status is 0 if it is intact, else 1.
     """
-    from mlv.cli import choose, verify
+    from mlv.cli import choose, verify  # the other commands do without
 
     if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
         raise typer.Exit(_NOT_WELL)
@@ -277,7 +277,7 @@ def whence(
 
     The exit status is 1 if nothing names the file.
     """
-    from mlv.cli import whence
+    from mlv.cli import whence  # the other commands do without
 
     if not whence.run(file, root, as_json):
         raise typer.Exit(_NOT_WELL)
@@ -295,7 +295,7 @@ def recover(
 
     The exit status is 1 if something could not be finished.
     """
-    from mlv.cli import choose, recover
+    from mlv.cli import choose, recover  # the other commands do without
 
     if not recover.run(choose.checked_root(root), timeout, as_json):
         raise typer.Exit(_NOT_WELL)
@@ -315,7 +315,7 @@ def merge(
 
     The exit status is 1 if bytes that should be equal in both are not.
     """
-    from mlv.cli import merge
+    from mlv.cli import merge  # the other commands do without
 
     if not merge.run(src, dst, dry_run=dry_run, as_json=as_json):
         raise typer.Exit(_NOT_WELL)
@@ -343,7 +343,7 @@ def redact(
 
     It waits for nobody: a run that goes on has to end before.
     """
-    from mlv.cli import choose, redact
+    from mlv.cli import choose, redact  # the other commands do without
 
     folder = choose.experiment(exp, root)
     redact.run(folder, patterns, reason=reason, forget=forget, dry_run=dry_run, as_json=as_json)
@@ -352,7 +352,7 @@ def redact(
 @app.command("compare")
 def compare(exps: _Exps, as_json: _Json = False, root: _Below = Path(".")) -> None:
     """Show what is not the same in two experiments or more: params, git, packages, machine and final metrics."""
-    from mlv.cli import choose, compare
+    from mlv.cli import choose, compare  # the other commands do without
 
     labels = choose.labels(exps, root)
     if len(exps) == 2 and len(labels) <= 2:
@@ -377,7 +377,7 @@ def sql(
 
     Params and metrics are structs: select name, params.lr, metrics."test/loss".min from experiments
     """
-    from mlv.cli import choose, sql
+    from mlv.cli import choose, sql  # the other commands do without
 
     sql.run(choose.checked_root(root), query, as_json=as_json, as_csv=as_csv, safe=safe, bom=bom)
 
@@ -450,7 +450,7 @@ def plot(
     The line is the median, the band reaches from the 10th to the 90th percentile. Where seeds have values at different x,
     they are interpolated, and the x axis says so.
     """
-    from mlv.cli import choose, plot
+    from mlv.cli import choose, plot  # the other commands do without
     from mlv.query.many.plot import Style, View
 
     folders = choose.experiments(exps, root)
@@ -464,7 +464,7 @@ def plot(
 @app.command("summary")
 def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
     """Show each metric of an experiment in a few numbers: last, min, max, mean, best, and how many there are."""
-    from mlv.cli import choose, summary
+    from mlv.cli import choose, summary  # the other commands do without
 
     summary.run(choose.experiment_or_log(exp, root), as_json)
 
@@ -496,15 +496,15 @@ def export(
 
     Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """
-    from mlv.cli import choose
+    from mlv.cli import choose  # the other commands do without
 
     labels = choose.labels(exps, root)
     if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
-        from mlv.cli import export
+        from mlv.cli import export  # the other commands do without
 
         export.run(root, list(labels), to, out, safe=safe, bom=bom)
     else:
-        from mlv.cli import outputs
+        from mlv.cli import outputs  # the other commands do without
 
         outputs.run(labels, to, out, follow=follow, safe=safe, bom=bom)
 
@@ -521,7 +521,7 @@ def doctor(
 
     Nothing is left on the disk. The exit status is 1 if something needs a change.
     """
-    from mlv.cli import doctor
+    from mlv.cli import doctor  # the other commands do without
 
     if not doctor.run(folder, as_json):
         raise typer.Exit(_NOT_WELL)

@@ -18,7 +18,7 @@ from mlv.cli.ls import to_data
 from mlv.cli.overview import Branch, look_at
 from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
-from mlv.experiment.many import find
+from mlv.experiment.experiments import find
 from mlv.query.digest import STATS, Depth
 from mlv.query.many.table import columns as columns_of
 from mlv.query.many.table import rows as rows_of

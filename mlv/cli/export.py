@@ -9,7 +9,7 @@ from mlv import words
 from mlv.cli.choose import no_address
 from mlv.cli.screen import progress, say
 from mlv.errors import InvalidArgument
-from mlv.experiment.many import of_folders
+from mlv.experiment.experiments import of_folders
 from mlv.store import layout
 
 

@@ -16,7 +16,7 @@ from mlv import words
 from mlv.cli.choose import no_address
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
-from mlv.experiment.many import of_folders
+from mlv.experiment.experiments import of_folders
 from mlv.optional import package
 from mlv.query.many import axes as axes_
 from mlv.query.many import plot

@@ -11,7 +11,7 @@ from pathlib import Path
 from mlv.cli.chosen import show_columns
 from mlv.cli.screen import progress, raw, say
 from mlv.errors import InvalidArgument
-from mlv.experiment.many import find
+from mlv.experiment.experiments import find
 from mlv.query.unique_names import repeated
 from mlv.words import inert
 

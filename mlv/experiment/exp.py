@@ -15,11 +15,12 @@ from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, RunPaused, RunResumed
-from mlv.experiment.disabled import session_for
 from mlv.experiment.exp_checkpoints import Checkpoints
+from mlv.experiment.exp_reading import Readings
+from mlv.experiment.exp_references import References
 from mlv.experiment.files.objects import Extras
-from mlv.experiment.logger import Logger
-from mlv.experiment.muted import logger_of
+from mlv.experiment.logger import Logger, logger_of
+from mlv.experiment.null_sessions import session_for, session_of_rank, travelled_session
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening import setup
 from mlv.experiment.opening.captures import (
@@ -33,10 +34,7 @@ from mlv.experiment.opening.captures import (
 from mlv.experiment.opening.ranks import checked_ranks, this_place
 from mlv.experiment.opening.rendezvous import may_be_apart, together
 from mlv.experiment.opening.setup import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
-from mlv.experiment.reading import Readings
-from mlv.experiment.references import References
 from mlv.experiment.session import Session, session_in_this_process
-from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
 from mlv.projections.outputs import checked_outputs
@@ -46,6 +44,7 @@ from mlv.store import meta as meta_
 from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
 from mlv.store.paths import checked_path
+from mlv.transport.wishes import Wishes
 
 _READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
@@ -536,7 +535,6 @@ class Exp(Extras, Checkpoints, Readings, References):
         return hash(self.id)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from mlv.experiment.travel import travelled_exp  # travel makes Exps: it stands above this module
 
         session = self._session
         travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
@@ -586,3 +584,14 @@ def _refuse_changes(known: Mapping[str, Any], given: Mapping[str, Any], name: st
             f"Params are only added to; use another name",
             keys=list(differing),
         )
+
+
+def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes, rank: int = 0, is_silent: bool = False) -> Exp:
+    """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
+    folder = Path(path)
+    meta = meta_.read_meta(folder)
+    edited = meta_.check_identity(folder, meta)
+    if edited is not None:
+        warn(str(edited), MlvWarning)
+    session = travelled_session(folder, exp_id, run, wishes, rank, is_silent)
+    return Exp.of_parts(Parts(folder, meta, session, wishes.redactor(), edited=edited))

@@ -12,9 +12,8 @@ from typing import Any
 from mlv import settings
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
-from mlv.experiment.disabled import Disabled, place
-from mlv.experiment.logger import Logger
-from mlv.experiment.muted import MutedLogger
+from mlv.experiment.logger import Logger, MutedLogger
+from mlv.experiment.null_sessions import Disabled, temporary_folder
 from mlv.experiment.opening.captures import make_redactor
 from mlv.experiment.opening.setup import recover_if_needed
 from mlv.experiment.session import Run, Session
@@ -141,7 +140,7 @@ def log_to(
     if there is not None and not there.is_closed:
         return FileLogger(there, stream)
     if settings.DISABLED.get():
-        return _MutedFileLogger(Disabled(place(file.name), "", b"", wishes=wishes), stream)  # type: ignore[return-value]
+        return _MutedFileLogger(Disabled(temporary_folder(file.name), "", b"", wishes=wishes), stream)  # type: ignore[return-value]
     _check_content(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn, TypeGuard, TypeVar, cast
 
 import orjson
@@ -15,9 +16,10 @@ from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
-from mlv.experiment.calls import give_up, never_raising
 from mlv.experiment.endings import described
-from mlv.experiment.media import KINDS, NEED_EXTRAS, MediaCalls
+from mlv.experiment.logger_media import KINDS, NEED_EXTRAS, MediaCalls
+from mlv.experiment.never_raising import give_up, never_raising
+from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
 from mlv.foreign import mark, numbers
@@ -26,6 +28,8 @@ from mlv.media.extras import missing_extra
 from mlv.media.jobs import Job, Prepared, Unusable
 from mlv.notices import warn_once
 from mlv.store import layout
+from mlv.store import meta as meta_
+from mlv.transport.wishes import Wishes
 
 T = TypeVar("T")
 
@@ -361,7 +365,6 @@ class Logger(MediaCalls):
         return hash((self._stream, self._name, self._step, tuple(self._at)))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from mlv.experiment.travel import travelled_logger  # travel makes Loggers: it stands above this module
 
         pattern = self._filter.pattern if self._filter else None
         session = self._session
@@ -621,3 +624,70 @@ def _exception(exc_info: Any) -> BaseException | None:
     except Exception as error:  # what was given has no truth value
         pass_on(error)
         return None
+
+
+def travelled_logger(
+    path: str,
+    exp_id: str,
+    run: str | None,
+    wishes: Wishes,
+    stream: str,
+    name: str,
+    at: Mapping[str, Any],
+    filter: str | None,
+    verbosity: int = 0,
+    rank: int = 0,
+    is_silent: bool = False,
+) -> Logger:
+    """A Logger that was pickled; as `travelled_exp`.
+
+    Raises:
+        MetaEdited: meta.json is not the one that the runs recorded: a Logger could do nothing.
+    """
+    edited = meta_.check_identity(Path(path), meta_.read_meta(Path(path)))
+    if edited is not None:
+        raise edited
+    return logger_of(travelled_session(Path(path), exp_id, run, wishes, rank, is_silent), stream, name, at, filter, verbosity)
+
+
+def logger_of(
+    session: Session,
+    stream: str,
+    name: str = "",
+    at: Mapping[str, Any] | None = None,
+    filter: str | None = None,
+    verbosity: int = 0,
+) -> Logger:
+    """A Logger into a stream of a run."""
+    return (MutedLogger if session.is_disabled else Logger)(session, stream, name, at, filter, verbosity)
+
+
+class MutedLogger(Logger):
+    """A Logger whose calls do nothing; but what `describe` says is remembered, for a policy may rank by it."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, data: Mapping[str, Any] | str, value: Any = None, /, *, step: float | None = None, verbosity: int | None = None
+    ) -> None:
+        """Do nothing."""
+
+    def metrics(self, data: Mapping[str, Any], *, step: float | None = None, verbosity: int | None = None) -> None:
+        """Do nothing."""
+
+    def metric(self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None) -> None:
+        """Do nothing."""
+
+    def value(
+        self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None, kind: str | None = None
+    ) -> None:
+        """Do nothing."""
+
+    def _event(self, *_: Any) -> None:
+        pass
+
+    def _media(self, *_: Any) -> None:
+        pass
+
+    def _message(self, *_: Any) -> None:
+        pass

@@ -17,7 +17,7 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
-from mlv.experiment import preemption
+from mlv.experiment import signals
 from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
 from mlv.notices import warn, warn_once
 from mlv.projections import outputs as outputs_
@@ -210,7 +210,7 @@ class Session:
         _begun.add(run_id)
         _end_with_process()
         if run.is_told_of_signals:
-            preemption.watch(_told_of_signals)
+            signals.watch(_told_of_signals)
         if self.parent_run is None:
             run.tell_failures()
             outputs.begin()
@@ -312,7 +312,7 @@ class Session:
         if run is not None:
             run.warn_if_incomplete(is_complete, timeout_s)
         if not _told_of_signals():
-            preemption.unwatch()
+            signals.unwatch()
 
     def _left(self, ending: Callable[[], Ending], timeout_s: float, is_closed: bool = True) -> bool:
         """Let go of the run, and end it where this session may; whether all that was logged is written."""
@@ -679,7 +679,7 @@ def _after_fork_in_child() -> None:
     _begun.clear()
     _runs.clear()
     process.ended_a_child.clear()
-    preemption.unwatch()
+    signals.unwatch()
     runs = {id(place): place.after_fork() for place in list(_places.values())}
     for session in list(_live):
         session.after_fork(runs.get(id(session.place)))

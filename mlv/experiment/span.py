@@ -7,8 +7,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from mlv.experiment.calls import never_raising
 from mlv.experiment.endings import described
+from mlv.experiment.never_raising import never_raising
 
 
 class Span:

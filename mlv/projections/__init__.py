@@ -66,7 +66,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
         MissingExtra, InvalidPattern: As `Exp(outputs=...)`.
         OSError: It cannot be written.
     """
-    from mlv.errors import InvalidArgument
+    from mlv.errors import InvalidArgument  # `import mlv.projections` does without
     from mlv.projections.outputs import checked_outputs
     from mlv.projections.replaying import Replay, folder_of, is_up_to_date
     from mlv.store import layout

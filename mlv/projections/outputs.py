@@ -331,7 +331,7 @@ def _pickled(given: Any) -> bytes:
 
 
 def _is_importable(module: str) -> bool:
-    from mlv.optional import is_installed
+    from mlv.optional import is_installed  # only where it is needed
 
     return is_installed(module)
 

@@ -220,7 +220,7 @@ class TensorBoard(Output):
     def _write_graph(self, batch: LineBatch, event: Event) -> None:
         from tensorboardX.proto.event_pb2 import Event as Record
 
-        from mlv.projections.graphs import graph_def
+        from mlv.projections.graphs import graph_def  # only where it is needed
 
         with suppress(OSError, ValueError, KeyError, TypeError):  # its file is gone, or damaged
             graph = graph_def(event, batch.folder)

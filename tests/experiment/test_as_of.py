@@ -14,7 +14,7 @@ pytest.importorskip("pyarrow")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlv.experiment.asof import AsOf
+from mlv.experiment.as_of import AsOf
 from mlv.query.moments import moment
 
 META = {"params": {"lr": 0.1, "size": 3}}

@@ -173,7 +173,7 @@ def _read_keras(path: Path, trust: bool) -> Any:
 
 
 def _load_tree(path: Path) -> Any:
-    from mlv.store import trees
+    from mlv.store import trees  # `import mlv` does without
 
     return trees.load_npz(path)
 

@@ -118,25 +118,25 @@ def _safely(make: Any, redactor: Redactor) -> Mapping[str, Any]:
 
 
 def _script(redactor: Redactor) -> Mapping[str, Any]:
-    from mlv.capture.script import capture_script
+    from mlv.capture.script import capture_script  # only where it is captured
 
     return capture_script(redactor=redactor)
 
 
 def _env(redactor: Redactor) -> Mapping[str, Any]:
-    from mlv.capture.env import capture_env
+    from mlv.capture.env import capture_env  # only where it is captured
 
     return capture_env(os.environ, redactor)
 
 
 def _machine() -> Mapping[str, Any]:
-    from mlv.capture.machine import capture_machine
+    from mlv.capture.machine import capture_machine  # only where it is captured
 
     return capture_machine()
 
 
 def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
-    from mlv.capture.git import capture_git
+    from mlv.capture.git import capture_git  # only where it is captured
 
     here, script = _current_folder(), _script_folder()
     found = capture_git(script, redactor=redactor)

@@ -15,13 +15,12 @@ from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, SavedirUnusable
-from mlv.experiment import disabled
-from mlv.experiment.disabled import Disabled, session_for
+from mlv.experiment import null_sessions
+from mlv.experiment.null_sessions import Disabled, session_for, session_of_rank
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
-from mlv.experiment.silent import session_of_rank
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
 from mlv.notices import say
 from mlv.projections.outputs import checked_outputs
@@ -285,7 +284,7 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
         SavedirUnusable: The savedir is a file, or nothing can be made in it.
     """
     if _is_pretended(savedir):
-        return disabled.place(name)
+        return null_sessions.temporary_folder(name)
     _make_savedir(savedir)
     for number in count():
         folder = savedir / (name if number == 0 else f"{name}_{number}")
@@ -309,7 +308,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         SavedirUnusable: Nothing can be made there.
     """
     if _is_pretended(parent):
-        return disabled.place(f"{prefix}_1")
+        return null_sessions.temporary_folder(f"{prefix}_1")
     _make_savedir(parent)
     taken = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
     first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
@@ -344,7 +343,7 @@ def explained(what: str, path: Path) -> Iterator[None]:
 
 
 def _is_pretended(savedir: Path) -> bool:
-    return settings.DISABLED.get() and not disabled.holds(savedir)
+    return settings.DISABLED.get() and not null_sessions.holds(savedir)
 
 
 def is_taken(folder: Path) -> bool:

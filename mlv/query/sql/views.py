@@ -143,7 +143,7 @@ def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
-    from mlv.query.many import values as values_
+    from mlv.query.many import values as values_  # `import mlv` does without
     from mlv.query.metrics import long_table  # start threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")

@@ -17,7 +17,7 @@ _READ_OWN_WRITES_S = 10.0
 if TYPE_CHECKING:
     import pandas
 
-    from mlv.experiment.asof import AsOf
+    from mlv.experiment.as_of import AsOf
     from mlv.query.events import Events
     from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
@@ -169,7 +169,7 @@ class Readings:
         Raises:
             InvalidArgument: There are no such branches.
         """
-        from mlv.experiment.asof import summary_of  # `import mlv` does without
+        from mlv.experiment.as_of import summary_of  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)
         events = self._surviving(branches, "metrics")
@@ -188,7 +188,7 @@ class Readings:
         Raises:
             InvalidArgument: Not exactly one is given, or there is no such event.
         """
-        from mlv.experiment.asof import AsOf  # `import mlv` does without
+        from mlv.experiment.as_of import AsOf  # `import mlv` does without
         from mlv.query import moments  # `import mlv` does without
 
         self._session.drain(_READ_OWN_WRITES_S)

@@ -194,7 +194,7 @@ class Experiments:
         return found if best is None else self._with_best(found, digests, best, mode)
 
     def _with_best(self, found: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
-        from mlv.query.many.best import at_best
+        from mlv.query.many.best import at_best  # only where it is asked for
         from mlv.query.many.values import unknown_metric  # reads columns in threads: not for what `import mlv` imports
 
         if not any(best in digest.metrics for digest in digests):
@@ -263,7 +263,7 @@ class Experiments:
             MissingExtra: pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        from mlv.query.sql import export
+        from mlv.query.sql import export  # only where it is asked for
 
         found = self._some(True)
         return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe, bom=bom)
@@ -382,7 +382,7 @@ class Experiments:
             InvalidArgument: A side has two experiments with equal seeds that are no reruns, or no seed is common; or as in
                 `aggregate`.
         """
-        from mlv.query.many import aggregate as aggregate_
+        from mlv.query.many import aggregate as aggregate_  # only where it is asked for
 
         sides = [self._members(self._side(side), over, reruns) for side in (a, b)]
         return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
@@ -433,7 +433,7 @@ class Experiments:
             MissingExtra: matplotlib or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import plot as plot_
+        from mlv.query.many import plot as plot_  # only where it is asked for
         from mlv.query.many.plot import Style
 
         plot_.check_installed()
@@ -452,7 +452,7 @@ class Experiments:
         reruns: str = "latest",
     ) -> list[Line]:
         """Not called by users: what `plot` draws."""
-        from mlv.query.many.plot import Style, lines
+        from mlv.query.many.plot import Style, lines  # only where it is asked for
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
         return lines(members, self._parent_of, metrics, x, by, over, style or Style())

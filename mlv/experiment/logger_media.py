@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mlv.experiment.calls import never_raising
+from mlv.experiment.never_raising import never_raising
 from mlv.media.jobs import Prepared
 
 KINDS = frozenset({"image", "images", "figure", "audio", "video", "text", "table", "histogram", "array"})

@@ -32,13 +32,11 @@ class References:
             InvalidArgument: It is no reference.
             ReferenceBroken: What it points to was changed, or is gone: the text says where it was looked for.
         """
-        # Imported here: `import mlv` stays light, and an Exp, which is one of these, stands above this module.
-        from mlv.audit.resolve import checked_reference, find_exp, find_file
-        from mlv.experiment.exp import Exp
+        from mlv.audit.resolve import checked_reference, find_exp, find_file  # `import mlv` does without
 
-        exp, reference = cast(Exp, self), checked_reference(ref)
+        exp, reference = cast("Exp", self), checked_reference(ref)
         if reference[TAG] == "exp":
-            return Exp.open(find_exp(exp.path, reference))
+            return type(exp).open(find_exp(exp.path, reference))
         exp._session.drain(_READ_OWN_WRITES_S)
         return find_file(exp.path, reference)
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 
 import mlv
-from mlv.experiment import disabled
-from mlv.experiment.muted import MutedLogger
+from mlv.experiment import null_sessions
+from mlv.experiment.logger import MutedLogger
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +24,7 @@ def off(monkeypatch, tmp_path):
     """Everything is disabled, and has temporary files of its own."""
     monkeypatch.setenv("MLV_DISABLED", "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(disabled, "_root_of", {})
+    monkeypatch.setattr(null_sessions, "_root_of", {})
     (tmp_path / "temporary").mkdir()
 
 
