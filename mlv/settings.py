@@ -29,7 +29,7 @@ RELATIONS = ("auto", "together", "apart")
 """Whether the processes of a launch have one experiment, each one of its own, or what they give decides."""
 
 
-class Found(FrozenRecord, Generic[T]):
+class SettingValue(FrozenRecord, Generic[T]):
     """What a setting is at this moment."""
 
     value: T
@@ -51,14 +51,14 @@ class Setting(FrozenRecord, Generic[T]):
     """Makes the value of what was given, and of the folder in which relative paths begin; raises ValueError."""
     meaning: str
 
-    def look_up(self, environ: Mapping[str, str] = os.environ) -> Found[T]:
+    def look_up(self, environ: Mapping[str, str] = os.environ) -> SettingValue[T]:
         """The value that is in force, and why; never raises."""
         text = environ.get(self.env)
         if text is not None:
-            return self._found(text, self.env, f"{self.env}={text!r}", "") if text else Found(self.default, "default")
+            return self._found(text, self.env, f"{self.env}={text!r}", "") if text else SettingValue(self.default, "default")
         file = project_file()
         if file is None or self.key not in file.table:
-            return Found(self.default, "default")
+            return SettingValue(self.default, "default")
         given = file.table[self.key]
         return self._found(given, str(file.path), f"{self.key} = {given!r} in [tool.mlv] of {file.path}", str(file.path.parent))
 
@@ -80,11 +80,11 @@ class Setting(FrozenRecord, Generic[T]):
             warn(f"{found.problem}. The default serves: {told(self.default)}", MlvWarning)
         return found.value
 
-    def _found(self, given: Any, source: str, said: str, folder: str) -> Found[T]:
+    def _found(self, given: Any, source: str, said: str, folder: str) -> SettingValue[T]:
         try:
-            return Found(self.read(given, folder), source)
+            return SettingValue(self.read(given, folder), source)
         except (ValueError, OSError) as error:
-            return Found(self.default, source, f"{said} {error}")
+            return SettingValue(self.default, source, f"{said} {error}")
 
 
 def told(value: object) -> str:
@@ -169,7 +169,7 @@ def as_environment() -> dict[str, str]:
     return {setting.env: _as_variable(setting.look_up()) for setting in SETTINGS}
 
 
-def _as_variable(found: Found[Any]) -> str:
+def _as_variable(found: SettingValue[Any]) -> str:
     if found.source == "default" or found.problem is not None:
         return ""
     if found.value is None:

@@ -51,7 +51,7 @@ def write(folder, *lines):
 @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.key)
 def test_defaults(project, setting):
     """Where nobody says anything, the default is in force."""
-    assert setting.look_up() == settings.Found(setting.default, "default")
+    assert setting.look_up() == settings.SettingValue(setting.default, "default")
     assert setting.get() == setting.get_or_default() == setting.default
 
 
@@ -60,7 +60,7 @@ def test_environment(project, monkeypatch, setting, text, value, said):
     """A variable gives the value, and is its source."""
     monkeypatch.setenv(setting.env, text)
 
-    assert setting.look_up() == settings.Found(value, setting.env)
+    assert setting.look_up() == settings.SettingValue(value, setting.env)
     assert settings.told(setting.get()) == said
 
 
@@ -78,7 +78,7 @@ def test_project_file(project, setting, line, value):
     """`[tool.mlv]` gives the value, and the file is its source."""
     write(project, line)
 
-    assert setting.look_up() == settings.Found(value, str(project / "pyproject.toml"))
+    assert setting.look_up() == settings.SettingValue(value, str(project / "pyproject.toml"))
 
 
 def test_environment_wins_over_the_file(project, monkeypatch):
@@ -94,7 +94,7 @@ def test_an_empty_variable_means_the_default(project, monkeypatch):
     write(project, 'spool = "/scratch"')
     monkeypatch.setenv("MLV_SPOOL", "")
 
-    assert SPOOL.look_up() == settings.Found(None, "default")
+    assert SPOOL.look_up() == settings.SettingValue(None, "default")
 
 
 def test_relative_paths(project, monkeypatch):

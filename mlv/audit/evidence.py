@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlv.audit.file_history import Claim, claims_of, is_attaching
+from mlv.audit.file_history import FileVersion, is_attaching, versions_of
 from mlv.audit.findings import Finding
 from mlv.audit.format_check import LARGEST_SEQ, checked
 from mlv.audit.redaction_record import Redactions
@@ -62,7 +62,7 @@ class Evidence:
     """What the streams say about an experiment."""
 
     runs: dict[str, RunEvidence] = field(default_factory=dict)
-    claims: list[Claim] = field(default_factory=list)
+    claims: list[FileVersion] = field(default_factory=list)
     """What events say about files of the experiment."""
     saved: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
     """The files of checkpoints, by folder and number."""
@@ -192,7 +192,7 @@ class StreamExamination:
 
     def _attach(self, fields: Mapping[str, Any]) -> None:
         where = fields["time"], fields["run"], fields["seq"]
-        self._evidence.claims += claims_of(fields["type"], fields.get("data"), *where, self._evidence.saved)
+        self._evidence.claims += versions_of(fields["type"], fields.get("data"), *where, self._evidence.saved)
 
     def _drop(self, dropped: Dropped, run: str) -> None:
         subject = dropped.of or run

@@ -28,7 +28,7 @@ def is_attaching(type: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class FileVersion:
     """What one event says about one file: it has this content now, or is let go."""
 
     path: str
@@ -54,13 +54,13 @@ class Claim:
 class History:
     """The contents that one file had, one after the other."""
 
-    published: list[Claim] = field(default_factory=list)
+    published: list[FileVersion] = field(default_factory=list)
     """The same content twice in a row counts once, with the latest that was said of it."""
     is_let_go: bool = False
     is_redacted: bool = False
     """Whether what was said last was said by a redaction."""
 
-    def take(self, claim: Claim) -> None:
+    def take(self, claim: FileVersion) -> None:
         """Add what came next."""
         self.is_let_go = claim.reference is None
         self.is_redacted = claim.is_redaction
@@ -70,16 +70,16 @@ class History:
             self.published.append(claim)
 
     @property
-    def latest(self) -> Claim:
+    def latest(self) -> FileVersion:
         """What was published last."""
         return self.published[-1]
 
-    def superseded(self, sha256: str) -> Claim | None:
+    def superseded(self, sha256: str) -> FileVersion | None:
         """The latest of the earlier publications that had this content."""
         return next((claim for claim in reversed(self.published[:-1]) if claim.sha256 == sha256), None)
 
 
-def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[Any, Mapping[str, Any]]) -> list[Claim]:
+def versions_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[Any, Mapping[str, Any]]) -> list[FileVersion]:
     """What the data of an event, in its JSON form, says about files.
 
     Args:
@@ -93,29 +93,29 @@ def claims_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[A
     if type == REDACTING:
         return list(_redactions(data, time, run, seq))
     if type != "checkpoint" or not isinstance(data, dict):
-        return [Claim(found["path"], found, time, run, seq) for found in references(data)]
+        return [FileVersion(found["path"], found, time, run, seq) for found in references(data)]
     said = data.get("places")
     places = [place for place in said if isinstance(place, str)] if isinstance(said, list) else []
     if data.get("action") == REMOVED:
-        return [Claim(place, None, time, run, seq) for place in places]
+        return [FileVersion(place, None, time, run, seq) for place in places]
     checkpoint = str(data.get("folder")), str(data.get("save"))
     file = next(references(data.get("file")), saved.get(checkpoint))
     if file is None:
         return []
     saved[checkpoint] = file
     # Without a list of places the file itself is one; with an empty list, it is kept nowhere.
-    return [Claim(place, file, time, run, seq) for place in (places if isinstance(said, list) else [file["path"]])]
+    return [FileVersion(place, file, time, run, seq) for place in (places if isinstance(said, list) else [file["path"]])]
 
 
-def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[Claim]:
+def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[FileVersion]:
     files = data.get("files") if isinstance(data, dict) else None
     for file in files if isinstance(files, list) else ():
         if isinstance(file, dict) and isinstance(file.get("path"), str):
             now = next(references(file.get("now")), None)
-            yield Claim(file["path"], now, time, run, seq, is_redaction=True)
+            yield FileVersion(file["path"], now, time, run, seq, is_redaction=True)
 
 
-def histories(claims: Iterable[Claim]) -> dict[str, History]:
+def histories(claims: Iterable[FileVersion]) -> dict[str, History]:
     """The history of each file that was ever published, by its path."""
     found: dict[str, History] = {}
     for claim in in_order(claims, lambda claim: (claim.run, claim.seq, claim.time)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlv.audit.file_history import REDACTING, Claim, History, claims_of, histories, is_attaching, references
+from mlv.audit.file_history import REDACTING, FileVersion, History, histories, is_attaching, references, versions_of
 from mlv.encoding import loads
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.blobs import Content, content_of, files_in
@@ -57,11 +57,11 @@ def known_files(*copies: Path) -> dict[str, History]:
     return {path: history for path, history in histories(claims).items() if attached.is_attachable(path)}
 
 
-def _claims(folder: Path) -> Iterator[Claim]:
+def _claims(folder: Path) -> Iterator[FileVersion]:
     """What the log of a copy, and its meta.json, say about files."""
     with suppress(OSError, ValueError, AttributeError):
         git = opening.json_content(folder / layout.META).get("git")
-        yield from [Claim(reference["path"], reference) for reference in references(git)]
+        yield from [FileVersion(reference["path"], reference) for reference in references(git)]
     named = type_filter(("checkpoint", REDACTING))
     saved: dict[Any, Mapping[str, Any]] = {}
     for stream in layout.streams_in(folder) if folder.is_dir() else ():
@@ -71,7 +71,7 @@ def _claims(folder: Path) -> Iterator[Claim]:
                     continue
                 fields = loads(line)
                 if fields["type"] == REDACTING or is_attaching(fields["type"]):
-                    yield from claims_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
+                    yield from versions_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
 
 
 class _Bringing:

@@ -16,7 +16,7 @@ _MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class LineSpan:
     """Whole lines of a file that lie one behind the other."""
 
     path: Path
@@ -30,7 +30,7 @@ class Missing:
 
     stream: str
     """The stream that the lines were written to: lines that a merge put beside it count as its own."""
-    pieces: list[Piece] = field(default_factory=list)
+    pieces: list[LineSpan] = field(default_factory=list)
     """In the order of their files."""
     lines: int = 0
     differences: list[str] = field(default_factory=list)
@@ -38,16 +38,16 @@ class Missing:
     notes: list[str] = field(default_factory=list)
 
 
-def sources(folder: Path, sizes: dict[str, int]) -> dict[str, list[Piece]]:
+def sources(folder: Path, sizes: dict[str, int]) -> dict[str, list[LineSpan]]:
     """What there is of each stream, up to the sizes given: its own file, then the one that a merge made beside it."""
-    found: dict[str, list[Piece]] = {}
+    found: dict[str, list[LineSpan]] = {}
     for name in sorted(sizes, key=lambda name: (layout.followed_by(name) or name, name)):
         path = folder / layout.stream_file(name)
-        found.setdefault(layout.followed_by(name) or name, []).append(Piece(path, 0, sizes[name]))
+        found.setdefault(layout.followed_by(name) or name, []).append(LineSpan(path, 0, sizes[name]))
     return found
 
 
-def missing(stream: str, theirs: list[Piece], ours: list[Piece]) -> Missing:
+def missing(stream: str, theirs: list[LineSpan], ours: list[LineSpan]) -> Missing:
     """What our copy of a stream lacks of theirs; half a line at an end counts as not there.
 
     Raises:
@@ -61,16 +61,16 @@ def missing(stream: str, theirs: list[Piece], ours: list[Piece]) -> Missing:
     return _Comparison(stream, ours).with_theirs(theirs)
 
 
-def _rest_of_prefix(theirs: Piece, ours: Piece | None) -> Piece | None:
+def _rest_of_prefix(theirs: LineSpan, ours: LineSpan | None) -> LineSpan | None:
     """Their bytes behind ours, empty if they have none; None where the one is not the beginning of the other."""
     end = _whole_end(theirs)
     common = min(end, _whole_end(ours)) if ours is not None else 0
     if ours is not None and not _begin_alike(theirs.path, ours.path, common):
         return None
-    return Piece(theirs.path, common, end)
+    return LineSpan(theirs.path, common, end)
 
 
-def _whole_end(piece: Piece) -> int:
+def _whole_end(piece: LineSpan) -> int:
     """Offset behind the last whole line of what is looked at."""
     with opening.reading(piece.path) as file:
         end = piece.end
@@ -93,7 +93,7 @@ def _begin_alike(a: Path, b: Path, size: int) -> bool:
     return True
 
 
-def _whole_lines(piece: Piece) -> Iterator[tuple[int, bytes]]:
+def _whole_lines(piece: LineSpan) -> Iterator[tuple[int, bytes]]:
     for start, line in read_lines(piece.path, piece.start):
         if start + len(line) > piece.end or not line.endswith(b"\n"):
             return
@@ -103,7 +103,7 @@ def _whole_lines(piece: Piece) -> Iterator[tuple[int, bytes]]:
 class _Comparison:
     """Our lines of a stream by run and number, to which theirs are compared."""
 
-    def __init__(self, stream: str, ours: list[Piece]) -> None:
+    def __init__(self, stream: str, ours: list[LineSpan]) -> None:
         self._known: dict[str, dict[int, bytes | None]] = {}
         self._damaged: set[bytes] = set()
         self._redacted: set[tuple[str, int]] = set()
@@ -123,15 +123,15 @@ class _Comparison:
         if is_redacted(line):
             self._redacted.add(who)
 
-    def with_theirs(self, theirs: list[Piece]) -> Missing:
+    def with_theirs(self, theirs: list[LineSpan]) -> Missing:
         """What their files hold and ours do not."""
-        places: dict[str, Piece] = {}
-        order: list[tuple[str, Piece]] = []
+        places: dict[str, LineSpan] = {}
+        order: list[tuple[str, LineSpan]] = []
         torn: dict[str, int] = {}
         for piece in theirs:
             for start, line in _whole_lines(piece):
                 who = run_and_seq(line)
-                at = Piece(piece.path, start, start + len(line))
+                at = LineSpan(piece.path, start, start + len(line))
                 if who is None:
                     if line not in self._damaged:
                         self._differ(f"{_shown(at)}: the line is no event, so it is not carried over")
@@ -154,7 +154,7 @@ class _Comparison:
         self._tell_rest()
         return self._found
 
-    def _compare(self, who: tuple[str, int], line: bytes, at: Piece) -> None:
+    def _compare(self, who: tuple[str, int], line: bytes, at: LineSpan) -> None:
         ours, theirs = self._known[who[0]][who[1]], line_digest(line)
         if ours is not None and theirs is not None and ours != theirs:
             self._differ(f"{_shown(at)}: event {who[1]} of run {who[0]} is another one than ours, which stays")
@@ -165,10 +165,10 @@ class _Comparison:
             if note not in self._found.notes:
                 self._found.notes.append(note)
 
-    def _add(self, at: Piece) -> None:
+    def _add(self, at: LineSpan) -> None:
         pieces = self._found.pieces
         if pieces and (pieces[-1].path, pieces[-1].end) == (at.path, at.start):
-            pieces[-1] = Piece(at.path, pieces[-1].start, at.end)
+            pieces[-1] = LineSpan(at.path, pieces[-1].start, at.end)
         else:
             pieces.append(at)
         self._found.lines += 1
@@ -184,7 +184,7 @@ class _Comparison:
             self._found.differences.append(f"{self._untold} more of the stream {self._found.stream!r}")
 
 
-def _shown(piece: Piece) -> str:
+def _shown(piece: LineSpan) -> str:
     return f"{piece.path}, bytes {piece.start} to {piece.end}"
 
 
@@ -218,7 +218,7 @@ def place_for(folder: Path, stream: str) -> str:
     return stream if claims.read(folder, stream) in (None, FOR_MERGES) else beside
 
 
-def _append(file: StreamFile, piece: Piece) -> None:
+def _append(file: StreamFile, piece: LineSpan) -> None:
     """Append lines, several at once: whole ones, whatever happens."""
     batch: list[bytes] = []
     size = 0

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from mlv.audit.file_history import claims_of, outside
+from mlv.audit.file_history import outside, versions_of
 from mlv.audit.provenance import events_naming
 from mlv.encoding import TAG, Reference, as_reference, shown
 from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
@@ -86,7 +86,7 @@ def _is_unlinked(folder: Path, path: str) -> bool:
 def _other_names(folder: Path, reference: Reference) -> Iterator[str]:
     """Paths that the log gives to the same content."""
     for event, data in events_naming(folder, str(reference.get("sha256"))):
-        for claim in claims_of(event.type, data, "", "", 0, {}):
+        for claim in versions_of(event.type, data, "", "", 0, {}):
             if claim.sha256 == reference.get("sha256"):
                 yield claim.path
 

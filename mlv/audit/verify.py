@@ -17,7 +17,7 @@ import orjson
 from mlv.audit import seq_ranges
 from mlv.audit.activity import Surroundings, surroundings
 from mlv.audit.evidence import Evidence, RunEvidence, StreamExamination
-from mlv.audit.file_history import Claim, History, histories, outside, references
+from mlv.audit.file_history import FileVersion, History, histories, outside, references
 from mlv.audit.findings import Finding, Report, worst, worst_first
 from mlv.audit.seq_ranges import Range
 from mlv.encoding import BadLine, loads, parse_time
@@ -172,7 +172,7 @@ class _Examination:
             said = f"{layout.META} is of format {content.get('format')!r}, and this version judges format {FORMAT}"
             self._find("unproven", f"{said}: use the version of mlv that wrote it", layout.META)
         # What params and notes refer to is the user's own affair.
-        self._evidence.claims += [Claim(reference["path"], reference) for reference in references(content.get("git"))]
+        self._evidence.claims += [FileVersion(reference["path"], reference) for reference in references(content.get("git"))]
         self._note_checkpoint(content.get("parent"))
 
     def _note_checkpoint(self, parent: Any) -> None:
@@ -377,7 +377,7 @@ class _Examination:
         else:
             self._judge_content(path, history, latest)
 
-    def _judge_content(self, path: str, history: History, latest: Claim) -> None:
+    def _judge_content(self, path: str, history: History, latest: FileVersion) -> None:
         try:
             content = self._content(self._folder / path)
         except OSError as error:

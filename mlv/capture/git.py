@@ -160,8 +160,8 @@ class _Command:
         )
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._output = _Reader(self._process.stdout, cap_bytes)
-        self._errors = _Reader(self._process.stderr, 2**14)
+        self._output = _PipeReader(self._process.stdout, cap_bytes)
+        self._errors = _PipeReader(self._process.stderr, 2**14)
 
     def __enter__(self) -> _Command:
         self._output.start()
@@ -207,7 +207,7 @@ class _Command:
         return f"{self._name}: {words or f'exit status {self._process.returncode}'}"
 
 
-class _Reader(threading.Thread):
+class _PipeReader(threading.Thread):
     """Reads a pipe to its end, keeps the head of its output and only counts the bytes behind."""
 
     def __init__(self, pipe: IO[bytes], cap_bytes: int) -> None:

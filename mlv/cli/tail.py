@@ -17,7 +17,7 @@ from mlv.cli.screen import Screen, as_json, joined, passed_over, say, styled
 from mlv.events import Event
 from mlv.projections import display
 from mlv.query.events import refuse_unknown_stream, refuse_unknown_types
-from mlv.query.tail import Found, Status, Tail
+from mlv.query.tail import EventLine, Status, Tail
 from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
@@ -43,7 +43,7 @@ def run(
         refuse_unknown_stream([folder], stream)
     without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
     tail = Tail(folder, types=types, without=without, name=name, stream=stream)
-    show = _print_raw if as_lines else _Lines(Screen(), not is_file and len(layout.streams_in(folder)) > 1)
+    show = _print_raw if as_lines else _EventPrinter(Screen(), not is_file and len(layout.streams_in(folder)) > 1)
     for found in tail.last(count):
         show(found)
     if tail.skipped:
@@ -56,7 +56,7 @@ def run(
             sys.stdout.flush()
 
 
-def _print_raw(found: Found) -> None:
+def _print_raw(found: EventLine) -> None:
     if sys.stdout.isatty():
         print(as_json(found.line.decode("utf-8", "replace")), end="")
         return
@@ -84,14 +84,14 @@ class Watch:
         return not is_written or monotonic() - self._over_since > _QUIET_S
 
 
-class _Lines:
+class _EventPrinter:
     """Prints events, one a line; on a terminal under the date of their day, which names the zone, elsewhere each with both."""
 
     def __init__(self, screen: Screen, names_streams: bool) -> None:
         self._screen, self._names_streams = screen, names_streams
         self._day = ""
 
-    def __call__(self, found: Found) -> None:
+    def __call__(self, found: EventLine) -> None:
         moment = found.event.time.astimezone()
         day = moment.strftime("%A, %B %d, %Y, %Z")
         if self._screen.is_terminal and day != self._day:

@@ -60,11 +60,11 @@ def find(
     for what, value in (("kind", kind), *predicates, *(("tag", tag) for tag in wanted)):
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{what}={value!r} is of type {type(value).__name__}: give a text", value=value)
-    return Experiments(folder, _Choice(kind, where, frozenset(wanted)), _Reader())
+    return Experiments(folder, _Filter(kind, where, frozenset(wanted)), _DigestReader())
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
+class _Filter:
     """Which experiments are wanted."""
 
     kind: str | None
@@ -74,10 +74,10 @@ class _Choice:
 
 def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
     """These experiments, whose parents are looked for below the root."""
-    return Experiments(root, _Choice(None, None, frozenset()), _Reader(), list(dict.fromkeys(folders)))
+    return Experiments(root, _Filter(None, None, frozenset()), _DigestReader(), list(dict.fromkeys(folders)))
 
 
-class _Reader:
+class _DigestReader:
     """Reads experiments, and again only those that have changed since."""
 
     def __init__(self) -> None:
@@ -125,7 +125,12 @@ class Experiments:
     """Experiments below a folder, in the order of their paths: iterate, `len`, take one or a slice, or read them as a table."""
 
     def __init__(
-        self, root: Path, choice: _Choice, reader: _Reader, folders: Sequence[Path] | None = None, watch: Watch | None = None
+        self,
+        root: Path,
+        choice: _Filter,
+        reader: _DigestReader,
+        folders: Sequence[Path] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self._root, self._choice, self._reader = root, choice, reader
         self._folders = folders

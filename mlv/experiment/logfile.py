@@ -16,7 +16,7 @@ from mlv.experiment.logger import Logger, MutedLogger
 from mlv.experiment.null_sessions import Disabled, temporary_folder
 from mlv.experiment.opening.captures import make_redactor
 from mlv.experiment.opening.setup import recover_if_needed
-from mlv.experiment.session import Run, Session
+from mlv.experiment.session import ActiveRun, Session
 from mlv.query.events import Events
 from mlv.store import layout, opening
 from mlv.store.paths import checked_path
@@ -92,7 +92,7 @@ class FileSession(Session):
     def _target(self) -> tuple[str, str]:
         return os.path.realpath(self._folder / layout.stream_file(self._own_stream)), ""
 
-    def after_fork(self, run: Run | None) -> None:
+    def after_fork(self, run: ActiveRun | None) -> None:
         """In a forked child: as for any run."""
         super().after_fork(run)
         self._note()

@@ -34,7 +34,7 @@ from mlv.transport.spool import new_run_id
 from mlv.transport.wishes import Wishes
 
 if TYPE_CHECKING:
-    from mlv.experiment.console.capture import Console
+    from mlv.experiment.console.capture import ConsoleCapture
 
 CLOSE_TIMEOUT_S = 30.0
 _NOTICE = "signal"
@@ -88,13 +88,13 @@ class Session:
         self._outputs = outputs
         self._home: Home | None = None
         """Its folder, followed where that is moved while a run goes on."""
-        self._run: Run | None = None
+        self._run: ActiveRun | None = None
         """The run that it began or joined."""
         self._memory: dict[str, Any] = {}
         self._is_fork = False
         self._scope = Scope()
         self._pid = os.getpid()
-        self.place = Place.of(self._target(), self.stream)
+        self.place = ProcessSessions.of(self._target(), self.stream)
         """What it shares with the others of this process in the experiment."""
         self.place.latest = weakref.ref(self)
         _live.add(self)
@@ -183,7 +183,7 @@ class Session:
             run.add(self)
             self._run, self.channel, self._home = run, run.channel, run.home
 
-    def _begin(self) -> Run:
+    def _begin(self) -> ActiveRun:
         run_id = new_run_id()
         captures = {} if self.parent_run else self._captures()
         here = Owner.current().to_data()
@@ -206,7 +206,7 @@ class Session:
         channel = outputs.tap(self._open_channel(run_id, home))
         self.place.cursors.announce(channel)
         _put(channel, started.TYPE, started.to_data())
-        run = Run(run_id, channel, self, home, outputs)
+        run = ActiveRun(run_id, channel, self, home, outputs)
         _begun.add(run_id)
         _end_with_process()
         if run.is_told_of_signals:
@@ -333,7 +333,7 @@ class Session:
         """Write no more into the run, but into another channel."""
         self._run, self.channel = None, channel
 
-    def after_fork(self, run: Run | None) -> None:
+    def after_fork(self, run: ActiveRun | None) -> None:
         """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
         self._pid = os.getpid()
         if run is None:
@@ -355,20 +355,20 @@ class Session:
         self._left(lambda: as_noticed(self._scope.ending(frame, process)), 0, is_closed=False)
 
 
-class Place:
+class ProcessSessions:
     """What all sessions of this process in one experiment share: at most one run at a time."""
 
     def __init__(self, stream: str) -> None:
         self.lock = threading.RLock()
         self.cursors = Cursors()
         self.cursors.index((stream, b""))
-        self.run: Run | None = None
+        self.run: ActiveRun | None = None
         """The run that goes on."""
         self.latest: Callable[[], Session | None] = lambda: None
         """The session that was made last, if it is there still."""
 
     @classmethod
-    def of(cls, target: tuple[str, str], stream: str) -> Place:
+    def of(cls, target: tuple[str, str], stream: str) -> ProcessSessions:
         """That of an experiment, or of a log file."""
         with _making:
             place = _places.get(target)
@@ -376,7 +376,7 @@ class Place:
                 place = _places[target] = cls(stream)
             return place
 
-    def after_fork(self) -> Run | None:
+    def after_fork(self) -> ActiveRun | None:
         """In a forked child: let go of the parent's run, which is returned."""
         self.lock = threading.RLock()
         run, self.run = self.run, None
@@ -385,7 +385,7 @@ class Place:
         return run
 
 
-class Run:
+class ActiveRun:
     """A run of this process, for the sessions that write into it."""
 
     def __init__(self, run: str, channel: Channel, session: Session, home: Home, outputs: outputs_.Outputs) -> None:
@@ -393,7 +393,7 @@ class Run:
         place = session.place
         self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
         self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
-        self.console: Console | None = None
+        self.console: ConsoleCapture | None = None
         """What captures what is printed, where that is wished for."""
         self._filtered = 0
         self._noticed: float | None = None
@@ -616,11 +616,11 @@ def _payload(type: str, data: Mapping[str, Any], name: str = "", step: float | N
 process = Process()
 """What is seen of the end of this process."""
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
-_runs: set[Run] = set()
+_runs: set[ActiveRun] = set()
 """The runs that go on."""
 _begun: set[str] = set()
 """The runs that this process has begun: who comes from one of them, and stays here, is no child of it."""
-_places: weakref.WeakValueDictionary[tuple[str, str], Place] = weakref.WeakValueDictionary()
+_places: weakref.WeakValueDictionary[tuple[str, str], ProcessSessions] = weakref.WeakValueDictionary()
 _making = threading.RLock()
 _hooked: set[str] = set()
 
@@ -654,7 +654,7 @@ def _close_all() -> None:
         run.end_with_process(ending)
 
 
-def _told_of_signals() -> list[Run]:
+def _told_of_signals() -> list[ActiveRun]:
     """The runs of this process that signals concern."""
     return [run for run in list(_runs) if run.is_told_of_signals]
 

@@ -74,7 +74,7 @@ def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Targe
     """
     numpy = arrays.numpy_if_there()
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[ValueBlock]:
         """Yield the values chunk by chunk: as floats of 64 bits, all of them may not fit into memory."""
         for values in arrays.floats_in_chunks(options["descr"], buffers[0], _CHUNK_VALUES):
             yield PlainBlock(values) if numpy is None else NumpyBlock(values, numpy)
@@ -101,7 +101,7 @@ def equal_bins(low: float, high: float, bins: int) -> list[float]:
     return [low, *(low * (1 - i / bins) + high * (i / bins) for i in range(1, bins)), high]
 
 
-def _counted(blocks: Iterator[Block], edges: list[float]) -> dict[str, Any]:
+def _counted(blocks: Iterator[ValueBlock], edges: list[float]) -> dict[str, Any]:
     counts, count, below, above = [0] * (len(edges) - 1), 0, 0, 0
     for block in blocks:
         ranks = block.ranks(edges)
@@ -111,7 +111,7 @@ def _counted(blocks: Iterator[Block], edges: list[float]) -> dict[str, Any]:
     return {"counts": counts, "edges": edges, "count": count, **outside}
 
 
-def _moments(blocks: Callable[[], Iterator[Block]], count: int, low: float, high: float) -> dict[str, float]:
+def _moments(blocks: Callable[[], Iterator[ValueBlock]], count: int, low: float, high: float) -> dict[str, float]:
     """Return minimum, maximum, mean and standard deviation; computed on scaled values, so that no sum or square overflows."""
     scale = math.ldexp(1.0, math.frexp(max(abs(low), abs(high)))[1] - 1) if low or high else 1.0
     mean = math.fsum(block.sum(scale) for block in blocks()) / count
@@ -120,7 +120,7 @@ def _moments(blocks: Callable[[], Iterator[Block]], count: int, low: float, high
     return {"min": low, "max": high, "mean": mean * scale, "std": math.sqrt(variance) * scale}
 
 
-class Block(Protocol):
+class ValueBlock(Protocol):
     """A block of the values."""
 
     left_out: dict[str, int]
@@ -141,7 +141,7 @@ class Block(Protocol):
 
 
 class NumpyBlock:
-    """A `Block` of values in an array of numpy."""
+    """A `ValueBlock` of values in an array of numpy."""
 
     def __init__(self, values: Any, numpy: Any) -> None:
         self._numpy, self._finite = numpy, values[numpy.isfinite(values)]
@@ -152,22 +152,22 @@ class NumpyBlock:
             self.low, self.high = float(self._finite.min()), float(self._finite.max())
 
     def ranks(self, edges: list[float]) -> list[int]:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         ordered = self._numpy.sort(self._finite)
         last = self._numpy.searchsorted(ordered, edges[-1], "right")
         return [*self._numpy.searchsorted(ordered, edges[:-1], "left").tolist(), int(last)]
 
     def sum(self, scale: float) -> float:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         return float((self._finite / scale).sum())
 
     def squares(self, scale: float, mean: float) -> float:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         return float(((self._finite / scale - mean) ** 2).sum())
 
 
 class PlainBlock:
-    """A `Block` of values in an array of the standard library."""
+    """A `ValueBlock` of values in an array of the standard library."""
 
     def __init__(self, values: array[float]) -> None:
         self._finite = [value for value in values if math.isfinite(value)]
@@ -178,14 +178,14 @@ class PlainBlock:
             self.low, self.high = min(self._finite), max(self._finite)
 
     def ranks(self, edges: list[float]) -> list[int]:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         ordered = sorted(self._finite)
         return [*(bisect_left(ordered, edge) for edge in edges[:-1]), bisect_right(ordered, edges[-1])]
 
     def sum(self, scale: float) -> float:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         return math.fsum(value / scale for value in self._finite)
 
     def squares(self, scale: float, mean: float) -> float:
-        """Compute as `Block` says."""
+        """Compute as `ValueBlock` says."""
         return math.fsum((value / scale - mean) ** 2 for value in self._finite)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import Huge
 from mlv.projections.blocks import numbers_in
-from mlv.projections.points import Points, whole_step
+from mlv.projections.points import MetricsLine, whole_step
 from mlv.query.metrics.parse_json import NotPlain
 
 _NUMBERS = {int, float, bool, Huge}
@@ -36,7 +36,7 @@ class Columns:
         self.lines = 0
         """Number of lines added since the columns were taken."""
 
-    def add(self, points: Points) -> None:
+    def add(self, points: MetricsLine) -> None:
         """Take the points of one line."""
         data = points.data
         key = (points.prefix, *data)

@@ -16,7 +16,7 @@ from mlv.projections import h5files
 from mlv.projections.batch import LineBatch
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
-from mlv.projections.points import Points, microseconds, points_and_events, whole_step
+from mlv.projections.points import MetricsLine, microseconds, points_and_events, whole_step
 from mlv.store import attached, layout
 
 METRICS, ARRAYS, IMAGES = hdf.FILES
@@ -100,7 +100,7 @@ class HDF5(Output):
         columns = self._columns_of(batch.file)
         if not (batch.selection.takes_all and columns.add_lines(batch.lines)):
             for entry in points_and_events(batch):
-                if type(entry) is Points:
+                if type(entry) is MetricsLine:
                     columns.add(entry)
                 elif isinstance(entry, Event):
                     self._collect(batch, entry)

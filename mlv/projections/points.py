@@ -17,7 +17,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _TAG = b'"' + TAG.encode()
 
 
-class Points(NamedTuple):
+class MetricsLine(NamedTuple):
     """The metrics of one line."""
 
     run: str
@@ -30,7 +30,7 @@ class Points(NamedTuple):
     """Logged values by their keys; mostly numbers."""
 
 
-def points_and_events(batch: LineBatch) -> Iterator[Points | Event]:
+def points_and_events(batch: LineBatch) -> Iterator[MetricsLine | Event]:
     """Yield the lines of the batch in their order: those of type `metrics` as points, all others as events."""
     if not batch.selection.takes_all:
         for event in batch:
@@ -67,15 +67,15 @@ def whole_step(step: Any) -> int | None:
     return whole_step(values[0]) if isinstance(values, list) and len(values) == 1 else None
 
 
-def _points(event: Event) -> Points | None:
+def _points(event: Event) -> MetricsLine | None:
     """Return the points of an event that is read already; None if it is of another type."""
     if event.type != "metrics" or not isinstance(event.data, dict):
         return None
     prefix = f"{event.name}/" if event.name else ""
-    return Points(event.run, microseconds(event.time), event.step, prefix, event.data)
+    return MetricsLine(event.run, microseconds(event.time), event.step, prefix, event.data)
 
 
-def _plain_points(line: bytes, clock: _Clock) -> Points | None:
+def _plain_points(line: bytes, clock: _Clock) -> MetricsLine | None:
     """Return the points of a plain line, as nearly all are; None if it needs a closer look."""
     try:
         fields = loads(line)
@@ -86,7 +86,7 @@ def _plain_points(line: bytes, clock: _Clock) -> Points | None:
             return None
         if "nonfinite" in fields:
             data = restored(data, fields["nonfinite"])
-        return Points(run, clock.microseconds(fields["time"]), fields.get("step"), f"{name}/" if name else "", data)
+        return MetricsLine(run, clock.microseconds(fields["time"]), fields.get("step"), f"{name}/" if name else "", data)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 

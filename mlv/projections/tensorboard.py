@@ -18,7 +18,7 @@ from mlv.events import Event
 from mlv.projections.batch import LineBatch
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
-from mlv.projections.points import Points, microseconds, points_and_events, whole_step
+from mlv.projections.points import MetricsLine, microseconds, points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
@@ -120,7 +120,7 @@ class TensorBoard(Output):
         if self._session is None:
             self._begin(batch)
         for entry in points_and_events(batch):
-            if type(entry) is Points:
+            if type(entry) is MetricsLine:
                 self._write_points(batch.file, entry)
             elif isinstance(entry, Event):
                 self._write_event(batch, entry)
@@ -170,7 +170,7 @@ class TensorBoard(Output):
             self._created_s = microseconds(parse_time(str(read_meta(folder).content["created"]))) / 1e6
         self._clear(set())
 
-    def _write_points(self, stream: str, points: Points) -> None:
+    def _write_points(self, stream: str, points: MetricsLine) -> None:
         entries = self._streams.get(stream) or self._streams.setdefault(stream, {})
         time = _TIME.pack(b"\x09", points.time_us / 1e6)
         step = whole_step(points.step)

@@ -31,7 +31,7 @@ _LOOK_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class EventLine:
     """An event, and the line that it stands in."""
 
     event: Event
@@ -62,7 +62,7 @@ class Tail:
         self.skipped: list[Skipped] = []
         """What the reading so far passed over."""
 
-    def last(self, count: int) -> list[Found]:
+    def last(self, count: int) -> list[EventLine]:
         """The last events, in the order in which they were logged."""
         self._offsets = {}
         for stream in self.streams():
@@ -72,7 +72,7 @@ class Tail:
         found = in_order(newest, lambda found: (found.event.run, found.event.seq, found.event.time))
         return found[len(found) - count :] if count < len(found) else found
 
-    def follow(self, is_over: Callable[[], bool]) -> Iterator[Found]:
+    def follow(self, is_over: Callable[[], bool]) -> Iterator[EventLine]:
         """The events that come after the last ones, as they arrive; `is_over` is asked while none does."""
         next_look = monotonic()
         while True:
@@ -87,7 +87,7 @@ class Tail:
                 return
             sleep(_POLL_S)
 
-    def news(self) -> Iterator[Found]:
+    def news(self) -> Iterator[EventLine]:
         """The events that have come by now."""
         for stream in self.streams():
             yield from self._since(stream)
@@ -97,14 +97,14 @@ class Tail:
         streams = layout.streams_in(self._folder)
         return [name for name in streams if self._stream is None or layout.logical_stream(name) == self._stream]
 
-    def _from_end(self, stream: str) -> Iterator[Found]:
+    def _from_end(self, stream: str) -> Iterator[EventLine]:
         """Events of one stream, the last one first."""
         with while_there(self._folder, stream):
             for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
                 if (found := self._found(stream, start, line)) is not None:
                     yield found
 
-    def _since(self, stream: str) -> Iterator[Found]:
+    def _since(self, stream: str) -> Iterator[EventLine]:
         """Events of one stream that are new."""
         offset = self._offsets.setdefault(stream, 0)
         if stream_size(self._folder, stream) <= offset:
@@ -117,7 +117,7 @@ class Tail:
                 if (found := self._found(stream, start, line)) is not None:
                     yield found
 
-    def _found(self, stream: str, start: int, line: bytes) -> Found | None:
+    def _found(self, stream: str, start: int, line: bytes) -> EventLine | None:
         if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
             return None
         try:
@@ -126,7 +126,7 @@ class Tail:
             self.skipped.append(Skipped(stream, start, start + len(line), str(error)))
             return None
         is_wanted = event.type in self._types if self._types else event.type not in self._without
-        return Found(event, line) if is_wanted and is_named(event, self._matches) else None
+        return EventLine(event, line) if is_wanted and is_named(event, self._matches) else None
 
 
 class Status:

@@ -32,7 +32,7 @@ from mlv.transport.ring import loss_text
 _RETRY_AFTER_S = 0.01
 
 
-class _Event(NamedTuple):
+class _PendingEvent(NamedTuple):
     """An event that waits for its line to be written."""
 
     stream: str
@@ -66,9 +66,9 @@ class Inline:
         self._lock = threading.RLock()
         self._busy = False
         self._seq = 0
-        self._waiting: deque[_Event] = deque()
+        self._waiting: deque[_PendingEvent] = deque()
         self._waiting_bytes, self._most_waiting_bytes = 0, waiting_bytes
-        self._appending: tuple[int, _Event] | None = None
+        self._appending: tuple[int, _PendingEvent] | None = None
         self._dropped = 0
         self._is_ending = self._is_closed = self._is_abandoned = False
         self._warned: set[str] = set()
@@ -82,7 +82,7 @@ class Inline:
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
         """Accept one event; see `Channel`."""
         step.to_bytes(8, "little", signed=True)  # raises OverflowError where a ring's frame would have no room either
-        event = _Event(*self._cursors[cursor], time_ns(), kind, step, payload)
+        event = _PendingEvent(*self._cursors[cursor], time_ns(), kind, step, payload)
         with self._lock:
             if self._busy:
                 self._accept(event)  # a call that re-entered: the outer one goes on with it
@@ -116,7 +116,7 @@ class Inline:
         except OSError as error:
             return rejected(job, f"its file could not be written: {error}")
 
-    def _accept(self, event: _Event) -> None:
+    def _accept(self, event: _PendingEvent) -> None:
         size = len(event.payload)
         if self._is_abandoned:
             return  # it is the parent's, which writes it
@@ -128,7 +128,7 @@ class Inline:
             self._waiting.append(event)
             self._waiting_bytes += size
 
-    def _go_on(self, event: _Event | None = None) -> bool:
+    def _go_on(self, event: _PendingEvent | None = None) -> bool:
         """Accept an event and append the waiting ones; False if the disk refuses. The lock is held."""
         try:
             self._busy = True
@@ -160,7 +160,7 @@ class Inline:
             self._warn_of(error)
             return False
 
-    def _append_first(self, event: _Event) -> None:
+    def _append_first(self, event: _PendingEvent) -> None:
         """Append the first event that waits.
 
         Raises:
@@ -182,7 +182,7 @@ class Inline:
         self._take(event)
         self._appending = None
 
-    def _take(self, event: _Event) -> None:
+    def _take(self, event: _PendingEvent) -> None:
         if self._waiting and self._waiting[0] is event:
             self._waiting.popleft()
 

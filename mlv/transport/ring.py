@@ -146,7 +146,7 @@ def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
         os.close(fd)
 
 
-class _Event(NamedTuple):
+class _QueuedEvent(NamedTuple):
     """An event that waits to be published."""
 
     cursor: int
@@ -194,7 +194,7 @@ class Ring:
         self._largest_inline = min(LARGEST_INLINE, self._capacity // 8)
         self._lock = threading.RLock()
         self._busy = False
-        self._left_over: deque[_Event] = deque()
+        self._left_over: deque[_QueuedEvent] = deque()
         self._head = 0
         self._seq = 0
         self._shift = DATA_OFFSET  # file offset = position + shift, in this lap
@@ -262,7 +262,7 @@ class Ring:
         """Accept an event when the quick way did not do: it is large, a lap ends, there is no room, or a look is due."""
         self._accept(self._event(cursor, kind, step, payload, self._patience_s))
 
-    def _accept(self, event: _Event) -> None:
+    def _accept(self, event: _QueuedEvent) -> None:
         try:
             self._left_over.append(event)
             self._publish_left_over()
@@ -272,10 +272,10 @@ class Ring:
                 self._forget(event)
             raise
 
-    def _event(self, cursor: int, kind: int, step: int, payload: bytes, patience_s: float) -> _Event:
+    def _event(self, cursor: int, kind: int, step: int, payload: bytes, patience_s: float) -> _QueuedEvent:
         """Make the event that waits to be published: a large payload goes into a file of the spool at once."""
         step.to_bytes(8, "little", signed=True)  # raises where a frame would: each waiting event can be published
-        event = _Event(cursor, kind, step, payload, time_ns())
+        event = _QueuedEvent(cursor, kind, step, payload, time_ns())
         return self._spill(event, patience_s) if len(payload) > self._largest_inline else event
 
     def _publish_left_over(self, until: float = inf) -> None:
@@ -336,7 +336,7 @@ class Ring:
                 return False
         return True
 
-    def _publish_first(self, event: _Event, spare: int) -> bool:
+    def _publish_first(self, event: _QueuedEvent, spare: int) -> bool:
         """Publish the first event that waits and take it away: both or neither, also if an exception comes between."""
         before = self._words[W_HEAD]
         try:
@@ -350,11 +350,11 @@ class Ring:
                 self._take(event)
             raise
 
-    def _take(self, event: _Event) -> None:
+    def _take(self, event: _QueuedEvent) -> None:
         if self._left_over and self._left_over[0] is event:
             self._left_over.popleft()
 
-    def _publish(self, event: _Event, spare: int) -> bool:
+    def _publish(self, event: _QueuedEvent, spare: int) -> bool:
         """Publish one frame, beginning another lap where it is needed; False if there is no room. The lock is held.
 
         Nothing that the quick way relies on changes before the frame is published.
@@ -413,7 +413,7 @@ class Ring:
         self._words[W_DROPPED_LAST] = self._seq
         self._words[W_DROPPED_FIRST] = first
 
-    def _say_dropped(self, event: _Event, spare: int) -> bool:
+    def _say_dropped(self, event: _QueuedEvent, spare: int) -> bool:
         """Publish a `dropped` event, if one is due, before an event; False without room for both. The lock is held."""
         if self._dropped is None:
             return True
@@ -422,7 +422,7 @@ class Ring:
             return False
         first, last = self._dropped
         record = Dropped(first, last, last - first + 1, f"no room for {self._patience_s:g} s: the writer did not write")
-        if not self._publish(_Event(0, TAIL, 0, _record_tail(record), time_ns()), spare):
+        if not self._publish(_QueuedEvent(0, TAIL, 0, _record_tail(record), time_ns()), spare):
             return False
         self._dropped = None
         self._words[W_DROPPED_FIRST] = self._words[W_DROPPED_LAST] = 0
@@ -440,21 +440,21 @@ class Ring:
         # None where the end of the run, said in a signal handler, has published them meanwhile.
         return ("closed", f"logged into run {self.run} while it ended: the event is not stored") if waiting else None
 
-    def _forget(self, event: _Event) -> None:
+    def _forget(self, event: _QueuedEvent) -> None:
         if event.kind == BIG and not self._is_abandoned:
             with suppress(OSError):
                 os.unlink(os.fsdecode(event.payload))
 
     # Large events.
 
-    def _spill(self, event: _Event, patience_s: float) -> _Event:
+    def _spill(self, event: _QueuedEvent, patience_s: float) -> _QueuedEvent:
         content = as_tail(event.kind, event.step, event.payload)
         step = LAST if event.is_end else 0
         return self._spilled_event(event.cursor, step, [content], event.time_ns, patience_s, spool.BIG_SUFFIX)
 
     def _spilled_event(
         self, cursor: int, step: int, buffers: Sequence[Buffer], moment_ns: int, patience_s: float, suffix: str
-    ) -> _Event:
+    ) -> _QueuedEvent:
         """Put a large payload into a file of the spool; return the small event that stands for it."""
         size = sum(map(len, buffers))
         deadline = monotonic() + patience_s
@@ -462,7 +462,7 @@ class Ring:
             path = self._spill_to_a_spool(buffers, size, suffix) if self._is_within_budget(size) else None
             if path is not None:
                 self._crowded_until = None
-                return _Event(cursor, BIG, step, os.fsencode(path), moment_ns)
+                return _QueuedEvent(cursor, BIG, step, os.fsencode(path), moment_ns)
             if self._crowded_until is None and patience_s:
                 self._crowded_until = deadline  # it is waited once per outage, not for each event
             if monotonic() >= min(deadline, self._crowded_until or deadline) or self._is_abandoned:
@@ -472,7 +472,7 @@ class Ring:
         # Keep a record of the event, without its data, rather than nothing.
         reason = f"{size} bytes found no room in any spool"
         self._warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
-        return _Event(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), moment_ns)
+        return _QueuedEvent(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), moment_ns)
 
     def _spill_to_a_spool(self, buffers: Sequence[Buffer], size: int, suffix: str) -> Path | None:
         name = f"{self.run}.{os.urandom(6).hex()}{suffix}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mlv.audit.file_history import Claim, claims_of, histories, outside
+from mlv.audit.file_history import FileVersion, histories, outside, versions_of
 
 pytest.importorskip("hypothesis")
 from hypothesis import given
@@ -22,14 +22,14 @@ def reference(sha256: str | None, path: str = "a") -> dict[str, Any]:
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> list[Claim]:
+def logs(draw: st.DrawFn) -> list[FileVersion]:
     """Claims of some runs, each with a clock of its own that may jump back."""
     claims = []
     for run in draw(st.lists(st.sampled_from(["ra", "rb", "rc"]), unique=True)):
         for seq in range(1, draw(st.integers(1, 6))):
             content, path = draw(CONTENTS), draw(PATHS)
             time = f"2026-01-01T00:00:0{draw(st.integers(0, 9))}Z"
-            claims.append(Claim(path, reference(content) if content else None, time, run, seq))
+            claims.append(FileVersion(path, reference(content) if content else None, time, run, seq))
     return claims
 
 
@@ -45,7 +45,7 @@ def test_order_of_reading(claims, shuffling: random.Random):
 @given(st.lists(CONTENTS, min_size=1))
 def test_one_run(contents):
     """Within a run the last claim holds, whatever the clock did; the same content twice in a row counts once."""
-    claims = [Claim("a", reference(sha256) if sha256 else None, f"{-n}", "ra", n) for n, sha256 in enumerate(contents, 1)]
+    claims = [FileVersion("a", reference(sha256) if sha256 else None, f"{-n}", "ra", n) for n, sha256 in enumerate(contents, 1)]
     published = [sha256 for sha256 in contents if sha256]
 
     found = histories(claims)
@@ -61,7 +61,7 @@ def test_one_run(contents):
 
 def test_superseded():
     """The earlier publication of a content is found, the latest of them, but not the one that holds."""
-    claims = [Claim("a", reference(sha256), str(seq), "ra", seq) for seq, sha256 in enumerate("12123", 1)]
+    claims = [FileVersion("a", reference(sha256), str(seq), "ra", seq) for seq, sha256 in enumerate("12123", 1)]
     history = histories(claims)["a"]
 
     assert [history.superseded(sha256) and history.superseded(sha256).seq for sha256 in "1239"] == [3, 4, None, None]
@@ -71,7 +71,9 @@ class TestCheckpoints:
     def claims(self, *events: dict[str, Any]) -> dict[str, list[str | None]]:
         """Paths, and the contents that they had, after some events."""
         saved: dict[Any, Any] = {}
-        claims = [claim for seq, data in enumerate(events, 1) for claim in claims_of("checkpoint", data, "", "ra", seq, saved)]
+        claims = [
+            claim for seq, data in enumerate(events, 1) for claim in versions_of("checkpoint", data, "", "ra", seq, saved)
+        ]
         return {path: [None] if history.is_let_go else [history.latest.sha256] for path, history in histories(claims).items()}
 
     def test_saved_and_removed(self):

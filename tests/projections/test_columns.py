@@ -10,7 +10,7 @@ import pytest
 
 from mlv.projections import blocks
 from mlv.projections.batch import LineBatch
-from mlv.projections.points import Points, points_and_events, whole_step
+from mlv.projections.points import MetricsLine, points_and_events, whole_step
 from mlv.projections.selecting import selection
 
 pytest.importorskip("hypothesis")
@@ -38,7 +38,7 @@ def test_columns_are_the_points_one_by_one(batches):
     for batch in batches:
         for prefix, step, data in batch:
             time_us += 1
-            columns.add(Points("r1", time_us, step, prefix, data))
+            columns.add(MetricsLine("r1", time_us, step, prefix, data))
             for key, value in data.items():
                 if isinstance(value, (int, float)):
                     series = expected.setdefault(prefix + key, [])
@@ -76,7 +76,7 @@ def test_lines_at_once_are_lines_one_by_one(tmp_path_factory, some, many):
     lines = "".join(f"{text}\n" for text in texts).encode()
     at_once, one_by_one = Columns({}), Columns({})
     for each in points_and_events(LineBatch(Path(), "log", 0, lines, selection())):
-        if isinstance(each, Points):
+        if isinstance(each, MetricsLine):
             one_by_one.add(each)
 
     if at_once.add_lines(lines):

@@ -9,7 +9,7 @@ from logs import line
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.projections.batch import LineBatch
-from mlv.projections.points import Points, microseconds, points_and_events
+from mlv.projections.points import MetricsLine, microseconds, points_and_events
 from mlv.projections.selecting import selection
 
 pytest.importorskip("hypothesis")
@@ -101,7 +101,7 @@ def _events(lines: bytes) -> list[object]:
 
 
 def _told(one: object) -> list[object]:
-    if isinstance(one, Points):
+    if isinstance(one, MetricsLine):
         return [one.run, one.time_us, one.step, one.prefix, dict(one.data)]
     if one.type == "metrics" and isinstance(one.data, dict):
         return [one.run, microseconds(one.time), one.step, f"{one.name}/" if one.name else "", one.data]

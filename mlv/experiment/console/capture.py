@@ -48,7 +48,7 @@ class Captured:
     """Where it is shown; -1 where that was done already."""
 
 
-class Console:
+class ConsoleCapture:
     """Captures what is printed from its making to `end`. What goes wrong with it never reaches who prints.
 
     The tee is a process that belongs to nobody: it outlives this one until all is in the log, and is started again if it dies.
@@ -376,13 +376,13 @@ def write_all(fd: int, data: bytes) -> bool:
     return fd >= 0
 
 
-def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> Console | None:
+def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> ConsoleCapture | None:
     """Capture what this process prints; where that is impossible say so, and return None."""
     if not can_launch():
         warn("console=True does nothing here: no process can be started that captures what is printed", MlvWarning)
         return None
     try:
-        return Console(folder, exp_id, run, wishes)
+        return ConsoleCapture(folder, exp_id, run, wishes)
     except OSError as error:
         warn(f"what is printed is not captured: {error}", MlvWarning)
         return None
@@ -498,9 +498,9 @@ def _after_fork_in_child() -> None:
     _paused.clear()
 
 
-_active: list[Console] = []
+_active: list[ConsoleCapture] = []
 """The consoles that capture, each one on top of those before it."""
-_paused: list[Console] = []
+_paused: list[ConsoleCapture] = []
 _lock = threading.Lock()
 
 if hasattr(os, "register_at_fork"):

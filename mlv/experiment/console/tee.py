@@ -49,7 +49,7 @@ _KEY = b"PRIVATE KEY"
 _UP = re.compile(rb"\x1b\[(\d*)[AF]")
 
 
-class Lines:
+class TerminalLines:
     """Makes lines of what a terminal is sent: of a line that is written over and over, its last state, without colours."""
 
     def __init__(self) -> None:
@@ -125,12 +125,12 @@ def _shows(state: bytes) -> bool:
     return bool(_ESCAPE.sub(b"", _UNFINISHED.sub(b"", state)).replace(b"\b", b"").strip())
 
 
-class Source:
+class TeeSource:
     """One way by which text comes: where it is read, shown, and made to lines."""
 
     def __init__(self, name: str, read: int, shown: int, run: str) -> None:
         self.read, self.shown = read, shown
-        self.lines = Lines()
+        self.lines = TerminalLines()
         self.waiting: deque[bytes] = deque()
         """What was shown and is not logged yet."""
         data = orjson.dumps({"of": run, "level": "info", "message": ""}).decode()
@@ -140,7 +140,7 @@ class Source:
 class Tee:
     """Shows first, logs when nothing more comes or it has waited long enough: who prints waits for neither."""
 
-    def __init__(self, session: Session, sources: list[Source], control: socket.socket) -> None:
+    def __init__(self, session: Session, sources: list[TeeSource], control: socket.socket) -> None:
         self._session, self._sources, self._control = session, sources, control
         self._open = {source.read: source for source in sources}
         self._poll = select.poll()
@@ -212,7 +212,7 @@ class Tee:
             self._is_connected = False
             self._poll.unregister(self._control.fileno())
 
-    def _show(self, source: Source) -> bool:
+    def _show(self, source: TeeSource) -> bool:
         piece = read_piece(source.read)
         if not piece:
             self._poll.unregister(source.read)
@@ -225,7 +225,7 @@ class Tee:
             self._waiting_bytes += len(piece)
         return True
 
-    def _next(self, source: Source) -> bytes:
+    def _next(self, source: TeeSource) -> bytes:
         """Some of what waits: not so much that who prints would have to wait for it."""
         piece = source.waiting.popleft()
         if len(piece) > _BYTES_AT_A_TIME:
@@ -243,7 +243,7 @@ class Tee:
             elif source.lines.is_holding:
                 self._log(source, source.lines.due(now))
 
-    def _log(self, source: Source, lines: Iterator[str]) -> None:
+    def _log(self, source: TeeSource, lines: Iterator[str]) -> None:
         put, cursor, before = self._session.channel.put, self._cursor, source.before
         for line in lines:
             put(cursor, TAIL, 0, before + orjson.dumps(line) + b"}}")
@@ -272,5 +272,5 @@ def main(about: str) -> None:
     told: dict[str, Any] = orjson.loads(about)
     wishes = Wishes.from_info(told["wishes"])
     session = Session(Path(told["folder"]), told["id"], parent_run=told["run"], wishes=wishes)
-    sources = [Source(name, read, shown, told["run"]) for name, read, shown in told["sources"]]
+    sources = [TeeSource(name, read, shown, told["run"]) for name, read, shown in told["sources"]]
     Tee(session, sources, socket.socket(fileno=told["control"])).serve()

@@ -52,7 +52,7 @@ class Attachments:
 
     def file(
         self, name: str, mode: str, *, encoding: str | None = None, newline: str | None = None, step: float | None = None
-    ) -> Block[IO[Any]]:
+    ) -> FileBlock[IO[Any]]:
         """Write a file: `with exp.file("model.npz", "wb") as f: ...` leaves `files/model.npz`.
 
         After an exception within the block there is no such file, or the earlier one.
@@ -72,9 +72,9 @@ class Attachments:
         """
         options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
         place = self._place(name, step, is_new="x" in mode)
-        return Block(f"exp.file({place.name!r}, {mode!r})", place, _written(place, options))
+        return FileBlock(f"exp.file({place.name!r}, {mode!r})", place, _written(place, options))
 
-    def filepath(self, name: str, *, step: float | None = None) -> Block[Path]:
+    def filepath(self, name: str, *, step: float | None = None) -> FileBlock[Path]:
         """Let a library write a file, or a folder: `with exp.filepath("weights.pt") as path: torch.save(state, path)`.
 
         The path lies in a private folder. What is there at the end of the block is published; a suffix that the library
@@ -85,7 +85,7 @@ class Attachments:
             FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
         """
         place = self._place(name, step)
-        return Block(f"exp.filepath({place.name!r})", place, _made(place))
+        return FileBlock(f"exp.filepath({place.name!r})", place, _made(place))
 
     def attach(
         self, path: str | os.PathLike[str], name: str | None = None, how: str = "copy", *, step: float | None = None
@@ -161,7 +161,7 @@ def _clean_name(session: Session, files: Path, name: str, redactor: Redactor) ->
     return known[name]
 
 
-class Block(AbstractContextManager[T], Generic[T]):
+class FileBlock(AbstractContextManager[T], Generic[T]):
     """A file that is being made, for the time of a `with` block; afterwards, in an event or in params, the reference to it."""
 
     __slots__ = ("_call", "_context", "_place")

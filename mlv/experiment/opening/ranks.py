@@ -26,7 +26,7 @@ _NO_RENDEZVOUS = ("", "none")
 """What `torchrun` gives as the rendezvous ID where nobody chose one."""
 
 
-class Place(FrozenRecord):
+class LaunchRank(FrozenRecord):
     """The place of a process in its launch."""
 
     rank: int = 0
@@ -45,7 +45,7 @@ class Place(FrozenRecord):
         return self.rank == 0
 
 
-def place_of(environ: Mapping[str, str], here: Owner) -> Place:
+def place_of(environ: Mapping[str, str], here: Owner) -> LaunchRank:
     """The place of a process, after its environment; `here` is the process.
 
     Raises:
@@ -54,20 +54,20 @@ def place_of(environ: Mapping[str, str], here: Owner) -> Place:
     for rank, size in _VARIABLES:
         if rank in environ and (size in environ or rank != "RANK"):
             if _number(environ, rank) == 0 and environ.get(size) == "1":
-                return Place()
+                return LaunchRank()
             parts, is_unique = _launch(environ, rank, here)
             key = sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
             is_joint = rank == "RANK" or bool(environ.get("MLV_LAUNCH")) or len(_found(environ, *_RENDEZVOUS)) == 2
-            return Place(_number(environ, rank), rank, key, is_unique, is_joint)
-    return Place()
+            return LaunchRank(_number(environ, rank), rank, key, is_unique, is_joint)
+    return LaunchRank()
 
 
-def this_place() -> Place:
+def this_place() -> LaunchRank:
     """The place of the calling process: alone, where ranks are apart."""
     if settings.RANKS.get() == "apart":
-        return Place()
+        return LaunchRank()
     place = place_of(os.environ, Owner.current())
-    return Place() if os.environ.get(_APART) == _word_of(place) else place
+    return LaunchRank() if os.environ.get(_APART) == _word_of(place) else place
 
 
 def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
@@ -76,12 +76,12 @@ def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
     return frozenset(int(text) for text in texts if text.isdecimal() and text.isascii())
 
 
-def go_apart(place: Place) -> None:
+def go_apart(place: LaunchRank) -> None:
     """Take this process for one that was launched alone, from now on, and so its children that have the same place."""
     os.environ[_APART] = _word_of(place)
 
 
-def _word_of(place: Place) -> str:
+def _word_of(place: LaunchRank) -> str:
     return f"{place.variable}={place.rank} {place.key}"
 
 

@@ -22,7 +22,7 @@ import orjson
 from mlv import settings
 from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
-from mlv.experiment.opening.ranks import Place, go_apart, this_place
+from mlv.experiment.opening.ranks import LaunchRank, go_apart, this_place
 from mlv.experiment.opening.setup import Differences, Parts, explained
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
@@ -104,12 +104,12 @@ def together(
         return join(folder, place.rank, run)
 
 
-def may_be_apart(place: Place) -> bool:
+def may_be_apart(place: LaunchRank) -> bool:
     """Whether a process may be a task of its own instead of a rank: nothing says which, so far."""
     return not place.is_joint and place.key not in _joined and settings.RANKS.get() == "auto"
 
 
-def _apart(place: Place, reason: str, make: Callable[[], Parts]) -> Parts:
+def _apart(place: LaunchRank, reason: str, make: Callable[[], Parts]) -> Parts:
     """Make an experiment as a process that was launched alone."""
     go_apart(place)
     warn(
@@ -155,7 +155,7 @@ class Word(FrozenRecord):
 class Meeting:
     """One experiment that the ranks of a launch make, or open, together."""
 
-    def __init__(self, place: Place, savedir: Path, what: str) -> None:
+    def __init__(self, place: LaunchRank, savedir: Path, what: str) -> None:
         """Prepare the meeting; `what` says what is made, in the same words on all ranks."""
         self._place, self._savedir, self._what = place, savedir, what
         with _lock:

@@ -15,7 +15,7 @@ from mlv.query.many import axes, families, grids
 from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf
 from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import Points, aggregated
+from mlv.query.many.statistics import Samples, aggregated
 from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
@@ -56,7 +56,7 @@ def aggregate(
         width = max(1, len(reading.metrics))
         sizes = np.repeat([len(family.members) for family in portion], width)
         group = family_of[values.member] * width + values.metric
-        points = grids.on_grid(Points(group, values.member, values.x, values.value), grid)
+        points = grids.on_grid(Samples(group, values.member, values.x, values.value), grid)
         numbers = aggregated(points, sizes, stats, ci)
         group = numbers.pop("group")
         tables.append({"family": first + group // width, "metric": group % width, **numbers})
@@ -176,7 +176,7 @@ def paired(
         raise InvalidArgument(f"a and b have no {' and '.join(nuisance)} in common: there is nothing to pair", over=over)
     values = values_.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
     group, member, place, value = _differences(np, values, len(common))
-    numbers = aggregated(Points(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
+    numbers = aggregated(Samples(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
     group, place = numbers.pop("group"), numbers.pop("x")
     table = pandas.DataFrame({
         "metric": np.array(values.metrics, object)[group] if values.metrics else [],

@@ -9,7 +9,7 @@ from typing import Any, Union
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query.many.statistics import Points
+from mlv.query.many.statistics import Samples
 
 EXACT, INTERPOLATE = "exact", "interpolate"
 Grid = Union[str, int]
@@ -36,7 +36,7 @@ def checked_grid(grid: Any) -> Grid:
     return grid  # type: ignore[no-any-return]
 
 
-def on_grid(points: Points, grid: Grid) -> Points:
+def on_grid(points: Samples, grid: Grid) -> Samples:
     """Bring the values of each group to places that its members share.
 
     `interpolate` goes in straight lines between the values of a member, from its first to its last; next to one that is NaN
@@ -55,10 +55,10 @@ def on_grid(points: Points, grid: Grid) -> Points:
     group = np.repeat([track.group for track in moved], [len(track.x) for track in moved])
     member = np.repeat([track.member for track in moved], [len(track.x) for track in moved])
     x, value = (np.concatenate([getattr(track, name) for track in moved]) for name in ("x", "value"))
-    return Points(group, member, x, value)
+    return Samples(group, member, x, value)
 
 
-def is_uneven(points: Points) -> bool:
+def is_uneven(points: Samples) -> bool:
     """Whether the members of some group have their values at different x, so that pooling at equal x says little."""
     np = package("numpy")
     return any(_is_uneven(np, tracks) for tracks in _by_group(_tracks(np, points)))
@@ -74,7 +74,7 @@ class _Track:
     value: Any
 
 
-def _tracks(np: Any, points: Points) -> Iterator[_Track]:
+def _tracks(np: Any, points: Samples) -> Iterator[_Track]:
     order = np.lexsort((points.x, points.member, points.group))  # stable: the later value stays behind
     group, member, x = points.group[order], points.member[order], points.x[order]
     is_next = (group[1:] != group[:-1]) | (member[1:] != member[:-1])

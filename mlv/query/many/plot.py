@@ -18,7 +18,7 @@ from mlv.query.many import families, grids
 from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf
 from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import Points, aggregated
+from mlv.query.many.statistics import Samples, aggregated
 
 _TOKENS = re.compile(r"([^\s=]*=?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)?\s?")
 CENTERS = ("median", "mean")
@@ -129,7 +129,7 @@ def lines(
         family_of[family.members] = number
     width = max(1, len(values.metrics))
     sizes = np.repeat([len(family.members) for family in every], width)
-    points = Points(family_of[values.member] * width + values.metric, values.member, values.x, values.value)
+    points = Samples(family_of[values.member] * width + values.metric, values.member, values.x, values.value)
     repeated = _repeated(np, points)
     points = _smoothed(points, style.smooth)
     logged = {int(group): len(np.unique(points.member[points.group == group])) for group in np.unique(points.group)}
@@ -163,14 +163,14 @@ def _notes(grid: Grid, repeated: bool, smooth: float) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _repeated(np: Any, points: Points) -> bool:
+def _repeated(np: Any, points: Samples) -> bool:
     """Whether a member has several values at one x, of which one is drawn."""
     order = np.lexsort((points.x, points.member, points.group))
     group, member, x = points.group[order], points.member[order], points.x[order]
     return bool(((group[1:] == group[:-1]) & (member[1:] == member[:-1]) & (x[1:] == x[:-1])).any())
 
 
-def _smoothed(points: Points, weight: float) -> Points:
+def _smoothed(points: Samples, weight: float) -> Samples:
     """The exponential moving average of each member, corrected for its beginning (Kingma and Ba, 2014, section 3)."""
     if not weight or not len(points.x):
         return points
@@ -179,7 +179,7 @@ def _smoothed(points: Points, weight: float) -> Points:
     group, member, x, value = (getattr(points, name)[order] for name in ("group", "member", "x", "value"))
     finite = pandas.Series(np.where(np.isfinite(value), value, np.nan))
     average = finite.groupby([group, member]).ewm(alpha=1 - weight, adjust=True).mean().to_numpy()
-    return Points(group, member, x, np.where(np.isfinite(value), average, value))
+    return Samples(group, member, x, np.where(np.isfinite(value), average, value))
 
 
 def _label(family: Family, names: Iterable[str]) -> str:

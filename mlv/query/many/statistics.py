@@ -17,7 +17,7 @@ STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")
 
 
 @dataclass(frozen=True)
-class Points:
+class Samples:
     """Values of metrics, as arrays of equal length; of one member's equal x the later wins."""
 
     group: Any
@@ -28,7 +28,7 @@ class Points:
     value: Any
 
 
-def aggregated(points: Points, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
+def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
     """The numbers of each group at each x.
 
     Args:
@@ -74,7 +74,7 @@ def _share(stat: Any) -> float | None:
     return float(percentile[1]) / 100
 
 
-def _last_of_each(np: Any, points: Points) -> tuple[Any, Any, Any]:
+def _last_of_each(np: Any, points: Samples) -> tuple[Any, Any, Any]:
     """Group, x and value, sorted by group and x: one value for each member."""
     order = np.lexsort((points.member, points.x, points.group))  # stable: the later stays behind
     group, x, member = points.group[order], points.x[order], points.member[order]
@@ -86,7 +86,7 @@ def _last_of_each(np: Any, points: Points) -> tuple[Any, Any, Any]:
 class _Sorted:
     """Finite values, sorted by rows, and what they come to; NaN for a row without any. For whatever grids there are."""
 
-    def __init__(self, np: Any, points: Points) -> None:
+    def __init__(self, np: Any, points: Samples) -> None:
         group, x, value = _last_of_each(np, points)
         is_new = np.ones(len(group), bool)
         is_new[1:] = (group[1:] != group[:-1]) | (x[1:] != x[:-1])
@@ -153,7 +153,7 @@ _FILLED = 4
 """A matrix is worth it that has at most so many cells for each value."""
 
 
-def _grid(np: Any, points: Points) -> _Grid | None:
+def _grid(np: Any, points: Samples) -> _Grid | None:
     """The values as a matrix; None where it would be large, or there are none."""
     if not len(points.x):
         return None

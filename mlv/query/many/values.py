@@ -21,7 +21,7 @@ from mlv.query.metrics import long_table, parse_many_logs
 from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse import PARSERS, in_threads
 from mlv.query.metrics.parse_json import NotPlain
-from mlv.query.metrics.parse_many_logs import STEP, Part
+from mlv.query.metrics.parse_many_logs import STEP, LogValues
 from mlv.query.name_patterns import NamePattern, name_matcher
 from mlv.store.streams import Skipped
 
@@ -124,7 +124,7 @@ class Reading:
             return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self._seen))}"
         return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self._seen else "coordinate"
 
-    def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[Part]:
+    def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Together what is plain, the rest one by one."""
         if axes.is_special(self._x):
             return [self._part(member, digest) for member, digest in batch]
@@ -143,7 +143,7 @@ class Reading:
                 return [*others, *([part] if part is not None else [])]
         return [self._part(member, digest) for member, digest in batch]
 
-    def _part(self, member: int, digest: Digest) -> Part:
+    def _part(self, member: int, digest: Digest) -> LogValues:
         """Of one experiment, whatever it holds."""
         np = package("numpy")
         holes: list[Skipped] = []
@@ -159,7 +159,7 @@ class Reading:
         is_kept &= ~np.isnan(at)
         keep = order[is_kept]
         skipped = [f"{digest.path}/{hole}" for hole in holes]
-        return Part(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
+        return LogValues(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:

@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from mlv.query import fingerprint
-from mlv.query.metrics.cache_files import Known, Part, PartWriter, parts
+from mlv.query.metrics.cache_files import CachePart, Known, PartWriter, parts
 from mlv.query.metrics.parse import in_threads, parse
 from mlv.store import keys, layout, opening
 from mlv.store.blobs import replace_whole, temporary_beside
@@ -83,7 +83,7 @@ def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
             writer.discard()
 
 
-def _writer(folder: Path, stream: str, place: Path | None, found: list[Part], size: int) -> PartWriter | None:
+def _writer(folder: Path, stream: str, place: Path | None, found: list[CachePart], size: int) -> PartWriter | None:
     """What the rest of a log is written with, if that is worth it, together with parts that are hardly longer than it."""
     end = found[-1].known.end if found else 0
     if size - end <= max(_WORTH_BYTES, end // _SHARE):
@@ -116,7 +116,7 @@ def _stamp(folder: Path, stream: str) -> _Stamp | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev
 
 
-def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, list[Part], int | None]:
+def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, list[CachePart], int | None]:
     """Place and parts of a sidecar whose pieces are those of the log, and the tick before they were hashed; else nothing."""
     if stamp is None or stamp[1] <= _WORTH_BYTES:
         return None, [], None

@@ -83,7 +83,7 @@ class _Group:
     """How many of the pieces of the part end before it does."""
 
 
-class Part:
+class CachePart:
     """A file that holds the rows of some pieces."""
 
     def __init__(self, path: Path, stream: str, before: Known) -> None:
@@ -193,13 +193,13 @@ def _value(column: Any) -> bytes:
     return b"" if value is None else b"=" + value.encode()
 
 
-def parts(place: Path, stream: str) -> list[Part]:
+def parts(place: Path, stream: str) -> list[CachePart]:
     """The parts in a folder, each of which goes on where the one before it ends."""
-    found: list[Part] = []
+    found: list[CachePart] = []
     whole = Known()
     while True:
         try:
-            part = Part(path_of(place, stream, len(found)), stream, whole)
+            part = CachePart(path_of(place, stream, len(found)), stream, whole)
         except (OSError, ValueError, KeyError, TypeError):
             return found
         found.append(part)

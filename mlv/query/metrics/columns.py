@@ -20,7 +20,7 @@ Cut = Mapping[str, int]
 """The last `seq` of each run that counts: a prefix of the events in their order."""
 
 
-class Values:
+class LineValues:
     """The values of all lines, one line behind the other.
 
     While all lines have as many, the first of each are one array, the second another, and so on: a `range` of places from line
@@ -61,7 +61,7 @@ class Values:
 
 
 @dataclass
-class Points:
+class MetricColumns:
     """The lines of type `metrics` of some streams as arrays, in the order of the events."""
 
     step: Any
@@ -73,7 +73,7 @@ class Points:
     codes: dict[str, Any]
     """Of `name`, `at` and `keys`: for each line the place of its text, -1 for none."""
     texts_of: dict[str, list[str]]
-    values: Values
+    values: LineValues
     first: Any
     """Where the values of each line begin; None where all lines have as many and stand in order."""
     texts: Any
@@ -93,7 +93,7 @@ class Points:
 
 def read_points(
     folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None, branches: str = SURVIVING
-) -> Points:
+) -> MetricColumns:
     """The lines of an experiment's streams, or of one; those that a cut leaves, and no rewind supersedes."""
     pa, rewinds = package("pyarrow"), rewinds_of(folder, branches, cut)
     streams = wanted_streams(folder, None if stream is None else [stream])
@@ -130,7 +130,7 @@ class _Gathered:
 
     def __init__(self, count: int) -> None:
         self._numbers = {name: _Growing("f8" if name == "step" else "i8", count) for name in _NUMBERS}
-        self._values = Values(count)
+        self._values = LineValues(count)
         self._codes = {name: _Repeated() for name in ("run", "name", "at", "keys")}
         self._places: dict[str, dict[str, int]] = {name: {} for name in self._codes}
         self._widths = _Repeated()
@@ -161,14 +161,14 @@ class _Gathered:
                 else:
                     codes.add(np.asarray([*own, -1], np.int32)[np.asarray(column.indices.fill_null(len(own)))])
 
-    def points(self) -> Points:
+    def points(self) -> MetricColumns:
         """All of it, in the order of the events."""
         np = package("numpy")
         seq, time, step = (self._numbers.pop(name).array() for name in _NUMBERS)
         widths = self._widths.array()
         first = None if _is_constant(widths) else np.cumsum(widths, dtype=np.int64) - widths
         codes = {name: column.array() for name, column in self._codes.items()}
-        points = Points(
+        points = MetricColumns(
             step, self._all_step_texts(len(seq)), time, codes, {name: list(known) for name, known in self._places.items()},
             self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)),
         )  # fmt: skip
@@ -260,7 +260,7 @@ def _is_constant(values: Any) -> bool:
     return not len(values) or not values.strides[0] or bool((values == values[0]).all())
 
 
-def _order(points: Points, seq: Any) -> Any:
+def _order(points: MetricColumns, seq: Any) -> Any:
     """Numbers of the lines in the order of the events; None if they stand so."""
     runs, names = points.codes["run"], points.texts_of["run"]
     if len(names) <= 1 and bool((seq[1:] >= seq[:-1]).all()):
@@ -268,8 +268,8 @@ def _order(points: Points, seq: Any) -> Any:
     return rows_in_order(runs, names, seq, points.time)
 
 
-def _ordered(points: Points, order: Any) -> Points:
-    return Points(
+def _ordered(points: MetricColumns, order: Any) -> MetricColumns:
+    return MetricColumns(
         points.step[order], None if points.step_texts is None else points.step_texts[order], points.time[order],
         {name: codes if _is_constant(codes) else codes[order] for name, codes in points.codes.items()}, points.texts_of,
         points.values, points.firsts(order), points.texts, points.every,

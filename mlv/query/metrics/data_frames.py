@@ -8,7 +8,7 @@ from typing import Any
 
 from mlv.events import Event
 from mlv.optional import package
-from mlv.query.metrics.columns import Cut, Points, numbered, read_points
+from mlv.query.metrics.columns import Cut, MetricColumns, numbered, read_points
 from mlv.query.metrics.schema import EXACT, from_json_text
 from mlv.query.metrics.selection import Choice, Entry, checked_keys, entries_of, plain_step
 from mlv.query.metrics.summary import metrics_of
@@ -131,7 +131,7 @@ def _of_kind(kind: str, columns: Mapping[str, Any]) -> dict[Column, Any]:
 class _Groups:
     """Lines that belong into one row: those of equal step and coordinates; a line without a step stands alone."""
 
-    def __init__(self, points: Points, entries: Sequence[Entry]) -> None:
+    def __init__(self, points: MetricColumns, entries: Sequence[Entry]) -> None:
         self._points, self._entries = points, entries
         captures = list(dict.fromkeys(entry.captures for entry in entries))
         self._captures = captures
@@ -266,7 +266,7 @@ class _Groups:
         return filled
 
 
-def _same_step(points: Points) -> Any:
+def _same_step(points: MetricColumns) -> Any:
     """A number for each line, equal for lines of equal step and coordinates."""
     np = package("numpy")
     steps, texts, at = points.step, points.step_texts, points.codes["at"]

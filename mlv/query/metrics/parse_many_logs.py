@@ -30,7 +30,7 @@ _is_metrics = type_filter(("metrics",))
 
 
 @dataclass
-class Part:
+class LogValues:
     """Values of some experiments, those of one metric of one experiment in the order in which they were logged."""
 
     seen: list[str]
@@ -83,7 +83,7 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
     return inner
 
 
-def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> tuple[Part, set[int]]:
+def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> tuple[LogValues, set[int]]:
     """The values of some experiments, given by their numbers, and the numbers of those left out, which several runs wrote.
 
     Raises:
@@ -119,10 +119,12 @@ def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callab
             for column, part in zip(columns, parts, strict=True):
                 column.append(part[keep])
     members, metrics, places, values = map(np.concatenate, columns)
-    return Part(list(seen), members, metrics, places, values, has_numbers), several
+    return LogValues(list(seen), members, metrics, places, values, has_numbers), several
 
 
-def _parsed_alike(np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> Part | None:
+def _parsed_alike(
+    np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]
+) -> LogValues | None:
     """The same, and faster, where all lines are alike, as those of a sweep are; None where one is not."""
     found = numbers_of([block for _, block in blocks]) if x in (None, STEP) else None
     if found is None:
@@ -136,7 +138,7 @@ def _parsed_alike(np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, i
     place = np.zeros(len(member)) if x is None else numbered(step, member)
     members, places = np.tile(member, len(wanted)), np.tile(place, len(wanted))
     metrics = np.repeat(np.array(wanted, np.int64), len(member))
-    return Part(seen, members, metrics, places, found.values[:, wanted].T.ravel(), bool(wanted))
+    return LogValues(seen, members, metrics, places, found.values[:, wanted].T.ravel(), bool(wanted))
 
 
 def _table(block: bytes) -> Any:

@@ -94,7 +94,7 @@ _of_thread = threading.local()
 def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
     """Tables of whole lines that are like others, and offset and bytes of the lines that remain, in their order."""
     np = package("numpy")
-    lines = _Lines(block)
+    lines = _BlockLines(block)
     left = np.arange(lines.count)
     tables, others = [], []
     for _ in range(_MOST_PATTERNS):
@@ -144,7 +144,7 @@ def numbers_of(blocks: Sequence[bytes]) -> Numbers | None:
     if not pattern.gaps[0].startswith(heads[0][0]):
         return None
     rest = pattern.gaps[0][len(heads[0][0]) :]
-    lines = _Lines(b"".join(blocks))
+    lines = _BlockLines(b"".join(blocks))
     counts = np.diff(np.searchsorted(lines.ends, np.cumsum([len(block) for block in blocks]), "right"), prepend=0)
     texts = np.repeat([head[0] + rest for head in heads if head is not None], counts)
     found, begins, ends = lines.matching(pattern, np.arange(lines.count), texts)
@@ -171,7 +171,7 @@ _STEP, _NAME, _KEYS, _VALUES = 3, 5, 7, 8
 """Where these stand in a row."""
 
 
-class _Lines:
+class _BlockLines:
     """The lines of a block that ends with one, and the places of their commas."""
 
     def __init__(self, block: bytes) -> None:
@@ -290,7 +290,9 @@ def _stops(texts: Sequence[bytes]) -> int:
     return sum(text.count(b",") + text.count(b"\n") for text in texts)
 
 
-def _table(lines: _Lines, pattern: Pattern, numbers: Any, begins: Any, ends: Any, closely: bool = False) -> tuple[Any, Any]:
+def _table(
+    lines: _BlockLines, pattern: Pattern, numbers: Any, begins: Any, ends: Any, closely: bool = False
+) -> tuple[Any, Any]:
     """The table of lines that match, and their numbers: without those whose values floats do not hold."""
     pa, pc = package("pyarrow"), package("pyarrow.compute")
     if not len(numbers):
@@ -316,7 +318,7 @@ def _table(lines: _Lines, pattern: Pattern, numbers: Any, begins: Any, ends: Any
     return _of_columns(pattern, seq, time, found, [pattern.slots[place] for place in floats]), numbers
 
 
-def _converted(lines: _Lines, pattern: Pattern, begins: Any, ends: Any) -> tuple[Any, Any, Any]:
+def _converted(lines: _BlockLines, pattern: Pattern, begins: Any, ends: Any) -> tuple[Any, Any, Any]:
     """Of each line the numbers in its slots but `seq`, that, and the time.
 
     Raises:

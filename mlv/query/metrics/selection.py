@@ -9,7 +9,7 @@ from typing import Any
 
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
-from mlv.query.metrics.columns import Points
+from mlv.query.metrics.columns import MetricColumns
 from mlv.query.metrics.long_table import full_names
 from mlv.query.metrics.schema import EXACT
 from mlv.query.name_patterns import NamePattern
@@ -70,7 +70,7 @@ class Entry:
     places: Any
 
 
-def entries_of(points: Points, choice: Choice, known: dict[str, None]) -> list[Entry]:
+def entries_of(points: MetricColumns, choice: Choice, known: dict[str, None]) -> list[Entry]:
     """Where the values that are wanted stand, the first that was logged first; names of all metrics are added to `known`."""
     np = package("numpy")
     prefix_texts, key_texts = points.texts_of["name"], points.texts_of["keys"]

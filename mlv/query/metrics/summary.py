@@ -10,7 +10,7 @@ from typing import Any
 from mlv.encoding import Huge
 from mlv.events import Event
 from mlv.optional import package
-from mlv.query.metrics.columns import Cut, Points, read_points
+from mlv.query.metrics.columns import Cut, MetricColumns, read_points
 from mlv.query.metrics.selection import Choice, Entry, entries_of, plain_step
 from mlv.query.rewinds import SURVIVING
 from mlv.store.streams import Skipped
@@ -119,7 +119,7 @@ def fast_summary(
     return {name: _of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}
 
 
-def _of_columns(points: Points, entries: list[Entry], mode: Any) -> Summary:
+def _of_columns(points: MetricColumns, entries: list[Entry], mode: Any) -> Summary:
     """What one metric came to."""
     np = package("numpy")
     lines = np.concatenate([entry.lines for entry in entries])

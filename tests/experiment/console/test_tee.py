@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlv.experiment.console.tee import Lines
+from mlv.experiment.console.tee import TerminalLines
 
 
 def lines_of(*pieces):
     """All lines of what was printed in these pieces."""
-    lines = Lines()
+    lines = TerminalLines()
     return [line for piece in pieces for line in lines.add(piece, 0.0)] + list(lines.last())
 
 
@@ -42,7 +42,7 @@ def test_bars_above_each_other():
     """Where the cursor goes up, as with several bars, lines that are written again count once."""
     first = b"epoch 1/2\nbatch 1/9\n"
     again = b"".join(b"\x1b[2A\r\x1b[2Kepoch 1/2\n\r\x1b[2Kbatch %d/9\n" % batch for batch in range(2, 10))
-    lines = Lines()
+    lines = TerminalLines()
     early = [*lines.add(b"\x1b[A", 0.0), *lines.add(first, 0.0)]
 
     late = [*lines.add(again, 0.1), *lines.last()]
@@ -52,7 +52,7 @@ def test_bars_above_each_other():
 
 def test_lines_that_wait_are_not_forgotten():
     """A line that could be written again is given once that has not happened for a while."""
-    lines = Lines()
+    lines = TerminalLines()
     list(lines.add(b"\x1b[1Abar\n", 5.0))
 
     assert lines.is_holding
@@ -62,7 +62,7 @@ def test_lines_that_wait_are_not_forgotten():
 
 def test_an_endless_bar_needs_no_memory():
     """A bar that is rewritten for weeks is kept in its last state only."""
-    lines = Lines()
+    lines = TerminalLines()
     for i in range(10_000):
         assert list(lines.add(b"\r%d" % i + b"=" * 1000, 0.0)) == []
 

@@ -18,7 +18,7 @@ from logs import of_type, read
 
 from mlv import Exp, InvalidArgument
 from mlv.experiment.opening import ranks
-from mlv.experiment.opening.ranks import Place, place_of
+from mlv.experiment.opening.ranks import LaunchRank, place_of
 from mlv.store.owners import Owner
 
 HERE = Owner("machine", "boot", "pidns", 3, "1")
@@ -508,7 +508,7 @@ class TestPlaces:
     @pytest.mark.parametrize("environ", [{}, {"RANK": "3"}, {"WORLD_SIZE": "3"}, {"RANK": "0", "WORLD_SIZE": "1"}])
     def test_alone(self, environ):
         """What is no launch of several is none."""
-        assert place_of(environ, HERE) == Place()
+        assert place_of(environ, HERE) == LaunchRank()
 
     @pytest.mark.parametrize("text", ["", "-1", "one", "1.5", "²"])
     def test_no_number(self, text):

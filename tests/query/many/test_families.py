@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import mlv
 from mlv.query.digest import Digest
 from mlv.query.many import families, statistics
-from mlv.query.many.statistics import Points, aggregated, t_quantile
+from mlv.query.many.statistics import Samples, aggregated, t_quantile
 from mlv.state import State
 
 np = pytest.importorskip("numpy")
@@ -97,7 +97,7 @@ def test_equal_to_plain_numpy(filled, rows):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(statistics, "_FILLED", filled)  # as sorted values, and as a matrix
-        found = aggregated(Points(group, member, x, value), [4, 4, 4])
+        found = aggregated(Samples(group, member, x, value), [4, 4, 4])
 
     assert list(zip(found["group"].tolist(), found["x"].tolist(), strict=True)) == sorted(expected)
     for place, key in enumerate(sorted(expected)):
@@ -143,4 +143,4 @@ def test_bad_arguments(options, said):
     """Numbers that there are not are refused."""
     empty = np.array([], dtype=int)
     with pytest.raises(mlv.InvalidArgument, match=said):
-        aggregated(Points(empty, empty, empty.astype(float), empty.astype(float)), [], **options)
+        aggregated(Samples(empty, empty, empty.astype(float), empty.astype(float)), [], **options)

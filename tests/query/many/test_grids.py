@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlv.query.many.grids import checked_grid, is_uneven, on_grid
-from mlv.query.many.statistics import Points
+from mlv.query.many.statistics import Samples
 
 numbers = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf]))
 rows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(-20, 20), numbers), min_size=1, max_size=60)
@@ -23,7 +23,7 @@ rows = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.integers(-20,
 
 def points(table):
     group, member, x, value = zip(*table, strict=True)
-    return Points(np.array(group), np.array(member), np.array(x, float), np.array(value, float))
+    return Samples(np.array(group), np.array(member), np.array(x, float), np.array(value, float))
 
 
 def as_dict(result):
@@ -97,7 +97,7 @@ def test_exact(table):
 def test_many_places():
     """Many places become two thousand even ones; a member with one value keeps it, at the nearest."""
     x = np.arange(5000.0)
-    both = Points(np.zeros(5001, int), np.append(np.zeros(5000, int), 1), np.append(x, 2.2), np.append(x, 7.0))
+    both = Samples(np.zeros(5001, int), np.append(np.zeros(5000, int), 1), np.append(x, 2.2), np.append(x, 7.0))
 
     result = on_grid(both, "interpolate")
 
