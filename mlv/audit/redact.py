@@ -253,7 +253,7 @@ def _notes(place: Path, mask: Mask) -> Iterator[Path]:
 
 
 def _caches(folder: Path) -> Iterator[Path]:
-    return (place for place in cache.places(folder) if place.is_dir())
+    return (path for path in cache.cache_folders(folder) if path.is_dir())
 
 
 def _say(journal: Journal, found: Redaction, who: str, reason: str) -> None:
