@@ -31,7 +31,7 @@ FLOORS = [
 PUBLIC_ONLY = ("mlv.integrations", "mlv.compat")
 """These are written against the public names: any library could do what they do."""
 
-PUBLIC = {"mlv", "mlv.hdf", "mlv.projections"}
+PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

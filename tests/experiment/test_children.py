@@ -130,7 +130,7 @@ class TestChildren:
         assert {(event.name, event.at["b"]) for event in events} == {("a", 1)}
 
     def test_children_capture_nothing(self, tmp_path):
-        """A child's `run_started` names its parent run and its process, and nothing of the surroundings."""
+        """A child's `run_started` names its parent run, its process and its folder, and nothing of the surroundings."""
         with Exp(tmp_path, "exp", capture=["script"]) as exp:
             process = multiprocessing.get_context("spawn").Process(target=in_child, args=(exp, 1))
             process.start()
@@ -138,7 +138,7 @@ class TestChildren:
             wait_until(lambda: exp.runs[-1].children)
 
         _, child = exp.events("run_started")
-        assert set(child.data) == {"exp", "parent_run", "process"}
+        assert set(child.data) == {"exp", "folder", "parent_run", "process"}
         assert child.data["process"]["pid"] == process.pid
 
 
