@@ -18,11 +18,11 @@ _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
 class _Commands(TyperGroup):
-    """Turns what goes wrong in any command into one line on stderr and an exit status."""
+    """The commands, with every error of theirs as one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
-        warnings.showwarning = _shown_by(warnings.showwarning)
+        """Run a command."""
+        warnings.showwarning = _warn_like_errors(warnings.showwarning)
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -39,14 +39,14 @@ class _Commands(TyperGroup):
         raise typer.Exit(_ERROR)
 
 
-def _shown_by(usual: Callable[..., None]) -> Callable[..., None]:
-    """Show warnings of mlv as its errors are: a line of its own code helps nobody who typed a command."""
+def _warn_like_errors(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return a hook that prints warnings of mlv as its errors: a source line helps nobody who typed a command."""
 
-    def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+    def show(message: Any, category: type[Warning], *location: Any, **options: Any) -> None:
         if issubclass(category, MlvWarning):
             _complain(str(message))
         else:
-            usual(message, category, *place, **options)
+            usual(message, category, *location, **options)
 
     return show
 
@@ -55,8 +55,8 @@ def _complain(text: str) -> None:
     from mlv.words import printable  # the other commands do without
 
     sys.stdout.flush()
-    shown = printable(text, keep="\n")
-    print(f"mlv: {shown}", file=sys.stderr)
+    line = printable(text, keep="\n")
+    print(f"mlv: {line}", file=sys.stderr)
 
 
 app = typer.Typer(
@@ -70,8 +70,8 @@ app = typer.Typer(
 )
 
 
-def _where_they_are(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
-    """The folder given, else the one that a setting names, else the current one."""
+def _default_folder(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Return the folder from the command line, else the one from the settings, else the current one."""
     source = ctx.get_parameter_source(param.name or "")
     if source is None or source.name != "DEFAULT":
         return value
@@ -89,7 +89,7 @@ _Root = Annotated[
         metavar="ROOT",
         help="Folder to look in, at any depth.",
         show_default="MLV_DIR, or the current one",
-        callback=_where_they_are,
+        callback=_default_folder,
     ),
 ]
 _Exp = Annotated[str, typer.Argument(metavar="EXP", help="Path, beginning of an ID, or name below --root.", show_default=False)]
@@ -100,7 +100,7 @@ _Below = Annotated[
         metavar="DIR",
         help="Where to look for an ID or a name.",
         show_default="MLV_DIR, or the current one",
-        callback=_where_they_are,
+        callback=_default_folder,
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -131,8 +131,8 @@ _Safe = Annotated[
 _Bom = Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark (BOM) by which Excel knows UTF-8.")]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         from mlv import __version__  # the other commands do without
 
         print(f"mlv {__version__}")

@@ -1,4 +1,4 @@
-"""`mlv export --to tensorboard` and the like: outputs of experiments, built from their logs."""
+"""`mlv export --to tensorboard` and other formats: outputs of experiments, built from their logs."""
 
 from __future__ import annotations
 
@@ -70,8 +70,8 @@ def _refuse_experiment(out: Path, folder: Path) -> None:
         raise InvalidArgument(f"--out {str(out)!r} lies in the experiment {around}: give a folder outside of it", out=str(out))
 
 
-def _build(folder: Path, to: str, place: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
-    projection = output_class(to)(path=place, **options)
+def _build(folder: Path, to: str, path: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
+    projection = output_class(to)(path=path, **options)
     watch = Watch(folder, str(meta.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:
