@@ -40,7 +40,7 @@ def run(
     now = datetime.now(timezone.utc)
     rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(Depth.METRICS), STATS, now))
     if not rows:
-        say(f"of no experiment at or below {str(root)!r} it holds that {where}")
+        say(f"no experiment at or below {str(root)!r} matches --where {where}")
         return
     if newest is not None:
         rows = in_order(rows, "-started")[: max(0, newest)]
