@@ -277,7 +277,7 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def _take_times(source: Path, copy: Path) -> None:
     names: Iterable[str] = files_in(copy) if copy.is_dir() else [""]
     for name in names:
-        with suppress(OSError):  # file systems without times of their own, or a link to what is read-only
+        with suppress(OSError):  # a file system without times of its own, or a link to a read-only file
             status = (source / name).stat()
             os.utime(copy / name, ns=(status.st_atime_ns, status.st_mtime_ns))
 

@@ -187,7 +187,7 @@ def _plan(folder: Path, mask: Mask, forget: bool) -> Redaction:
         content = _replacement(redaction, path, mask)
         if content is not None:
             redaction.files[path] = content if content is not False else None
-    with suppress(ValueError):  # what is no JSON is no meta.json
+    with suppress(ValueError):  # a file that is not JSON is no meta.json
         redaction.meta = mask.meta(opening.content(folder / layout.META))
     if redaction.lines or redaction.files or redaction.meta is not None:
         redaction.files.update(dict.fromkeys(_output_files(paths)))

@@ -264,7 +264,7 @@ class _Examination:
         self._judge_renamed(present)
         for run in self._evidence.runs.values():
             if self._stream is not None and run.started is None:
-                continue  # a writer numbers what it says over all the logs of a folder
+                continue  # a writer numbers its own events over all logs of a folder
             lost = self._gaps(run, present[run.id])
             if lost and run.id not in self._renamed:
                 self._judge_gaps(run, lost)

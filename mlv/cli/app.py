@@ -36,7 +36,7 @@ class _Commands(TyperGroup):
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:  # `mlv ls | head`: nobody reads any more, also not what Python would flush at its end
+        except BrokenPipeError:  # `mlv ls | head`: Python must not flush into the closed pipe at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_PIPE) from None
         except KeyboardInterrupt:

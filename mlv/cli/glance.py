@@ -98,7 +98,7 @@ def _read_ends(path: str) -> _Ends:
         tail = os.read(fd, size - begin)
     finally:
         os.close(fd)
-    if begin:  # the line that begins before the tail belongs to what is before
+    if begin:  # the line that the start of the tail cuts belongs to the head
         line_end, newline, tail = tail.partition(b"\n")
         head = head + line_end + newline if is_all else _without_metrics(head[: head.rfind(b"\n") + 1])
     return _Ends(_records(head + tail), tail.count(b"\n"), is_all)

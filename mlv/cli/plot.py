@@ -132,7 +132,7 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
     _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
     drawn = figure.build().string(colorless=not screen.has_colours).splitlines()
-    # The colours are plotext's own; what it draws of data, title and label, is printable already.
+    # The colours are plotext's own; the data, title and label that it draws are printable already.
     sys.stdout.write(
         "".join(f"{row.rstrip()}\n" if screen.speaks_unicode else f"{row.rstrip().translate(_ASCII)}\n" for row in drawn)
     )

@@ -103,7 +103,7 @@ def progress(items: Sequence[T], description: str) -> Iterator[T]:
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.progress import Progress  # what few commands need, and seldom
+    from rich.progress import Progress  # few commands need it, and seldom
 
     bar = Progress(console=Console(stderr=True), transient=True)
     task = bar.add_task(description, total=len(items))

@@ -59,7 +59,7 @@ def _lines(origin: Origin) -> Iterator[Text]:
 def _moment(time: str) -> str:
     try:
         return words.full_time(parse_time(time))
-    except BadLine:  # what made the meta.json was not mlv
+    except BadLine:  # meta.json was not written by mlv
         return words.printable(time)
 
 
