@@ -253,7 +253,7 @@ def _notes(folder: Path, mask: Mask) -> Iterator[Path]:
 
 
 def _caches(folder: Path) -> Iterator[Path]:
-    return (path for path in cache.places(folder) if path.is_dir())
+    return (path for path in cache.cache_folders(folder) if path.is_dir())
 
 
 def _announce(journal: Journal, redaction: Redaction, who: str, reason: str) -> None:

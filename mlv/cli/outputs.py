@@ -39,10 +39,11 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
         MissingExtra: A package is not installed.
     """
     if to not in KINDS:
-        raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+        tables = "; `mlv dump` writes tables as JSON lines" if to == "jsonl" else ""
+        raise InvalidArgument(f"--to {to!r}: there is no such output; give {', '.join(KINDS)}{tables}", to=to)
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
-    options = {name: True for name, wanted in (("safe", safe), ("bom", bom)) if wanted}
+    options = {name: True for name, is_set in (("safe", safe), ("bom", bom)) if is_set}
     if follow and len(labels) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
     outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}

@@ -1,4 +1,4 @@
-"""What differs between experiments. Pure: of digests, by sections."""
+"""Differences between experiments, by section; computed from digests alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlv.query.many.table import flat
 
 
 class Absent:
-    """Stands where an experiment lacks what the other has; a None is a value."""
+    """Stands where an experiment lacks a value that the other has; None is a value."""
 
     __slots__ = ()
 
@@ -26,28 +26,28 @@ ABSENT = Absent()
 
 
 class Difference(NamedTuple):
-    """One thing as it is in the first experiment, and in the second."""
+    """A value in the first experiment, and in the second."""
 
     a: Any
     b: Any
 
 
 def compare(a: Digest, b: Digest) -> dict[str, dict[str, Difference]]:
-    """What differs, by section (`params git packages machine metrics`) and name; metrics by their last values."""
-    found = compare_many([a, b])
-    return {section: {name: Difference(*values) for name, values in rows.items()} for section, rows in found.items()}
+    """Return the differences by section (`params git packages machine metrics`) and name; metrics by their last values."""
+    by_section = compare_many([a, b])
+    return {section: {name: Difference(*values) for name, values in rows.items()} for section, rows in by_section.items()}
 
 
 def compare_many(digests: Sequence[Digest]) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """What is not the same in all: for each section and name the values, one of each experiment."""
+    """Return the values that are not the same in all experiments, by section and name, one of each experiment."""
     every = [_sections(digest) for digest in digests]
-    found = {section: differences([sections[section] for sections in every]) for section in every[0]}
-    return {section: differing for section, differing in found.items() if differing}
+    by_section = {section: differences([sections[section] for sections in every]) for section in every[0]}
+    return {section: differing for section, differing in by_section.items() if differing}
 
 
 def differences(mappings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
-    """The keys of which the values differ, those of the first mapping first; NaN equals NaN."""
-    rows = {key: tuple(one.get(key, ABSENT) for one in mappings) for mapping in mappings for key in mapping}
+    """Return the keys of which the values differ, those of the first mapping first; NaN equals NaN."""
+    rows = {key: tuple(each.get(key, ABSENT) for each in mappings) for mapping in mappings for key in mapping}
     return {key: row for key, row in rows.items() if not all(_are_equal(row[0], value) for value in row[1:])}
 
 
@@ -65,5 +65,5 @@ def _sections(digest: Digest) -> dict[str, dict[str, Any]]:
 def _are_equal(a: Any, b: Any) -> bool:
     if isinstance(a, float) and isinstance(b, float) and math.isnan(a) and math.isnan(b):
         return True
-    # True is no 1: what differs in type may mean something else to the script.
+    # True is no 1: a value of another type may mean something else to the script.
     return isinstance(a, bool) == isinstance(b, bool) and bool(a == b)

@@ -1,4 +1,4 @@
-"""What one pass over an experiment tells about it as a whole: its state, and each of its metrics in a few numbers."""
+"""Digests of experiments, made in one pass: the state, and each metric in a few numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mlv.store.reading import read_state
 from mlv.store.streams import Skipped, lines_with
 
 STATS = ("last", "min", "max", "mean", "best", "count", "nans")
-"""What a metric is folded to."""
+"""The numbers that a metric is folded to."""
 
 
 @dataclass(frozen=True)
@@ -43,67 +43,67 @@ class Digest:
 
     @property
     def made_as(self) -> str | None:
-        """Name it was made with, where its folder was renamed since."""
+        """Name that it was created with, where its folder was renamed since."""
         return layout.made_as(self.path, self.meta)
 
     @property
     def kind(self) -> str | None:
-        """What sort of experiment it is."""
+        """Kind of experiment."""
         kind = self.meta.get("kind")
         return None if kind is None else str(kind)
 
     @property
     def created(self) -> str:
-        """When it was made, as recorded."""
+        """Time of creation, as recorded."""
         return str(self.meta.get("created") or "")
 
     @property
     def params(self) -> dict[str, Any]:
-        """Params it was made with, and those added."""
+        """Params that it was created with, and those that were added."""
         return {**self.meta["params"], **self.state.params}
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags it was made with, and those added."""
-        made = self.meta.get("tags")
-        given = (*(made if isinstance(made, list) else ()), *self.state.tags)
-        return tuple(dict.fromkeys(map(str, given)))
+        """Tags that it was created with, and those that were added."""
+        recorded = self.meta.get("tags")
+        tags = (*(recorded if isinstance(recorded, list) else ()), *self.state.tags)
+        return tuple(dict.fromkeys(map(str, tags)))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """The note it was made with, and those added."""
-        made = self.meta.get("notes")
-        return (*((str(made),) if made else ()), *self.state.notes)
+        """The note that it was created with, and those that were added."""
+        recorded = self.meta.get("notes")
+        return (*((str(recorded),) if recorded else ()), *self.state.notes)
 
     @property
     def parent_id(self) -> str | None:
-        """ID of the experiment that it began from."""
-        found = self.captured("parent").get("id")
-        return found if isinstance(found, str) else None
+        """ID of the experiment that it started from."""
+        identity = self.captured("parent").get("id")
+        return identity if isinstance(identity, str) else None
 
-    def captured(self, what: str) -> Mapping[str, Any]:
-        """A mapping of meta.json, such as `git` or `machine`; empty where it was not recorded."""
-        found = self.meta.get(what)
-        return found if isinstance(found, Mapping) else {}
+    def captured(self, section: str) -> Mapping[str, Any]:
+        """Return a mapping of meta.json, such as `git` or `machine`; empty where it was not recorded."""
+        content = self.meta.get(section)
+        return content if isinstance(content, Mapping) else {}
 
     def status(self, now: datetime) -> str:
-        """Status of the latest run."""
+        """Return the status of the latest run."""
         return latest_status(self.state, self.created, now)
 
     def total_s(self, now: datetime) -> float | None:
-        """Seconds that all runs took together."""
+        """Return the seconds that all runs took together."""
         return total_s(self.state, now)
 
     def runs(self, now: datetime) -> list[RunView]:
-        """The runs, the latest last, and those of children below them."""
+        """Return the runs, the latest last, and those of children below them."""
         return views(self.state, now)
 
 
 class Depth(IntEnum):
-    """How much of an experiment is read."""
+    """Sections of an experiment to read, each including those before it."""
 
     SETTINGS = 0
-    """What it was made with, and the params that were added."""
+    """Its meta.json, and the params that were added."""
     STATE = 1
     """Its runs, tags, notes and descriptions as well."""
     METRICS = 2
@@ -112,7 +112,7 @@ class Depth(IntEnum):
 def read_digest(
     folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = Depth.METRICS, skipped: list[Skipped] | None = None
 ) -> Digest:
-    """Read an experiment once; what is not asked for takes no time. Damaged lines that are met are added to `skipped`."""
+    """Read an experiment in one pass, down to a depth; add damaged lines to `skipped`."""
     if depth is Depth.SETTINGS and not _adds_params(folder):
         return Digest(folder, id, meta, State(), {})
     if depth < Depth.METRICS:
@@ -129,25 +129,25 @@ def read_digest(
 
 
 def _adds_params(folder: Path) -> bool:
-    """Whether a log may hold an event of type `params`."""
+    """Return whether a log may hold an event of type `params`."""
     paths = [folder / layout.stream_file(stream) for stream in layout.streams_in(folder)]
     return any(next(lines_with(path, b'"params"'), None) is not None for path in paths if path.exists())
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Size and time of change of each stream: while they stay, so does what a reading tells."""
-    found = []
+    """Return size and time of change of each stream: while they stay, the digest stays."""
+    stamps = []
     for stream in layout.streams_in(folder):
         try:
             status = os.stat(folder / layout.stream_file(stream))
         except OSError:
             continue
-        found.append((stream, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+        stamps.append((stream, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
 
 
 _At = tuple[str, int, Any]
-"""Moment, `seq` and step of a value. The moment is the latest time of the lines of its run up to it in its stream."""
+"""Moment, `seq` and step of a value. The moment is the latest time of its run in its stream, up to the value's line."""
 _NOWHERE: _At = ("", 0, None)
 
 
@@ -162,10 +162,10 @@ class _Series:
         self.last: Any = None
         self.run = run
         self.last_at = self.least_at = self.greatest_at = _NOWHERE
-        """The earliest of equals counts."""
+        """`_At` of the earliest of equal values."""
 
     def take(self, value: Any, at: _At) -> None:
-        """As `summary` folds."""
+        """Fold a value, as `summary` does."""
         self.last, self.last_at = value, at
         if type(value) is not float and type(value) is not int and type(value) is not Huge:
             return
@@ -185,7 +185,7 @@ class _Series:
 
 
 class _Unclear(Exception):
-    """What comes first, or last, cannot be told from the streams one by one."""
+    """The streams one by one do not show which value is first, or last."""
 
 
 class _Writer:
@@ -207,7 +207,7 @@ class _Folding:
         self._is_unclear = False
 
     def take(self, stream: str, line: bytes) -> bool:
-        """Fold a line, if it holds metrics; False where it cannot be read, and is passed over."""
+        """Fold a line, if it holds metrics; return False where it cannot be read, and is passed over."""
         if b'"metrics"' not in line:
             return True
         try:
@@ -236,14 +236,14 @@ class _Folding:
             data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
-            found = series.get(name)
-            if found is None:
-                found = series[name] = _Series(run)
-            found.take(value, at)
+            metric = series.get(name)
+            if metric is None:
+                metric = series[name] = _Series(run)
+            metric.take(value, at)
         return True
 
     def summaries(self, modes: Mapping[str, Any]) -> dict[str, Summary]:
-        """Each metric, by full name, in the order in which they were first seen.
+        """Return the summary of each metric by full name, in the order of their first lines.
 
         Raises:
             _Unclear: A line of another stream may decide which value is the last one, or the first of equals.
@@ -251,45 +251,47 @@ class _Folding:
         if self._is_unclear:
             raise _Unclear
         ends: dict[str, list[str]] = {}
-        parts: dict[str, list[_Series]] = {}
+        by_metric: dict[str, list[_Series]] = {}
         for (_, run), writer in self._writers.items():
             ends.setdefault(run, []).append(writer.moment)
-            for name, found in writer.series.items():
-                parts.setdefault(name, []).append(found)
+            for name, metric_series in writer.series.items():
+                by_metric.setdefault(name, []).append(metric_series)
         # In several streams the clock of a run may have been ahead: its moment is at most the latest of its times.
         until = {run: max(moments) for run, moments in ends.items() if len(moments) > 1}
-        return {name: _summary(found, modes.get(name), until) for name, found in parts.items()}
+        return {name: _summary(metric_series, modes.get(name), until) for name, metric_series in by_metric.items()}
 
 
-def _summary(parts: list[_Series], mode: Any, until: Mapping[str, str]) -> Summary:
-    last = _of_run(parts, lambda part: part.last_at, until, max)
-    count, nans = sum(part.count for part in parts), sum(part.nans for part in parts)
+def _summary(all_series: list[_Series], mode: Any, until: Mapping[str, str]) -> Summary:
+    last = _outermost(all_series, lambda series: series.last_at, until, max)
+    count, nans = sum(series.count for series in all_series), sum(series.nans for series in all_series)
     if count == nans:
         return Summary(last=last.last, count=count, nans=nans, last_step=last.last_at[2])
-    numeric = [part for part in parts if part.count > part.nans]
-    lowest, highest = min(part.least for part in numeric), max(part.greatest for part in numeric)
-    least = _of_run([part for part in numeric if part.least == lowest], lambda part: part.least_at, until, min)
-    greatest = _of_run([part for part in numeric if part.greatest == highest], lambda part: part.greatest_at, until, min)
+    numeric = [series for series in all_series if series.count > series.nans]
+    lowest, highest = min(series.least for series in numeric), max(series.greatest for series in numeric)
+    least = _outermost([series for series in numeric if series.least == lowest], lambda series: series.least_at, until, min)
+    greatest = _outermost(
+        [series for series in numeric if series.greatest == highest], lambda series: series.greatest_at, until, min
+    )
     best, best_step = {
         "min": (least.least, least.least_at[2]), "max": (greatest.greatest, greatest.greatest_at[2]),
     }.get(str(mode), (None, None))  # fmt: skip
-    mean = sum(part.total for part in numeric) / (count - nans)
+    mean = sum(series.total for series in numeric) / (count - nans)
     return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_at[2], best_step)
 
 
-def _of_run(
-    parts: Sequence[_Series], at: Callable[[_Series], _At], until: Mapping[str, str], end: Callable[..., Any]
+def _outermost(
+    all_series: Sequence[_Series], at: Callable[[_Series], _At], until: Mapping[str, str], end: Callable[..., Any]
 ) -> _Series:
-    """The last of some values, or the first, in the order of the events: `end` is `max` or `min`."""
-    if len(parts) == 1:
-        return parts[0]
+    """Return the series with the last value, or the first, in the order of the events: `end` is `max` or `min`."""
+    if len(all_series) == 1:
+        return all_series[0]
     runs: dict[str, _Series] = {}
-    for part in parts:
-        one = runs.get(part.run)
-        runs[part.run] = part if one is None else end(one, part, key=lambda part: at(part)[1])
+    for series in all_series:
+        previous = runs.get(series.run)
+        runs[series.run] = series if previous is None else end(previous, series, key=lambda series: at(series)[1])
     if len(runs) > 1 and until.keys() & runs:
-        spans = sorted((at(part)[0], until.get(run, at(part)[0])) for run, part in runs.items())
+        spans = sorted((at(series)[0], until.get(run, at(series)[0])) for run, series in runs.items())
         if any(second[0] <= first[1] for first, second in pairwise(spans)):
             raise _Unclear
-    found: _Series = end(runs.values(), key=lambda part: (at(part)[0], part.run))
-    return found
+    chosen: _Series = end(runs.values(), key=lambda series: (at(series)[0], series.run))
+    return chosen

@@ -1,4 +1,4 @@
-"""Whether bytes are those that were seen before: a hash under a key of the user, several times as fast as SHA-256."""
+"""A fingerprint of bytes under a key of the user, to recognise them again several times as fast as with SHA-256."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from mlv.store import keys
 
 _ROW_BYTES = 1 << 14
 _ROWS_AT_ONCE = 16
-"""With their sums and products, these stay in a processor's cache."""
+"""Rows that, with their sums and products, stay in a processor's cache."""
 _PURPOSE = "mlv fingerprint"
 
 Fingerprint = Callable[[Any], str]
 
 
 def of_user() -> Fingerprint | None:
-    """A function of bytes, or of what lies in memory as they do; None where this user has no key.
+    """Return a fingerprint function for bytes and other buffers; None where this user has no key.
 
     Two contents of one length have the same fingerprint with a probability of 2^-31, whoever chose them without knowing the
-    key: the bytes are hashed by NH (Black and others, "UMAC", 1999; here the lower sum carries into the upper one), and what it
-    gives by BLAKE2b. SHA-256 of the log of a million lines takes 95 ms, this 25.
+    key: the bytes are hashed by NH (Black and others, "UMAC", 1999; here the lower sum carries into the upper one), and its
+    output by BLAKE2b. SHA-256 of the log of a million lines takes 95 ms, this 25.
     """
     seed = keys.signature(_PURPOSE, b"")
     if seed is None:
@@ -42,7 +42,7 @@ def of_user() -> Fingerprint | None:
 
 
 def _hashed(rows: Any, key: Any) -> Any:
-    """A word for each row of words: the sum of the products of both halves of each word, after the key was added to it."""
+    """Hash each row of words to one word: add the key, multiply both halves of each word, and sum the products."""
     np = package("numpy")
     low = rows + key
     high = low >> np.uint64(32)

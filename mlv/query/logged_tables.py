@@ -16,16 +16,16 @@ _OWN = ("exp", "exp_name", "name", "step")
 
 
 def tables(folder: Path, events: Iterable[Event]) -> Any:
-    """The rows of all tables, one below the other, after `name` and `step` of the event of each.
+    """Return the rows of all tables, one table below the other, with `name` and `step` of its event in front.
 
-    A column of a table that is called as one of these, or `exp` or `exp_name`, has `table.` in front. A table whose file
-    cannot be read is left out, and named in `.attrs["skipped"]`.
+    A table's own column of one of these names, or `exp` or `exp_name`, has `table.` in front. A table whose file cannot be
+    read is left out, and named in `.attrs["skipped"]`.
 
     Raises:
         MissingExtra: pandas is not installed, or pyarrow, where a table is a Parquet file.
     """
     pandas = package("pandas")
-    found, skipped = [], []
+    frames, skipped = [], []
     for event in events:
         try:
             table = _table(folder, event.data)
@@ -35,15 +35,15 @@ def tables(folder: Path, events: Iterable[Event]) -> Any:
         table.columns = [f"table.{column}" if column in _OWN else column for column in map(str, table.columns)]
         table.insert(0, "step", plain_step(event.step) if isinstance(event.step, float) else event.step)
         table.insert(0, "name", event.name)
-        found.append(table)
-    whole = pandas.concat(found, ignore_index=True) if found else pandas.DataFrame(columns=["name", "step"])
+        frames.append(table)
+    whole = pandas.concat(frames, ignore_index=True) if frames else pandas.DataFrame(columns=["name", "step"])
     if skipped:
         whole.attrs["skipped"] = skipped
     return whole
 
 
 def _table(folder: Path, data: Any) -> Any:
-    """One table, from its line or its file.
+    """Read one table, from its line or its file.
 
     Raises:
         OSError, ValueError, KeyError, TypeError: It cannot be read, or is none.

@@ -1,4 +1,4 @@
-"""An experiment as of a moment: which of its events had been logged by then."""
+"""An experiment as of a moment: the events that had been logged by then."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from mlv.state import State, fold
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A place in the order of the events: what is before it has been logged, what is behind it has not."""
+    """A position in the order of the events: those before it have been logged, those behind it have not."""
 
     last: Mapping[str, int]
-    """The last `seq` of each run that has been logged."""
+    """The last logged `seq` of each run."""
     time: datetime | None
-    """When that was; None before the first event."""
+    """Time of the moment; None before the first event."""
 
     def has(self, event: Event) -> bool:
-        """Whether the event has been logged."""
+        """Return whether the event has been logged."""
         return event.seq <= self.last.get(event.run, 0)
 
 
 def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None) -> Moment:
-    """The moment before the first event with a greater step, before the first one that is later, or behind one of a `seq`.
+    """Return the moment before the first event with a greater step, or of a later time, or behind the event of a `seq`.
 
     Args:
         folder: Of the experiment.
@@ -40,11 +40,11 @@ def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None)
         seq: A number of the latest run that no other started, or a pair of a run's ID and a number.
 
     Raises:
-        InvalidArgument: Not exactly one of them is given, it is not of its kind, or there is no such event.
+        InvalidArgument: None or several are given, one is of a wrong type, or there is no such event.
     """
-    given = [name for name, value in (("step", step), ("time", time), ("seq", seq)) if value is not None]
-    if len(given) != 1:
-        raise InvalidArgument(f"as_of needs one of step, time and seq, and got {', '.join(given) or 'none'}", given=given)
+    named = [name for name, value in (("step", step), ("time", time), ("seq", seq)) if value is not None]
+    if len(named) != 1:
+        raise InvalidArgument(f"as_of needs one of step, time and seq, and got {', '.join(named) or 'none'}", given=named)
     if step is not None:
         most = _checked_step(step)
         rewinds = rewinds_of(folder)
@@ -53,24 +53,24 @@ def moment(folder: Path, *, step: Any = None, time: Any = None, seq: Any = None)
             is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
             return isinstance(event.step, (int, float)) and event.step > most and not is_gone
 
-        return _before(folder, is_later, None)
+        return _moment_before(folder, is_later, None)
     if time is not None:
         until = _checked_time(time)
-        return _before(folder, lambda event: event.time > until, until)
-    return _behind(folder, seq)
+        return _moment_before(folder, lambda event: event.time > until, until)
+    return _moment_behind(folder, seq)
 
 
 def state_at(folder: Path, moment: Moment) -> State:
-    """The fold of the events up to a moment."""
+    """Return the state after the events up to a moment."""
     return fold(until(Events(folder), moment))
 
 
 def until(events: Iterable[Event], moment: Moment) -> Iterator[Event]:
-    """The events that had been logged."""
+    """Yield the events that had been logged at a moment."""
     return (event for event in events if moment.has(event))
 
 
-def _before(folder: Path, is_behind: Callable[[Event], bool], time: datetime | None) -> Moment:
+def _moment_before(folder: Path, is_behind: Callable[[Event], bool], time: datetime | None) -> Moment:
     last: dict[str, int] = {}
     latest = None
     for event in Events(folder):
@@ -81,7 +81,7 @@ def _before(folder: Path, is_behind: Callable[[Event], bool], time: datetime | N
     return Moment(last, time or latest)
 
 
-def _behind(folder: Path, seq: Any) -> Moment:
+def _moment_behind(folder: Path, seq: Any) -> Moment:
     run, number = seq if isinstance(seq, tuple) and len(seq) == 2 else (None, seq)
     if type(number) is not int or not isinstance(run, (str, type(None))):
         raise InvalidArgument(f"seq={shown(seq)}: give the number of an event, or a pair of a run's ID and a number", seq=seq)
@@ -92,8 +92,8 @@ def _behind(folder: Path, seq: Any) -> Moment:
         last[event.run] = max(event.seq, last.get(event.run, 0))
         if event.run == run and event.seq == number:
             return Moment(last, event.time)
-    there = f"its last one is {last[run]}" if run in last else f"the runs are {', '.join(last) or 'none'}"
-    raise InvalidArgument(f"seq={shown(seq)}: run {run} has no such event; {there}", seq=seq)
+    hint = f"its last one is {last[run]}" if run in last else f"the runs are {', '.join(last) or 'none'}"
+    raise InvalidArgument(f"seq={shown(seq)}: run {run} has no such event; {hint}", seq=seq)
 
 
 def _latest_run(folder: Path) -> str | None:
@@ -110,9 +110,9 @@ def _checked_step(step: Any) -> float:
 
 def _checked_time(value: Any) -> datetime:
     try:
-        found = parse_time(value) if isinstance(value, str) else value
+        parsed = parse_time(value) if isinstance(value, str) else value
     except BadLine:
-        found = None
-    if not isinstance(found, datetime):
+        parsed = None
+    if not isinstance(parsed, datetime):
         raise InvalidArgument(f"time={shown(value)} is no time: give a datetime, or '2026-11-21T03:03:00Z'", time=value)
-    return found.astimezone(timezone.utc)
+    return parsed.astimezone(timezone.utc)

@@ -1,7 +1,8 @@
 """Patterns over names: `*` is one segment, `**` any number of them, and `{epoch:int}` is a segment that becomes a column.
 
-What is matched is looked up from the end: a table says where the rest of a pattern fits. So the time grows with the length of
-a name times that of the pattern, whatever both are; an expression of stars would be tried in all ways.
+Names are matched from their ends: a table records for each suffix of the pattern the suffixes of the name that it fits. So the
+time grows with the length of a name times that of the pattern, whatever both are; a regular expression of stars would be tried
+in all ways.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Any
 from mlv.errors import InvalidPattern
 
 _CAPTURE = re.compile(r"\{([^\W\d]\w*)(?::(\w*))?\}")
-_PARTS = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|\*)")
+_SYMBOLS = re.compile(r"(\{\{|\}\}|\{[^{}]*\}|\*)")
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "str": (r"[^/]+", str),
     "int": (r"[-+]?[0-9]{1,18}", int),
     "float": (r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?inf|nan", float),
 }
 _LONGEST_NUMBER = 40
-"""Characters of a number that a brace stands for."""
-_NAMES_KEPT = 4096
-"""A log has few names, which come again with each line."""
+"""Most characters of a number that a brace captures."""
+_NAMES_CACHED = 4096
+"""Names whose spans are cached: a log has few names, which come again with each line."""
 Spans = dict[str, tuple[int, int]]
-"""Where what each brace stands for begins and ends."""
+"""Begin and end of each capture, by the name of its brace."""
 
 
 class NamePattern:
@@ -43,141 +44,141 @@ class NamePattern:
         self.kinds = _kinds(pattern)
         """The type of each brace, by its name: `int`, `float` or `str`."""
         self._segments = _segments(pattern)
-        self._spans = lru_cache(_NAMES_KEPT)(self._found)
+        self._spans = lru_cache(_NAMES_CACHED)(self._find_spans)
 
     @property
-    def names_one(self) -> bool:
+    def is_one_name(self) -> bool:
         """Whether only one name can match."""
         return "*" not in self.text and not self.kinds
 
     def match(self, name: str) -> dict[str, Any] | None:
-        """What the braces stand for, None if the name does not match."""
+        """Return the captures of the braces; None if the name does not match."""
         spans = self._spans(name)
         return None if spans is None else {key: _KINDS[kind][1](name[slice(*spans[key])]) for key, kind in self.kinds.items()}
 
     def folded(self, name: str) -> str:
-        """A name that matches, with the braces in place of what they stand for."""
+        """Return a matching name with the braces in place of their captures."""
         spans = self._spans(name) or {}
         for key, (start, end) in sorted(spans.items(), key=lambda item: item[1], reverse=True):
             name = f"{name[:start]}{{{key}}}{name[end:]}"
         return name
 
-    def _found(self, name: str) -> Spans | None:
-        parts = name.split("/")
-        fits = self._fits(parts)
+    def _find_spans(self, name: str) -> Spans | None:
+        segments = name.split("/")
+        fits = self._fits(segments)
         if not fits[0][0]:
             return {} if not name and not any(self._segments) else None
         spans: Spans = {}
-        place = start = 0
+        index = start = 0
         for number, segment in enumerate(self._segments):
-            if segment is None:  # as many as can be
-                end = fits[number + 1].rfind(1, place, _end_of_filled(parts, place) + 1)
-                start += sum(len(part) + 1 for part in parts[place:end])
-                place = end
+            if segment is None:  # takes as many segments as possible
+                end = fits[number + 1].rfind(1, index, _end_of_filled(segments, index) + 1)
+                start += sum(len(text) + 1 for text in segments[index:end])
+                index = end
                 continue
-            spans |= {key: (start + first, start + last) for key, (first, last) in segment.spans(parts[place]).items()}
-            start += len(parts[place]) + 1
-            place += 1
+            spans |= {key: (start + first, start + last) for key, (first, last) in segment.spans(segments[index]).items()}
+            start += len(segments[index]) + 1
+            index += 1
         return spans
 
-    def _fits(self, parts: list[str]) -> list[bytearray]:
-        """For each segment of the pattern, whether it and those behind it fit the name from each of its segments on."""
-        fits = [bytearray(len(parts) + 1) for _ in range(len(self._segments) + 1)]
+    def _fits(self, segments: list[str]) -> list[bytearray]:
+        """Return for each segment of the pattern whether it and those behind it fit the name from each name segment on."""
+        fits = [bytearray(len(segments) + 1) for _ in range(len(self._segments) + 1)]
         fits[-1][-1] = 1
         for number in range(len(self._segments) - 1, -1, -1):
-            segment, here, behind = self._segments[number], fits[number], fits[number + 1]
-            for place in range(len(parts), -1, -1):
+            segment, current, behind = self._segments[number], fits[number], fits[number + 1]
+            for index in range(len(segments), -1, -1):
                 if segment is None:
-                    here[place] = behind[place] or (place < len(parts) and parts[place] != "" and here[place + 1])
-                elif place < len(parts):
-                    here[place] = behind[place + 1] and segment.matches(parts[place])
+                    current[index] = behind[index] or (index < len(segments) and segments[index] != "" and current[index + 1])
+                elif index < len(segments):
+                    current[index] = behind[index + 1] and segment.matches(segments[index])
         return fits
 
 
-def _end_of_filled(parts: list[str], place: int) -> int:
-    """The place behind the segments from a place on that are not empty."""
-    return next((number for number in range(place, len(parts)) if not parts[number]), len(parts))
+def _end_of_filled(segments: list[str], index: int) -> int:
+    """Return the index of the first empty segment from an index on; the number of segments if none is empty."""
+    return next((number for number in range(index, len(segments)) if not segments[number]), len(segments))
 
 
 class _Segment:
-    """What one segment of a name is to be: texts, stars, and braces of a kind."""
+    """One segment of a pattern: texts, stars, and braces of a kind."""
 
     def __init__(self, text: str) -> None:
         self._least = int(text == "*")
-        """A star alone stands for something."""
-        self._pieces: list[tuple[str, str]] = []
-        for part in filter(None, _PARTS.split(text)):
-            piece = _piece(part)
-            if piece[0] == "text" == (self._pieces[-1][0] if self._pieces else ""):
-                piece = "text", self._pieces.pop()[1] + piece[1]
-            if piece != ("star", "") or piece not in self._pieces[-1:]:
-                self._pieces.append(piece)
-        self._is_text = [kind for kind, _ in self._pieces] in ([], ["text"])
-        self._text = "".join(content for _, content in self._pieces) if self._is_text else ""
+        """Characters that the segment has at least: a star alone does not match the empty segment."""
+        self._elements: list[tuple[str, str]] = []
+        for symbol in filter(None, _SYMBOLS.split(text)):
+            element = _element(symbol)
+            if element[0] == "text" == (self._elements[-1][0] if self._elements else ""):
+                element = "text", self._elements.pop()[1] + element[1]
+            if element != ("star", "") or element not in self._elements[-1:]:
+                self._elements.append(element)
+        self._is_text = [kind for kind, _ in self._elements] in ([], ["text"])
+        self._text = "".join(content for _, content in self._elements) if self._is_text else ""
 
-    def matches(self, part: str) -> bool:
-        """Whether a segment is such a one."""
+    def matches(self, text: str) -> bool:
+        """Return whether a segment of a name matches."""
         if self._is_text:
-            return part == self._text
-        if self._pieces == [("star", "")]:
-            return len(part) >= self._least
-        return bool(self._fits(part)[0][0])
+            return text == self._text
+        if self._elements == [("star", "")]:
+            return len(text) >= self._least
+        return bool(self._fits(text)[0][0])
 
-    def spans(self, part: str) -> Spans:
-        """Where what its braces stand for begins and ends, in a segment that matches: earlier ones are as long as can be."""
+    def spans(self, text: str) -> Spans:
+        """Return the spans of the captures in a matching segment; earlier captures are as long as possible."""
         if self._is_text:
             return {}
-        fits, spans, place = self._fits(part), Spans(), 0
-        for number, (kind, content) in enumerate(self._pieces):
-            end = max(_ends(kind, content, part, place, fits[number + 1]))
+        fits, spans, start = self._fits(text), Spans(), 0
+        for number, (kind, content) in enumerate(self._elements):
+            end = max(_ends(kind, content, text, start, fits[number + 1]))
             if kind in _KINDS:
-                spans[content] = place, end
-            place = end
+                spans[content] = start, end
+            start = end
         return spans
 
-    def _fits(self, part: str) -> list[bytearray]:
-        """For each piece, whether it and those behind it fit a segment from each character on."""
-        fits = [bytearray(len(part) + 1) for _ in range(len(self._pieces) + 1)]
+    def _fits(self, text: str) -> list[bytearray]:
+        """Return for each element whether it and those behind it fit a segment from each character on."""
+        fits = [bytearray(len(text) + 1) for _ in range(len(self._elements) + 1)]
         fits[-1][-1] = 1
-        for number in range(len(self._pieces) - 1, -1, -1):
-            kind, content = self._pieces[number]
-            here, behind = fits[number], fits[number + 1]
+        for number in range(len(self._elements) - 1, -1, -1):
+            kind, content = self._elements[number]
+            current, behind = fits[number], fits[number + 1]
             if kind in ("star", "str"):
                 last = behind.rfind(1) + (kind == "star")
-                here[: max(0, last)] = bytes([1]) * max(0, last)
+                current[: max(0, last)] = bytes([1]) * max(0, last)
             else:
-                for place in _places(kind, content, part):
-                    here[place] = next(_ends(kind, content, part, place, behind), None) is not None
+                for start in _starts(kind, content, text):
+                    current[start] = next(_ends(kind, content, text, start, behind), None) is not None
         return fits
 
 
-def _places(kind: str, content: str, part: str) -> Iterator[int]:
-    """Where a text or a number may begin."""
+def _starts(kind: str, content: str, text: str) -> Iterator[int]:
+    """Yield the offsets at which a text or a number may begin."""
     if kind != "text":
-        yield from (found.start() for found in _MAY_BEGIN.finditer(part))
+        yield from (match.start() for match in _MAY_BEGIN.finditer(text))
         return
-    place = part.find(content)
-    while place >= 0:
-        yield place
-        place = part.find(content, place + 1)
+    start = text.find(content)
+    while start >= 0:
+        yield start
+        start = text.find(content, start + 1)
 
 
 _MAY_BEGIN = re.compile(r"[-+.0-9in]")
 
 
-def _ends(kind: str, content: str, part: str, place: int, behind: bytearray) -> Iterator[int]:
-    """Where a piece that begins at a place may end so that those behind it fit; the last one is among the first."""
+def _ends(kind: str, content: str, text: str, start: int, behind: bytearray) -> Iterator[int]:
+    """Yield ends of an element that begins at `start`, at which those behind it fit; the greatest one is among them."""
     if kind == "text":
-        end = place + len(content)
-        if end <= len(part) and part.startswith(content, place) and behind[end]:
+        end = start + len(content)
+        if end <= len(text) and text.startswith(content, start) and behind[end]:
             yield end
     elif kind in ("star", "str"):
-        if (end := behind.rfind(1, place + (kind == "str"))) >= 0:
+        if (end := behind.rfind(1, start + (kind == "str"))) >= 0:
             yield end
     else:
         fits = _NUMBERS[kind].fullmatch
-        for end in range(min(len(part), place + _LONGEST_NUMBER), place, -1):
-            if behind[end] and fits(part, place, end):
+        for end in range(min(len(text), start + _LONGEST_NUMBER), start, -1):
+            if behind[end] and fits(text, start, end):
                 yield end
 
 
@@ -185,7 +186,7 @@ _NUMBERS = {kind: re.compile(_KINDS[kind][0]) for kind in ("int", "float")}
 
 
 def name_matcher(pattern: str, *, captures: bool = False) -> Callable[[str], bool]:
-    """A test for names: `*` is one segment, `**` any number of them; with `captures`, `{epoch:int}` and the like as well.
+    """Return a predicate over names: `*` is one segment, `**` any number of them; with `captures` also `{epoch:int}`.
 
     Raises:
         InvalidPattern: The pattern is no text, or has a brace that is not doubled and means nothing.
@@ -203,38 +204,38 @@ def _single_brace(pattern: str) -> InvalidPattern:
 
 def _kinds(pattern: str) -> dict[str, str]:
     kinds: dict[str, str] = {}
-    for part in _PARTS.split(pattern)[1::2]:
-        if not part.startswith("{") or part == "{{":
+    for symbol in _SYMBOLS.split(pattern)[1::2]:
+        if not symbol.startswith("{") or symbol == "{{":
             continue
-        found = _CAPTURE.fullmatch(part)
-        if found is None:
+        match = _CAPTURE.fullmatch(symbol)
+        if match is None:
             raise _single_brace(pattern)
-        name, kind = found[1], found[2] if found[2] is not None else "str"
+        name, kind = match[1], match[2] if match[2] is not None else "str"
         if kind not in _KINDS:
-            text = f"pattern {pattern!r}: {part} has the type {kind!r}; give int, float or str"
+            text = f"pattern {pattern!r}: {symbol} has the type {kind!r}; give int, float or str"
             raise InvalidPattern(text, pattern=pattern)
         if name in kinds:
             text = f"pattern {pattern!r} has {{{name}}} twice: each becomes a column, so give them different names"
             raise InvalidPattern(text, pattern=pattern)
         kinds[name] = kind
-    if re.search("[{}]", "".join(_PARTS.split(pattern)[::2])):
+    if re.search("[{}]", "".join(_SYMBOLS.split(pattern)[::2])):
         raise _single_brace(pattern)
     return kinds
 
 
 def _segments(pattern: str) -> list[_Segment | None]:
-    """The segments of a pattern; None stands for any number of them."""
+    """Return the segments of a pattern; None stands for any number of them."""
     segments: list[_Segment | None] = []
     for text in pattern.split("/"):
         if text != "**":
             segments.append(_Segment(text))
-        elif not segments or segments[-1] is not None:  # two of them are as good as one
+        elif not segments or segments[-1] is not None:  # two in a row mean the same as one
             segments.append(None)
     return segments
 
 
-def _piece(part: str) -> tuple[str, str]:
-    if part == "*":
+def _element(symbol: str) -> tuple[str, str]:
+    if symbol == "*":
         return "star", ""
-    found = _CAPTURE.fullmatch(part)
-    return (found[2] or "str", found[1]) if found is not None else ("text", part.replace("{{", "{").replace("}}", "}"))
+    match = _CAPTURE.fullmatch(symbol)
+    return (match[2] or "str", match[1]) if match is not None else ("text", symbol.replace("{{", "{").replace("}}", "}"))

@@ -1,4 +1,4 @@
-"""Which of what was logged survives the rewinds of an experiment.
+"""The rewinds of an experiment, and the events that survive them.
 
 A `rewound` event supersedes the events with a greater step of the runs that it names, up to the `seq` that it names for each.
 Events of a type that has no step, or were logged without one, are never superseded. Nothing is removed from the log.
@@ -23,7 +23,7 @@ SURVIVING, ALL = "surviving", "all"
 
 
 def checked_branches(branches: object) -> str:
-    """Accept which branches are wanted.
+    """Accept a choice of branches.
 
     Raises:
         InvalidArgument: It is neither `surviving` nor `all`.
@@ -34,7 +34,7 @@ def checked_branches(branches: object) -> str:
 
 
 def rewinds_of(folder: Path, branches: str = SURVIVING, cut: Mapping[str, int] | None = None) -> list[Rewind]:
-    """The rewinds that count, in the order of their times; none where all branches are wanted.
+    """Return the rewinds that count, in the order of their times; none where all branches are requested.
 
     Args:
         folder: Of the experiment.
@@ -43,19 +43,19 @@ def rewinds_of(folder: Path, branches: str = SURVIVING, cut: Mapping[str, int] |
     """
     if branches == ALL:
         return []
-    # They have a stream of their own: where nobody rewound, no log has to be looked through for them.
+    # Rewinds have a stream of their own: where nobody rewound, no log has to be searched for them.
     streams = [name for name in layout.streams_in(folder) if layout.logical_stream(name) == layout.REWOUND]
-    found = fold(sorted(Lines(folder, streams, (Rewound.TYPE,)), key=lambda event: event.time)).rewinds
-    return [rewind for rewind in found if cut is None or rewind.seq <= cut.get(rewind.run, 0)]
+    rewinds = fold(sorted(Lines(folder, streams, (Rewound.TYPE,)), key=lambda event: event.time)).rewinds
+    return [rewind for rewind in rewinds if cut is None or rewind.seq <= cut.get(rewind.run, 0)]
 
 
 def is_superseded(rewinds: Iterable[Rewind], run: str, seq: int, step: Any) -> bool:
-    """Whether one of the rewinds supersedes an event."""
+    """Return whether one of the rewinds supersedes an event."""
     return any(rewind.supersedes(run, seq, step) for rewind in rewinds)
 
 
 def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
-    """Whether one of the rewinds supersedes the event in a line as it stands in the log; what is no event never is."""
+    """Return whether one of the rewinds supersedes the event in a line of the log; False for a line that is no event."""
     if b'"step"' not in line:
         return False
     who = run_and_seq(line)
@@ -63,7 +63,7 @@ def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
     if not covering:
         return False
     try:
-        # What is nonfinite stands beside the data; the quick way sees all other steps as they are.
+        # Only steps that are not finite need the whole event: they stand in `nonfinite`, beside the other fields.
         step = event_from_line(line, "").step if b'"nonfinite"' in line else loads(line).get("step")
     except ValueError:
         return False  # damaged
@@ -71,7 +71,7 @@ def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
 
 
 def surviving_rows(table: Any, rewinds: Sequence[Rewind]) -> Any:
-    """The rows of a table of `parsing.schema()` that no rewind supersedes."""
+    """Return the rows of a table of `mlv.query.metrics.schema` that no rewind supersedes."""
     if not rewinds or not table.num_rows:
         return table
     pa, np = package("pyarrow"), package("numpy")
@@ -91,17 +91,17 @@ def surviving_rows(table: Any, rewinds: Sequence[Rewind]) -> Any:
 
 
 def _exact_steps(texts: Any) -> dict[int, Any]:
-    """The steps that no float holds, by their rows."""
+    """Return the steps that no float holds, by row number."""
     if texts.null_count == len(texts):
         return {}
     return {row: loads(text) for row, text in enumerate(texts.to_pylist()) if text is not None}
 
 
 def rewound(folder: Path, step: Any) -> Rewound:
-    """What rewinding an experiment to a step supersedes.
+    """Return the event that rewinds an experiment to a step: the last `seq` of each run that it supersedes.
 
     Raises:
-        InvalidArgument: The step is no finite number, or nothing that survives has come so far.
+        InvalidArgument: The step is no finite number, or no surviving event has reached it.
     """
     if isinstance(step, bool) or not isinstance(step, (int, float)) or step - step != 0:
         raise InvalidArgument(f"rewind_to={shown(step)} is no step: give a number, such as that of a checkpoint", step=step)
@@ -116,15 +116,15 @@ def rewound(folder: Path, step: Any) -> Rewound:
                 continue
             run, seq = who
             last[run] = max(seq, last.get(run, 0))
-            found = _step(line)
-            if found is not None and not is_superseded(rewinds, run, seq, found):
-                reached[run] = max(found, reached.get(run, found))
+            line_step = _step(line)
+            if line_step is not None and not is_superseded(rewinds, run, seq, line_step):
+                reached[run] = max(line_step, reached.get(run, line_step))
     _refuse_beyond(folder, step, max(reached.values(), default=None))
     return Rewound(step, {run: last[run] for run, most in reached.items() if most > step})
 
 
 def _step(line: bytes) -> float | None:
-    """The step of a line, None where it has none that is a number."""
+    """Return the step of a line; None where it has none, or one that is no number."""
     if b'"step"' not in line:
         return None
     try:

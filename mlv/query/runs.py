@@ -23,22 +23,22 @@ class RunView(FrozenRecord):
     started: datetime | None
     ended: datetime | None
     duration_s: float | None
-    """Seconds to the end, or to what was last heard."""
+    """Seconds to the end, or to the last sign of life."""
     paused: bool
     params: Mapping[str, Any]
     """Params of this run that differ from the experiment's."""
     exception: Mapping[str, Any] | None
-    """Type, message and traceback of what ended a failed run."""
+    """Type, message and traceback of the exception that ended a failed run."""
     process: Mapping[str, Any] | None
     parent_run: str | None
     children: tuple[RunView, ...] = ()
     """Runs of forked and spawned children."""
     is_copied: bool = False
-    """Whether the folder is a copy that was made while the run went on: it is lost here, how it ended stands elsewhere."""
+    """Whether the folder is a copy that was made while the run went on: here it is lost, its end is recorded elsewhere."""
 
 
 def views(state: State, now: datetime) -> list[RunView]:
-    """The runs that no other run started, the latest last, each with its children."""
+    """Return the runs that no other run started, the latest last, each with its children."""
     children: dict[str, list[Run]] = {}
     for run in state.runs.values():
         if run.parent_run is not None:
@@ -57,14 +57,17 @@ def views(state: State, now: datetime) -> list[RunView]:
 
 
 def total_s(state: State, now: datetime) -> float | None:
-    """Seconds that all runs of main ranks took together, children apart; None where none is known."""
+    """Return the seconds that all runs of main ranks took together, children apart; None where none is known."""
     deciding = {run.id for run in state.deciding_runs}
     durations = [run.duration_s for run in views(state, now) if run.id in deciding and run.duration_s is not None]
     return sum(durations) if durations else None
 
 
 def latest_status(state: State, created: str, now: datetime) -> str:
-    """Status of an experiment: that of its latest run; before the first event, that of one about to begin."""
+    """Return the status of an experiment: that of its latest run.
+
+    Before the first event it is `running` for some minutes after creation, then `lost`.
+    """
     runs = sorted(state.deciding_runs, key=_by_start)
     if runs:
         return state.standing(runs[-1], now, process_is_gone).status(now, process_is_gone)
@@ -76,7 +79,7 @@ def latest_status(state: State, created: str, now: datetime) -> str:
 
 
 def status_of(folder: Path, created: str) -> str:
-    """Status of the experiment in a folder."""
+    """Return the status of the experiment in a folder."""
     return latest_status(read_state(folder), created, datetime.now(timezone.utc))
 
 

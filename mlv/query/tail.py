@@ -1,4 +1,4 @@
-"""The latest of an experiment: streams read from their ends, so that it does not matter how long they are."""
+"""The latest events, status and metrics of an experiment, read from the ends of its streams, however long they are."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _LOOK_EVERY_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class EventLine:
-    """An event, and the line that it stands in."""
+    """An event and its line."""
 
     event: Event
     line: bytes
 
 
 class Tail:
-    """The last events of an experiment, and those that follow."""
+    """The last events of an experiment, and the new ones after them."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Tail:
         name: str | None = None,
         stream: str | None = None,
     ) -> None:
-        """Choose events by type (all, if none is given, but those in `without`), by a pattern over names, and by stream.
+        """Choose events by type (without `types` all but those in `without`), by a pattern over names, and by stream.
 
         Raises:
             InvalidPattern: The pattern cannot be read.
@@ -60,52 +60,52 @@ class Tail:
         self._matches = name_matcher(name, captures=True) if name is not None else lambda name: True
         self._offsets: dict[str, int] = {}
         self.skipped: list[Skipped] = []
-        """What the reading so far passed over."""
+        """The lines that were passed over so far."""
 
     def last(self, count: int) -> list[EventLine]:
-        """The last events, in the order in which they were logged."""
+        """Return the last events, in the order of logging."""
         self._offsets = {}
         for stream in self.streams():
             with while_there(self._folder, stream):
                 self._offsets[stream] = whole_end(self._folder / layout.stream_file(stream))
         newest = chain.from_iterable(islice(self._from_end(stream), count) for stream in self._offsets)
-        found = in_order(newest, lambda found: (found.event.run, found.event.seq, found.event.time))
-        return found[len(found) - count :] if count < len(found) else found
+        event_lines = in_order(newest, lambda line: (line.event.run, line.event.seq, line.event.time))
+        return event_lines[len(event_lines) - count :] if count < len(event_lines) else event_lines
 
     def follow(self, is_over: Callable[[], bool]) -> Iterator[EventLine]:
-        """The events that come after the last ones, as they arrive; `is_over` is asked while none does."""
+        """Yield the events after the last ones, as they arrive; `is_over` is called while none does."""
         next_look = monotonic()
         while True:
             ending = monotonic() >= next_look and is_over()
             if monotonic() >= next_look:
                 next_look = monotonic() + _LOOK_EVERY_S
             news = False
-            for found in self.news():
+            for event_line in self.news():
                 news = True
-                yield found
+                yield event_line
             if ending and not news:
                 return
             sleep(_POLL_S)
 
     def news(self) -> Iterator[EventLine]:
-        """The events that have come by now."""
+        """Yield the events that have arrived by now."""
         for stream in self.streams():
             yield from self._since(stream)
 
     def streams(self) -> list[str]:
-        """The streams that are looked at."""
+        """Return the streams that are followed."""
         streams = layout.streams_in(self._folder)
         return [name for name in streams if self._stream is None or layout.logical_stream(name) == self._stream]
 
     def _from_end(self, stream: str) -> Iterator[EventLine]:
-        """Events of one stream, the last one first."""
+        """Yield the events of one stream, the last one first."""
         with while_there(self._folder, stream):
             for start, line in lines_from_end(self._folder / layout.stream_file(stream), self._offsets[stream]):
-                if (found := self._found(stream, start, line)) is not None:
-                    yield found
+                if (event_line := self._event_line(stream, start, line)) is not None:
+                    yield event_line
 
     def _since(self, stream: str) -> Iterator[EventLine]:
-        """Events of one stream that are new."""
+        """Yield the new events of one stream."""
         offset = self._offsets.setdefault(stream, 0)
         if stream_size(self._folder, stream) <= offset:
             return
@@ -114,10 +114,10 @@ class Tail:
                 if not line.endswith(b"\n"):
                     return  # being written
                 self._offsets[stream] = start + len(line)
-                if (found := self._found(stream, start, line)) is not None:
-                    yield found
+                if (event_line := self._event_line(stream, start, line)) is not None:
+                    yield event_line
 
-    def _found(self, stream: str, start: int, line: bytes) -> EventLine | None:
+    def _event_line(self, stream: str, start: int, line: bytes) -> EventLine | None:
         if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
             return None
         try:
@@ -125,12 +125,12 @@ class Tail:
         except BadLine as error:
             self.skipped.append(Skipped(stream, start, start + len(line), str(error)))
             return None
-        is_wanted = event.type in self._types if self._types else event.type not in self._without
-        return EventLine(event, line) if is_wanted and is_named(event, self._matches) else None
+        is_requested = event.type in self._types if self._types else event.type not in self._without
+        return EventLine(event, line) if is_requested and is_named(event, self._matches) else None
 
 
 class Status:
-    """The status of an experiment, or of one stream, again and again: only what is new in the log is read."""
+    """The status of an experiment, or of one stream, again and again: each call reads only new lines of the log."""
 
     def __init__(self, folder: Path, created: str, stream: str | None = None) -> None:
         self._folder, self._created = folder, created
@@ -138,11 +138,11 @@ class Status:
         self._state: State | None = None
 
     def __call__(self) -> str:
-        """As it is now."""
+        """Return the present status."""
         if self._state is None:
-            self._tail.last(0)  # first: what comes meanwhile may be seen twice, but not be missed
+            self._tail.last(0)  # first: an event that arrives meanwhile may be folded twice, but not be missed
             self._state = read_state(self._folder, self._tail.streams())
-        self._state = fold((found.event for found in self._tail.news()), self._state)
+        self._state = fold((event_line.event for event_line in self._tail.news()), self._state)
         return latest_status(self._state, self._created, datetime.now(timezone.utc))
 
 
@@ -161,12 +161,12 @@ def latest_metrics(
     skipped: list[Skipped] | None = None,
     heard: Mapping[str, datetime | None] | None = None,
 ) -> dict[str, Latest]:
-    """The latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream.
+    """Return the latest value of each metric, by full name; with `within_bytes`, of those near the end of each stream.
 
-    What had to be passed over is added to `skipped`. `heard` tells when each run was heard of last: where the end of a log
-    does not tell which of several runs has the last word, all of it is read.
+    Damaged lines are added to `skipped`. `heard` holds the time of each run's last sign of life: where the end of a log does
+    not show which of several runs logged last, all of it is read.
     """
-    found: dict[str, tuple[Event, Any]] = {}
+    latest: dict[str, tuple[Event, Any]] = {}
     begun: set[str] = set()
     is_clear, rewinds, streams = True, rewinds_of(folder), layout.streams_in(folder)
     for stream in streams:
@@ -174,29 +174,29 @@ def latest_metrics(
             for event in _metrics_from_end(folder, stream, within_bytes, skipped if skipped is not None else [], begun):
                 is_gone = is_superseded(rewinds, event.run, event.seq, event.step)
                 for name, value in metrics_of(event) if not is_gone else ():
-                    before = found.get(name)
+                    before = latest.get(name)
                     is_clear &= before is None or before[0].run == event.run
                     if before is None or event.seq > before[0].seq:
-                        found[name] = event, value
+                        latest[name] = event, value
     is_whole = within_bytes is None or all(stream_size(folder, stream) <= within_bytes for stream in streams)
     if not is_whole and is_clear:
-        # Of a run whose first line was met nothing is missing.
+        # Of a run whose first line was read no line is missing.
         moments = [(run, moment) for run, moment in (heard or {}).items() if moment is not None and run not in begun]
-        is_clear = all(run == event.run or moment < event.time for event, _ in found.values() for run, moment in moments)
+        is_clear = all(run == event.run or moment < event.time for event, _ in latest.values() for run, moment in moments)
     if not is_clear:
-        found = {
+        latest = {
             name: (event, value)
             for event in Events(folder, "metrics", rewinds=rewinds)
             for name, value in metrics_of(event)
-            if name in found
+            if name in latest
         }
-    return {name: Latest(value, event.step, event.time) for name, (event, value) in found.items()}
+    return {name: Latest(value, event.step, event.time) for name, (event, value) in latest.items()}
 
 
 def _metrics_from_end(
     folder: Path, stream: str, within_bytes: int | None, skipped: list[Skipped], begun: set[str]
 ) -> Iterator[Event]:
-    """The lines of type `metrics`, the last one first; the runs whose first lines are met are added to `begun`."""
+    """Yield the events of type `metrics`, the last one first; add the runs whose first lines are read to `begun`."""
     path = folder / layout.stream_file(stream)
     first = 0 if within_bytes is None else os.path.getsize(path) - within_bytes
     for start, line in lines_from_end(path):

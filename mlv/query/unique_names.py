@@ -1,4 +1,4 @@
-"""How names are spelled where several would be one: no name changes in silence, and none stands for two.
+"""Spellings of names that would coincide: no name changes in silence, and none stands for two.
 
 - Exact names stand in the log, in `metrics.name` of SQL, in CSV, in JSON lines, in TensorBoard and in columns of frames.
 - SQL and Parquet do not tell `lr` from `LR`. Names that differ only in the case of ASCII letters all end in `#` and the first
@@ -19,13 +19,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 Keys = tuple[str, ...]
-"""A name by its keys, the outermost first."""
+"""The keys of a name, the outermost first."""
 _DIGITS = 4
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Different names as SQL tells them apart."""
+    """Spell different names so that SQL tells them apart."""
     names = list(names)
     readable = [_readable(name) for name in names]
     digits = [0 if name else _DIGITS for name in names]
@@ -33,15 +33,15 @@ def distinct(names: Iterable[str]) -> list[str]:
         each = zip(names, readable, digits, strict=True)
         spelled = [f"{text}#{_digest(name)[:count]}" if count else text for name, text, count in each]
         counts = Counter(map(folded, spelled))
-        twins = [place for place, name in enumerate(spelled) if counts[folded(name)] > 1]
+        twins = [index for index, name in enumerate(spelled) if counts[folded(name)] > 1]
         if not twins:
             return spelled
-        for place in twins:
-            digits[place] += _DIGITS
+        for index in twins:
+            digits[index] += _DIGITS
 
 
 def folded(name: str) -> str:
-    """A name without what SQL does not look at: the case of ASCII letters."""
+    """Return a name in lower case, for ASCII letters: SQL ignores their case."""
     return name.translate(_LOWER)
 
 
@@ -54,13 +54,13 @@ def _digest(name: str) -> str:
 
 
 def repeated(names: Iterable[str]) -> list[str]:
-    """Names of a query's columns, those that come again with a number: `name name_1`."""
+    """Number repeated names of a query's columns: `name name_1`."""
     names = list(names)
-    taken = set(names)
+    existing = set(names)
     result: list[str] = []
     for name in names:
         new, number = name, 0
-        while new in result or (number and new in taken):
+        while new in result or (number and new in existing):
             number += 1
             new = f"{name}_{number}"
         result.append(new)
@@ -68,24 +68,24 @@ def repeated(names: Iterable[str]) -> list[str]:
 
 
 def joined(paths: Iterable[Keys], separator: str = ".") -> dict[Keys, str]:
-    """One name for each path; keys stand in quotes, in all of them, where two paths would have the same name."""
+    """Return one name for each path; keys of paths that would have the same name stand in quotes, in all paths."""
     plain = {path: separator.join(path) for path in paths}
     result, in_quotes = plain, set[str]()
     while len(set(result.values())) < len(result):
         counts = Counter(result.values())
         more = {key for path, name in result.items() if counts[name] > 1 for key in path if separator in key or '"' in key}
         if more <= in_quotes:
-            break  # not reached: names of keys in quotes are read in one way only
+            break  # not reached: names of quoted keys have one reading only
         in_quotes |= more
         quoted = {key: '"' + key.replace('"', '""') + '"' for key in in_quotes}
         result = {path: separator.join(quoted.get(key, key) for key in path) for path in plain}
     return result
 
 
-def beside(taken: Iterable[str], names: Sequence[str], kind: str) -> dict[str, str]:
-    """Names as columns beside others: one that is taken says what it is in front, and so does what would look like that."""
+def beside(existing: Iterable[str], names: Sequence[str], kind: str) -> dict[str, str]:
+    """Spell names as columns beside existing ones: a name that exists, or looks like a prefixed one, gets the prefix `kind`."""
     begin, depths = f"{kind}.", dict[str, int]()
-    for name in taken:
+    for name in existing:
         depth, base = _stripped(name, begin)
         depths[base] = max(depth + 1, depths.get(base, 0))
     return {name: begin * depths.get(_stripped(name, begin)[1], 0) + name for name in names}
@@ -99,17 +99,17 @@ def _stripped(name: str, begin: str) -> tuple[int, str]:
 
 
 def spelled(columns: Iterable[Column]) -> dict[Column, str]:
-    """Columns of a frame by kind and name; those of no kind are fixed, and each kind gives way to those before it."""
+    """Spell the columns of a frame, which have a kind and a name: kind "" is fixed, each kind gives way to those before it."""
     result: dict[Column, str] = {}
     every = list(columns)
     for kind in _KINDS:
         names = [name for own, name in every if own == kind]
-        shown = beside(list(result.values()), names, _FRONT.get(kind, kind)) if kind else dict(zip(names, names, strict=True))
-        result.update(((kind, name), column) for name, column in shown.items())
+        unique = beside(list(result.values()), names, _FRONT.get(kind, kind)) if kind else dict(zip(names, names, strict=True))
+        result.update(((kind, name), column) for name, column in unique.items())
     return result
 
 
 Column = tuple[str, str]
 _KINDS = ("", "at", "capture", "data", "metric")
 _FRONT = {"capture": "at"}
-"""What a pattern takes out of a name is a coordinate like others."""
+"""Prefixes of kinds that differ from the kind: a capture of a pattern is a coordinate like others."""

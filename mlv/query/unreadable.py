@@ -1,4 +1,4 @@
-"""Experiments of many that cannot be read to the end: each costs itself only, with a word."""
+"""Experiments among many that cannot be read to the end: each is left out with a warning, and no other is affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time zone of whoever looks, by the name that a database knows it by: display, SQL and `as_of` have one."""
+"""The local time zone by the name that a database has for it: display, SQL and `as_of` use the same one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FOLDER = "zoneinfo/"
 
 
 def local_zone() -> str | None:
-    """The name of the zone in which Python shows local times, or of one with the same clock; None where there is none."""
+    """Return the name of the zone of Python's local times, or of one with the same clock; None where there is none."""
     return next((name for name in _candidates() if _has_local_clock(name)), None)
 
 
@@ -31,7 +31,7 @@ def _candidates() -> Iterator[str]:
 def _has_local_clock(name: str) -> bool:
     try:
         zone = ZoneInfo(name)
-    except (ValueError, OSError, LookupError):  # of no zone, or of a path that is none
+    except (ValueError, OSError, LookupError):  # no name of a zone, or a path outside the database
         return False
     now = datetime.now()
     moments = (now + timedelta(days=30 * month) for month in range(-11, 1))

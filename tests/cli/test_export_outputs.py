@@ -67,7 +67,7 @@ def test_unknown_form(tmp_path):
 
     assert done.returncode == 2
     assert "they" not in done.stdout
-    assert "'tensorbord': there is no such form; give csv, hdf5, parquet, tensorboard, or jsonl" in done.stderr
+    assert "'tensorbord': there is no such output; give csv, hdf5, parquet, tensorboard" in done.stderr
 
 
 def test_foreign_folder(tmp_path):

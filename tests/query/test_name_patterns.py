@@ -43,9 +43,9 @@ def test_what_is_no_pattern(pattern):
 
 
 @pytest.mark.parametrize(("pattern", "expected"), [("a/b", True), ("{{a}}", True), ("a/*", False), ("{a}", False)])
-def test_names_one(pattern, expected):
+def test_is_one_name(pattern, expected):
     """A pattern without stars and braces means one name."""
-    assert NamePattern(pattern).names_one is expected
+    assert NamePattern(pattern).is_one_name is expected
 
 
 def expression(pattern: str) -> str:

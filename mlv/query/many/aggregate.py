@@ -1,4 +1,4 @@
-"""Tables over families of experiments: their members' metrics in numbers, and differences between two sides."""
+"""Tables over families of experiments: statistics over their members' metrics, and differences between two sides."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mlv.query.unreadable import leaving_out
 from mlv.store.streams import Skipped
 
 _PORTION = 512
-"""So many experiments are in memory at a time, or those of one family."""
+"""Experiments that are in memory at a time, or all those of one larger family."""
 Show = Callable[[Sequence[Digest]], Iterable[Digest]]
-"""Goes through experiments while they are read."""
+"""Iterates over experiments while they are read, and may show progress."""
 
 
 def aggregate(
@@ -38,15 +38,15 @@ def aggregate(
     show: Show = iter,
     grid: Grid = grids.EXACT,
 ) -> Any:
-    """As `Experiments.aggregate`."""
+    """Implement `Experiments.aggregate`."""
     grids.checked_grid(grid)
     np, pandas = package("numpy"), package("pandas")
-    found = families.families(digests, over, parent_of)
+    all_families = families.families(digests, over, parent_of)
     reading = values_.Reading(metrics, x)
-    members = [number for family in found for number in family.members]
+    members = [number for family in all_families for number in family.members]
     watched = zip(members, show([digests[number] for number in members]), strict=True)
     tables, skipped = [], list[str]()
-    for first, portion in _portions(found):
+    for first, portion in _portions(all_families):
         count = sum(len(family.members) for family in portion)
         values = values_.joined(reading.values(islice(watched, count)))
         skipped += values.skipped
@@ -63,11 +63,11 @@ def aggregate(
     reading.check()
     whole = {name: np.concatenate([table[name] for table in tables]) for name in tables[0]} if tables else {}
     metric_names = np.array([*reading.metrics, ""], object)
-    place = whole.pop("x", np.array([]))
+    positions = whole.pop("x", np.array([]))
     table = pandas.DataFrame({
-        **described(found, whole.pop("family", [])),
+        **described(all_families, whole.pop("family", [])),
         "metric": metric_names[whole.pop("metric", [])],
-        **({} if x is None else {x: _as_shown(pandas, np, x, place)}),
+        **({} if x is None else {x: _as_shown(pandas, np, x, positions)}),
         **whole,
     })  # fmt: skip
     return _with_skipped(table, skipped)
@@ -79,82 +79,84 @@ def _with_skipped(table: Any, skipped: list[str]) -> Any:
     return table
 
 
-def _portions(found: Sequence[Family]) -> Iterator[tuple[int, list[Family]]]:
-    """Families that are in memory together, with the number of the first."""
+def _portions(all_families: Sequence[Family]) -> Iterator[tuple[int, list[Family]]]:
+    """Yield families that are in memory together, with the number of the first."""
     begin, count = 0, 0
-    for number, family in enumerate(found):
+    for number, family in enumerate(all_families):
         count += len(family.members)
-        if count >= _PORTION or number == len(found) - 1:
-            yield begin, list(found[begin : number + 1])
+        if count >= _PORTION or number == len(all_families) - 1:
+            yield begin, list(all_families[begin : number + 1])
             begin, count = number + 1, 0
 
 
-def described(found: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
-    """Columns that tell the family of each row: its number, its kind, and the settings in which families differ."""
-    result = {"family": list(rows), "kind": [found[number].kind for number in rows]}
-    for name in families.varying(found):
-        values = [family.settings.get(name) for family in found]
+def described(all_families: Sequence[Family], rows: Any) -> dict[str, list[Any]]:
+    """Return columns that describe the family of each row: its number, its kind, and the settings in which families differ."""
+    result = {"family": list(rows), "kind": [all_families[number].kind for number in rows]}
+    for name in families.varying(all_families):
+        values = [family.settings.get(name) for family in all_families]
         result[families.column_of(name)] = [values[number] for number in rows]
     return result
 
 
-def _as_shown(pandas: Any, np: Any, x: str, places: Any) -> Any:
-    """The column of an x axis: moments as such, whole numbers as integers."""
-    return pandas.to_datetime(places, unit="s", utc=True) if x == axes.TIME else as_integers(np, places)
+def _as_shown(pandas: Any, np: Any, x: str, positions: Any) -> Any:
+    """Return the column of an x axis: moments as such, whole numbers as integers."""
+    return pandas.to_datetime(positions, unit="s", utc=True) if x == axes.TIME else as_integers(np, positions)
 
 
-def as_integers(np: Any, places: Any) -> Any:
-    """Whole numbers as such: a step is one nearly always."""
-    is_whole = len(places) > 0 and bool(np.all(places == np.floor(places))) and bool(np.all(abs(places) < 2**53))
-    return places.astype(np.int64) if is_whole else places
+def as_integers(np: Any, numbers: Any) -> Any:
+    """Return numbers as integers, if all are whole: steps nearly always are."""
+    is_whole = len(numbers) > 0 and bool(np.all(numbers == np.floor(numbers))) and bool(np.all(abs(numbers) < 2**53))
+    return numbers.astype(np.int64) if is_whole else numbers
 
 
 def tables(digests: Iterable[Digest], name: str | None) -> Any:
-    """As `Experiments.tables`."""
+    """Implement `Experiments.tables`."""
     pandas = package("pandas")
-    parts, skipped = [], list[str]()
+    frames, skipped = [], list[str]()
     for digest in digests:
         with leaving_out(digest.path):
             events = Events(digest.path, "table", name, rewinds=rewinds_of(digest.path))
-            found = logged_tables.tables(digest.path, events)
-            skipped += [f"{digest.path}: {hole}" for hole in found.attrs.pop("skipped", ())]
-            found.insert(0, "exp_name", digest.name)
-            found.insert(0, "exp", digest.id)
-            parts.append(found)
-    filled = [part for part in parts if len(part)] or parts
+            logged = logged_tables.tables(digest.path, events)
+            skipped += [f"{digest.path}: {hole}" for hole in logged.attrs.pop("skipped", ())]
+            logged.insert(0, "exp_name", digest.name)
+            logged.insert(0, "exp", digest.id)
+            frames.append(logged)
+    filled = [frame for frame in frames if len(frame)] or frames
     table = pandas.concat(filled, ignore_index=True) if filled else pandas.DataFrame()
     return _with_skipped(table, skipped)
 
 
 def history(digests: Iterable[Digest], pattern: str | None, keys: Iterable[str] | None, stream: str | None, wide: bool) -> Any:
-    """As `Experiments.history`."""
+    """Implement `Experiments.history`."""
     pandas = package("pandas")
-    wanted = keys if keys is None or isinstance(keys, str) else list(keys)
-    parts: list[tuple[Digest, dict[unique_names.Column, Any]]] = []
-    known, skipped = dict[str, None](), list[str]()
+    requested = keys if keys is None or isinstance(keys, str) else list(keys)
+    histories: list[tuple[Digest, dict[unique_names.Column, Any]]] = []
+    logged_names, skipped = dict[str, None](), list[str]()
     for digest in digests:
         holes: list[Skipped] = []
         with leaving_out(digest.path):
-            columns = data_frames.columns_of(digest.path, pattern, wanted, stream, wide, None, SURVIVING, known, holes)
-            parts.append((digest, columns))
+            columns = data_frames.columns_of(
+                digest.path, pattern, requested, stream, wide, None, SURVIVING, logged_names, holes
+            )
+            histories.append((digest, columns))
         skipped += [f"{digest.path}/{hole}" for hole in holes]
-    if parts:
-        refuse_unknown_stream([digest.path for digest, _ in parts], stream)
-        data_frames.refuse_unknown(pattern, wanted, known)
-    # Names of all together: what is a coordinate of one and a metric of another is two columns.
+    if histories:
+        refuse_unknown_stream([digest.path for digest, _ in histories], stream)
+        data_frames.refuse_unknown(pattern, requested, logged_names)
+    # Names of all experiments together: a coordinate of one and a metric of another are two columns.
     spelled = unique_names.spelled(
-        dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in parts for key in columns)])
+        dict.fromkeys([("", "exp"), ("", "exp_name"), *(key for _, columns in histories for key in columns)])
     )
-    tables = [_owned(pandas, digest, data_frames.framed(columns, spelled)) for digest, columns in parts]
+    tables = [_owned(pandas, digest, data_frames.framed(columns, spelled)) for digest, columns in histories]
     # A frame without rows has columns of no type, which would change those of the others.
-    tables = [found for found in tables if len(found)] or tables[:1]
+    tables = [frame for frame in tables if len(frame)] or tables[:1]
     table = pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame(columns=["exp", "exp_name"])
     return _with_skipped(table, skipped)
 
 
-def _owned(pandas: Any, digest: Digest, found: Any) -> Any:
-    owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=found.index)
-    return pandas.concat([owner, found], axis=1)  # to insert them costs as much as there are columns
+def _owned(pandas: Any, digest: Digest, frame: Any) -> Any:
+    owner = pandas.DataFrame({"exp": digest.id, "exp_name": digest.name}, index=frame.index)
+    return pandas.concat([owner, frame], axis=1)  # the cost of an insertion grows with the number of columns
 
 
 def paired(
@@ -167,7 +169,7 @@ def paired(
     stats: str | Iterable[str],
     ci: float | None,
 ) -> Any:
-    """As `Experiments.paired`."""
+    """Implement `Experiments.paired`."""
     np, pandas = package("numpy"), package("pandas")
     nuisance = families.checked_over(over)
     first, second = (_by_key(side, parent_of, nuisance, name) for side, name in ((a, "a"), (b, "b")))
@@ -175,12 +177,12 @@ def paired(
     if not common:
         raise InvalidArgument(f"a and b have no {' and '.join(nuisance)} in common: there is nothing to pair", over=over)
     values = values_.read([*(first[key] for key in common), *(second[key] for key in common)], metrics, x)
-    group, member, place, value = _differences(np, values, len(common))
-    numbers = aggregated(Samples(group, member, place, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
-    group, place = numbers.pop("group"), numbers.pop("x")
+    group, member, position, value = _differences(np, values, len(common))
+    numbers = aggregated(Samples(group, member, position, value), [len(common)] * max(1, len(values.metrics)), stats, ci)
+    group, position = numbers.pop("group"), numbers.pop("x")
     table = pandas.DataFrame({
         "metric": np.array(values.metrics, object)[group] if values.metrics else [],
-        **({} if x is None else {x: _as_shown(pandas, np, x, place)}),
+        **({} if x is None else {x: _as_shown(pandas, np, x, position)}),
         **numbers,
         "only_a": len(first) - len(common),
         "only_b": len(second) - len(common),
@@ -189,7 +191,7 @@ def paired(
 
 
 def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], name: str) -> dict[bytes, Digest]:
-    """The experiments of a side, by what they are paired by."""
+    """Return the experiments of a side by the values of the keys that pair them."""
     result: dict[bytes, Digest] = {}
     for digest in side:
         key = families.key_of(families.settings(digest, parent_of), over)
@@ -203,22 +205,22 @@ def _by_key(side: Sequence[Digest], parent_of: ParentOf, over: Sequence[str], na
 
 
 def _differences(np: Any, values: values_.Values, count: int) -> tuple[Any, Any, Any, Any]:
-    """What the second side has more than the first, where both have a value; metric, pair, x and difference."""
+    """Return metric, pair, x and difference (second side minus first) where both sides have a value."""
     side = values.member // count
     pair = values.member % count
     keys = np.stack([values.metric.astype(float), pair.astype(float), values.x], axis=1)
-    found = []
+    latest = []
     for number in (0, 1):
         own, later = keys[side == number], values.value[side == number]
-        unique, last = np.unique(own[::-1], axis=0, return_index=True)  # of equal places the later wins
-        found.append((unique, later[::-1][last]))
-    (first, a), (second, b) = found
+        unique, last = np.unique(own[::-1], axis=0, return_index=True)  # of equal keys the later value wins
+        latest.append((unique, later[::-1][last]))
+    (first, a), (second, b) = latest
     both, of_first = np.unique(np.concatenate([first, second]), axis=0, return_inverse=True)
     of_first = of_first.reshape(-1)
     sides = np.full((2, len(both)), np.nan)
     is_there = np.zeros((2, len(both)), bool)
-    for number, (where, what) in enumerate(((of_first[: len(first)], a), (of_first[len(first) :], b))):
-        sides[number, where], is_there[number, where] = what, True
+    for number, (where, side_values) in enumerate(((of_first[: len(first)], a), (of_first[len(first) :], b))):
+        sides[number, where], is_there[number, where] = side_values, True
     keep = is_there.all(axis=0)
     with np.errstate(invalid="ignore"):
         difference = (sides[1] - sides[0])[keep]

@@ -1,4 +1,4 @@
-"""What the values of metrics are drawn over, beside steps and coordinates: times, and other metrics."""
+"""Axes that values of metrics are drawn over, beside steps and coordinates: times, and other metrics."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from mlv.query.runs import RunView
 from mlv.query.unreadable import leaving_out
 
 TIME, ELAPSED, ACTIVE = "time", "elapsed", "active"
-"""The moment in seconds since 1970; seconds since the first run began; the same without what lay between runs, and pauses."""
+"""Seconds since 1970; seconds since the first run began; the same without the times between runs, and pauses."""
 TIMES = (TIME, ELAPSED, ACTIVE)
 METRICS, AT = "metrics.", "at."
-"""Beginnings of an axis that is a metric, and of one that is a coordinate, whatever its name."""
+"""Prefixes of an axis that is a metric, and of one that is a coordinate, whatever its name."""
 
 
 def is_special(x: str | None) -> bool:
-    """Whether an axis is neither the step nor a coordinate by its bare name."""
+    """Return whether an axis is neither the step nor a coordinate by its bare name."""
     return x is not None and (x in TIMES or x.startswith((METRICS, AT)))
 
 
 def times(table: Any, x: str, digest: Digest) -> Any:
-    """The places of the rows of a table of metrics on an axis of time, as floats."""
+    """Return the positions of a metrics table's rows on an axis of time, as floats."""
     np = package("numpy")
     moments = np.asarray(table.column("time").cast("int64")) / 1e6
     if x == TIME:
@@ -43,10 +43,10 @@ def times(table: Any, x: str, digest: Digest) -> Any:
 
 
 def of_metric(table: Any, name: str, order: Any) -> Any:
-    """The value that another metric had where each row was logged.
+    """Return for each row the value that another metric had when the row was logged.
 
-    That is the value at the row's own step, or at the last step before it; where one of both has no step, the latest that was
-    logged before, or in the same line. NaN where there is none.
+    That is the value at the row's own step, or at the last step before it; where one of both has no step, the latest value
+    that was logged before, or in the same line. NaN where there is none.
     """
     np, pc = package("numpy"), package("pyarrow.compute")
     is_axis = np.asarray(pc.equal(table.column("name"), name))[order]
@@ -58,23 +58,23 @@ def of_metric(table: Any, name: str, order: Any) -> Any:
         return result
     if not np.isnan(own_steps).any():
         by_step = np.argsort(own_steps, kind="stable")
-        place = np.searchsorted(own_steps[by_step], steps, side="right") - 1  # NaN comes behind all: the last one
-        has_place = (place >= 0) & ~np.isnan(steps)
-        result[has_place] = own_values[by_step][place[has_place]]
-        rest = np.isnan(steps)
+        index = np.searchsorted(own_steps[by_step], steps, side="right") - 1  # NaN sorts behind all: the last index
+        has_value = (index >= 0) & ~np.isnan(steps)
+        result[has_value] = own_values[by_step][index[has_value]]
+        pending = np.isnan(steps)
     else:
-        rest = np.ones(len(order), bool)
+        pending = np.ones(len(order), bool)
     line = _lines(np, table, order)
-    place = np.searchsorted(line[is_axis], line, side="right") - 1
-    rest &= place >= 0
-    result[rest] = own_values[place[rest]]
+    index = np.searchsorted(line[is_axis], line, side="right") - 1
+    pending &= index >= 0
+    result[pending] = own_values[index[pending]]
     back = np.empty(len(order))
     back[order] = result
     return back
 
 
 def _lines(np: Any, table: Any, order: Any) -> Any:
-    """Numbers of the lines that rows come from, in the order in which they were logged."""
+    """Return the line number of each row, counted in the order of logging."""
     runs = table.column("run").combine_chunks().dictionary_encode()
     runs = np.asarray((runs.combine_chunks() if hasattr(runs, "combine_chunks") else runs).indices)[order]
     seq = np.asarray(table.column("seq"))[order]
@@ -86,7 +86,7 @@ def _seconds(moment: datetime | None) -> float:
 
 
 def _between(runs: list[RunView]) -> list[tuple[float, float]]:
-    """The times in which no run was on, of runs that may overlap."""
+    """Return the times between runs, which may overlap."""
     gaps = []
     end = None
     for run in sorted(runs, key=lambda run: _seconds(run.started)):
@@ -98,11 +98,11 @@ def _between(runs: list[RunView]) -> list[tuple[float, float]]:
 
 
 def _pauses(digest: Digest) -> list[tuple[float, float]]:
-    """The pauses that runs told; one that was not resumed ends with its run."""
+    """Return the recorded pauses of runs; one that was not resumed ends with its run."""
     ends = {run.id: _seconds(run.ended) for run in digest.runs(datetime.now(timezone.utc)) if run.ended is not None}
     began: dict[str, float] = {}
     pauses = []
-    for event in _marks(digest.path):
+    for event in _pause_events(digest.path):
         if event.type == "run_paused":
             began.setdefault(event.run, _seconds(event.time))
         elif event.run in began:
@@ -110,6 +110,6 @@ def _pauses(digest: Digest) -> list[tuple[float, float]]:
     return [*pauses, *((start, ends[run]) for run, start in began.items() if run in ends)]
 
 
-def _marks(folder: Path) -> Iterator[Event]:
+def _pause_events(folder: Path) -> Iterator[Event]:
     with leaving_out(folder):
         yield from Events(folder, ["run_paused", "run_resumed"])

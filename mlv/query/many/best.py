@@ -1,4 +1,4 @@
-"""All metrics of an experiment where one of them is best."""
+"""All metrics of an experiment at the step where one of them is best."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlv.query.metrics.selection import plain_step
 
 
 def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, Any]:
-    """The step at which a metric is best, and each metric there; empty where it has no number.
+    """Return the step at which a metric is best, and the value of each metric there; empty where it has no number.
 
     The earliest of equal bests counts. Of another metric it is the latest value of that step, or else of the last step before
     it; where the best was logged without a step, the latest value up to that line.
@@ -21,10 +21,10 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
     Args:
         digest: The experiment.
         metric: Full name of the metric.
-        mode: `min` or `max`; None takes what `log.describe(metric, mode=...)` said.
+        mode: `min` or `max`; None takes the mode of `log.describe(metric, mode=...)`.
 
     Raises:
-        InvalidArgument: The mode is neither, or was not said.
+        InvalidArgument: The mode is neither, or was never described.
         MissingExtra: pyarrow is not installed.
     """
     np = package("numpy")
@@ -41,7 +41,7 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
     if not len(own):
         return {}
     best = own[np.argmin(value[own]) if described == "min" else np.argmax(value[own])]
-    found = {"step": plain_step(float(step[best]))}
+    result = {"step": plain_step(float(step[best]))}
     for name in digest.metrics:
         rows = np.flatnonzero((names == name) & ~np.isnan(value))
         if name == metric:
@@ -52,5 +52,5 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
             rows = rows[step[rows] <= step[best]]
             rows = rows[step[rows] == step[rows].max()] if len(rows) else rows
         if len(rows):
-            found[name] = float(value[rows[-1]])
-    return found
+            result[name] = float(value[rows[-1]])
+    return result

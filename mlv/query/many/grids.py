@@ -1,4 +1,4 @@
-"""Values of members brought to common places on the x axis, so that they can be pooled where their own places differ."""
+"""Values of members brought to common positions on the x axis, so that they can be pooled where their own positions differ."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ EXACT, INTERPOLATE = "exact", "interpolate"
 Grid = Union[str, int]
 """`exact` pools at equal x alone, `interpolate` between the logged values of a member, a number within so many bins."""
 _ALIKE = 0.9
-"""Share of the places of its group, between its own first and last, at which a member of an even grid has values."""
-_MOST_PLACES = 2000
-"""Members are interpolated at every x of their group, or at so many that lie evenly."""
+"""Share of its group's positions, between its own first and last, at which a member of an even grid has values."""
+_MOST_POSITIONS = 2000
+"""Members are interpolated at every x of their group, or at this many evenly spaced ones if there are more."""
 _MOST_BINS = 100_000
-"""More than any picture shows: a billion would take all memory."""
+"""More bins than any picture shows; a billion would take all memory."""
 
 
 def checked_grid(grid: Any) -> Grid:
-    """Accept how values are brought together.
+    """Accept a way to bring values together.
 
     Raises:
         InvalidArgument: It is neither a name nor a number of bins.
@@ -37,7 +37,7 @@ def checked_grid(grid: Any) -> Grid:
 
 
 def on_grid(points: Samples, grid: Grid) -> Samples:
-    """Bring the values of each group to places that its members share.
+    """Bring the values of each group to positions that its members share.
 
     `interpolate` goes in straight lines between the values of a member, from its first to its last; next to one that is NaN
     or infinite it is NaN. With a number of bins, which are of equal width and the same for all groups, a member has the
@@ -59,14 +59,14 @@ def on_grid(points: Samples, grid: Grid) -> Samples:
 
 
 def is_uneven(points: Samples) -> bool:
-    """Whether the members of some group have their values at different x, so that pooling at equal x says little."""
+    """Return whether the members of some group have their values at different x, so that pooling at equal x says little."""
     np = package("numpy")
     return any(_is_uneven(np, tracks) for tracks in _by_group(_tracks(np, points)))
 
 
 @dataclass(frozen=True)
 class _Track:
-    """The values of one member in one group, in the order of x; of equal x the later value stands."""
+    """The values of one member in one group, in the order of x; of equal x the later value counts."""
 
     group: int
     member: int
@@ -75,7 +75,7 @@ class _Track:
 
 
 def _tracks(np: Any, points: Samples) -> Iterator[_Track]:
-    order = np.lexsort((points.x, points.member, points.group))  # stable: the later value stays behind
+    order = np.lexsort((points.x, points.member, points.group))  # stable: the later value comes last
     group, member, x = points.group[order], points.member[order], points.x[order]
     is_next = (group[1:] != group[:-1]) | (member[1:] != member[:-1])
     is_last = np.append(is_next | (x[1:] != x[:-1]), True)[: len(x)]
@@ -86,7 +86,7 @@ def _tracks(np: Any, points: Samples) -> Iterator[_Track]:
 
 
 def _by_group(tracks: Iterator[_Track] | list[_Track]) -> Iterator[list[_Track]]:
-    """The tracks of each group; those of one group come behind one another."""
+    """Yield the tracks of each group; those of one group come one after the other."""
     group: list[_Track] = []
     for track in tracks:
         if group and group[0].group != track.group:
@@ -100,23 +100,23 @@ def _by_group(tracks: Iterator[_Track] | list[_Track]) -> Iterator[list[_Track]]
 def _is_uneven(np: Any, tracks: list[_Track]) -> bool:
     if len(tracks) == 1:
         return False
-    places = np.unique(np.concatenate([track.x for track in tracks]))
-    firsts = np.searchsorted(places, [track.x[0] for track in tracks])
-    lasts = np.searchsorted(places, [track.x[-1] for track in tracks])
+    positions = np.unique(np.concatenate([track.x for track in tracks]))
+    firsts = np.searchsorted(positions, [track.x[0] for track in tracks])
+    lasts = np.searchsorted(positions, [track.x[-1] for track in tracks])
     counts = np.array([len(track.x) for track in tracks])
     return bool((counts < _ALIKE * (lasts - firsts + 1)).any())
 
 
 def _interpolated(np: Any, tracks: list[_Track]) -> Iterator[_Track]:
     for group in _by_group(tracks):
-        places = np.unique(np.concatenate([track.x for track in group]))
-        if len(places) > _MOST_PLACES:
-            places = np.linspace(places[0], places[-1], _MOST_PLACES)
+        positions = np.unique(np.concatenate([track.x for track in group]))
+        if len(positions) > _MOST_POSITIONS:
+            positions = np.linspace(positions[0], positions[-1], _MOST_POSITIONS)
         for track in group:
             first, last = track.x[0], track.x[-1]
-            own = places[(places >= first) & (places <= last)]
-            if not len(own):  # a member that lies between two places stands at the nearest
-                own = places[[np.abs(places - first).argmin()]]
+            own = positions[(positions >= first) & (positions <= last)]
+            if not len(own):  # a member between two positions takes the nearest
+                own = positions[[np.abs(positions - first).argmin()]]
             with np.errstate(invalid="ignore"):
                 value = np.interp(own, track.x, np.where(np.isfinite(track.value), track.value, np.nan))
             yield _Track(track.group, track.member, own, value)

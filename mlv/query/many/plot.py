@@ -28,7 +28,7 @@ BANDS = ("p10-p90", "p25-p75", "min-max", "std", "ci", "none")
 
 @dataclass(frozen=True)
 class Style:
-    """How the members of a family become a line and a band."""
+    """The way in which the members of a family become a line and a band."""
 
     center: str = "median"
     band: str = "p10-p90"
@@ -49,13 +49,13 @@ class Style:
 
     @property
     def stats(self) -> tuple[str, ...]:
-        """What is aggregated: the center, and the edges of the band."""
+        """The stats to aggregate: the center, and the edges of the band."""
         center = {"median": "p50", "mean": "mean"}[self.center]
         edges = {"std": ("std",), "ci": (), "none": (), "min-max": ("min", "max")}.get(self.band, tuple(self.band.split("-")))
         return tuple(dict.fromkeys((center, *edges)))
 
     def drawn(self, numbers: dict[str, Any]) -> tuple[Any, Any, Any]:
-        """The line and the edges of its band, of numbers that `aggregated` gave."""
+        """Return the line and the edges of its band, from the numbers of `aggregated`."""
         middle = numbers[self.stats[0]]
         if self.band == "std":
             return middle, middle - numbers["std"], middle + numbers["std"]
@@ -71,11 +71,11 @@ class Line:
 
     label: str
     group: str
-    """What the colour tells: the value of `by`, or the label."""
+    """The group of lines of one colour: the value of `by`, or the label."""
     members: int
-    """How many members of the family logged the metric."""
+    """Number of members of the family that logged the metric."""
     absent: int
-    """How many did not."""
+    """Number of members that did not."""
     diverged: int
     """The most members that had NaN or an infinity at one x."""
     x: Any
@@ -83,11 +83,11 @@ class Line:
     low: Any
     high: Any
     notes: tuple[str, ...] = ()
-    """How values were brought together, where that is more than pooling them at equal x."""
+    """The ways in which values were brought together, where they were not only pooled at equal x."""
 
     @property
     def title(self) -> str:
-        """The label, and how many members there are; nothing is pooled in silence."""
+        """The label, and the number of members: nothing is pooled in silence."""
         diverged = f", {self.diverged} diverged" if self.diverged else ""
         members = f"{self.members} of {self.members + self.absent}" if self.absent else f"{self.members}"
         count = f" ({members}{diverged})" if self.members > 1 or self.absent or self.diverged else ""
@@ -95,7 +95,7 @@ class Line:
 
 
 def x_label(lines: Sequence[Line], x: str) -> str:
-    """The name of the x axis, with how values were brought together."""
+    """Return the name of the x axis, with the notes of its lines."""
     notes = dict.fromkeys(note for line in lines for note in line.notes)
     return f"{x} ({', '.join(notes)})" if notes else x
 
@@ -109,21 +109,21 @@ def lines(
     over: str | Iterable[str],
     style: Style = Style(),
 ) -> list[Line]:
-    """The lines of a plot, families without a value left out; of several metrics each has lines of its own.
+    """Return the lines of a plot without families that have no value; each of several metrics has lines of its own.
 
     Raises:
         InvalidArgument: A param or coordinate is unknown.
         UnknownMetric: Nobody logged the metric.
         InvalidPattern: A pattern over names cannot be read.
     """
-    wanted = families.texts(metrics)
-    if wanted is None or not all(isinstance(metric, str) for metric in wanted) or not isinstance(x, str):
+    requested = families.texts(metrics)
+    if requested is None or not all(isinstance(metric, str) for metric in requested) or not isinstance(x, str):
         raise InvalidArgument(f"metric={metrics!r} and x={x!r}: give a name each", metric=metrics, x=x)
     np = package("numpy")
     every = families.families(digests, over, parent_of)
     if by is not None:
         families.check_setting(by, list(dict.fromkeys(name for family in every for name in family.settings)), "by")
-    values = values_.read(digests, [metric.replace("{", "{{").replace("}", "}}") for metric in wanted], x)
+    values = values_.read(digests, [metric.replace("{", "{{").replace("}", "}}") for metric in requested], x)
     family_of = np.zeros(len(digests), np.int64)
     for number, family in enumerate(every):
         family_of[family.members] = number
@@ -150,7 +150,7 @@ def lines(
 
 
 def _notes(grid: Grid, repeated: bool, smooth: float) -> tuple[str, ...]:
-    """How values were brought together, for the label of the x axis."""
+    """Return the ways in which values were brought together, for the label of the x axis."""
     notes = []
     if type(grid) is int:
         notes.append(f"in {grid} bins")
@@ -164,14 +164,14 @@ def _notes(grid: Grid, repeated: bool, smooth: float) -> tuple[str, ...]:
 
 
 def _repeated(np: Any, points: Samples) -> bool:
-    """Whether a member has several values at one x, of which one is drawn."""
+    """Return whether a member has several values at one x, of which one is drawn."""
     order = np.lexsort((points.x, points.member, points.group))
     group, member, x = points.group[order], points.member[order], points.x[order]
     return bool(((group[1:] == group[:-1]) & (member[1:] == member[:-1]) & (x[1:] == x[:-1])).any())
 
 
 def _smoothed(points: Samples, weight: float) -> Samples:
-    """The exponential moving average of each member, corrected for its beginning (Kingma and Ba, 2014, section 3)."""
+    """Return the exponential moving average of each member, corrected for its beginning (Kingma and Ba, 2014, section 3)."""
     if not weight or not len(points.x):
         return points
     np, pandas = package("numpy"), package("pandas")
@@ -188,7 +188,7 @@ def _label(family: Family, names: Iterable[str]) -> str:
 
 
 def _by_number(label: str) -> list[tuple[float, str]]:
-    """Labels in the order of the numbers in them."""
+    """Return a key that sorts labels by the numbers in them."""
     return [(float(number) if number else math.inf, text) for text, number in _TOKENS.findall(label)]
 
 
@@ -207,7 +207,7 @@ Limits = tuple["float | None", "float | None"]
 
 @dataclass(frozen=True)
 class View:
-    """What is seen of lines: which axes are logarithmic, and from where to where they go."""
+    """The view of a plot: its logarithmic axes, and their limits."""
 
     log: str = ""
     xlim: Limits | None = None
@@ -229,7 +229,7 @@ def _are_limits(limits: Any) -> bool:
 
 
 def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = View()) -> Any:
-    """Draw lines and their bands into matplotlib's Axes, and give them back.
+    """Draw lines and their bands into matplotlib's Axes, and return them.
 
     Each group has a colour; lines of one colour differ in their dashes.
     """
@@ -240,16 +240,16 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
         colour, dashes = colours[line.group], _DASHES[counts[line.group] % len(_DASHES)]
         counts[line.group] += 1
         mark = "o" if len(line.x) == 1 else None
-        places = _moments(line.x) if x == axes_.TIME else line.x
-        axes.plot(places, line.middle, color=colour, label=line.title, marker=mark, linestyle=dashes, linewidth=1.6)
+        positions = _moments(line.x) if x == axes_.TIME else line.x
+        axes.plot(positions, line.middle, color=colour, label=line.title, marker=mark, linestyle=dashes, linewidth=1.6)
         if line.members > 1 and len(line.x) == 1:  # a band of no width would not be seen
-            axes.vlines(places, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
+            axes.vlines(positions, line.low, line.high, color=colour, alpha=0.4, linewidth=4)
         elif line.members > 1:
-            axes.fill_between(places, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
+            axes.fill_between(positions, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
     if x == axes_.TIME:
         dates = package("matplotlib.dates", "plot")
         axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(dates.AutoDateLocator()))
-    # Names come from data: a dollar sign is one, and begins no formula, nor may any of it be run by LaTeX.
+    # Names come from data: a dollar sign is a character and begins no formula, and LaTeX must not run any of them.
     axes.set_xlabel(x_label(lines, shown_x(x)), **AS_IT_IS)
     axes.set_ylabel(metric, **AS_IT_IS)
     _set_view(axes, lines, view)
@@ -264,14 +264,14 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
 
 
 def shown_x(x: str) -> str:
-    """The name of an x axis, with its unit or time zone."""
+    """Return the name of an x axis, with its unit or time zone."""
     if x == axes_.TIME:
         return f"time in {words.zone()}"
     return {axes_.ELAPSED: "seconds since the start", axes_.ACTIVE: "seconds of running since the start"}.get(x, x)
 
 
 def _moments(seconds: Any) -> list[datetime]:
-    """Moments as the clock on the wall shows them: matplotlib draws naive ones as they are."""
+    """Return naive moments in local time, which matplotlib draws as they are."""
     return [datetime.fromtimestamp(second) for second in seconds]
 
 
@@ -299,15 +299,15 @@ def _set_logarithmic(axes: Any, name: str, columns: Sequence[Any]) -> None:
 
 
 def _colours(count: int) -> list[Any]:
-    """Colours that are told apart; of many groups, in the order of a scale."""
+    """Return distinct colours; for many groups those of a continuous scale, in its order."""
     colormaps = package("matplotlib", "plot").colormaps
     if count <= _FEW:
         return list(colormaps["tab10"].colors[:count])
-    return [colormaps["viridis"](place / (count - 1)) for place in range(count)]
+    return [colormaps["viridis"](index / (count - 1)) for index in range(count)]
 
 
 def check_installed() -> None:
-    """Say at once which extra brings all that a plot needs.
+    """Check before any work that the packages for plots are installed.
 
     Raises:
         MissingExtra: matplotlib is not installed.
@@ -316,5 +316,5 @@ def check_installed() -> None:
 
 
 def new_axes() -> Any:
-    """Axes of a new figure, shown as figures are in this session."""
+    """Return the axes of a new figure, which is shown as others are in this session."""
     return package("matplotlib.pyplot", "plot").subplots(figsize=(7, 4.2), layout="constrained")[1]

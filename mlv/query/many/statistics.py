@@ -1,4 +1,4 @@
-"""Numbers over the members of families, at each place of the x axis."""
+"""Statistics over the members of families, at each position of the x axis."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")
 
 @dataclass(frozen=True)
 class Samples:
-    """Values of metrics, as arrays of equal length; of one member's equal x the later wins."""
+    """Values of metrics, as arrays of equal length; of equal x of one member the later value wins."""
 
     group: Any
-    """Number of the family and metric that a value belongs to."""
+    """Number of the value's family and metric."""
     member: Any
     """Number of the experiment."""
     x: Any
@@ -29,7 +29,7 @@ class Samples:
 
 
 def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
-    """The numbers of each group at each x.
+    """Return the statistics of each group at each x.
 
     Args:
         points: Values in the order in which they were logged.
@@ -56,8 +56,8 @@ def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, 
     }  # fmt: skip
     result.update((stat, table.of(stat, share)) for stat, share in shares.items())
     if ci is not None:
-        counts, place = np.unique(table.count, return_inverse=True)
-        quantiles = np.array([t_quantile((1 + ci) / 2, int(n) - 1) for n in counts])[place]
+        counts, index = np.unique(table.count, return_inverse=True)
+        quantiles = np.array([t_quantile((1 + ci) / 2, int(n) - 1) for n in counts])[index]
         half = quantiles * table.of("std", None) / np.sqrt(table.count.clip(1))
         mean = table.of("mean", None)
         result.update(ci_low=mean - half, ci_high=mean + half)
@@ -65,7 +65,7 @@ def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, 
 
 
 def _share(stat: Any) -> float | None:
-    """0.1 for `p10`; None for what is no percentile."""
+    """Return the share of a percentile, 0.1 for `p10`; None for other stats."""
     if stat in ("mean", "std", "min", "max"):
         return None
     percentile = re.fullmatch(r"p(\d+(?:\.\d+)?)", stat) if isinstance(stat, str) else None
@@ -75,7 +75,7 @@ def _share(stat: Any) -> float | None:
 
 
 def _last_of_each(np: Any, points: Samples) -> tuple[Any, Any, Any]:
-    """Group, x and value, sorted by group and x: one value for each member."""
+    """Return group, x and value, sorted by group and x: one value for each member."""
     order = np.lexsort((points.member, points.x, points.group))  # stable: the later stays behind
     group, x, member = points.group[order], points.x[order], points.member[order]
     is_last = np.ones(len(order), bool)
@@ -84,7 +84,7 @@ def _last_of_each(np: Any, points: Samples) -> tuple[Any, Any, Any]:
 
 
 class _Sorted:
-    """Finite values, sorted by rows, and what they come to; NaN for a row without any. For whatever grids there are."""
+    """Finite values, sorted by rows, and their statistics, NaN for a row without any; for members at any positions."""
 
     def __init__(self, np: Any, points: Samples) -> None:
         group, x, value = _last_of_each(np, points)
@@ -101,7 +101,7 @@ class _Sorted:
         self._first = np.concatenate(([0], np.cumsum(self.count)[:-1])).astype(np.int64)
 
     def of(self, stat: str, share: float | None) -> Any:
-        """One number for each row."""
+        """Return one number for each row."""
         np = self._np
         if stat == "mean":
             return self._mean(self._value)
@@ -113,7 +113,7 @@ class _Sorted:
             return np.full(len(self.count), math.nan)
         last = len(self._value) - 1
         share = {"min": 0.0, "max": 1.0}.get(stat, share or 0.0)
-        return _between(np, share, self.count, lambda place: self._value[(self._first + place).clip(0, last)])
+        return _between(np, share, self.count, lambda rank: self._value[(self._first + rank).clip(0, last)])
 
     def _sum(self, values: Any) -> Any:
         return self._np.bincount(self._row, weights=values, minlength=len(self.count))
@@ -135,7 +135,7 @@ class _Grid:
         self._is_finite = np.arange(values.shape[1]) < self.count[:, None]
 
     def of(self, stat: str, share: float | None) -> Any:
-        """One number for each row."""
+        """Return one number for each row."""
         np = self._np
         if stat in ("mean", "std"):
             with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
@@ -146,43 +146,44 @@ class _Grid:
                 return np.where(self.count > 1, np.sqrt(squares / (self.count - 1)), math.nan)
         rows = np.arange(len(self.count))
         share = {"min": 0.0, "max": 1.0}.get(stat, share or 0.0)
-        return _between(np, share, self.count, lambda place: self._values[rows, place])
+        return _between(np, share, self.count, lambda rank: self._values[rows, rank])
 
 
 _FILLED = 4
-"""A matrix is worth it that has at most so many cells for each value."""
+"""Most cells of a worthwhile matrix for each value."""
 
 
 def _grid(np: Any, points: Samples) -> _Grid | None:
-    """The values as a matrix; None where it would be large, or there are none."""
+    """Return the values as a matrix; None where it would be large, or there are none."""
     if not len(points.x):
         return None
     most = _FILLED * len(points.x)
     groups, group = _codes(np, points.group)
     members, member = _codes(np, points.member)
-    places, place = _codes(np, points.x)
-    if max(len(groups) * len(members), len(groups) * len(places)) > most:
+    positions, position = _codes(np, points.x)
+    if max(len(groups) * len(members), len(groups) * len(positions)) > most:
         return None
     has = np.zeros((len(groups), len(members)), bool)
     has[group, member] = True
     width = int(has.sum(axis=1).max())
-    key = group * len(places) + place
-    is_there = np.zeros(len(groups) * len(places), bool)
+    key = group * len(positions) + position
+    is_there = np.zeros(len(groups) * len(positions), bool)
     is_there[key] = True
     keys = np.flatnonzero(is_there)
     if len(keys) * width > most:
         return None
     cell = (np.cumsum(is_there) - 1)[key] * width + (np.cumsum(has, axis=1) - 1)[group, member]
     values, present = np.full(len(keys) * width, math.nan), np.zeros(len(keys) * width, bool)
-    values[cell], present[cell] = points.value, True  # of repeated places the last value stays
-    row_group, row_place = np.divmod(keys, len(places))
+    values[cell], present[cell] = points.value, True  # of repeated positions the last value stays
+    row_group, row_position = np.divmod(keys, len(positions))
     counts = present.reshape(-1, width).sum(axis=1)
-    return _Grid(np, groups[row_group], places[row_place], values.reshape(-1, width), counts)
+    return _Grid(np, groups[row_group], positions[row_position], values.reshape(-1, width), counts)
 
 
 def _codes(np: Any, values: Any) -> tuple[Any, Any]:
-    """The distinct values, sorted, and for each value its place among them."""
+    """Return the distinct values, sorted, and the index of each value among them."""
     low = values.min()
+    # Whole numbers of a narrow range, as groups, members and most steps are: to mark them is faster than to sort.
     if (
         low == low
         and abs(low) < 2**53
@@ -193,22 +194,22 @@ def _codes(np: Any, values: Any) -> tuple[Any, Any]:
         is_there = np.zeros(int(numbers.max()) + 1, bool)
         is_there[numbers] = True
         return np.flatnonzero(is_there).astype(values.dtype) + low, (np.cumsum(is_there) - 1)[numbers]
-    found, codes = np.unique(values, return_inverse=True)
-    return found, codes.reshape(-1)
+    distinct, codes = np.unique(values, return_inverse=True)
+    return distinct, codes.reshape(-1)
 
 
 def _between(np: Any, share: float, count: Any, at: Callable[[Any], Any]) -> Any:
-    """The value below which a share of a row lies, between two neighbours as far as it falls."""
-    place = share * (count - 1).clip(0)
-    below = np.floor(place).astype(np.int64)
-    low, high = at(below), at(np.ceil(place).astype(np.int64))
+    """Return the value below which a share of each row lies, interpolated between its two neighbours."""
+    rank = share * (count - 1).clip(0)
+    below = np.floor(rank).astype(np.int64)
+    low, high = at(below), at(np.ceil(rank).astype(np.int64))
     with np.errstate(invalid="ignore"):
-        return np.where(count > 0, low + (high - low) * (place - below), math.nan)
+        return np.where(count > 0, low + (high - low) * (rank - below), math.nan)
 
 
 @lru_cache(maxsize=10_000)
 def t_quantile(probability: float, freedom: int) -> float:
-    """Student's t: the number below which a share of the distribution lies; NaN without a degree of freedom."""
+    """Return the quantile of Student's t distribution; NaN without a degree of freedom."""
     if freedom < 1:
         return math.nan
     low, high = 0.0, 1.0
@@ -221,7 +222,7 @@ def t_quantile(probability: float, freedom: int) -> float:
 
 
 def _t_share(t: float, freedom: int) -> float:
-    """Share of the distribution below t, for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
+    """Return the share of the distribution below t, for whole degrees of freedom (Abramowitz and Stegun, 26.7.3 and 26.7.4)."""
     angle = math.atan(t / math.sqrt(freedom))
     sine, cosine = math.sin(angle), math.cos(angle)
     term = cosine if freedom % 2 else 1.0

@@ -16,7 +16,7 @@ _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
 
 
 def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any:
-    """A DataFrame with a row per experiment; `stats` asks for more of each metric than the last value.
+    """Return a DataFrame with a row per experiment; `stats` are numbers of each metric beside its last value.
 
     Raises:
         MissingExtra: pandas is not installed.
@@ -26,15 +26,15 @@ def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any
         if stat not in STATS:
             raise InvalidArgument(f"stats has {stat!r}: give some of {', '.join(STATS)}", stat=stat)
     pandas = package("pandas")
-    found = rows(digests, stats, now)
-    return pandas.DataFrame(found, columns=columns(found))
+    records = rows(digests, stats, now)
+    return pandas.DataFrame(records, columns=columns(records))
 
 
 def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list[dict[str, Any]]:
-    """A mapping per experiment, by the names of the columns; of what an experiment lacks it has no key."""
+    """Return a mapping per experiment, by the names of the columns; a value that an experiment lacks has no key."""
     every = [dict(_leaves(digest.params, ("params",))) for digest in digests]
     metrics = dict.fromkeys(name for digest in digests for name in digest.metrics)
-    # All stats take part, so that a name does not depend on those that are asked for.
+    # All stats take part, so that no name depends on the requested ones.
     stated = (path for name in metrics for path in (_metric(name), *(_metric(name, stat) for stat in STATS)))
     spelled = joined((*(path for params in every for path in params), *stated))
     return [
@@ -49,15 +49,15 @@ def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns of all rows; params stand together, as do metrics, whichever experiment had them first."""
-    return sorted(dict.fromkeys(column for row in rows for column in row), key=_place)
+    """Return the columns of all rows; params stand together, as do metrics, whichever experiment had them first."""
+    return sorted(dict.fromkeys(column for row in rows for column in row), key=_group_number)
 
 
 _GROUPS = ("params.", "metrics.", "git.", "machine.")
 
 
-def _place(column: str) -> int:
-    return next((place for place, begin in enumerate(_GROUPS, 1) if column.startswith(begin)), 0)
+def _group_number(column: str) -> int:
+    return next((number for number, begin in enumerate(_GROUPS, 1) if column.startswith(begin)), 0)
 
 
 def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
 
 
 def moment(text: str) -> datetime | None:
-    """A recorded time; None where it is none."""
+    """Return a recorded time; None where the text is no time."""
     try:
         return parse_time(text)
     except BadLine:
@@ -88,7 +88,7 @@ def moment(text: str) -> datetime | None:
 
 
 def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Params by their dotted names; what is empty, and references, stay as they are."""
+    """Return params by their dotted names; empty mappings, and references, stay as they are."""
     leaves = dict(_leaves(params))
     spelled = joined(leaves)
     return ((spelled[path], value) for path, value in leaves.items())
@@ -115,4 +115,4 @@ def _metrics(digest: Digest, stats: Sequence[str]) -> Iterator[tuple[Keys, Any]]
 
 def _captured(digest: Digest) -> dict[str, Any]:
     chosen = (("git", _GIT), ("machine", _MACHINE))
-    return {f"{what}.{key}": digest.captured(what).get(key) for what, keys in chosen for key in keys}
+    return {f"{section}.{key}": digest.captured(section).get(key) for section, keys in chosen for key in keys}

@@ -1,4 +1,4 @@
-"""Values of metrics of many experiments, as arrays in the order in which they were logged."""
+"""Values of metrics of many experiments, as arrays in the order of logging."""
 
 from __future__ import annotations
 
@@ -28,92 +28,94 @@ from mlv.store.streams import Skipped
 
 @dataclass(frozen=True)
 class Values:
-    """Values with their metric, experiment and place; arrays of equal length."""
+    """Values with their metric, experiment and position on the x axis; arrays of equal length."""
 
     metrics: list[str]
     member: Any
-    """Place of the experiment among those given."""
+    """Index of the experiment."""
     metric: Any
-    """Place in `metrics`."""
+    """Index in `metrics`."""
     x: Any
     value: Any
     skipped: list[str]
     """Damaged lines that were passed over."""
 
 
-def read(digests: Iterable[Digest], wanted: str | Iterable[str] | None, x: str | None) -> Values:
+def read(digests: Iterable[Digest], requested: str | Iterable[str] | None, x: str | None) -> Values:
     """Read values of metrics.
 
     Args:
         digests: The experiments.
-        wanted: Names, or patterns over names, of which those with stars may match none; None takes all.
+        requested: Names, or patterns over names; one with stars may match none. None takes all metrics.
         x: `step`, the name of a coordinate, `time elapsed active` or `metrics.NAME` as in `axes`: values without it are passed
             over. None takes the last value of each metric.
-            A metric of which no value of an experiment has a step is numbered there from 0, over all runs.
+            The values of a metric that an experiment logged without any step are numbered there from 0, over all runs.
 
     Raises:
         UnknownMetric: Nobody logged such a metric.
-        InvalidArgument: None of these has such a place.
+        InvalidArgument: None of these metrics has such an x.
         InvalidPattern: A pattern cannot be read.
         MissingExtra: pyarrow is not installed.
     """
-    reading = Reading(wanted, x)
-    found = joined(reading.values(enumerate(digests)))
+    reading = Reading(requested, x)
+    values = joined(reading.values(enumerate(digests)))
     reading.check()
-    return replace(found, metrics=list(reading.metrics))
+    return replace(values, metrics=list(reading.metrics))
 
 
-def joined(parts: Iterable[Values]) -> Values:
-    """Parts as one; the names of the metrics are left out."""
+def joined(chunks: Iterable[Values]) -> Values:
+    """Concatenate values; the names of the metrics are left out."""
     np = package("numpy")
     none, nowhere = np.array([], np.int64), np.array([], float)
-    found = [Values([], none, none, nowhere, nowhere, []), *parts]
+    all_chunks = [Values([], none, none, nowhere, nowhere, []), *chunks]
     member, metric, x, value = (
-        np.concatenate([getattr(part, name) for part in found]) for name in ("member", "metric", "x", "value")
+        np.concatenate([getattr(chunk, name) for chunk in all_chunks]) for name in ("member", "metric", "x", "value")
     )
-    return Values([], member, metric, x, value, [hole for part in found for hole in part.skipped])
+    return Values([], member, metric, x, value, [hole for chunk in all_chunks for hole in chunk.skipped])
 
 
 _BATCH = 16
-"""So many experiments are parsed at once."""
+"""Experiments that are parsed at once."""
 
 
 class Reading:
-    """Reads values of metrics, of one experiment after the other, and knows at the end what was not there."""
+    """Reads values of metrics, of one experiment after the other, and checks at the end that all requested ones exist."""
 
-    def __init__(self, wanted: str | Iterable[str] | None, x: str | None) -> None:
-        self._wanted = None if wanted is None else texts(wanted)
-        if self._wanted is None and wanted is not None:
-            raise InvalidArgument(f"metrics={wanted!r}: give names, or patterns over names, such as 'train/*'", metrics=wanted)
-        self._is_wanted = _matcher(self._wanted)
+    def __init__(self, requested: str | Iterable[str] | None, x: str | None) -> None:
+        self._requested = None if requested is None else texts(requested)
+        if self._requested is None and requested is not None:
+            raise InvalidArgument(
+                f"metrics={requested!r}: give names, or patterns over names, such as 'train/*'", metrics=requested
+            )
+        self._is_requested = _matcher(self._requested)
         self._x = x
-        self._seen: set[str] = set()
-        self._has_numbers = self._has_places = False
+        self._logged_names: set[str] = set()
+        self._has_numbers = self._has_positions = False
         self.metrics: dict[str, int] = {}
-        """Names of those that were read, and their numbers."""
+        """Numbers of the metrics that were read, by name."""
 
     def values(self, members: Iterable[tuple[int, Digest]]) -> Iterator[Values]:
-        """Values of some experiments, given with their numbers: as parts, in which those of one experiment are together."""
+        """Yield values of experiments, which come with their numbers; the values of one experiment come together."""
         np, members = package("numpy"), iter(members)
-        pieces = iter(lambda: list(islice(members, _BATCH)), [])
-        for parts in in_threads(self._parts, pieces, PARSERS):
-            for part in parts:
-                self._seen.update(part.seen)
-                self._has_numbers |= part.has_numbers
-                self._has_places |= len(part.x) > 0
+        batches = iter(lambda: list(islice(members, _BATCH)), [])
+        for logs in in_threads(self._read_batch, batches, PARSERS):
+            for log in logs:
+                self._logged_names.update(log.names)
+                self._has_numbers |= log.has_numbers
+                self._has_positions |= len(log.x) > 0
                 codes = [
-                    self.metrics.setdefault(name, len(self.metrics)) if self._is_wanted(name) else -1 for name in part.seen
+                    self.metrics.setdefault(name, len(self.metrics)) if self._is_requested(name) else -1 for name in log.names
                 ]
-                metric = np.array(codes, np.int64)[part.metric] if codes else part.metric
-                yield Values([], part.member, metric, part.x, part.value, part.skipped)
+                metric = np.array(codes, np.int64)[log.metric] if codes else log.metric
+                yield Values([], log.member, metric, log.x, log.value, log.skipped)
 
     def check(self) -> None:
-        """Raise where nothing of what was wanted was found."""
-        _check_all_found(self._wanted, self._seen)
+        """Raise where no requested metric was logged, or none has a number, or none has the x."""
+        _check_all_found(self._requested, self._logged_names)
         if self.metrics and not self._has_numbers:
             names = ", ".join(map(repr, sorted(self.metrics)[:5]))
-            raise InvalidArgument(f"no value of {names} is a number", metrics=self._wanted)
-        if self.metrics and self._x is not None and not self._has_places:
+            raise InvalidArgument(f"no value of {names} is a number", metrics=self._requested)
+        if self.metrics and self._x is not None and not self._has_positions:
             raise InvalidArgument(f"x={self._x!r}: none of these metrics has such a {self._kind_of_x()}", x=self._x)
 
     def _kind_of_x(self) -> str:
@@ -121,13 +123,13 @@ class Reading:
         if x == STEP or x in axes.TIMES:
             return "step" if x == STEP else "time"
         if x.startswith(axes.METRICS):
-            return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self._seen))}"
-        return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self._seen else "coordinate"
+            return f"metric beside it{_nearby(x.removeprefix(axes.METRICS), sorted(self._logged_names))}"
+        return f"coordinate; for the metric of that name give x='metrics.{x}'" if x in self._logged_names else "coordinate"
 
-    def _parts(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
-        """Together what is plain, the rest one by one."""
+    def _read_batch(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
+        """Read a batch of experiments: plain logs together, all others one by one."""
         if axes.is_special(self._x):
-            return [self._part(member, digest) for member, digest in batch]
+            return [self._read_one(member, digest) for member, digest in batch]
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
@@ -138,23 +140,23 @@ class Reading:
                 else:
                     blocks += [(member, block)] if block else []
             with suppress(NotPlain):
-                part, several = parse_many_logs.parsed(blocks, self._x, self._is_wanted) if blocks else (None, set[int]())
-                others = [self._part(member, digest) for member, digest in batch if member in alone | several]
-                return [*others, *([part] if part is not None else [])]
-        return [self._part(member, digest) for member, digest in batch]
+                plain, several = parse_many_logs.parsed(blocks, self._x, self._is_requested) if blocks else (None, set[int]())
+                separate = [self._read_one(member, digest) for member, digest in batch if member in alone | several]
+                return [*separate, *([plain] if plain is not None else [])]
+        return [self._read_one(member, digest) for member, digest in batch]
 
-    def _part(self, member: int, digest: Digest) -> LogValues:
-        """Of one experiment, whatever it holds."""
+    def _read_one(self, member: int, digest: Digest) -> LogValues:
+        """Read one experiment, plain or not."""
         np = package("numpy")
         holes: list[Skipped] = []
         table = long_table.metrics_of_many(digest.path, holes)
         codes, own = _coded(np, table.column("name"))
-        is_wanted = np.array([self._is_wanted(name) for name in own], bool)
+        is_requested = np.array([self._is_requested(name) for name in own], bool)
         value, is_number = _numbers(np, table)
         order = in_order(table)
-        places = _places(np, table, self._x, order, digest)
-        at = numbered(places[order], codes[order]) if self._x == STEP else places[order]
-        is_kept = (is_wanted[codes] if own else codes > 0)[order] & is_number[order]
+        positions = _positions(np, table, self._x, order, digest)
+        at = numbered(positions[order], codes[order]) if self._x == STEP else positions[order]
+        is_kept = (is_requested[codes] if own else codes > 0)[order] & is_number[order]
         has_numbers = bool(is_kept.any())
         is_kept &= ~np.isnan(at)
         keep = order[is_kept]
@@ -169,35 +171,35 @@ def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
     return lambda name: any(matches(name) for matches in matchers)
 
 
-def _check_all_found(patterns: Sequence[str] | None, seen: Iterable[str]) -> None:
-    names = sorted(seen)
+def _check_all_found(patterns: Sequence[str] | None, logged_names: Iterable[str]) -> None:
+    names = sorted(logged_names)
     for pattern in patterns or ():
-        if NamePattern(pattern).names_one and not any(map(name_matcher(pattern), names)):
+        if NamePattern(pattern).is_one_name and not any(map(name_matcher(pattern), names)):
             raise unknown_metric(pattern.replace("{{", "{").replace("}}", "}"), names)
 
 
-def unknown_metric(wanted: str, names: Sequence[str]) -> UnknownMetric:
-    """The error for a metric that nobody logged."""
-    close = get_close_matches(wanted, names)
+def unknown_metric(name: str, names: Sequence[str]) -> UnknownMetric:
+    """Return the error for a metric that nobody logged."""
+    close = get_close_matches(name, names)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are: {', '.join(names[:12]) or 'none'}"
-    return UnknownMetric(f"nobody logged a metric {wanted!r}; {hint}", name=wanted)
+    return UnknownMetric(f"nobody logged a metric {name!r}; {hint}", name=name)
 
 
-def _nearby(wanted: str, names: Sequence[str]) -> str:
-    close = get_close_matches(wanted, names)
-    return f": did you mean {' or '.join(f'{axes.METRICS}{name}' for name in close)}?" if close and wanted not in names else ""
+def _nearby(name: str, names: Sequence[str]) -> str:
+    close = get_close_matches(name, names)
+    return f": did you mean {' or '.join(f'{axes.METRICS}{name}' for name in close)}?" if close and name not in names else ""
 
 
 def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
-    """For each row the place of its text among the distinct ones, and those."""
+    """Return for each row the index of its text among the distinct texts, and these."""
     encoded = names.combine_chunks().dictionary_encode()
     if hasattr(encoded, "combine_chunks"):
         encoded = encoded.combine_chunks()
     return np.asarray(encoded.indices.fill_null(0)).astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _places(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> Any:
-    """Where each value belongs; NaN where that is not said."""
+def _positions(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> Any:
+    """Return the position of each value on the x axis; NaN where it has none."""
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
@@ -211,9 +213,9 @@ def _places(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> A
     if at.null_count == table.num_rows:
         return np.full(table.num_rows, np.nan)
     codes, texts = _coded(np, at)
-    found = [orjson.loads(text).get(x) if text else None for text in texts]
-    places = np.array([value if isinstance(value, (int, float)) else np.nan for value in found], float)
-    return np.where(np.asarray(at.is_valid()), places[codes], np.nan)
+    coordinates = [orjson.loads(text).get(x) if text else None for text in texts]
+    positions = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
+    return np.where(np.asarray(at.is_valid()), positions[codes], np.nan)
 
 
 def _floats(np: Any, column: Any) -> Any:
@@ -221,7 +223,7 @@ def _floats(np: Any, column: Any) -> Any:
 
 
 def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
-    """The values as floats, and whether each is a number: NaN is one; truth values count as 1 and 0."""
+    """Return the values as floats, and whether each is a number: NaN is one; truth values count as 1 and 0."""
     value, is_number = _floats(np, table.column("value")), np.asarray(table.column("value").is_valid())
     if table.column("text").null_count < table.num_rows:
         pc = package("pyarrow.compute")
@@ -232,14 +234,14 @@ def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
 
 
 def ordered(table: Any) -> Any:
-    """A table of metrics in the order in which they were logged."""
+    """Return a table of metrics in the order of logging."""
     np, order = package("numpy"), in_order(table)
     is_ordered = bool((np.diff(order) > 0).all())
     return table if is_ordered else table.take(package("pyarrow").array(order))
 
 
 def in_order(table: Any) -> Any:
-    """Places of the rows in the order in which they were logged."""
+    """Return the row numbers in the order of logging."""
     np = package("numpy")
     runs, own = _coded(np, table.column("run"))
     return rows_in_order(runs, own, np.asarray(table.column("seq")), np.asarray(table.column("time").cast("int64")))

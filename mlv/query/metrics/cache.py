@@ -1,12 +1,12 @@
-"""The columnar sidecar of a stream: what was parsed of it once, as Arrow columns, so that only the rest is parsed again.
+"""The columnar sidecar of a stream: its parsed lines as Arrow columns, so that only later lines are parsed again.
 
 `.mlv/cache/STREAM.arrow` in the experiment holds the columns of the log's first bytes, and at its end the fingerprint of
-each piece of these; what was appended since goes into parts of their own, `STREAM.arrow.1` and so on, until it is worth to
+each block of these. Lines appended since go into parts of their own, `STREAM.arrow.1` and so on, until it is worth to
 write them as one. Where the experiment cannot be written, the folder is `$XDG_CACHE_HOME/mlv/ID`. All may be deleted at any
 time.
 
-It is believed only where this very user signed it, with the key of `mlv.store.keys`: others may be able to write the folder.
-Then the log decides: its pieces are hashed again before the sidecar is believed. Only a file that has provably not been written
+A sidecar is used only where this very user signed it, with the key of `mlv.store.keys`: others may be able to write the folder.
+Then the log decides: its blocks are hashed again before the sidecar is used. Only a file that has provably not been written
 since they were last hashed is spared this: `STREAM.seen` keeps its inode, size and times. Nobody can set the time of change
 (`ctime`) of a file, and one that the next change may leave as it is, within the same tick of the file system's clock, is not
 kept. A log that grows has new times again and again, and is hashed each time: nothing else tells that its old lines are there.
@@ -25,157 +25,160 @@ from typing import Any
 import orjson
 
 from mlv.query import fingerprint
-from mlv.query.metrics.cache_files import CachePart, Known, PartWriter, parts
+from mlv.query.metrics.cache_files import CachePart, ParsedRange, PartWriter, read_parts
 from mlv.query.metrics.parse import in_threads, parse
 from mlv.store import keys, layout, opening
 from mlv.store.blobs import replace_whole, temporary_beside
 from mlv.store.streams import Skipped
 
 _WORTH_BYTES = 1 << 20
-"""A shorter log, or rest of one, is parsed faster than a second file is opened."""
+"""A log, or its uncached end, that is shorter is parsed faster than a second file is opened."""
 _SHARE = 64
-"""A rest is kept when it is longer than this part of what is known."""
+"""The uncached end of a log is cached when it is longer than its cached beginning divided by this."""
 _PURPOSE = "mlv seen"
 _COARSEST_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 
 
 def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
-    """The lines of type `metrics` of a stream, as tables of `rows.schema()`, a few in memory at a time.
+    """Yield the lines of type `metrics` of a stream, as tables of `schema()`, a few in memory at a time.
 
-    Parses what the sidecar lacks, and adds it to the sidecar where that is worth it. What is passed over is added to `skipped`.
+    Lines that the sidecar lacks are parsed, and added to the sidecar where that is worth it. Damaged lines are added to
+    `skipped`.
     """
     before = _stamp(folder, stream)
-    place, found, tick = _believed(folder, stream, before)
-    known = Known()
-    writer = _writer(folder, stream, place, found, before[1] if before else 0)
+    cache_folder, cached_parts, tick = _valid_sidecar(folder, stream, before)
+    covered = ParsedRange()
+    writer = _writer(folder, stream, cache_folder, cached_parts, before[1] if before else 0)
     if writer is not None and tick is None:
         tick = _tick(writer.folder, before)
     try:
-        for part in found:
+        for cached in cached_parts:
             try:
-                for table, stretch in part.tables():
-                    if writer is not None and part.known.start >= writer.known.start:
+                for table, stretch in cached.tables():
+                    if writer is not None and cached.covered.start >= writer.covered.start:
                         writer.write([table], stretch)
-                    known.extend(stretch)
+                    covered.extend(stretch)
                     yield table
-            except ValueError:  # damaged: what is missing is parsed, and the next reader writes it
+            except ValueError:  # damaged: the missing lines are parsed, and the next reader writes them
                 with suppress(OSError):
-                    part.path.unlink()
+                    cached.path.unlink()
                 if writer is not None:
                     writer.discard()
                 writer = None
                 break
-        skipped += known.skipped
-        for parsed in parse(folder, stream, known.end, fingerprint.of_user() if writer is not None else None):
-            stretch = Known(known.end)
+        skipped += covered.skipped
+        for parsed in parse(folder, stream, covered.end, fingerprint.of_user() if writer is not None else None):
+            stretch = ParsedRange(covered.end)
             stretch.take(parsed)
-            known.extend(stretch)
+            covered.extend(stretch)
             skipped += parsed.skipped
             if writer is not None:
                 writer.write(parsed.tables, stretch)
             yield from parsed.tables
             yield from parsed.unended
-        if writer is not None and (place := writer.publish()) is not None:
-            _note_seen(place, stream, known.chain, tick, before, _stamp(folder, stream))
+        if writer is not None and (cache_folder := writer.publish()) is not None:
+            _note_seen(cache_folder, stream, covered.chain, tick, before, _stamp(folder, stream))
     finally:
         if writer is not None:
             writer.discard()
 
 
-def _writer(folder: Path, stream: str, place: Path | None, found: list[CachePart], size: int) -> PartWriter | None:
-    """What the rest of a log is written with, if that is worth it, together with parts that are hardly longer than it."""
-    end = found[-1].known.end if found else 0
+def _writer(
+    folder: Path, stream: str, cache_folder: Path | None, cached_parts: list[CachePart], size: int
+) -> PartWriter | None:
+    """Return a writer for the uncached end of a log, if that is worth it; it replaces parts that are hardly longer."""
+    end = cached_parts[-1].covered.end if cached_parts else 0
     if size - end <= max(_WORTH_BYTES, end // _SHARE):
         return None
-    kept = list(found)
-    while kept and kept[-1].known.end - kept[-1].known.start < 2 * (size - kept[-1].known.end):
-        kept.pop()
-    before = Known()
-    for part in kept:
-        before.extend(part.known)
-    return PartWriter([place] if kept and place else list(places(folder)), stream, len(kept), before)
+    reused = list(cached_parts)
+    while reused and reused[-1].covered.end - reused[-1].covered.start < 2 * (size - reused[-1].covered.end):
+        reused.pop()
+    before = ParsedRange()
+    for cached in reused:
+        before.extend(cached.covered)
+    return PartWriter([cache_folder] if reused and cache_folder else list(cache_folders(folder)), stream, len(reused), before)
 
 
-def places(folder: Path) -> Iterator[Path]:
-    """The folders where sidecars of an experiment may lie, the first one first."""
+def cache_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders that may hold sidecars of an experiment, the preferred one first."""
     yield folder / layout.HOUSEKEEPING / "cache"
-    if found := layout.exp_id(folder):
-        yield keys.cache_folder() / found
+    if exp_id := layout.exp_id(folder):
+        yield keys.cache_folder() / exp_id
 
 
 _Stamp = tuple[int, ...]
 
 
 def _stamp(folder: Path, stream: str) -> _Stamp | None:
-    """What changes with every change of a file; None if it is gone."""
+    """Return numbers that change with every change of a stream's file: inode, size, times and device; None if it is gone."""
     try:
-        found = os.stat(folder / layout.stream_file(stream))
+        status = os.stat(folder / layout.stream_file(stream))
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_dev
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
 
 
-def _believed(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, list[CachePart], int | None]:
-    """Place and parts of a sidecar whose pieces are those of the log, and the tick before they were hashed; else nothing."""
+def _valid_sidecar(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, list[CachePart], int | None]:
+    """Return folder and parts of a sidecar whose blocks are those of the log, and the tick before they were hashed."""
     if stamp is None or stamp[1] <= _WORTH_BYTES:
         return None, [], None
-    for place in places(folder):
-        found = parts(place, stream)
-        known = Known()
-        for part in found:
-            known.extend(part.known)
-        if not found:
+    for cache_folder in cache_folders(folder):
+        cached_parts = read_parts(cache_folder, stream)
+        covered = ParsedRange()
+        for cached in cached_parts:
+            covered.extend(cached.covered)
+        if not cached_parts:
             continue
-        if _is_seen(place, stream, known.chain, stamp):
-            return place, found, None
-        tick = _tick(place, stamp)
+        if _is_seen(cache_folder, stream, covered.chain, stamp):
+            return cache_folder, cached_parts, None
+        tick = _tick(cache_folder, stamp)
         with suppress(OSError):
-            if _is_unchanged(folder, stream, known):
-                _note_seen(place, stream, known.chain, tick, stamp, _stamp(folder, stream))
-                return place, found, tick
+            if _is_unchanged(folder, stream, covered):
+                _note_seen(cache_folder, stream, covered.chain, tick, stamp, _stamp(folder, stream))
+                return cache_folder, cached_parts, tick
     return None, [], None
 
 
-def _is_unchanged(folder: Path, stream: str, known: Known) -> bool:
-    """Whether the log still begins with the pieces that were parsed."""
+def _is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
+    """Return whether the log still begins with the blocks that were parsed."""
     offsets = [0]
-    for length, _ in known.pieces:
+    for length, _ in covered.blocks:
         offsets.append(offsets[-1] + length)
-    longest = max((length for length, _ in known.pieces), default=0)
+    longest = max((length for length, _ in covered.blocks), default=0)
     of_thread, fingerprint_of = threading.local(), fingerprint.of_user()
     if fingerprint_of is None:
         return False
     with opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
 
-        def is_same(piece: tuple[int, tuple[int, str]]) -> bool:
-            offset, (length, digest) = piece
-            if not hasattr(of_thread, "memory"):  # new memory for each piece would cost as much as the hash
+        def is_same(offset_and_block: tuple[int, tuple[int, str]]) -> bool:
+            offset, (length, digest) = offset_and_block
+            if not hasattr(of_thread, "memory"):  # new memory for each block would cost as much as the hash
                 of_thread.memory = bytearray(longest)
-            found = memoryview(of_thread.memory)[:length]
-            return os.preadv(file.fileno(), [found], offset) == length and fingerprint_of(found) == digest
+            content = memoryview(of_thread.memory)[:length]
+            return os.preadv(file.fileno(), [content], offset) == length and fingerprint_of(content) == digest
 
-        return all(in_threads(is_same, zip(offsets, known.pieces, strict=False)))
+        return all(in_threads(is_same, zip(offsets, covered.blocks, strict=False)))
 
 
-def _is_seen(place: Path, stream: str, chain: str, stamp: _Stamp) -> bool:
+def _is_seen(cache_folder: Path, stream: str, chain: str, stamp: _Stamp) -> bool:
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = opening.json_content(place / f"{stream}.seen")
+        record = opening.json_content(cache_folder / f"{stream}.seen")
         expected = {"sidecar": chain, "log": list(stamp)}
-        return bool(said["seen"] == expected) and keys.is_signed(_PURPOSE, orjson.dumps(expected), said["signature"])
+        return bool(record["seen"] == expected) and keys.is_signed(_PURPOSE, orjson.dumps(expected), record["signature"])
     return False
 
 
-def _tick(place: Path | None, stamp: _Stamp | None) -> int | None:
-    """A time that no change of the log from now on comes before, by the clock that its file system has; None if unknown.
+def _tick(cache_folder: Path | None, stamp: _Stamp | None) -> int | None:
+    """Return a time by the file system's clock that no later change of the log precedes; None if unknown.
 
-    The time of a new file in the same file system is one, however coarse or wrong that clock is: a log whose last change was
-    before it is told from any other at once, and not only after the coarsest tick. 40 us.
+    The time of a new file in the same file system is such a time, however coarse or wrong the clock is: a log that was last
+    changed before it is recognised at once, and not only after the coarsest tick. 40 us.
     """
-    if place is None or stamp is None:
+    if cache_folder is None or stamp is None:
         return None
     with suppress(OSError):
-        path = temporary_beside(place / "tick")
+        path = temporary_beside(cache_folder / "tick")
         try:
             with opening.new(path, buffering=0) as file:
                 status = os.fstat(file.fileno())
@@ -186,12 +189,14 @@ def _tick(place: Path | None, stamp: _Stamp | None) -> int | None:
     return time.time_ns() - _COARSEST_NS
 
 
-def _note_seen(place: Path, stream: str, chain: str, tick: int | None, before: _Stamp | None, after: _Stamp | None) -> None:
-    """Keep that the log was hashed as it is, if its next change is sure to show."""
+def _note_seen(
+    cache_folder: Path, stream: str, chain: str, tick: int | None, before: _Stamp | None, after: _Stamp | None
+) -> None:
+    """Record that the log was hashed in its present state, if its next change is sure to show."""
     # Windows calls the time of creation `ctime`.
     is_settled = before is not None and tick is not None and before[3] < tick
     if os.name == "posix" and is_settled and before == after:
         with suppress(OSError):
-            seen = {"sidecar": chain, "log": list(before or ())}
-            signed = {"seen": seen, "signature": keys.signature(_PURPOSE, orjson.dumps(seen))}
-            replace_whole(place / f"{stream}.seen", orjson.dumps(signed))
+            content = {"sidecar": chain, "log": list(before or ())}
+            signed = {"seen": content, "signature": keys.signature(_PURPOSE, orjson.dumps(content))}
+            replace_whole(cache_folder / f"{stream}.seen", orjson.dumps(signed))

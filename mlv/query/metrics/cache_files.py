@@ -1,9 +1,9 @@
-"""The files of a sidecar: parts, each with the columns of one stretch of a log and the fingerprints of its pieces.
+"""The files of a sidecar: parts, each with the columns of one range of a log and the fingerprints of its blocks.
 
-A part is a row of groups, each an Arrow IPC stream of some thousand rows, and behind them a JSON object that tells where the
-groups lie, their SHA-256, and what of the log they hold; its last eight bytes are the length of that object. It is signed with
-the key of the user who wrote it. What is read is hashed before it is decoded, in the same memory: a file that is changed
-meanwhile counts as damaged.
+A part is a sequence of groups, each an Arrow IPC stream of some thousand rows, and behind them a JSON object that lists the
+offsets of the groups, their SHA-256, and the range of the log that they hold. The last eight bytes are the length of that
+object, which is signed with the key of the user who wrote it. Bytes are hashed before they are decoded, in the same memory: a
+file that is changed meanwhile counts as damaged.
 """
 
 from __future__ import annotations
@@ -31,45 +31,45 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 _VERSION = 3
-"""Of the columns and of what is said about them: a part of another one is not read."""
+"""Version of the cache files; parts of another version are ignored."""
 _PURPOSE = "mlv sidecar"
 _GROUP_ROWS = 1 << 14
-"""So many rows are written, read and in memory at a time."""
+"""Rows that are written, read and in memory at a time."""
 _LENGTH_BYTES = 8
 _LONGEST_END = 64 << 20
-"""Bytes of the object at the end of a part that are read: enough for a log of 500 GB."""
+"""Most bytes of the object at the end of a part: enough for a log of 500 GB."""
 
 
 @dataclass
-class Known:
-    """What was parsed of a log, from an offset on."""
+class ParsedRange:
+    """A range of a log that was parsed, from an offset on."""
 
     start: int = 0
-    pieces: list[tuple[int, str]] = field(default_factory=list)
-    """Length and fingerprint of each piece."""
+    blocks: list[tuple[int, str]] = field(default_factory=list)
+    """Length and fingerprint of each block."""
     skipped: list[Skipped] = field(default_factory=list)
 
     @property
     def end(self) -> int:
-        """Offset behind the last piece."""
-        return self.start + sum(length for length, _ in self.pieces)
+        """Offset behind the last block."""
+        return self.start + sum(length for length, _ in self.blocks)
 
     @property
     def chain(self) -> str:
-        """One hash for all pieces."""
-        return hashlib.sha256("".join(f"{length} {digest}\n" for length, digest in self.pieces).encode()).hexdigest()
+        """One hash for all blocks."""
+        return hashlib.sha256("".join(f"{length} {digest}\n" for length, digest in self.blocks).encode()).hexdigest()
 
-    def take(self, part: Parsed) -> None:
-        """Add what was parsed next."""
-        if part.end > part.start:
-            self.pieces.append((part.end - part.start, part.fingerprint))
-        # What is behind the last whole line is looked at again the next time.
-        self.skipped += [hole for hole in part.skipped if hole.end <= part.end]
+    def take(self, parsed: Parsed) -> None:
+        """Add the block that was parsed next."""
+        if parsed.end > parsed.start:
+            self.blocks.append((parsed.end - parsed.start, parsed.fingerprint))
+        # Bytes behind the last whole line are read again the next time.
+        self.skipped += [hole for hole in parsed.skipped if hole.end <= parsed.end]
 
-    def extend(self, other: Known) -> None:
-        """Add what comes next."""
-        self.pieces += other.pieces
-        self.skipped += other.skipped
+    def extend(self, following: ParsedRange) -> None:
+        """Add the range that follows."""
+        self.blocks += following.blocks
+        self.skipped += following.skipped
 
 
 @dataclass(frozen=True)
@@ -79,19 +79,19 @@ class _Group:
     offset: int
     size: int
     sha256: str
-    pieces: int
-    """How many of the pieces of the part end before it does."""
+    blocks: int
+    """Number of the part's blocks that end before the group does."""
 
 
 class CachePart:
-    """A file that holds the rows of some pieces."""
+    """A file that holds the rows of some blocks."""
 
-    def __init__(self, path: Path, stream: str, before: Known) -> None:
-        """Open it.
+    def __init__(self, path: Path, stream: str, before: ParsedRange) -> None:
+        """Open the file.
 
         Raises:
             OSError: It cannot be read, or is a symbolic link, or no regular file.
-            ValueError, KeyError, TypeError: It is not signed by this user, or does not follow on what is before.
+            ValueError, KeyError, TypeError: It is not signed by this user, or does not follow the range before it.
         """
         self.path = path
         file = opening.reading(path, buffering=0, follows=False)
@@ -101,29 +101,29 @@ class CachePart:
         if (content["version"], content["start"], content["before"]) != (_VERSION, before.end, before.chain):
             raise ValueError(f"{path} is of another version, of another log, or follows on parts that were written anew")
         self._groups = [_Group(*group) for group in content["groups"]]
-        self.known = Known(before.end, [(int(length), str(digest)) for length, digest in content["pieces"]])
-        self.known.skipped = [Skipped(stream, start, end, reason) for start, end, reason in content["skipped"]]
+        self.covered = ParsedRange(before.end, [(int(length), str(digest)) for length, digest in content["pieces"]])
+        self.covered.skipped = [Skipped(stream, start, end, reason) for start, end, reason in content["skipped"]]
 
-    def tables(self) -> Iterator[tuple[Any, Known]]:
-        """The rows, and what of the log has been read with them.
+    def tables(self) -> Iterator[tuple[Any, ParsedRange]]:
+        """Yield tables of rows, each with the range of the log that it completes.
 
         Raises:
-            ValueError: The file is damaged; what was given until then is sound.
+            ValueError: The file is damaged; the tables until then are sound.
         """
         try:
             first = 0
             for table, group in zip(in_threads(self._rows, self._groups, PARSERS), self._groups, strict=True):
-                yield table, self._stretch(first, group.pieces)
-                first = group.pieces
+                yield table, self._range(first, group.blocks)
+                first = group.blocks
         except (package("pyarrow").ArrowException, OSError) as error:
             raise ValueError(str(error)) from error
-        yield schema().empty_table(), self._stretch(first, len(self.known.pieces))
+        yield schema().empty_table(), self._range(first, len(self.covered.blocks))
 
     def _rows(self, group: _Group) -> Any:
-        """The rows of a group.
+        """Return the rows of a group.
 
         Raises:
-            ValueError: It is not as it was signed.
+            ValueError: The bytes are not those that were signed.
         """
         pa = package("pyarrow")
         content = pa.allocate_buffer(group.size)  # the pool has memory that was used before, which `os.pread` has not
@@ -132,15 +132,15 @@ class CachePart:
             raise ValueError(f"{self.path}: {group.size} bytes at {group.offset} are not those that were signed")
         return _decoded(content)
 
-    def _stretch(self, first: int, last: int) -> Known:
-        start = self.known.start + sum(length for length, _ in self.known.pieces[:first])
-        stretch = Known(start, self.known.pieces[first:last])
-        stretch.skipped = [hole for hole in self.known.skipped if start <= hole.start < stretch.end]
+    def _range(self, first: int, last: int) -> ParsedRange:
+        start = self.covered.start + sum(length for length, _ in self.covered.blocks[:first])
+        stretch = ParsedRange(start, self.covered.blocks[first:last])
+        stretch.skipped = [hole for hole in self.covered.skipped if start <= hole.start < stretch.end]
         return stretch
 
 
 def _signed_content(descriptor: int, path: Path) -> Any:
-    """The object at the end of a part.
+    """Return the signed object at the end of a part.
 
     Raises:
         OSError: It cannot be read.
@@ -150,14 +150,14 @@ def _signed_content(descriptor: int, path: Path) -> Any:
     length = int.from_bytes(os.pread(descriptor, _LENGTH_BYTES, max(0, end)), "little")
     if not 0 < length <= min(end, _LONGEST_END):
         raise ValueError(f"{path} is cut off")
-    said = loads(os.pread(descriptor, length, end - length))
-    if not keys.is_signed(_PURPOSE, orjson.dumps(said["content"]), said["signature"]):
+    document = loads(os.pread(descriptor, length, end - length))
+    if not keys.is_signed(_PURPOSE, orjson.dumps(document["content"]), document["signature"]):
         raise ValueError(f"{path} is not signed by this user")
-    return said["content"]
+    return document["content"]
 
 
 def _encoded(table: Any) -> Any:
-    """A group of rows as bytes: columns in which one value is repeated are kept as that value.
+    """Encode a group of rows; a column that repeats one value is stored as that value.
 
     With numbers as they lie in memory, a million rows take 25 ms to write and 5 ms to read; Parquet takes 230 and 80.
     """
@@ -171,7 +171,7 @@ def _encoded(table: Any) -> Any:
 
 
 def _decoded(content: Any) -> Any:
-    """The table that `_encoded` was given."""
+    """Decode the table that `_encoded` encoded."""
     pa = package("pyarrow")
     table = package("pyarrow.ipc").open_stream(content).read_all()
     constants = {name.decode(): value[1:].decode() if value else None for name, value in (table.schema.metadata or {}).items()}
@@ -180,7 +180,7 @@ def _decoded(content: Any) -> Any:
 
 
 def _is_one_value(column: Any) -> bool:
-    """Whether a column is seen at once to repeat one value, or to hold none."""
+    """Return whether a column repeats one value, or holds none, as far as a quick look at it shows."""
     if column.null_count == len(column):
         return True
     is_word = package("pyarrow").types.is_dictionary(column.type)
@@ -188,40 +188,40 @@ def _is_one_value(column: Any) -> bool:
 
 
 def _value(column: Any) -> bytes:
-    """The value that a column repeats, behind a sign; nothing if it holds none."""
+    """Return the value that a column repeats, behind `=`; nothing if it holds none."""
     value = column[0].as_py()
     return b"" if value is None else b"=" + value.encode()
 
 
-def parts(place: Path, stream: str) -> list[CachePart]:
-    """The parts in a folder, each of which goes on where the one before it ends."""
-    found: list[CachePart] = []
-    whole = Known()
+def read_parts(folder: Path, stream: str) -> list[CachePart]:
+    """Open the parts in a folder, each of which begins where the one before it ends."""
+    cached_parts: list[CachePart] = []
+    covered = ParsedRange()
     while True:
         try:
-            part = CachePart(path_of(place, stream, len(found)), stream, whole)
+            cached = CachePart(path_of(folder, stream, len(cached_parts)), stream, covered)
         except (OSError, ValueError, KeyError, TypeError):
-            return found
-        found.append(part)
-        whole.extend(part.known)
+            return cached_parts
+        cached_parts.append(cached)
+        covered.extend(cached.covered)
 
 
-def path_of(place: Path, stream: str, number: int) -> Path:
-    """Where a part lies."""
-    return place / (f"{stream}.arrow.{number}" if number else f"{stream}.arrow")
+def path_of(folder: Path, stream: str, number: int) -> Path:
+    """Return the path of a part."""
+    return folder / (f"{stream}.arrow.{number}" if number else f"{stream}.arrow")
 
 
 class PartWriter:
-    """A part that is being written, in the first folder that can be; where none can, it comes to nothing.
+    """Writes a part into the first writable folder; where none is writable, nothing is written.
 
-    Rows are encoded, hashed and written in a thread of its own, one group at a time: what lies on the disk may be changed by
-    others.
+    Rows are encoded, hashed and written in a thread of its own, one group at a time. They are hashed in memory: others may
+    change the bytes on the disk.
     """
 
-    def __init__(self, places: Sequence[Path], stream: str, number: int, before: Known) -> None:
+    def __init__(self, folders: Sequence[Path], stream: str, number: int, before: ParsedRange) -> None:
         from concurrent.futures import ThreadPoolExecutor  # `import mlv` does without
 
-        self.known = Known(before.end)
+        self.covered = ParsedRange(before.end)
         self._before, self._stream, self._number = before.chain, stream, number
         self._path, self._temporary = Path(), Path()
         self._file: Any = None
@@ -229,31 +229,34 @@ class PartWriter:
         self._groups: list[_Group] = []
         self._thread = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
-        for place in places:
+        for folder in folders:
             with suppress(OSError):
                 if keys.signature(_PURPOSE, b"") is None:
-                    continue  # nobody would believe it
+                    continue  # an unsigned part would never be used
                 # Not through links, which lead where somebody else wants it, and not in an experiment that is gone.
-                opening.make_folders(place.parents[1], place)
-                self._path = path_of(place, stream, number)
+                opening.make_folders(folder.parents[1], folder)
+                self._path = path_of(folder, stream, number)
                 self._temporary = temporary_beside(self._path)
                 self._file = opening.new(self._temporary, buffering=0)
                 return
 
     @property
     def folder(self) -> Path | None:
-        """Where the part will lie; None if it comes to nothing."""
+        """Folder of the part; None if none is written."""
         return self._path.parent if self._file is not None else None
 
-    def write(self, tables: Sequence[Any], known: Known) -> None:
-        """Add rows, and what of the log was read with them."""
-        self.known.extend(known)
+    def write(self, tables: Sequence[Any], covered: ParsedRange) -> None:
+        """Add rows, and the range of the log that they complete."""
+        self.covered.extend(covered)
         self._waiting += [table for table in tables if table.num_rows]
         if sum(table.num_rows for table in self._waiting) >= _GROUP_ROWS:
             self._write_waiting()
 
     def publish(self) -> Path | None:
-        """Put the part into its place, whole; gives the folder. Another reader's that was there is replaced."""
+        """Rename the finished part to its path, and return the folder; None if it could not be written.
+
+        A part of another reader is replaced.
+        """
         if self._waiting:
             self._write_waiting()
         self._finish_writing()
@@ -269,7 +272,7 @@ class PartWriter:
         return self._path.parent
 
     def discard(self) -> None:
-        """Remove what was not published."""
+        """Remove the part, if it was not published."""
         self._thread.shutdown()
         if self._file is not None:
             with suppress(OSError):
@@ -278,31 +281,31 @@ class PartWriter:
             self._file = None
 
     def _signed_content(self) -> bytes:
-        """What stands behind the groups."""
-        groups = [(group.offset, group.size, group.sha256, group.pieces) for group in self._groups]
-        skipped = [(hole.start, hole.end, hole.reason) for hole in self.known.skipped]
-        content = {"version": _VERSION, "start": self.known.start, "before": self._before, "groups": groups}
-        content |= {"pieces": self.known.pieces, "skipped": skipped}
-        said = orjson.dumps({"content": content, "signature": keys.signature(_PURPOSE, orjson.dumps(content))})
-        return said + len(said).to_bytes(_LENGTH_BYTES, "little")
+        """Return the object that follows the groups, signed, and its length."""
+        groups = [(group.offset, group.size, group.sha256, group.blocks) for group in self._groups]
+        skipped = [(hole.start, hole.end, hole.reason) for hole in self.covered.skipped]
+        content = {"version": _VERSION, "start": self.covered.start, "before": self._before, "groups": groups}
+        content |= {"pieces": self.covered.blocks, "skipped": skipped}
+        document = orjson.dumps({"content": content, "signature": keys.signature(_PURPOSE, orjson.dumps(content))})
+        return document + len(document).to_bytes(_LENGTH_BYTES, "little")
 
     def _write_waiting(self) -> None:
         self._finish_writing()
         if self._file is not None:
             table = package("pyarrow").concat_tables(self._waiting).unify_dictionaries()
-            self._writing = self._thread.submit(self._write_group, table, len(self.known.pieces))
+            self._writing = self._thread.submit(self._write_group, table, len(self.covered.blocks))
         self._waiting = []
 
-    def _write_group(self, table: Any, pieces: int) -> None:
+    def _write_group(self, table: Any, block_count: int) -> None:
         content = memoryview(_encoded(table))
         offset = self._groups[-1].offset + self._groups[-1].size if self._groups else 0
         self._write_all(content)
-        self._groups.append(_Group(offset, len(content), hashlib.sha256(content).hexdigest(), pieces))
+        self._groups.append(_Group(offset, len(content), hashlib.sha256(content).hexdigest(), block_count))
 
     def _write_all(self, content: bytes | memoryview) -> None:
-        left = memoryview(content)
-        while left:
-            left = left[self._file.write(left) :]
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[self._file.write(remaining) :]
 
     def _finish_writing(self) -> None:
         if self._writing is not None:

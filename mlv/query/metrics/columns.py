@@ -11,7 +11,7 @@ from typing import Any
 from mlv.optional import package
 from mlv.order import rows_in_order
 from mlv.query.metrics import cache
-from mlv.query.metrics.long_table import wanted_streams
+from mlv.query.metrics.long_table import requested_streams
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store import layout
 from mlv.store.streams import Skipped
@@ -23,8 +23,8 @@ Cut = Mapping[str, int]
 class LineValues:
     """The values of all lines, one line behind the other.
 
-    While all lines have as many, the first of each are one array, the second another, and so on: a `range` of places from line
-    to line gives such an array as it is.
+    They are stored column by column while every line has the same number of values, else flat. A `range` of indices with one
+    index per line gives such a column without a copy.
     """
 
     def __init__(self, count: int) -> None:
@@ -35,13 +35,13 @@ class LineValues:
     def __len__(self) -> int:
         return len(self._flat) if self._flat is not None else sum(map(len, self._columns or ()))
 
-    def __getitem__(self, places: Any) -> Any:
-        if isinstance(places, range) and self._columns is not None:
-            return self._columns[places.start].array()
-        return self._in_one().array()[places]
+    def __getitem__(self, indices: Any) -> Any:
+        if isinstance(indices, range) and self._columns is not None:
+            return self._columns[indices.start].array()
+        return self._in_one().array()[indices]
 
     def add(self, values: Any, widths: Any) -> None:
-        """Add the values of lines, and how many each has."""
+        """Add the values of lines; `widths` are the numbers of values of each line."""
         width = int(widths[0]) if _is_constant(widths) else -1
         if self._columns is None and self._flat is None:
             self._columns = [_Growing("f8", self._count * 100 // (100 + 8 * width)) for _ in range(width)]
@@ -65,51 +65,51 @@ class MetricColumns:
     """The lines of type `metrics` of some streams as arrays, in the order of the events."""
 
     step: Any
-    """NaN where there is none, or it is no number."""
+    """NaN where a line has no step, or one that is no number."""
     step_texts: Any
-    """JSON of steps that are no floats, as objects; None if there are no such."""
+    """JSON of steps that are no floats, as objects; None if all are floats."""
     time: Any
     """Microseconds since 1970."""
     codes: dict[str, Any]
-    """Of `name`, `at` and `keys`: for each line the place of its text, -1 for none."""
+    """Of `run`, `name`, `at` and `keys`: for each line the index of its text in `texts_of`, -1 for none."""
     texts_of: dict[str, list[str]]
     values: LineValues
     first: Any
-    """Where the values of each line begin; None where all lines have as many and stand in order."""
+    """Index of the first value of each line; None where all lines have the same number of values and stand in order."""
     texts: Any
-    """JSON of each value that is no float, as objects; None if there are no such."""
+    """JSON of each value that is no float, as objects; None if all are floats."""
     every: Any
     """The number of each line."""
 
     @property
     def width(self) -> int:
-        """How many values each line has, if all have as many."""
+        """Number of values of each line, if it is the same for all."""
         return len(self.values) // len(self.every) if len(self.every) else 0
 
     def firsts(self, lines: Any) -> Any:
-        """Where the values of some lines begin."""
+        """Return the index of the first value of each of some lines."""
         return lines * self.width if self.first is None else self.first[lines]
 
 
 def read_points(
     folder: Path, stream: str | None, cut: Cut | None, skipped: list[Skipped] | None, branches: str = SURVIVING
 ) -> MetricColumns:
-    """The lines of an experiment's streams, or of one; those that a cut leaves, and no rewind supersedes."""
+    """Read the lines of an experiment's streams, or of one of them, up to a cut and without those that a rewind supersedes."""
     pa, rewinds = package("pyarrow"), rewinds_of(folder, branches, cut)
-    streams = wanted_streams(folder, None if stream is None else [stream])
-    lines = _Gathered(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
+    streams = requested_streams(folder, None if stream is None else [stream])
+    lines = _TableColumns(sum(_size(folder / layout.stream_file(name)) for name in streams) // _LINE_BYTES)
     for name in streams:
         for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
-            if number % 8 == 7:  # what tables took would be kept, while more is made
+            if number % 8 == 7:  # the pool would keep the memory of earlier tables, while later ones are made
                 pa.default_memory_pool().release_unused()
-            left = table if cut is None else table.filter(pa.array(_is_before(table, cut)))
-            lines.add(surviving_rows(left, rewinds))
+            before_cut = table if cut is None else table.filter(pa.array(_is_before(table, cut)))
+            lines.add(surviving_rows(before_cut, rewinds))
     pa.default_memory_pool().release_unused()
     return lines.points()
 
 
 _LINE_BYTES = 100
-"""Hardly a line of metrics is shorter: memory is reserved for so many, and only what is used is taken."""
+"""Hardly a line of metrics is shorter: memory is reserved for so many lines, and only its used pages are taken."""
 
 
 def _size(path: Path) -> int:
@@ -125,14 +125,14 @@ def _is_before(table: Any, cut: Cut) -> Any:
     return table["seq"].to_numpy() <= last[np.asarray(run.indices)]
 
 
-class _Gathered:
-    """The columns of tables, put behind one another: of each table only numbers that differ stay in memory."""
+class _TableColumns:
+    """The concatenated columns of tables; repeated numbers and texts of a table do not stay in memory."""
 
     def __init__(self, count: int) -> None:
         self._numbers = {name: _Growing("f8" if name == "step" else "i8", count) for name in _NUMBERS}
         self._values = LineValues(count)
         self._codes = {name: _Repeated() for name in ("run", "name", "at", "keys")}
-        self._places: dict[str, dict[str, int]] = {name: {} for name in self._codes}
+        self._codes_of_text: dict[str, dict[str, int]] = {name: {} for name in self._codes}
         self._widths = _Repeated()
         self._step_texts: list[tuple[int, Any]] = []
         self._texts: list[tuple[int, list[str | None]]] = []
@@ -154,22 +154,23 @@ class _Gathered:
             self._numbers["step"].add(batch["step"].to_numpy(zero_copy_only=False))
             self._values.add(lists.flatten().to_numpy(zero_copy_only=False), widths)
             for name, codes in self._codes.items():
-                known, column = self._places[name], batch[name]
-                own = [known.setdefault(text, len(known)) for text in column.dictionary.to_pylist()]
+                codes_of_text, column = self._codes_of_text[name], batch[name]
+                own = [codes_of_text.setdefault(text, len(codes_of_text)) for text in column.dictionary.to_pylist()]
                 if not _has_any(column) or (len(own) == 1 and not column.null_count):
                     codes.add_one(own[0] if _has_any(column) else -1, len(column))
                 else:
                     codes.add(np.asarray([*own, -1], np.int32)[np.asarray(column.indices.fill_null(len(own)))])
 
     def points(self) -> MetricColumns:
-        """All of it, in the order of the events."""
+        """Return the columns of all tables, in the order of the events."""
         np = package("numpy")
         seq, time, step = (self._numbers.pop(name).array() for name in _NUMBERS)
         widths = self._widths.array()
         first = None if _is_constant(widths) else np.cumsum(widths, dtype=np.int64) - widths
         codes = {name: column.array() for name, column in self._codes.items()}
+        texts_of = {name: list(codes_of_text) for name, codes_of_text in self._codes_of_text.items()}
         points = MetricColumns(
-            step, self._all_step_texts(len(seq)), time, codes, {name: list(known) for name, known in self._places.items()},
+            step, self._all_step_texts(len(seq)), time, codes, texts_of,
             self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)),
         )  # fmt: skip
         order = _order(points, seq)
@@ -187,8 +188,8 @@ class _Gathered:
         if not self._texts:
             return None
         texts = package("numpy").full(count, None, object)
-        for start, given in self._texts:
-            texts[start : start + len(given)] = given
+        for start, line_texts in self._texts:
+            texts[start : start + len(line_texts)] = line_texts
         return texts
 
 
@@ -200,7 +201,7 @@ def _has_any(column: Any) -> bool:
 
 
 class _Growing:
-    """An array that grows into memory which is reserved, and not taken before it is filled."""
+    """An array that grows into reserved memory, which is not taken before it is filled."""
 
     def __init__(self, kind: str, count: int) -> None:
         self._array, self._count = package("numpy").empty(count, kind), 0
@@ -219,38 +220,38 @@ class _Growing:
         self._count = end
 
     def array(self) -> Any:
-        """All of them."""
-        self._array.resize(self._count, refcheck=False)  # gives back what is behind them
+        """Return all values."""
+        self._array.resize(self._count, refcheck=False)  # gives back the memory behind them
         return self._array
 
 
 class _Repeated:
-    """Integers that are the same again and again, in which case they take no memory."""
+    """Integers that are often all the same, and then take no memory."""
 
     def __init__(self) -> None:
-        self._parts: list[tuple[int, Any]] = []
-        """Their number, and one for all, or each of them."""
+        self._chunks: list[tuple[int, Any]] = []
+        """Count and values of each chunk; one value stands for all of a chunk."""
 
     def add(self, values: Any) -> None:
         """Add integers."""
         if _is_constant(values):
             self.add_one(int(values[0]), len(values))
         else:
-            self._parts.append((len(values), values.astype("i4")))
+            self._chunks.append((len(values), values.astype("i4")))
 
     def add_one(self, value: int, count: int) -> None:
-        """Add an integer that many times."""
-        self._parts.append((count, package("numpy").array([value], "i4")))
+        """Add one integer `count` times."""
+        self._chunks.append((count, package("numpy").array([value], "i4")))
 
     def array(self) -> Any:
-        """All of them."""
+        """Return all integers."""
         np = package("numpy")
-        count = sum(length for length, _ in self._parts)
-        firsts = {int(values[0]) if len(values) == 1 else None for _, values in self._parts}
+        count = sum(length for length, _ in self._chunks)
+        firsts = {int(values[0]) if len(values) == 1 else None for _, values in self._chunks}
         if len(firsts) == 1 and None not in firsts:
             return np.broadcast_to(np.int32(firsts.pop() or 0), count)
         whole, end = np.empty(count, np.int32), 0
-        for length, values in self._parts:
+        for length, values in self._chunks:
             whole[end : end + length] = values
             end += length
         return whole
@@ -261,7 +262,7 @@ def _is_constant(values: Any) -> bool:
 
 
 def _order(points: MetricColumns, seq: Any) -> Any:
-    """Numbers of the lines in the order of the events; None if they stand so."""
+    """Return the line numbers in the order of the events; None if the lines already stand in it."""
     runs, names = points.codes["run"], points.texts_of["run"]
     if len(names) <= 1 and bool((seq[1:] >= seq[:-1]).all()):
         return None
@@ -277,11 +278,11 @@ def _ordered(points: MetricColumns, order: Any) -> MetricColumns:
 
 
 def numbered(steps: Any, series: Any) -> Any:
-    """The steps of values in the order in which they were logged, where a series of which none has one counts from 0.
+    """Return the steps of values in the order of logging; a series without any step is numbered from 0.
 
     Args:
         steps: NaN where there is none.
-        series: For each value the number of its series.
+        series: The number of the series of each value.
     """
     np = package("numpy")
     is_bare = np.isnan(steps)
@@ -292,6 +293,6 @@ def numbered(steps: Any, series: Any) -> Any:
     values = np.flatnonzero(~has_steps[series])
     values = values[np.argsort(series[values], kind="stable")]
     own = series[values]
-    found = steps.copy()
-    found[values] = np.arange(len(values)) - np.searchsorted(own, own)
-    return found
+    filled = steps.copy()
+    filled[values] = np.arange(len(values)) - np.searchsorted(own, own)
+    return filled

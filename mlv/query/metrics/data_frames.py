@@ -28,10 +28,9 @@ def history(
     cut: Cut | None = None,
     branches: str = SURVIVING,
 ) -> Any:
-    """The metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
+    """Return the metrics as a DataFrame: wide, a column for each metric; or long, a row for each value.
 
-    What was passed over stands in `.attrs["skipped"]`, a text with the byte range of each damaged line. Columns are called as
-    `mlv.query.unique_names` says.
+    `.attrs["skipped"]` holds a text with the byte range of each damaged line. Columns are named as in `mlv.query.unique_names`.
 
     Raises:
         InvalidArgument: `keys` are no names.
@@ -39,10 +38,10 @@ def history(
         MissingExtra: pandas or pyarrow is not installed.
         UnknownMetric: Nobody logged one that is named.
     """
-    known: dict[str, None] = {}
+    logged_names: dict[str, None] = {}
     skipped: list[Skipped] = []
-    columns = columns_of(folder, pattern, keys, stream, wide, cut, branches, known, skipped)
-    refuse_unknown(pattern, keys, known)
+    columns = columns_of(folder, pattern, keys, stream, wide, cut, branches, logged_names, skipped)
+    refuse_unknown(pattern, keys, logged_names)
     return _with_skipped(framed(columns, spelled(columns)), skipped)
 
 
@@ -54,24 +53,24 @@ def columns_of(
     wide: bool,
     cut: Cut | None,
     branches: str,
-    known: dict[str, None],
+    logged_names: dict[str, None],
     skipped: list[Skipped],
 ) -> dict[Column, Any]:
-    """As `history`, by kind and name; the names of all metrics are added to `known`, damage to `skipped`."""
+    """Return the columns of `history` by kind and name; add the names of all metrics to `logged_names`, damage to `skipped`."""
     package("pandas")
     choice = _choice(pattern, keys)
     points = read_points(folder, stream, cut, skipped, checked_branches(branches))
-    groups = _Groups(points, entries_of(points, choice, known))
+    groups = _Groups(points, entries_of(points, choice, logged_names))
     return groups.wide(choice) if wide else groups.long(choice)
 
 
-def refuse_unknown(pattern: str | None, keys: Iterable[str] | None, known: Iterable[str]) -> None:
-    """Refuse metrics that are named and none of those that are known.
+def refuse_unknown(pattern: str | None, keys: Iterable[str] | None, logged_names: Iterable[str]) -> None:
+    """Refuse metrics that are requested by their names and were never logged.
 
     Raises:
-        UnknownMetric: There is one.
+        UnknownMetric: There is such a metric.
     """
-    _choice(pattern, keys).refuse_unknown(known)
+    _choice(pattern, keys).refuse_unknown(logged_names)
 
 
 def _choice(pattern: str | None, keys: Iterable[str] | None) -> Choice:
@@ -79,11 +78,11 @@ def _choice(pattern: str | None, keys: Iterable[str] | None) -> Choice:
 
 
 def frame(events: Iterable[Event], skipped: Sequence[Skipped] = (), name: str | None = None) -> Any:
-    """Events as a DataFrame: step, time, name, the coordinates, what the braces of a pattern stand for, and their data.
+    """Return events as a DataFrame: step, time, name, the coordinates, the captures of a pattern's braces, and their data.
 
     Args:
         events: In their order.
-        skipped: What is passed over while they are read; for `.attrs["skipped"]`.
+        skipped: The damaged lines that are passed over while the events are read; for `.attrs["skipped"]`.
         name: The pattern over names by which they were chosen.
     """
     pd = package("pandas")
@@ -96,17 +95,17 @@ def frame(events: Iterable[Event], skipped: Sequence[Skipped] = (), name: str | 
         ("", "step"): _column([event.step for event in rows]),
         ("", "time"): pd.to_datetime([event.time for event in rows], utc=True).as_unit("us"),
         ("", "name"): _objects([event.name for event in rows]),
-        **_of_kind("at", _spread([event.at for event in rows])),
-        **_of_kind("capture", {kind: _column([found.get(kind) for found in captured]) for kind in kinds}),
-        **_of_kind("data", _spread(data)),
+        **_with_kind("at", _spread([event.at for event in rows])),
+        **_with_kind("capture", {kind: _column([captures.get(kind) for captures in captured]) for kind in kinds}),
+        **_with_kind("data", _spread(data)),
     }
     return _with_skipped(framed(columns, spelled(columns)), skipped)
 
 
 def _captured(event: Event, pattern: NamePattern) -> dict[str, Any]:
-    """What braces stand for in the name of an event, or in the first full name of its metrics that matches."""
+    """Return the captures of braces in the name of an event, or in the first matching full name of its metrics."""
     names = (event.name, *(full for full, _ in metrics_of(event)))
-    return next((found for name in names if (found := pattern.match(name)) is not None), {})
+    return next((captures for name in names if (captures := pattern.match(name)) is not None), {})
 
 
 def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:
@@ -116,15 +115,15 @@ def _with_skipped(table: Any, skipped: Sequence[Skipped]) -> Any:
 
 
 def framed(columns: Mapping[Column, Any], names: Mapping[Column, str]) -> Any:
-    """The columns side by side; objects stay as they are, where pandas would make None and NaN one."""
+    """Return the columns as a DataFrame; objects stay as they are, where pandas would make None and NaN one."""
     pd = package("pandas")
-    kept = {
+    series = {
         names[key]: pd.Series(column, dtype=object) if column.dtype == object else column for key, column in columns.items()
     }
-    return pd.DataFrame(kept, copy=False)
+    return pd.DataFrame(series, copy=False)
 
 
-def _of_kind(kind: str, columns: Mapping[str, Any]) -> dict[Column, Any]:
+def _with_kind(kind: str, columns: Mapping[str, Any]) -> dict[Column, Any]:
     return {(kind, name): column for name, column in columns.items()}
 
 
@@ -142,50 +141,53 @@ class _Groups:
             self._rows_of = [groups[entry.lines] * len(captures) + captures.index(entry.captures) for entry in entries]
 
     def wide(self, choice: Choice) -> dict[Column, Any]:
-        """A column for each metric."""
+        """Return a column for each metric."""
         np = package("numpy")
         rows, last_line, capture = self._numbered()
         columns: dict[str, list[int]] = {}
         for number, entry in enumerate(self._entries):
             columns.setdefault(entry.column, []).append(number)
-        taken = self._described(last_line, capture, choice, self._positions(last_line))
+        described = self._described(last_line, capture, choice, self._positions(last_line))
         metrics = {}
         for column in sorted(columns, key=lambda name: min(columns[name])):
             numbers = columns[column]
-            where, places = rows[numbers[0]], self._entries[numbers[0]].places
+            where, indices = rows[numbers[0]], self._entries[numbers[0]].indices
             if len(numbers) > 1:  # the later line wins
                 where = np.concatenate([rows[number] for number in numbers])
-                places = np.concatenate([self._entries[number].places for number in numbers])
+                indices = np.concatenate([self._entries[number].indices for number in numbers])
                 order = np.argsort(np.concatenate([self._entries[number].lines for number in numbers]), kind="stable")
-                where, places = where[order], places[order]
-            metrics[column] = self._filled(where, places, len(last_line))
-        return {**taken, **_of_kind("metric", metrics)}
+                where, indices = where[order], indices[order]
+            metrics[column] = self._filled(where, indices, len(last_line))
+        return {**described, **_with_kind("metric", metrics)}
 
     def long(self, choice: Choice) -> dict[Column, Any]:
-        """A row for each value, in the order in which they were logged."""
+        """Return a row for each value, in the order in which they were logged."""
         np = package("numpy")
         names = list(dict.fromkeys(entry.name for entry in self._entries))
         empty = np.empty(0, np.int64)
         numbers = {name: number for number, name in enumerate(names)}
         name = np.concatenate([empty, *(np.full(len(entry.lines), numbers[entry.name]) for entry in self._entries)])
         lines = np.concatenate([empty, *(entry.lines for entry in self._entries)])
-        places = np.concatenate([empty, *(entry.places for entry in self._entries)])
+        indices = np.concatenate([empty, *(entry.indices for entry in self._entries)])
         rows = np.concatenate([empty, *self._rows_of])
-        order = np.lexsort((places, lines))
-        name, lines, places, rows = name[order], lines[order], places[order], rows[order]
+        order = np.lexsort((indices, lines))
+        name, lines, indices, rows = name[order], lines[order], indices[order], rows[order]
         # Of the values of one metric in one group the last one stays: the first one from behind.
         _, from_behind = np.unique((rows * max(1, len(names)) + name)[::-1], return_index=True)
-        kept = np.sort(len(rows) - 1 - from_behind)
-        name, lines, places, rows = name[kept], lines[kept], places[kept], rows[kept]
+        last_rows = np.sort(len(rows) - 1 - from_behind)
+        name, lines, indices, rows = name[last_rows], lines[last_rows], indices[last_rows], rows[last_rows]
         capture = rows % max(1, len(self._captures))
         return {
             ("", "name"): _objects(names)[name],
             **self._described(lines, capture, choice, numbered(self._points.step[lines], name)),
-            ("", "value"): self._filled(np.arange(len(places)), places, len(places)),
+            ("", "value"): self._filled(np.arange(len(indices)), indices, len(indices)),
         }
 
     def _numbered(self) -> tuple[list[Any], Any, Any]:
-        """The row of each line of each entry, and the last line and captures of each row; rows in the order of first lines."""
+        """Return the row of each line of each entry, and the last line and captures of each row.
+
+        Rows are numbered in the order of their first lines.
+        """
         np = package("numpy")
         if self._is_simple:
             every = self._points.every
@@ -193,18 +195,18 @@ class _Groups:
         every = np.concatenate([np.empty(0, np.int64), *self._rows_of])
         lines = np.concatenate([np.empty(0, np.int64), *(entry.lines for entry in self._entries)])
         order = np.argsort(lines, kind="stable")
-        found, first, inverse = np.unique(every[order], return_index=True, return_inverse=True)
+        unique, first, inverse = np.unique(every[order], return_index=True, return_inverse=True)
         position = np.argsort(np.argsort(first))
         row = np.empty(len(every), np.int64)
         row[order] = position[inverse]
-        last_line, capture = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+        last_line, capture = np.empty(len(unique), np.int64), np.empty(len(unique), np.int64)
         last_line[row[order]] = lines[order]
-        capture[position] = found % max(1, len(self._captures))
+        capture[position] = unique % max(1, len(self._captures))
         ends = np.cumsum([len(rows) for rows in self._rows_of])[:-1]
         return list(np.split(row, ends)) if self._entries else [], last_line, capture
 
     def _positions(self, lines: Any) -> Any:
-        """The steps of rows; where a line has none, the position of its values in their series, if all have the same."""
+        """Return the steps of rows; for a line without one, the position of its values in their series, if it is the same."""
         np, steps = package("numpy"), self._points.step
         if not np.isnan(steps).any():
             return steps if lines is self._points.every else steps[lines]
@@ -212,17 +214,17 @@ class _Groups:
         name = np.concatenate([np.full(len(entry.lines), names[entry.name]) for entry in self._entries] or [lines])
         every = np.concatenate([entry.lines for entry in self._entries] or [lines])
         order = np.argsort(every, kind="stable")
-        found = np.nan_to_num(numbered(steps[every[order]], name[order]), nan=-1.0)
+        positions = np.nan_to_num(numbered(steps[every[order]], name[order]), nan=-1.0)
         own, firsts = np.unique(every[order], return_index=True)
-        least, most = (of.reduceat(found, firsts) if len(own) else found for of in (np.minimum, np.maximum))
-        own, place = own[least == most], most[least == most]
+        least, most = (of.reduceat(positions, firsts) if len(own) else positions for of in (np.minimum, np.maximum))
+        own, position = own[least == most], most[least == most]
         steps = steps.copy()
-        is_bare = np.isnan(steps[own]) & (place >= 0)
-        steps[own[is_bare]] = place[is_bare]
+        is_bare = np.isnan(steps[own]) & (position >= 0)
+        steps[own[is_bare]] = position[is_bare]
         return steps[lines]
 
     def _described(self, lines: Any, capture: Any, choice: Choice, steps: Any) -> dict[Column, Any]:
-        """Step, time, coordinates and captures of rows."""
+        """Return the columns of step, time, coordinates and captures of rows."""
         pd, np = package("pandas"), package("numpy")
         times = self._points.time
         moments = (times if lines is self._points.every else times[lines]).view("M8[us]")
@@ -232,33 +234,35 @@ class _Groups:
             coordinates = [{}, *(from_json_text(text) for text in texts)]
             used, inverse = np.unique(codes[lines] + 1, return_inverse=True)
             spread = _spread([coordinates[code] for code in used])
-            columns.update(_of_kind("at", {name: column[inverse] for name, column in spread.items()}))
+            columns.update(_with_kind("at", {name: column[inverse] for name, column in spread.items()}))
         for number, name in enumerate(choice.pattern.kinds if choice.pattern is not None else ()):
             column = _column([captures[number] for captures in self._captures])
             columns["capture", name] = column[capture]
         return columns
 
     def _steps(self, lines: Any, steps: Any) -> Any:
-        np, given = package("numpy"), self._points.step_texts
-        if given is not None:
-            exact = [from_json_text(given[line]) if given[line] is not None else None for line in lines]
+        np, step_texts = package("numpy"), self._points.step_texts
+        if step_texts is not None:
+            exact = [from_json_text(step_texts[line]) if step_texts[line] is not None else None for line in lines]
             pairs = zip(steps.tolist(), exact, strict=True)
             return _column([plain_step(step) if text is None else text for step, text in pairs])
         if len(steps) and bool((np.isfinite(steps) & (np.floor(steps) == steps) & (np.abs(steps) <= EXACT)).all()):
             return steps.astype(np.int64)
         return steps
 
-    def _filled(self, rows: Any, places: Any, count: int) -> Any:
-        """The values at some places, put into their rows; what is missing is NaN."""
+    def _filled(self, rows: Any, indices: Any, count: int) -> Any:
+        """Return a column with the values at some indices in their rows, and NaN in all other rows."""
         np = package("numpy")
-        values = self._points.values[places]
+        values = self._points.values[indices]
         if self._points.texts is not None:
-            texts = self._points.texts[places.start :: places.step] if isinstance(places, range) else self._points.texts[places]
+            texts = (
+                self._points.texts[indices.start :: indices.step] if isinstance(indices, range) else self._points.texts[indices]
+            )
             odd = np.flatnonzero(texts != None)  # noqa: E711 - elementwise
             if len(odd):
                 values = values.astype(object)
-                for place in odd:
-                    _put(values, place, from_json_text(texts[place]))
+                for index in odd:
+                    _put(values, index, from_json_text(texts[index]))
         if rows is self._points.every:
             return values
         filled = np.full(count, np.nan, values.dtype)
@@ -267,11 +271,12 @@ class _Groups:
 
 
 def _same_step(points: MetricColumns) -> Any:
-    """A number for each line, equal for lines of equal step and coordinates."""
+    """Return a number for each line, equal for lines of equal step and coordinates."""
     np = package("numpy")
     steps, texts, at = points.step, points.step_texts, points.codes["at"]
-    has_one_place = not at.strides[0] if len(at) else True
-    if texts is None and has_one_place and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
+    has_one_at = not at.strides[0] if len(at) else True  # a broadcast array repeats one code
+    # Steps that only grow, as in most logs, differ from line to line: no sorting is needed to tell them apart.
+    if texts is None and has_one_at and bool((steps[1:] > steps[:-1]).all()) and not np.isnan(steps[:1]).any():
         return points.every
     _, code = np.unique(steps, return_inverse=True)
     stepless = np.isnan(steps)
@@ -286,13 +291,13 @@ def _same_step(points: MetricColumns) -> Any:
 
 
 def _spread(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A column for each key."""
+    """Return a column for each key."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     return {name: _column([row.get(name) for row in rows]) for name in names}
 
 
 def _column(values: Sequence[Any]) -> Any:
-    """Integers, floats or truth values where all are, None being NaN; else objects."""
+    """Return an array of integers, floats or truth values where all values are such, None being NaN; else one of objects."""
     np = package("numpy")
     kinds = {type(value) for value in values}
     if kinds == {bool}:

@@ -20,44 +20,44 @@ from mlv.store.streams import Skipped
 def metrics(
     folder: Path, streams: Sequence[str] | None = None, *, skipped: list[Skipped] | None = None, branches: str = SURVIVING
 ) -> Any:
-    """A `pyarrow.Table` of all values of all metrics that survive, of some streams or of all.
+    """Return a `pyarrow.Table` of all values of all metrics that survive, of some streams or of all.
 
     Its columns: `stream`, `run`, `seq`, `time` (microseconds, UTC), `step` (null where there is none, or it is no number),
     `name` (the full name), `value` (NaN and infinities restored; null where it is no number), `text` (the JSON of a value that
     is no number, and of an integer that a float cannot hold), `at` (the JSON of the coordinates, null if there are none).
-    Rows come in no order that is promised: `run` and `seq` give it. Damaged lines are passed over, and their byte ranges
-    added to `skipped`.
+    No order of rows is promised: `run` and `seq` give it. Damaged lines are passed over, and their byte ranges added to
+    `skipped`.
 
     Raises:
         MissingExtra: pyarrow is not installed.
     """
     pa = package("pyarrow")
-    parts, rewinds = [], rewinds_of(folder, branches)
-    for stream in wanted_streams(folder, streams):
-        tables = _left(cache.read(folder, stream, [] if skipped is None else skipped), rewinds)
-        parts += [_exploded(table, layout.logical_stream(stream)) for table in tables]
-    return pa.concat_tables(parts) if parts else _empty()
+    exploded, rewinds = [], rewinds_of(folder, branches)
+    for stream in requested_streams(folder, streams):
+        tables = _surviving(cache.read(folder, stream, [] if skipped is None else skipped), rewinds)
+        exploded += [_exploded(table, layout.logical_stream(stream)) for table in tables]
+    return pa.concat_tables(exploded) if exploded else _empty()
 
 
 def metrics_of_many(folder: Path, skipped: list[Skipped] | None = None) -> Any:
-    """As `metrics`, of one of many experiments: nothing, with a warning, where it cannot be read."""
+    """Return `metrics` of one of many experiments; an empty table, with a warning, where it cannot be read."""
     with leaving_out(folder):
         return metrics(folder, skipped=skipped)
     return _empty()
 
 
-def _left(tables: Iterable[Any], rewinds: Sequence[Rewind]) -> Iterator[Any]:
-    """The tables with what survives, where that is anything."""
+def _surviving(tables: Iterable[Any], rewinds: Sequence[Rewind]) -> Iterator[Any]:
+    """Return the tables without superseded rows, leaving out tables that are empty then."""
     return (table for table in (surviving_rows(table, rewinds) for table in tables) if table.num_rows)
 
 
-def wanted_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:
-    """The streams with a file; those that second writers made belong to the one whose name they begin with."""
+def requested_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:
+    """Return the streams with a file; those of second writers belong to the stream whose name they begin with."""
     return [name for name in layout.streams_in(folder) if streams is None or layout.logical_stream(name) in streams]
 
 
 def full_names(prefix: str, keys: str) -> list[str]:
-    """The full names of the metrics of a line, from its name and its `keys`."""
+    """Return the full names of the metrics of a line, from its name and its `keys`."""
     return [f"{prefix}/{key}" if prefix else key for key in orjson.loads(keys)]
 
 
@@ -74,7 +74,7 @@ def _empty() -> Any:
 
 
 def _exploded(table: Any, stream: str) -> Any:
-    """A row for each value of each line."""
+    """Return a table with a row for each value of each line."""
     pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
     table = table.combine_chunks()
     lists = pa.chunked_array(table["values"].chunks or [pa.array([], table["values"].type)]).combine_chunks()
@@ -83,7 +83,7 @@ def _exploded(table: Any, stream: str) -> Any:
     texts = pa.nulls(len(rows), pa.string())
     if table["texts"].null_count < table.num_rows:
         filled = [
-            given if given is not None else [None] * int(n) for given, n in zip(table["texts"].to_pylist(), counts, strict=True)
+            line if line is not None else [None] * int(n) for line, n in zip(table["texts"].to_pylist(), counts, strict=True)
         ]
         texts = pa.array([text for line in filled for text in line], pa.string())
     columns = {
@@ -98,7 +98,7 @@ def _exploded(table: Any, stream: str) -> Any:
 
 
 def _names(table: Any, counts: Any) -> Any:
-    """The full name of each value; each pair of a name and keys is put together once."""
+    """Return the full name of each value; each pair of a name and keys is put together once."""
     pa, np = package("pyarrow"), package("numpy")
     prefix, keys = (table[name].unify_dictionaries().combine_chunks() for name in ("name", "keys"))
     prefix, keys = (column.chunk(0) if isinstance(column, pa.ChunkedArray) else column for column in (prefix, keys))

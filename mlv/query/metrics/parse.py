@@ -1,4 +1,4 @@
-"""Lines of type `metrics` as Arrow columns: read many at once where they are alike, one by one where they are not."""
+"""Lines of type `metrics` as Arrow columns: many at once where they are alike, one by one where they are not."""
 
 from __future__ import annotations
 
@@ -30,38 +30,38 @@ _BLOCK = 3 << 19
 _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 _THREADS = min(4, _CORES)
 PARSERS = min(2, _CORES)
-"""More of them would only wait for the interpreter's lock."""
+"""Threads that parse; more of them would only wait for the interpreter's lock."""
 _ODD = (b"null", b'"' + TAG.encode())
-"""What stands in lines that have to be read one by one: a number that JSON lacks, and an object that stands for another."""
+"""Texts in lines that have to be read one by one: of a number that JSON lacks, and of an object in place of another value."""
 _MANY = 30
-"""So many lines are read faster in one piece than one by one."""
+"""From this number on, lines are read faster in one block than one by one."""
 _is_metrics = type_filter(("metrics",))
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """What a piece of a stream holds."""
+    """The lines of one block of a stream."""
 
     tables: list[Any]
     """Tables of `schema()`: a row for each line of type `metrics`. Plain lines come before the others."""
     unended: list[Any]
-    """That of a last line which lacks nothing but its newline."""
+    """Tables of a last line which lacks nothing but its newline."""
     skipped: list[Skipped]
     start: int
     end: int
     """Offset behind the last whole line."""
     fingerprint: str
-    """Of the bytes from `start` to `end`, where one was asked for."""
+    """Fingerprint of the bytes from `start` to `end`; empty where none was requested."""
 
 
 def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint | None = None) -> Iterator[Parsed]:
-    """Read the lines of type `metrics` of one stream, from an offset on, in pieces; a stream that is gone has none.
+    """Read the lines of type `metrics` of one stream, from an offset on, block by block; a stream that is gone has none.
 
-    Each piece has its fingerprint, where a function for it is given: only who keeps what was parsed needs one.
+    With a function `fingerprint` each block has its fingerprint: only a cache of the tables needs one.
     """
 
-    def parsed(piece: tuple[int, bytes]) -> Parsed:
-        start, block = piece
+    def parsed(offset_and_block: tuple[int, bytes]) -> Parsed:
+        start, block = offset_and_block
         skipped: list[Skipped] = []
         if isinstance(block, Overlong):
             skipped.append(passed_over(stream, start, block, BadLine()))
@@ -77,27 +77,27 @@ def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint |
 
 
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """The tables of some lines; what is no event is added to `skipped`."""
-    tables, rest = parse_alike(block) if block.endswith(b"\n") else ([], _lines(block))
-    rest = [(position, line) for position, line in rest if _is_metrics(line) or not looks_whole(line)]
-    if len(rest) >= _MANY:
-        plain = [line for _, line in rest if _is_plain(line)]
+    """Return the tables of some lines; lines that are no events are added to `skipped`."""
+    tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], _lines(block))
+    remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not looks_whole(line)]
+    if len(remaining) >= _MANY:
+        plain = [line for _, line in remaining if _is_plain(line)]
         with suppress(NotPlain):
             tables += parsed_at_once(b"".join(plain))
-            rest = [(position, line) for position, line in rest if not _is_plain(line)]
-    rows = [row(event) for event in _events(rest, start, stream, skipped)]
+            remaining = [(position, line) for position, line in remaining if not _is_plain(line)]
+    rows = [row(event) for event in _events(remaining, start, stream, skipped)]
     return [*tables, table_of(rows)] if rows else tables
 
 
 def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """As `parse_block`, one line after the other: what that must equal."""
+    """Parse as `parse_block`, one line after the other: the reference that its result must equal."""
     return [table_of([row(event) for event in _events(_lines(block), start, stream, skipped)])]
 
 
-def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THREADS) -> Iterator[R]:
-    """The results in the order of the pieces, of which only a few are in memory at a time."""
-    pieces = iter(pieces)
-    first = list(islice(pieces, 2))
+def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _THREADS) -> Iterator[R]:
+    """Yield the results of a function in the order of its arguments, of which only a few are in memory at a time."""
+    arguments = iter(arguments)
+    first = list(islice(arguments, 2))
     if len(first) < 2:  # a short log is read before a thread has begun
         yield from map(work, first)
         return
@@ -105,8 +105,8 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THRE
 
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[R]] = deque()
-        for piece in chain(first, pieces):
-            waiting.append(pool.submit(work, piece))
+        for argument in chain(first, arguments):
+            waiting.append(pool.submit(work, argument))
             if len(waiting) > threads:
                 yield waiting.popleft().result()
         while waiting:
@@ -114,11 +114,11 @@ def in_threads(work: Callable[[T], R], pieces: Iterable[T], threads: int = _THRE
 
 
 def _lines(block: bytes) -> list[tuple[int, bytes]]:
-    found, position = [], 0
+    lines, position = [], 0
     for line in BytesIO(block):
-        found.append((position, line))
+        lines.append((position, line))
         position += len(line)
-    return found
+    return lines
 
 
 def _is_plain(line: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Lines of type `metrics` of other writers, or with texts that differ, parsed by pyarrow in one piece."""
+"""Lines of type `metrics` of other writers, or with texts that differ, parsed by pyarrow in one call."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_KEYS = 60
 
 
 class NotPlain(ValueError):
-    """Lines that have to be read one by one."""
+    """The lines have to be read one by one."""
 
 
 def parsed_at_once(block: bytes) -> list[Any]:
-    """Tables of whole lines, one for each set of keys.
+    """Parse whole lines into tables, one for each set of keys.
 
     Raises:
-        NotPlain: There is something in them that needs a closer look.
+        NotPlain: A line needs a closer look.
     """
     pa = package("pyarrow")
     count = count_objects(block)
@@ -35,17 +35,17 @@ def parsed_at_once(block: bytes) -> list[Any]:
 
 
 FIELDS = frozenset({"run", "seq", "time", "type", "name", "step", "at", "data"})
-"""Of a plain line of metrics."""
+"""Fields of a plain line of metrics."""
 
 
 def table_of_lines(block: bytes, *, time: Any, step: Any) -> Any:
-    """Lines as a table of pyarrow, with times and steps of these types; what else they hold has the type that it seems to have.
+    """Parse lines into a table of pyarrow with times and steps of these types; pyarrow infers the types of all other fields.
 
     Raises:
-        NotPlain: They are no lines of JSON, or what is in them has several types.
+        NotPlain: They are no lines of JSON, or a field has several types.
     """
     pa, pj = package("pyarrow"), package("pyarrow.json")
-    known = pa.schema([
+    field_types = pa.schema([
         ("run", pa.string()), ("seq", pa.int64()), ("time", time), ("type", pa.string()), ("name", pa.string()), ("step", step),
     ])  # fmt: skip
     try:
@@ -56,16 +56,16 @@ def table_of_lines(block: bytes, *, time: Any, step: Any) -> Any:
         return pj.read_json(
             pa.BufferReader(block),
             read_options=pj.ReadOptions(block_size=len(block) + 1, use_threads=False),
-            parse_options=pj.ParseOptions(explicit_schema=known),
+            parse_options=pj.ParseOptions(explicit_schema=field_types),
         )
     except (pa.ArrowException, UnicodeDecodeError):
         raise NotPlain from None
 
 
 def has_deep_line(block: bytes) -> bool:
-    """Whether a line is nested more deeply than what is stored.
+    """Return whether a line is nested more deeply than mlv stores.
 
-    Only lines that are long, and have so many brackets, are looked at one by one: to ask each of them takes an eighth of the
+    Only lines that are long, and have that many brackets, are checked one by one: to check each line takes an eighth of the
     time in which short ones are parsed.
     """
     np = package("numpy")
@@ -81,10 +81,10 @@ def has_deep_line(block: bytes) -> bool:
 
 
 def count_objects(block: bytes) -> int:
-    """The number of lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one.
+    """Count lines, each of which begins and ends as an object: halves of damaged ones cannot make up a whole one.
 
     Raises:
-        NotPlain: One does not.
+        NotPlain: A line does not.
     """
     np = package("numpy")
     signs = np.frombuffer(block, np.uint8)
@@ -97,7 +97,7 @@ def count_objects(block: bytes) -> int:
 
 
 def _refuse_unlike(block: bytes) -> None:
-    """Look at some of the lines: if they are of other types, or have few keys in common, a table of them is of no use."""
+    """Check some of the lines: if they are of other types, or have few keys in common, a table of them is of no use."""
     keys: set[str] = set()
     for position in range(0, len(block), len(block) // 32 + 1):
         begin = block.rfind(b"\n", 0, position) + 1
@@ -111,11 +111,11 @@ def _refuse_unlike(block: bytes) -> None:
 
 
 def _by_keys(table: Any, block: bytes) -> list[Any]:
-    """The tables of a parsed block: the numbers of lines with the same keys lie in rows of one matrix."""
+    """Split a parsed block into tables: the numbers of lines with the same keys become the rows of one matrix."""
     pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
     if "data" not in table.column_names or not pa.types.is_struct(table["data"].type):
         raise NotPlain
-    data = _one(table["data"])
+    data = _combined(table["data"])
     names = [data.type.field(i).name for i in range(data.type.num_fields)]
     if any(name.startswith(TAG) for name in names):
         raise NotPlain
@@ -138,33 +138,33 @@ def _by_keys(table: Any, block: bytes) -> list[Any]:
     for shape in np.unique(shapes):
         of_shape = np.flatnonzero(shapes == shape)
         is_all = len(of_shape) == len(shapes)
-        there = [number for number in range(len(names)) if int(shape) >> number & 1]
-        values = np.empty((len(of_shape), len(there)))
-        for column, number in enumerate(there):
+        present = [number for number in range(len(names)) if int(shape) >> number & 1]
+        values = np.empty((len(of_shape), len(present)))
+        for column, number in enumerate(present):
             numbers = children[number].to_numpy(zero_copy_only=False)
             values[:, column] = numbers if is_all else numbers[of_shape]
-        keys = orjson.dumps([names[number] for number in there]).decode()
+        keys = orjson.dumps([names[number] for number in present]).decode()
         rows = common if is_all else [column.take(pa.array(of_shape)) for column in common]
         tables.append(_shaped(rows, keys, values))
     return tables
 
 
 def _fields(table: Any, name: str) -> list[Any]:
-    return list(_one(table[name]).flatten()) if name in table.column_names else []
+    return list(_combined(table[name]).flatten()) if name in table.column_names else []
 
 
-def _one(column: Any) -> Any:
-    """A column in one piece."""
+def _combined(column: Any) -> Any:
+    """Return the chunks of a column as one array."""
     pa = package("pyarrow")
     chunks = column.chunks
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], column.type)
 
 
 def _numbers(child: Any, block: bytes) -> Any:
-    """The numbers of one key as floats.
+    """Return the numbers of one key as floats.
 
     Raises:
-        NotPlain: There are other values among them, or such as floats do not hold.
+        NotPlain: There are other values among them, or numbers that floats do not hold.
     """
     pa, pc, np = package("pyarrow"), package("pyarrow.compute"), package("numpy")
     if not (pa.types.is_int64(child.type) or pa.types.is_float64(child.type)):
@@ -180,28 +180,28 @@ def _numbers(child: Any, block: bytes) -> Any:
 
 
 def _common(table: Any) -> list[Any]:
-    """The columns before `keys`, as `schema()` has them."""
+    """Return the columns that precede `keys` in `schema()`."""
     pa, pc = package("pyarrow"), package("pyarrow.compute")
-    at = _one(table["at"]) if "at" in table.column_names else None
-    step = _one(table["step"])
+    at = _combined(table["at"]) if "at" in table.column_names else None
+    step = _combined(table["step"])
     bounds = pc.min_max(step).as_py()
     if max(-(bounds["min"] or 0), bounds["max"] or 0) >= EXACT:
         raise NotPlain
     return [
-        _one(table["run"]).dictionary_encode(), _one(table["seq"]), _one(table["time"]), step,
-        pa.nulls(table.num_rows, pa.string()), pc.fill_null(_one(table["name"]), "").dictionary_encode(),
+        _combined(table["run"]).dictionary_encode(), _combined(table["seq"]), _combined(table["time"]), step,
+        pa.nulls(table.num_rows, pa.string()), pc.fill_null(_combined(table["name"]), "").dictionary_encode(),
         (pa.nulls(table.num_rows, pa.string()) if at is None else _at_texts(at)).dictionary_encode(),
     ]  # fmt: skip
 
 
 def _at_texts(at: Any) -> Any:
-    """The JSON of coordinates, each different value written once."""
+    """Return the JSON of coordinates, each different value written once."""
     pa, pc = package("pyarrow"), package("pyarrow.compute")
     if not pa.types.is_struct(at.type) or at.type.num_fields == 0:
         raise NotPlain
     names = (at.type.field(i).name for i in range(at.type.num_fields))
     fields = sorted(zip(names, at.flatten(), strict=True), key=lambda pair: pair[0])
-    parts = []
+    members = []
     for name, child in fields:
         if name.startswith(TAG) or child.type not in (pa.int64(), pa.float64(), pa.string(), pa.bool_()):
             raise NotPlain
@@ -210,8 +210,8 @@ def _at_texts(at: Any) -> Any:
         if any(isinstance(value, (int, float)) and not abs(value) < EXACT for value in values):
             raise NotPlain
         texts = [f",{orjson.dumps(name).decode()}:{orjson.dumps(coordinate(value)).decode()}" for value in values]
-        parts.append(pc.fill_null(pa.array(texts, pa.string()).take(words.indices), ""))
-    joined = pc.binary_join_element_wise("{", *parts, "}", "")
+        members.append(pc.fill_null(pa.array(texts, pa.string()).take(words.indices), ""))
+    joined = pc.binary_join_element_wise("{", *members, "}", "")
     objects = pc.replace_substring(joined, "{,", "{", max_replacements=1)
     return pc.if_else(pc.equal(objects, "{}"), pa.scalar(None, pa.string()), objects)
 

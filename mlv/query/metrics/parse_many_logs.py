@@ -1,4 +1,4 @@
-"""Values of metrics of many short logs, which are parsed together: one by one, each would cost more than its lines do."""
+"""Values of metrics of many short logs, which are parsed together: the fixed cost of a parser exceeds that of a log's lines."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ LONGEST = 1 << 20
 
 _MARK = b'","type":"metrics"'
 _ODD = (b"null", b'"_mlv', b'"nonfinite"')
-"""What stands in lines that have to be read one by one."""
+"""Texts in lines that have to be read one by one."""
 _MOST_KEYS = 100
 _is_metrics = type_filter(("metrics",))
 
 
 @dataclass
 class LogValues:
-    """Values of some experiments, those of one metric of one experiment in the order in which they were logged."""
+    """Values of some experiments; those of one metric of one experiment stand in the order of logging."""
 
-    seen: list[str]
+    names: list[str]
     """Names of all metrics, in the order of their lines."""
     member: Any
     """Number of the experiment."""
     metric: Any
-    """Place in `seen`."""
+    """Index in `names`."""
     x: Any
     value: Any
     has_numbers: bool
-    """Whether there is a number at all, be it without an x."""
+    """Whether there is any number, with an x or without."""
     skipped: list[str] = field(default_factory=list)
     """Damaged lines that were passed over."""
 
 
 def block_of(folder: Path, *, sifted: bool) -> bytes:
-    """The lines of an experiment from the first of type `metrics` to the last; sifted, those of this type only.
+    """Read the lines of an experiment from the first of type `metrics` to the last; sifted, those of this type only.
 
     Raises:
-        NotPlain: There are too many of them, or they are not plain.
+        NotPlain: The log is too long, or its lines are not plain.
     """
-    found = []
+    blocks = []
     for stream in layout.streams_in(folder):
         if layout.logical_stream(stream) == layout.REWOUND:
-            raise NotPlain  # what survives is told line by line
+            raise NotPlain  # which lines survive is decided line by line
         with while_there(folder, stream), opening.reading(folder / layout.stream_file(stream), buffering=0) as file:
             if os.fstat(file.fileno()).st_size > LONGEST:
                 raise NotPlain
-            found.append(_metric_lines(file.read(), sifted))
-    return b"".join(found)
+            blocks.append(_metric_lines(file.read(), sifted))
+    return b"".join(blocks)
 
 
 def _metric_lines(content: bytes, sifted: bool) -> bytes:
@@ -71,74 +71,78 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
     if last >= 0 and end == 0:
         raise NotPlain  # the last line is being written
     inner = content[begin:end]
-    others = [content[:begin], content[end:]]
+    outside = [content[:begin], content[end:]]
     if sifted:
         lines = list(BytesIO(inner))
         inner = b"".join(line for line in lines if _MARK in line)
-        others += [line for line in lines if _MARK not in line]
-    if not all(looks_whole(line) for other in others for line in BytesIO(other)):
-        raise NotPlain  # damage is told, line by line
-    if any(map(_is_metrics, others)) or (sifted and any(odd in inner for odd in _ODD)):
+        outside += [line for line in lines if _MARK not in line]
+    if not all(looks_whole(line) for text in outside for line in BytesIO(text)):
+        raise NotPlain  # damage is reported line by line
+    if any(map(_is_metrics, outside)) or (sifted and any(odd in inner for odd in _ODD)):
         raise NotPlain
     return inner
 
 
-def parsed(blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]) -> tuple[LogValues, set[int]]:
-    """The values of some experiments, given by their numbers, and the numbers of those left out, which several runs wrote.
+def parsed(
+    blocks: Sequence[tuple[int, bytes]], x: str | None, is_requested: Callable[[str], bool]
+) -> tuple[LogValues, set[int]]:
+    """Parse the values of experiments, whose blocks come with their numbers; return also the numbers of skipped experiments.
+
+    Skipped are experiments that several runs wrote.
 
     Raises:
-        NotPlain: There is something in the lines that needs a closer look.
+        NotPlain: A line needs a closer look.
     """
     np, pc = package("numpy"), package("pyarrow.compute")
-    part = _parsed_alike(np, blocks, x, is_wanted)
-    if part is not None:
-        return part, set()
+    values_alike = _parsed_alike(np, blocks, x, is_requested)
+    if values_alike is not None:
+        return values_alike, set()
     whole = b"".join(block for _, block in blocks)
     count_objects(whole)  # halves of damaged lines cannot make up a whole one
     table = _table(whole)
-    if any(child.null_count for child in _one(table["data"]).flatten()) and b"null" in whole:
+    if any(child.null_count for child in _combined(table["data"]).flatten()) and b"null" in whole:
         raise NotPlain  # a key that is absent, and one that is null, look the same by now
     counts = [block.count(b"\n") for _, block in blocks]
     if table.num_rows != sum(counts) or table["type"].null_count or not pc.all(pc.equal(table["type"], "metrics")).as_py():
         raise NotPlain
     member = np.repeat(np.array([number for number, _ in blocks], np.int64), counts)
     order, several = _in_order(np, table, member)
-    place = _places(np, table, x)
-    seen: dict[str, int] = {}
+    position = _positions(np, table, x)
+    metric_numbers: dict[str, int] = {}
     columns: list[list[Any]] = [[np.array([], kind)] for kind in (np.int64, np.int64, float, float)]
     has_numbers = False
     for name, rows, values in _series(np, table, order):
-        if name in seen:
+        if name in metric_numbers:
             raise NotPlain  # of `a` and `b/c` in one line, and `a/b` and `c` in another: in which order do they come?
-        metric = seen.setdefault(name, len(seen))
-        if is_wanted(name):
+        metric = metric_numbers.setdefault(name, len(metric_numbers))
+        if is_requested(name):
             has_numbers = True
-            at = numbered(place[rows], member[rows]) if x == STEP else place[rows]
+            at = numbered(position[rows], member[rows]) if x == STEP else position[rows]
             keep = ~np.isnan(at)
-            parts = member[rows], np.full(len(rows), metric), at, values
-            for column, part in zip(columns, parts, strict=True):
-                column.append(part[keep])
-    members, metrics, places, values = map(np.concatenate, columns)
-    return LogValues(list(seen), members, metrics, places, values, has_numbers), several
+            arrays = member[rows], np.full(len(rows), metric), at, values
+            for column, array in zip(columns, arrays, strict=True):
+                column.append(array[keep])
+    members, metrics, positions, values = map(np.concatenate, columns)
+    return LogValues(list(metric_numbers), members, metrics, positions, values, has_numbers), several
 
 
 def _parsed_alike(
-    np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, is_wanted: Callable[[str], bool]
+    np: Any, blocks: Sequence[tuple[int, bytes]], x: str | None, is_requested: Callable[[str], bool]
 ) -> LogValues | None:
-    """The same, and faster, where all lines are alike, as those of a sweep are; None where one is not."""
-    found = numbers_of([block for _, block in blocks]) if x in (None, STEP) else None
-    if found is None:
+    """Parse the same values faster, where all lines are alike, as those of a sweep are; return None where one is not."""
+    numbers = numbers_of([block for _, block in blocks]) if x in (None, STEP) else None
+    if numbers is None:
         return None
-    member = np.repeat(np.array([number for number, _ in blocks], np.int64), found.counts)
-    if (found.seq[1:] <= found.seq[:-1])[member[1:] == member[:-1]].any():
+    member = np.repeat(np.array([number for number, _ in blocks], np.int64), numbers.counts)
+    if (numbers.seq[1:] <= numbers.seq[:-1])[member[1:] == member[:-1]].any():
         return None
-    seen = full_names(found.name, found.keys)
-    wanted = [metric for metric, name in enumerate(seen) if is_wanted(name)]
-    step = np.full(len(member), np.nan) if found.step is None else found.step
-    place = np.zeros(len(member)) if x is None else numbered(step, member)
-    members, places = np.tile(member, len(wanted)), np.tile(place, len(wanted))
-    metrics = np.repeat(np.array(wanted, np.int64), len(member))
-    return LogValues(seen, members, metrics, places, found.values[:, wanted].T.ravel(), bool(wanted))
+    names = full_names(numbers.name, numbers.keys)
+    requested = [metric for metric, name in enumerate(names) if is_requested(name)]
+    step = np.full(len(member), np.nan) if numbers.step is None else numbers.step
+    position = np.zeros(len(member)) if x is None else numbered(step, member)
+    members, positions = np.tile(member, len(requested)), np.tile(position, len(requested))
+    metrics = np.repeat(np.array(requested, np.int64), len(member))
+    return LogValues(names, members, metrics, positions, numbers.values[:, requested].T.ravel(), bool(requested))
 
 
 def _table(block: bytes) -> Any:
@@ -153,8 +157,8 @@ def _table(block: bytes) -> Any:
 
 
 def _in_order(np: Any, table: Any, member: Any) -> tuple[Any, set[int]]:
-    """Numbers of the rows by experiment and `seq`, and the experiments of several runs, without rows."""
-    run, seq = _one(table["run"]).dictionary_encode(), np.asarray(_one(table["seq"]))
+    """Return row numbers ordered by experiment and `seq`, and the experiments of several runs, which have no rows in it."""
+    run, seq = _combined(table["run"]).dictionary_encode(), np.asarray(_combined(table["seq"]))
     codes = np.asarray(run.indices)
     if run.null_count or table["seq"].null_count:
         raise NotPlain
@@ -166,23 +170,23 @@ def _in_order(np: Any, table: Any, member: Any) -> tuple[Any, set[int]]:
     return rows[~np.isin(member[rows], several)] if len(several) else rows, set(several.tolist())
 
 
-def _places(np: Any, table: Any, x: str | None) -> Any:
+def _positions(np: Any, table: Any, x: str | None) -> Any:
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
-        return _floats(_one(table["step"]))
-    at = _one(table["at"]) if "at" in table.column_names else None
+        return _floats(_combined(table["step"]))
+    at = _combined(table["at"]) if "at" in table.column_names else None
     if at is None or not hasattr(at, "field") or at.type.get_field_index(x) < 0:
         return np.full(table.num_rows, np.nan)
     return _floats(package("pyarrow.compute").struct_field(at, [at.type.get_field_index(x)]))
 
 
 def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Name, rows and values of each metric."""
-    data = _one(table["data"])
-    prefixes = _one(table["name"]).fill_null("").dictionary_encode()
+    """Yield name, rows and values of each metric."""
+    data = _combined(table["data"])
+    prefixes = _combined(table["name"]).fill_null("").dictionary_encode()
     codes = np.asarray(prefixes.indices)[order]
-    found = []
+    series = []
     for number, child in enumerate(data.flatten()):
         values = _floats(child)
         is_there = np.asarray(child.is_valid())[order]
@@ -192,8 +196,8 @@ def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
             rows = order[is_there & (codes == code)] if len(prefixes.dictionary) > 1 or child.null_count else order
             if len(rows):
                 key = data.type.field(number).name
-                found.append((int(rows[0]), number, f"{prefix}/{key}" if prefix else key, rows, values[rows]))
-    for _, _, name, rows, values in sorted(found, key=lambda one: one[:2]):
+                series.append((int(rows[0]), number, f"{prefix}/{key}" if prefix else key, rows, values[rows]))
+    for _, _, name, rows, values in sorted(series, key=lambda entry: entry[:2]):
         yield name, rows, values
 
 
@@ -204,7 +208,7 @@ def _floats(column: Any) -> Any:
     return package("pyarrow.compute").cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
 
 
-def _one(column: Any) -> Any:
+def _combined(column: Any) -> Any:
     pa = package("pyarrow")
     chunks = column.chunks
     return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], column.type)

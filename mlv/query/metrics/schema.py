@@ -1,4 +1,4 @@
-"""Lines of type `metrics` as rows of Arrow tables: their columns, and what stands in them for values that are no floats."""
+"""Lines of type `metrics` as rows of Arrow tables: the columns, and the form of values that are no floats."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mlv.events import Event
 from mlv.optional import package
 
 EXACT = 2**53
-"""Up to here a float holds every integer."""
+"""Up to this number a float holds every integer."""
 
 
 @lru_cache(maxsize=1)
 def schema() -> Any:
-    """The columns: `keys` is the JSON list of the names in `data`, `values` and `texts` have an item for each of them.
+    """Return the columns: `keys` is the JSON list of the names in `data`, `values` and `texts` have an item for each of them.
 
     A value that is no number is null in `values`, and JSON in `texts`; so is an integer that a float cannot hold, beside the
     nearest float. Where all values are numbers, `texts` is null. A step that is no float is JSON in `step_text`; `at` is the
@@ -34,7 +34,7 @@ def schema() -> Any:
 
 
 def row(event: Event) -> tuple[Any, ...]:
-    """The row of an event of type `metrics`, in the order of `schema()`."""
+    """Return the row of an event of type `metrics`, in the order of `schema()`."""
     step, step_text = _number_and_text(event.step) if event.step is not None else (None, None)
     pairs = [_number_and_text(value) for value in event.data.values()]
     texts = [text for _, text in pairs]
@@ -45,7 +45,7 @@ def row(event: Event) -> tuple[Any, ...]:
 
 
 def _number_and_text(value: Any) -> tuple[float | None, str | None]:
-    """The nearest float, None for what is no number; its JSON, None where the float says all."""
+    """Return the nearest float, None if the value is no number; and its JSON, None where the float is exact."""
     if type(value) is float:
         return value, None
     if type(value) is not int and type(value) is not Huge:
@@ -58,7 +58,7 @@ def _number_and_text(value: Any) -> tuple[float | None, str | None]:
 
 
 def json_text(value: Any) -> str:
-    """The JSON of a value as it was logged; `from_json_text` gives the value back."""
+    """Return the JSON of a value as it was logged; `from_json_text` restores the value."""
     conversion = Conversion()
     form = conversion.value(value)
     tagged = restored(form, conversion.nonfinite, lambda text: {TAG: "float", "value": text}) if conversion.nonfinite else form
@@ -66,7 +66,7 @@ def json_text(value: Any) -> str:
 
 
 def from_json_text(text: str) -> Any:
-    """The value that `json_text` was given."""
+    """Restore a value from the text of `json_text`."""
     return _with_floats(restored(orjson.loads(text), {}))
 
 
@@ -79,7 +79,7 @@ def _with_floats(value: Any) -> Any:
 
 
 def at_text(at: Any) -> str | None:
-    """The JSON of coordinates; None if there are none."""
+    """Return the JSON of coordinates; None if there are none."""
     if not at:
         return None
     form = Conversion().value({key: coordinate(value) for key, value in at.items()})
@@ -87,12 +87,12 @@ def at_text(at: Any) -> str | None:
 
 
 def coordinate(value: Any) -> Any:
-    """3.0 as 3, so that equal coordinates have the same text."""
+    """Return 3 for 3.0, so that equal coordinates have the same text."""
     return int(value) if type(value) is float and value.is_integer() and abs(value) <= EXACT else value
 
 
 def table_of(rows: list[tuple[Any, ...]]) -> Any:
-    """A table of rows."""
+    """Return a table of rows."""
     pa = package("pyarrow")
     columns = list(zip(*rows, strict=True)) or [()] * len(schema())
     arrays = []
@@ -104,7 +104,7 @@ def table_of(rows: list[tuple[Any, ...]]) -> Any:
 
 
 def constant(name: str, value: Any, count: int) -> Any:
-    """A column of `schema()` in which one value is repeated; such columns share their memory."""
+    """Return a column of `schema()` in which one value is repeated; such columns share their memory."""
     pa, kind = package("pyarrow"), _kinds()[name]
     if value is None:
         return _nulls(name, _rounded(count)).slice(0, count)
@@ -119,7 +119,7 @@ def _kinds() -> dict[str, Any]:
 
 
 def lists(values: Any, is_missing: Sequence[bool] = ()) -> Any:
-    """A column of lists of numbers, from a matrix with a line for each of them; of its columns some hold nothing."""
+    """Return a column of lists of numbers, one for each row of a matrix; columns that are missing become nulls."""
     pa, np = package("pyarrow"), package("numpy")
     count, width = values.shape
     mask = np.broadcast_to(is_missing, (count, width)).ravel() if any(is_missing) else None

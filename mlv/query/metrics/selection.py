@@ -1,4 +1,4 @@
-"""Which metrics are wanted, and where their values stand."""
+"""The selection of metrics, and the indices of their values."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from mlv.query.name_patterns import NamePattern
 
 @dataclass
 class Choice:
-    """Which metrics are wanted."""
+    """The requested metrics."""
 
     pattern: NamePattern | None
     keys: list[str] | None
 
     def column(self, name: str) -> tuple[str, dict[str, Any]] | None:
-        """The column of a metric and what the braces stand for; None if it is not wanted."""
+        """Return the column of a metric and the captures of the braces; None if the metric is not requested."""
         if self.keys is not None and name not in self.keys:
             return None
         if self.pattern is None:
             return name, {}
-        found = self.pattern.match(name)
-        return None if found is None else (self.pattern.folded(name), found)
+        captures = self.pattern.match(name)
+        return None if captures is None else (self.pattern.folded(name), captures)
 
-    def refuse_unknown(self, known: Iterable[str]) -> None:
-        """Raise if a metric that is named was logged by nobody."""
-        names = list(known)
-        wanted = list(self.keys or ())
-        if self.pattern is not None and self.pattern.names_one:
-            wanted.append(self.pattern.text.replace("{{", "{").replace("}}", "}"))
-        for name in wanted:
+    def refuse_unknown(self, logged_names: Iterable[str]) -> None:
+        """Raise if a metric that is requested by its name was never logged."""
+        names = list(logged_names)
+        requested = list(self.keys or ())
+        if self.pattern is not None and self.pattern.is_one_name:
+            requested.append(self.pattern.text.replace("{{", "{").replace("}}", "}"))
+        for name in requested:
             if name not in names:
                 close = get_close_matches(name, names, n=3) or sorted(names)[:5]
-                there = f"there is {', '.join(map(repr, close))}" if close else "there are no metrics yet"
-                raise UnknownMetric(f"nobody logged the metric {name!r}: {there}", name=name)
+                hint = f"there is {', '.join(map(repr, close))}" if close else "there are no metrics yet"
+                raise UnknownMetric(f"nobody logged the metric {name!r}: {hint}", name=name)
 
 
 def checked_keys(keys: Iterable[str] | None) -> list[str] | None:
@@ -52,46 +52,46 @@ def checked_keys(keys: Iterable[str] | None) -> list[str] | None:
     """
     if keys is None:
         return None
-    found = [keys] if isinstance(keys, str) else list(keys)
-    for key in found:
+    names = [keys] if isinstance(keys, str) else list(keys)
+    for key in names:
         if not isinstance(key, str):
             raise InvalidArgument(f"keys={key!r:.100} is no name: give full names of metrics, such as 'train/loss'", keys=key)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
 @dataclass
 class Entry:
-    """One key of lines that are alike: the numbers of the lines, and where their values stand."""
+    """One key of lines that are alike: the line numbers, and the indices of its values."""
 
     column: str
     name: str
     captures: tuple[Any, ...]
     lines: Any
-    places: Any
+    indices: Any
 
 
-def entries_of(points: MetricColumns, choice: Choice, known: dict[str, None]) -> list[Entry]:
-    """Where the values that are wanted stand, the first that was logged first; names of all metrics are added to `known`."""
+def entries_of(points: MetricColumns, choice: Choice, logged_names: dict[str, None]) -> list[Entry]:
+    """Return an entry for each requested metric, in the order of logging; add the names of all metrics to `logged_names`."""
     np = package("numpy")
     prefix_texts, key_texts = points.texts_of["name"], points.texts_of["keys"]
     is_one = len(prefix_texts) == len(key_texts) == 1
     codes = points.codes["keys"] if is_one else points.codes["name"].astype(np.int64) * len(key_texts) + points.codes["keys"]
     pairs, firsts = ([0], [0]) if is_one else np.unique(codes, return_index=True)
     entries = []
-    for pair in (int(pairs[place]) for place in np.argsort(firsts)):
+    for pair in (int(pairs[index]) for index in np.argsort(firsts)):
         names = full_names(prefix_texts[pair // len(key_texts)], key_texts[pair % len(key_texts)])
-        known.update(dict.fromkeys(names))
+        logged_names.update(dict.fromkeys(names))
         lines = points.every if len(pairs) == 1 else np.flatnonzero(codes == pair)
         for number, name in enumerate(names):
-            found = choice.column(name)
-            if found is not None:
-                column, captures = found
+            chosen = choice.column(name)
+            if chosen is not None:
+                column, captures = chosen
                 is_even = len(pairs) == 1 and points.first is None
-                places = range(number, len(points.values), len(names)) if is_even else points.firsts(lines) + number
-                entries.append(Entry(column, name, tuple(captures.values()), lines, places))
+                indices = range(number, len(points.values), len(names)) if is_even else points.firsts(lines) + number
+                entries.append(Entry(column, name, tuple(captures.values()), lines, indices))
     return entries
 
 
 def plain_step(step: float) -> Any:
-    """A step as it was logged, in all likelihood: an integer where it can be one, None for NaN."""
+    """Return a step as it was most likely logged: an integer where it can be one, None for NaN."""
     return None if step != step else int(step) if step.is_integer() and abs(step) <= EXACT else step

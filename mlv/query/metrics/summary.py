@@ -1,4 +1,4 @@
-"""What a metric came to: each one folded to a few numbers."""
+"""Summaries of metrics: the values of each, folded to a few numbers."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from mlv.store.streams import Skipped
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A metric after all of its values, those of equal steps included.
+    """A metric after all of its values, including those of equal steps.
 
     NaN counts in `count` and may be `last`, but is neither the least nor the greatest, and takes no part in the mean;
-    infinities do. What is no number may be `last`, and is not counted. Truth values are no numbers.
+    infinities do. A value that is no number may be `last`, and is not counted. Truth values are no numbers.
     """
 
     last: Any = None
-    """The value that was logged last, whatever it is."""
+    """The value that was logged last, number or not."""
     min: float | None = None
     max: float | None = None
     best: float | None = None
-    """`min` or `max`, as `log.describe(name, mode=...)` says; None if it was not said."""
+    """`min` or `max`, as `log.describe(name, mode=...)` says; None without such a mode."""
     mean: float | None = None
     count: int = 0
-    """How many numbers were logged, NaN included."""
+    """Number of numbers that were logged, including NaN."""
     nans: int = 0
-    """How many of these are NaN."""
+    """Number of these that are NaN."""
     last_step: Any = None
     """The step of `last`."""
     best_step: Any = None
@@ -42,7 +42,7 @@ class Summary:
 
 
 class _Fold:
-    """One metric while its values come in."""
+    """The summary of one metric while its values come in."""
 
     __slots__ = ("count", "last", "last_step", "max", "max_step", "min", "min_step", "nans", "total")
 
@@ -77,7 +77,7 @@ class _Fold:
 
 
 def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
-    """Each metric by its full name, in the order of their first lines; the events come in order."""
+    """Fold events, which come in order, to a summary of each metric by its full name, in the order of their first lines."""
     folds: dict[str, _Fold] = {}
     for event in events:
         for name, value in metrics_of(event):
@@ -89,10 +89,10 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
 
 
 class Summaries(dict[str, Summary]):
-    """What each metric came to, by full name."""
+    """The summary of each metric, by full name."""
 
     skipped: list[Skipped]
-    """Lines that had to be passed over."""
+    """Damaged lines that were passed over."""
 
 
 def fast_summary(
@@ -102,9 +102,9 @@ def fast_summary(
     branches: str = SURVIVING,
     skipped: list[Skipped] | None = None,
 ) -> dict[str, Summary] | None:
-    """As `summary`, by columns, numbers being floats; None where that is impossible: a value or a step is no plain number.
+    """Summarize as `summary` does, by columns of floats; return None where a value or a step is no plain number.
 
-    What had to be passed over is added to `skipped`.
+    Damaged lines are added to `skipped`.
 
     Raises:
         MissingExtra: pyarrow is not installed.
@@ -116,18 +116,18 @@ def fast_summary(
     for entry in entries_of(points, Choice(None, None), {}):
         by_name.setdefault(entry.name, []).append(entry)
     in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
-    return {name: _of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}
+    return {name: _summary_of_columns(points, by_name[name], descriptions.get(name, {}).get("mode")) for name in in_order}
 
 
-def _of_columns(points: MetricColumns, entries: list[Entry], mode: Any) -> Summary:
-    """What one metric came to."""
+def _summary_of_columns(points: MetricColumns, entries: list[Entry], mode: Any) -> Summary:
+    """Return the summary of one metric."""
     np = package("numpy")
     lines = np.concatenate([entry.lines for entry in entries])
-    places = np.concatenate([np.asarray(entry.places) for entry in entries])
+    indices = np.concatenate([np.asarray(entry.indices) for entry in entries])
     if len(entries) > 1:
-        order = np.lexsort((places, lines))
-        lines, places = lines[order], places[order]
-    values, steps = points.values[places], points.step
+        order = np.lexsort((indices, lines))
+        lines, indices = lines[order], indices[order]
+    values, steps = points.values[indices], points.step
     is_nan = np.isnan(values)
     nans = int(is_nan.sum())
 
@@ -148,7 +148,7 @@ def _of_columns(points: MetricColumns, entries: list[Entry], mode: Any) -> Summa
 
 
 def metrics_of(event: Event) -> Iterator[tuple[str, Any]]:
-    """Full name and value of each metric of an event; none of one that is of another type."""
+    """Yield full name and value of each metric of an event; nothing for an event of another type."""
     if event.type == "metrics" and isinstance(event.data, dict):
         prefix = f"{event.name}/" if event.name else ""
         for key, value in event.data.items():

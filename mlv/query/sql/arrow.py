@@ -15,11 +15,11 @@ _LARGEST = 2**63
 
 
 def column(values: Sequence[Any], *, keep_nan: bool = False) -> Any:
-    """An Arrow array of values, each of which may be None.
+    """Return an Arrow array of values, each of which may be None.
 
-    All of one kind keep it: booleans, integers, numbers, texts, moments, lists, mappings (a struct with the keys of all). The
-    rest is text, as `text` writes it. Among numbers NaN is null, as SQL takes it for the greatest: `params.clip > 1` must not
-    hold of it; for other readers it is kept.
+    Values of one kind keep it: booleans, integers, numbers, texts, moments, lists, mappings (a struct with the keys of all).
+    Mixed values become text, as `text` writes it. Among numbers NaN is null, as SQL takes it for the greatest, and
+    `params.clip > 1` must not hold of it; `keep_nan` keeps it for other readers.
     """
     pa = package("pyarrow", "sql")
     present = [value for value in values if value is not None]
@@ -47,7 +47,7 @@ def column(values: Sequence[Any], *, keep_nan: bool = False) -> Any:
 
 
 def nearest_float(value: float) -> float:
-    """A number as a float, which Arrow refuses to round an integer to; infinite where it is beyond all floats."""
+    """Round a number to a float, which Arrow refuses to do for integers; return an infinity where it is beyond all floats."""
     try:
         return float(value)
     except OverflowError:
@@ -55,7 +55,7 @@ def nearest_float(value: float) -> float:
 
 
 def struct(children: Mapping[str, Any], is_null: Sequence[bool]) -> Any:
-    """An array of structs; keys are spelled as `names.distinct` says."""
+    """Return an array of structs, with keys as `distinct` spells them."""
     pa = package("pyarrow", "sql")
     return pa.StructArray.from_arrays(list(children.values()), distinct(children), mask=pa.array(is_null, pa.bool_()))
 
@@ -83,7 +83,7 @@ def _lists(pa: Any, values: Sequence[Any], keep_nan: bool) -> Any:
 
 
 def text(value: Any) -> str:
-    """A value as text: a text as it is, anything else as its JSON, in which `nan`, `inf` and `-inf` are texts."""
+    """Return a value as text: a text as it is, anything else as its JSON, in which `nan`, `inf` and `-inf` are texts."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, int) and not isinstance(value, bool):

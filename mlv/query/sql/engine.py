@@ -1,4 +1,4 @@
-"""Queries of SQL over the views of experiments, run by DuckDB; only such as read."""
+"""SQL queries over the views of experiments, run by DuckDB; only queries that read are accepted."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mlv.query.unique_names import folded
 from mlv.query.zones import local_zone
 
 _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
-"""A query sees the views, and no variables of Python; nothing is fetched from the network."""
+"""Settings that hide variables of Python from a query, and keep it from fetching extensions from the network."""
 _LOCKS = ("enable_external_access = false", "lock_configuration = true")
-"""Nor does it see files, or write them."""
-_NAMES_TOLD, _NAMES_LISTED = 3, 12
+"""Settings that keep a query from reading and writing files, and from changing settings."""
+_MOST_SUGGESTIONS, _MOST_LISTED = 3, 12
 _LONGEST = 400
 
 
 class Result:
-    """What a query gave, as an Arrow table; anything that speaks Arrow can take it as it is: `polars.DataFrame(result)`."""
+    """The result of a query, as an Arrow table; libraries that speak Arrow take it as it is: `polars.DataFrame(result)`."""
 
     def __init__(self, table: Any, skipped: Iterable[str] = ()) -> None:
         self._table = table
@@ -41,15 +41,15 @@ class Result:
         return int(self._table.num_rows)
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """The rows as Python values."""
+        """Return the rows as Python values."""
         return list(zip(*(values.to_pylist() for values in self._table.columns), strict=True))
 
     def fetchone(self) -> tuple[Any, ...] | None:
-        """The next row, None after the last one."""
+        """Return the next row, None after the last one."""
         return next(iter(self._fetch(1)), None)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """The rows that were not fetched yet: at first all; `rows()` gives all of them each time."""
+        """Return the rows that were not fetched yet: at first all; `rows()` returns all of them each time."""
         return self._fetch(len(self))
 
     def _fetch(self, count: int) -> list[tuple[Any, ...]]:
@@ -58,11 +58,11 @@ class Result:
         return Result(table).rows()
 
     def arrow(self) -> Any:
-        """As a `pyarrow.Table`."""
+        """Return a `pyarrow.Table`."""
         return self._table
 
     def pl(self) -> Any:
-        """As a polars DataFrame.
+        """Return a polars DataFrame.
 
         Raises:
             MissingExtra: polars is not installed.
@@ -70,7 +70,7 @@ class Result:
         return package("polars", None).DataFrame(self._table)
 
     def df(self) -> Any:
-        """As a pandas DataFrame.
+        """Return a pandas DataFrame.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -88,29 +88,29 @@ class Result:
 def query(
     text: str, digests: Callable[[bool], Sequence[Digest]], watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter
 ) -> Result:
-    """Run a query over the views; only those that it names are read.
+    """Run a query over the views; only the views that it names are read.
 
     Args:
         text: One statement that reads; it sees the views, and no files.
-        digests: Gives the experiments; it is told whether their metrics are wanted.
-        watch: Goes through them while their lines are read, and may show how far it is.
+        digests: Returns the experiments; its argument says whether their metrics are needed.
+        watch: Iterates over them while their lines are read, and may show progress.
 
     Raises:
-        QueryFailed: DuckDB does not accept it, or it gives no table.
+        QueryFailed: DuckDB does not accept it, or it returns no table.
         MissingExtra: duckdb or pyarrow is not installed.
     """
     _check_text(text, "query", "select name from experiments")
     session = _Session()
     names = session.views_in(text)
-    found = digests("experiments" in names) if names else []
+    chosen = digests("experiments" in names) if names else []
     skipped: list[str] = []
     for name in names:
-        session.register(name, VIEWS[name](found) if name in VIEWS else LONG_VIEWS[name](watch(found), skipped))
+        session.register(name, VIEWS[name](chosen) if name in VIEWS else LONG_VIEWS[name](watch(chosen), skipped))
     return Result(session.run(text), skipped)
 
 
 def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
-    """Whether a predicate over the view `experiments` holds, for each experiment.
+    """Return for each experiment whether a predicate over the view `experiments` holds.
 
     Raises:
         QueryFailed, MissingExtra: As `query`.
@@ -125,31 +125,31 @@ def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
     for name in session.tables_in(text):
         if name != "experiments":  # in a query within the predicate
             session.register(name, VIEWS[name](digests) if name in VIEWS else LONG_VIEWS[name](digests, []))
-    found = session.run(text, predicate)
-    rows = set(found.column(0).to_pylist())
+    matches = session.run(text, predicate)
+    rows = set(matches.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
 
 
-def _check_text(text: object, what: str, example: str) -> None:
+def _check_text(text: object, argument: str, example: str) -> None:
     if not isinstance(text, str) or not text.strip():
-        raise QueryFailed(f"{what}={text!r} is no text, or empty: give one, such as {example!r}", query=text)
+        raise QueryFailed(f"{argument}={text!r} is no text, or empty: give one, such as {example!r}", query=text)
 
 
 class _Session:
-    """One connection, and the names that it knows."""
+    """One connection, and the names that are registered in it."""
 
     def __init__(self) -> None:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
         self._connection = self._duckdb.connect(config=_SETTINGS)
-        # Before any text of a query is looked at: the names of its tables are asked for, and a file may be one.
+        # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
         for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
-        self._known: set[str] = set()
+        self._registered_names: set[str] = set()
 
     def _set_zone(self) -> None:
-        """Take the zone in which times are shown, so that `created::date = '2026-11-30'` holds of what is shown so."""
+        """Set the zone in which mlv shows times, so that `created::date = '2026-11-30'` holds for times shown as that day."""
         for name in filter(None, (local_zone(), "UTC")):
             try:
                 self._connection.execute("set TimeZone = '{}'".format(name.replace("'", "''")))
@@ -158,24 +158,24 @@ class _Session:
                 continue
 
     def views_in(self, text: str) -> list[str]:
-        """The views that a query names; all, where it asks for their names."""
+        """Return the views that a query names; all, where it asks for their names."""
         statements = self.parsed(text)
         if re.match(r"\s*(show|describe|desc)(\s+(all\s+)?tables)?[\s;]*$", text, re.IGNORECASE):
             return list(_NAMES)
-        # In what cannot be looked into, any word may be a view's name.
+        # DuckDB does not list the tables of some statements: any word of theirs may be the name of a view.
         words = {word.lower() for word in re.findall(r"\w+", text)}
         return (not is_pivot(statements) and self.tables_in(text)) or [name for name in _NAMES if name in words]
 
     def tables_in(self, text: str) -> list[str]:
-        """The views that a query names as tables, as far as DuckDB can tell."""
+        """Return the views that a query names as tables, as far as DuckDB can tell."""
         try:
             named = {name.lower() for name in self._connection.get_table_names(text)}
         except self._duckdb.Error:
-            named = set()  # it binds what it looks into: `using` wants columns of views that are not there yet
+            named = set()  # it binds names while it parses: `using` needs columns of views that are not registered yet
         return [name for name in _NAMES if name in named]
 
-    def parsed(self, text: str, shown: str | None = None) -> list[Any]:
-        """What DuckDB makes of a query.
+    def parsed(self, text: str, original: str | None = None) -> list[Any]:
+        """Parse a query into DuckDB's statements.
 
         Raises:
             QueryFailed: It is not one statement that reads.
@@ -183,87 +183,87 @@ class _Session:
         try:
             statements = list(self._connection.extract_statements(text))
         except self._duckdb.Error as error:
-            raise self._translated(error, shown or text) from None
-        refuse_unless_reading(statements, shown or text)
+            raise self._translated(error, original or text) from None
+        refuse_unless_reading(statements, original or text)
         return statements
 
     def register(self, name: str, table: Any) -> None:
         self._connection.register(name, table)
-        self._known |= {name, *_dotted(table.schema)}
+        self._registered_names |= {name, *_dotted(table.schema)}
 
-    def run(self, text: str, shown: str | None = None) -> Any:
-        """The table that a query gives."""
+    def run(self, text: str, original: str | None = None) -> Any:
+        """Return the table that a query gives."""
         try:
             relation = self._connection.sql(text)
             if relation is None:
-                raise QueryFailed("the query gives no table: give a select", query=shown or text)
+                raise QueryFailed("the query gives no table: give a select", query=original or text)
             return _in_utc(relation.to_arrow_table())
         except self._duckdb.Error as error:
-            raise self._translated(error, shown or text) from None
+            raise self._translated(error, original or text) from None
 
     def _translated(self, error: Exception, text: str) -> QueryFailed:
-        said, _, _ = str(error).partition("\n\nLINE ")
-        sentence = " ".join(said.split())
+        message, _, _ = str(error).partition("\n\nLINE ")
+        sentence = " ".join(message.split())
         sentence = re.sub(r" ?(Candidate \w+|Did you mean):? .*$", "", sentence)
-        return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(said, text)}", query=text)
+        return QueryFailed(f"{sentence[:_LONGEST].rstrip('!.')}{self._hint(message, text)}", query=text)
 
-    def _hint(self, said: str, text: str) -> str:
-        """What to write instead: names that are close to the one that is not there, or a form that DuckDB takes."""
-        unknown = _UNKNOWN.search(said)
-        if "Permission Error" in said:
+    def _hint(self, message: str, text: str) -> str:
+        """Suggest a correction: names that are close to a missing one, or a form that DuckDB accepts."""
+        unknown = _UNKNOWN.search(message)
+        if "Permission Error" in message:
             return f". A query sees {', '.join(_NAMES)}, and no files: those are for DuckDB itself"
-        if "VARCHAR[]" in said:
+        if "VARCHAR[]" in message:
             return ". Tags and notes are lists: 'paper' in tags; array_to_string(notes, ' ') like '%first%'"
-        if "Function with name" in said:
-            return ""  # of DuckDB's own
-        if unknown is None and "STRUCT(" in said:
+        if "Function with name" in message:
+            return ""  # functions are DuckDB's own: no name of a view or a column is meant
+        if unknown is None and "STRUCT(" in message:
             return ". Of a metric give one number, such as metrics.acc.max"
-        if unknown is None and _MIXED.search(said):
+        if unknown is None and _MIXED.search(message):
             return _HINT_OF_MIXED
         if unknown is None:
-            is_at = "syntax error" in said and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
+            is_at = "syntax error" in message and re.search(r'(?<!["\w])at(?!["\w])', text, re.IGNORECASE)
             return '. The column at has the name of a word of SQL: write "at"' if is_at else ""
-        wanted = folded(next(filter(None, unknown.groups())))
-        if "table" in unknown[0] and any(name.startswith(f"{wanted}.") for name in self._known):
-            return f". {wanted} is a column, and no table here: unnest({wanted}) spreads it, {wanted}.NAME is one of it"
-        return self._close(wanted, self._around(wanted, text) if "in struct" in said else "")
+        missing = folded(next(filter(None, unknown.groups())))
+        if "table" in unknown[0] and any(name.startswith(f"{missing}.") for name in self._registered_names):
+            return f". {missing} is a column, and no table here: unnest({missing}) spreads it, {missing}.NAME is one of it"
+        return self._suggestion(missing, self._prefix_of(missing, text) if "in struct" in message else "")
 
-    def _around(self, wanted: str, text: str) -> str:
-        """What stands before a key of a struct in a query: `metrics.`; the structs whose keys there are."""
-        before = re.search(rf'([\w.]+\.)"?{re.escape(wanted)}', text, re.IGNORECASE)
+    def _prefix_of(self, missing: str, text: str) -> str:
+        """Return the prefix of a missing struct key in a query, such as `metrics.`, if there are names with it; else ''."""
+        before = re.search(rf'([\w.]+\.)"?{re.escape(missing)}', text, re.IGNORECASE)
         begins = [folded(before[1])] if before else []
-        begins += [begin.partition(".")[2] for begin in begins]  # without the name of a table
-        return next((begin for begin in begins if begin and any(name.startswith(begin) for name in self._known)), "")
+        begins += [begin.partition(".")[2] for begin in begins]  # without the name of the table
+        return next((begin for begin in begins if begin and any(name.startswith(begin) for name in self._registered_names)), "")
 
-    def _close(self, wanted: str, begin: str) -> str:
-        """Twins of a name, or those that are close to it, or those that there are."""
-        known = {*self._known, *(() if begin else _NAMES)}
-        names = sorted((name for name in known if name.startswith(begin)), key=lambda name: ("." in name, name))
+    def _suggestion(self, missing: str, begin: str) -> str:
+        """Suggest the twins of a missing name, else names that are close to it, else all names."""
+        candidates = {*self._registered_names, *(() if begin else _NAMES)}
+        names = sorted((name for name in candidates if name.startswith(begin)), key=lambda name: ("." in name, name))
         own = {name: name.removeprefix(begin) if begin else name.rsplit(".", 1)[-1] for name in names}
-        twins = [name for name in names if re.fullmatch(rf'"{re.escape(wanted)}#[0-9a-f]+"', folded(_last(name)))]
+        twins = [name for name in names if re.fullmatch(rf'"{re.escape(missing)}#[0-9a-f]+"', folded(_last(name)))]
         if twins:
             return (
                 f": SQL does not look at case, so give {' or '.join(twins)}"
                 f"{', or ask the view metrics, which has names as they are' if begin == 'metrics.' else ''}"
             )
         ends = {folded(_last(end).strip('"')): name for name, end in reversed(own.items())}
-        close = [] if begin else get_close_matches(wanted, names, cutoff=0.6)
-        close += [ends[end] for end in get_close_matches(wanted, ends, cutoff=0.6)]
-        told = list(dict.fromkeys(close))[:_NAMES_TOLD]
-        if told:
-            return f": did you mean {' or '.join(told)}?"
+        close = [] if begin else get_close_matches(missing, names, cutoff=0.6)
+        close += [ends[end] for end in get_close_matches(missing, ends, cutoff=0.6)]
+        suggestions = list(dict.fromkeys(close))[:_MOST_SUGGESTIONS]
+        if suggestions:
+            return f": did you mean {' or '.join(suggestions)}?"
         depth = begin.count(".")
-        there = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
-        return f": there are {', '.join(there[:_NAMES_LISTED])}" if there else ""
+        listed = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
+        return f": there are {', '.join(listed[:_MOST_LISTED])}" if listed else ""
 
 
 def _in_utc(table: Any) -> Any:
-    """A table whose moments are in UTC, as everywhere in the log: the zone is for what a query writes and compares."""
+    """Return a table with moments in UTC, as everywhere in the log: the zone matters only within a query."""
     pa = package("pyarrow", "sql")
-    for place, field in enumerate(table.schema):
+    for index, field in enumerate(table.schema):
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
-            column = table.column(place).cast(pa.timestamp(field.type.unit, "UTC"))
-            table = table.set_column(place, pa.field(field.name, column.type), column)
+            column = table.column(index).cast(pa.timestamp(field.type.unit, "UTC"))
+            table = table.set_column(index, pa.field(field.name, column.type), column)
     return table
 
 
@@ -279,7 +279,7 @@ _HINT_OF_MIXED = (
     " of a metric, metrics.acc.text has what is no number"
 )
 _LEVELS = re.compile(r'"(?:[^"]|"")*"|[^."]+')
-"""The names of which a dotted one is made."""
+"""Matches each level of a dotted name."""
 
 
 def _last(name: str) -> str:
@@ -287,24 +287,24 @@ def _last(name: str) -> str:
 
 
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
-    """Names of all columns, as they are written in SQL."""
+    """Yield the names of all columns, as they are written in SQL."""
     for field in fields:
         name = field.name if re.fullmatch(r"[A-Za-z_]\w*", field.name) else '"' + field.name.replace('"', '""') + '"'
         yield prefix + name
         if hasattr(field.type, "num_fields") and str(field.type).startswith("struct<"):
-            yield from _dotted([field.type.field(place) for place in range(field.type.num_fields)], f"{prefix}{name}.")
+            yield from _dotted([field.type.field(index) for index in range(field.type.num_fields)], f"{prefix}{name}.")
 
 
 _NAMES = (*VIEWS, *LONG_VIEWS)
 
 
 _READING = ("SELECT", "EXPLAIN")
-"""With `SELECT` are `with`, `from`, `values`, `table`, `describe`, `summarize`, `show` and `unpivot`."""
+"""`SELECT` includes `with`, `from`, `values`, `table`, `describe`, `summarize`, `show` and `unpivot`."""
 _ADVICE = "give a select, from, with, values, describe, summarize, show, pivot or explain"
 
 
 def refuse_unless_reading(statements: list[Any], text: str) -> None:
-    """Accept what DuckDB took for one statement that reads.
+    """Accept one statement that reads, as DuckDB parsed it.
 
     Raises:
         QueryFailed: There is none, there are several, or it would change something.
@@ -313,14 +313,14 @@ def refuse_unless_reading(statements: list[Any], text: str) -> None:
     if is_pivot(statements):
         return
     if len(kinds) != 1:
-        what = f"{len(kinds)} statements" if kinds else "no statement"
-        raise QueryFailed(f"the query has {what}: give one", query=text)
+        count = f"{len(kinds)} statements" if kinds else "no statement"
+        raise QueryFailed(f"the query has {count}: give one", query=text)
     if kinds[0] not in _READING:
         raise QueryFailed(f"the query is a statement of type {kinds[0]}, and only reading ones are run: {_ADVICE}", query=text)
 
 
 def is_pivot(statements: list[Any]) -> bool:
-    """Whether it is a pivot whose columns are found by a statement of DuckDB's own."""
+    """Return whether it is a pivot, for which DuckDB adds a statement that lists the columns."""
     kinds = [statement.type.name for statement in statements]
     if kinds == ["MULTI"]:
         return "pivot" in statements[0].query.lower()

@@ -25,7 +25,7 @@ from mlv.query.sql.arrow import column, text
 from mlv.store.layout import TEMPORARY
 
 Watch = Callable[[Sequence[Digest]], Iterable[Digest]]
-"""Goes through experiments, and may show how far it is."""
+"""Iterates over experiments, and may show progress."""
 Writer = Callable[[Iterator[Any], Path], None]
 """Writes tables into one file."""
 FORMATS = ("csv", "parquet", "jsonl")
@@ -42,13 +42,13 @@ def export(
 
     Metrics of several experiments as Parquet are a dataset, a folder for each experiment: `metrics/exp=<ID>/part.parquet`.
     Where damaged lines were passed over, `skipped.txt` names them. CSV that is `safe` holds no formulas; with `bom` it begins
-    with the mark by which Excel knows UTF-8.
+    with the mark by which Excel recognises UTF-8.
 
     Returns:
         The names in the folder.
 
     Raises:
-        InvalidArgument: The format is unknown, or no CSV as its options ask; or the folder is there and not empty.
+        InvalidArgument: The format is unknown, or is not CSV and has options of CSV; or the folder exists and is not empty.
         MissingExtra: pyarrow is not installed.
         OSError: The folder cannot be written.
     """
@@ -72,10 +72,10 @@ def export(
 
 
 def refuse_options_of_csv(to: str, *, safe: bool, bom: bool) -> None:
-    """Accept what is about CSV for CSV alone.
+    """Accept the options of CSV for CSV alone.
 
     Raises:
-        InvalidArgument: It is another form.
+        InvalidArgument: The format is another.
     """
     if safe and to != "csv":
         raise InvalidArgument(f"--safe is about formulas in CSV, and --to is {to}: leave it out", safe=safe)
@@ -98,15 +98,15 @@ def _write_all(digests: Sequence[Digest], to: str, folder: Path, watch: Watch, w
         (folder / "skipped.txt").write_text("".join(f"{hole}\n" for hole in dict.fromkeys(skipped)))
     if to == "parquet" and len(digests) > 1:
         for digest in watch(digests):
-            place = folder / "metrics" / f"exp={digest.id}"
-            place.mkdir(parents=True)
-            write(iter([_metrics(digest).drop_columns(["exp"])]), place / "part.parquet")
+            partition = folder / "metrics" / f"exp={digest.id}"
+            partition.mkdir(parents=True)
+            write(iter([_metrics(digest).drop_columns(["exp"])]), partition / "part.parquet")
     else:
         write(map(_metrics, watch(digests)), folder / f"metrics.{to}")
 
 
 def _rows(digests: Sequence[Digest]) -> list[dict[str, Any]]:
-    """A row per experiment, with a key for each param and each number of a metric."""
+    """Return a row per experiment, with a key for each param and each number of a metric."""
     rows = table.rows(digests, STATS[1:], datetime.now(timezone.utc))
     names = table.columns(rows)
     return [{name: row.get(name) for name in names} for row in rows]
@@ -119,7 +119,7 @@ def _rows_of_runs(digests: Sequence[Digest]) -> list[dict[str, Any]]:
 
 
 def _flat(rows: Sequence[dict[str, Any]]) -> Any:
-    """Rows as a table of exact names; what is nested is JSON."""
+    """Return rows as a table of exact names, with nested values as JSON."""
     pa = package("pyarrow")
 
     def cells(name: str) -> Any:
@@ -138,26 +138,26 @@ def _without_metrics(events: Any) -> Any:
 
 def _metrics(digest: Digest) -> Any:
     pa = package("pyarrow")
-    found = values_.ordered(long_table.metrics_of_many(digest.path))
-    owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
-    return pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names])
+    metrics = values_.ordered(long_table.metrics_of_many(digest.path))
+    owner = [pa.repeat(pa.scalar(text, pa.string()), metrics.num_rows) for text in (digest.id, digest.name)]
+    return pa.table([*owner, *metrics.columns], names=["exp", "exp_name", *metrics.column_names])
 
 
 def _write_parquet(tables: Iterator[Any], path: Path) -> None:
     first = next(tables)
     with package("pyarrow.parquet").ParquetWriter(path, first.schema, compression="zstd") as writer:
         writer.write_table(first)
-        for found in tables:
-            writer.write_table(found)
+        for arrow_table in tables:
+            writer.write_table(arrow_table)
 
 
 def _csv(safe: bool, bom: bool) -> Writer:
-    """A writer of CSV, without formulas if it is safe, and with the mark by which Excel knows UTF-8."""
-    # In quotes if safe: where cells end at a semicolon, a text could begin one.
+    """Return a writer of CSV, without formulas if `safe`, and with `bom` the mark by which Excel recognises UTF-8."""
+    # In quotes if safe: to a reader whose cells end at a semicolon, a text could otherwise begin a cell.
     options = package("pyarrow.csv").WriteOptions(quoting_style="all_valid" if safe else "needed")
 
-    def cells(found: Any) -> Any:
-        return _inert(_texts(found)) if safe else _texts(found)
+    def cells(arrow_table: Any) -> Any:
+        return _inert(_texts(arrow_table)) if safe else _texts(arrow_table)
 
     def write(tables: Iterator[Any], path: Path) -> None:
         first = cells(next(tables))
@@ -165,46 +165,46 @@ def _csv(safe: bool, bom: bool) -> Writer:
             file.write(BOM_UTF8 if bom else b"")
             with package("pyarrow.csv").CSVWriter(file, first.schema, write_options=options) as writer:
                 writer.write_table(first)
-                for found in tables:
-                    writer.write_table(cells(found))
+                for arrow_table in tables:
+                    writer.write_table(cells(arrow_table))
 
     return write
 
 
-def _inert(found: Any) -> Any:
-    """A table whose names and texts no spreadsheet takes for formulas."""
+def _inert(arrow_table: Any) -> Any:
+    """Return a table with names and texts that no spreadsheet takes for formulas."""
     pa, compute = package("pyarrow"), package("pyarrow.compute")
-    for place, field in enumerate(found.schema):
-        column = found.column(place)
+    for index, field in enumerate(arrow_table.schema):
+        column = arrow_table.column(index)
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             column = column.cast(pa.string())
             begins = compute.fill_null(compute.match_substring_regex(column, words.FORMULA), False)
             if compute.any(begins).as_py():
                 column = pa.array([None if text is None else words.inert(text) for text in column.to_pylist()], pa.string())
-        found = found.set_column(place, words.inert(field.name), column)
-    return found
+        arrow_table = arrow_table.set_column(index, words.inert(field.name), column)
+    return arrow_table
 
 
-def _texts(found: Any) -> Any:
-    """A table whose nested columns are JSON text, as CSV has no other form."""
+def _texts(arrow_table: Any) -> Any:
+    """Return a table with nested columns as JSON text: CSV has no other form for them."""
     pa = package("pyarrow")
-    for place, field in enumerate(found.schema):
+    for index, field in enumerate(arrow_table.schema):
         if pa.types.is_nested(field.type) or pa.types.is_null(field.type):
-            texts = [None if value is None else orjson.dumps(value).decode() for value in found.column(place).to_pylist()]
-            found = found.set_column(place, field.name, pa.array(texts, pa.string()))
-    return found
+            texts = [None if value is None else orjson.dumps(value).decode() for value in arrow_table.column(index).to_pylist()]
+            arrow_table = arrow_table.set_column(index, field.name, pa.array(texts, pa.string()))
+    return arrow_table
 
 
 def _write_jsonl(tables: Iterator[Any], path: Path) -> None:
     with open(path, "wb") as file:
-        for found in tables:
-            for batch in found.to_batches(max_chunksize=_ROWS_AT_ONCE):
+        for arrow_table in tables:
+            for batch in arrow_table.to_batches(max_chunksize=_ROWS_AT_ONCE):
                 file.writelines(orjson.dumps(_row(row), option=_AS_IN_THE_LOG) for row in batch.to_pylist())
 
 
 def _write_rows(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """JSON lines in which each value is what it is, whatever others are; what JSON lacks is named beside it, as in the log."""
+    """Write rows as JSON lines; values that JSON lacks are named in `nonfinite`, as in the log."""
     with open(path, "wb") as file:
         for row in rows:
             conversion = Conversion()
@@ -215,14 +215,14 @@ def _write_rows(rows: Iterable[dict[str, Any]], path: Path) -> None:
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    """A row without what is absent; a value that JSON lacks is null, and named beside it."""
+    """Return a row without absent values; a value that JSON lacks is null, and named in `nonfinite`."""
     value = row.get("value")
     if isinstance(value, float) and value - value != 0:
         row["nonfinite"] = orjson.dumps("nan" if value != value else "inf" if value > 0 else "-inf").decode()
     return {
-        key: orjson.Fragment(found) if key in _JSON and isinstance(found, str) else found
-        for key, found in row.items()
-        if found is not None
+        key: orjson.Fragment(cell) if key in _JSON and isinstance(cell, str) else cell
+        for key, cell in row.items()
+        if cell is not None
     }
 
 

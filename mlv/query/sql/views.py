@@ -29,7 +29,7 @@ _MACHINE = ("host", "user", "platform", "os", "arch", "cpu", "memory_bytes")
 
 
 def experiments(digests: Sequence[Digest]) -> Any:
-    """A row per experiment; params and metrics are structs, and null stands for a summary that is NaN."""
+    """Return a row per experiment; params and metrics are structs, and null stands for a NaN of a summary."""
     now = datetime.now(timezone.utc)
     latest = [next(reversed(digest.runs(now)), None) for digest in digests]
     return of_columns({
@@ -59,16 +59,17 @@ def _summaries(digests: Sequence[Digest]) -> Any:
         return column([None] * len(digests))
     children = {}
     for name in names:
-        found = [digest.metrics.get(name) for digest in digests]
+        summaries = [digest.metrics.get(name) for digest in digests]
         stats = {
-            stat: _numbers(None if summary is None else _known(getattr(summary, stat)) for summary in found) for stat in STATS
+            stat: _numbers(None if summary is None else _number_or_null(getattr(summary, stat)) for summary in summaries)
+            for stat in STATS
         }
-        others = [None if summary is None or _is_number(summary.last) else summary.last for summary in found]
-        if any(other is not None for other in others):
-            has_numbers = any(summary is not None and _is_number(summary.last) for summary in found)
-            stats["last"] = stats["last"] if has_numbers else column(others)
-            stats["text"] = _texts(None if other is None else text_of(other) for other in others)
-        children[name] = struct(stats, [summary is None for summary in found])
+        last_texts = [None if summary is None or _is_number(summary.last) else summary.last for summary in summaries]
+        if any(last is not None for last in last_texts):
+            has_numbers = any(summary is not None and _is_number(summary.last) for summary in summaries)
+            stats["last"] = stats["last"] if has_numbers else column(last_texts)
+            stats["text"] = _texts(None if last is None else text_of(last) for last in last_texts)
+        children[name] = struct(stats, [summary is None for summary in summaries])
     return struct(children, [False] * len(digests))
 
 
@@ -76,33 +77,33 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float, Huge)
 
 
-def _known(value: Any) -> float | None:
-    """Null for NaN, which SQL takes for the greatest number: `metrics.acc.last > 0.9` must not hold of what diverged."""
+def _number_or_null(value: Any) -> float | None:
+    """Return a number, None for NaN: SQL takes it for the greatest, and `metrics.acc.last > 0.9` must not hold of it."""
     return nearest_float(value) if _is_number(value) and value == value else None
 
 
 def runs(digests: Sequence[Digest]) -> Any:
-    """A row per run, those of children included."""
+    """Return a row per run, including runs of children."""
     return of_columns(columns_of_runs(digests))
 
 
 def columns_of_runs(digests: Sequence[Digest]) -> dict[str, Any]:
-    """The columns of `runs`: lists of values, and arrays."""
+    """Return the columns of `runs`: lists of values, and arrays."""
     now = datetime.now(timezone.utc)
-    found = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
+    pairs = [(digest, run) for digest in digests for run in _with_children(digest.runs(now))]
     return {
-        **_of([digest for digest, _ in found]),
-        "run": [run.id for _, run in found],
-        "status": [run.status for _, run in found],
-        "started": _moments(run.started for _, run in found),
-        "ended": _moments(run.ended for _, run in found),
-        "duration_s": _numbers(run.duration_s for _, run in found),
-        "paused": [run.paused for _, run in found],
-        "parent_run": _texts(run.parent_run for _, run in found),
-        "exception": _texts((run.exception or {}).get("type") for _, run in found),
-        "message": _texts((run.exception or {}).get("message") for _, run in found),
-        "host": _texts((run.process or {}).get("host") for _, run in found),
-        "params": [dict(run.params) or None for _, run in found],
+        **_owner_columns([digest for digest, _ in pairs]),
+        "run": [run.id for _, run in pairs],
+        "status": [run.status for _, run in pairs],
+        "started": _moments(run.started for _, run in pairs),
+        "ended": _moments(run.ended for _, run in pairs),
+        "duration_s": _numbers(run.duration_s for _, run in pairs),
+        "paused": [run.paused for _, run in pairs],
+        "parent_run": _texts(run.parent_run for _, run in pairs),
+        "exception": _texts((run.exception or {}).get("type") for _, run in pairs),
+        "message": _texts((run.exception or {}).get("message") for _, run in pairs),
+        "host": _texts((run.process or {}).get("host") for _, run in pairs),
+        "params": [dict(run.params) or None for _, run in pairs],
     }  # fmt: skip
 
 
@@ -113,9 +114,9 @@ def _with_children(views: Iterable[RunView]) -> Iterator[RunView]:
 
 
 def events(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per event, superseded ones too, in the order of the files; `data`, `at` and `nonfinite` are JSON as it stands.
+    """Return a row per event, superseded ones too, in the order of the files; `data`, `at` and `nonfinite` are JSON.
 
-    Damaged lines are passed over, and added to `skipped`: so in `metrics` and `files`.
+    Damaged lines are passed over, and added to `skipped`, as in `metrics` and `files`.
     """
     cells: dict[str, list[Any]] = {name: [] for name in _EVENT}
     for digest in digests:
@@ -137,50 +138,50 @@ _EVENT = ("exp", "exp_name", "stream", "run", "seq", "time", "type", "name", "st
 
 
 def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per value of each metric, in the order of logging: `value` where it is a number, infinities included, else `text`.
+    """Return a row per value of each metric, in the order of logging: `value` for numbers and infinities, else `text`.
 
-    SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best gives what
-    diverged. A text is as it was logged, anything else its JSON; so is an integer that a float cannot hold, beside the
+    SQL takes NaN for the greatest number, so that it is no `value` but the text `nan`: no query for the best returns runs that
+    diverged. A text is as it was logged, any other value its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
     from mlv.query.many import values as values_  # `import mlv` does without
-    from mlv.query.metrics import long_table  # start threads: not for what `import mlv` imports
+    from mlv.query.metrics import long_table  # both start threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
-    parts = []
+    tables = []
     for digest in digests:
         holes: list[Skipped] = []
-        found = _fenced(values_.ordered(long_table.metrics_of_many(digest.path, holes)))
-        skipped += told(digest.path, holes)
-        owner = [pa.repeat(pa.scalar(text, pa.string()), found.num_rows) for text in (digest.id, digest.name)]
-        parts.append(pa.table([*owner, *found.columns], names=["exp", "exp_name", *found.column_names]))
-    return pa.concat_tables(parts)
+        table = _with_plain_texts(values_.ordered(long_table.metrics_of_many(digest.path, holes)))
+        skipped += damage_texts(digest.path, holes)
+        owner = [pa.repeat(pa.scalar(text, pa.string()), table.num_rows) for text in (digest.id, digest.name)]
+        tables.append(pa.table([*owner, *table.columns], names=["exp", "exp_name", *table.column_names]))
+    return pa.concat_tables(tables)
 
 
-def _fenced(found: Any) -> Any:
-    """Metrics of which NaN is a text, and texts are no JSON."""
+def _with_plain_texts(table: Any) -> Any:
+    """Return a metrics table with NaN as a text, and with texts as they were logged instead of their JSON."""
     pa, compute = package("pyarrow", "sql"), package("pyarrow.compute", "sql")
-    values, texts = found["value"], found["text"]
+    values, texts = table["value"], table["text"]
     if texts.null_count < len(texts):
         texts = pa.array([None if text is None else text_of(from_json_text(text)) for text in texts.to_pylist()], pa.string())
     is_nan = compute.is_nan(values)
     if compute.any(is_nan).as_py():
         texts = compute.if_else(compute.fill_null(is_nan, False), "nan", texts)
         values = compute.if_else(is_nan, pa.scalar(None, pa.float64()), values)
-    places = {"value": values, "text": texts}
-    return pa.table([places.get(name, found[name]) for name in found.column_names], names=found.column_names)
+    replaced = {"value": values, "text": texts}
+    return pa.table([replaced.get(name, table[name]) for name in table.column_names], names=table.column_names)
 
 
 def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
-    """A row per reference to a file in an event, in the order of the files."""
+    """Return a row per reference to a file in an event, in the order of the files."""
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
         for stream, fields, when in _lines(digest, skipped, containing=b'"_mlv":"file"'):
-            for place, reference in _references(fields.get("data"), ""):
+            for data_path, reference in _references(fields.get("data"), ""):
                 step, size = fields.get("step"), reference.get("size")
                 row = (
                     digest.id, digest.name, stream, fields["run"], fields["seq"], when, fields["type"], fields.get("name", ""),
-                    float(step) if isinstance(step, (int, float)) else None, place, str(reference.get("path")),
+                    float(step) if isinstance(step, (int, float)) else None, data_path, str(reference.get("path")),
                     size if isinstance(size, int) else None, reference.get("sha256"), reference.get("media_type"),
                 )  # fmt: skip
                 for values, value in zip(cells.values(), row, strict=True):
@@ -193,21 +194,21 @@ _FILE = (
 )  # fmt: skip
 
 
-def _references(data: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Where in an event's data files are referred to, and the references."""
+def _references(data: Any, data_path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the references to files in an event's data, each with its path within the data."""
     if isinstance(data, dict):
         if data.get(TAG) == "file":
-            yield place, data
+            yield data_path, data
             return
         for key, value in data.items():
-            yield from _references(value, f"{place}.{key}" if place else key)
+            yield from _references(value, f"{data_path}.{key}" if data_path else key)
     elif isinstance(data, list):
         for position, value in enumerate(data):
-            yield from _references(value, f"{place}[{position}]")
+            yield from _references(value, f"{data_path}[{position}]")
 
 
 def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Iterator[tuple[str, dict[str, Any], datetime]]:
-    """Stream, fields and time of the lines that are whole events."""
+    """Yield stream, fields and time of the lines that are whole events."""
     lines = Lines(digest.path, [])
     with leaving_out(digest.path):
         lines.streams = layout.streams_in(digest.path)
@@ -218,7 +219,7 @@ def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Itera
             event = lines.event(stream, start, line)
             if event is not None and containing in line:
                 yield layout.logical_stream(stream), loads(line), event.time
-    skipped += told(digest.path, lines.skipped)
+    skipped += damage_texts(digest.path, lines.skipped)
 
 
 def _raw(lines: Lines, stream: str) -> Iterator[tuple[int, bytes]]:
@@ -226,13 +227,13 @@ def _raw(lines: Lines, stream: str) -> Iterator[tuple[int, bytes]]:
         yield from lines.raw(stream)
 
 
-def told(folder: Path, holes: Iterable[Skipped]) -> list[str]:
-    """Damaged lines as texts, with the file that each stands in."""
+def damage_texts(folder: Path, holes: Iterable[Skipped]) -> list[str]:
+    """Return descriptions of damaged lines, each with its file."""
     return [f"{folder}/{hole}" for hole in holes]
 
 
 def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
-    """Columns whose type does not depend on what stands in them."""
+    """Return columns with fixed types, whatever values they hold."""
     pa = package("pyarrow", "sql")
     types = {
         "seq": pa.int64(),
@@ -245,7 +246,7 @@ def _typed(cells: Mapping[str, list[Any]]) -> dict[str, Any]:
 
 
 def _fitted(values: list[Any], type: Any) -> Any:
-    """A column of a type; in a log that was tampered with, values of other types are left out."""
+    """Return a column of a type; values of other types, in a log that was tampered with, become null."""
     pa = package("pyarrow", "sql")
 
     def fits(value: Any) -> bool:
@@ -260,12 +261,12 @@ def _fitted(values: list[Any], type: Any) -> Any:
         return pa.array([value if fits(value) else None for value in values], type)
 
 
-def _of(digests: Sequence[Digest]) -> dict[str, Any]:
+def _owner_columns(digests: Sequence[Digest]) -> dict[str, Any]:
     return {"exp": [digest.id for digest in digests], "exp_name": [digest.name for digest in digests]}
 
 
 def of_columns(cells: Mapping[str, Any]) -> Any:
-    """An Arrow table of columns, each a list of values or an array."""
+    """Return an Arrow table of columns, each a list of values or an array."""
     pa = package("pyarrow", "sql")
     arrays = [column(values) if isinstance(values, list) else values for values in cells.values()]
     return pa.table(arrays, names=distinct(cells))
@@ -291,6 +292,6 @@ def _moments(values: Iterable[datetime | None]) -> Any:
 
 
 VIEWS: dict[str, Callable[[Sequence[Digest]], Any]] = {"experiments": experiments, "runs": runs}
-"""Views of what is known of each experiment, and what makes them."""
+"""Views that digests suffice for, and the functions that make them."""
 LONG_VIEWS: dict[str, Callable[[Iterable[Digest], list[str]], Any]] = {"events": events, "metrics": metrics, "files": files}
-"""Views for which the logs are read line by line."""
+"""Views that the logs are read for line by line, and the functions that make them."""

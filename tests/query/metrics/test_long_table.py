@@ -149,11 +149,11 @@ class TestBothWaysAreEqual:
         with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
             patched.setenv("XDG_CACHE_HOME", f"{folder}/home")
             place = Path(folder, ".mlv", "cache")
-            writer = cache_files.PartWriter([place], "log", 0, cache_files.Known())
-            writer.write(tables, cache_files.Known())
+            writer = cache_files.PartWriter([place], "log", 0, cache_files.ParsedRange())
+            writer.write(tables, cache_files.ParsedRange())
             writer.publish()
             writer.discard()
-            [part] = cache_files.parts(place, "log")
+            [part] = cache_files.read_parts(place, "log")
 
             assert rows([table for table, _ in part.tables()]) == rows(tables)
 

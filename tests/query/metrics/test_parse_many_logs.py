@@ -176,7 +176,7 @@ def test_lines_that_differ_in_runs_and_numbers_only(logs, steps, x, late, prefix
         except NotPlain:
             return None
         series = zip(part.metric.tolist(), part.member.tolist(), part.x.tolist(), part.value.tolist(), strict=True)
-        return part.seen, sorted(series, key=lambda one: one[:2]), part.has_numbers, several
+        return part.names, sorted(series, key=lambda one: one[:2]), part.has_numbers, several
 
     found = told()
     with pytest.MonkeyPatch.context() as patch:
