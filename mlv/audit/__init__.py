@@ -1,1 +1,1 @@
-"""Proving experiments, merging and redacting them, and finding where a file comes from."""
+"""Verify, merge and redact experiments, and trace files to the events that name them."""

@@ -1,4 +1,4 @@
-"""Who is at work on an experiment: claims that live, claims of the dead, and spools that wait for somebody to drain them."""
+"""Activity around an experiment: live claims, claims of dead processes, and spools that nobody drains."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlv.transport import recovery, spool, writer
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What was at work on an experiment, or waited to be finished, at one moment."""
+    """A snapshot of the claims and undrained spools of an experiment."""
 
     claims: Mapping[str, Claim]
     """Every claim, by stream."""
@@ -27,7 +27,7 @@ class Surroundings:
 
     @property
     def living(self) -> dict[str, Claim]:
-        """Claims of processes that may live."""
+        """Claims of processes that may still be alive."""
         return {stream: claim for stream, claim in self.claims.items() if stream not in self.stale}
 
     @property
@@ -37,15 +37,15 @@ class Surroundings:
 
     @property
     def may_change(self) -> bool:
-        """Whether lines may still come."""
+        """Whether lines may still be added."""
         return bool(self.claims or self.waiting)
 
     def runs(self) -> set[str]:
-        """The writers' own runs."""
+        """Return the IDs of the writers' own runs."""
         return {claim.run for claim in self.claims.values()}
 
     def and_later(self, later: Surroundings) -> Surroundings:
-        """What was at work at either of two moments."""
+        """Return the union of this snapshot and a later one."""
         return Surroundings(
             {**later.claims, **self.claims},
             {*self.stale, *(stream for stream in later.stale if stream not in self.claims)},
@@ -55,15 +55,15 @@ class Surroundings:
 
 
 def surroundings(folder: Path) -> Surroundings:
-    """Look around an experiment; nothing is changed."""
-    place = layout.claim_path(folder, layout.DEFAULT_STREAM).parent
+    """Take a snapshot of the activity around an experiment; nothing is changed."""
+    claims_folder = layout.claim_path(folder, layout.DEFAULT_STREAM).parent
     held = {stream: claim for stream in claimed(folder) if (claim := claims.read(folder, stream)) is not None}
     stale = [stream for stream, claim in held.items() if claim.owner.is_gone()]
-    return Surroundings(held, stale, unattended_spools(folder), place.is_dir())
+    return Surroundings(held, stale, unattended_spools(folder), claims_folder.is_dir())
 
 
 def claimed(folder: Path) -> list[str]:
-    """The streams that somebody has claimed."""
+    """Return the names of the claimed streams."""
     try:
         names = sorted(os.listdir(layout.claim_path(folder, layout.DEFAULT_STREAM).parent))
     except OSError:
@@ -72,7 +72,7 @@ def claimed(folder: Path) -> list[str]:
 
 
 def unattended_spools(folder: Path) -> list[Path]:
-    """The spools with rings of the experiment that no living writer drains."""
+    """Return the spools with rings of the experiment that no living writer drains."""
     real = os.path.realpath(folder)
-    places = [place for found, place in recovery.spools_below(folder) if os.path.realpath(found) == real]
-    return [place for place in places if any(map(writer.is_unattended, spool.rings_in(place)))]
+    paths = [path for owner, path in recovery.spools_below(folder) if os.path.realpath(owner) == real]
+    return [path for path in paths if any(map(writer.is_unattended, spool.rings_in(path)))]

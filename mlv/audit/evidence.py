@@ -1,4 +1,4 @@
-"""Reading streams as evidence: who wrote which events, and whether every seal is right about the lines before it."""
+"""Read streams as evidence: which run wrote which events, and whether every seal matches the lines before it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _MOST_FINDINGS = 20
 
 @dataclass
 class RunEvidence:
-    """What the streams say about one run."""
+    """Evidence about one run, from all streams."""
 
     id: str
     started: RunStarted | None = None
-    """What its `run_started` says; a writer's own run has none."""
+    """Its `run_started` event; a writer's own run has none."""
     is_ended: bool = False
     """Whether a `run_ended` is about it."""
     is_sealed: bool = False
@@ -38,7 +38,7 @@ class RunEvidence:
     seqs: dict[str, Seqs] = field(default_factory=dict)
     """Numbers of its events, by stream."""
     dropped: list[Range] = field(default_factory=list)
-    """Events that were not accepted, as `dropped` events say."""
+    """Ranges of events that were not accepted, from `dropped` events."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Unsealed:
     end: int = 0
 
     def add(self, start: int, line: bytes) -> None:
-        """Take the next line."""
+        """Add the next line."""
         if not self.chain.lines:
             self.start = start
         self.chain.take(line)
@@ -59,11 +59,11 @@ class Unsealed:
 
 @dataclass
 class Evidence:
-    """What the streams say about an experiment."""
+    """Evidence about one experiment, from all its streams."""
 
     runs: dict[str, RunEvidence] = field(default_factory=dict)
     claims: list[FileVersion] = field(default_factory=list)
-    """What events say about files of the experiment."""
+    """Versions of the experiment's files, as events record them."""
     saved: dict[Any, Mapping[str, Any]] = field(default_factory=dict)
     """The files of checkpoints, by folder and number."""
     findings: list[Finding] = field(default_factory=list)
@@ -75,15 +75,15 @@ class Evidence:
     lines: int = 0
 
     def run(self, name: str) -> RunEvidence:
-        """What is known about a run, perhaps nothing yet."""
-        found = self.runs.get(name)
-        if found is None:
-            found = self.runs[name] = RunEvidence(name)
-        return found
+        """Return the evidence about a run; a new, empty record where there is none yet."""
+        evidence = self.runs.get(name)
+        if evidence is None:
+            evidence = self.runs[name] = RunEvidence(name)
+        return evidence
 
 
 class StreamExamination:
-    """One stream's file, read once, up to a size; what it holds goes into the evidence."""
+    """One pass over a stream's file, up to a size, that adds its lines to the evidence."""
 
     def __init__(
         self, folder: Path, stream: str, size: int, evidence: Evidence, followed: StreamExamination | None = None
@@ -161,7 +161,7 @@ class StreamExamination:
             seqs[self.stream].add(seq)
 
     def _unsealed_of(self, run: str) -> Unsealed:
-        """The unsealed lines of a run; where it goes on from another stream, with those that it left there."""
+        """Return the unsealed lines of a run; where it continues from another stream, with those that it left there."""
         if run not in self.unsealed:
             before = self._followed.unsealed.pop(run, None) if self._followed is not None else None
             self.unsealed[run] = before or Unsealed()
@@ -175,10 +175,10 @@ class StreamExamination:
         type_ = fields["type"]
         run = self._evidence.run(fields["run"])
         if type_ in (RunStarted.TYPE, Seal.TYPE):
-            said = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
+            source = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
             after = fields["data"].get("after")
             for stream, digest in after.items() if isinstance(after, dict) else ():
-                self._evidence.named_ends[str(digest)] = said, stream
+                self._evidence.named_ends[str(digest)] = source, stream
         if fields["time"] > run.last_heard:
             run.last_heard = fields["time"]
         if type_ == RunStarted.TYPE:
@@ -188,7 +188,7 @@ class StreamExamination:
         elif type_ == Dropped.TYPE:
             self._drop(Dropped.from_data(fields["data"]), run.id)
         elif type_ == Redacted.TYPE and isinstance(fields.get("data"), dict):
-            self._evidence.redactions.told(fields["time"], fields["data"])
+            self._evidence.redactions.take_event(fields["time"], fields["data"])
 
     def _attach(self, fields: Mapping[str, Any]) -> None:
         where = fields["time"], fields["run"], fields["seq"]
@@ -197,8 +197,8 @@ class StreamExamination:
     def _drop(self, dropped: Dropped, run: str) -> None:
         subject = dropped.of or run
         self._evidence.run(subject).dropped.append((dropped.first, dropped.last))
-        said = f"events {dropped.first} to {dropped.last}" if dropped.last > dropped.first else f"event {dropped.first}"
-        self._find("intact", f"{said} of run {subject} could not be accepted when logged: {dropped.reason or 'no reason'}")
+        events = f"events {dropped.first} to {dropped.last}" if dropped.last > dropped.first else f"event {dropped.first}"
+        self._find("intact", f"{events} of run {subject} could not be accepted when logged: {dropped.reason or 'no reason'}")
 
     def _bad(self, start: int, line: bytes, reason: str) -> None:
         self._bad_lines += 1
@@ -210,16 +210,16 @@ class StreamExamination:
     # Seals.
 
     def _compare(self, start: int, end: int, seal: Seal) -> None:
-        """Say what is wrong where a seal does not agree with the lines before it."""
+        """Add a finding where a seal does not agree with the lines before it."""
         before = self._unsealed_of(seal.of)
         where = f"{self.file}: the seal at byte {start}"
         if layout.logical_stream(seal.stream) != layout.logical_stream(self.stream):
             text = f"{where} is one of the stream {seal.stream!r}: put the line back into its file"
             self._find("edited", text, start, end)
         elif seal.previous != before.chain.previous:
-            self._earlier_seal(where, start, end, seal, before)
+            self._report_previous(where, start, end, seal, before)
         elif seal.lines != before.chain.lines:
-            self._other_count(where, start, end, seal, before)
+            self._report_count(where, start, end, seal, before)
         elif before.chain.is_forgotten:
             text = f"{where} covers a line that was redacted and forgotten, so nothing proves its {_lines(seal.lines)}"
             self._find("unproven", text, before.start, before.end)
@@ -231,9 +231,9 @@ class StreamExamination:
             )
             self._find("edited", text, before.start, before.end)
 
-    def _earlier_seal(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
-        found = before.chain.previous
-        if seal.previous is not None and found is None:
+    def _report_previous(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
+        previous = before.chain.previous
+        if seal.previous is not None and previous is None:
             text = (
                 f"{where} follows an earlier seal of run {seal.of}, SHA-256 {seal.previous}, which is not in the file. "
                 f"Restore it from a copy"
@@ -242,15 +242,15 @@ class StreamExamination:
             return
         text = (
             f"{where} follows the seal {seal.previous or 'none'} of run {seal.of}, but the one before it in the file is "
-            f"{found}: a seal was changed. Restore the file from a copy"
+            f"{previous}: a seal was changed. Restore the file from a copy"
         )
         self._find("edited", text, start, end)
 
-    def _other_count(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
-        found = before.chain.lines
-        text = f"{where} covers {_lines(seal.lines)} of run {seal.of}, and {found or 'none'} {_are(found)} there"
-        if found < seal.lines:
-            self._find("missing", f"{text}. Restore the file from a copy", before.start if found else start, end)
+    def _report_count(self, where: str, start: int, end: int, seal: Seal, before: Unsealed) -> None:
+        count = before.chain.lines
+        text = f"{where} covers {_lines(seal.lines)} of run {seal.of}, and {count or 'none'} {_are(count)} there"
+        if count < seal.lines:
+            self._find("missing", f"{text}. Restore the file from a copy", before.start if count else start, end)
         else:
             self._find("edited", f"{text}: lines were added. Restore the file from a copy", before.start, end)
 

@@ -1,4 +1,4 @@
-"""What a log says about the files of its experiment: which were published, superseded, and let go. A pure fold."""
+"""File histories from a log: which files were published, superseded, and let go. A pure fold."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from mlv.order import in_order
 
 MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
 ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
-"""Types of this version whose events refer to files of the experiment that have to be there."""
+"""Types of this version whose events refer to files of the experiment that must exist."""
 
 REDACTING = "redacted"
-"""The type of the events that say what files hold since something was taken out of them."""
+"""The type of events that record the new content of redacted files."""
 
 SAVED, REMOVED = "saved", "removed"
-"""What a `checkpoint` event can say of a checkpoint's places; with any other action they are new ones."""
+"""The actions of a `checkpoint` event that are treated on their own; with any other action its `places` are new ones."""
 
 
 def is_attaching(type: str) -> bool:
-    """Whether the files that events of a type refer to have to be there: those of types to come count as well."""
+    """Return whether files that events of this type refer to must exist: so do those of types that a later version adds."""
     return type in ATTACHING or type not in TYPES
 
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """What one event says about one file: it has this content now, or is let go."""
+    """The state of one file after one event: it has this content, or is let go."""
 
     path: str
     """As recorded: relative to the experiment, where the file is a part of it."""
@@ -39,11 +39,11 @@ class FileVersion:
     run: str = ""
     seq: int = 0
     is_redaction: bool = False
-    """Whether the file is so because something was taken out of it."""
+    """Whether a redaction brought the file into this state."""
 
     @property
     def sha256(self) -> Any:
-        """The content that the file has, None if that is not known."""
+        """The hash of the file's content, None if it was not recorded."""
         return self.reference.get("sha256") if self.reference is not None else None
 
     def __str__(self) -> str:
@@ -52,16 +52,16 @@ class FileVersion:
 
 @dataclass
 class History:
-    """The contents that one file had, one after the other."""
+    """The successive contents of one file."""
 
     published: list[FileVersion] = field(default_factory=list)
-    """The same content twice in a row counts once, with the latest that was said of it."""
+    """Published versions; the same content twice in a row counts once, as its latest version."""
     is_let_go: bool = False
     is_redacted: bool = False
-    """Whether what was said last was said by a redaction."""
+    """Whether the latest version comes from a redaction."""
 
     def take(self, claim: FileVersion) -> None:
-        """Add what came next."""
+        """Add the next version."""
         self.is_let_go = claim.reference is None
         self.is_redacted = claim.is_redaction
         if claim.reference is not None:
@@ -71,40 +71,40 @@ class History:
 
     @property
     def latest(self) -> FileVersion:
-        """What was published last."""
+        """The version that was published last."""
         return self.published[-1]
 
     def superseded(self, sha256: str) -> FileVersion | None:
-        """The latest of the earlier publications that had this content."""
+        """Return the latest of the earlier versions that had this content, None if there is none."""
         return next((claim for claim in reversed(self.published[:-1]) if claim.sha256 == sha256), None)
 
 
 def versions_of(type: str, data: Any, time: str, run: str, seq: int, saved: dict[Any, Mapping[str, Any]]) -> list[FileVersion]:
-    """What the data of an event, in its JSON form, says about files.
+    """Return the versions of files that an event's data, in its JSON form, records.
 
     Args:
         type: The event's type.
         data: Its data.
-        time: When it was.
-        run: Who said it.
-        seq: The number of the event.
-        saved: The files of checkpoints by folder and number, which this adds to: later events name only these.
+        time: The event's time.
+        run: The event's run.
+        seq: The event's number.
+        saved: The files of checkpoints by folder and number. This call adds to it: later events name only these two.
     """
     if type == REDACTING:
         return list(_redactions(data, time, run, seq))
     if type != "checkpoint" or not isinstance(data, dict):
-        return [FileVersion(found["path"], found, time, run, seq) for found in references(data)]
-    said = data.get("places")
-    places = [place for place in said if isinstance(place, str)] if isinstance(said, list) else []
+        return [FileVersion(reference["path"], reference, time, run, seq) for reference in references(data)]
+    listed = data.get("places")
+    paths = [path for path in listed if isinstance(path, str)] if isinstance(listed, list) else []
     if data.get("action") == REMOVED:
-        return [FileVersion(place, None, time, run, seq) for place in places]
+        return [FileVersion(path, None, time, run, seq) for path in paths]
     checkpoint = str(data.get("folder")), str(data.get("save"))
     file = next(references(data.get("file")), saved.get(checkpoint))
     if file is None:
         return []
     saved[checkpoint] = file
-    # Without a list of places the file itself is one; with an empty list, it is kept nowhere.
-    return [FileVersion(place, file, time, run, seq) for place in (places if isinstance(said, list) else [file["path"]])]
+    # Without a list of paths the file's own is the only one; with an empty list, no copy of it is kept.
+    return [FileVersion(path, file, time, run, seq) for path in (paths if isinstance(listed, list) else [file["path"]])]
 
 
 def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[FileVersion]:
@@ -116,34 +116,34 @@ def _redactions(data: Any, time: str, run: str, seq: int) -> Iterator[FileVersio
 
 
 def histories(claims: Iterable[FileVersion]) -> dict[str, History]:
-    """The history of each file that was ever published, by its path."""
-    found: dict[str, History] = {}
+    """Return the history of each file that was ever published, by its path."""
+    by_path: dict[str, History] = {}
     for claim in in_order(claims, lambda claim: (claim.run, claim.seq, claim.time)):
-        found.setdefault(claim.path, History()).take(claim)
-    return {path: history for path, history in found.items() if history.published}
+        by_path.setdefault(claim.path, History()).take(claim)
+    return {path: history for path, history in by_path.items() if history.published}
 
 
 def references(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Every reference to a file that a value in its JSON form holds, at any depth."""
-    return (reference for _, reference in placed_references(value))
+    """Yield every reference to a file in a JSON value, at any depth."""
+    return (reference for _, reference in located_references(value))
 
 
-def placed_references(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The same, each after its place: `data.files[0]` where the value is at `data`."""
+def located_references(value: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each reference after its location: `data.files[0]` where the value itself is at `data`."""
     if isinstance(value, dict):
         if value.get(TAG) == "file" and isinstance(value.get("path"), str):
             yield where, value
         for key, item in value.items():
-            yield from placed_references(item, f"{where}.{key}" if where else key)
+            yield from located_references(item, f"{where}.{key}" if where else key)
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            yield from placed_references(item, f"{where}[{position}]")
+            yield from located_references(item, f"{where}[{position}]")
 
 
 def outside(reference: Mapping[str, Any], exp_id: str | None = None) -> bool:
-    """Whether a reference points to a file that is no part of the experiment that holds it, the one of this ID.
+    """Return whether a reference points outside the experiment that holds it, which has this ID.
 
-    A file at an absolute path is a part of it where the reference names the same experiment.
+    A file at an absolute path is inside where the reference names the same experiment.
     """
     path, within = str(reference.get("path", "")), reference.get("within")
     if posixpath.isabs(path) or "host" in reference:

@@ -1,4 +1,4 @@
-"""What an examination of an experiment says: findings, each with a verdict, and the worst of them."""
+"""Findings of an examination, each with a verdict, and the report with the worst of them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ was written.
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that an examination found; those with the verdict `intact` are notes."""
+    """One observation of an examination; with the verdict `intact` it is a note."""
 
     verdict: str
     text: str
-    """A sentence: what, where, which value, and what to do."""
+    """A sentence: what happened, where, with which value, and what to do."""
     file: str | None = None
     """The file it is about, relative to the experiment."""
     start: int | None = None
-    """The first byte in the file that it is about."""
+    """Offset of the first byte that it is about."""
     end: int | None = None
-    """The byte behind the last one."""
+    """Offset behind the last byte that it is about."""
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON; what does not apply is left out."""
+        """Return a mapping for JSON, without the fields that do not apply."""
         fields = {"verdict": self.verdict, "file": self.file, "start": self.start, "end": self.end, "text": self.text}
         return {name: value for name, value in fields.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What an examination found, and how much it looked at."""
+    """The findings of an examination, and how much it read."""
 
     verdict: str
     """The worst verdict of the findings."""
@@ -54,10 +54,10 @@ class Report:
     """Of all streams together."""
     attachments: int
     digest: str | None = None
-    """What `verify` can be told to expect of what was written until now; None while it is written."""
+    """The digest of everything written until now, for `verify --expect`; None while a run goes on."""
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON."""
+        """Return a mapping for JSON."""
         return {
             "verdict": self.verdict, "id": self.id, "path": str(self.path), "runs": self.runs, "streams": self.streams,
             "lines": self.lines, "size_bytes": self.size_bytes, "attachments": self.attachments, "digest": self.digest,
@@ -66,10 +66,10 @@ class Report:
 
 
 def worst(findings: Iterable[Finding]) -> str:
-    """The worst verdict, `intact` where there is none."""
+    """Return the worst verdict, `intact` where there is no finding."""
     return max((finding.verdict for finding in findings), key=VERDICTS.index, default="intact")
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings in the order of their verdicts; those of equal verdict stay as they were."""
+    """Return the findings ordered by verdict; those of equal verdict keep their order."""
     return tuple(sorted(findings, key=lambda finding: -VERDICTS.index(finding.verdict)))

@@ -1,4 +1,4 @@
-"""What a line of format 1 has to hold: a checker small enough to be read beside `schemas/`."""
+"""A checker for lines of format 1, small enough to be read beside `schemas/`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_SEQ = 2**63 - 1
 
 
 def checked(line: bytes) -> dict[str, Any]:
-    """The fields of a line, as they stand there; fields and types that are not known are passed over.
+    """Return the fields of a line, unchanged; unknown fields and types are accepted.
 
     Raises:
         BadLine: The line is no event of format 1; the text says why.
@@ -33,7 +33,7 @@ def checked(line: bytes) -> dict[str, Any]:
     required = _DATA.get(fields["type"])
     if required is not None:
         if not isinstance(fields.get("data"), dict):
-            raise BadLine(f"data of a {fields['type']} is {_shown(fields.get('data'))}, not an object")
+            raise BadLine(f"data of a {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
         _check(fields["data"], required, "data.")
     return fields
 
@@ -51,10 +51,10 @@ def _check(fields: Mapping[str, Any], rules: Mapping[str, _Rule], prefix: str) -
             if rule.is_required:
                 raise BadLine(f"it has no {prefix}{name}")
         elif not rule.test(fields[name]):
-            raise BadLine(f"{prefix}{name} is {_shown(fields[name])}, not {rule.words}")
+            raise BadLine(f"{prefix}{name} is {_excerpt(fields[name])}, not {rule.words}")
 
 
-def _shown(value: Any) -> str:
+def _excerpt(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -72,7 +72,7 @@ def _is_step(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Text, or what stands for one that has no UTF-8 form."""
+    """Return whether a value is a text, or the tagged form of one that has no UTF-8 form."""
     return isinstance(value, str) or (isinstance(value, dict) and value.get(TAG) == "text")
 
 
@@ -136,4 +136,4 @@ _DATA = {
         "after": _optional(_DIGESTS),
     },
 }
-"""What the data of each structural type needs; the data of other types may be anything."""
+"""The fields that the data of each structural type needs; the data of other types may be anything."""

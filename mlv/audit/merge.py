@@ -1,4 +1,4 @@
-"""Merging two copies of a tree of experiments: what one lacks of the other is brought there, and nothing is overwritten."""
+"""Merge two copies of a tree of experiments: lines and files that the target lacks are copied, nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from mlv.store.streams import stream_sizes
 
 @dataclass
 class Merged:
-    """What was done for one experiment, or would be done."""
+    """The changes that a merge made to one experiment, or would make."""
 
     source: Path
     target: Path
     is_new: bool = False
     """Whether the target had no copy of it."""
     lines: dict[str, int] = field(default_factory=dict)
-    """Number of lines that were brought, by file."""
+    """Number of lines that were added, by file."""
     files: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
-    """What should be equal in both copies, and is not; ours is as it was."""
+    """Lines and files that should be equal in both copies, and are not; ours stay as they were."""
     notes: list[str] = field(default_factory=list)
 
     @property
     def is_changed(self) -> bool:
-        """Whether anything was brought."""
+        """Whether anything was added."""
         return bool(self.is_new or self.lines or self.files)
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON."""
+        """Return a mapping for JSON."""
         return {
             "source": str(self.source), "target": str(self.target), "new": self.is_new, "lines": self.lines,
             "files": self.files, "differences": self.differences, "notes": self.notes,
@@ -48,10 +48,10 @@ class Merged:
 
 
 def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
-    """Bring what a tree holds of each experiment into another tree, one experiment after the other.
+    """Merge each experiment of a tree into its copy in another tree, one after the other.
 
-    Experiments are the same where their IDs are. Doing it again changes nothing; killed in the middle, it goes on when it is
-    done again. Runs may go on in both. The source is not changed.
+    Two experiments are copies of each other if they have the same ID. A second merge changes nothing. A merge that was killed
+    is completed by the next one. Runs may go on in both. The source is not changed.
 
     Args:
         src: An experiment, or a folder with experiments at any depth.
@@ -66,12 +66,12 @@ def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
     """
     _check(src, dst)
     tree = _Tree(dst)
-    places: dict[Path, Path] = {}
+    targets: dict[Path, Path] = {}
     for source in layout.walk(src):
-        target = tree.copy_of(source, _likely(src, dst, source, places))
+        target = tree.copy_of(source, _expected_target(src, dst, source, targets))
         is_new = target is None
-        target = target or tree.free(_likely(src, dst, source, places))
-        places[source] = target
+        target = target or tree.free(_expected_target(src, dst, source, targets))
+        targets[source] = target
         yield _merged(source, target, is_new, dry_run)
 
 
@@ -89,11 +89,11 @@ def _check(src: Path, dst: Path) -> None:
             raise InvalidArgument(text, src=src, dst=dst)
 
 
-def _likely(src: Path, dst: Path, source: Path, places: dict[Path, Path]) -> Path:
-    """Where a copy of an experiment belongs: below the copy of the experiment around it, else at the same path."""
-    around = next((folder for folder in source.parents if folder in places), None)
+def _expected_target(src: Path, dst: Path, source: Path, targets: dict[Path, Path]) -> Path:
+    """Return the path where a copy of an experiment belongs: below the copy of its parent, else at the same path."""
+    around = next((folder for folder in source.parents if folder in targets), None)
     if around is not None:
-        return places[around] / source.relative_to(around)
+        return targets[around] / source.relative_to(around)
     if source != src:
         return dst / source.relative_to(src)
     return dst / src.resolve().name if dst.is_dir() and not layout.is_experiment(dst) else dst
@@ -104,44 +104,44 @@ class _Tree:
 
     def __init__(self, root: Path) -> None:
         self._folders = [folder for folder in layout.walk(root) if layout.exp_id(folder)]
-        self._taken: set[Path] = set()
+        self._reserved: set[Path] = set()
 
     @cached_property
     def _by_id(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
+        folders_of: dict[str, list[Path]] = {}
         for folder in self._folders:
-            found.setdefault(layout.exp_id(folder), []).append(folder)
-        return found
+            folders_of.setdefault(layout.exp_id(folder), []).append(folder)
+        return folders_of
 
     @cached_property
     def _by_any_id(self) -> dict[str, list[Path]]:
-        """As `_by_id`, with the IDs from before meta.json was redacted: their logs have to be looked through."""
-        found: dict[str, list[Path]] = {}
+        """As `_by_id`, with the IDs from before meta.json was redacted: these need a search of the logs."""
+        folders_of: dict[str, list[Path]] = {}
         for folder in self._folders:
             for identity in known_ids(folder):
-                found.setdefault(identity, []).append(folder)
-        return found
+                folders_of.setdefault(identity, []).append(folder)
+        return folders_of
 
-    def copy_of(self, source: Path, likely: Path) -> Path | None:
-        """The copy of an experiment, that at the likely place before others; None if there is none."""
-        found = self._by_id.get(layout.exp_id(source))
-        if found is None:
-            found = next((self._by_any_id[one] for one in known_ids(source) if one in self._by_any_id), [])
-        return likely if likely in found else next(iter(found), None)
+    def copy_of(self, source: Path, expected: Path) -> Path | None:
+        """Return the copy of an experiment, the one at the expected path before others; None if there is none."""
+        copies = self._by_id.get(layout.exp_id(source))
+        if copies is None:
+            copies = next((self._by_any_id[identity] for identity in known_ids(source) if identity in self._by_any_id), [])
+        return expected if expected in copies else next(iter(copies), None)
 
-    def free(self, likely: Path) -> Path:
-        """A place for a new copy: the likely one, or one with a suffix where that is taken."""
+    def free(self, expected: Path) -> Path:
+        """Return the path for a new copy: the expected one, with a suffix where that is taken."""
         for number in count():
-            place = likely if number == 0 else likely.with_name(f"{likely.name}_{number}")
-            if place not in self._taken and not _is_taken(place):
-                self._taken.add(place)
-                return place
+            folder = expected if number == 0 else expected.with_name(f"{expected.name}_{number}")
+            if folder not in self._reserved and not _is_taken(folder):
+                self._reserved.add(folder)
+                return folder
         raise AssertionError("count() does not end")
 
 
-def _is_taken(place: Path) -> bool:
-    """Whether a folder cannot become an experiment: an empty one can, as can one that holds experiments only."""
-    return os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir()))
+def _is_taken(folder: Path) -> bool:
+    """Return whether a path cannot become an experiment: only a missing one, or an empty folder, can."""
+    return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
 
 
 def _merged(source: Path, target: Path, is_new: bool, dry_run: bool) -> Merged:
@@ -160,7 +160,7 @@ def _merged(source: Path, target: Path, is_new: bool, dry_run: bool) -> Merged:
 
 
 def _make(source: Path, target: Path, done: Merged) -> None:
-    """Make a new copy beside its place, and move it there when it is whole."""
+    """Make a new copy beside its final path, and move it there when it is whole."""
     temporary = blobs.temporary_beside(target)
     try:
         temporary.mkdir()
@@ -175,23 +175,23 @@ def _make(source: Path, target: Path, done: Merged) -> None:
 
 
 def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
-    """Bring the files, then the lines that speak of them; lines that came since the sizes were looked at come next time."""
+    """Copy the files, then the lines that refer to them; lines written after the sizes were read wait for the next merge."""
     before = surroundings(source)
     sizes = {stream: size for stream, size in stream_sizes(source).items() if not _is_link(source, stream, done)}
     _compare_meta(source, target, done)
     ours = merge_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
-    found = [
+    absent = [
         merge_lines.missing(stream, theirs, ours.get(stream, []))
         for stream, theirs in merge_lines.sources(source, sizes).items()
     ]
     brought = merge_files.bring(source, target, may_change=before.may_change, dry_run=dry_run)
     done.files += brought.files
-    for what in found:
-        done.differences += what.differences
-        done.notes += [note for note in what.notes if note not in done.notes]
-        if what.lines:
-            stream = merge_lines.place_for(target, what.stream) if dry_run else merge_lines.bring(target, what)
-            done.lines[layout.stream_file(stream)] = what.lines
+    for lacking in absent:
+        done.differences += lacking.differences
+        done.notes += [note for note in lacking.notes if note not in done.notes]
+        if lacking.lines:
+            stream = merge_lines.stream_for(target, lacking.stream) if dry_run else merge_lines.bring(target, lacking)
+            done.lines[layout.stream_file(stream)] = lacking.lines
     done.differences += brought.differences
     done.notes += brought.notes
     if not dry_run:

@@ -1,4 +1,4 @@
-"""Which files of one copy of an experiment another one lacks, and copying them whole or not at all."""
+"""Find the files that one copy of an experiment lacks of another, and copy each of them whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ from mlv.store.blobs import Content, content_of, files_in
 from mlv.store.reading import type_filter
 from mlv.store.streams import read_lines
 
-_PARTS = (layout.FILES, layout.MODELS)
+_ATTACHMENT_FOLDERS = (layout.FILES, layout.MODELS)
 _UNFINISHED = re.compile(r"\..*\.[0-9a-f]{12}\.tmp\Z")
 
 
 @dataclass
-class Brought:
-    """What was done about the files of one experiment."""
+class FileReport:
+    """The files of one experiment that were copied, and those that differ."""
 
     files: list[str] = field(default_factory=list)
-    """Paths of what was copied: files, and folders that were published as a whole."""
+    """Paths that were copied: of files, and of folders that were published as a whole."""
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> Brought:
-    """Copy the files that our copy of an experiment lacks; what the log says was published later supersedes what was earlier.
+def bring(theirs: Path, ours: Path, *, may_change: bool, dry_run: bool) -> FileReport:
+    """Copy the files that our copy of an experiment lacks; a version that was published later supersedes an earlier one.
 
-    Nothing of ours is overwritten or removed: what is superseded is kept in `.mlv/superseded`.
+    Nothing of ours is overwritten or removed: superseded files are kept in `.mlv/superseded`.
 
     Args:
         theirs: The copy to read.
         ours: The copy to complete; with `dry_run` it may be missing.
-        may_change: Whether somebody may write into theirs at this moment.
-        dry_run: Only say what would be copied.
+        may_change: Whether a process may be writing into theirs.
+        dry_run: Only report the files that would be copied.
 
     Raises:
         OSError: Ours cannot be written.
     """
-    return _Bringing(theirs, ours, known_files(ours, theirs), may_change, dry_run).result()
+    return _FileMerge(theirs, ours, file_histories(ours, theirs), may_change, dry_run).result()
 
 
-def known_files(*copies: Path) -> dict[str, History]:
-    """The history of each file of an experiment that the logs of its copies, taken together, speak of.
+def file_histories(*copies: Path) -> dict[str, History]:
+    """Return the history of each file that the logs of an experiment's copies name, taken together.
 
-    A path that is none of an attachment is passed over: data does not decide about what is the store's own.
+    Paths that cannot be attachments are passed over: data in a log must not decide about the store's own files.
     """
     claims = [claim for folder in copies for claim in _claims(folder)]
     return {path: history for path, history in histories(claims).items() if attached.is_attachable(path)}
 
 
 def _claims(folder: Path) -> Iterator[FileVersion]:
-    """What the log of a copy, and its meta.json, say about files."""
+    """Yield the versions of files that the log of a copy, and its meta.json, record."""
     with suppress(OSError, ValueError, AttributeError):
         git = opening.json_content(folder / layout.META).get("git")
         yield from [FileVersion(reference["path"], reference) for reference in references(git)]
@@ -74,23 +74,23 @@ def _claims(folder: Path) -> Iterator[FileVersion]:
                     yield from versions_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
 
 
-class _Bringing:
-    """One look at the files of both copies."""
+class _FileMerge:
+    """One merge of the files of two copies."""
 
-    def __init__(self, theirs: Path, ours: Path, known: Mapping[str, History], may_change: bool, dry_run: bool) -> None:
-        self._theirs, self._ours, self._known = theirs, ours, known
+    def __init__(self, theirs: Path, ours: Path, history_of: Mapping[str, History], may_change: bool, dry_run: bool) -> None:
+        self._theirs, self._ours, self._history_of = theirs, ours, history_of
         self._may_change, self._dry_run = may_change, dry_run
         self._copied: dict[tuple[int, int], Path] = {}
-        self._result = Brought()
+        self._result = FileReport()
 
-    def result(self) -> Brought:
-        """Everything that was done."""
-        for path in _units(self._theirs, self._known):
+    def result(self) -> FileReport:
+        """Merge all files, and return the report."""
+        for path in _units(self._theirs, self._history_of):
             try:
-                self._judge(path, self._known.get(path))
+                self._judge(path, self._history_of.get(path))
             except _Changed as error:
-                self._tell(f"{path} {error}", is_passing=True)
-        for folder in {(self._ours / path).parent for path in self._known} if not self._dry_run else ():
+                self._report(f"{path} {error}", is_passing=True)
+        for folder in {(self._ours / path).parent for path in self._history_of} if not self._dry_run else ():
             with suppress(OSError):  # it holds none of them
                 blobs.remove_left_over(folder)
         return self._result
@@ -101,29 +101,31 @@ class _Bringing:
             if history is None or not history.is_let_go:
                 self._copy(path, history, None)
         elif not _look_equal(theirs, ours):
-            self._judge_other(path, history, _content(theirs), _content(ours))
+            self._judge_difference(path, history, _content(theirs), _content(ours))
 
-    def _judge_other(self, path: str, history: History | None, theirs: Content | None, ours: Content | None) -> None:
+    def _judge_difference(self, path: str, history: History | None, theirs: Content | None, ours: Content | None) -> None:
         if theirs is not None and ours is not None and theirs.sha256 == ours.sha256:
             return
         if history is None:
-            if path.partition("/")[0] in _PARTS:  # elsewhere lies what can be made again, and what is the user's own
-                self._tell(f"{path} has other bytes than ours, which stays: no line says which of them is right")
+            # Other files can be made again, or are the user's own.
+            if path.partition("/")[0] in _ATTACHMENT_FOLDERS:
+                self._report(f"{path} has other bytes than ours, which stays: no line says which of them is right")
             return
         published = [claim.sha256 for claim in history.published]
         is_latest = theirs is not None and theirs.sha256 == published[-1]
         if is_latest and ours is not None and ours.sha256 in published:
             self._copy(path, history, ours)
         elif is_latest or ours is None or ours.sha256 != published[-1]:
-            self._tell(f"{path} has other bytes than ours, which stays: ours are not what was published last", is_passing=True)
+            text = f"{path} has other bytes than ours, which stays: ours are not what was published last"
+            self._report(text, is_passing=True)
         elif theirs is None or theirs.sha256 not in published:
-            self._tell(f"{path} has bytes that nobody published; ours, which were published last, stay", is_passing=True)
+            self._report(f"{path} has bytes that nobody published; ours, which were published last, stay", is_passing=True)
 
     def _copy(self, path: str, history: History | None, superseded: Content | None) -> None:
-        """Copy a file or folder whole, if it is what was published last; what of ours it supersedes is kept aside."""
-        wanted = history.latest.sha256 if history is not None else None
+        """Copy a file or folder whole, if its content was published last; a version of ours is kept aside."""
+        expected = history.latest.sha256 if history is not None else None
         if (link := self._link(path)) is not None:
-            self._tell_link(f"{path} is not copied: {link} is a symbolic link, which may lead anywhere", history)
+            self._report_link(f"{path} is not copied: {link} is a symbolic link, which may lead anywhere", history)
             return
         if self._dry_run:
             self._result.files.append(path)
@@ -131,8 +133,8 @@ class _Bringing:
         source, target = self._theirs / path, self._ours / path
         temporary = blobs.temporary_beside(target)
         try:
-            found = self._linked_or_copied(path, source, temporary)
-            if wanted is not None and found.sha256 != wanted:
+            content = self._linked_or_copied(path, source, temporary)
+            if expected is not None and content.sha256 != expected:
                 raise _Changed("holds other bytes than were published last: it is not copied")
             _take_times(source, temporary)
             blobs.make_durable(temporary, read_only=history is not None or not os.access(source, os.W_OK))
@@ -148,7 +150,7 @@ class _Bringing:
         self._result.files.append(path)
 
     def _link(self, path: str) -> Path | None:
-        """A symbolic link on the way to a file of theirs, or within a folder of theirs, or on the way to its place in ours."""
+        """Return a symbolic link on the way to a file of theirs, within a folder of theirs, or on the way to ours."""
         if (link := attached.link_on_the_way(self._theirs, path)) is not None:
             return link
         source = self._theirs / path
@@ -158,7 +160,7 @@ class _Bringing:
         return attached.link_on_the_way(self._ours, around) if around else None
 
     def _supersede(self, path: str, temporary: Path, superseded: Content) -> None:
-        """Put a file or folder in the place of ours, which gets a name aside: nobody but its owner decides that it goes.
+        """Replace our file or folder, which is renamed and kept: only its owner may remove it.
 
         Raises:
             OSError: It could not be done; ours is where it was.
@@ -183,10 +185,10 @@ class _Bringing:
         self._result.notes.append(f"{path}: ours was published earlier, and is kept as {aside.relative_to(self._ours)}")
 
     def _linked_or_copied(self, path: str, source: Path, temporary: Path) -> Content:
-        """The content, at its new place; what has several names there is one file here as well."""
+        """Copy a file or folder, and return its content; several names of one file there become names of one file here."""
         try:
-            found = source.stat()
-            earlier = self._copied.get((found.st_dev, found.st_ino)) if source.is_file() else None
+            status = source.stat()
+            earlier = self._copied.get((status.st_dev, status.st_ino)) if source.is_file() else None
             if earlier is not None:
                 with suppress(OSError):
                     blobs.link_or_copy(earlier, temporary)
@@ -202,17 +204,17 @@ class _Bringing:
 
     def _note_copied(self, source: Path, target: Path) -> None:
         with suppress(OSError):
-            found = source.stat()
-            if found.st_nlink > 1 and source.is_file():
-                self._copied[found.st_dev, found.st_ino] = target
+            status = source.stat()
+            if status.st_nlink > 1 and source.is_file():
+                self._copied[status.st_dev, status.st_ino] = target
 
-    def _tell(self, text: str, *, is_passing: bool = False) -> None:
+    def _report(self, text: str, *, is_passing: bool = False) -> None:
         if is_passing and self._may_change:
             self._result.notes.append(f"{text} (runs go on there: merge again later)")
         else:
             self._result.differences.append(text)
 
-    def _tell_link(self, text: str, history: History | None) -> None:
+    def _report_link(self, text: str, history: History | None) -> None:
         if history is None:
             self._result.notes.append(text)
         else:
@@ -220,34 +222,34 @@ class _Bringing:
 
 
 class _Changed(Exception):
-    """A file is not, or not any more, what it should be."""
+    """A file does not, or no longer, have the content that it should have."""
 
 
-def _units(folder: Path, known: Mapping[str, History]) -> Iterator[str]:
-    """What is copied in one piece: what the log names, and every other file."""
-    named = [path for path in known if os.path.exists(folder / path)]
+def _units(folder: Path, history_of: Mapping[str, History]) -> Iterator[str]:
+    """Yield the paths that are copied as a whole: those that the log names, then every other file."""
+    named = [path for path in history_of if os.path.exists(folder / path)]
     yield from named
     folders = tuple(f"{path}/" for path in named if (folder / path).is_dir())
-    there = {*named}
+    listed = {*named}
     for path in files_of(folder):
-        if path not in there and not path.startswith(folders):
+        if path not in listed and not path.startswith(folders):
             yield path
 
 
 def files_of(folder: Path, *, unfinished: bool = False) -> Iterator[str]:
-    """Every file of an experiment but its meta.json and streams, without those of its sub-experiments and housekeeping.
+    """Yield every file of an experiment except meta.json, streams, sub-experiments and housekeeping.
 
-    Those that are not finished, or were left so by processes that were killed, are passed over unless they are wanted.
+    With `unfinished`, temporary files are included: those being written, and those that killed processes left.
     """
-    for place, folders, names in os.walk(folder):
-        inside = Path(place).relative_to(folder)
-        is_top, is_part = inside == Path(), bool({*inside.parts[:1]} & {*_PARTS})
+    for root, folders, names in os.walk(folder):
+        inside = Path(root).relative_to(folder)
+        is_top, is_attachment = inside == Path(), bool({*inside.parts[:1]} & {*_ATTACHMENT_FOLDERS})
         folders[:] = sorted(
             name
             for name in folders
             if (unfinished or not name.startswith(layout.TEMPORARY))
             and not (is_top and name == layout.HOUSEKEEPING)
-            and (is_part or (is_top and name in _PARTS) or not layout.is_experiment(Path(place, name)))
+            and (is_attachment or (is_top and name in _ATTACHMENT_FOLDERS) or not layout.is_experiment(Path(root, name)))
         )
         for name in sorted(names):
             is_own = is_top and (name == layout.META or layout.stream_of(name) is not None)
@@ -257,7 +259,7 @@ def files_of(folder: Path, *, unfinished: bool = False) -> Iterator[str]:
 
 
 def _look_equal(a: Path, b: Path) -> bool:
-    """Whether two files, or the files of two folders, agree in size and time, as copies of a merge do."""
+    """Return whether two files, or the files of two folders, agree in size and time, as copies made by a merge do."""
     try:
         names = [""] if a.is_file() else files_in(a)
         if a.is_dir() != b.is_dir() or (a.is_dir() and files_in(b) != names):
@@ -268,16 +270,16 @@ def _look_equal(a: Path, b: Path) -> bool:
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _take_times(source: Path, copy: Path) -> None:
     names: Iterable[str] = files_in(copy) if copy.is_dir() else [""]
     for name in names:
-        with suppress(OSError):  # file systems without times of their own, or a link to what is read-only
-            found = (source / name).stat()
-            os.utime(copy / name, ns=(found.st_atime_ns, found.st_mtime_ns))
+        with suppress(OSError):  # a file system without times of its own, or a link to a read-only file
+            status = (source / name).stat()
+            os.utime(copy / name, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _content(path: Path) -> Content | None:

@@ -1,4 +1,4 @@
-"""Which lines of one copy of an experiment another one lacks, and bringing them there in an order that every seal survives."""
+"""Find the lines that one copy of an experiment lacks of another, and append them in an order that keeps every seal valid."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mlv.store.claims import FOR_MERGES
 from mlv.store.seals import Chain, chains_of, is_redacted, line_digest, run_and_seq
 from mlv.store.streams import StreamFile, read_lines
 
-_PIECE = 1 << 20
-_MOST_TOLD = 5
+_CHUNK_BYTES = 1 << 20
+_MOST_DIFFERENCES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class LineSpan:
-    """Whole lines of a file that lie one behind the other."""
+    """Consecutive whole lines of a file."""
 
     path: Path
     start: int
@@ -26,43 +26,43 @@ class LineSpan:
 
 @dataclass
 class Missing:
-    """What one copy lacks of one stream of the other."""
+    """The lines of one stream that a copy lacks."""
 
     stream: str
-    """The stream that the lines were written to: lines that a merge put beside it count as its own."""
-    pieces: list[LineSpan] = field(default_factory=list)
+    """The stream that the lines were written to: lines of `STREAM@merged` count as its own."""
+    spans: list[LineSpan] = field(default_factory=list)
     """In the order of their files."""
     lines: int = 0
     differences: list[str] = field(default_factory=list)
-    """What should be equal in both copies, and is not."""
+    """Lines that should be equal in both copies, and are not."""
     notes: list[str] = field(default_factory=list)
 
 
 def sources(folder: Path, sizes: dict[str, int]) -> dict[str, list[LineSpan]]:
-    """What there is of each stream, up to the sizes given: its own file, then the one that a merge made beside it."""
-    found: dict[str, list[LineSpan]] = {}
+    """Return the files of each stream, up to these sizes: its own file, then the one that a merge made beside it."""
+    by_stream: dict[str, list[LineSpan]] = {}
     for name in sorted(sizes, key=lambda name: (layout.followed_by(name) or name, name)):
         path = folder / layout.stream_file(name)
-        found.setdefault(layout.followed_by(name) or name, []).append(LineSpan(path, 0, sizes[name]))
-    return found
+        by_stream.setdefault(layout.followed_by(name) or name, []).append(LineSpan(path, 0, sizes[name]))
+    return by_stream
 
 
 def missing(stream: str, theirs: list[LineSpan], ours: list[LineSpan]) -> Missing:
-    """What our copy of a stream lacks of theirs; half a line at an end counts as not there.
+    """Return the lines of their stream that our copy lacks; half a line at an end does not count.
 
     Raises:
         OSError: A file cannot be read.
     """
     if len(theirs) == 1 and len(ours) <= 1:
-        rest = _rest_of_prefix(theirs[0], ours[0] if ours else None)
-        are_events = [run_and_seq(line) is not None for _, line in _whole_lines(rest)] if rest is not None else [False]
-        if rest is not None and all(are_events):
-            return Missing(stream, [rest] if are_events else [], len(are_events))
+        suffix = _suffix_behind(theirs[0], ours[0] if ours else None)
+        are_events = [run_and_seq(line) is not None for _, line in _whole_lines(suffix)] if suffix is not None else [False]
+        if suffix is not None and all(are_events):
+            return Missing(stream, [suffix] if are_events else [], len(are_events))
     return _Comparison(stream, ours).with_theirs(theirs)
 
 
-def _rest_of_prefix(theirs: LineSpan, ours: LineSpan | None) -> LineSpan | None:
-    """Their bytes behind ours, empty if they have none; None where the one is not the beginning of the other."""
+def _suffix_behind(theirs: LineSpan, ours: LineSpan | None) -> LineSpan | None:
+    """Return their bytes behind ours, perhaps none; None where neither file is the beginning of the other."""
     end = _whole_end(theirs)
     common = min(end, _whole_end(ours)) if ours is not None else 0
     if ours is not None and not _begin_alike(theirs.path, ours.path, common):
@@ -70,162 +70,166 @@ def _rest_of_prefix(theirs: LineSpan, ours: LineSpan | None) -> LineSpan | None:
     return LineSpan(theirs.path, common, end)
 
 
-def _whole_end(piece: LineSpan) -> int:
-    """Offset behind the last whole line of what is looked at."""
-    with opening.reading(piece.path) as file:
-        end = piece.end
-        while end > piece.start:
-            start = max(piece.start, end - _PIECE)
+def _whole_end(span: LineSpan) -> int:
+    """Return the offset behind the last whole line of a span."""
+    with opening.reading(span.path) as file:
+        end = span.end
+        while end > span.start:
+            start = max(span.start, end - _CHUNK_BYTES)
             file.seek(start)
             newline = file.read(end - start).rfind(b"\n")
             if newline >= 0:
                 return start + newline + 1
             end = start
-    return piece.start
+    return span.start
 
 
 def _begin_alike(a: Path, b: Path, size: int) -> bool:
-    with opening.reading(a) as one, opening.reading(b) as other:
-        for start in range(0, size, _PIECE):
-            length = min(_PIECE, size - start)
-            if one.read(length) != other.read(length):
+    with opening.reading(a) as file_a, opening.reading(b) as file_b:
+        for start in range(0, size, _CHUNK_BYTES):
+            length = min(_CHUNK_BYTES, size - start)
+            if file_a.read(length) != file_b.read(length):
                 return False
     return True
 
 
-def _whole_lines(piece: LineSpan) -> Iterator[tuple[int, bytes]]:
-    for start, line in read_lines(piece.path, piece.start):
-        if start + len(line) > piece.end or not line.endswith(b"\n"):
+def _whole_lines(span: LineSpan) -> Iterator[tuple[int, bytes]]:
+    for start, line in read_lines(span.path, span.start):
+        if start + len(line) > span.end or not line.endswith(b"\n"):
             return
         yield start, line
 
 
 class _Comparison:
-    """Our lines of a stream by run and number, to which theirs are compared."""
+    """A comparison of their lines of a stream with ours, by run and number."""
 
     def __init__(self, stream: str, ours: list[LineSpan]) -> None:
-        self._known: dict[str, dict[int, bytes | None]] = {}
+        self._digests: dict[str, dict[int, bytes | None]] = {}
         self._damaged: set[bytes] = set()
         self._redacted: set[tuple[str, int]] = set()
-        self._taken: set[tuple[str, int]] = set()
-        self._found = Missing(stream)
-        self._untold = 0
-        for piece in ours:
-            for _, line in _whole_lines(piece):
+        self._added: set[tuple[str, int]] = set()
+        self._missing = Missing(stream)
+        self._unreported = 0
+        for span in ours:
+            for _, line in _whole_lines(span):
                 self._learn(line)
 
     def _learn(self, line: bytes) -> None:
-        who = run_and_seq(line)
-        if who is None:
+        key = run_and_seq(line)
+        if key is None:
             self._damaged.add(line)
             return
-        self._known.setdefault(who[0], {})[who[1]] = line_digest(line)
+        self._digests.setdefault(key[0], {})[key[1]] = line_digest(line)
         if is_redacted(line):
-            self._redacted.add(who)
+            self._redacted.add(key)
 
     def with_theirs(self, theirs: list[LineSpan]) -> Missing:
-        """What their files hold and ours do not."""
-        places: dict[str, LineSpan] = {}
+        """Compare their lines, and return those that ours lack."""
+        first_spans: dict[str, LineSpan] = {}
         order: list[tuple[str, LineSpan]] = []
         torn: dict[str, int] = {}
-        for piece in theirs:
-            for start, line in _whole_lines(piece):
-                who = run_and_seq(line)
-                at = LineSpan(piece.path, start, start + len(line))
-                if who is None:
+        for source in theirs:
+            for start, line in _whole_lines(source):
+                key = run_and_seq(line)
+                span = LineSpan(source.path, start, start + len(line))
+                if key is None:
                     if line not in self._damaged:
-                        self._differ(f"{_shown(at)}: the line is no event, so it is not carried over")
-                elif who in self._taken:
-                    self._differ(f"{_shown(at)}: event {who[1]} of run {who[0]} stands there twice; it is carried over once")
-                elif who[1] in self._known.get(who[0], {}):
-                    self._compare(who, line, at)
-                    if who[0] in places:  # a line that we lack stands before one that we have
-                        torn.setdefault(who[0], who[1])
+                        self._differ(f"{_location(span)}: the line is no event, so it is not carried over")
+                elif key in self._added:
+                    self._differ(
+                        f"{_location(span)}: event {key[1]} of run {key[0]} stands there twice; it is carried over once"
+                    )
+                elif key[1] in self._digests.get(key[0], {}):
+                    self._compare(key, line, span)
+                    if key[0] in first_spans:  # a line that we lack stands before one that we have
+                        torn.setdefault(key[0], key[1])
                 else:
-                    self._taken.add(who)
-                    places.setdefault(who[0], at)
-                    order.append((who[0], at))
+                    self._added.add(key)
+                    first_spans.setdefault(key[0], span)
+                    order.append((key[0], span))
         for run, seq in torn.items():
-            text = f"{_shown(places[run])}: of run {run} lines are lacking before its event {seq}, which is there"
+            text = f"{_location(first_spans[run])}: of run {run} lines are lacking before its event {seq}, which is there"
             self._differ(f"{text}; what is missing in the middle cannot be put back in order. Restore the file from a copy")
-        for run, at in order:
+        for run, span in order:
             if run not in torn:
-                self._add(at)
-        self._tell_rest()
-        return self._found
+                self._add(span)
+        self._report_more()
+        return self._missing
 
-    def _compare(self, who: tuple[str, int], line: bytes, at: LineSpan) -> None:
-        ours, theirs = self._known[who[0]][who[1]], line_digest(line)
+    def _compare(self, key: tuple[str, int], line: bytes, span: LineSpan) -> None:
+        ours, theirs = self._digests[key[0]][key[1]], line_digest(line)
         if ours is not None and theirs is not None and ours != theirs:
-            self._differ(f"{_shown(at)}: event {who[1]} of run {who[0]} is another one than ours, which stays")
-        elif is_redacted(line) and who not in self._redacted:
-            self._differ(f"{_shown(at)}: event {who[1]} of run {who[0]} was redacted there, and ours was not: redact it too")
-        elif who in self._redacted and not is_redacted(line):
+            self._differ(f"{_location(span)}: event {key[1]} of run {key[0]} is another one than ours, which stays")
+        elif is_redacted(line) and key not in self._redacted:
+            self._differ(
+                f"{_location(span)}: event {key[1]} of run {key[0]} was redacted there, and ours was not: redact it too"
+            )
+        elif key in self._redacted and not is_redacted(line):
             note = "some events were redacted here, and not in the copy that was merged: redact it too"
-            if note not in self._found.notes:
-                self._found.notes.append(note)
+            if note not in self._missing.notes:
+                self._missing.notes.append(note)
 
-    def _add(self, at: LineSpan) -> None:
-        pieces = self._found.pieces
-        if pieces and (pieces[-1].path, pieces[-1].end) == (at.path, at.start):
-            pieces[-1] = LineSpan(at.path, pieces[-1].start, at.end)
+    def _add(self, span: LineSpan) -> None:
+        spans = self._missing.spans
+        if spans and (spans[-1].path, spans[-1].end) == (span.path, span.start):
+            spans[-1] = LineSpan(span.path, spans[-1].start, span.end)
         else:
-            pieces.append(at)
-        self._found.lines += 1
+            spans.append(span)
+        self._missing.lines += 1
 
     def _differ(self, text: str) -> None:
-        if len(self._found.differences) < _MOST_TOLD:
-            self._found.differences.append(text)
+        if len(self._missing.differences) < _MOST_DIFFERENCES:
+            self._missing.differences.append(text)
         else:
-            self._untold += 1
+            self._unreported += 1
 
-    def _tell_rest(self) -> None:
-        if self._untold:
-            self._found.differences.append(f"{self._untold} more of the stream {self._found.stream!r}")
-
-
-def _shown(piece: LineSpan) -> str:
-    return f"{piece.path}, bytes {piece.start} to {piece.end}"
+    def _report_more(self) -> None:
+        if self._unreported:
+            self._missing.differences.append(f"{self._unreported} more of the stream {self._missing.stream!r}")
 
 
-def bring(folder: Path, what: Missing) -> str:
-    """Append the lines to the stream, or to one beside it where that belongs to somebody; gives the stream that took them.
+def _location(span: LineSpan) -> str:
+    return f"{span.path}, bytes {span.start} to {span.end}"
 
-    The caller is the one process that merges into the folder. What was appended is on the disk when this returns.
+
+def bring(folder: Path, lacking: Missing) -> str:
+    """Append the lines to the stream, or to one beside it where another process has claimed it; return the stream written to.
+
+    The caller is the one process that merges into the folder. The lines are synced to the disk when this returns.
 
     Raises:
         OSError: Something could not be written; the lines before it are there, and the next merge brings the rest.
     """
-    stream = place_for(folder, what.stream)
+    stream = stream_for(folder, lacking.stream)
     if not claims.claim_exactly(folder, stream, FOR_MERGES):  # somebody began to write a moment ago
-        stream = what.stream + layout.MERGED
+        stream = lacking.stream + layout.MERGED
         claims.claim_exactly(folder, stream, FOR_MERGES)
     file = StreamFile(folder, stream)
     try:
-        for piece in what.pieces:
-            _append(file, piece)
+        for span in lacking.spans:
+            _append(file, span)
         file.sync()
     finally:
         file.close()
     return stream
 
 
-def place_for(folder: Path, stream: str) -> str:
-    """The stream that lines from elsewhere go to: runs that went on beside a stream stay there, so that they are in order."""
+def stream_for(folder: Path, stream: str) -> str:
+    """Return the stream that merged lines go to: runs that continued beside a stream stay there, to keep their order."""
     beside = stream + layout.MERGED
     if (folder / layout.stream_file(beside)).exists():
         return beside
     return stream if claims.read(folder, stream) in (None, FOR_MERGES) else beside
 
 
-def _append(file: StreamFile, piece: LineSpan) -> None:
-    """Append lines, several at once: whole ones, whatever happens."""
+def _append(file: StreamFile, span: LineSpan) -> None:
+    """Append whole lines, several in one write."""
     batch: list[bytes] = []
     size = 0
-    for _, line in _whole_lines(piece):
+    for _, line in _whole_lines(span):
         batch.append(line)
         size += len(line)
-        if size >= _PIECE:
+        if size >= _CHUNK_BYTES:
             file.append(b"".join(batch))
             batch, size = [], 0
     if batch:
@@ -233,7 +237,7 @@ def _append(file: StreamFile, piece: LineSpan) -> None:
 
 
 def let_go(folder: Path) -> None:
-    """Give streams that wait for more lines back, as soon as every line in them is sealed; remember how they end."""
+    """Release the streams that a merge claimed, once every line in them is sealed, and record their ends."""
     if (folder / layout.HOUSEKEEPING).is_dir():
         ends.remember(folder, ends.ends_of(folder))
     for stream in layout.streams_in(folder):

@@ -1,4 +1,4 @@
-"""Redacting an experiment: a value that leaked is taken out of everything that it left on the disk, and an event says so."""
+"""Redact an experiment: remove a leaked value from every file that holds it, and record that in an event."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from mlv.audit.activity import surroundings
-from mlv.audit.merge_files import files_of, known_files
+from mlv.audit.merge_files import file_histories, files_of
 from mlv.capture.patterns import stored
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
@@ -37,33 +37,33 @@ _RECOVER_WITHIN_S = 30.0
 
 @dataclass
 class Redaction:
-    """What has to go from one experiment, or has gone."""
+    """The changes that a redaction makes to one experiment, or made."""
 
     folder: Path
     lines: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
-    """By stream, what takes the place of a line, by the SHA-256 of the line as it is: offsets may move."""
+    """New lines by stream, and by the SHA-256 of the line that each replaces: offsets may move."""
     files: dict[str, bytes | None] = field(default_factory=dict)
-    """By path, what a file holds instead; None where it goes."""
+    """New contents by path; None for a file that is removed."""
     meta: bytes | None = None
     """The new meta.json, None where it stays."""
     housekeeping: list[Path] = field(default_factory=list)
-    """Half lines, caches, superseded files, and what processes of outputs said, that go."""
+    """Half lines, caches, superseded files, and messages of output processes, that are removed."""
     names: list[str] = field(default_factory=list)
-    """Names of streams and folders that hold what leaked, and stay: what leaked is masked in them."""
+    """Names of streams and folders that hold the leaked value, and stay; it is masked here."""
     unread: dict[str, str] = field(default_factory=dict)
-    """By path, why a file was not looked into: it is compressed, say."""
+    """Reasons by path why a file was not searched: it is compressed, for example."""
     _stamps: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """What changes with every change of a file, by path."""
+    """Device, inode, size and time by path, to notice a file that changes meanwhile."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing holds what leaked."""
+        """Whether nothing holds the leaked value."""
         return not (self.lines or self.files or self.meta is not None or self.housekeeping)
 
     def to_data(self) -> dict[str, Any]:
-        """A mapping for JSON, without anything that leaked."""
+        """Return a mapping for JSON, without the leaked value."""
         return {
-            "path": str(self.folder), "lines": {layout.stream_file(name): len(found) for name, found in self.lines.items()},
+            "path": str(self.folder), "lines": {layout.stream_file(name): len(new) for name, new in self.lines.items()},
             "masked": sum(content is not None for content in self.files.values()),
             "removed": sum(content is None for content in self.files.values()),
             "meta": self.meta is not None, "housekeeping": len(self.housekeeping), "names": self.names,
@@ -74,24 +74,24 @@ class Redaction:
 def redact(
     folder: Path, patterns: Iterable[str], *, reason: str = "", forget: bool = False, dry_run: bool = False
 ) -> Iterator[Redaction]:
-    """Take what patterns match out of an experiment and the ones below it: of log, files, meta.json, caches and half lines.
+    """Remove text that patterns match from an experiment and those below it: log, files, meta.json, caches and half lines.
 
-    A `redacted` event says first what is done; then each file is replaced whole. So it can be done again after it was killed.
-    Names of streams, kinds and folders stay, and are told; so are files that are not looked into.
+    A `redacted` event lists the changes first; then each file is replaced whole. A redaction that was killed can be repeated.
+    Names of streams, kinds and folders stay, and are reported; so are files that are not searched.
 
     Args:
         folder: The experiment.
         patterns: Regular expressions.
         reason: Why, for the event.
         forget: Drop the hashes of the lines too: from the hash of a line, a value with few possibilities could be guessed.
-        dry_run: Only look.
+        dry_run: Only report the changes.
 
     Raises:
         NotAnExperiment: The folder holds none.
         InvalidPattern: A pattern cannot be used.
-        InvalidArgument: The reason holds what is to go.
+        InvalidArgument: The reason holds text that the patterns match.
         ExperimentBusy: A run goes on, or somebody merges or redacts at this moment.
-        OSError: Something cannot be read or written, or changes meanwhile; doing it again goes on.
+        OSError: Something cannot be read or written, or changes meanwhile; a second call completes it.
     """
     mask = Mask(patterns)
     who = f"{_user()}@{host_name()}"
@@ -100,7 +100,7 @@ def redact(
     if not layout.is_experiment(folder):
         raise NotAnExperiment(f"{folder} holds no experiment: give the folder that Exp printed", path=str(folder))
     for each in layout.walk(folder):
-        yield _look(each, mask, forget) if dry_run else _redact(each, mask, who, reason, forget)
+        yield _plan(each, mask, forget) if dry_run else _redact(each, mask, who, reason, forget)
 
 
 def _user() -> str:
@@ -119,15 +119,15 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
         try:
             for stream in streams:
                 _claim(folder, stream, mine)
-                # Before anything is looked at: opening a stream would do it later, and move a half line from under the look.
+                # Before the search: opening a stream would mend it later, and move a half line that the plan refers to.
                 mend(folder, stream)
-            found = _look(folder, mask, forget)
-            if not found.is_empty:
-                _say(journal, found, who, _clean(folder, reason))
-                _replace(found)
+            redaction = _plan(folder, mask, forget)
+            if not redaction.is_empty:
+                _announce(journal, redaction, who, _clean(folder, reason))
+                _carry_out(redaction)
                 journal.reopen()  # its file was replaced
             journal.close()
-            return found
+            return redaction
         except BaseException:
             journal.surrender()
             raise
@@ -137,7 +137,7 @@ def _redact(folder: Path, mask: Mask, who: str, reason: str, forget: bool) -> Re
 
 
 def _clean(folder: Path, reason: str) -> str:
-    """The reason without credentials: it is written as all texts of the experiment are."""
+    """Return the reason without credentials: it is redacted as all texts of the experiment are."""
     content: Any = {}
     with suppress(OSError, ValueError):
         content = opening.json_content(folder / layout.META)
@@ -155,10 +155,10 @@ def _refuse_busy(folder: Path) -> None:
 
 
 def _finish(folder: Path) -> None:
-    """Bring into the log what waits in spools, so that it is redacted with the rest, and have runs sealed.
+    """Recover the experiment: events in spools get into the log, to be redacted there, and runs are sealed.
 
     Raises:
-        ExperimentBusy: It could not be done.
+        ExperimentBusy: Recovery could not finish.
     """
     around = surroundings(folder)
     if around.wants_recovery and not recovery.recover(folder, _RECOVER_WITHIN_S):
@@ -173,52 +173,52 @@ def _claim(folder: Path, stream: str, mine: Claim) -> None:
         raise ExperimentBusy(f"{text}: redact the experiment when its run has ended", path=str(folder))
 
 
-def _look(folder: Path, mask: Mask, forget: bool) -> Redaction:
-    """Find everything that has to go."""
-    found = Redaction(folder)
+def _plan(folder: Path, mask: Mask, forget: bool) -> Redaction:
+    """Find everything that holds a match, and return the changes."""
+    redaction = Redaction(folder)
     for stream in layout.streams_in(folder):
         lines = (line for _, line in read_lines(folder / layout.stream_file(stream)))
         changed = {_digest(line): new for line in lines if (new := mask.line(line, forget)) is not None}
         if changed:
-            found.lines[stream] = changed
+            redaction.lines[stream] = changed
     paths = list(files_of(folder, unfinished=True))
     for path in paths:
-        found._stamps[path] = _stamp(folder / path)
-        content = _looked_at(found, path, mask)
+        redaction._stamps[path] = _stamp(folder / path)
+        content = _replacement(redaction, path, mask)
         if content is not None:
-            found.files[path] = content if content is not False else None
-    with suppress(ValueError):  # what is no JSON is no meta.json
-        found.meta = mask.meta(opening.content(folder / layout.META))
-    if found.lines or found.files or found.meta is not None:
-        found.files.update(dict.fromkeys(_of_outputs(paths)))
-    found.unread = {path: why for path, why in found.unread.items() if path not in found.files}
-    kept = ("torn", "outputs", layout.SUPERSEDED)
-    notes = (path for name in kept for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
-    found.names = list(_names(folder, mask))
-    found.housekeeping = [*notes, *(_caches(folder) if found.lines else ())]
-    return found
+            redaction.files[path] = content if content is not False else None
+    with suppress(ValueError):  # a file that is not JSON is no meta.json
+        redaction.meta = mask.meta(opening.content(folder / layout.META))
+    if redaction.lines or redaction.files or redaction.meta is not None:
+        redaction.files.update(dict.fromkeys(_output_files(paths)))
+    redaction.unread = {path: why for path, why in redaction.unread.items() if path not in redaction.files}
+    subfolders = ("torn", "outputs", layout.SUPERSEDED)
+    notes = (path for name in subfolders for path in _notes(folder / layout.HOUSEKEEPING / name, mask))
+    redaction.names = list(_names(folder, mask))
+    redaction.housekeeping = [*notes, *(_caches(folder) if redaction.lines else ())]
+    return redaction
 
 
-def _looked_at(found: Redaction, path: str, mask: Mask) -> bytes | Literal[False] | None:
-    """What a file has to hold instead, as `Mask.file`; a symbolic link, and what is no regular file, is its name only."""
-    place = found.folder / path
-    if place.is_symlink():
-        found.unread[mask.text(path)] = "a symbolic link"
-        return False if mask.is_in(path) or mask.is_in(os.readlink(place)) else None
+def _replacement(redaction: Redaction, path: str, mask: Mask) -> bytes | Literal[False] | None:
+    """Return a file's new content, as `Mask.file` does; of links and other non-regular files only the name is searched."""
+    file = redaction.folder / path
+    if file.is_symlink():
+        redaction.unread[mask.text(path)] = "a symbolic link"
+        return False if mask.is_in(path) or mask.is_in(os.readlink(file)) else None
     if mask.is_in(path):
         return False
-    if not place.is_file():
-        found.unread[path] = "no regular file"
+    if not file.is_file():
+        redaction.unread[path] = "no regular file"
         return None
-    if (why := why_unread(place)) is not None:
-        found.unread[path] = why
-    return mask.file(place)
+    if (why := why_unread(file)) is not None:
+        redaction.unread[path] = why
+    return mask.file(file)
 
 
 def _names(folder: Path, mask: Mask) -> Iterator[str]:
-    """Names that hold what leaked and stay, masked: of the experiment, its streams, and folders with experiments in it.
+    """Yield, masked, the names that hold a match and stay: of the experiment, its streams, and folders with experiments.
 
-    Other folders go with their files, whose paths hold it as well.
+    Other folders are removed with their files, whose paths hold the match as well.
     """
     if mask.is_in(folder.name):
         yield mask.text(folder.name)
@@ -236,19 +236,19 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _of_outputs(paths: Iterable[str]) -> Iterator[str]:
-    """Files of outputs that lie in the experiment: packed as they are nobody can search them, and the log makes them again."""
-    found = [PurePosixPath(path) for path in paths if path.partition("/")[0] not in layout.KEEPING]
-    places = {path.parent for path in found if layout.is_position(path.name)} - {PurePosixPath()}
-    return (str(path) for path in found if not places.isdisjoint(path.parents))
+def _output_files(paths: Iterable[str]) -> Iterator[str]:
+    """Yield the files of outputs in the experiment: their formats cannot be searched, and the log can make them again."""
+    files = [PurePosixPath(path) for path in paths if path.partition("/")[0] not in layout.KEEPING]
+    output_folders = {path.parent for path in files if layout.is_position(path.name)} - {PurePosixPath()}
+    return (str(path) for path in files if not output_folders.isdisjoint(path.parents))
 
 
-def _notes(place: Path, mask: Mask) -> Iterator[Path]:
-    for around, _, names in os.walk(place):
+def _notes(folder: Path, mask: Mask) -> Iterator[Path]:
+    for around, _, names in os.walk(folder):
         for path in (Path(around, name) for name in sorted(names)):
             if path.is_symlink() or not path.is_file():
                 continue
-            if mask.is_in(path.relative_to(place).as_posix()) or mask.file(path) is not None:
+            if mask.is_in(path.relative_to(folder).as_posix()) or mask.file(path) is not None:
                 yield path
 
 
@@ -256,84 +256,87 @@ def _caches(folder: Path) -> Iterator[Path]:
     return (path for path in cache.cache_folders(folder) if path.is_dir())
 
 
-def _say(journal: Journal, found: Redaction, who: str, reason: str) -> None:
-    """Say what will be done, durably, before anything is done: what is found half done is then explained."""
-    lines = [_listed(new) for changed in found.lines.values() for new in changed.values()]
+def _announce(journal: Journal, redaction: Redaction, who: str, reason: str) -> None:
+    """Write and sync the `redacted` events before any change: they explain a redaction that stops halfway."""
+    lines = [_listed(new) for changed in redaction.lines.values() for new in changed.values()]
     listed = [line for line in lines if line is not None]
-    files = list(_published(found))
-    meta = _ids(found)
-    pieces = [listed[start : start + _LISTED_AT_ONCE] for start in range(0, len(listed), _LISTED_AT_ONCE)]
-    for piece, rest in zip_longest(pieces or [[]], [(files, meta)]):
-        said_files, said_meta = rest or ([], None)
-        journal.say(Redacted(who, reason, piece or None, said_files or None, said_meta))
+    files = list(_published(redaction))
+    meta = _ids(redaction)
+    chunks = [listed[start : start + _LISTED_AT_ONCE] for start in range(0, len(listed), _LISTED_AT_ONCE)]
+    for chunk, extras in zip_longest(chunks or [[]], [(files, meta)]):
+        chunk_files, chunk_meta = extras or ([], None)
+        journal.say(Redacted(who, reason, chunk or None, chunk_files or None, chunk_meta))
     journal.sync()
 
 
 def _listed(new: bytes) -> dict[str, Any] | None:
-    """How the event names a line: damaged ones have no name."""
-    known = run_and_seq(new)
-    return {"run": known[0], "seq": known[1], "sha256": hashlib.sha256(new).hexdigest()} if known is not None else None
+    """Return the event's entry for a line, None for a damaged line without run and number."""
+    key = run_and_seq(new)
+    return {"run": key[0], "seq": key[1], "sha256": hashlib.sha256(new).hexdigest()} if key is not None else None
 
 
-def _ids(found: Redaction) -> dict[str, str] | None:
-    if found.meta is None:
+def _ids(redaction: Redaction) -> dict[str, str] | None:
+    if redaction.meta is None:
         return None
-    return {"old": layout.exp_id(found.folder), "new": hashlib.sha256(found.meta).hexdigest()}
+    return {"old": layout.exp_id(redaction.folder), "new": hashlib.sha256(redaction.meta).hexdigest()}
 
 
-def _published(found: Redaction) -> Iterator[dict[str, Any]]:
-    """What the files that the log speaks of hold afterwards, also folders that were published as a whole."""
-    for path, history in known_files(found.folder).items():
-        if history.is_let_go or not _touches(found, path) or blobs.has_links(found.folder / path):
+def _published(redaction: Redaction) -> Iterator[dict[str, Any]]:
+    """Yield the new contents of files that the log names, also of folders that were published as a whole."""
+    for path, history in file_histories(redaction.folder).items():
+        if history.is_let_go or not _touches(redaction, path) or blobs.has_links(redaction.folder / path):
             continue
-        content = _content_after(found, path)
-        now = {"now": dict(blobs.reference(found.folder, found.folder / path, content))} if content is not None else {}
+        content = _content_after(redaction, path)
+        now = {"now": dict(blobs.reference(redaction.folder, redaction.folder / path, content))} if content is not None else {}
         yield {"path": path, **now}
 
 
-def _touches(found: Redaction, path: str) -> bool:
-    return any(changed == path or changed.startswith(f"{path}/") for changed in found.files)
+def _touches(redaction: Redaction, path: str) -> bool:
+    return any(changed == path or changed.startswith(f"{path}/") for changed in redaction.files)
 
 
-def _content_after(found: Redaction, path: str) -> Content | None:
-    """What is at a path when all is done, None if nothing is."""
-    if path in found.files:
-        content = found.files[path]
+def _content_after(redaction: Redaction, path: str) -> Content | None:
+    """Return the content at a path after the redaction, None if nothing is left there."""
+    if path in redaction.files:
+        content = redaction.files[path]
         return None if content is None else Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
     rows = []
-    for name in files_in(found.folder / path):
+    for name in files_in(redaction.folder / path):
         inside = f"{path}/{name}"
-        if inside not in found.files:
-            there = content_of(found.folder / inside)
-            rows.append((name, there.sha256, there.size))
-        elif (content := found.files[inside]) is not None:
+        if inside not in redaction.files:
+            existing = content_of(redaction.folder / inside)
+            rows.append((name, existing.sha256, existing.size))
+        elif (content := redaction.files[inside]) is not None:
             rows.append((name, hashlib.sha256(content).hexdigest(), len(content)))
     return folder_content(rows)
 
 
-def _replace(found: Redaction) -> None:
-    """Do it, the log last but meta.json: each file whole or not at all."""
-    for path in found.housekeeping:
+def _carry_out(redaction: Redaction) -> None:
+    """Carry out the changes, each file whole or not at all."""
+    for path in redaction.housekeeping:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    for name, content in found.files.items():
-        path = found.folder / name
-        if _stamp(path) != found._stamps[name]:
-            text = f"{path} was changed while {found.folder} was redacted: see that nobody writes there, and redact it again"
-            raise ExperimentBusy(text, path=str(found.folder))
+    for name, content in redaction.files.items():
+        path = redaction.folder / name
+        if _stamp(path) != redaction._stamps[name]:
+            folder = redaction.folder
+            text = f"{path} was changed while {folder} was redacted: see that nobody writes there, and redact it again"
+            raise ExperimentBusy(text, path=str(folder))
         if content is None:
             os.unlink(path)
             with suppress(OSError):  # not empty
                 os.removedirs(path.parent)
         else:
             replace_file(path, [content])
-    for stream, changed in found.lines.items():
-        path = found.folder / layout.stream_file(stream)
+    # The log after the files, meta.json last: killed in between, the next redaction removes caches and files of outputs,
+    # which cannot be searched, only while a line or meta.json still holds a match.
+    for stream, changed in redaction.lines.items():
+        path = redaction.folder / layout.stream_file(stream)
         replace_file(path, _lines_after(path, changed))
-    if found.meta is not None:
-        replace_file(found.folder / layout.META, [found.meta])
+    if redaction.meta is not None:
+        replace_file(redaction.folder / layout.META, [redaction.meta])
 
 
 def _lines_after(path: Path, changed: Mapping[bytes, bytes]) -> Iterator[bytes]:

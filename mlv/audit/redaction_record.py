@@ -1,4 +1,4 @@
-"""What a log says about its own redaction: which lines were replaced, and whether an event explains each of them."""
+"""Redactions that a log records: the lines that were replaced, and the events that explain them."""
 
 from __future__ import annotations
 
@@ -14,71 +14,76 @@ from mlv.store import identities
 from mlv.store.masking import ESSENTIAL
 from mlv.store.seals import line_digest
 
-_MOST_TOLD = 20
+_MOST_FINDINGS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class _Replaced:
     sha256: str
-    """Of the line as it stands there now."""
+    """SHA-256 of the line in its present form."""
     where: str
     is_forgotten: bool
     type: str | None
-    """Its own type, where it kept that with its data; None for one that is a hash only."""
+    """The event's type, where the line still has its data; None for a line that is a hash only."""
     has_file: bool
 
 
 @dataclass
 class Redactions:
-    """The redactions of one experiment, as its streams are read."""
+    """The redactions of one experiment, collected as its streams are read."""
 
     _lines: dict[tuple[str, int], _Replaced] = field(default_factory=dict)
     _listed: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    _told: list[str] = field(default_factory=list)
+    _summaries: list[str] = field(default_factory=list)
     _new_ids: dict[str, str] = field(default_factory=dict)
 
     def replaced(self, run: str, seq: int, line: bytes, where: str, type: str | None) -> None:
-        """Take a line out of which something was taken, and its type as it stands there now."""
+        """Add a redacted line, with its present type."""
         digest, is_forgotten = hashlib.sha256(line).hexdigest(), line_digest(line) is None
         own = type if type != Redacted.TYPE or b'"data":' in line else None
         self._lines[run, seq] = _Replaced(digest, where, is_forgotten, own, b'"_mlv":"file"' in line)
 
-    def told(self, time: str, data: Mapping[str, Any]) -> None:
-        """Take what a `redacted` event says."""
-        lines, files = (found if isinstance(found := data.get(key), list) else [] for key in ("lines", "files"))
+    def take_event(self, time: str, data: Mapping[str, Any]) -> None:
+        """Add the data of a `redacted` event."""
+        lines, files = (entries if isinstance(entries := data.get(key), list) else [] for key in ("lines", "files"))
         meta = data.get("meta")
         for line in lines:
             if isinstance(line, dict) and type(seq := line.get("seq", 0)) is int:
                 self._listed.setdefault((str(line.get("run")), seq), set()).add(str(line.get("sha256")))
         if isinstance(meta, dict):
             self._new_ids[str(meta.get("old"))] = str(meta.get("new"))
-        what = [f"{len(lines)} events"] * bool(lines) + [f"{len(files)} files"] * bool(files) + ["meta.json"] * bool(meta)
-        what = what or ["half lines or caches"]
-        self._told.append(f"{data.get('who')} redacted {', '.join(what)} at {time}: {data.get('reason') or 'no reason given'}")
+        subjects = [f"{len(lines)} events"] * bool(lines) + [f"{len(files)} files"] * bool(files) + ["meta.json"] * bool(meta)
+        subjects = subjects or ["half lines or caches"]
+        self._summaries.append(
+            f"{data.get('who')} redacted {', '.join(subjects)} at {time}: {data.get('reason') or 'no reason given'}"
+        )
 
     def earlier_ids(self, identity: str) -> list[str]:
-        """The IDs that the experiment had before its meta.json was redacted."""
+        """Return the IDs that the experiment had before its meta.json was redacted."""
         return identities.earlier_ids(identity, self._new_ids)
 
     def findings(self, folder: Path, identity: str | None) -> Iterator[Finding]:
-        """What was redacted in the experiment that has this ID now, and what of it is not explained, not proven or not done."""
-        yield from (Finding("intact", text) for text in self._told)
+        """Yield notes on each redaction, and findings where one is not explained, not proven or not complete.
+
+        `identity` is the present ID of the experiment.
+        """
+        yield from (Finding("intact", text) for text in self._summaries)
         wrong = [name for name, line in self._lines.items() if line.sha256 not in self._listed.get(name, ())]
-        for run, seq in wrong[:_MOST_TOLD]:
-            said = "looks redacted, and no `redacted` event tells of it" if (run, seq) not in self._listed else "was redacted"
-            text = f"{self._lines[run, seq].where}: event {seq} of run {run} {said}, so it was changed. Restore it from a copy"
+        for run, seq in wrong[:_MOST_FINDINGS]:
+            state = "looks redacted, and no `redacted` event tells of it" if (run, seq) not in self._listed else "was redacted"
+            text = f"{self._lines[run, seq].where}: event {seq} of run {run} {state}, so it was changed. Restore it from a copy"
             yield Finding("edited", text)
-        kept = [name for name, line in self._lines.items() if line.type is not None and name not in wrong]
-        strange = [name for name in kept if self._lines[name].type not in ESSENTIAL and not self._lines[name].has_file]
-        for run, seq in strange[:_MOST_TOLD]:
+        partial = [name for name, line in self._lines.items() if line.type is not None and name not in wrong]
+        odd = [name for name in partial if self._lines[name].type not in ESSENTIAL and not self._lines[name].has_file]
+        for run, seq in odd[:_MOST_FINDINGS]:
             text = (
                 f"{self._lines[run, seq].where}: event {seq} of run {run} is called redacted and has data, which a redaction "
                 f"leaves in no event of type {self._lines[run, seq].type!r}: it was made up. Restore it from a copy"
             )
             yield Finding("edited", text)
-        if len(kept) > len(strange):
+        if len(partial) > len(odd):
             text = (
-                f"{len(kept) - len(strange)} redacted events kept what others rest on: only who redacted them vouches that the "
+                f"{len(partial) - len(odd)} redacted events kept what others rest on: only who redacted them vouches that the "
                 f"rest of their data is as it was"
             )
             yield Finding("unproven", text)

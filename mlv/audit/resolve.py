@@ -1,4 +1,4 @@
-"""Finding the file, or the experiment, that a reference points to."""
+"""Find the file, or the experiment, that a reference points to."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from mlv.store.references import completed, holds
 
 
 def checked_reference(ref: Any) -> Reference:
-    """Accept a reference.
+    """Return a value as a reference.
 
     Raises:
-        InvalidArgument: It is none.
+        InvalidArgument: It is no reference.
     """
-    found = as_reference(ref) or (Reference(ref) if isinstance(ref, Mapping) else None)
-    if found is None or found.get(TAG) not in ("file", "exp") or not isinstance(found.get("path"), str):
+    reference = as_reference(ref) or (Reference(ref) if isinstance(ref, Mapping) else None)
+    if reference is None or reference.get(TAG) not in ("file", "exp") or not isinstance(reference.get("path"), str):
         raise InvalidArgument(f"ref={shown(ref)} is no reference: give a FileRef, an ExpRef, or what an event holds of one")
-    return found
+    return reference
 
 
 def find_file(folder: Path, reference: Reference) -> Path:
-    """Where the file is now that an experiment refers to.
+    """Return the present path of the file that a reference in an experiment points to.
 
     Raises:
-        ReferenceBroken: It was changed, or is gone.
+        ReferenceBroken: The file was changed, or is gone.
     """
     if reference.is_pending:
         reference = completed(reference)
@@ -44,20 +44,20 @@ def find_file(folder: Path, reference: Reference) -> Path:
     if "problem" in reference:
         text = f"{reference['path']} cannot be found by its content: it was {reference['problem']}, so its hash is not known"
         raise ReferenceBroken(text, path=reference["path"])
-    looked_at: list[Path] = []
-    for place in _places(folder, reference):
-        if place not in looked_at:
-            looked_at.append(place)
-            if holds(place, reference):
-                return place
-    moved = next((place for place in _moved_along(folder, reference) if holds(place, reference)), None)
+    candidates: list[Path] = []
+    for path in _candidates(folder, reference):
+        if path not in candidates:
+            candidates.append(path)
+            if holds(path, reference):
+                return path
+    moved = next((path for path in _moved_along(folder, reference) if holds(path, reference)), None)
     if moved is None:
-        raise _broken(reference, looked_at)
+        raise _broken(reference, candidates)
     return moved
 
 
-def _places(folder: Path, reference: Reference) -> Iterator[Path]:
-    """Where a file may be, the likeliest first."""
+def _candidates(folder: Path, reference: Reference) -> Iterator[Path]:
+    """Yield the paths where a file may be, the likeliest first."""
     path = Path(os.path.normpath(folder / reference["path"]))
     if not _is_own(reference) or _is_unlinked(folder, reference["path"]):
         yield path
@@ -66,16 +66,16 @@ def _places(folder: Path, reference: Reference) -> Iterator[Path]:
         inside = os.path.relpath(reference["path"], str(within.get("path")))
         yield from (around / inside for around in _experiments(folder, Reference(within)))
     if folder in path.parents:
-        yield from (folder / other for other in _other_names(folder, reference) if _is_unlinked(folder, other))
+        yield from (folder / name for name in _other_names(folder, reference) if _is_unlinked(folder, name))
 
 
 def _is_own(reference: Reference) -> bool:
-    """Whether a reference names a file of the experiment that holds it, by its path there."""
+    """Return whether a reference names a file of the experiment that holds it, by its path there."""
     return "host" not in reference and not outside(reference)
 
 
 def _is_unlinked(folder: Path, path: str) -> bool:
-    """Whether a path leads to a file in the experiment that is not the store's own, and no symbolic link is on the way."""
+    """Return whether a path leads, without symbolic links, to a file of the experiment that is not one of the store's own."""
     try:
         attached.checked(folder, path, anywhere=True)
     except FileUnusable:
@@ -84,7 +84,7 @@ def _is_unlinked(folder: Path, path: str) -> bool:
 
 
 def _other_names(folder: Path, reference: Reference) -> Iterator[str]:
-    """Paths that the log gives to the same content."""
+    """Yield the paths that the log records for the same content."""
     for event, data in events_naming(folder, str(reference.get("sha256"))):
         for claim in versions_of(event.type, data, "", "", 0, {}):
             if claim.sha256 == reference.get("sha256"):
@@ -92,30 +92,30 @@ def _other_names(folder: Path, reference: Reference) -> Iterator[str]:
 
 
 def _moved_along(folder: Path, reference: Reference) -> Iterator[Path]:
-    """The same path, but for what comes first, below each folder around the experiment: it was moved together with them."""
-    parts = [part for part in Path(reference["path"]).parts if part not in ("..", os.sep)]
+    """Yield existing paths with the same last names below each folder around the experiment: they were moved together."""
+    names = [name for name in Path(reference["path"]).parts if name not in ("..", os.sep)]
     for around in (folder, *folder.parents):
-        for start in range(len(parts)):
-            place = around.joinpath(*parts[start:])
-            is_below = folder in place.parents
-            if place.exists() and (not is_below or _is_unlinked(folder, place.relative_to(folder).as_posix())):
-                yield place
+        for start in range(len(names)):
+            path = around.joinpath(*names[start:])
+            is_below = folder in path.parents
+            if path.exists() and (not is_below or _is_unlinked(folder, path.relative_to(folder).as_posix())):
+                yield path
 
 
-def _broken(reference: Reference, places: list[Path]) -> ReferenceBroken:
+def _broken(reference: Reference, candidates: list[Path]) -> ReferenceBroken:
     recorded, path = reference.get("sha256"), reference["path"]
     fields: dict[str, Any] = {"path": path, "sha256": recorded, "host": reference.get("host")}
     elsewhere = _on_another_host(reference)
-    for place in places:
+    for candidate in candidates:
         try:
-            actual = content_of(place).sha256
+            actual = content_of(candidate).sha256
         except OSError:
             continue
-        text = f"{place} was changed: its SHA-256 is {actual}, and {recorded} was recorded{elsewhere}. Restore it from a copy"
-        return ReferenceBroken(text, actual=actual, **fields)
-    looked = ", ".join(map(str, places))
+        text = f"{candidate} was changed: its SHA-256 is {actual}, and {recorded} was recorded{elsewhere}"
+        return ReferenceBroken(f"{text}. Restore it from a copy", actual=actual, **fields)
+    looked = ", ".join(map(str, candidates))
     text = f"{path} is gone: it is neither at {looked} nor around there{elsewhere}. Put it back, and resolve it again"
-    return ReferenceBroken(text, places=[str(place) for place in places], **fields)
+    return ReferenceBroken(text, places=[str(candidate) for candidate in candidates], **fields)
 
 
 def _on_another_host(reference: Mapping[str, Any]) -> str:
@@ -124,29 +124,29 @@ def _on_another_host(reference: Mapping[str, Any]) -> str:
 
 
 def find_exp(folder: Path, reference: Reference) -> Path:
-    """Where the experiment is now that another one refers to.
+    """Return the present folder of the experiment that a reference in another one points to.
 
     Raises:
-        ReferenceBroken: It is neither where it was nor around.
+        ReferenceBroken: It is neither at its recorded path nor around the experiment.
     """
-    found = next(_experiments(folder, reference), None)
-    if found is None:
-        given, wanted = os.path.normpath(folder / reference["path"]), reference.get("id")
-        text = f"the experiment {wanted} is neither at {given} nor around {folder}: put it back, or open it by its path"
-        raise ReferenceBroken(text, path=given, id=wanted)
-    return found
+    match = next(_experiments(folder, reference), None)
+    if match is None:
+        path, identity = os.path.normpath(folder / reference["path"]), reference.get("id")
+        text = f"the experiment {identity} is neither at {path} nor around {folder}: put it back, or open it by its path"
+        raise ReferenceBroken(text, path=path, id=identity)
+    return match
 
 
 def _experiments(folder: Path, reference: Reference) -> Iterator[Path]:
-    """Where an experiment of this ID is: at its path, or among those around, below and beside an experiment."""
-    given = Path(os.path.normpath(folder / str(reference.get("path"))))
-    wanted = reference.get("id")
-    yield from (found for found in chain([given], _around(folder)) if layout.exp_id(found) == wanted)
-    yield from (found for found in chain([given], _around(folder)) if wanted in known_ids(found)[1:])
+    """Yield the folders of the experiment with this ID: its recorded path, then those around, below and beside another."""
+    recorded = Path(os.path.normpath(folder / str(reference.get("path"))))
+    identity = reference.get("id")
+    yield from (candidate for candidate in chain([recorded], _around(folder)) if layout.exp_id(candidate) == identity)
+    yield from (candidate for candidate in chain([recorded], _around(folder)) if identity in known_ids(candidate)[1:])
 
 
 def _around(folder: Path) -> Iterator[Path]:
-    around = [place for place in (folder, *folder.parents) if layout.is_experiment(place)]
+    around = [path for path in (folder, *folder.parents) if layout.is_experiment(path)]
     yield from around
     top = around[-1] if around else folder
     yield from layout.walk(top)

@@ -1,4 +1,4 @@
-"""Numbers of events as ranges, so that a long run takes no more room than a short one."""
+"""Numbers of events as ranges, so that a long run takes no more memory than a short one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Seqs:
         """The largest number so far."""
 
     def add(self, seq: int) -> None:
-        """Take a number; those that come in order share one range."""
+        """Add a number; consecutive ones share one range."""
         bounds = self._bounds
         if bounds and bounds[-1] == seq - 1:
             bounds[-1] = seq
@@ -30,16 +30,16 @@ class Seqs:
         self.last = max(self.last, seq)
 
     def ranges(self) -> Iterator[Range]:
-        """The ranges, smallest first; a number that was taken twice is in two of them."""
+        """Return the ranges, smallest first; a number that was added twice is in two of them."""
         ranges = zip(self._bounds[::2], self._bounds[1::2], strict=True)
         return ranges if self._is_in_order else iter(sorted(ranges))
 
 
-def merged(parts: Iterable[Iterable[Range]]) -> tuple[list[Range], list[Range]]:
-    """The numbers that sorted parts hold at least once, and those that they hold more than once."""
+def merged(sources: Iterable[Iterable[Range]]) -> tuple[list[Range], list[Range]]:
+    """Return the union of sorted lists of ranges, and the ranges that are in more than one."""
     whole: list[Range] = []
     doubled: list[Range] = []
-    for first, last in heapq.merge(*parts):
+    for first, last in heapq.merge(*sources):
         start, end = whole[-1] if whole else (0, 0)
         if not whole or first > end + 1:
             whole.append((first, last))
@@ -51,24 +51,24 @@ def merged(parts: Iterable[Iterable[Range]]) -> tuple[list[Range], list[Range]]:
 
 
 def gaps(ranges: Iterable[Range]) -> list[Range]:
-    """The numbers from 1 on that sorted ranges pass over."""
-    found: list[Range] = []
+    """Return the ranges of numbers, from 1 on, that sorted ranges leave out."""
+    missing: list[Range] = []
     expected = 1
     for first, last in ranges:
         if first > expected:
-            found.append((expected, first - 1))
+            missing.append((expected, first - 1))
         expected = max(expected, last + 1)
-    return found
+    return missing
 
 
 def is_within(inner: Iterable[Range], outer: Iterable[Range]) -> bool:
-    """Whether every inner range lies in one of the outer ranges."""
+    """Return whether every inner range lies in one of the outer ranges."""
     around = list(outer)
     return all(any(first <= a and b <= last for first, last in around) for a, b in inner)
 
 
-def shown(ranges: Iterable[Range], most: int = 6) -> str:
-    """Ranges for people: `3, 5 to 9`."""
+def as_text(ranges: Iterable[Range], most: int = 6) -> str:
+    """Return ranges as text for people: `3, 5 to 9`."""
     texts = [str(first) if first == last else f"{first} to {last}" for first, last in ranges]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more

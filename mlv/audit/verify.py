@@ -1,4 +1,4 @@
-"""Verifying an experiment: whether what is on the disk is what was written, and all of it, as far as that can be proven."""
+"""Verify an experiment: check that its files on disk are complete and unchanged, as far as that can be proven."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ FORMAT = 1
 
 
 def verify(folder: Path, expect: str | None = None, stream: str | None = None) -> Report:
-    """Judge an experiment by what is on the disk. Nothing is changed, and no more than one line is in memory at a time.
+    """Judge an experiment by its files on disk. Nothing is changed, and only one line is in memory at a time.
 
     Args:
         folder: The experiment.
-        expect: A digest that was told when a run ended: what was written until then has to be there, as it was.
-        stream: Of a log file that belongs to no experiment: that alone is judged, without a meta.json.
+        expect: The digest that was printed when a run ended: everything written until then must be present and unchanged.
+        stream: The stream of a log file that belongs to no experiment: that file alone is judged, without a meta.json.
 
     Raises:
-        InvalidArgument: What is expected is no digest.
+        InvalidArgument: `expect` is no digest.
         NotAnExperiment: The folder holds neither a meta.json nor a log.
         OSError: A log is there, but cannot be read.
     """
@@ -57,7 +57,7 @@ def verify(folder: Path, expect: str | None = None, stream: str | None = None) -
 
 
 class _Examination:
-    """One look at one experiment, or at one log file that belongs to none."""
+    """One examination of an experiment, or of a log file that belongs to none."""
 
     def __init__(self, folder: Path, expect: str | None, stream: str | None) -> None:
         self._folder, self._expect, self._stream = folder, expect, stream
@@ -71,16 +71,16 @@ class _Examination:
         self._contents: dict[tuple[int, ...], Content] = {}
 
     def _examinations(self) -> list[StreamExamination]:
-        found: dict[str, StreamExamination] = {}
+        by_stream: dict[str, StreamExamination] = {}
         for name, size in self._sizes.items():  # a stream comes before the one that follows it
-            followed = found.get(layout.followed_by(name) or "")
-            found[name] = StreamExamination(self._folder, name, size, self._evidence, followed)
-        return list(found.values())
+            followed = by_stream.get(layout.followed_by(name) or "")
+            by_stream[name] = StreamExamination(self._folder, name, size, self._evidence, followed)
+        return list(by_stream.values())
 
     def _look_around(self) -> Surroundings:
-        found = surroundings(self._folder)
-        mine = {stream: claim for stream, claim in found.claims.items() if self._is_mine(stream)}
-        return replace(found, claims=mine, stale=[stream for stream in found.stale if stream in mine])
+        around = surroundings(self._folder)
+        mine = {stream: claim for stream, claim in around.claims.items() if self._is_mine(stream)}
+        return replace(around, claims=mine, stale=[stream for stream in around.stale if stream in mine])
 
     def _measure(self) -> dict[str, int]:
         return {name: size for name, size in stream_sizes(self._folder).items() if self._is_mine(name)}
@@ -92,12 +92,12 @@ class _Examination:
         return self._folder if self._stream is None else self._folder / layout.stream_file(self._stream)
 
     def report(self) -> Report:
-        """Everything that is found."""
+        """Examine everything, and return the report."""
         for name in layout.odd_streams(self._folder):
             self._find("edited", f"{name} is no regular file, so nothing was read of it. Restore it from a copy", name)
         for stream in self._streams:
             stream.read()
-        # Looked at twice: a writer gives up its claims after its last line, and takes them before its first.
+        # Claims are read before and after the streams: a writer claims before its first line, and releases after its last.
         self._around = self._around.and_later(self._look_around())
         self._has_grown = self._measure() != self._sizes
         identity = self._judge_meta() if self._stream is None else None
@@ -126,7 +126,7 @@ class _Examination:
 
     @property
     def _may_change(self) -> bool:
-        """Whether lines may still come, or came while the streams were read."""
+        """Whether lines may still be added, or were added while the streams were read."""
         return self._around.may_change or self._has_grown
 
     # The identity.
@@ -149,10 +149,10 @@ class _Examination:
             if run.started is not None:
                 recorded.setdefault(run.started.exp or "", []).append(run.id)
         earlier = self._evidence.redactions.earlier_ids(identity)
-        for other in sorted(recorded.keys() - {identity, *earlier}):
+        for foreign in sorted(recorded.keys() - {identity, *earlier}):
             text = (
                 f"{layout.META} was edited: its SHA-256, the experiment's ID, is {identity}, and run "
-                f"{', '.join(recorded[other][:3])} recorded {other}. Restore it from a copy"
+                f"{', '.join(recorded[foreign][:3])} recorded {foreign}. Restore it from a copy"
             )
             self._find("edited", text, layout.META)
         if not recorded:
@@ -169,14 +169,14 @@ class _Examination:
             self._find("edited", f"{layout.META} is no JSON object with params. Restore it from a copy", layout.META)
             return
         if content.get("format") != FORMAT:
-            said = f"{layout.META} is of format {content.get('format')!r}, and this version judges format {FORMAT}"
-            self._find("unproven", f"{said}: use the version of mlv that wrote it", layout.META)
-        # What params and notes refer to is the user's own affair.
+            problem = f"{layout.META} is of format {content.get('format')!r}, and this version judges format {FORMAT}"
+            self._find("unproven", f"{problem}: use the version of mlv that wrote it", layout.META)
+        # Files that params and notes refer to belong to the user.
         self._evidence.claims += [FileVersion(reference["path"], reference) for reference in references(content.get("git"))]
         self._note_checkpoint(content.get("parent"))
 
     def _note_checkpoint(self, parent: Any) -> None:
-        """Note what became of the checkpoint that the experiment began from, which is no part of the experiment."""
+        """Note a change of the checkpoint that the experiment started from; it does not belong to the experiment."""
         for reference in references(parent):
             path = Path(os.path.normpath(self._folder / reference["path"]))
             if not path.exists():
@@ -188,7 +188,7 @@ class _Examination:
     # The ends of streams.
 
     def _judge_end(self, stream: StreamExamination) -> None:
-        """Find out whether the file ends where its writer ended it."""
+        """Check that the file ends where its writer ended it."""
         if stream.half_line is not None and stream.stream not in self._around.living:
             start, line = stream.half_line
             aside = f", or let `mlv recover {self._folder}` set it aside" if self._around.wants_recovery else ""
@@ -206,13 +206,13 @@ class _Examination:
         self._find("truncated", text, stream.file, start, end)
 
     def _lost_its_end(self, stream: StreamExamination) -> bool:
-        """Whether a seal must have stood at the end of the file, and does not."""
+        """Return whether the file must have ended with a seal, and does not."""
         if stream.is_finished or self._may_change or not self._around.has_housekeeping:
             return False
         return any(self._is_over(run) for run, _ in self._unsealed(stream))
 
     def _judge_remembered_ends(self) -> None:
-        """Find out whether each stream still has the end that the housekeeping knows of."""
+        """Check that each stream still has the end that the housekeeping recorded."""
         for stream, digest in ends.remembered(self._folder).items():
             if digest in self._evidence.ends or stream in self._cut_off or not self._is_judged(stream):
                 continue
@@ -225,7 +225,7 @@ class _Examination:
                 self._evidence.named_ends.setdefault(digest, (file, stream))
 
     def _judge_ends(self) -> None:
-        """Find out whether every end is there that a later run, another stream, or the caller knows of."""
+        """Check that every end exists that a later run, another stream, or the caller names."""
         there, lacking = self._evidence.ends, dict[tuple[str, str], int]()
         for digest, (who, stream) in self._evidence.named_ends.items():
             if digest not in there and self._is_judged(stream):
@@ -242,7 +242,7 @@ class _Examination:
             self._lack("missing", text)
 
     def _is_judged(self, stream: str) -> bool:
-        """Whether a stream is one of those that are looked at: of several log files in a folder that is one alone."""
+        """Return whether a stream is judged: of several log files in a folder only one is."""
         return self._stream is None or stream in self._sizes
 
     def _lack(self, verdict: str, text: str, file: str | None = None) -> None:
@@ -254,7 +254,7 @@ class _Examination:
     # Numbers.
 
     def _judge_numbers(self) -> None:
-        """Every run numbers its events from 1, one by one over all streams: look for gaps and doubles."""
+        """Look for gaps and doubles: every run numbers its events from 1, one by one over all streams."""
         present: dict[str, list[Range]] = {}
         for run in self._evidence.runs.values():
             present[run.id], doubled = seq_ranges.merged(numbers.ranges() for numbers in run.seqs.values())
@@ -264,7 +264,7 @@ class _Examination:
         self._judge_renamed(present)
         for run in self._evidence.runs.values():
             if self._stream is not None and run.started is None:
-                continue  # a writer numbers what it says over all the logs of a folder
+                continue  # a writer numbers its own events over all logs of a folder
             lost = self._gaps(run, present[run.id])
             if lost and run.id not in self._renamed:
                 self._judge_gaps(run, lost)
@@ -274,23 +274,23 @@ class _Examination:
         return seq_ranges.gaps(accounted)
 
     def _judge_renamed(self, present: dict[str, list[Range]]) -> None:
-        """Find lines of a run that nothing vouches for, where another run lacks just these: its name was changed."""
+        """Find runs that no seal covers and whose numbers another run lacks: their lines were renamed."""
         gaps = {run.id: self._gaps(run, present[run.id]) for run in self._evidence.runs.values()}
         for run in self._evidence.runs.values():
             mine = present[run.id]
             if run.is_sealed or not mine or run.id in self._around.runs() or not self._is_over(run):
                 continue
-            other = next((name for name, lost in gaps.items() if name != run.id and seq_ranges.is_within(mine, lost)), None)
-            if other is not None:
+            source = next((name for name, lost in gaps.items() if name != run.id and seq_ranges.is_within(mine, lost)), None)
+            if source is not None:
                 self._renamed.add(run.id)
-                present[other], _ = seq_ranges.merged([present[other], mine])
-                text = f"{_files(run.seqs)}: {_events(mine)} of run {run.id}, which nothing vouches for and run {other} lacks"
+                present[source], _ = seq_ranges.merged([present[source], mine])
+                text = f"{_files(run.seqs)}: {_events(mine)} of run {run.id}, which nothing vouches for and run {source} lacks"
                 self._find("edited", f"{text}, so the name of the run was changed. Restore it from a copy")
 
     def _judge_gaps(self, run: RunEvidence, lost: list[Range]) -> None:
         if not run.is_sealed and self._may_change:
-            what = self._recover() if self._around.wants_recovery else "they may come; verify again later"
-            self._find("unproven", f"no stream holds {_events(lost)} of run {run.id} yet: {what}")
+            advice = self._recover() if self._around.wants_recovery else "they may come; verify again later"
+            self._find("unproven", f"no stream holds {_events(lost)} of run {run.id} yet: {advice}")
             return
         cut = [gap for gap in lost if self._may_be_cut_off(run, gap)]
         gone = [gap for gap in lost if gap not in cut]
@@ -309,7 +309,7 @@ class _Examination:
         return [run for run in self._evidence.runs.values() if run.started is not None]
 
     def _is_over(self, run: RunEvidence) -> bool:
-        """Whether a run adds no more lines: it said so, was sealed, or nobody is there to write them."""
+        """Return whether a run adds no more lines: it has ended, was sealed, or no process is left to write them."""
         return run.is_ended or run.is_sealed or not self._may_change or self._status(run) == "killed" or self._is_copied(run)
 
     def _is_copied(self, run: RunEvidence) -> bool:
@@ -339,12 +339,12 @@ class _Examination:
         return f"its process died; {self._recover()}"
 
     def _unsealed(self, stream: StreamExamination) -> list[tuple[RunEvidence, Range]]:
-        """Runs with lines that no seal covers, and the bytes between which these lie."""
-        found = [(self._evidence.run(name), lines) for name, lines in stream.unsealed.items() if lines.chain.lines]
-        return [(run, (lines.start, lines.end)) for run, lines in found]
+        """Return the runs with lines that no seal covers, and the span of bytes of these lines."""
+        runs = [(self._evidence.run(name), lines) for name, lines in stream.unsealed.items() if lines.chain.lines]
+        return [(run, (lines.start, lines.end)) for run, lines in runs]
 
     def _judge_unsealed(self, stream: StreamExamination) -> None:
-        """Say which lines no seal covers, where nothing said so far accounts for that."""
+        """Report lines that no seal covers, unless an earlier finding explains that."""
         if self._may_change or stream.stream in self._cut_off:
             return
         for run, (start, end) in self._unsealed(stream):
@@ -357,22 +357,22 @@ class _Examination:
     # Files.
 
     def _judge_file(self, path: str, history: History) -> None:
-        """Compare a file, or a folder as a whole, with what was published last under its name."""
-        place, latest = self._folder / path, history.latest
+        """Compare a file, or a folder as a whole, with the version of it that was published last."""
+        file, latest = self._folder / path, history.latest
         if not outside({**(latest.reference or {}), "path": path}):
             try:
                 attached.checked(self._folder, path, anywhere=True)
             except FileUnusable as error:
-                if os.path.lexists(place) or not history.is_let_go:
+                if os.path.lexists(file) or not history.is_let_go:
                     self._find("unproven", f"an event names a file that is not looked at: {error}", path)
                 return
         if outside({**(latest.reference or {}), "path": path}):
-            if not place.exists():
+            if not file.exists():
                 self._find("intact", f"{path}, outside the experiment, is not there any more")
         elif history.is_let_go:
-            if place.exists() and history.is_redacted:
+            if file.exists() and history.is_redacted:
                 self._find("unproven", f"{path} is still there, although it was to be redacted: run `mlv redact` again", path)
-            elif place.exists():
+            elif file.exists():
                 self._find("intact", f"{path} is still there, although the log says that it was removed")
         else:
             self._judge_content(path, history, latest)
@@ -386,11 +386,11 @@ class _Examination:
         if latest.sha256 is None:
             self._find("unproven", f"no SHA-256 of {path} was recorded: nothing proves that it is as it was", path)
         elif content.sha256 != latest.sha256:
-            self._judge_other_content(path, history, content)
+            self._judge_changed_content(path, history, content)
         elif len(history.published) > 1:
             self._find("intact", f"{path} was published {len(history.published)} times; the latest is there", path)
 
-    def _judge_other_content(self, path: str, history: History, content: Content) -> None:
+    def _judge_changed_content(self, path: str, history: History, content: Content) -> None:
         reference = history.latest.reference or {}
         recorded, kind = reference.get("size"), reference.get("media_type")
         earlier = history.superseded(content.sha256)
@@ -416,21 +416,21 @@ class _Examination:
             self._fault("edited", text, path)
 
     def _fault(self, verdict: str, text: str, file: str, start: int | None = None, end: int | None = None) -> None:
-        """Say what is wrong with a file; while lines may come, the one that says why may be on its way."""
+        """Report a damaged file; as unproven while lines may still be added, since one of them may explain it."""
         if self._may_change:
             self._find("unproven", f"{text}. It may have been published or removed just now; verify again later", file)
         else:
             self._find(verdict, f"{text}. Restore it from a copy", file, start, end)
 
     def _content(self, path: Path) -> Content:
-        """What a file or folder holds; one that has several names is read once.
+        """Return the content of a file or folder; a file with several names is read once.
 
         Raises:
             OSError: It cannot be read.
         """
-        found = path.stat()
-        key = found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        if not stat.S_ISREG(status.st_mode):
             return content_of(path)
         if key not in self._contents:
             self._contents[key] = content_of(path)
@@ -455,8 +455,8 @@ class _Examination:
             self._find("unproven", "the streams changed while they were read: verify again")
         if self._around.stale:
             self._find("unproven", f"the process that wrote {_files(self._around.stale)} died: {self._recover()}")
-        for place in self._around.waiting:
-            self._find("unproven", f"events wait in {place}: {self._recover()}")
+        for spool in self._around.waiting:
+            self._find("unproven", f"events wait in {spool}: {self._recover()}")
         torn = self._folder / layout.HOUSEKEEPING / "torn"
         for path in sorted(torn.iterdir()) if torn.is_dir() else []:
             self._find("intact", f"{path.relative_to(self._folder)} keeps half a line that a crash left, no part of the log")
@@ -468,7 +468,7 @@ class _Examination:
 def _events(ranges: Iterable[Range]) -> str:
     numbers = list(ranges)
     is_one = len(numbers) == 1 and numbers[0][0] == numbers[0][1]
-    return f"event{'' if is_one else 's'} {seq_ranges.shown(numbers)}"
+    return f"event{'' if is_one else 's'} {seq_ranges.as_text(numbers)}"
 
 
 def _seals(count: int) -> str:

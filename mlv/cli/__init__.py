@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command that `sys.argv` names, and exit: 0 well, 1 when what was looked at is not well, 2 for an error."""
+    """Run the command in `sys.argv`, and exit: 0 for success, 1 when an examined experiment is not well, 2 for an error."""
     try:
         from mlv.cli.app import app  # `import mlv.cli` does without
 

@@ -6,28 +6,37 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 from mlv.errors import MlvError, MlvWarning
 
 _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
+_BY_USE = (
+    "ls", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
+    "verify", "recover", "whence", "merge", "redact", "doctor",
+)  # fmt: skip
+"""The order of the commands in the help; any other command comes last."""
+
+
 class _Commands(TyperGroup):
-    """Turns what goes wrong in any command into one line on stderr and an exit status."""
+    """The commands, with every error of theirs as one line on stderr and an exit status."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
-        warnings.showwarning = _shown_by(warnings.showwarning)
+        """Run a command."""
+        warnings.showwarning = _warn_like_errors(warnings.showwarning)
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:  # `mlv ls | head`: nobody reads any more, also not what Python would flush at its end
+        except BrokenPipeError:  # `mlv ls | head`: Python must not flush into the closed pipe at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(_PIPE) from None
         except KeyboardInterrupt:
@@ -38,15 +47,57 @@ class _Commands(TyperGroup):
             _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         raise typer.Exit(_ERROR)
 
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands, the most used first."""
+        return sorted(self.commands, key=lambda name: _BY_USE.index(name) if name in _BY_USE else len(_BY_USE))
 
-def _shown_by(usual: Callable[..., None]) -> Callable[..., None]:
-    """Show warnings of mlv as its errors are: a line of its own code helps nobody who typed a command."""
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, without a type behind flags."""
+        return _without_types(super().get_params(ctx))
 
-    def show(message: Any, category: type[Warning], *place: Any, **options: Any) -> None:
+
+class _Command(TyperCommand):
+    """A command whose help has no `<bool>` behind flags and no braces around arguments: newer versions of typer add both."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters, without a type behind flags."""
+        return _without_types(super().get_params(ctx))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line."""
+        return [word.replace("{", "").replace("}", "") for word in super().collect_usage_pieces(ctx)]
+
+
+def _without_types(params: Any) -> Any:
+    for param in params:
+        if getattr(param, "is_flag", False):
+            param.metavar = ""
+    return params
+
+
+class _App(typer.Typer):
+    """An application whose commands are of the class `_Command`, each with its function's docstring as help."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        """Register a command."""
+
+        def register(function: CommandFunctionType) -> CommandFunctionType:
+            # typer would keep the line breaks of the source within a paragraph.
+            paragraphs = cleandoc(function.__doc__ or "").split("\n\n")
+            text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+            return super(_App, self).command(name, cls=_Command, help=text, **options)(function)
+
+        return register
+
+
+def _warn_like_errors(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return a hook that prints warnings of mlv as its errors: a source line helps nobody who typed a command."""
+
+    def show(message: Any, category: type[Warning], *location: Any, **options: Any) -> None:
         if issubclass(category, MlvWarning):
             _complain(str(message))
         else:
-            usual(message, category, *place, **options)
+            usual(message, category, *location, **options)
 
     return show
 
@@ -55,13 +106,13 @@ def _complain(text: str) -> None:
     from mlv.words import printable  # the other commands do without
 
     sys.stdout.flush()
-    shown = printable(text, keep="\n")
-    print(f"mlv: {shown}", file=sys.stderr)
+    line = printable(text, keep="\n")
+    print(f"mlv: {line}", file=sys.stderr)
 
 
-app = typer.Typer(
+app = _App(
     cls=_Commands,
-    help="Experiments in plain files: list them, read them, follow them, prove them.",
+    help="Experiments in plain files: list, read, follow and verify them.",
     epilog="EXP is a path, the beginning of an ID (four digits or more), or a name below --root.",
     no_args_is_help=True,
     add_completion=False,
@@ -70,8 +121,8 @@ app = typer.Typer(
 )
 
 
-def _where_they_are(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
-    """The folder given, else the one that a setting names, else the current one."""
+def _default_folder(ctx: typer.Context, param: typer.CallbackParam, value: Path) -> Path:
+    """Return the folder from the command line, else the one from the settings, else the current one."""
     source = ctx.get_parameter_source(param.name or "")
     if source is None or source.name != "DEFAULT":
         return value
@@ -87,9 +138,9 @@ _Root = Annotated[
     Path,
     typer.Argument(
         metavar="ROOT",
-        help="Folder to look in, at any depth.",
+        help="Folder to search for experiments, at any depth.",
         show_default="MLV_DIR, or the current one",
-        callback=_where_they_are,
+        callback=_default_folder,
     ),
 ]
 _Exp = Annotated[str, typer.Argument(metavar="EXP", help="Path, beginning of an ID, or name below --root.", show_default=False)]
@@ -98,9 +149,9 @@ _Below = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="Where to look for an ID or a name.",
+        help="Folder to search for an ID or a name.",
         show_default="MLV_DIR, or the current one",
-        callback=_where_they_are,
+        callback=_default_folder,
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -115,7 +166,9 @@ _Types = Annotated[
 ]
 _Where = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--where", metavar="SQL", help="Only where this holds: 'params.lr < 0.1'.", show_default=False),
+    typer.Option(
+        "--where", metavar="SQL", help="Only experiments for which this holds: 'params.lr < 0.1'.", show_default=False
+    ),
 ]
 _Name = Annotated[
     Optional[str],  # noqa: UP045
@@ -131,8 +184,8 @@ _Safe = Annotated[
 _Bom = Annotated[bool, typer.Option("--bom", help="Begin CSV with the mark (BOM) by which Excel knows UTF-8.")]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         from mlv import __version__  # the other commands do without
 
         print(f"mlv {__version__}")
@@ -145,7 +198,7 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Experiments in plain files: list them, read them, follow them, prove them."""
+    """Set up the output streams for every command."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold what the terminal cannot show
@@ -157,26 +210,26 @@ def ls(
     where: _Where = None,
     sort: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN: the greatest first.", show_default=False),
+        typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the greatest first.", show_default=False),
     ] = None,
     columns: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
             "--columns",
             metavar="A,B",
-            help="Columns: name,params.lr,metrics.acc.max; params.*; varying (params that differ).",
+            help="Columns such as name,params.lr,metrics.acc.max; params.* for all params; varying for those that differ.",
             show_default=False,
         ),
     ] = None,
     newest: Annotated[
         Optional[int],  # noqa: UP045
-        typer.Option(
-            "--newest", "-n", min=1, metavar="N", help="Only so many, whose latest run began last.", show_default=False
-        ),
+        typer.Option("--newest", "-n", min=1, metavar="N", help="Only the N whose latest run began last.", show_default=False),
     ] = None,
     watch: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option("--watch", "-w", metavar="SECONDS", help="List again and again, until Ctrl-C.", show_default=False),
+        typer.Option(
+            "--watch", "-w", metavar="SECONDS", help="Repeat the list at this interval, until Ctrl-C.", show_default=False
+        ),
     ] = None,
     as_json: _Json = False,
 ) -> None:
@@ -184,7 +237,7 @@ def ls(
 
     Status, start and duration are those of the latest run.
 
-    Sub-experiments stand below the experiment that they lie in, but in a list that is chosen or sorted.
+    Sub-experiments are indented under their parent, except with --where, --sort, --columns or --newest.
     """
     from mlv.cli import choose, ls, screen  # the other commands do without
 
@@ -215,19 +268,17 @@ def show(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
 @app.command("tail")
 def tail(
     exp: _Exp,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with the events to come, until no run goes on.")
-    ] = False,
-    count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many of the last events.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Also print new events, until no run goes on.")] = False,
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="Number of events.")] = 20,
     stream: _Stream = None,
     types: _Types = None,
     name: _Name = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the lines as they stand in the log.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines of the log unchanged.")] = False,
     root: _Below = Path("."),
 ) -> None:
     """Print the last events of an experiment.
 
-    Seals, heartbeats and system metrics are left out unless --type or --stream asks for them.
+    Seals, heartbeats and system metrics are printed only if --type or --stream selects them.
     """
     from mlv.cli import choose, tail  # the other commands do without
 
@@ -240,18 +291,24 @@ def verify(
     exp: _Exp,
     expect: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--expect", metavar="DIGEST", help="What Exp.close() told, kept elsewhere.", show_default=False),
+        typer.Option(
+            "--expect",
+            metavar="DIGEST",
+            help="Digest that Exp.close() printed, and that you kept elsewhere.",
+            show_default=False,
+        ),
     ] = None,
     as_json: _Json = False,
     root: _Below = Path("."),
 ) -> None:
-    """Prove that an experiment is what was written, and all of it.
+    """Check that an experiment is complete and unchanged since it was written.
 
     The verdict is intact, unproven, truncated, missing or edited.
 
-    It tells damage. Who can write the folder can seal it anew, or cut it off at an earlier end: that only --expect tells.
+    Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
+    end: only --expect does.
 
-    The exit status is 0 if it is intact, else 1.
+    The exit status is 0 if the verdict is intact, else 1.
     """
     from mlv.cli import choose, verify  # the other commands do without
 
@@ -270,12 +327,12 @@ def whence(
 ) -> None:
     """Say which experiment, run, event and step produced a file, and through which parents.
 
-    The file is known by its SHA-256. Those that refer to it are listed as well.
+    The file is identified by its SHA-256. Experiments that refer to it are listed as well.
 
-    Without ROOT the search begins beside the outermost experiment around the file; for a file in no experiment, in the folder
-    runs of the current one, else in the current one.
+    Without ROOT, the folder around the outermost experiment that holds the file is searched; for a file outside any experiment,
+    the folder runs, else the current folder.
 
-    The exit status is 1 if nothing names the file.
+    The exit status is 1 if no experiment names the file.
     """
     from mlv.cli import whence  # the other commands do without
 
@@ -286,12 +343,12 @@ def whence(
 @app.command("recover")
 def recover(
     root: _Root = Path("."),
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="How long to try, for each experiment.")] = 30,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Time limit for each experiment.")] = 30,
     as_json: _Json = False,
 ) -> None:
-    """Finish what killed processes left.
+    """Finish the runs that killed processes left.
 
-    Waiting events come into the log; dead runs get their end and their seals.
+    Waiting events are written to the log; dead runs get their end and their seals.
 
     The exit status is 1 if something could not be finished.
     """
@@ -305,15 +362,15 @@ def recover(
 def merge(
     src: Annotated[Path, typer.Argument(metavar="SRC", help="The copy to read: an experiment, or a folder with some.")],
     dst: Annotated[Path, typer.Argument(metavar="DST", help="The copy to complete; made if it is missing.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")] = False,
     as_json: _Json = False,
 ) -> None:
-    """Bring what one copy of a tree has of its experiments into another copy.
+    """Add the lines and files of one copy of a tree of experiments to another copy.
 
-    Experiments are the same where their IDs are, whatever their names. Runs may go on in both. Nothing is overwritten or
-    deleted, and doing it again changes nothing.
+    Two experiments with the same ID are copies of each other, whatever their names. Runs may go on in both. Nothing is
+    overwritten or deleted. A second merge changes nothing.
 
-    The exit status is 1 if bytes that should be equal in both are not.
+    The exit status is 1 if bytes that should be equal in both copies are not.
     """
     from mlv.cli import merge  # the other commands do without
 
@@ -326,22 +383,24 @@ def redact(
     exp: _Exp,
     patterns: Annotated[
         list[str],
-        typer.Option("--pattern", "-p", metavar="REGEX", help="What leaked; may be given several times.", show_default=False),
+        typer.Option(
+            "--pattern", "-p", metavar="REGEX", help="Text that leaked; may be given several times.", show_default=False
+        ),
     ],
-    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the log.")] = "",
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for the log.")] = "",
     forget: Annotated[
         bool, typer.Option("--forget", help="Drop the hashes of the lines too: a value could be guessed from them.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")] = False,
     as_json: _Json = False,
     root: _Below = Path("."),
 ) -> None:
-    """Take a value that leaked out of an experiment and the ones below it.
+    """Remove a leaked value from an experiment and those below it.
 
-    A line of the log that holds it is replaced by its hash, so that the rest can still be proven; texts lose what matches,
-    other files go. A redacted event says who did it, when and why.
+    A line of the log that holds it is replaced by its hash, so that all other lines can still be verified. Text files lose the
+    matching text; other files that match are removed. A redacted event records who did it, when and why.
 
-    It waits for nobody: a run that goes on has to end before.
+    End the runs first: while one goes on, nothing is redacted.
     """
     from mlv.cli import choose, redact  # the other commands do without
 
@@ -351,7 +410,7 @@ def redact(
 
 @app.command("compare")
 def compare(exps: _Exps, as_json: _Json = False, root: _Below = Path(".")) -> None:
-    """Show what is not the same in two experiments or more: params, git, packages, machine and final metrics."""
+    """Show the differences between experiments: params, git, packages, machine and final metrics."""
     from mlv.cli import choose, compare  # the other commands do without
 
     labels = choose.labels(exps, root)
@@ -371,7 +430,7 @@ def sql(
     safe: _Safe = False,
     bom: _Bom = False,
 ) -> None:
-    """Ask SQL of the experiments at and below a folder.
+    """Query the experiments at and below a folder with SQL.
 
     The views are experiments, runs, events, metrics and files.
 
@@ -386,13 +445,19 @@ _Exps = Annotated[list[str], typer.Argument(metavar="EXP", help="Experiments, or
 _Over = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option(
-        "--over", metavar="PARAM", help="What may differ in a family; may be given several times.", show_default="seed"
+        "--over",
+        metavar="PARAM",
+        help="Param that may differ within a family; may be given several times.",
+        show_default="seed",
     ),
 ]
 
 
 _Reruns = Annotated[
-    str, typer.Option("--reruns", metavar="RULE", help="Of experiments with an equal seed too: latest, all, or error.")
+    str,
+    typer.Option(
+        "--reruns", metavar="RULE", help="Experiments that count, of those with equal params and seeds: latest, all, or error."
+    ),
 ]
 _Limits = Annotated[
     Optional[str],  # noqa: UP045
@@ -421,7 +486,7 @@ def plot(
     ] = "step",
     by: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--by", metavar="PARAM", help="The param that the colours tell.", show_default="all that differ"),
+        typer.Option("--by", metavar="PARAM", help="Param that the colours stand for.", show_default="all that differ"),
     ] = None,
     over: _Over = None,
     grid: Annotated[
@@ -463,7 +528,7 @@ def plot(
 
 @app.command("summary")
 def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None:
-    """Show each metric of an experiment in a few numbers: last, min, max, mean, best, and how many there are."""
+    """Show each metric of an experiment in a few numbers: last, min, max, mean, best and count."""
     from mlv.cli import choose, summary  # the other commands do without
 
     summary.run(choose.experiment_or_log(exp, root), as_json)
@@ -486,9 +551,9 @@ def export(
 ) -> None:
     """Build an output of each experiment from its log.
 
-    It is what Exp(outputs=[OUTPUT]) keeps while a run goes on; what is there already is continued. Steps that a later run
-    repeated are there twice, and TensorBoard draws a loop, unless it was opened with rewind_to. `mlv dump` writes tables of
-    many experiments.
+    It is the output that Exp(outputs=[OUTPUT]) writes during a run; an existing output is continued. Steps that a later run
+    repeated are there twice, and TensorBoard draws a loop, unless the run was opened with rewind_to. `mlv dump` writes tables
+    of many experiments.
 
     Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """
@@ -531,7 +596,7 @@ def doctor(
     ] = None,
     as_json: _Json = False,
 ) -> None:
-    """Show the settings in force, try what mlv relies on, and say what to change.
+    """Show the settings in force, test everything that mlv relies on, and say what to change.
 
     Nothing is left on the disk. The exit status is 1 if something needs a change.
     """

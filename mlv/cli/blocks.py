@@ -1,7 +1,7 @@
-"""Texts and tables as lines, however narrow a terminal is: what is one word, number or ID stays in one piece.
+"""Texts and tables as lines for any width of terminal, without a break inside a word, number or ID.
 
-Where columns have no room beside one another, what stands in them comes one below the other. A word that is wider than the
-terminal is left to it: so it can be copied in one piece.
+Where columns have no room beside one another, their cells are printed one below the other. The terminal breaks a word that is
+wider than itself: such a word can still be copied as a whole.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from rich.text import Text
 GAP = 2
 """Blanks between two columns."""
 _LEAST_LAST = 12
-"""A last column, which takes what is long, is given up where it has less room."""
+"""Least width of the last column, which holds the long texts; with less room there are no columns."""
 _INDENT = 2
 
 WORDS = re.compile(r"\s*\S+\s*")
-"""What is not broken: words, numbers and IDs."""
+"""Units that are not broken: words, numbers and IDs."""
 WHOLE = re.compile(r".+")
 """A cell that is not broken at all."""
 NAMES = re.compile(r"\s*(?:[^-_/=,\s]|-(?=[\d.]))+(?:[_/=,\s]|-(?![\d.]))*|(?:[_/=,\s]|-(?![\d.]))+")
-"""What is not broken of a name: from one of its signs to the next, numbers such as `1e-05` and `-0.5` in one piece."""
+"""Units of a name that are not broken: from one of its signs to the next, and numbers such as `1e-05` and `-0.5`."""
 
 Row = Sequence[Text]
 
 
 class Block(ABC):
-    """What is printed as lines."""
+    """Something that is printed as lines."""
 
     @abstractmethod
     def lines(self, width: int) -> list[Text]:
-        """The lines, none of which is wider unless it holds a wider word."""
+        """Return the lines, none wider than the width except those that hold a wider word."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Print the lines as they are."""
@@ -46,30 +46,30 @@ class Block(ABC):
             yield Text.assemble(line, no_wrap=True, overflow="ignore")
 
 
-def wrapped(text: Text, width: int, pieces: re.Pattern[str] = WORDS) -> list[Text]:
-    """A text in lines, broken between its pieces only."""
+def wrapped(text: Text, width: int, units: re.Pattern[str] = WORDS) -> list[Text]:
+    """Return a text as lines, broken between its units only."""
     result: list[Text] = []
     for line in text.split("\n", allow_blank=True):
         if line.cell_len <= width:
             result.append(line)
             continue
         breaks, room = [], width
-        for piece in pieces.finditer(line.plain):
-            taken = cell_len(piece[0].rstrip(" "))
-            if taken > room and piece.start():
-                breaks.append(piece.start())
+        for unit in units.finditer(line.plain):
+            needed = cell_len(unit[0].rstrip(" "))
+            if needed > room and unit.start():
+                breaks.append(unit.start())
                 room = width
-            room -= cell_len(piece[0])
+            room -= cell_len(unit[0])
         broken = line.divide(breaks)
-        for part in broken:
-            part.rstrip()
+        for fragment in broken:
+            fragment.rstrip()
         result += broken
     return result
 
 
-def least_width(text: Text, pieces: re.Pattern[str] = WORDS) -> int:
-    """Cells of the widest piece."""
-    return max((cell_len(piece[0].strip()) for piece in pieces.finditer(text.plain)), default=0)
+def least_width(text: Text, units: re.Pattern[str] = WORDS) -> int:
+    """Return the number of cells of the widest unit."""
+    return max((cell_len(unit[0].strip()) for unit in units.finditer(text.plain)), default=0)
 
 
 def _natural_width(text: Text) -> int:
@@ -78,31 +78,31 @@ def _natural_width(text: Text) -> int:
 
 @dataclass
 class Rows(Block):
-    """Rows of cells in columns; where these have no room, the cells of a row one after the other."""
+    """Rows of cells in columns; without room for columns, the cells of a row follow one another."""
 
     rows: Sequence[Row]
     right: Collection[int] = ()
-    """Columns whose cells stand to the right."""
-    pieces: Mapping[int, re.Pattern[str]] = field(default_factory=dict)
-    """Of columns, what is not broken, where that is not a word."""
+    """Columns whose cells are aligned to the right."""
+    units: Mapping[int, re.Pattern[str]] = field(default_factory=dict)
+    """Units that are not broken, by column; words by default."""
 
     def lines(self, width: int) -> list[Text]:
-        """The rows."""
+        """Return the rows."""
         widths = self.widths(width)
         if widths is None:
-            return [line for row in self.rows for line in _one_after_another(row, width)]
+            return [line for row in self.rows for line in _flowed(row, width)]
         return [line for row in self.rows for line in self._in_columns(row, widths)]
 
     def fits(self, width: int) -> bool:
-        """Whether the columns have room beside one another, and no piece is wider."""
+        """Return whether the columns have room beside one another, with every unit whole."""
         return sum(self._least) + GAP * (len(self._least) - 1) <= width
 
     def widths(self, width: int) -> list[int] | None:
-        """How wide each column becomes: the widest give way first. None where there is too little room."""
+        """Return the width of each column: the widest are narrowed first. None where there is too little room."""
         result, least = list(self._natural), self._least
         too_much = sum(result) + GAP * (len(result) - 1) - width
         while too_much > 0:
-            column = max(range(len(result)), key=lambda one: (result[one] > least[one], result[one]))
+            column = max(range(len(result)), key=lambda index: (result[index] > least[index], result[index]))
             if result[column] <= least[column]:
                 result[-1] -= too_much
                 return result if result[-1] >= _LEAST_LAST else None
@@ -117,7 +117,7 @@ class Rows(Block):
     @cached_property
     def _least(self) -> list[int]:
         return [
-            max(least_width(cell, self.pieces.get(number, WORDS)) for cell in column)
+            max(least_width(cell, self.units.get(number, WORDS)) for cell in column)
             for number, column in enumerate(self._columns)
         ]
 
@@ -126,7 +126,7 @@ class Rows(Block):
         return zip(*self.rows, strict=True)
 
     def _in_columns(self, row: Row, widths: Sequence[int]) -> list[Text]:
-        cells = [wrapped(cell, widths[number], self.pieces.get(number, WORDS)) for number, cell in enumerate(row)]
+        cells = [wrapped(cell, widths[number], self.units.get(number, WORDS)) for number, cell in enumerate(row)]
         return [
             _joined([cell[height] if height < len(cell) else Text() for cell in cells], widths, self.right)
             for height in range(max(map(len, cells), default=0))
@@ -143,8 +143,8 @@ def _joined(cells: Iterable[Text], widths: Sequence[int], right: Collection[int]
     return line
 
 
-def _one_after_another(row: Row, width: int) -> list[Text]:
-    """Cells in lines, each in one piece where that has room; all lines but the first are indented."""
+def _flowed(row: Row, width: int) -> list[Text]:
+    """Return cells as lines, each cell on one line where it has room; all lines but the first are indented."""
     lines: list[Text] = []
     for cell in row:
         indent = _INDENT if lines else 0
@@ -157,25 +157,25 @@ def _one_after_another(row: Row, width: int) -> list[Text]:
 
 @dataclass
 class Listing(Block):
-    """A table below headings; where it has no room, a page for each row."""
+    """A table below headings; without room for it, a page for each row."""
 
     headings: Sequence[Text]
     rows: Sequence[Row]
     right: Collection[int] = ()
-    pieces: Mapping[int, re.Pattern[str]] = field(default_factory=dict)
+    units: Mapping[int, re.Pattern[str]] = field(default_factory=dict)
     narrow: Mapping[int, re.Pattern[str]] = field(default_factory=dict)
-    """Of columns, what is not broken on a page that has no room for a word."""
+    """Units that are not broken on a page without room for a word, by column."""
     titles: int = 0
-    """So many columns are the title of a page; in the table they are not repeated from row to row."""
+    """Number of first columns that are the title of a page; in the table they are not repeated from row to row."""
 
     def lines(self, width: int) -> list[Text]:
-        """The table, or the pages."""
+        """Return the table, or the pages."""
         if not self.fits(width):
             return [line for row in self.rows for line in (*self._page(row, width), Text())]
         return self._table.lines(width)
 
     def fits(self, width: int) -> bool:
-        """Whether there is room for the table."""
+        """Return whether there is room for the table."""
         return self._table.fits(width)
 
     @cached_property
@@ -184,22 +184,22 @@ class Listing(Block):
         for first, same in groupby(self.rows, lambda row: row[0].plain if self.titles else None):
             for number, row in enumerate(same):
                 rows.append([Text(), *row[1:]] if number and first is not None else list(row))
-        return Rows(rows, self.right, self.pieces)
+        return Rows(rows, self.right, self.units)
 
     def _page(self, row: Row, width: int) -> Iterable[Text]:
         if self.titles:
-            yield from _one_after_another([_styled(cell) for cell in row[: self.titles]], width)
+            yield from _flowed([_styled(cell) for cell in row[: self.titles]], width)
         indent = _INDENT if self.titles else 0
         headings = self.headings[self.titles :]
-        own = max(heading.cell_len for heading in headings)
-        beside = width - indent - own - GAP
+        heading_width = max(heading.cell_len for heading in headings)
+        beside = width - indent - heading_width - GAP
         for column, (heading, cell) in enumerate(zip(headings, row[self.titles :], strict=True), self.titles):
             room = beside if beside >= _LEAST_LAST else width - indent - _INDENT
-            pieces = WORDS if least_width(cell) <= room else self.narrow.get(column, WORDS)
-            lines = wrapped(cell.copy(), room, pieces)
+            units = WORDS if least_width(cell) <= room else self.narrow.get(column, WORDS)
+            lines = wrapped(cell.copy(), room, units)
             if beside >= _LEAST_LAST or _natural_width(cell) <= beside:
                 pairs = zip([_styled(heading), *[Text()] * len(lines)], lines, strict=False)
-                below = [_joined(pair, [own, beside]) for pair in pairs]
+                below = [_joined(pair, [heading_width, beside]) for pair in pairs]
             else:
                 below = [_styled(heading), *(Text.assemble(" " * _INDENT, line) for line in lines)]
             yield from (Text.assemble(" " * indent, line) for line in below)
@@ -211,22 +211,22 @@ def _styled(text: Text) -> Text:
 
 @dataclass
 class Page(Block):
-    """Sections beside their headings; one that has no room there stands below its heading."""
+    """Sections beside their headings; a section without room there is below its heading."""
 
     sections: Sequence[tuple[Text, Sequence[Text | Block]]]
 
     def lines(self, width: int) -> list[Text]:
-        """The sections."""
-        own = max((heading.cell_len for heading, _ in self.sections), default=0)
-        return [line for heading, bodies in self.sections for line in _section(heading, bodies, own, width)]
+        """Return the sections."""
+        heading_width = max((heading.cell_len for heading, _ in self.sections), default=0)
+        return [line for heading, bodies in self.sections for line in _section(heading, bodies, heading_width, width)]
 
 
-def _section(heading: Text, bodies: Sequence[Text | Block], own: int, width: int) -> Iterable[Text]:
-    beside = width - own - GAP
+def _section(heading: Text, bodies: Sequence[Text | Block], heading_width: int, width: int) -> Iterable[Text]:
+    beside = width - heading_width - GAP
     lines = _lines(bodies, beside)
     if all(line.cell_len <= beside for line in lines):
         for number, line in enumerate(lines):
-            yield _joined([Text() if number else heading, line], [own, beside])
+            yield _joined([Text() if number else heading, line], [heading_width, beside])
     else:
         yield heading
         for line in _lines(bodies, width - _INDENT):

@@ -1,4 +1,4 @@
-"""Which experiment a word on the command line means: a path, an ID prefix or a name."""
+"""Resolve words on the command line to experiments: a path, an ID prefix or a name."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _MOST_NAMED = 8
 
 
 def experiment(word: str, root: Path) -> Path:
-    """The folder of the experiment that a word means.
+    """Return the folder of the experiment that a word names.
 
     It may be a path (of the folder, or of a file in it), the beginning of an ID (four digits or more) or the name of an
     experiment at or below the root; a name may have the names of folders above it, as in `squeeze/subexp_1`.
 
     Raises:
-        NotAnExperiment: None is meant, or a folder in one; names that are close are told.
-        InvalidArgument: Several are meant; they are listed.
+        NotAnExperiment: It names none, or a folder in one; the message suggests similar names.
+        InvalidArgument: It names several; the message lists them.
     """
     no_address(word, "EXP")
     path = layout.absolute(word)
-    if path.exists() and (found := _at(path)) is not None:
-        shown = Path(os.path.relpath(found)) if not os.path.isabs(word) else found
-        if path.is_dir() and found != path:
+    if path.exists() and (enclosing := _experiment_around(path)) is not None:
+        match = Path(os.path.relpath(enclosing)) if not os.path.isabs(word) else enclosing
+        if path.is_dir() and enclosing != path:
             raise NotAnExperiment(
-                f"{word!r} is no experiment, but a folder in one: give {str(shown)!r}{_below(path)}", path=word
+                f"{word!r} is no experiment, but a folder in one: give {str(match)!r}{_advice_below(path)}", path=word
             )
-        return shown
+        return match
     folders = list(layout.walk(checked_root(root)))
-    meant = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
-    if len(meant) == 1:
-        return meant[0]
-    if meant:
-        more = ", or more of the ID" if len(set(map(layout.exp_id, meant))) > 1 else ": they are copies"
-        raise InvalidArgument(f"{word!r} means {len(meant)} experiments: {_listed(meant)}. Give the path{more}", word=word)
+    matches = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        more = ", or more of the ID" if len(set(map(layout.exp_id, matches))) > 1 else ": they are copies"
+        raise InvalidArgument(f"{word!r} means {len(matches)} experiments: {_listed(matches)}. Give the path{more}", word=word)
     renamed = [folder for folder in folders if _made_as(folder) == word]
     if renamed:
         raise NotAnExperiment(f"{word!r} was renamed since it was made: give {_listed(renamed)}", word=word)
@@ -52,7 +52,7 @@ def experiment(word: str, root: Path) -> Path:
 
 
 def experiment_or_log(word: str, root: Path) -> Path:
-    """As `experiment`; a log file that belongs to none is meant by its path.
+    """Resolve a word as `experiment` does, or return the path of a log file that belongs to no experiment.
 
     Raises:
         NotAnExperiment, InvalidArgument: As `experiment`.
@@ -64,12 +64,12 @@ def experiment_or_log(word: str, root: Path) -> Path:
 
 
 def logical_stream_of(path: Path) -> str:
-    """The stream of a log file."""
+    """Return the stream of a log file."""
     return layout.logical_stream(layout.stream_of(path.name) or layout.DEFAULT_STREAM)
 
 
 def experiments(words: Iterable[str], root: Path) -> list[Path]:
-    """The folders of the experiments that words mean; a folder that is none stands for all below it.
+    """Return the folders of the experiments that words name; a folder that is none stands for all below it.
 
     Raises:
         NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
@@ -78,11 +78,11 @@ def experiments(words: Iterable[str], root: Path) -> list[Path]:
 
 
 def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
-    """Map the folders of the experiments that words mean to relative paths that tell them apart.
+    """Map the folders of the experiments that words name to relative paths that tell them apart.
 
     An experiment below a named folder is called by its path there, an experiment that is named itself by the name of its
     folder. Where two would be called alike, all are called by their paths below the innermost folder around all of them.
-    An experiment that several words mean counts once.
+    An experiment that several words name counts once.
 
     Raises:
         NotAnExperiment, InvalidArgument: As `experiment`; or a folder holds none.
@@ -90,7 +90,7 @@ def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
     result: dict[Path, Path] = {}
     real: set[str] = set()
     for word in words:
-        for folder, label in _labelled(word, root):
+        for folder, label in _labels_of(word, root):
             if os.path.realpath(folder) not in real:
                 real.add(os.path.realpath(folder))
                 result[folder] = label
@@ -100,56 +100,56 @@ def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
     return result
 
 
-def _labelled(word: str, root: Path) -> list[tuple[Path, Path]]:
-    """The experiments that one word means, each with its path below the folder that is named."""
+def _labels_of(word: str, root: Path) -> list[tuple[Path, Path]]:
+    """Return the experiments that one word names, each with its path below the named folder."""
     no_address(word, "EXP")
     folder = Path(word)
-    if folder.is_dir() and _at(layout.absolute(folder)) != layout.absolute(folder):
+    if folder.is_dir() and _experiment_around(layout.absolute(folder)) != layout.absolute(folder):
         below = list(layout.walk(folder))
         if below:
-            return [(one, Path(os.path.relpath(one, folder))) for one in below]
-        if _at(layout.absolute(folder)) is None:
+            return [(match, Path(os.path.relpath(match, folder))) for match in below]
+        if _experiment_around(layout.absolute(folder)) is None:
             text = f"no experiments at or below {word!r}: give the folder that was the savedir"
             raise NotAnExperiment(text, path=word)
-    one = experiment(word, root)
-    return [(one, Path(os.path.basename(os.path.realpath(one))))]
+    match = experiment(word, root)
+    return [(match, Path(os.path.basename(os.path.realpath(match))))]
 
 
-def no_address(path: Path | str | None, what: str) -> None:
+def no_address(path: Path | str | None, argument: str) -> None:
     """Accept a path of this machine.
 
     Raises:
-        InvalidArgument: It is an address.
+        InvalidArgument: It is an address, such as a URL.
     """
     problem = address_problem(path)
     if problem is not None:
-        raise InvalidArgument(f"{what} {str(path)!r} {problem}", path=str(path))
+        raise InvalidArgument(f"{argument} {str(path)!r} {problem}", path=str(path))
 
 
 def checked_root(root: Path) -> Path:
-    """Accept a folder to look for experiments in.
+    """Accept a folder to search for experiments.
 
     Raises:
-        InvalidArgument: It is none.
+        InvalidArgument: It is no folder.
     """
     no_address(root, "ROOT")
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise InvalidArgument(f"{str(root)!r} {what}: give a folder that holds experiments", root=str(root))
+        problem = "is a file" if root.exists() else "does not exist"
+        raise InvalidArgument(f"{str(root)!r} {problem}: give a folder that holds experiments", root=str(root))
     return root
 
 
-def _at(path: Path) -> Path | None:
-    """The experiment at a path or around it; a folder with a log counts, though its meta.json be lost."""
+def _experiment_around(path: Path) -> Path | None:
+    """Return the experiment at a path or around it; a folder with a log counts, even without a meta.json."""
     if layout.is_experiment(path) or (path.is_dir() and layout.streams_in(path)):
         return path
     return layout.enclosing_experiment(path)
 
 
-def _below(folder: Path) -> str:
-    """Says which experiments are below a folder."""
-    found = [Path(os.path.relpath(one)) for one in layout.walk(folder)]
-    return f", or one of those below, {_listed(found)}" if found else ""
+def _advice_below(folder: Path) -> str:
+    """Return advice that lists the experiments below a folder, empty where there are none."""
+    folders = [Path(os.path.relpath(path)) for path in layout.walk(folder)]
+    return f", or one of those below, {_listed(folders)}" if folders else ""
 
 
 def _made_as(folder: Path) -> str | None:
@@ -160,8 +160,8 @@ def _made_as(folder: Path) -> str | None:
 
 
 def _is_named(folder: Path, word: str) -> bool:
-    wanted = Path(word).parts
-    return bool(wanted) and layout.absolute(folder).parts[-len(wanted) :] == wanted
+    names = Path(word).parts
+    return bool(names) and layout.absolute(folder).parts[-len(names) :] == names
 
 
 def _has_id(folder: Path, word: str) -> bool:
@@ -184,6 +184,6 @@ def _nearby(word: str, folders: list[Path], root: Path) -> str:
 
 
 def _close(word: str, names: list[str]) -> list[str]:
-    """Names that hold the word, then those that look like it."""
+    """Return the names that contain the word, then those that are similar."""
     holding = [name for name in names if word.lower() in name.lower()]
     return list(dict.fromkeys([*holding, *get_close_matches(word, names, cutoff=0.5)]))[:3]

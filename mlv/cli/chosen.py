@@ -1,4 +1,4 @@
-"""`mlv ls --where --sort --columns`: a list of experiments that were chosen, in an order and with columns of one's own."""
+"""`mlv ls --where --sort --columns`: a list of selected experiments, in a requested order and with requested columns."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Row = Mapping[str, Any]
 def run(
     root: Path, as_json: bool, *, where: str | None, sort: str | None, columns: str | None, newest: int | None = None
 ) -> None:
-    """Print the experiments of which `where` holds; with `newest`, so many of those whose latest run began last.
+    """Print the experiments for which `where` holds; with `newest`, only that many, whose latest run began last.
 
     Raises:
         QueryFailed: The predicate cannot be evaluated.
@@ -40,7 +40,7 @@ def run(
     now = datetime.now(timezone.utc)
     rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(Depth.METRICS), STATS, now))
     if not rows:
-        say(f"of no experiment at or below {str(root)!r} it holds that {where}")
+        say(f"no experiment at or below {str(root)!r} matches --where {where}")
         return
     if newest is not None:
         rows = in_order(rows, "-started")[: max(0, newest)]
@@ -53,60 +53,60 @@ def run(
 
 
 def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
-    """Rows by a column, or `-column` for the greatest first; those without a value come last.
+    """Return the rows sorted by a column, or by `-column` with the greatest first; rows without a value come last.
 
     Raises:
         InvalidArgument: No row has such a column.
     """
-    column = _checked(sort.removeprefix("-"), rows)
+    column = _existing_column(sort.removeprefix("-"), rows)
     numbers = [row for row in rows if _is_number(row.get(column))]
-    others = [row for row in rows if _has_value(row.get(column)) and not _is_number(row.get(column))]
+    texts = [row for row in rows if _has_value(row.get(column)) and not _is_number(row.get(column))]
     is_reversed = sort.startswith("-")
     return [
         # Numbers come before texts, whichever way: "n/a" is not the greatest accuracy.
         *sorted(numbers, key=lambda row: row[column], reverse=is_reversed),
-        *sorted(others, key=lambda row: _as_text(row[column]), reverse=is_reversed),
+        *sorted(texts, key=lambda row: _as_text(row[column]), reverse=is_reversed),
         *(row for row in rows if not _has_value(row.get(column))),
     ]
 
 
 VARYING = "varying"
-"""Stands among columns for the params that are not the same in all experiments."""
+"""A name in the list of columns for all params that differ between experiments."""
 
 
 def _columns(text: str, rows: Sequence[Row]) -> list[str]:
-    """The columns that a list names; `*` stands for any characters, `varying` for the params that differ.
+    """Return the columns that a list names; `*` stands for any characters, `varying` for the params that differ.
 
     Raises:
         InvalidArgument: No experiment has such a column.
     """
-    known = columns_of(rows)
+    existing = columns_of(rows)
     result: list[str] = []
     for name in map(str.strip, text.split(",")):
-        if "*" in name and name not in known:
+        if "*" in name and name not in existing:
             pattern = re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
-            matching = [column for column in known if pattern.fullmatch(column)]
+            matching = [column for column in existing if pattern.fullmatch(column)]
             if not matching:
-                raise InvalidArgument(f"no experiment has a column like {name!r}: give one of {', '.join(known[:12])} ...")
+                raise InvalidArgument(f"no experiment has a column like {name!r}: give one of {', '.join(existing[:12])} ...")
             result += matching
-        elif name == VARYING and name not in known:
-            params = [column for column in known if column.startswith("params.")]
+        elif name == VARYING and name not in existing:
+            params = [column for column in existing if column.startswith("params.")]
             differing = [column for column in params if len({repr(row.get(column)) for row in rows}) > 1]
             if not differing:
                 say(f"no param differs among {words.counted(len(rows), 'experiment')}")
             result += differing
         else:
-            result.append(_checked(name, rows))
+            result.append(_existing_column(name, rows))
     return list(dict.fromkeys(result))
 
 
-def _checked(column: str, rows: Sequence[Row]) -> str:
-    known = columns_of(rows)
-    if column in known:
+def _existing_column(column: str, rows: Sequence[Row]) -> str:
+    existing = columns_of(rows)
+    if column in existing:
         return column
-    ends = {name.partition(".")[2]: name for name in reversed(known) if "." in name}
-    close = [*get_close_matches(column, known), *(ends[end] for end in get_close_matches(column, ends))]
-    hint = " or ".join(dict.fromkeys(close[:3])) if close else f"one of {', '.join(known[:12])} ..."
+    ends = {name.partition(".")[2]: name for name in reversed(existing) if "." in name}
+    close = [*get_close_matches(column, existing), *(ends[end] for end in get_close_matches(column, ends))]
+    hint = " or ".join(dict.fromkeys(close[:3])) if close else f"one of {', '.join(existing[:12])} ..."
     raise InvalidArgument(f"no experiment has a column {column!r}: did you mean {hint}?", column=column)
 
 
@@ -123,13 +123,13 @@ def _as_text(value: Any) -> str:
 
 
 def show_columns(rows: Sequence[Row], columns: Sequence[str], as_json: bool, right: Collection[str] = ()) -> None:
-    """Print a table of these columns, or a JSON object per row; numbers stand to the right, as do columns named there."""
+    """Print a table of these columns, or a JSON object per row; numbers, and the columns in `right`, are aligned right."""
     if as_json:
         for row in rows:
             print_json({column: row.get(column) for column in columns})
         return
     numbers = [
-        place for place, column in enumerate(columns)
+        index for index, column in enumerate(columns)
         if column in right or all(isinstance(row.get(column), (int, float, type(None))) for row in rows)
     ]  # fmt: skip
     is_setting = [column.startswith("params.") for column in columns]
@@ -141,7 +141,7 @@ _SHORT = 10
 
 
 def cell(value: Any, is_setting: bool = False) -> str:
-    """A value in a table: nothing for None, moments in local time; settings, and numbers of few digits, with all of them."""
+    """Return a value as text for a table: empty for None, times in local time, all digits of settings and short numbers."""
     if value is None:
         return ""
     if isinstance(value, datetime):

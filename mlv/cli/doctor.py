@@ -1,4 +1,4 @@
-"""`mlv doctor`: what is in force, whether all that mlv relies on works here, and what to change."""
+"""`mlv doctor`: print the settings in force, test everything that mlv relies on, and name the changes to make."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _STYLES = {OK: "green", NOTE: "yellow", CHANGE: "bold red"}
 
 
 def run(folder: Path | None, as_json: bool) -> bool:
-    """Print the settings and the findings; whether nothing has to be changed.
+    """Print the settings and the findings, and return whether nothing has to be changed.
 
     Raises:
-        InvalidArgument: The folder is none.
+        InvalidArgument: The path is no folder.
     """
     no_address(folder, "FOLDER")
     folder = (settings.DIR.look_up().value if folder is None else folder).absolute()
-    for place in (folder, *folder.parents):
-        if place.exists() and not place.is_dir():
-            raise InvalidArgument(f"{str(place)!r} is a file: give a folder for experiments", path=str(place))
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise InvalidArgument(f"{str(path)!r} is a file: give a folder for experiments", path=str(path))
     checks = [*examine(folder), *installed()]
     changes = [check for check in checks if check.verdict == CHANGE]
     if as_json:
@@ -41,25 +41,25 @@ def run(folder: Path | None, as_json: bool) -> bool:
     screen.show(styled("settings", "bold"))
     screen.show(_settings())
     arrow = "→ " if screen.speaks_unicode else "-> "
-    for part, found in groupby(checks, key=lambda check: check.part):
-        if part != "settings":
+    for section, group in groupby(checks, key=lambda check: check.part):
+        if section != "settings":
             screen.show(
-                Text.assemble("\n", (part, "bold"), *([f"  {words.printable(str(folder))}"] if part == "folder" else []))
+                Text.assemble("\n", (section, "bold"), *([f"  {words.printable(str(folder))}"] if section == "folder" else []))
             )
-        screen.show(_findings(found, arrow))
-    said = f"{words.counted(len(changes), 'thing')} to change" if changes else "all is well"
-    screen.show(Text.assemble("\n", (said, _STYLES[CHANGE if changes else OK])))
+        screen.show(_findings(group, arrow))
+    summary = f"{words.counted(len(changes), 'thing')} to change" if changes else "all is well"
+    screen.show(Text.assemble("\n", (summary, _STYLES[CHANGE if changes else OK])))
     return not changes
 
 
 def _settings() -> Rows:
-    """Every setting, its value, and where that comes from."""
+    """Return a row for each setting: its name, its value and the source of the value."""
     rows = []
     for setting in settings.SETTINGS:
-        found = setting.look_up()
-        is_default = found.source == "default" or found.problem is not None
-        source = f"default; {setting.env}" if is_default else found.source
-        value = words.printable(settings.told(found.value))
+        lookup = setting.look_up()
+        is_default = lookup.source == "default" or lookup.problem is not None
+        source = f"default; {setting.env}" if is_default else lookup.source
+        value = words.printable(settings.told(lookup.value))
         rows.append([styled(setting.key), styled(value), styled(words.printable(source), "dim")])
     return Rows(rows)
 
@@ -74,9 +74,9 @@ def _findings(checks: Iterable[Check], arrow: str) -> Rows:
 
 
 def to_data(folder: Path, checks: list[Check]) -> dict[str, Any]:
-    """The same for JSON."""
+    """Return the settings and the findings as a mapping for JSON."""
     return {
         "folder": str(folder),
-        "settings": {one.key: {**one.look_up().to_dict(), "meaning": one.meaning} for one in settings.SETTINGS},
+        "settings": {setting.key: {**setting.look_up().to_dict(), "meaning": setting.meaning} for setting in settings.SETTINGS},
         "checks": [asdict(check) for check in checks],
     }

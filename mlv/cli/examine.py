@@ -1,4 +1,4 @@
-"""What `mlv doctor` looks at: each check says what it found, and what to change; nothing is left on the disk."""
+"""The checks of `mlv doctor`: each reports a finding and the change to make; nothing is left on the disk."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ OK, NOTE, CHANGE = "ok", "note", "change"
 _LEAST_FREE = 1 << 30
 _FSYNCS = 7
 _FSYNC_SHARE = 0.25
-"""How much of its time the writer may spend in fsync."""
+"""The largest share of its time that the writer should spend in fsync."""
 _SKEW_S = 2.0
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one look found."""
+    """The finding of one check."""
 
     part: str
     name: str
     text: str
     verdict: str = OK
-    """`ok`, `note` for what is good to know, `change` for what is not well."""
+    """`ok`, `note` for something worth knowing, `change` for something that is wrong."""
     advice: str = ""
-    """What to change."""
+    """The change to make, empty if there is none."""
 
 
 def examine(folder: Path) -> Iterator[Check]:
-    """Everything that is looked at, for experiments in a folder."""
+    """Yield all checks, for experiments in a folder."""
     yield from _settings()
     yield from _folder(folder)
     if can_launch():  # else there is no spool
@@ -59,7 +59,7 @@ def examine(folder: Path) -> Iterator[Check]:
 
 
 def _settings() -> Iterator[Check]:
-    """What is wrong with the settings, or good to know."""
+    """Yield findings about the settings, only where something is wrong or worth knowing."""
     for setting in settings.SETTINGS:
         problem = setting.look_up().problem
         if problem is not None:
@@ -67,9 +67,9 @@ def _settings() -> Iterator[Check]:
     file = settings.project_file()
     for problem in file.problems if file is not None else ():
         yield Check("settings", settings.PROJECT_FILE, "something in it is passed over", CHANGE, problem)
-    known = [setting.env for setting in settings.SETTINGS]
-    for name in sorted(name for name in os.environ if name.startswith("MLV_") and name not in known):
-        for close in get_close_matches(name, known, 1, cutoff=0.85):
+    names = [setting.env for setting in settings.SETTINGS]
+    for name in sorted(name for name in os.environ if name.startswith("MLV_") and name not in names):
+        for close in get_close_matches(name, names, 1, cutoff=0.85):
             yield Check("settings", name, "is no setting", CHANGE, f"did you mean {close}?")
     disabled = settings.DISABLED.look_up()
     if disabled.value:
@@ -80,14 +80,14 @@ def _settings() -> Iterator[Check]:
 
 
 def _folder(folder: Path) -> Iterator[Check]:
-    there = next(place for place in (folder, *folder.parents) if place.is_dir())
-    if there != folder:
-        yield Check("folder", "there", f"it is made when it is needed; looked at is {there}", NOTE)
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    if existing != folder:
+        yield Check("folder", "there", f"it is made when it is needed; looked at is {existing}", NOTE)
     try:
-        with _scratch(there) as scratch:
+        with _scratch(existing) as scratch:
             yield Check("folder", "writable", "files can be made")
-            yield _kind(there)
-            yield _space(there)
+            yield _kind(existing)
+            yield _space(existing)
             yield _exclusive(scratch)
             yield _links(scratch)
             yield _renames(scratch)
@@ -97,13 +97,13 @@ def _folder(folder: Path) -> Iterator[Check]:
     except OSError as error:
         yield Check(
             "folder", "writable", f"no: {error.strerror or error}", CHANGE,
-            f"give yourself the right to write into {there}, or name another folder with {settings.DIR.env}",
+            f"give yourself the right to write into {existing}, or name another folder with {settings.DIR.env}",
         )  # fmt: skip
 
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder to try things in, removed at the end; what a killed doctor left is removed as well."""
+    """Yield a folder for trials, and remove it at the end, along with those that killed processes left."""
     scratch = blobs.temporary_beside(folder / "doctor")
     scratch.mkdir(mode=0o700)
     try:
@@ -140,14 +140,14 @@ def _exclusive(scratch: Path) -> Check:
 
 
 def _links(scratch: Path) -> Check:
-    one, other = _made(scratch / "link"), scratch / "linked"
+    source, link = _create(scratch / "link"), scratch / "linked"
     try:
-        os.link(one, other)
+        os.link(source, link)
     except OSError as error:
         text = f"none ({_name_of(error)}): what has several names is copied, and takes so much more space"
         return Check("folder", "links", text, NOTE)
     try:
-        os.link(one, other)
+        os.link(source, link)
     except FileExistsError:
         return Check("folder", "links", "a file has several names, and no link replaces one")
     advice = "two processes may publish one file at once here: write from one process at a time, or elsewhere"
@@ -155,25 +155,25 @@ def _links(scratch: Path) -> Check:
 
 
 def _renames(scratch: Path) -> Check:
-    one, other = _made(scratch / "new", b"new"), _made(scratch / "old", b"old")
+    new, old = _create(scratch / "new", b"new"), _create(scratch / "old", b"old")
     try:
-        os.replace(one, other)
-        if other.read_bytes() == b"new" and not one.exists():
+        os.replace(new, old)
+        if old.read_bytes() == b"new" and not new.exists():
             return Check("folder", "rename", "replaces in one step")
-        found = "leaves the old content"
+        problem = "leaves the old content"
     except OSError as error:
-        found = f"fails ({_name_of(error)})"
-    return Check("folder", "rename", found, CHANGE, "files cannot be published whole here: use another folder")
+        problem = f"fails ({_name_of(error)})"
+    return Check("folder", "rename", problem, CHANGE, "files cannot be published whole here: use another folder")
 
 
 def _locks(scratch: Path) -> Check:
-    """Whether `flock` keeps a second one out."""
+    """Check that `flock` keeps a second process out."""
     without = "writers of one machine find each other by their claims alone"
     try:
         import fcntl
     except ImportError:
         return Check("folder", "flock", f"this system has none: {without}", NOTE)
-    path = _made(scratch / "lock")
+    path = _create(scratch / "lock")
     with open(path, "rb") as first, open(path, "rb") as second:
         try:
             fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -204,7 +204,7 @@ def _fsync(scratch: Path) -> Check:
 
 def _clock(scratch: Path) -> Check:
     before = time.time()
-    modified = _made(scratch / "clock").stat().st_mtime
+    modified = _create(scratch / "clock").stat().st_mtime
     skew_s = max(before - modified, modified - time.time(), 0.0)
     if skew_s > _SKEW_S:
         advice = "set the clocks of both machines by NTP: times in logs of several hosts would be in no order"
@@ -220,11 +220,11 @@ def _spool() -> Iterator[Check]:
     bases = [*([chosen] if chosen is not None else []), *(base for base in spool.bases() if base != chosen)]
     for base in bases:
         try:
-            free = _tried(base)
+            free = _usable_bytes(base)
         except OSError as error:
             problems.append(f"{base}: {error.strerror or error}")
             continue
-        yield _serving(base, free, chosen, problems)
+        yield _spool_check(base, free, chosen, problems)
         break
     else:
         reasons = f" ({'; '.join(problems)})" if problems else ""
@@ -233,27 +233,27 @@ def _spool() -> Iterator[Check]:
     yield from _waiting()
 
 
-def _tried(base: Path) -> int:
-    """Reserve the space of a ring there, and give it back; the bytes that are free.
+def _usable_bytes(base: Path) -> int:
+    """Reserve the space of a ring in a folder, release it, and return the free bytes.
 
     Raises:
-        OSError: There is no room, or it is no private folder.
+        OSError: There is too little space, or the folder cannot be made private.
     """
-    place = spool.root_of(base) / f"doctor-{os.getpid()}"
-    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    root = spool.root_of(base) / f"doctor-{os.getpid()}"
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         base.mkdir(parents=True, exist_ok=True)
-        spool.prepare(place)
+        spool.prepare(root)
     except OSError:
         _remove(missing)
         raise
     try:
-        with open(place / "ring", "xb") as file:
+        with open(root / "ring", "xb") as file:
             os.posix_fallocate(file.fileno(), 0, CAPACITY)
-        return shutil.disk_usage(place).free
+        return shutil.disk_usage(root).free
     finally:
         with suppress(OSError):
-            (place / "ring").unlink()
+            (root / "ring").unlink()
         _remove(missing)
 
 
@@ -263,7 +263,7 @@ def _remove(folders: Iterable[Path]) -> None:
             folder.rmdir()
 
 
-def _serving(base: Path, free: int, chosen: Path | None, problems: list[str]) -> Check:
+def _spool_check(base: Path, free: int, chosen: Path | None, problems: list[str]) -> Check:
     kind = spool.file_system_of(base)
     text = f"{base}, {kind + ', ' if kind else ''}{words.size(free)} free"
     if chosen is not None and base != chosen:
@@ -278,8 +278,8 @@ def _serving(base: Path, free: int, chosen: Path | None, problems: list[str]) ->
 
 
 def _waiting() -> Iterator[Check]:
-    """What processes that are gone left, and no writer attends to."""
-    headers = [look(ring) for place in spool.existing() for ring in spool.rings_in(place)]
+    """Yield the experiments with events of ended processes that no writer attends to."""
+    headers = [look(ring) for folder in spool.existing() for ring in spool.rings_in(folder)]
     waiting = {str(header.info.get("exp")) for header in headers if header and header.is_over and not header.is_attended}
     for path in sorted(waiting):
         if os.path.isdir(path):
@@ -295,7 +295,7 @@ def _writer() -> Check:
     return Check("writer", "process", "can be started")
 
 
-def _made(path: Path, content: bytes = b"") -> Path:
+def _create(path: Path, content: bytes = b"") -> Path:
     path.write_bytes(content)
     return path
 

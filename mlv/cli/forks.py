@@ -1,4 +1,4 @@
-"""Work in processes of their own, for what keeps Python itself busy."""
+"""Work spread over child processes, for work that keeps the interpreter itself busy."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ R = TypeVar("R")
 
 
 def in_processes(work: Callable[[Sequence[T]], R], items: Sequence[T], at_least: int) -> list[R]:
-    """The results for equal parts of some items, in their order; each part has `at_least` so many.
+    """Split items into equal batches of `at_least` so many, and return the batches' results in order.
 
-    A part whose process fails is done here.
+    A batch whose process fails is done here.
     """
     count = max(1, min(_processors(), len(items) // at_least))
-    parts = [items[len(items) * number // count : len(items) * (number + 1) // count] for number in range(count)]
+    batches = [items[len(items) * number // count : len(items) * (number + 1) // count] for number in range(count)]
     if count == 1 or not hasattr(os, "fork") or threading.active_count() > 1:
         return [work(items)]
-    children = [_begun(work, part) for part in parts[1:]]
-    first = work(parts[0])
-    return [first, *(_ended(child, work, part) for child, part in zip(children, parts[1:], strict=True))]
+    children = [_start(work, batch) for batch in batches[1:]]
+    first = work(batches[0])
+    return [first, *(_result(child, work, batch) for child, batch in zip(children, batches[1:], strict=True))]
 
 
 def _processors() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _begun(work: Callable[[Sequence[T]], R], part: Sequence[T]) -> tuple[int, int]:
-    """Process ID of a child that does a part, and the pipe that its result comes through."""
+def _start(work: Callable[[Sequence[T]], R], batch: Sequence[T]) -> tuple[int, int]:
+    """Start a child that does a batch; return its process ID, and the pipe that its result comes through."""
     reading, writing = os.pipe()
     process = os.fork()
     if process == 0:
         with suppress(BaseException), open(writing, "wb") as pipe:  # the parent sees that nothing has come
-            pipe.write(pickle.dumps(work(part)))
+            pipe.write(pickle.dumps(work(batch)))
         os._exit(0)
     os.close(writing)
     return process, reading
 
 
-def _ended(child: tuple[int, int], work: Callable[[Sequence[T]], R], part: Sequence[T]) -> R:
+def _result(child: tuple[int, int], work: Callable[[Sequence[T]], R], batch: Sequence[T]) -> R:
     process, reading = child
     with open(reading, "rb") as pipe:
-        said = pipe.read()
+        pickled = pipe.read()
     os.waitpid(process, 0)
     with suppress(EOFError, pickle.UnpicklingError):
-        result: R = pickle.loads(said)  # noqa: S301 - our own child's
+        result: R = pickle.loads(pickled)  # noqa: S301 - our own child's
         return result
-    return work(part)
+    return work(batch)

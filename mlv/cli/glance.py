@@ -1,4 +1,4 @@
-"""One experiment at a glance, as `mlv ls` lists it: from the beginning and the end of its log, where these tell all."""
+"""The row of an experiment in `mlv ls`, from the beginning and the end of its log where these are enough."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from mlv.store import layout, opening
 from mlv.store.meta import FORMAT
 
 HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
-"""So much is read of a long log. What ends a run takes 1 KiB."""
+"""Bytes that are read of a long log. The events that end a run take 1 KiB."""
 
 Record = dict[str, Any]
 _TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
-"""Times of this length are in the order of their texts."""
+"""Times of this length can be compared as texts."""
 
 
 def glance_at(folder: str | os.PathLike[str], files: Sequence[str] | None, now: datetime) -> Glance:
-    """Read what a row tells of an experiment; one that cannot be read has an `error`.
+    """Read the row of an experiment; that of an unreadable one has an `error`.
 
-    `files` are the names of meta.json and of the streams, if they are known. Metrics are those near the end of each stream;
-    of the log of a finished run, those in the last 4 KiB.
+    `files` are the names of meta.json and of the streams, if the caller has them. Only metrics near the end of each stream are
+    read; for a finished run, those in the last 4 KiB.
     """
     return finished(folder, files) or glance_of(look_at(Path(folder), now))
 
 
 def finished(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Glance | None:
-    """What a row tells of an experiment with one stream and one run, which is over; None where that is not certain.
+    """Return the row of an experiment with one stream and one finished run; None where that is not certain.
 
-    Nothing matters in the middle of a log, which is not read, if the run began it and the writer that ended it said nothing
-    but what stands at the end: it would have sealed any other run.
+    The middle of the log is not read. It cannot hold another run if this run began the log, and if all lines of the writer
+    that ended it are in the tail: the writer would have sealed any other run.
     """
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadLine):
         path, log = os.fspath(folder), layout.stream_file(layout.DEFAULT_STREAM)
@@ -54,21 +54,21 @@ def finished(folder: str | os.PathLike[str], files: Sequence[str] | None = None)
         run = _only_run(ends)
         if meta is None or run is None:
             return None
-        shown = _shown(ends)
-        if not shown and not ends.is_all:
+        metrics = _first_metrics(ends)
+        if not metrics and not ends.is_all:
             return None  # its metrics stand before the files and checkpoints that end it
         identity, kind = hashlib.sha256(text).hexdigest(), meta.get("kind")
         if run.exp not in (None, identity):
             return None
         return Glance(
             path, identity, layout.name_of(path), None if kind is None else str(kind),
-            run.status, run.started, run.duration_s, None, shown,
+            run.status, run.started, run.duration_s, None, metrics,
         )  # fmt: skip
     return None
 
 
 def _plain_meta(text: bytes) -> Mapping[str, Any] | None:
-    """A meta.json of this format whose params are what stands there."""
+    """Return the content of a meta.json of this format whose params need no decoding, else None."""
     meta = loads(text)
     is_plain = type(meta["format"]) is int and meta["format"] <= FORMAT and type(meta["params"]) is dict
     if not is_plain or meta.get("nonfinite") or (b'"_mlv' in text and TAG in orjson.dumps(meta["params"]).decode()):
@@ -82,9 +82,9 @@ class _Ends:
 
     records: list[Record]
     near_end: int
-    """How many of them are in the tail."""
+    """Number of records in the tail."""
     is_all: bool
-    """Whether there are no others."""
+    """Whether these are all records of the log."""
 
 
 def _read_ends(path: str) -> _Ends:
@@ -98,9 +98,9 @@ def _read_ends(path: str) -> _Ends:
         tail = os.read(fd, size - begin)
     finally:
         os.close(fd)
-    if begin:  # the line that begins before the tail belongs to what is before
-        rest, newline, tail = tail.partition(b"\n")
-        head = head + rest + newline if is_all else _without_metrics(head[: head.rfind(b"\n") + 1])
+    if begin:  # the line that the start of the tail cuts belongs to the head
+        line_end, newline, tail = tail.partition(b"\n")
+        head = head + line_end + newline if is_all else _without_metrics(head[: head.rfind(b"\n") + 1])
     return _Ends(_records(head + tail), tail.count(b"\n"), is_all)
 
 
@@ -108,26 +108,26 @@ _METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % _TIME_
 
 
 def _without_metrics(head: bytes) -> bytes:
-    """The beginning of a long log without the metrics of its run, which no row tells: that saves 13 of 118 us."""
+    """Return the beginning of a long log without its run's metrics, which no row needs: that saves 13 of 118 us."""
     begin = head[: head.find(b",") + 1]  # its run
     lines = head.splitlines(keepends=True)
     return b"".join([line for line in lines if not (line.startswith(begin) and _METRICS.match(line, len(begin)))])
 
 
 def _records(lines: bytes) -> list[Record]:
-    """The records of whole lines, read at once.
+    """Parse whole lines in one call.
 
     Raises:
-        ValueError: One is none, or is not as mlv writes it.
+        ValueError: A line is no record, or not in the form that mlv writes.
     """
-    found: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
-    is_whole = lines.endswith(b"}\n") and len(found) == lines.count(b"\n")
-    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in found} != {(_TIME_LENGTH, int)}:
+    records: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+    is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
+    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(_TIME_LENGTH, int)}:
         raise ValueError
     if b'"nonfinite"' in lines or b'"_mlv' in lines:
-        for record in found:
+        for record in records:
             record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
-    return found
+    return records
 
 
 @dataclass(slots=True)
@@ -139,7 +139,7 @@ class _Run:
 
 
 def _only_run(ends: _Ends) -> _Run | None:
-    """The only run of a log, if it is over."""
+    """Return the only run of a log, if it has ended, else None."""
     first, last = ends.records[0], ends.records[-1]
     run, writer = first["run"], last["run"]
     by_writer, verdicts = 0, []
@@ -159,7 +159,7 @@ def _only_run(ends: _Ends) -> _Run | None:
     began = first.get("data") or {}
     if first["type"] != "run_started" or began.get("parent_run") is not None or len(verdicts) != 1:
         return None
-    if not ends.is_all and not _said_nothing_else(last, by_writer):
+    if not ends.is_all and not _ends_with_whole_seal(last, by_writer):
         return None
     [verdict] = verdicts
     started, ended = parse_time(first["time"]), parse_time(verdict["time"])
@@ -175,8 +175,8 @@ def _subject(record: Record) -> str:
     return of if type(of) is str else record["run"]
 
 
-def _said_nothing_else(last: Record, count: int) -> bool:
-    """Whether a log ends with its writer's seal of its own lines, all of which were seen."""
+def _ends_with_whole_seal(last: Record, count: int) -> bool:
+    """Return whether the log ends with its writer's seal over its own lines, of which all `count` were read."""
     data = last["data"]
     is_own = last["type"] == "seal" and data["of"] == last["run"] and data.get("previous") is None
     return is_own and last["seq"] == count and data["lines"] == count - 1
@@ -187,8 +187,8 @@ def _status(verdict: Record) -> str:
     return str(data.get("status", "ok")) if type(data) is dict else "ok"
 
 
-def _shown(ends: _Ends) -> list[list[str]]:
-    """The first metrics of those in the tail, the described ones before the others."""
+def _first_metrics(ends: _Ends) -> list[list[str]]:
+    """Return the first metrics of those in the tail with their latest values, the described ones before the others."""
     latest: dict[str, tuple[int, Any]] = {}  # all lines are of one run: their `seq` decides
     later: tuple[str, Any, int] = ("", {}.keys(), 0)
     for record in ends.records[: -ends.near_end - 1 : -1]:
@@ -196,7 +196,7 @@ def _shown(ends: _Ends) -> list[list[str]]:
             continue
         prefix, seq = record.get("name") or "", record["seq"]
         if seq <= later[2] and prefix == later[0] and data.keys() <= later[1]:
-            continue  # all that it has is known from the line after it
+            continue  # a later line has all its metrics
         later = prefix, data.keys(), seq
         for key, value in data.items():
             name = f"{prefix}/{key}" if prefix else key
@@ -208,14 +208,14 @@ def _shown(ends: _Ends) -> list[list[str]]:
 
 
 def _descriptions(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    descriptions: dict[str, dict[str, Any]] = {}
     described = [record for record in records if record["type"] == "metadata"]
     for record in in_order(described, itemgetter("run", "seq", "time")) if len(described) > 1 else described:
         data = record.get("data")
-        found.setdefault(record.get("name") or "", {}).update(data if type(data) is dict else {})
-    return found
+        descriptions.setdefault(record.get("name") or "", {}).update(data if type(data) is dict else {})
+    return descriptions
 
 
 def _format(described: Mapping[str, Any]) -> str | None:
-    found = described.get("format")
-    return found if type(found) is str else None
+    text = described.get("format")
+    return text if type(text) is str else None

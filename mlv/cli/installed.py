@@ -1,4 +1,4 @@
-"""Which Python runs, and which packages it has: what mlv needs, and what its extras bring."""
+"""Checks of the Python version and of the installed packages: mlv's requirements, and those of its extras."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[(?P<extras>[^\]]*)\])?\s*(?P<v
 
 
 def installed() -> Iterator[Check]:
-    """Python, the packages that are needed, and those of each extra."""
+    """Yield the checks of Python, of the required packages, and of each extra."""
     yield _python()
     try:
         required = metadata.requires(_DISTRIBUTION) or []
@@ -40,22 +40,22 @@ def _python() -> Check:
 
 
 def _sorted(required: list[str]) -> tuple[list[tuple[str, str]], dict[str, list[tuple[str, str]]]]:
-    """Names and versions of what is needed, and of what each extra brings."""
+    """Return names and versions of the required packages, and of those of each extra."""
     needed: list[tuple[str, str]] = []
     extras: dict[str, list[tuple[str, str]]] = {}
     for text in required:
-        found = _REQUIREMENT.match(text)
-        if found is None or found["name"] == _DISTRIBUTION:
+        match = _REQUIREMENT.match(text)
+        if match is None or match["name"] == _DISTRIBUTION:
             continue
-        marker = found["marker"] or ""
+        marker = match["marker"] or ""
         until = re.search(r"python_version\s*<\s*['\"]3\.(\d+)['\"]", marker)
         if until is not None and sys.version_info >= (3, int(until[1])):
             continue
         extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", marker)
         if extra is None:
-            needed.append((found["name"], found["versions"]))
+            needed.append((match["name"], match["versions"]))
         elif extra[1] not in _FOR_WORK_ON_MLV:
-            extras.setdefault(extra[1], []).append((found["name"], found["versions"]))
+            extras.setdefault(extra[1], []).append((match["name"], match["versions"]))
     return needed, extras
 
 
@@ -74,20 +74,20 @@ def _extra(extra: str, requirements: list[tuple[str, str]]) -> Check:
 
 
 def _versions(requirements: list[tuple[str, str]]) -> tuple[str, list[str]]:
-    """Each package with its version, and those that are missing or too old as pip takes them."""
+    """Return the packages with their versions, as text, and those that are missing or too old, as arguments for pip."""
     texts, wrong = [], []
     for name, versions in requirements:
         try:
-            found = metadata.version(name)
+            version = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found = ""
+            version = ""
         least = re.search(r">=\s*([\d.]+)", versions)
-        is_old = bool(found) and least is not None and _numbers(found) < _numbers(least[1])
-        texts.append(f"{name} {found or 'is missing'}" + (f" is older than {least[1]}" if is_old and least else ""))
-        if not found or is_old:
+        is_old = bool(version) and least is not None and _numbers(version) < _numbers(least[1])
+        texts.append(f"{name} {version or 'is missing'}" + (f" is older than {least[1]}" if is_old and least else ""))
+        if not version or is_old:
             wrong.append(f"'{name}{versions.strip()}'")
     return ", ".join(texts), wrong
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
+    return tuple(int(digits) for digits in re.findall(r"\d+", version)[:3])

@@ -35,8 +35,8 @@ def run(root: Path, as_json: bool) -> None:
     """
     if as_json:
         folders = list(layout.walk(root))
-        found = [data for part in in_processes(_all_data, folders, _PART) for data in part]
-        for data in found or _refuse_none(root):
+        rows = [data for batch in in_processes(_all_data, folders, _BATCH) for data in batch]
+        for data in rows or _refuse_none(root):
             print_json(data)
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
@@ -44,20 +44,20 @@ def run(root: Path, as_json: bool) -> None:
     index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
     text = None if screen.is_styled else index.text(setting)
     if text is None:
-        text = _tell(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
+        text = _print_table(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
         index.save(*((setting, text) if text else ()))
     else:
         sys.stdout.write(text)
 
 
 def _setting(root: Path, screen: Screen, now: datetime) -> str:
-    """All that the text depends on beside the experiments: how they are named, and how times are told."""
+    """Return everything else that the text depends on: the version, the root, the encoding, the year and the time zone."""
     zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
     return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
 
 
-def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
-    """Print the table; gives its text, where it says all and may be told again."""
+def _print_table(branches: Sequence[Branch[Any]], screen: Screen) -> str:
+    """Print the table; return its text, empty where it is styled or errors were printed, so that it cannot be reused."""
     text = "" if screen.is_styled else "".join(f"{words.printable(line)}\n" for line in plain_lines(branches))
     if screen.is_styled:
         screen.show(table(branches, screen.width))
@@ -73,8 +73,8 @@ def _tell(branches: Sequence[Branch[Any]], screen: Screen) -> str:
 
 _Cell = list[tuple[str, str]]
 """Texts and their styles."""
-_PART = 20
-"""So many experiments, of which all is told, are worth a process of their own."""
+_BATCH = 20
+"""Least number of experiments per process, when each is read as a whole."""
 
 
 def _all_data(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -87,13 +87,13 @@ def _refuse_none(root: Path) -> NoReturn:
 
 
 def overviews(root: Path) -> Iterator[Overview]:
-    """Every experiment at or below a folder, as it is now."""
+    """Yield every experiment at or below a folder, read now."""
     for folder in layout.walk(root):
         yield look_at(folder, datetime.now(timezone.utc))
 
 
 def table(branches: Sequence[Branch[Any]], width: int) -> Listing:
-    """The experiments as rows; what would be empty is left out, and where there is little room, what can be missed."""
+    """Return the experiments as rows, without empty columns; with little room, without the less important ones."""
     columns = {heading: [Text.assemble(*cell(branch)) for branch in branches] for heading, cell in _COLUMNS.items()}
     columns = {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
     if not _listing(columns).fits(width):
@@ -110,22 +110,22 @@ def table(branches: Sequence[Branch[Any]], width: int) -> Listing:
 def _listing(columns: Mapping[str, list[Text]]) -> Listing:
     numbers = {heading: number for number, heading in enumerate(columns)}
     narrow = {number: NAMES for heading, number in numbers.items() if heading in ("name", "metrics")}
-    pieces = {
+    units = {
         number: WHOLE if heading == "started" else NAMES
         for heading, number in numbers.items()
         if heading in ("name", "started")
     }
     headings = [Text(_heading(heading)) for heading in columns]
-    return Listing(headings, list(zip(*columns.values(), strict=True)), pieces=pieces, narrow=narrow)
+    return Listing(headings, list(zip(*columns.values(), strict=True)), units=units, narrow=narrow)
 
 
 def _heading(column: str) -> str:
-    """The name of a column; times name their zone once, above them."""
+    """Return the heading of a column; that of times names their zone, so that the cells need not."""
     return f"{column} ({words.zone()})" if column == "started" else column
 
 
 def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
-    """The same where nothing is wrapped: many rows are told as fast as they are read."""
+    """Yield the table as lines without wrapping or styles: a fast path, as fast as the rows are read."""
     columns = ([_heading(heading), *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
     padded = [_padded(texts) for texts in columns if any(texts[1:])]
     return (row.rstrip(" ") for row in map((" " * GAP).join, zip(*padded, strict=True)))
@@ -136,7 +136,7 @@ def _plain(cell: _Cell) -> str:
 
 
 def _padded(texts: Sequence[str]) -> Iterator[str]:
-    """The texts, all as wide as the widest."""
+    """Return the texts, padded to the width of the widest."""
     if "".join(texts).isascii():
         return map(str.ljust, texts, repeat(max(map(len, texts))))
     lengths = [cell_len(text) for text in texts]
@@ -144,16 +144,16 @@ def _padded(texts: Sequence[str]) -> Iterator[str]:
     return (text + " " * (width - length) for text, length in zip(texts, lengths, strict=True))
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return encodable(words.printable(text))
 
 
 def _name(branch: Branch[Any]) -> _Cell:
-    return [(branch.guide, "dim"), (_shown(branch.label), "" if branch.guide else "bold")]
+    return [(branch.guide, "dim"), (_printable(branch.label), "" if branch.guide else "bold")]
 
 
 def _kind(branch: Branch[Any]) -> _Cell:
-    return [(_shown(branch.overview.kind or ""), "")]
+    return [(_printable(branch.overview.kind or ""), "")]
 
 
 def _status(branch: Branch[Any]) -> _Cell:
@@ -172,8 +172,8 @@ def _duration(branch: Branch[Any]) -> _Cell:
 def _metrics(branch: Branch[Any]) -> _Cell:
     overview = branch.overview
     cell = [("see below", "red")] if overview.error else []
-    for name, value in overview.shown(METRICS_SHOWN):
-        cell += [("  " if cell else "", ""), (f"{_shown(name)}=", "dim"), (encodable(value), "")]
+    for name, value in overview.metric_texts(METRICS_SHOWN):
+        cell += [("  " if cell else "", ""), (f"{_printable(name)}=", "dim"), (encodable(value), "")]
     return cell
 
 
@@ -193,7 +193,7 @@ _COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
 
 
 def to_data(overview: Overview) -> dict[str, Any]:
-    """The row as a mapping for JSON."""
+    """Return the row as a mapping for JSON."""
     return {
         "path": overview.path,
         "name": overview.name,

@@ -1,4 +1,4 @@
-"""`mlv merge`: bringing what one copy of a tree lacks of another."""
+"""`mlv merge`: copy the lines and files that one copy of a tree lacks of another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlv.cli.screen import Screen, print_json, styled
 
 
 def run(src: Path, dst: Path, *, dry_run: bool, as_json: bool) -> bool:
-    """Merge, and say what was done; whether everything that should be equal is.
+    """Merge, print the changes, and return whether everything is equal that should be.
 
     Raises:
         MlvError, OSError: As `merge`.
@@ -41,7 +41,7 @@ def _show(screen: Screen, done: Merged, dry_run: bool) -> None:
 
 
 def sentence(done: Merged, dry_run: bool) -> str:
-    """What was brought, for people."""
+    """Return a sentence on the copied lines and files."""
     lines = [f"{words.counted(count, 'line')} into {file}" for file, count in done.lines.items()]
     files = [words.counted(len(done.files), "file")] if done.files else []
     brought = ", ".join([*lines, *files]) or ("its meta.json" if done.is_new else "nothing")

@@ -1,4 +1,4 @@
-"""`mlv export --to tensorboard` and the like: outputs of experiments, built from their logs."""
+"""`mlv export --to tensorboard` and other formats: outputs of experiments, built from their logs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
         raise InvalidArgument(f"--to {to!r}: there is no such output; give {', '.join(KINDS)}{tables}", to=to)
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
-    options = {name: True for name, wanted in (("safe", safe), ("bom", bom)) if wanted}
+    options = {name: True for name, is_set in (("safe", safe), ("bom", bom)) if is_set}
     if follow and len(labels) > 1:
         raise InvalidArgument(f"--follow keeps the output of one experiment, not of {len(labels)}: name one", follow=follow)
     outs = {folder: None if out is None else out if len(labels) == 1 else out / label for folder, label in labels.items()}
@@ -71,8 +71,8 @@ def _refuse_experiment(out: Path, folder: Path) -> None:
         raise InvalidArgument(f"--out {str(out)!r} lies in the experiment {around}: give a folder outside of it", out=str(out))
 
 
-def _build(folder: Path, to: str, place: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
-    projection = output_class(to)(path=place, **options)
+def _build(folder: Path, to: str, path: Path | None, follow: bool, options: Mapping[str, Any]) -> Path:
+    projection = output_class(to)(path=path, **options)
     watch = Watch(folder, str(meta.read_meta(folder).content.get("created")))
     replay = Replay(folder, projection)
     try:

@@ -1,4 +1,4 @@
-"""What a line or a page about an experiment is made of; reading only, and whatever is broken is said, not raised."""
+"""An overview of one experiment, for a row or a page; nothing is written, and damage is reported, not raised."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mlv.store.reading import read_state
 from mlv.store.streams import Skipped
 
 METRICS_SHOWN = 4
-"""In a row."""
+"""Number of metrics in a row."""
 BROKEN = "broken"
-"""Stands for the status where an experiment cannot be read."""
+"""The status of an experiment that cannot be read."""
 _NEAR_THE_END = 1 << 18
 
 
@@ -38,14 +38,14 @@ class Overview:
     created: datetime | None = None
     state: State = field(default_factory=State)
     runs: tuple[RunView, ...] = ()
-    """The runs that no other run started, the latest last."""
+    """The runs without a parent run, the latest last."""
     metrics: Mapping[str, Latest] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
-    """Why it cannot be read."""
+    """The reason why it cannot be read."""
     now: datetime | None = None
     damage: tuple[Skipped, ...] = ()
-    """What was passed over, as far as the log was read."""
+    """Damaged lines that were skipped, in the part of the log that was read."""
 
     @property
     def name(self) -> str:
@@ -59,7 +59,7 @@ class Overview:
 
     @property
     def started(self) -> datetime | None:
-        """When the latest run began; before there is one, when the experiment was made."""
+        """Start of the latest run; before the first run, the time when the experiment was made."""
         return self.runs[-1].started if self.runs else self.created
 
     @property
@@ -76,8 +76,8 @@ class Overview:
     def tags(self) -> tuple[str, ...]:
         """Tags it was made with, and those added."""
         first = self.meta.get("tags")
-        given = (*(first if isinstance(first, list) else ()), *self.state.tags)
-        return tuple(dict.fromkeys(str(tag) for tag in given))
+        tags = (*(first if isinstance(first, list) else ()), *self.state.tags)
+        return tuple(dict.fromkeys(str(tag) for tag in tags))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -88,8 +88,8 @@ class Overview:
     @property
     def parent(self) -> Mapping[str, Any]:
         """The experiment and the checkpoint that it began from; empty if there are none."""
-        found = self.meta.get("parent")
-        return found if isinstance(found, Mapping) else {}
+        parent = self.meta.get("parent")
+        return parent if isinstance(parent, Mapping) else {}
 
     @property
     def params(self) -> dict[str, Any]:
@@ -97,29 +97,29 @@ class Overview:
         return {**(self.meta.get("params") or {}), **self.state.params}
 
     def format_of(self, metric: str) -> str | None:
-        """The format that `log.describe` gave to a metric."""
-        found = self.state.descriptions.get(metric, {}).get("format")
-        return found if isinstance(found, str) else None
+        """Return the format that `log.describe` gave to a metric."""
+        form = self.state.descriptions.get(metric, {}).get("format")
+        return form if isinstance(form, str) else None
 
     def first_metrics(self, count: int) -> dict[str, Latest]:
-        """The latest values worth showing where there is room for a few: the described ones first."""
+        """Return the latest values of so many metrics, the described ones first."""
         names = sorted(self.metrics, key=lambda name: name not in self.state.descriptions)
         return {name: self.metrics[name] for name in names[:count]}
 
-    def shown(self, count: int) -> list[list[str]]:
-        """The same in words."""
-        return [[name, words.number(found.value, self.format_of(name))] for name, found in self.first_metrics(count).items()]
+    def metric_texts(self, count: int) -> list[list[str]]:
+        """Return the names and the formatted latest values of so many metrics, the described ones first."""
+        return [[name, words.number(latest.value, self.format_of(name))] for name, latest in self.first_metrics(count).items()]
 
     @property
-    def place(self) -> str:
+    def folder(self) -> str:
         """The folder as a text."""
         return str(self.path)
 
 
 def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE_END) -> Overview:
-    """Read what there is to say about an experiment; one that cannot be read has an `error`.
+    """Read an experiment; the overview of an unreadable one has an `error`.
 
-    Metrics are those near the end of each stream; None takes all.
+    Only metrics near the end of each stream are read, within so many bytes; with None, all.
     """
     try:
         meta = meta_.read_meta(folder)
@@ -136,14 +136,14 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
         return Overview(folder, meta.id, _kind(content), meta=content, error=str(error) or repr(error), now=now)
     return Overview(
         folder, meta.id, _kind(content), status, _time(created), state, tuple(views(state, now)), metrics, content,
-        _edited(meta, state), now, _in_order(skipped),
+        _meta_problem(meta, state), now, _in_order(skipped),
     )  # fmt: skip
 
 
 def _in_order(holes: Iterable[Skipped]) -> tuple[Skipped, ...]:
-    """Each place once, though it was passed over twice."""
-    places = {(hole.stream, hole.start): hole for hole in holes}
-    return tuple(places[place] for place in sorted(places))
+    """Return the damaged lines in order, without duplicates: some are read twice."""
+    by_start = {(hole.stream, hole.start): hole for hole in holes}
+    return tuple(by_start[start] for start in sorted(by_start))
 
 
 def _time(text: str) -> datetime | None:
@@ -153,7 +153,7 @@ def _time(text: str) -> datetime | None:
         return None
 
 
-def _edited(meta: meta_.Meta, state: State) -> str | None:
+def _meta_problem(meta: meta_.Meta, state: State) -> str | None:
     recorded = next((run.exp for run in state.runs.values() if run.exp not in (None, meta.id)), None)
     return f"{layout.META} was edited: its ID is {meta.id}, its runs recorded {recorded}" if recorded else None
 
@@ -164,16 +164,16 @@ def _kind(meta: Mapping[str, Any]) -> str | None:
 
 
 def run_duration_s(run: RunView, now: datetime | None) -> float | None:
-    """Seconds that a run took, until now if it goes on."""
+    """Return the seconds that a run took, until now if it goes on."""
     if run.status == "running" and run.started is not None and now is not None:
         return (now - run.started).total_seconds()
     return run.duration_s
 
 
 class Glance(NamedTuple):
-    """What a row tells."""
+    """A row of the list of experiments."""
 
-    place: str
+    folder: str
     """The folder."""
     id: str
     name: str
@@ -185,23 +185,24 @@ class Glance(NamedTuple):
     first: list[list[str]]
     """The first metrics, each with its latest value in words."""
     damage: str = ""
-    """What had to be passed over; empty where that is nothing."""
+    """A sentence on damaged lines that were skipped, empty if there are none."""
 
     @property
     def now(self) -> datetime | None:
-        """Not kept: a row is told at another moment than it was read."""
+        """None: a row may be printed later than it was read."""
         return None
 
-    def shown(self, count: int) -> list[list[str]]:
-        """So many metrics, each with its latest value in words."""
+    def metric_texts(self, count: int) -> list[list[str]]:
+        """Return the names and the formatted latest values of so many metrics."""
         return self.first[:count]
 
 
-def glance_of(found: Overview) -> Glance:
-    """What a row tells of an experiment that was looked at."""
+def glance_of(overview: Overview) -> Glance:
+    """Return the row of an experiment from its overview."""
     return Glance(
-        found.place, found.id, found.name, found.kind, found.status, found.started, found.duration_s, found.error,
-        found.shown(METRICS_SHOWN), passed_over(found.path, found.damage) if found.damage else "",
+        overview.folder, overview.id, overview.name, overview.kind, overview.status, overview.started, overview.duration_s,
+        overview.error, overview.metric_texts(METRICS_SHOWN),
+        passed_over(overview.path, overview.damage) if overview.damage else "",
     )  # fmt: skip
 
 
@@ -210,7 +211,7 @@ T = TypeVar("T", Overview, Glance)
 
 @dataclass(frozen=True, slots=True)
 class Branch(Generic[T]):
-    """An experiment in the tree of those that lie within one another."""
+    """An experiment in the tree of experiments and sub-experiments."""
 
     overview: T
     depth: int
@@ -220,16 +221,16 @@ class Branch(Generic[T]):
 
 
 def tree(overviews: Iterable[T], root: Path, unicode: bool = True) -> list[Branch[T]]:
-    """The experiments as a tree by their folders; parents come before their sub-experiments."""
+    """Return the experiments as a tree by their folders; parents come before their sub-experiments."""
     children: dict[str | None, list[T]] = {}
     folders: set[str] = set()
     top = str(root)
     for overview in overviews:
-        around = os.path.dirname(overview.place) or "."
+        around = os.path.dirname(overview.folder) or "."
         while around not in folders and around != top and len(around) >= len(top):
             around = os.path.dirname(around) or "."
         children.setdefault(around if around in folders else None, []).append(overview)
-        folders.add(overview.place)
+        folders.add(overview.folder)
     return list(_branches(children, None, top, "", 0, ("├─ ", "└─ ", "│  ") if unicode else ("|- ", "`- ", "|  ")))
 
 
@@ -241,16 +242,16 @@ def _branches(
         is_last = position == len(inner) - 1
         joint = "" if around is None else lines[1 if is_last else 0]
         yield Branch(overview, depth, guide + joint, _label(overview, around, root))
-        if overview.place in children:
+        if overview.folder in children:
             below = guide if around is None else guide + ("   " if is_last else lines[2])
-            yield from _branches(children, overview.place, root, below, depth + 1, lines)
+            yield from _branches(children, overview.folder, root, below, depth + 1, lines)
 
 
 def _label(overview: Overview | Glance, around: str | None, root: str) -> str:
-    """Where an experiment lies below the one around it; the folder of its kind is left out, as the kind is said beside it."""
+    """Return an experiment's path below its parent, without the folder of its kind, which has a column of its own."""
     base = around or root
-    if overview.place == base:
+    if overview.folder == base:
         return overview.name
-    below = overview.place if base == "." else overview.place[len(base) :].strip(os.sep)
-    parts = below.split(os.sep)
-    return parts[1] if around is not None and len(parts) == 2 and parts[0] == overview.kind else "/".join(parts)
+    below = overview.folder if base == "." else overview.folder[len(base) :].strip(os.sep)
+    names = below.split(os.sep)
+    return names[1] if around is not None and len(names) == 2 and names[0] == overview.kind else "/".join(names)

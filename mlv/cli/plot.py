@@ -26,7 +26,7 @@ from mlv.store import layout
 _FORMATS = ("png", "svg", "pdf", "html")
 _HEIGHT, _WIDEST = 20, 160
 _COLOURS = ("blue", "green", "red", "magenta", "cyan", "yellow")
-"""Those that both plotext and rich know by these names."""
+"""Colours that both plotext and rich know by these names."""
 _LETTERS, _BLOCK = "abcdefghijklmnopqrstuvwxyz", "\u259a"
 _ELSEWHERE = 100
 _ASCII = str.maketrans(
@@ -37,7 +37,7 @@ _ASCII = str.maketrans(
         **dict.fromkeys("\u250c\u2510\u2514\u2518\u251c\u2524\u252c\u2534\u253c", "+"),
     }
 )
-"""The lines of a frame where a terminal knows none."""
+"""Replacements for the lines of a frame, for terminals without Unicode."""
 
 
 def run(
@@ -53,10 +53,10 @@ def run(
     view: View = View(),  # noqa: B008 - frozen
     reruns: str = "latest",
 ) -> None:
-    """Draw each metric; the metrics that one pattern means stand in one picture.
+    """Draw a picture for each name or pattern of metrics.
 
     Raises:
-        InvalidArgument: A metric, param or coordinate is unknown, or the file's ending is.
+        InvalidArgument: A metric, param or coordinate is unknown, or the suffix of the file.
         MissingExtra: A package for plots is not installed.
     """
     no_address(out, "--out")
@@ -77,7 +77,7 @@ def run(
 
 
 def limits(text: str | None, option: str) -> tuple[float | None, float | None] | None:
-    """The ends of an axis, from a text such as `0:1`, `:1` or `0:`.
+    """Return the ends of an axis, from a text such as `0:1`, `:1` or `0:`.
 
     Raises:
         InvalidArgument: They cannot be read.
@@ -101,7 +101,7 @@ def _image(figure: Any, kind: str) -> bytes:
 
 
 def _page(figure: Any, title: str) -> bytes:
-    """A page that needs nothing else."""
+    """Return a page that needs no other file."""
     picture = base64.b64encode(_image(figure, "svg")).decode("ascii")
     name = html.escape(title)
     head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title>'
@@ -128,11 +128,11 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
         legend.append(styled(f"{_BLOCK if mark == 'hd' else mark} {words.printable(line.title)}", colour))
     figure.theme("simple")  # the terminal's own background
     figure.title(words.printable(metric))
-    figure.label(words.printable(x_label(lines, plot.shown_x(x)) + _left_out(lines, view)), "x")
+    figure.label(words.printable(x_label(lines, plot.shown_x(x)) + _omission_note(lines, view)), "x")
     _set_view(figure, lines, x, view)
     figure.plot_size(min(screen.width, _WIDEST) if screen.is_terminal else _ELSEWHERE, _HEIGHT)
     drawn = figure.build().string(colorless=not screen.has_colours).splitlines()
-    # The colours are plotext's own; what it draws of data, title and label, is printable already.
+    # The colours are plotext's own; the data, title and label that it draws are printable already.
     sys.stdout.write(
         "".join(f"{row.rstrip()}\n" if screen.speaks_unicode else f"{row.rstrip().translate(_ASCII)}\n" for row in drawn)
     )
@@ -143,7 +143,7 @@ def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
 
 
 def _drawn(x: Any, y: Any, view: View) -> tuple[list[float], list[float]]:
-    """The points that can be drawn: numbers, on a logarithmic axis the logarithms of those above zero."""
+    """Return the points that can be drawn: numbers, on a logarithmic axis the logarithms of those above zero."""
     np = package("numpy")
     is_drawn = (y == y) & ~_has_no_logarithm(x, y, view)
     x, y = x[is_drawn], y[is_drawn]
@@ -154,8 +154,8 @@ def _has_no_logarithm(x: Any, y: Any, view: View) -> Any:
     return (x <= 0) & ("x" in view.log) | (y <= 0) & ("y" in view.log)
 
 
-def _left_out(lines: Sequence[Line], view: View) -> str:
-    """A note on values that a logarithmic axis has no place for."""
+def _omission_note(lines: Sequence[Line], view: View) -> str:
+    """Return a note on values that a logarithmic axis cannot hold, empty if there are none."""
     has_some = any(bool(_has_no_logarithm(line.x, line.middle, view).any()) for line in lines)
     return ", values up to zero left out" if has_some else ""
 
@@ -188,4 +188,4 @@ def _even(first: float, last: float) -> list[float]:
 
 
 _TICKS = 4
-"""So many labels have room below the narrowest plot."""
+"""Number of labels that have room below the narrowest plot."""

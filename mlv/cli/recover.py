@@ -1,4 +1,4 @@
-"""`mlv recover`: finishing what killed processes left at and below a folder."""
+"""`mlv recover`: finish the runs and outputs that killed processes left at and below a folder."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _POLL_S = 0.02
 
 @dataclass
 class Finished:
-    """What was done for one experiment."""
+    """The result of recovering one experiment."""
 
     path: Path
     is_done: bool = True
     """Whether nothing waits any more."""
     events: dict[str, int] = field(default_factory=dict)
-    """Number of events that were brought in, by file."""
+    """Number of events that were written to the log, by file."""
     verdicts: dict[str, str] = field(default_factory=dict)
-    """Status that was given to each run that could not say so itself."""
+    """Status by run, of the runs that were ended here because their processes died."""
     seals: int = 0
     outputs: list[str] = field(default_factory=list)
     """Names of the outputs that were completed."""
     problems: list[str] = field(default_factory=list)
-    """What is to be said of each output that cannot be completed."""
+    """A sentence on each output that cannot be completed."""
     error: str | None = None
 
 
 def run(root: Path, timeout_s: float, as_json: bool) -> bool:
-    """Finish what can be finished, and say what was done; whether nothing waits any more."""
+    """Recover the experiments, print the results, and return whether nothing waits any more."""
     screen = None if as_json else Screen()
     every = []
     for done in recovered(root, timeout_s):
@@ -61,34 +61,34 @@ def run(root: Path, timeout_s: float, as_json: bool) -> bool:
 
 
 def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
-    """Finish one experiment after the other; those that a living writer looks after are left to it."""
-    for place in spool.existing():
-        writer.tidy(place)
+    """Recover one experiment after the other; those with a live writer are left to it."""
+    for path in spool.existing():
+        writer.tidy(path)
     top = os.path.realpath(root)
     waiting: dict[Path, list[Path]] = {}
-    for folder, place in recovery.spools_below(root):
-        if any(map(writer.is_unattended, spool.rings_in(place))) or orders.left_orders([place]):
-            waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(place)
+    for folder, path in recovery.spools_below(root):
+        if any(map(writer.is_unattended, spool.rings_in(path))) or orders.left_orders([path]):
+            waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(path)
     for folder in dict.fromkeys([root, *layout.walk(root)]):  # the root itself may hold logs without an experiment
         if claims.stale(folder):
             waiting.setdefault(folder, [])
-    for folder, places in waiting.items():
-        yield finish(folder, places, timeout_s)
+    for folder, paths in waiting.items():
+        yield finish(folder, paths, timeout_s)
 
 
-def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
-    """Bring what waits in the spools into the streams, then give verdicts and seals to what is over."""
+def finish(folder: Path, spools: list[Path], timeout_s: float) -> Finished:
+    """Write the events in the spools to the streams, then end and seal the runs whose processes died."""
     done = Finished(folder)
     try:
         before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
-        drained = [recovery.drain_spool(folder, place, timeout_s) for place in places]
-        done.is_done = recovery.settle_stale(folder, places) and all(drained)
+        drained = [recovery.drain_spool(folder, spool_path, timeout_s) for spool_path in spools]
+        done.is_done = recovery.settle_stale(folder, spools) and all(drained)
         if not done.is_done:
-            headers = [look(ring) for place in places for ring in spool.rings_in(place)]
+            headers = [look(ring) for spool_path in spools for ring in spool.rings_in(spool_path)]
             done.error = next((header.refusal for header in headers if header is not None and header.refusal), None)
         for stream in layout.streams_in(folder):
             _count_news(done, folder, stream, before.get(stream, 0))
-        for path in (path for place in places for path in orders.orders_in(place)):
+        for path in (path for spool_path in spools for path in orders.orders_in(spool_path)):
             _complete(done, folder, path, timeout_s)
         _complete_begun(done, folder)
     except OSError as error:
@@ -97,7 +97,7 @@ def finish(folder: Path, places: list[Path], timeout_s: float) -> Finished:
 
 
 def _complete(done: Finished, folder: Path, path: Path, timeout_s: float) -> None:
-    """Have an output completed, and wait for it; an order that cannot be carried out is told of, and removed."""
+    """Have an output completed, and wait for it; an order that cannot be carried out becomes a problem, and is removed."""
     order = orders.read(path)
     if order is None or not order.is_left:
         return
@@ -123,21 +123,21 @@ def _complete(done: Finished, folder: Path, path: Path, timeout_s: float) -> Non
 
 
 def _complete_begun(done: Finished, folder: Path) -> None:
-    """Complete the outputs that a machine left which died: their orders are gone with it, but each was begun in its folder."""
+    """Complete outputs of a machine that died: their orders are lost, but each has a position in its folder."""
     for path in sorted(folder.glob("*/.mlv-*.json")):
         name = path.parent.name
         position = position_.read(path) if path.name == layout.position_name(name) and not path.parent.is_symlink() else None
         if position is None or not position.is_open or name in done.outputs:
             continue
         if not replaying.is_kept(folder, cast(Any, SimpleNamespace(name=name))):
-            reason = _built_again(folder, name, position.made_by)
+            reason = _rebuild(folder, name, position.made_by)
             done.outputs += [] if reason else [name]
             done.problems += [f"{name} cannot be completed: {reason}"] if reason else []
             done.is_done = done.is_done and not reason
 
 
-def _built_again(folder: Path, name: str, made_by: str) -> str:
-    """Bring an output up to the log, if it is one of mlv's without options; else why not."""
+def _rebuild(folder: Path, name: str, made_by: str) -> str:
+    """Bring an output up to the log, if it is one of mlv's without options; return the reason if not, else an empty text."""
     try:
         if name in outputs.OUTPUTS and made_by == replaying.made_by(folder, outputs.output_class(name)()):
             replay(folder, name)
@@ -163,25 +163,25 @@ def _count_news(done: Finished, folder: Path, stream: str, offset: int) -> None:
 
 
 def sentence(done: Finished) -> str:
-    """What was done, for people."""
+    """Return a sentence on the result."""
     brought = [f"{words.counted(count, 'event')} into {file}" for file, count in done.events.items()]
-    parts = [
+    clauses = [
         f"brought {', '.join(brought)}" if brought else "",
         f"wrote {words.counted(done.seals, 'seal')}" if done.seals else "",
         *(f"ended run {run} as {status}" for run, status in done.verdicts.items()),
         f"completed {', '.join(sorted(set(done.outputs)))}" if done.outputs else "",
         *dict.fromkeys(done.problems),
     ]
-    said = ", ".join(filter(None, parts))
+    text = ", ".join(filter(None, clauses))
     if not done.is_done and (done.error or not done.problems):
         reason = f": {done.error}" if done.error else ""
         unfinished = f"not finished{reason}. Make room, or the folder writable, and run it again"
-        said = f"{said}; {unfinished}" if said else unfinished
-    return words.printable(f"{done.path}: {said or 'nothing was missing'}")
+        text = f"{text}; {unfinished}" if text else unfinished
+    return words.printable(f"{done.path}: {text or 'nothing was missing'}")
 
 
 def to_data(done: Finished) -> dict[str, Any]:
-    """What was done, as a mapping for JSON."""
+    """Return the result as a mapping for JSON."""
     return {
         "path": done.path, "done": done.is_done, "events": done.events, "verdicts": done.verdicts, "seals": done.seals,
         "outputs": done.outputs, "problems": done.problems, "error": done.error,

@@ -1,4 +1,4 @@
-"""`mlv redact`: taking a value that leaked out of an experiment."""
+"""`mlv redact`: remove a leaked value from an experiment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LISTED = 10
 
 
 def run(folder: Path, patterns: list[str], *, reason: str, forget: bool, dry_run: bool, as_json: bool) -> None:
-    """Redact an experiment and the ones below it, and say what was done; never what it was that leaked.
+    """Redact an experiment and those below it, and print the changes, never the leaked value.
 
     Raises:
         MlvError, OSError: As `redact`.
@@ -34,27 +34,27 @@ def run(folder: Path, patterns: list[str], *, reason: str, forget: bool, dry_run
 
 
 def notes(done: Redaction) -> list[str]:
-    """What is still to be done by hand, for people."""
-    found = []
+    """Return sentences on names and files that the user has to deal with."""
+    texts = []
     if done.names:
-        found.append(f"  names stay as they are, and these match: {', '.join(done.names)}. Rename them, or log anew")
+        texts.append(f"  names stay as they are, and these match: {', '.join(done.names)}. Rename them, or log anew")
     if done.unread:
         listed = [f"{path} ({why})" for path, why in list(done.unread.items())[:_LISTED]]
         more = f" and {len(done.unread) - _LISTED} more" if len(done.unread) > _LISTED else ""
-        found.append(f"  not looked into: {', '.join(listed)}{more}. Remove those that hold it")
-    return found
+        texts.append(f"  not looked into: {', '.join(listed)}{more}. Remove those that hold it")
+    return texts
 
 
 def sentence(done: Redaction, dry_run: bool) -> str:
-    """What went, for people."""
+    """Return a sentence on the changes."""
     masked = sum(content is not None for content in done.files.values())
     removed = len(done.files) - masked
-    parts = [
-        *(f"{words.counted(len(found), 'line')} of {layout.stream_file(name)}" for name, found in done.lines.items()),
+    subjects = [
+        *(f"{words.counted(len(replaced), 'line')} of {layout.stream_file(name)}" for name, replaced in done.lines.items()),
         *([f"the text in {words.counted(masked, 'file')}"] if masked else []),
         *([words.counted(removed, "whole file")] if removed else []),
         *([f"values in {layout.META}, so its ID changes"] if done.meta is not None else []),
         *([words.counted(len(done.housekeeping), "cache or half line", "caches and half lines")] if done.housekeeping else []),
     ]
     verb = "would redact" if dry_run else "redacted"
-    return words.printable(f"{done.folder}: {verb} {', '.join(parts)}")
+    return words.printable(f"{done.folder}: {verb} {', '.join(subjects)}")

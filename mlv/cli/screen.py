@@ -1,4 +1,4 @@
-"""Where output goes: tables and colours on a terminal, plain lines of full length elsewhere, JSON for scripts."""
+"""Standard output: tables and colours on a terminal, plain lines of full length elsewhere, JSON for scripts."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ T = TypeVar("T")
 _ENDLESS = 100_000
 _PATIENCE_S = 1.0
 MOST_ROWS = 2000
-"""Of a table for people: a longer one nobody reads, and to lay it out takes minutes."""
+"""Largest number of rows in a printed table: nobody reads a longer one, and its layout takes minutes."""
 
 
 class Screen:
-    """Standard output, for people."""
+    """Standard output for readable text."""
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
@@ -50,13 +50,13 @@ class Screen:
         """Columns of the terminal; elsewhere more than any line needs."""
         return self._console.width
 
-    def show(self, what: Text | Block, *, wrap: bool = True) -> None:
-        """Print a table or a text; elsewhere than on a terminal nothing is wrapped, cut or padded.
+    def show(self, content: Text | Block, *, wrap: bool = True) -> None:
+        """Print a table or a text; only on a terminal it is wrapped, cut or padded.
 
-        What a terminal would obey is shown as an escape, whoever forgot it: names and texts come from folders of others.
+        Control characters are printed as escapes, even if the caller forgot them: names and texts may come from other users.
         """
         width = self.width if wrap else _ENDLESS
-        lines = what.lines(width) if isinstance(what, Block) else wrapped(what, width)
+        lines = content.lines(width) if isinstance(content, Block) else wrapped(content, width)
         if not self.is_styled:
             sys.stdout.write("".join(f"{words.printable(line.plain).rstrip(' ')}\n" for line in lines))
             return
@@ -65,7 +65,7 @@ class Screen:
 
 
 class _Printable:
-    """A line, with nothing in its texts that a terminal obeys; colours are rich's own."""
+    """A line without control characters in its texts; its colours are rich's own."""
 
     def __init__(self, line: Text) -> None:
         self._line = line
@@ -77,36 +77,36 @@ class _Printable:
 
 def say(text: str) -> None:
     """Print a line on stderr."""
-    shown = words.printable(text, keep="\n")
-    print(f"mlv: {shown}", file=sys.stderr)
+    line = words.printable(text, keep="\n")
+    print(f"mlv: {line}", file=sys.stderr)
 
 
 def say_more(count: int) -> None:
-    """Tell how many rows of a table were not shown."""
+    """Report the number of rows of a table that were not printed."""
     if count > MOST_ROWS:
         say(f"{count - MOST_ROWS} of {count} rows are not shown; --json gives all")
 
 
 def raw(text: str) -> str:
-    """A text that is printed as it is for programs; on a terminal, without what that would obey."""
+    """Return a text unchanged for programs; on a terminal, with escapes for control characters."""
     return words.printable(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
 def passed_over(folder: Path, holes: Sequence[Skipped]) -> str:
-    """A sentence about damage that a command met."""
+    """Return a sentence on the damage that a command met."""
     more = f" and {len(holes) - 1} more" if len(holes) > 1 else ""
     return f"passed over {folder}/{holes[0]}{more}. mlv verify {folder} says what is missing"
 
 
-def progress(items: Sequence[T], what: str) -> Iterator[T]:
-    """Go through items; on a terminal a bar tells how far, once it takes longer than a second."""
+def progress(items: Sequence[T], description: str) -> Iterator[T]:
+    """Yield items; on a terminal a bar shows the progress after the first second."""
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.progress import Progress  # what few commands need, and seldom
+    from rich.progress import Progress  # few commands need it, and seldom
 
     bar = Progress(console=Console(stderr=True), transient=True)
-    task = bar.add_task(what, total=len(items))
+    task = bar.add_task(description, total=len(items))
     # From another thread: one long log may take all the time there is.
     patience = Timer(_PATIENCE_S, bar.start)
     patience.daemon = True
@@ -129,28 +129,28 @@ def print_json(data: Any) -> None:
 
 
 def as_json(text: str) -> str:
-    """JSON that is printed; on a terminal, what that would obey is written as JSON's own escapes."""
+    """Return JSON for printing; on a terminal, with JSON's own escapes for control characters."""
     if text.isprintable() or not sys.stdout.isatty():
         return text
-    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+    return "".join(sign if sign.isprintable() or sign == "\n" else json.dumps(sign)[1:-1] for sign in text)
 
 
 def styled(text: str, style: str = "") -> Text:
-    """A text in which nothing is taken for markup."""
+    """Return a text in which nothing is taken for markup."""
     return Text(encodable(text), style=style)
 
 
 def encodable(text: str) -> str:
-    """A text with escapes for what standard output cannot show, before it is put into columns."""
+    """Return a text with escapes for characters that standard output cannot encode, before it is put into columns."""
     encoding = sys.stdout.encoding or "ascii"
     if text.isascii() or encoding.lower().startswith("utf"):
         return text
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def joined(parts: Any, separator: str = "  ") -> Text:
-    """Several texts in one line."""
-    return Text(separator).join(parts)
+def joined(texts: Any, separator: str = "  ") -> Text:
+    """Return several texts as one line."""
+    return Text(separator).join(texts)
 
 
 def _plain(value: Any) -> Any:
@@ -176,7 +176,7 @@ _LEAST_PAUSE_S = 0.5
 
 
 def again(show: Callable[[], None], pause_s: float) -> None:
-    """Show something again and again, in place of itself on a terminal, until Ctrl-C."""
+    """Repeat a listing until Ctrl-C, on a terminal in place of the previous one."""
     screen = Screen()
     with suppress(KeyboardInterrupt):
         while True:

@@ -50,7 +50,7 @@ def run(folder: Path, as_json: bool) -> None:
 
 
 def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Page:
-    """The page for people."""
+    """Return the page for a reader."""
     return Page([
         (styled(heading, "bold"), body)
         for heading, lines in _sections(overview, subs, unicode)
@@ -59,7 +59,7 @@ def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Page
 
 
 def title(overview: Overview) -> Text:
-    """Name and status, and why it cannot be read."""
+    """Return name and status, and the error of an unreadable experiment."""
     status = styled(overview.status, words.STATUS_STYLES.get(overview.status, ""))
     error = styled(words.printable(f"\n{overview.error}", keep="\n"), "bold red") if overview.error else ""
     return Text.assemble((words.printable(overview.name), "bold"), "  ", status, error)
@@ -101,14 +101,14 @@ def _plain(text: object) -> Text:
 
 
 def _columns(rows: Iterable[tuple[Any, ...]]) -> Rows:
-    """Rows in columns, without those in which nothing stands."""
-    left = iter(rows)
-    cells = [[cell if isinstance(cell, Text) else _plain(cell) for cell in row] for row in islice(left, MOST_ROWS)]
+    """Return rows in columns, without the empty columns."""
+    remaining = iter(rows)
+    cells = [[cell if isinstance(cell, Text) else _plain(cell) for cell in row] for row in islice(remaining, MOST_ROWS)]
     is_used = [any(cell.plain for cell in column) for column in zip(*cells, strict=True)]
-    used = [[cell for cell, wanted in zip(row, is_used, strict=True) if wanted] for row in cells]
-    if more := sum(1 for _ in left):
-        used.append([_plain(f"{more} more; --json gives all"), *[Text()] * (sum(is_used) - 1)])
-    return Rows(used)
+    filled = [[cell for cell, is_filled in zip(row, is_used, strict=True) if is_filled] for row in cells]
+    if more := sum(1 for _ in remaining):
+        filled.append([_plain(f"{more} more; --json gives all"), *[Text()] * (sum(is_used) - 1)])
+    return Rows(filled)
 
 
 def _pairs(values: Mapping[str, Any]) -> Rows:
@@ -116,7 +116,7 @@ def _pairs(values: Mapping[str, Any]) -> Rows:
 
 
 def params_id(overview: Overview) -> str:
-    """SHA-256 of the canonical JSON of the params in meta.json."""
+    """Return the SHA-256 of the canonical JSON of the params in meta.json."""
     plain, nonfinite = params_.plain_params(overview.meta["params"])
     return params_.params_id(plain, nonfinite)
 
@@ -171,12 +171,12 @@ def _machine(machine: Any) -> Iterator[Text]:
         yield styled(words.printable(str(machine["error"])), "yellow")
     cores = (machine.get("cores") or {}).get("usable")
     memory = machine.get("memory_bytes")
-    parts = [
+    facts = [
         machine.get("host"), machine.get("os"), machine.get("cpu"), words.counted(cores, "core") if cores else None,
         words.size(memory) if memory else None,
     ]  # fmt: skip
-    if any(parts):
-        yield _plain(", ".join(str(part) for part in parts if part))
+    if any(facts):
+        yield _plain(", ".join(str(fact) for fact in facts if fact))
     for gpu in machine.get("gpus") or ():
         yield _plain(f"{gpu.get('name')}  {words.size(gpu.get('memory_bytes') or 0)}")
 
@@ -206,14 +206,14 @@ def _run_row(run: RunView, depth: int, now: datetime | None) -> tuple[Any, ...]:
 
 
 def exception_lines(exception: Mapping[str, Any], prefix: str = "") -> Iterator[Text]:
-    """The exception that ended a run: what it is, and below it the traceback."""
+    """Yield the exception that ended a run: its type and message, then the traceback."""
     yield styled(words.printable(f"{prefix}{exception.get('type')}: {exception.get('message')}"), "bold red")
     for line in str(exception.get("traceback") or "").rstrip().splitlines():
         yield styled("  " + words.printable(line), "dim")
 
 
 def streams(folder: Path) -> dict[str, dict[str, Any]]:
-    """File, number of lines and of bytes of each stream."""
+    """Return file, number of lines and number of bytes of each stream."""
     result = {}
     for stream in layout.streams_in(folder):
         lines = size = 0
@@ -226,12 +226,12 @@ def streams(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _streams(folder: Path) -> Rows:
     return _columns(
-        (found["file"], words.counted(found["lines"], "line"), words.size(found["bytes"])) for found in streams(folder).values()
+        (entry["file"], words.counted(entry["lines"], "line"), words.size(entry["bytes"])) for entry in streams(folder).values()
     )
 
 
 def _damage(overview: Overview) -> Iterator[Text]:
-    """What was passed over."""
+    """Yield the damaged lines that were skipped."""
     for hole in overview.damage[:_DAMAGE_SHOWN]:
         yield styled(words.printable(str(hole)), "yellow")
     if len(overview.damage) > _DAMAGE_SHOWN:
@@ -239,8 +239,8 @@ def _damage(overview: Overview) -> Iterator[Text]:
 
 
 def _metrics(overview: Overview) -> Iterator[Any]:
-    shown = overview.first_metrics(_METRICS_SHOWN)
-    if shown:
+    metrics = overview.first_metrics(_METRICS_SHOWN)
+    if metrics:
         yield _columns(
             (
                 styled(words.printable(name), "dim"),
@@ -248,14 +248,14 @@ def _metrics(overview: Overview) -> Iterator[Any]:
                 words.printable(str(overview.state.descriptions.get(name, {}).get("unit") or "")),
                 f"step {words.compact(latest.step)}" if latest.step is not None else "",
             )
-            for name, latest in shown.items()
+            for name, latest in metrics.items()
         )
-    if len(overview.metrics) > len(shown):
-        yield styled(f"and {len(overview.metrics) - len(shown)} more: mlv show --json", "dim")
+    if len(overview.metrics) > len(metrics):
+        yield styled(f"and {len(overview.metrics) - len(metrics)} more: mlv show --json", "dim")
 
 
 def checkpoints(folder: Path) -> dict[str, Kept]:
-    """What is kept in each folder of checkpoints, as the log tells."""
+    """Return the portfolio of each folder of checkpoints, from the log."""
     return retention.fold(Events(folder, retention.PORTFOLIO_TYPES))
 
 
@@ -263,20 +263,20 @@ def _checkpoints(overview: Overview) -> Iterator[Rows]:
     rows = [
         (
             f"{name}/{section}/{saved.name}",
-            "best" if saved is kept.best else "superseded" if saved.name in kept.superseded else "",
+            "best" if saved is portfolio.best else "superseded" if saved.name in portfolio.superseded else "",
             f"step {words.compact(saved.step)}" if saved.step is not None else "",
             "  ".join(f"{key}={words.number(value, overview.format_of(key))}" for key, value in saved.metrics.items()),
         )
-        for name, kept in checkpoints(overview.path).items()
-        for saved in kept
-        for section in kept.sections_of(saved)[:1]
+        for name, portfolio in checkpoints(overview.path).items()
+        for saved in portfolio
+        for section in portfolio.sections_of(saved)[:1]
     ]
     if rows:
         yield _columns(rows[-_CHECKPOINTS_SHOWN:])
 
 
 def files(folder: Path) -> dict[str, dict[str, Any]]:
-    """Path and size of the latest content of each file that was published, by name."""
+    """Return path and size of the latest content of each published file, by name."""
     events = Events(folder, "file")
     return {event.name: {"path": event.data.get("path"), "size": event.data.get("size")} for event in events if _is_data(event)}
 
@@ -286,11 +286,11 @@ def _is_data(event: Event) -> bool:
 
 
 def _files(folder: Path) -> Iterator[Any]:
-    found = list(files(folder).values())
-    if found:
-        yield _columns((file["path"], words.size(int(file["size"] or 0))) for file in found[:_FILES_SHOWN])
-    if len(found) > _FILES_SHOWN:
-        yield styled(f"and {len(found) - _FILES_SHOWN} more: mlv show --json", "dim")
+    published = list(files(folder).values())
+    if published:
+        yield _columns((file["path"], words.size(int(file["size"] or 0))) for file in published[:_FILES_SHOWN])
+    if len(published) > _FILES_SHOWN:
+        yield styled(f"and {len(published) - _FILES_SHOWN} more: mlv show --json", "dim")
 
 
 def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Rows]:
@@ -308,7 +308,7 @@ def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[
 
 
 def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
-    """The page as a mapping for JSON."""
+    """Return the page as a mapping for JSON."""
     return {
         "path": overview.path,
         "name": overview.name,
@@ -340,13 +340,13 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
                     "step": saved.step,
                     "metrics": saved.metrics,
                     "file": saved.file,
-                    "places": [f"{name}/{section}/{saved.name}" for section in kept.sections_of(saved)],
-                    "is_best": saved is kept.best,
-                    "is_latest": saved is kept.latest,
+                    "places": [f"{name}/{section}/{saved.name}" for section in portfolio.sections_of(saved)],
+                    "is_best": saved is portfolio.best,
+                    "is_latest": saved is portfolio.latest,
                 }
-                for saved in kept
+                for saved in portfolio
             ]
-            for name, kept in checkpoints(overview.path).items()
+            for name, portfolio in checkpoints(overview.path).items()
         },
         "files": files(overview.path),
         "sub_exps": [{"path": sub.path, "id": sub.id, "kind": sub.kind, "status": sub.status} for sub in subs],

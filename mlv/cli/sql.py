@@ -1,4 +1,4 @@
-"""`mlv sql`: what a query over experiments gives, as a table, JSON or CSV."""
+"""`mlv sql`: the result of a query over experiments, as a table, JSON or CSV."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _begin_as_utf8() -> None:
 
 
 def _cell(value: object, safe: bool) -> object:
-    """A cell of CSV: numbers stay what they are."""
+    """Return a cell of CSV: numbers stay what they are."""
     if value is None or isinstance(value, (bool, int, float)):
         return value
     text = raw(str(value))

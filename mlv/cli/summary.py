@@ -30,32 +30,32 @@ def run(path: Path, as_json: bool) -> None:
     if skipped:
         say(passed_over(path.parent if path.is_file() else path, skipped))
     if as_json:
-        print_json({name: asdict(one) for name, one in metrics.items()})
+        print_json({name: asdict(metric) for name, metric in metrics.items()})
         return
     if not metrics:
         say(f"no metrics in {str(path)!r}")
         return
-    shown = [stat for stat in STATS if stat in _ALWAYS or any(getattr(one, stat) for one in metrics.values())]
+    stats = [stat for stat in STATS if stat in _ALWAYS or any(getattr(metric, stat) for metric in metrics.values())]
     rows = []
-    for name, one in islice(metrics.items(), MOST_ROWS):
+    for name, metric in islice(metrics.items(), MOST_ROWS):
         shape = descriptions.get(name, {}).get("format")
-        cells = {stat: _cell(getattr(one, stat), None if stat in _COUNTS else shape) for stat in shown}
+        cells = {stat: _cell(getattr(metric, stat), None if stat in _COUNTS else shape) for stat in stats}
         rows.append({"metric": name, **cells})
-    show_columns(rows, ["metric", *shown], as_json=False, right=shown)
+    show_columns(rows, ["metric", *stats], as_json=False, right=stats)
     say_more(len(metrics))
 
 
-_Found = tuple[Mapping[str, Summary], Mapping[str, Mapping[str, Any]], list[Skipped]]
+_Summaries = tuple[Mapping[str, Summary], Mapping[str, Mapping[str, Any]], list[Skipped]]
 
 
-def _of_experiment(folder: Path) -> _Found:
+def _of_experiment(folder: Path) -> _Summaries:
     meta = read_meta(folder)
     skipped: list[Skipped] = []
     digest = read_digest(folder, meta.id, meta.content, skipped=skipped)
     return digest.metrics, digest.state.descriptions, skipped
 
 
-def _of_file(path: Path) -> _Found:
+def _of_file(path: Path) -> _Summaries:
     stream = logical_stream_of(path)
     descriptions = fold(Events(path.parent, "metadata", stream=stream)).descriptions
     events = Events(path.parent, "metrics", stream=stream)

@@ -1,4 +1,4 @@
-"""`mlv tail`: the last events of an experiment as lines for people, and those that follow."""
+"""`mlv tail`: the last events of an experiment as readable lines, and those that follow."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlv.query.tail import EventLine, Status, Tail
 from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
-"""Left out unless they are asked for: they keep the log provable, or come by the clock."""
+"""Types that are printed only on request: they are for proofs, or written by the clock."""
 _QUIET_S = 5.0
 
 
@@ -44,65 +44,65 @@ def run(
     without = () if types or stream == layout.SYSTEM_STREAM else HOUSEKEEPING_TYPES
     tail = Tail(folder, types=types, without=without, name=name, stream=stream)
     show = _print_raw if as_lines else _EventPrinter(Screen(), not is_file and len(layout.streams_in(folder)) > 1)
-    for found in tail.last(count):
-        show(found)
+    for entry in tail.last(count):
+        show(entry)
     if tail.skipped:
         say(passed_over(folder, tail.skipped))
     if follow:
         sys.stdout.flush()
         is_over = Watch(folder, created, stream if is_file else None)
-        for found in tail.follow(is_over):
-            show(found)
+        for entry in tail.follow(is_over):
+            show(entry)
             sys.stdout.flush()
 
 
-def _print_raw(found: EventLine) -> None:
+def _print_raw(entry: EventLine) -> None:
     if sys.stdout.isatty():
-        print(as_json(found.line.decode("utf-8", "replace")), end="")
+        print(as_json(entry.line.decode("utf-8", "replace")), end="")
         return
     sys.stdout.flush()
-    sys.stdout.buffer.write(found.line)
+    sys.stdout.buffer.write(entry.line)
     sys.stdout.buffer.flush()
 
 
 class Watch:
-    """Says whether an experiment, or one stream, is over: no run goes on, and no writer is at work any more."""
+    """A test whether an experiment, or one stream, is over: no run goes on, and no writer is at work."""
 
     def __init__(self, folder: Path, created: str, stream: str | None = None) -> None:
         self._folder, self._stream, self._status = folder, stream, Status(folder, created, stream)
         self._over_since: float | None = None
 
     def __call__(self) -> bool:
-        """Look again."""
+        """Return whether it is over now."""
         if self._status() == "running":
             self._over_since = None
             return False
         self._over_since = self._over_since or monotonic()
-        # A writer that cannot be judged from here is not waited for.
+        # A writer on another machine, which may be dead, is not waited for longer than this.
         living = surroundings(self._folder).living
         is_written = any(self._stream in (None, layout.logical_stream(stream)) for stream in living)
         return not is_written or monotonic() - self._over_since > _QUIET_S
 
 
 class _EventPrinter:
-    """Prints events, one a line; on a terminal under the date of their day, which names the zone, elsewhere each with both."""
+    """A printer of events, one a line; on a terminal below the date and zone of their day, elsewhere each with both."""
 
     def __init__(self, screen: Screen, names_streams: bool) -> None:
         self._screen, self._names_streams = screen, names_streams
         self._day = ""
 
-    def __call__(self, found: EventLine) -> None:
-        moment = found.event.time.astimezone()
+    def __call__(self, entry: EventLine) -> None:
+        moment = entry.event.time.astimezone()
         day = moment.strftime("%A, %B %d, %Y, %Z")
         if self._screen.is_terminal and day != self._day:
             self._day = day
             self._screen.show(styled(day, "dim"))
-        first, *others = lines_of(found.event, self._names_streams)
-        if self._screen.is_terminal:  # what does not fit goes on below its beginning, not below the time
-            self._screen.show(_hanging(moment.strftime("%H:%M:%S"), [first, *others]))
+        first, *more = lines_of(entry.event, self._names_streams)
+        if self._screen.is_terminal:  # wrapped lines continue below the text, not below the time
+            self._screen.show(_hanging(moment.strftime("%H:%M:%S"), [first, *more]))
             return
         self._screen.show(joined([styled(words.full_time(moment)), first]), wrap=False)
-        for line in others:
+        for line in more:
             self._screen.show(Text.assemble("  ", line), wrap=False)
 
 
@@ -111,8 +111,8 @@ def _hanging(time: str, lines: list[Text]) -> Rows:
 
 
 def lines_of(event: Event, names_stream: bool = False) -> Iterator[Text]:
-    """An event as a line; an exception's traceback follows on lines of its own."""
-    first, *others = display.lines_of(event, names_stream)
-    yield joined([Text.assemble(*part) for part in first])
-    for line in others:
-        yield joined([Text.assemble(*part) for part in line])
+    """Yield an event as a line; an exception's traceback follows on lines of its own."""
+    first, *more = display.lines_of(event, names_stream)
+    yield joined([Text.assemble(*segment) for segment in first])
+    for line in more:
+        yield joined([Text.assemble(*segment) for segment in line])

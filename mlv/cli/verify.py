@@ -1,4 +1,4 @@
-"""`mlv verify`: whether an experiment is what was written, and all of it."""
+"""`mlv verify`: check that an experiment is complete and unchanged."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mlv.cli.screen import Screen, print_json, styled
 
 
 def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
-    """Print the verdict on an experiment, or on a log file that belongs to none, and what it rests on; whether it is `intact`.
+    """Print the verdict on an experiment or a single log file, with its findings; return whether it is `intact`.
 
     Raises:
         NotAnExperiment: The folder holds neither a meta.json nor a log.
-        InvalidArgument: What is expected is no digest.
+        InvalidArgument: `expect` is no digest.
     """
     report = verify(path.parent, expect, logical_stream_of(path)) if path.is_file() else verify(path, expect)
     if as_json:
@@ -33,7 +33,7 @@ def run(path: Path, as_json: bool, expect: str | None = None) -> bool:
 
 
 def verdict(report: Report) -> Text:
-    """The verdict, and how much was looked at."""
+    """Return the verdict, and how much was read."""
     looked_at = ", ".join(
         [
             f"{words.counted(report.lines, 'line')} of {words.counted(report.runs, 'run')}"
@@ -54,7 +54,7 @@ def verdict(report: Report) -> Text:
 
 
 def findings(report: Report) -> Rows:
-    """Each finding after its own verdict."""
+    """Return each finding after its own verdict."""
     return Rows([_row(finding) for finding in report.findings])
 
 

@@ -1,4 +1,4 @@
-"""`mlv whence`: where a file comes from."""
+"""`mlv whence`: the experiments, runs and events that produced or used a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlv.events import Event
 
 
 def run(path: Path, root: Path | None, as_json: bool) -> bool:
-    """Print everything that names the content of a file; whether there is anything.
+    """Print every record that names the content of a file, and return whether there is one.
 
     Raises:
         FileUnusable: The file cannot be read.
@@ -25,54 +25,54 @@ def run(path: Path, root: Path | None, as_json: bool) -> bool:
     """
     no_address(path, "FILE")
     content, where = content_at(path), default_root(path) if root is None else root
-    found = origins(content.sha256, where)
+    matches = origins(content.sha256, where)
     if as_json:
-        named = [origin.to_data() for origin in found]
+        named = [origin.to_data() for origin in matches]
         print_json({
             "path": path, "sha256": content.sha256, "size": content.size, "root": where, "origins": named
         })  # fmt: skip
-    elif found:
+    elif matches:
         screen = Screen()
         screen.show(Text.assemble((words.printable(str(path)), "bold"), f"  {words.size(content.size)}  {content.sha256}"))
-        screen.show(table(found))
+        screen.show(table(matches))
     else:
-        said = f"no experiment at or below {str(where)!r} names {str(path)!r}, whose SHA-256 is {content.sha256}"
-        say(f"{said}: give another ROOT")
-    return bool(found)
+        text = f"no experiment at or below {str(where)!r} names {str(path)!r}, whose SHA-256 is {content.sha256}"
+        say(f"{text}: give another ROOT")
+    return bool(matches)
 
 
-def table(found: list[Origin]) -> Page:
-    """Each origin after its role, and below those who produced the file the parents of their experiments."""
-    styles = ("bold green" if origin.role == PRODUCED else "cyan" for origin in found)
-    return Page([(styled(origin.role, style), list(_lines(origin))) for origin, style in zip(found, styles, strict=True)])
+def table(matches: list[Origin]) -> Page:
+    """Return each origin after its role, and below the producers the parents of their experiments."""
+    styles = ("bold green" if origin.role == PRODUCED else "cyan" for origin in matches)
+    return Page([(styled(origin.role, style), list(_lines(origin))) for origin, style in zip(matches, styles, strict=True)])
 
 
 def _lines(origin: Origin) -> Iterator[Text]:
     yield Text.assemble((words.printable(str(origin.exp)), "bold"), (f"  {origin.exp_id[:8]}", "dim"))
-    made = _event(origin.event) if origin.event is not None else f"meta.json, {origin.where}"
+    record = _event(origin.event) if origin.event is not None else f"meta.json, {origin.where}"
     named = words.printable(str(origin.reference.get("path")))
-    yield Text.assemble(f"  {named}  {made}", (f"  {_moment(origin.time)}", "dim"))
+    yield Text.assemble(f"  {named}  {record}", (f"  {_moment(origin.time)}", "dim"))
     if origin.role == PRODUCED:
-        yield from map(_from, origin.parents)
+        yield from map(_parent_line, origin.parents)
 
 
 def _moment(time: str) -> str:
     try:
         return words.full_time(parse_time(time))
-    except BadLine:  # what made the meta.json was not mlv
+    except BadLine:  # meta.json was not written by mlv
         return words.printable(time)
 
 
-def _from(parent: Parent) -> Text:
+def _parent_line(parent: Parent) -> Text:
     name = words.printable(str(parent.path)) if parent.path is not None else "an experiment that is not there"
-    known = f"  {parent.id[:8]}" if parent.id else ""
+    identity = f"  {parent.id[:8]}" if parent.id else ""
     checkpoint = words.printable(str(parent.checkpoint.get("path") or ""))
-    made = f"  {_event(parent.event)}" if parent.event is not None else ""
-    return Text.assemble(("  from ", "dim"), name, (known, "dim"), f"  {checkpoint}{made}")
+    event = f"  {_event(parent.event)}" if parent.event is not None else ""
+    return Text.assemble(("  from ", "dim"), name, (identity, "dim"), f"  {checkpoint}{event}")
 
 
 def _event(event: Event) -> str:
-    """An event in words: what it was called, when in the script's count, and the name that it has for ever."""
+    """Return an event as text: its type and name, its step and coordinates, then its number and run, which identify it."""
     name = f" {words.compact(event.name)}" if event.name else ""
     at = "".join(f", {words.printable(key)} {words.compact(value)}" for key, value in event.at.items())
     step = f", step {words.compact(event.step)}" if event.step is not None else ""

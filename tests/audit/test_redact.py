@@ -215,14 +215,14 @@ class TestGone:
 
     def test_a_file_that_changes_meanwhile(self, exp, monkeypatch):
         """B14: a file that is another one than was looked at is left as it is, and redacting again finishes."""
-        say = redact_._say
+        announce = redact_._announce
 
-        def say_and_change(*arguments: Any) -> None:
-            say(*arguments)
+        def announce_and_change(*arguments: Any) -> None:
+            announce(*arguments)
             (exp / "files" / "conf.txt").chmod(0o644)
             (exp / "files" / "conf.txt").write_text(f"newer, with {SECRET}")
 
-        monkeypatch.setattr(redact_, "_say", say_and_change)
+        monkeypatch.setattr(redact_, "_announce", announce_and_change)
         with pytest.raises(ExperimentBusy, match="was changed while"):
             redacted(exp)
         assert (exp / "files" / "conf.txt").read_text() == f"newer, with {SECRET}"

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from mlv.audit.seq_ranges import Seqs, gaps, is_within, merged, shown
+from mlv.audit.seq_ranges import Seqs, as_text, gaps, is_within, merged
 
 hypothesis = pytest.importorskip("hypothesis", reason="property tests need hypothesis")
 st = hypothesis.strategies
@@ -72,5 +72,5 @@ def test_within(inner, expected):
 
 def test_shown_to_people():
     """Ranges are listed up to a number that can be read."""
-    assert shown([(1, 1), (3, 5)]) == "1, 3 to 5"
-    assert shown([(n, n) for n in range(1, 20, 2)], most=3) == "1, 3, 5 and 7 more"
+    assert as_text([(1, 1), (3, 5)]) == "1, 3 to 5"
+    assert as_text([(n, n) for n in range(1, 20, 2)], most=3) == "1, 3, 5 and 7 more"

@@ -224,8 +224,8 @@ def test_two_readers_at_once(tmp_path):
 
 def test_several_processes_tell_the_same(tmp_path, monkeypatch):
     """The rows come in the order of the folders, whichever process read them."""
-    monkeypatch.setattr(index, "_PART", 3)
-    monkeypatch.setattr(index, "_KNOWN_PART", 3)
+    monkeypatch.setattr(index, "_READ_BATCH", 3)
+    monkeypatch.setattr(index, "_CHECK_BATCH", 3)
     for number in range(25):
         experiment(tmp_path / f"e{number % 7}" / f"sub{number}", number)
 
