@@ -18,7 +18,7 @@ from mlv.query.metrics import data_frames
 from mlv.query.metrics.columns import Cut
 from mlv.query.metrics.summary import Summaries, fast_summary, summary
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
-from mlv.retention import PORTFOLIO_TYPES, Kept
+from mlv.retention import PORTFOLIO_TYPES, PortfolioState
 from mlv.retention import fold as fold_portfolios
 from mlv.state import State
 from mlv.store.streams import Skipped
@@ -103,14 +103,14 @@ class AsOf:
         return self._checkpoint("latest")
 
     def portfolio(self, folder: str = DEFAULT_FOLDER) -> list[Checkpoint]:
-        """Every checkpoint that was kept in a folder, in the order in which they were saved."""
-        kept = self._portfolios().get(folder, Kept())
-        return [checkpoint_of(self._folder, folder, kept, saved) for saved in kept]
+        """Return every checkpoint that was kept in a folder, in the order in which they were saved."""
+        state = self._portfolios().get(folder, PortfolioState())
+        return [checkpoint_of(self._folder, folder, state, saved) for saved in state]
 
     def _checkpoint(self, which: str) -> Checkpoint:
         portfolios = self._portfolios()
         folder = DEFAULT_FOLDER if DEFAULT_FOLDER in portfolios or len(portfolios) != 1 else next(iter(portfolios))
-        kept = portfolios.get(folder, Kept())
+        kept = portfolios.get(folder, PortfolioState())
         found = kept.best if which == "best" else kept.latest
         if found is None:
             text = f"at {self.time} no checkpoint in {folder!r} of {self._folder} was the {which}: see .portfolio() for all"
@@ -121,7 +121,7 @@ class AsOf:
         rewinds = rewinds_of(self._folder, checked_branches(branches), self._moment.last)
         return moments.until(Events(self._folder, type, name, rewinds=rewinds), self._moment)
 
-    def _portfolios(self) -> dict[str, Kept]:
+    def _portfolios(self) -> dict[str, PortfolioState]:
         return fold_portfolios(self.events(PORTFOLIO_TYPES))
 
     def _state(self) -> State:
