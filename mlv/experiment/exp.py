@@ -258,7 +258,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def kind(self) -> str | None:
-        """What sort of experiment it is."""
+        """The sort of experiment, such as `squeeze`."""
         return self._meta.content.get("kind")
 
     @property
@@ -281,7 +281,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def meta(self) -> FrozenDict:
-        """What meta.json says, read-only."""
+        """The content of meta.json, read-only."""
         return self._meta.content
 
     @property
@@ -425,11 +425,11 @@ class Exp(Extras, Checkpoints, Readings, References):
         tell_redacted(self._redactor)
 
     def pause(self, reason: str | None = None) -> None:
-        """Say that work stops for a while: an event of type `run_paused`."""
+        """Record that work stops for a while: an event of type `run_paused`."""
         self._writable().say(RunPaused(reason))
 
     def resume(self) -> None:
-        """Say that work goes on: an event of type `run_resumed`."""
+        """Record that work goes on: an event of type `run_resumed`."""
         self._writable().say(RunResumed())
 
     @contextmanager
@@ -481,7 +481,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @contextmanager
     def _telling_digest(self) -> Iterator[None]:
-        """Say the digest when the block has left the log complete: kept elsewhere, it shows what is cut off afterwards."""
+        """Print the digest if the block leaves the log complete: kept elsewhere, it proves that nothing was cut off later."""
         session = self._session
         is_told = session.is_started and not (session.is_disabled or session.is_silent or session.parent_run)
         before = ends.digest_of(self._folder) if is_told else None

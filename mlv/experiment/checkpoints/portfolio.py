@@ -84,7 +84,7 @@ class Portfolio:
     __slots__ = ("_folder", "_session")
 
     def __init__(self, session: Session, folder: str) -> None:
-        """Not called by users: `exp.checkpoints(...)` gives portfolios."""
+        """Keep the session and the folder. Not called by users: `exp.checkpoints(...)` gives portfolios."""
         self._session, self._folder = session, folder
 
     def save(
@@ -171,7 +171,7 @@ def _latest(shelf: Shelf) -> Checkpoint:
 
 
 def _none_is_kept(shelf: Shelf) -> str:
-    """Why there is none at all; empty if there is one."""
+    """Return the reason why there is none at all; empty if there is one."""
     saves, where = shelf.state.saves, f"{shelf.name!r} of {shelf.exp_folder}"
     if not saves:
         return f"there are no checkpoints in {where} yet: .save(what, step=...) saves one"

@@ -25,7 +25,7 @@ class Saver(NamedTuple):
     """Suffix of that path."""
 
 
-def saver_of(what: Any, suffix: str = "") -> Saver:
+def saver_of(obj: Any, suffix: str = "") -> Saver:
     """Decide how an object is saved; nothing is written yet.
 
     A module of torch becomes a `.pt` of its state dict, and a tree with tensors of torch a `.pt` of the whole tree. Trees of
@@ -35,19 +35,19 @@ def saver_of(what: Any, suffix: str = "") -> Saver:
     Raises:
         InvalidArgument: Nobody knows how to save it, or the suffix is none.
     """
-    library_saver = _library_saver(what)
+    library_saver = _library_saver(obj)
     if library_saver is not None:
         if suffix not in ("", library_saver.suffix):
             raise InvalidArgument(
-                f"suffix={suffix!r}: a {_type_name(what)} is saved as {library_saver.suffix!r}. To save it otherwise, give a "
+                f"suffix={suffix!r}: a {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it otherwise, give a "
                 f"function that takes a path, {_CALLABLE}",
                 suffix=suffix,
             )
         return library_saver
-    if callable(what) and not isinstance(what, type):
-        return Saver(what, _checked_suffix(suffix))
+    if callable(obj) and not isinstance(obj, type):
+        return Saver(obj, _checked_suffix(suffix))
     raise InvalidArgument(
-        f"nobody knows how to save a {_type_name(what)}: give a function that takes a path, {_CALLABLE}", type=_type_name(what)
+        f"nobody knows how to save a {_type_name(obj)}: give a function that takes a path, {_CALLABLE}", type=_type_name(obj)
     )
 
 

@@ -140,7 +140,7 @@ class ConsoleCapture:
             self._control.close()
 
     def abandon(self) -> None:
-        """In a forked child: leave all to the parent, and go on printing into what it captures."""
+        """Leave all to the parent, in a forked child, and go on printing into the descriptors that it captures."""
         self._taps.clear()
         self._copies.clear()
         self._let_go()
@@ -337,7 +337,7 @@ class ConsoleCapture:
 
 
 def pass_on(routes: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
-    """Only display output, until nobody can print any more; `routes` are pairs of descriptors, from and to."""
+    """Display output without logging it, until nobody can print any more; `routes` are pairs of descriptors, from and to."""
     import select
 
     poll, displays = select.poll(), dict(routes)

@@ -36,10 +36,10 @@ _MOST_WAITING_BYTES = 64 << 20
 _LONGEST = 1 << 20
 """Bytes of a line that become one event; a longer one becomes several."""
 _HELD_S = 1.0
-"""How long a line is held back where lines are rewritten."""
+"""How long a line is held back once lines are rewritten."""
 _HELD_LINES = 128
 _LAST_WORDS_S = 1.0
-"""How long the tee reads on, when the run ends, while children still print."""
+"""How long the tee reads on after the end of the run, while children still print."""
 
 _ESCAPE = re.compile(
     rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[PX^_][^\x1b]{0,4096}\x1b\\|[ -/]+[0-~]|[0-~])"

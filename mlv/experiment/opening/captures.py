@@ -1,4 +1,4 @@
-"""What is recorded about a process: script, git, environment and machine, with credentials kept from the disk."""
+"""The captures of a process: script, git, environment and machine, with credentials kept from the disk."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def redactor_of(meta: Mapping[str, Any], patterns: Iterable[str] = (), exception
 
 
 def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
-    """Return the fields of meta.json by which later runs redact as this one; what cannot be kept there is said."""
+    """Return the fields of meta.json by which later runs redact as this one; warn of patterns that cannot be kept there."""
     fields = {"redact": storable(redactor.patterns), "keep": storable(redactor.exceptions)}
     left_out = len({*redactor.patterns, *redactor.exceptions}) - len({*fields["redact"], *fields["keep"]})
     if left_out:

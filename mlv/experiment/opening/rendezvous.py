@@ -153,7 +153,7 @@ class Announcement(FrozenRecord):
     token: str = ""
     """Distinguishes this announcement from all others."""
     launch: str = ""
-    """The same in all announcements of a launch."""
+    """Hash of the launch's key, equal in all announcements of a launch."""
 
 
 class Meeting:

@@ -16,7 +16,7 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, SavedirUnusable
 from mlv.experiment import null_sessions
-from mlv.experiment.null_sessions import Disabled, session_for, session_of_rank
+from mlv.experiment.null_sessions import DisabledSession, session_for, session_of_rank
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
 from mlv.experiment.opening.ranks import own_numbers
@@ -108,7 +108,7 @@ class Making:
         self._captures = ()
         text = meta_.meta_text(self._content(folder, parent))
         meta = meta_.meta_of(text)
-        session = Disabled(folder, meta.id, text)
+        session = DisabledSession(folder, meta.id, text)
         if folder.exists():  # a sub-experiment, which its parent shall find
             session.prepare()
         session.start()
