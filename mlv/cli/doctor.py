@@ -59,7 +59,7 @@ def _settings() -> Rows:
         found = setting.look_up()
         is_default = found.source == "default" or found.problem is not None
         source = f"default; {setting.env}" if is_default else found.source
-        value = words.printable(settings.told(found.value))
+        value = words.printable(settings.value_text(found.value))
         rows.append([styled(setting.key), styled(value), styled(words.printable(source), "dim")])
     return Rows(rows)
 
