@@ -203,7 +203,7 @@ def project_file() -> ProjectFile | None:
                 return None
 
 
-def tell_problems() -> None:
+def warn_of_problems() -> None:
     """Warn of the problems of the project's file, once for each state of it."""
     file = project_file()
     if file is not None and file.problems and file not in _problems_warned:

@@ -136,7 +136,7 @@ class Process:
         error = sys.exc_info()[1] or next(iter(self.ended_a_child), None) or getattr(sys, "last_value", None)
         if error is None and (code := _code_of_child()) is not None:
             error = SystemExit(code)
-        if error is None and self._outermost is not None and _was_left(self._outermost):
+        if error is None and self._outermost is not None and _ended_by_exception(self._outermost):
             if self._exit is None or not self._may_have_ended_by(self._exit[1], self._outermost):
                 return Ending(UNKNOWN)
             error = SystemExit(*self._exit[0])
@@ -173,7 +173,7 @@ _WAITING = ("YIELD", "SEND", "RESUME", "GEN_START", "COPY_FREE")
 """Beginnings of the instructions at which a generator waits for its caller."""
 
 
-def _was_left(frame: FrameType) -> bool:
+def _ended_by_exception(frame: FrameType) -> bool:
     """Return whether an exception ended a frame: it goes on no more, and its last instruction was no return."""
     running: FrameType | None = sys._getframe()
     while running is not None:
@@ -183,7 +183,7 @@ def _was_left(frame: FrameType) -> bool:
     return not _operation(frame).startswith(("RETURN", *_WAITING))
 
 
-def left_behind(sessions: Sequence[object]) -> BaseException | None:
+def exception_holding(sessions: Sequence[object]) -> BaseException | None:
     """Return the exception that alone holds the last objects through which sessions can be used, if there is one.
 
     An exception that is kept, as by a future, keeps the frames that it left, and the objects they held.
@@ -196,7 +196,7 @@ def left_behind(sessions: Sequence[object]) -> BaseException | None:
         visited.update(map(id, holders))
         if any(type(each) is dict and "__builtins__" in each for each in holders):
             return None  # a module, or what stands for one, can use them still
-        frames += [each for each in holders if type(each) is FrameType and _was_left(each)]
+        frames += [each for each in holders if type(each) is FrameType and _ended_by_exception(each)]
         level = [each for each in holders if type(each) is not FrameType]
         visited |= {id(holders), id(level)}  # which hold them as well
         if not level or len(visited) > _MOST:
@@ -263,12 +263,12 @@ class Scope:
         error = sys.exc_info()[1]
         if error is not None and id(error) != self._handled and self._went_through(error):
             return ending_of(error)
-        return OK if self._is_left_well(frame) else Ending(UNKNOWN)
+        return OK if self._has_left_normally(frame) else Ending(UNKNOWN)
 
     def _went_through(self, error: BaseException) -> bool:
         return not {call.frame for call in self._calls}.isdisjoint(_frames_of(error))
 
-    def _is_left_well(self, frame: FrameType) -> bool:
+    def _has_left_normally(self, frame: FrameType) -> bool:
         """Return whether a call in which the experiment was made returns to `frame`, or `frame` lets go of a name.
 
         That is certain where no function on the way can have caught an exception.

@@ -29,7 +29,7 @@ from mlv.experiment.opening.captures import (
     make_redactor,
     redactor_of,
     refuse_credential,
-    tell_redacted,
+    warn_of_redactions,
 )
 from mlv.experiment.opening.ranks import checked_ranks, this_launch_rank
 from mlv.experiment.opening.rendezvous import may_be_apart, together
@@ -205,7 +205,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         launch_rank = this_launch_rank()
         given_ranks = checked_ranks(ranks)
         meta = meta_.read_meta(folder)
-        with setup.explained(f"experiment {folder.name!r}", folder):
+        with setup.translated_os_errors(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
             edited = meta_.check_identity(folder, meta)
         if edited is not None:
@@ -400,7 +400,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             session.emit("params", self._redactor.params(new))
             if self._params is not None:
                 object.__setattr__(self, "_params", frozen({**self._params, **new}))
-            tell_redacted(self._redactor)
+            warn_of_redactions(self._redactor)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.
@@ -413,7 +413,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             NotAnnotated: Nothing can be written into the folder.
         """
         self._writable().annotate("tags", {"tags": checked_tags(tags, self._redactor)})
-        tell_redacted(self._redactor)
+        warn_of_redactions(self._redactor)
 
     def add_note(self, text: str) -> None:
         """Add a note: an event of type `note`, written as tags are.
@@ -422,15 +422,15 @@ class Exp(Extras, Checkpoints, Readings, References):
             NotAnnotated: Nothing can be written into the folder.
         """
         self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
-        tell_redacted(self._redactor)
+        warn_of_redactions(self._redactor)
 
     def pause(self, reason: str | None = None) -> None:
         """Record that work stops for a while: an event of type `run_paused`."""
-        self._writable().say(RunPaused(reason))
+        self._writable().emit_record(RunPaused(reason))
 
     def resume(self) -> None:
         """Record that work goes on: an event of type `run_resumed`."""
-        self._writable().say(RunResumed())
+        self._writable().emit_record(RunResumed())
 
     @contextmanager
     def paused(self, reason: str | None = None) -> Iterator[None]:
@@ -440,7 +440,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         try:
             yield
         finally:
-            self._writable().say(RunResumed(monotonic() - began))
+            self._writable().emit_record(RunResumed(monotonic() - began))
 
     def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.

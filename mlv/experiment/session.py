@@ -18,7 +18,7 @@ from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import signals
-from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
+from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, exception_holding
 from mlv.notices import warn, warn_once
 from mlv.projections import outputs as outputs_
 from mlv.protocols import Buffer, Channel, Cursor
@@ -212,7 +212,7 @@ class Session:
         if run.handles_signals:
             signals.watch(_runs_with_signals)
         if self.parent_run is None:
-            run.tell_failures()
+            run.report_failures()
             outputs.begin()
         return run
 
@@ -228,7 +228,7 @@ class Session:
 
             self._run.console = capture_.begin(self.folder, self.exp_id, self._run.id, self.wishes.to_info())
 
-    def say(self, record: Record) -> None:
+    def emit_record(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
         self.emit(record.TYPE, record.to_data())
 
@@ -287,11 +287,11 @@ class Session:
         run = self.shared.run
         if run is None:
             return True
-        run.tell_failures()
+        run.report_failures()
         if run.channel.flush(timeout_s):
             return not outputs or self.is_disabled or run.outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
         if run.is_gone:
-            run.tell_loss()
+            run.warn_of_loss()
         else:
             text = f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory"
             warn(text, WritingStalled)
@@ -320,7 +320,7 @@ class Session:
             run = self._run
             if self.is_closed or os.getpid() != self._pid:
                 return True
-            self.let_go(Closed(self.channel.run, self._folder))
+            self.switch_to(Closed(self.channel.run, self._folder))
             self._home = None
             if run is None:
                 return True
@@ -329,7 +329,7 @@ class Session:
             return run.end(ending(), timeout_s)
         return timeout_s <= 0 or run.channel.flush(timeout_s)
 
-    def let_go(self, channel: Channel) -> None:
+    def switch_to(self, channel: Channel) -> None:
         """Leave the run, and write into another channel from now on."""
         self._run, self.channel = None, channel
 
@@ -341,7 +341,7 @@ class Session:
         self._memory = run.memory
         self.parent_run, self._is_fork = run.id, not self.rank
         if not self.is_closed:
-            self.let_go(Unstarted(self))
+            self.switch_to(Unstarted(self))
 
     def __del__(self) -> None:
         # Nobody can log here any more. Wait for nothing: this may be the garbage collector's thread.
@@ -431,7 +431,7 @@ class ActiveRun:
         """Whether the run handles signals. Children do not: their parents end them, often by SIGTERM."""
         return self.parent_run is None or self.rank > 0
 
-    def tell_failures(self) -> None:
+    def report_failures(self) -> None:
         """Log, and warn about, outputs that have stopped."""
         for data in self.outputs.failures():
             _put(self.channel, "event", data, outputs_.EVENT)
@@ -463,7 +463,7 @@ class ActiveRun:
     def end_with_process(self, ending: Ending) -> None:
         """End as the process does; as failed if a caught exception alone still holds the objects to log with."""
         if ending == OK and not process.is_interactive and self._sessions:
-            ending = ending_of(left_behind(list(self._sessions)))
+            ending = ending_of(exception_holding(list(self._sessions)))
         is_complete = self.end(self.ending_after_signal(ending), CLOSE_TIMEOUT_S, Closed)
         self.warn_if_incomplete(is_complete, CLOSE_TIMEOUT_S)
 
@@ -475,13 +475,13 @@ class ActiveRun:
     def warn_if_incomplete(self, is_complete: bool, timeout_s: float) -> None:
         """Warn of events that are not in the log after this time, if there are any."""
         if timeout_s > 0 and self.is_gone:
-            self.tell_loss()
+            self.warn_of_loss()
         elif timeout_s > 0 and not is_complete and (outlook := self.channel.outlook()):
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
         if self._is_over:
             self.home.release()
 
-    def tell_loss(self) -> None:
+    def warn_of_loss(self) -> None:
         """Warn that events logged since the experiment is gone are lost, if there are any."""
         if self.channel.outlook():
             warn(loss_text(self.folder, self.id), WritingStalled)
@@ -503,10 +503,10 @@ class ActiveRun:
             for session in list(self._sessions):
                 if session._run is self:
                     self._filtered += session.filtered
-                    session.let_go(then(self.id, self.folder) if then is not None else Unstarted(session))
+                    session.switch_to(then(self.id, self.folder) if then is not None else Unstarted(session))
                     session._home = None
             if timeout_s > 0:
-                self.tell_failures()
+                self.report_failures()
             ended = RunEnded(
                 ending.status, exception=described(ending.error) if ending.error else None, filtered=self._filtered or None
             )

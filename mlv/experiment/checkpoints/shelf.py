@@ -48,12 +48,12 @@ class Shelf:
         self.name, self.state = name, state
         self._exp_folder, self._folder = exp_folder, exp_folder / name
         self._lock, self._pid = threading.RLock(), os.getpid()
-        self._doomed: list[Path] = []
+        self._pending_removals: list[Path] = []
         """Paths to remove as soon as the events that release them are on the disk."""
 
     def move_to(self, exp_folder: Path) -> None:
         """Go on in the folder to which the experiment was moved."""
-        self._doomed = [exp_folder / path.relative_to(self._exp_folder) for path in self._doomed]
+        self._pending_removals = [exp_folder / path.relative_to(self._exp_folder) for path in self._pending_removals]
         self._exp_folder, self._folder = exp_folder, exp_folder / self.name
 
     def __enter__(self) -> Shelf:
@@ -78,7 +78,7 @@ class Shelf:
     def set_policy(self, session: Session, policy: Policy) -> None:
         """Record the policy in an event, unless it is in force already. Checkpoints stay until the next save."""
         if policy != self.state.policy:
-            self._say(session, {"action": "policy", "folder": self.name, **policy.to_data()})
+            self._emit(session, {"action": "policy", "folder": self.name, **policy.to_data()})
 
     def save(self, session: Session, saver: Saver, step: float | None, metrics: Mapping[str, Any]) -> Saved | None:
         """Save one checkpoint, and remove those that the policy no longer keeps; None if it keeps the new one nowhere.
@@ -106,13 +106,13 @@ class Shelf:
                 raise self._not_saved(f"{error_summary(error)}. Those before are as they were", error) from error
         # An interruption from here on is like a kill: the next run goes by what the log says.
         for data in events_of(self.name, new, decision):
-            self._say(session, data, new.step if data["action"] == "saved" else None)
-            self._doomed += self._removed_paths(data) if data["action"] == "removed" else []
-        self._doomed += [private] if private else []
+            self._emit(session, data, new.step if data["action"] == "saved" else None)
+            self._pending_removals += self._removed_paths(data) if data["action"] == "removed" else []
+        self._pending_removals += [private] if private else []
         # Flush before removing: if the machine dies with the events unflushed, the old files are all there is.
-        if self._doomed and session.flush(_DURABLE_WITHIN_S) and not session.is_closed:
-            _remove_all(self._doomed)
-            self._doomed.clear()
+        if self._pending_removals and session.flush(_DURABLE_WITHIN_S) and not session.is_closed:
+            _remove_all(self._pending_removals)
+            self._pending_removals.clear()
         return new if decision.sections else None
 
     def _removed_paths(self, data: Mapping[str, Any]) -> Iterator[Path]:
@@ -148,7 +148,7 @@ class Shelf:
         file = reference(self._exp_folder, paths[0], content) if paths else {}
         return replace(new, file=file), decision
 
-    def _say(self, session: Session, data: Mapping[str, Any], step: float | None = None) -> None:
+    def _emit(self, session: Session, data: Mapping[str, Any], step: float | None = None) -> None:
         """Emit an event, and apply it as a reader of the log will."""
         session.emit("checkpoint", data, step=step)
         self.state.take(data, step)

@@ -82,7 +82,7 @@ class ConsoleCapture:
             self._pause = tuple(map(_moved, os.pipe()))
             self._control = self._start()
         except OSError:
-            self._let_go()
+            self._close_replacements()
             raise
         self._take_over()
         _active.append(self)
@@ -136,14 +136,14 @@ class ConsoleCapture:
         self._is_released = True
         if not self._has_given_up:
             self.pause()
-            self._let_go()
+            self._close_replacements()
             self._control.close()
 
     def abandon(self) -> None:
         """Leave all to the parent, in a forked child, and go on printing into the descriptors that it captures."""
         self._taps.clear()
         self._copies.clear()
-        self._let_go()
+        self._close_replacements()
         self._control.close()
 
     def follow(self, *_: object) -> None:
@@ -229,7 +229,7 @@ class ConsoleCapture:
             os.close(copy)
         self._copies.clear()
 
-    def _let_go(self) -> None:
+    def _close_replacements(self) -> None:
         """Close the replacements of the descriptors; if they were not installed yet, nothing has changed."""
         self._untap()
         self._close_copies()
@@ -312,7 +312,7 @@ class ConsoleCapture:
         self._is_synced.set()
         self._give_up()
         self._is_done.set()
-        self._let_go()
+        self._close_replacements()
         self._control.close()
 
     def _start_again(self) -> bool:

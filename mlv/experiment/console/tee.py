@@ -148,7 +148,7 @@ class Tee:
             self._poll.register(fd, select.POLLIN)
         self._cursor = session.cursor((CONSOLE_STREAM, b"")) or 0
         self._waiting_bytes = 0
-        self._next_look = self._next_log = 0.0
+        self._next_match = self._next_log = 0.0
         self._is_over = False
         self._is_quiet = self._is_logging = self._is_connected = True
 
@@ -184,7 +184,7 @@ class Tee:
         has_output = False
         for fd, _ in ready:
             if fd == self._control.fileno():
-                self._hear()
+                self._answer_request()
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 has_output |= self._show(self._open[fd])
         self._is_quiet = not has_output
@@ -194,10 +194,10 @@ class Tee:
         if (not has_output or now >= self._next_log) and (is_loggable or self._waiting_bytes >= _MOST_WAITING_BYTES):
             self._log_some()
             self._next_log = now + _LOG_EVERY_S
-        self._look(now)
+        self._match_sizes(now)
         return has_output
 
-    def _hear(self) -> None:
+    def _answer_request(self) -> None:
         try:
             word = self._control.recv(64)
         except OSError:
@@ -250,11 +250,11 @@ class Tee:
             put(cursor, TAIL, 0, before + orjson.dumps(line) + b"}}")
             put = self._session.channel.put  # the first event begins the run
 
-    def _look(self, now: float) -> None:
+    def _match_sizes(self, now: float) -> None:
         """Give the captured terminals the size of the real ones."""
-        if now < self._next_look:
+        if now < self._next_match:
             return
-        self._next_look = now + _LOOK_EVERY_S
+        self._next_match = now + _LOOK_EVERY_S
         import fcntl
         import termios
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
-from mlv.experiment.opening.captures import tell_redacted
+from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
@@ -120,7 +120,7 @@ class Attachments:
             return source
         if target.session.is_silent:
             return target.path
-        with _explained(f"{str(source)!r} cannot be attached as {target.name!r}"):
+        with _translated_os_errors(f"{str(source)!r} cannot be attached as {target.name!r}"):
             return _ATTACH_BY[how](target, source)
 
     def _target(self, name: Any, step: float | None, is_new: bool = False) -> _Target:
@@ -153,7 +153,7 @@ def _clean_name(session: Session, files: Path, name: str, redactor: Redactor) ->
     clean = redactor.name(name, "file name").replace(REDACTED, "redacted")
     if clean == name:
         return None
-    tell_redacted(redactor)
+    warn_of_redactions(redactor)
     if name not in clean_names:
         first = Path(clean)
         names = (first.with_stem(f"{first.stem}_{n}").as_posix() if n > 1 else clean for n in count(1))
@@ -177,7 +177,7 @@ class FileBlock(AbstractContextManager[T], Generic[T]):
         def refer() -> Reference | None:
             return self.__mlv_reference__() if target.published or target.session.is_silent else None
 
-        return _referring(self._context.__enter__(), refer)
+        return _with_reference(self._context.__enter__(), refer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._context.__exit__(kind, error, trace)
@@ -212,7 +212,7 @@ class FilePath(type(Path())):  # type: ignore[misc]  # the class of paths of thi
         return self._refer() if self._refer is not None else None
 
 
-def _referring(file: T, refer: Callable[[], Reference | None]) -> T:
+def _with_reference(file: T, refer: Callable[[], Reference | None]) -> T:
     """Return the path or the open file, which stands for the reference as soon as the file is published."""
     if isinstance(file, Path):
         path: Any = FilePath(file)
@@ -259,11 +259,11 @@ def _open_target(target: _Target, options: dict[str, Any]) -> Iterator[IO[Any]]:
             yield file
         return
     with _temporary(target) as temporary:
-        with _explained(_not_published(target)):
+        with _translated_os_errors(_not_published(target)):
             file = _open_new(temporary, **options)
-        with _explained(_not_published(target), _FULL), file:
+        with _translated_os_errors(_not_published(target), _FULL), file:
             yield file
-        with _explained(_not_published(target)):
+        with _translated_os_errors(_not_published(target)):
             _publish(target, temporary)
 
 
@@ -287,11 +287,11 @@ def _filepath_target(target: _Target) -> Iterator[Path]:
             yield Path(folder) / target.path.name
         return
     with _temporary(target) as private:
-        with _explained(_not_published(target)):
+        with _translated_os_errors(_not_published(target)):
             private.mkdir()
-        with _explained(_not_published(target), _FULL):
+        with _translated_os_errors(_not_published(target), _FULL):
             yield private / target.path.name
-        with _explained(_not_published(target)):
+        with _translated_os_errors(_not_published(target)):
             path = _only_one(private, target)
             blobs.unlock_folders(path)
             target = target.replace(path=target.path.with_name(path.name))
@@ -431,7 +431,7 @@ def _is_linked(twin: Path, link: Path) -> bool:
 @contextmanager
 def _temporary(target: _Target) -> Iterator[Path]:
     """Yield a temporary path beside the target, and remove whatever is left there at the end."""
-    with _explained(_not_published(target)):
+    with _translated_os_errors(_not_published(target)):
         temporary = blobs.temporary_beside(target.path)
     pid = os.getpid()
     try:
@@ -446,7 +446,7 @@ def _not_published(target: _Target) -> str:
 
 
 @contextmanager
-def _explained(context: str, errnos: Container[int] | None = None) -> Iterator[None]:
+def _translated_os_errors(context: str, errnos: Container[int] | None = None) -> Iterator[None]:
     """Translate errors of the system, or only those of `errnos`: others are the caller's own."""
     try:
         yield

@@ -10,7 +10,7 @@ import orjson
 from mlv.encoding import shown
 from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, NotStorable
 from mlv.experiment.files.attachments import Attachments
-from mlv.experiment.opening.captures import tell_redacted
+from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
 from mlv.store import attached, blobs, layout, trees
 
@@ -58,7 +58,7 @@ class Extras(Attachments):
         else:
             arrays, structure = _flattened(name, obj)
             structure = self._redactor.data(structure, "extra")
-            tell_redacted(self._redactor)
+            warn_of_redactions(self._redactor)
             suffix = ".npz" if arrays else ".json"
             with self.filepath(base + suffix, step=step) as path:
                 if arrays:

@@ -97,7 +97,7 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
     return {name: _safely(makers[name], redactor) for name in CAPTURES if name in names}
 
 
-def tell_redacted(redactor: Redactor) -> None:
+def warn_of_redactions(redactor: Redactor) -> None:
     """Warn once of what was kept from the disk, by its name, never by its value."""
     if redactor.redactions:
         more = f" and {len(redactor.redactions) - 10} more" if len(redactor.redactions) > 10 else ""

@@ -24,7 +24,7 @@ from mlv import settings
 from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
 from mlv.experiment.opening.ranks import LaunchRank, go_apart, this_launch_rank
-from mlv.experiment.opening.setup import Differences, ExpComponents, explained
+from mlv.experiment.opening.setup import Differences, ExpComponents, translated_os_errors
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
 from mlv.store import layout, opening
@@ -78,7 +78,7 @@ def together(
         SavedirUnusable: The system refuses something.
     """
     launch_rank = this_launch_rank()
-    with explained(description, exact or savedir):
+    with translated_os_errors(description, exact or savedir):
         if launch_rank.variable is None or settings.DISABLED.get():
             return make()  # who stores nothing has nobody to meet
         if launch_rank.is_main:
@@ -93,12 +93,12 @@ def together(
                 )
             folder, run = savedir / announcement.folder, announcement.run
         _wait_for_meta(folder)  # the file systems of other hosts show it later
-        decisive, beside = differences(folder)
+        decisive, minor = differences(folder)
         if decisive and may_be_apart(launch_rank):
             return _make_alone(launch_rank, f"gives {_some_of(decisive)}", make)
-        if decisive or beside:
+        if decisive or minor:
             warn(
-                f"rank {launch_rank.rank} gives {_some_of([*decisive, *beside])}: that is not stored, for {folder.name!r} is "
+                f"rank {launch_rank.rank} gives {_some_of([*decisive, *minor])}: that is not stored, for {folder.name!r} is "
                 f"the experiment of all ranks. MLV_RANKS=apart gives each process one of its own",
                 MlvWarning,
             )
@@ -224,7 +224,7 @@ class Meeting:
         others_since, next_look = math.inf, began
         while True:
             announcement = self._read(self._path)
-            if announcement is not None and self._believes(announcement, monotonic() - began):
+            if announcement is not None and self._accepts(announcement, monotonic() - began):
                 self._remember(announcement)
                 if announcement.failed is not None:
                     raise RanksNotMet(f"rank 0 made no {self._description}: {announcement.failed}", rank=self._launch_rank.rank)
@@ -241,15 +241,15 @@ class Meeting:
 
     def _makes_others(self) -> bool:
         """Return whether the main rank of this launch has made an experiment, here or in a folder beside this one."""
-        for folder in (self._savedir, *_beside(self._savedir)):
+        for folder in (self._savedir, *_sibling_folders(self._savedir)):
             with suppress(OSError):
                 for path in (folder / _LAUNCHES).iterdir():
                     announcement = self._read(path) if path.suffix == ".json" else None
-                    if announcement is not None and announcement.launch == self._launch and self._is_of_now(announcement):
+                    if announcement is not None and announcement.launch == self._launch and self._is_recent(announcement):
                         return True
         return False
 
-    def _is_of_now(self, announcement: Announcement) -> bool:
+    def _is_recent(self, announcement: Announcement) -> bool:
         is_recent = announcement.made > _BEGAN - _RECENT_S
         return is_recent and (self._launch_rank.is_unique or not Owner.from_data(announcement.process).is_gone())
 
@@ -262,7 +262,7 @@ class Meeting:
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def _believes(self, announcement: Announcement, waited_s: float) -> bool:
+    def _accepts(self, announcement: Announcement, waited_s: float) -> bool:
         """Return whether an announcement is of this launch, and not of an earlier one that had the same key."""
         is_going_on = announcement.failed is None and self._is_going_on(announcement)
         is_recent = announcement.made > _BEGAN - _RECENT_S
@@ -317,7 +317,7 @@ def _wait_for_meta(folder: Path) -> None:
         sleep(_POLL_S)
 
 
-def _beside(savedir: Path) -> list[Path]:
+def _sibling_folders(savedir: Path) -> list[Path]:
     """Return the folders beside a savedir: independent tasks often have one each."""
     with suppress(OSError), os.scandir(savedir.parent) as entries:
         return [Path(entry.path) for entry in islice(entries, _MOST_BESIDE) if entry.is_dir() and entry.path != str(savedir)]

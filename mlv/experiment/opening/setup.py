@@ -18,7 +18,14 @@ from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, 
 from mlv.experiment import null_sessions
 from mlv.experiment.null_sessions import DisabledSession, session_for, session_of_rank
 from mlv.experiment.opening import params as params_
-from mlv.experiment.opening.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
+from mlv.experiment.opening.captures import (
+    CAPTURES,
+    capture,
+    patterns_to_keep,
+    redactor_of,
+    refuse_credential,
+    warn_of_redactions,
+)
 from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
@@ -53,7 +60,7 @@ class Differences(NamedTuple):
 
     decisive: Sequence[str]
     """Differences that make it another experiment."""
-    beside: Sequence[str]
+    minor: Sequence[str]
     """Differences that are merely not stored."""
 
 
@@ -91,7 +98,7 @@ class Making:
     def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> ExpComponents:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         if settings.DISABLED.get():
-            return self._pretend(folder, parent)
+            return self._make_disabled(folder, parent)
         try:
             meta = meta_.write_meta(folder, self._content(folder, parent))
         except BaseException:
@@ -100,10 +107,10 @@ class Making:
             raise
         session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes)
         self._begin(session)
-        self._tell(folder)
+        self._report(folder)
         return ExpComponents(folder, meta, session, self._redactor, frozen(self._real))
 
-    def _pretend(self, folder: Path, parent: Mapping[str, Any] | None) -> ExpComponents:
+    def _make_disabled(self, folder: Path, parent: Mapping[str, Any] | None) -> ExpComponents:
         """Make an experiment of which nothing is stored; nothing is captured, either."""
         self._captures = ()
         text = meta_.meta_text(self._content(folder, parent))
@@ -113,7 +120,7 @@ class Making:
             session.prepare()
         session.start()
         self._redactor.redactions.clear()
-        self._tell(folder)
+        self._report(folder)
         return ExpComponents(folder, meta, session, self._redactor, frozen(self._real))
 
     def open(self, folder: Path, may_change: Collection[str]) -> ExpComponents:
@@ -124,7 +131,7 @@ class Making:
             MetaEdited: meta.json is not the one that the runs recorded.
             ParamsConflict: A param differs that may not.
         """
-        meta = _meta_soon(folder)
+        meta = _awaited_meta(folder)
         recover_if_needed(folder)
         edited = meta_.check_identity(folder, meta)
         if edited is not None:
@@ -139,12 +146,12 @@ class Making:
         new = params_.added(recorded, requested)
         if new:
             session.emit("params", new)
-        self._tell(folder)
+        self._report(folder)
         return ExpComponents(folder, meta, session, self._redactor, frozen({**recorded, **self._real}))
 
     def differences(self, folder: Path, may_change: Collection[str] = (), *, is_opened: bool = False) -> Differences:
         """Return this rank's differences from the main one, which made the experiment, or opened it and may add params."""
-        content = _meta_soon(folder).content
+        content = _awaited_meta(folder).content
         recorded = {**content["params"], **read_state(folder).params}
         requested = self._redactor.params(self._real)
         requested = {
@@ -153,14 +160,14 @@ class Making:
         decisive = params_.rank_differences(recorded, requested, own_numbers(os.environ))
         if self._kind is not None and self._kind != content.get("kind"):
             decisive.append(f"kind = {self._kind!r}, not {content.get('kind')!r}")
-        beside = [f"tag {tag!r}" for tag in self._tags if tag not in (content.get("tags") or ())]
+        minor = [f"tag {tag!r}" for tag in self._tags if tag not in (content.get("tags") or ())]
         if self._notes is not None and self._notes != content.get("notes"):
-            beside.append(f"notes = {self._notes!r:.60}")
-        return Differences(decisive, beside)
+            minor.append(f"notes = {self._notes!r:.60}")
+        return Differences(decisive, minor)
 
     def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> ExpComponents:
         """Join an experiment of the main rank as a rank above 0; with `ranks="all"` a run of its own begins."""
-        meta = _meta_soon(folder)
+        meta = _awaited_meta(folder)
         self._adopt(meta)
         own_session = session_in_this_process(folder, meta.id)
         session = (
@@ -197,9 +204,9 @@ class Making:
             content["nonfinite"] = {f"/params{pointer}": text for pointer, text in self._nonfinite.items()}
         return content
 
-    def _tell(self, folder: Path) -> None:
-        tell_redacted(self._redactor)
-        settings.tell_problems()
+    def _report(self, folder: Path) -> None:
+        warn_of_redactions(self._redactor)
+        settings.warn_of_problems()
         off = settings.DISABLED.look_up()
         say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
 
@@ -235,7 +242,7 @@ def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> 
     def make() -> Mapping[str, Any]:
         moment = utc_text(datetime.now(timezone.utc)).replace(":", "")
         captured = capture(names, redactor, folder, f"git-{moment}.diff")
-        tell_redacted(redactor)
+        warn_of_redactions(redactor)
         return {**captured, "after": ends.ends_of(folder)}
 
     return make
@@ -264,8 +271,8 @@ def _checked_notes(notes: object, redactor: Redactor) -> str | None:
     raise InvalidArgument(f"notes={notes!r:.100} is of type {type(notes).__name__}: give a text", notes=notes)
 
 
-def _meta_soon(folder: Path) -> Meta:
-    """Return the meta.json of a folder that another process may be making at this moment."""
+def _awaited_meta(folder: Path) -> Meta:
+    """Wait for the meta.json of a folder that another process may be making at this moment, and read it."""
     deadline = monotonic() + _META_WITHIN_S
     while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
         sleep(0.01)
@@ -287,7 +294,7 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
         ExperimentExists: The name is taken, and no suffix wanted.
         SavedirUnusable: The savedir is a file, or nothing can be made in it.
     """
-    if _is_pretended(savedir):
+    if _is_disabled_in(savedir):
         return null_sessions.temporary_folder(name)
     _make_savedir(savedir)
     for number in count():
@@ -311,7 +318,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
     Raises:
         SavedirUnusable: Nothing can be made there.
     """
-    if _is_pretended(parent):
+    if _is_disabled_in(parent):
         return null_sessions.temporary_folder(f"{prefix}_1")
     _make_savedir(parent)
     suffixes = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
@@ -328,7 +335,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
 
 
 @contextmanager
-def explained(subject: str, path: Path) -> Iterator[None]:
+def translated_os_errors(subject: str, path: Path) -> Iterator[None]:
     """Translate errors of the system while an experiment is made or opened.
 
     Raises:
@@ -346,7 +353,7 @@ def explained(subject: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _is_pretended(savedir: Path) -> bool:
+def _is_disabled_in(savedir: Path) -> bool:
     return settings.DISABLED.get() and not null_sessions.holds(savedir)
 
 
