@@ -242,7 +242,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _unknown(key: str, path: str) -> str:
-    from difflib import get_close_matches  # only for who mistypes
+    from difflib import get_close_matches  # only after a mistyped key
 
     close = get_close_matches(key, _KEYS, 2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it may have {', '.join(_KEYS)}"

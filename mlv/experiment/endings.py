@@ -51,7 +51,7 @@ def status_of(error: BaseException | None) -> str:
     if isinstance(error, SystemExit):
         return _status_of_code(error.code)
     if isinstance(error, GeneratorExit):
-        return UNKNOWN  # whoever went through the generator needs no more of it
+        return UNKNOWN  # the consumer of the generator needs no more of it
     return "interrupted" if isinstance(error, (KeyboardInterrupt, *_cancellations())) else "failed"
 
 
@@ -129,7 +129,7 @@ class Process:
         return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
     def ending(self) -> Ending:
-        """Return how the process ends, asked at its end."""
+        """Return the ending of the process, at its end."""
         if self.is_interactive:
             return OK  # a statement or a cell failed, not the process
         # Within multiprocessing's child the exception is on its way, or was shown; elsewhere the interpreter has kept it.
@@ -195,7 +195,7 @@ def exception_holding(sessions: Sequence[object]) -> BaseException | None:
         holders = [each for each in gc.get_referrers(*level) if id(each) not in visited and not _is_same(each, level)]
         visited.update(map(id, holders))
         if any(type(each) is dict and "__builtins__" in each for each in holders):
-            return None  # a module, or what stands for one, can use them still
+            return None  # a module, or its namespace, can still use them
         frames += [each for each in holders if type(each) is FrameType and _ended_by_exception(each)]
         level = [each for each in holders if type(each) is not FrameType]
         visited |= {id(holders), id(level)}  # which hold them as well
@@ -255,7 +255,7 @@ class Scope:
         self._handled = id(sys.exc_info()[1])
 
     def ending(self, frame: FrameType | None, process: Process) -> Ending:
-        """Return how the scope ended, asked when the experiment goes; `frame` is what runs at that moment."""
+        """Return the ending of the scope, when the experiment is released; `frame` runs at that moment."""
         if frame is None:
             return process.ending()  # the last exception of all takes its frames with it
         if _lets_go_of_exception(frame):

@@ -95,7 +95,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         console: bool = False,
         strict: bool = False,
     ) -> None:
-        """Make an experiment, and begin a run in it. The path is said once, on stderr.
+        """Make an experiment, and begin a run in it. The path is printed once, on stderr.
 
         Args:
             savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.

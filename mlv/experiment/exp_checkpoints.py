@@ -35,7 +35,7 @@ class Checkpoints:
         latest: int | None = None,
         folder: str = "models",
     ) -> Portfolio:
-        """Return the portfolio in a folder, with a policy: what stays of the checkpoints that are saved there.
+        """Return the portfolio in a folder, with a policy that decides which checkpoints stay there.
 
         The policy is an event, so that without arguments the one before goes on, also in a later run; where there is none, the
         latest checkpoint is kept. Another policy replaces it as a whole: from the next save on, everything but what stands in

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Readings:
-    """The part of `Exp` that reads what was logged."""
+    """The part of `Exp` that reads the log."""
 
     __slots__ = ()
 
@@ -55,7 +55,7 @@ class Readings:
     def events(
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
     ) -> Events | Iterator[Event]:
-        """Return the events, as `mlv.Event`, in order; what was logged here is waited for.
+        """Return the events, as `mlv.Event`, in order, after waiting for the events of this process.
 
         A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
 
@@ -86,7 +86,7 @@ class Readings:
         wide: bool = True,
         branches: str = "surviving",
     ) -> pandas.DataFrame:
-        """Return the metrics as a DataFrame; what was logged here is waited for.
+        """Return the metrics as a DataFrame, after waiting for the events of this process.
 
         Its columns are `step`, `time`, the coordinates (`at`) by their names, the braces of the pattern, then a column for each
         metric by its full name; a brace that became a column stands in that name instead of what it matched. Values of
@@ -140,7 +140,7 @@ class Readings:
         return frame(rows, events.skipped, name)
 
     def tables(self, name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
-        """Return the rows of what `log.table` logged, one table below the other, after the `name` and `step` of each.
+        """Return the rows of the tables of `log.table`, one table below the other, after the `name` and `step` of each.
 
         A column of a table that is called so has `table.` in front. A table whose file cannot be read is left out, and named
         in `.attrs["skipped"]`.

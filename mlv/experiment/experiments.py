@@ -200,7 +200,7 @@ class Experiments:
 
     def _with_best(self, frame: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
         from mlv.query.many.best import at_best  # only where it is asked for
-        from mlv.query.many.values import unknown_metric  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many.values import unknown_metric  # reads columns in threads: `import mlv` does without
 
         if not any(best in digest.metrics for digest in digests):
             raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
@@ -221,7 +221,7 @@ class Experiments:
             InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
         return aggregate_.history(self._while_watched(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
 
@@ -232,7 +232,7 @@ class Experiments:
             InvalidPattern, MissingExtra: As `Exp.tables`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
         return aggregate_.tables(self._while_watched(self.digests(Depth.SETTINGS)), name)
 
@@ -358,7 +358,7 @@ class Experiments:
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
         return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid)

@@ -40,7 +40,7 @@ class FileCalls:
         return self._session.folder / layout.stream_file(self._stream)
 
     def flush(self, timeout: float = 30) -> bool:
-        """Wait until what was logged here is on the disk; where the time does not do, warn, and return False."""
+        """Wait until all events logged here are on the disk; if the time is too short, warn and return False."""
         return self._session.flush(timeout)
 
     def close(self, status: str = "ok") -> None:

@@ -220,7 +220,7 @@ class Logger(MediaCalls):
     def debug(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
-        """Log a message for those who look closely; see `info`."""
+        """Log a message of level `debug`; see `info`."""
         self._message("debug", message, args, step, exc_info, verbosity, data)
 
     @never_raising
@@ -342,7 +342,7 @@ class Logger(MediaCalls):
         return ((value, self.at(**{name: value})) for value in iterator)
 
     def span(self, name: str, /, *, step: float | None = None, **data: Any) -> Span:
-        """Time a stretch of work: one line of type `event` at its end, with `duration_s` and what `span.add()` gave.
+        """Time a stretch of work: one line of type `event` at its end, with `duration_s` and the data of `span.add()`.
 
         `with log.span("validation") as span: span.add(acc=0.9)`, or `span = log.span("validation")` and `span.end()`. An
         exception is stored as `exception`, and goes on.
@@ -511,7 +511,7 @@ class Logger(MediaCalls):
             self._put(type, name, step, dumps(data), nonfinite)
 
     def _reject(self, type: str, name: str, data: Any, step: Any, reason: str) -> None:
-        """Write an event as `rejected`, with what can be read of it."""
+        """Write an event as `rejected`, with its readable values."""
         conversion = Conversion()
         self._put_rejected(type, name, self._checked_step(step)[0], reason, conversion.value(data), conversion.nonfinite)
 

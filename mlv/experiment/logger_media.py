@@ -268,7 +268,7 @@ class MediaCalls:
     def value(
         self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None, kind: str | None = None
     ) -> None:
-        """Log anything under a name; what it becomes follows from the value.
+        """Log anything under a name; the value decides the type of the event.
 
         A number becomes a metric, a text a `text`, one axis of numbers a `histogram`, two or three axes with the shape of an
         image an `image`, any other array an `array`, a figure a `figure`, a data frame a `table`; everything else an event: a
@@ -287,7 +287,7 @@ class MediaCalls:
         else:
             self._plain_value(call, name, value, step, verbosity)
 
-    if TYPE_CHECKING:  # what the Logger brings
+    if TYPE_CHECKING:  # methods of the Logger
 
         def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None: ...
 

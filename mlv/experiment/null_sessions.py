@@ -154,7 +154,7 @@ def _root() -> Path:
 
         try:
             base = Path(tempfile.gettempdir())
-            # This also removes what processes that are gone left there.
+            # This also removes the folders of processes that are gone.
             _root_of[pid] = blobs.temporary_beside(base / "mlv")
         except OSError:
             _root_of[pid] = Path(os.devnull) / "mlv"  # nowhere at all: saving a file raises

@@ -65,7 +65,7 @@ def unwatch() -> None:
             _set(number, handler.before, keeps_action=True)
         elif _address(_action(number)) == _address(handler.action):
             _set(number, handler.before, keeps_action=False)
-        # Else a C library has put itself before ours since, and may call it: it stays, and does what the default does.
+        # Else a C library has installed a handler over ours, and may call ours: it stays, and acts like the default.
 
 
 def _signals(environ: Mapping[str, str]) -> list[int]:
@@ -150,8 +150,8 @@ class _Handler:
                 if is_first:
                     _handled.discard(number)
         elif _is_latest(self, number) and os.getpid() != 1:
-            # A handler that was set later and calls this one decides what becomes of the process. The first process of a
-            # container is protected by the system from what has no handler.
+            # A handler that was set later and calls this one decides about the process. The system protects the first
+            # process of a container from signals without a handler.
             self._die(number)
 
     def _notice(self, number: int) -> None:

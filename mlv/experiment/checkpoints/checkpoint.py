@@ -36,7 +36,7 @@ class Checkpoint:
     """The reference to the file, as in events of its own experiment."""
 
     def __mlv_reference__(self) -> Reference:
-        # The form in `log("evaluated", {"model": checkpoint})`, in whatever experiment that is.
+        # The form in `log("evaluated", {"model": checkpoint})`, in any experiment.
         return portable(self._folder, self.reference)
 
     @property

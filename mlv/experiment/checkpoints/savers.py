@@ -146,7 +146,7 @@ def load(path: Path, trust: bool) -> Any:
         return loader.read(path, trust)
     except MlvError:
         raise
-    except Exception as error:  # whatever a library says of a file that it does not like
+    except Exception as error:  # libraries raise anything for an unreadable file
         hint = ". It may hold more than arrays: load(trust=True) reads it if you trust it" if loader.may_need_trust else ""
         raise CheckpointNotLoaded(f"{path} cannot be loaded: {error_summary(error)}{hint}", path=str(path)) from error
 
@@ -185,7 +185,7 @@ def _unpickled(path: Path) -> Any:
     import pickle
 
     with open(path, "rb") as file:
-        return pickle.load(file)  # noqa: S301 - trusted, said by whoever loads it
+        return pickle.load(file)  # noqa: S301 - the caller trusts it
 
 
 _LOADERS = {

@@ -57,7 +57,9 @@ class Shelf:
         self._exp_folder, self._folder = exp_folder, exp_folder / self.name
 
     def __enter__(self) -> Shelf:
-        if self._pid != os.getpid():  # a forked child goes on from what it inherited; a thread of its parent's has the lock
+        if (
+            self._pid != os.getpid()
+        ):  # a forked child goes on with the inherited state; a thread of its parent's may hold the lock
             self._lock, self._pid = threading.RLock(), os.getpid()
         self._lock.acquire()
         return self
@@ -102,7 +104,7 @@ class Shelf:
                 _clear(private, self._folder, self.state)
                 if isinstance(error, MlvError) or not isinstance(error, Exception):
                     raise
-                # A full disk, or whatever the function of the user raised.
+                # A full disk, or an exception of the user's function.
                 raise self._not_saved(f"{error_summary(error)}. Those before are as they were", error) from error
         # An interruption from here on is like a kill: the next run goes by what the log says.
         for data in events_of(self.name, new, decision):

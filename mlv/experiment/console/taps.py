@@ -127,7 +127,7 @@ def _with_property(base: type, tap: _Tap) -> type:
         return _Write(tap, function)
 
     def put(self: Any, function: Any) -> None:
-        # One of ours that is put back counts as what it stands for: they would pile up, one for each cell.
+        # Unwrap one of ours that is put back: wrappers would pile up, one for each cell.
         self.__dict__["write"] = function.function if isinstance(function, _Write) else function
 
     def remove(self: Any) -> None:

@@ -170,7 +170,7 @@ class Tee:
         pass_on([(source.read, source.display) for source in self._open.values()])
 
     def _drain(self) -> None:
-        """Display what was printed so far."""
+        """Display the output so far."""
         deadline = monotonic() + _LAST_WORDS_S
         while self._open and self._turn(0) and monotonic() < deadline:
             pass

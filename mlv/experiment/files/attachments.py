@@ -303,7 +303,7 @@ def _filepath_target(target: _Target) -> Iterator[Path]:
 
 
 def _only_one(private: Path, target: _Target) -> Path:
-    """Return the path of what a library wrote: the path it got, or that with a suffix."""
+    """Return the path that a library wrote: the path it got, or that with a suffix."""
     basename = target.path.name
     names = sorted(os.listdir(private))
     if not names:
@@ -366,7 +366,7 @@ _ATTACH_BY: dict[str, Callable[[_Target, Path], Path]] = {"copy": _attach_copy, 
 
 
 def _refuse_own(source: Path, folder: Path, how: str) -> None:
-    """Keep an experiment from being attached to itself, and from losing what is its own."""
+    """Keep an experiment from being attached to itself, and from losing its own files."""
     real, real_folder = Path(os.path.realpath(source)), Path(os.path.realpath(folder))
     if real == real_folder or real in real_folder.parents:
         text = f"{str(source)!r} holds the experiment {folder} that it would be attached to: give a folder beside it"

@@ -68,7 +68,7 @@ class Extras(Attachments):
         return self._target(base + suffix, step).path
 
     def load_extra(self, name: str, *, trust: bool = False) -> Any:
-        """Give back what `save_extra` saved last under a name.
+        """Load the object that `save_extra` saved last under a name.
 
         Args:
             name: As given there.

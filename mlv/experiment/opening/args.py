@@ -10,7 +10,7 @@ from mlv import settings
 from mlv.errors import InvalidArgument
 from mlv.experiment.exp import Exp
 
-if TYPE_CHECKING:  # who has a parser has imported it
+if TYPE_CHECKING:  # a script with a parser has imported it
     from argparse import ArgumentParser, Namespace
 
 _OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")

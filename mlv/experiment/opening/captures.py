@@ -98,7 +98,7 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
 
 
 def warn_of_redactions(redactor: Redactor) -> None:
-    """Warn once of what was kept from the disk, by its name, never by its value."""
+    """Warn once of the values that were kept from the disk, by their names, never by the values."""
     if redactor.redactions:
         more = f" and {len(redactor.redactions) - 10} more" if len(redactor.redactions) > 10 else ""
         names = ", ".join(redactor.redactions[:10]) + more
@@ -113,7 +113,7 @@ def _safely(make: Any, redactor: Redactor) -> Mapping[str, Any]:
     try:
         result: Mapping[str, Any] = make()
         return result
-    except Exception as error:  # what cannot be captured must not keep an experiment from starting
+    except Exception as error:  # a failed capture must not keep an experiment from starting
         return {"error": redactor.text(f"{type(error).__name__}: {error}", "error")}
 
 

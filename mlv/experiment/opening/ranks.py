@@ -13,7 +13,7 @@ from mlv.store.owners import Owner
 
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
 _VARIABLES = (
-    ("RANK", "WORLD_SIZE"),  # torchrun and whoever does as it does; a worker of `srun torchrun` has SLURM's as well
+    ("RANK", "WORLD_SIZE"),  # torchrun and launchers like it; a worker of `srun torchrun` has SLURM's as well
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),

@@ -80,7 +80,7 @@ def together(
     launch_rank = this_launch_rank()
     with translated_os_errors(description, exact or savedir):
         if launch_rank.variable is None or settings.DISABLED.get():
-            return make()  # who stores nothing has nobody to meet
+            return make()  # without storing anything there is no need to meet
         if launch_rank.is_main:
             return _make_and_announce(Meeting(launch_rank, savedir, description), make)
         if launch_rank.key is None and exact is not None:

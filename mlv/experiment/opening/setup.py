@@ -81,7 +81,7 @@ class Making:
         console: bool = False,
         strict: bool = False,
     ) -> None:
-        """Check and convert what the user gave.
+        """Check and convert the arguments of the user.
 
         Raises:
             InvalidParams, InvalidArgument, InvalidPattern, MissingExtra: As `Exp`.
@@ -249,7 +249,7 @@ def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> 
 
 
 def checked_tags(tags: Iterable[str], redactor: Redactor) -> list[str]:
-    """Accept tags, without what looks like a credential.
+    """Accept tags; redact what looks like a credential.
 
     Raises:
         InvalidArgument: They are one text, or one of them is none.

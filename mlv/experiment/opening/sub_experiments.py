@@ -103,7 +103,7 @@ def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable
 
 
 def _make(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> ExpComponents:
-    """Make an experiment below the one that a checkpoint belongs to."""
+    """Make an experiment below the experiment of a checkpoint."""
     content = content_of(path)
     parent_id = meta_.read_meta(parent).id if parent is not None else None
     folder = setup.numbered_folder(savedir, "subexp") if name is None else setup.make_folder(savedir, name, suffix=True)
