@@ -61,7 +61,7 @@ def test_environment(project, monkeypatch, setting, text, value, said):
     monkeypatch.setenv(setting.env, text)
 
     assert setting.look_up() == settings.SettingValue(value, setting.env)
-    assert settings.told(setting.get()) == said
+    assert settings.value_text(setting.get()) == said
 
 
 @pytest.mark.parametrize(
