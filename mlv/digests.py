@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def sha256(content: Buffer = b"") -> _Hash:
-    """As `hashlib.sha256`."""
+    """Return a hash object, as `hashlib.sha256` does."""
     from hashlib import sha256
 
     return sha256(content)

@@ -1,4 +1,4 @@
-"""What can happen in an experiment: the event as it is read, and one frozen record for the data of each structural type."""
+"""The events of an experiment: the event as readers see it, and a frozen record for the data of each structural type."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TYPES = frozenset({
 """Every type of format 1. Readers pass over types that they do not know, and keep them."""
 
 STATUSES = ("running", "ok", "failed", "interrupted", "preempted", "ended", "killed", "lost")
-"""What a run can be: `ended` is over, and nobody can say whether well; `killed` went without a word; `lost` has not been
-heard of for five minutes."""
+"""The statuses of a run: `ended` is over with an unknown outcome; the process of `killed` is gone without a `run_ended`;
+`lost` has no event for five minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,12 @@ class Event:
     at: Mapping[str, Any] = field(default_factory=dict)
     """Coordinates other than the step."""
     data: Any = None
-    """What was logged, NaN and infinities restored."""
+    """The logged data, NaN and infinities restored."""
     stream: str = "log"
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the line that this version does not know."""
     verbosity: int = 0
-    """How closely one must look to see it: outputs leave out what is above their own."""
+    """Level of detail: outputs leave out events above their own."""
 
     @property
     def subject(self) -> str:
@@ -68,7 +68,7 @@ class Record(FrozenRecord):
     TYPE: ClassVar[str]
 
     def to_data(self) -> dict[str, Any]:
-        """The mapping that stands in the event's `data`."""
+        """Return the mapping for the event's `data`."""
         return {name: value for name, value in self.to_dict().items() if value is not None}
 
     @classmethod
@@ -103,7 +103,7 @@ class RunStarted(Record):
 
 
 class RunEnded(Record):
-    """A run is over; said by the run itself, or by the writer about a process that went without a word."""
+    """A run is over; recorded by the run itself, or by the writer for a process that is gone."""
 
     TYPE: ClassVar[str] = "run_ended"
     status: str = "ok"
@@ -129,7 +129,7 @@ class RunResumed(Record):
 
 
 class Rewound(Record):
-    """Work goes on from an earlier step: what had come after it is superseded, and stays in the log.
+    """Work goes on from an earlier step: later events are superseded, and stay in the log.
 
     It stands in a stream of its own, `rewound.log.jsonl`.
     """
@@ -149,7 +149,7 @@ class Heartbeat(Record):
 
 
 class System(Record):
-    """What the machine and the processes of a run were doing, as its writer measured it."""
+    """Measurements of the machine and of the processes of a run, by its writer."""
 
     TYPE: ClassVar[str] = "system"
     of: str = ""
@@ -157,7 +157,7 @@ class System(Record):
     """By name; on the disk they stand beside `of`."""
 
     def to_data(self) -> dict[str, Any]:
-        """The mapping that stands in the event's `data`."""
+        """Return the mapping for the event's `data`."""
         return {"of": self.of, **self.values}
 
     @classmethod
@@ -167,7 +167,7 @@ class System(Record):
 
 
 class Rejected(Record):
-    """An event that could not be stored as it was given: why, and what could be read of it."""
+    """An event that could not be stored: the reason, and the readable values."""
 
     TYPE: ClassVar[str] = "rejected"
     type: str = ""
@@ -187,16 +187,16 @@ class Dropped(Record):
 
 
 class Redacted(Record):
-    """Something was taken out of the experiment after it was written: what, by whom and why."""
+    """Content was removed from the experiment after it was written: which, by whom and why."""
 
     TYPE: ClassVar[str] = "redacted"
     who: str = ""
     """User and host."""
     reason: str = ""
     lines: Sequence[Mapping[str, Any]] | None = None
-    """Of each line that was replaced: `run` and `seq`, and the `sha256` of the line that stands there since."""
+    """For each replaced line: `run` and `seq`, and the `sha256` of the line that replaces it."""
     files: Sequence[Mapping[str, Any]] | None = None
-    """Of each file: its `path`, and as `now` the reference to what it holds since; without that it is gone."""
+    """For each file: its `path`, and as `now` the reference to its new content; without that it was removed."""
     meta: Mapping[str, Any] | None = None
     """IDs of the experiment, `old` and `new`, where meta.json was replaced."""
 

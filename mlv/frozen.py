@@ -1,4 +1,4 @@
-"""What cannot be changed: dicts and lists that still are dicts and lists to the rest of the world, and records."""
+"""Read-only containers: dicts and lists that remain dicts and lists to other code, and records."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class FrozenList(list[Any]):
 
 
 def frozen(value: Any) -> Any:
-    """The same value, read-only all the way down."""
+    """Return the same value, read-only all the way down."""
     if isinstance(value, dict):
         kind = FrozenReference if hasattr(type(value), "__mlv_reference__") else FrozenDict
         return kind({key: frozen(item) for key, item in value.items()})
@@ -74,7 +74,7 @@ def frozen(value: Any) -> Any:
 
 
 def thawed(value: Any) -> Any:
-    """A copy that may be changed, but for the references in it."""
+    """Return a copy that may be changed, except for the references in it."""
     if isinstance(value, FrozenReference):
         return value
     if isinstance(value, dict):
@@ -111,11 +111,11 @@ class FrozenRecord:
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(self.FIELDS)}: {args!r}, {values!r} do not fit")
 
     def replace(self: Self, **values: Any) -> Self:
-        """Another record, in which some fields have other values."""
+        """Return another record, in which some fields have other values."""
         return type(self)(**{**self.__dict__, **values})
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by their names."""
+        """Return all fields by their names."""
         return {name: getattr(self, name) for name in self.FIELDS}
 
     def __setattr__(self, name: str, value: Any) -> NoReturn:

@@ -10,14 +10,14 @@ from mlv.errors import MissingExtra
 
 
 def package(module: str, extra: str | None = "frame") -> Any:
-    """A module of an optional package, imported now.
+    """Import a module of an optional package, and return it.
 
     Raises:
         MissingExtra: It is not installed, or cannot be imported; the text names the extra to install, or the package itself
             where no extra brings it.
     """
     try:
-        __import__(module)  # of what is there already, this is the fastest look: each block of a log has dozens
+        __import__(module)  # the fastest way for a module that is imported already: each block of a log asks dozens of times
     except ImportError as error:
         name = module.partition(".")[0]
         text = f"this needs {name}, which cannot be imported ({error}): pip install {f'mlvlogger[{extra}]' if extra else name}"

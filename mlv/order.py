@@ -1,8 +1,8 @@
 """The order of the events of an experiment: within a run `seq` decides, whatever the clock did, and between runs time.
 
 The moment of an event is the latest time among the events of its run up to it. Events are in the order of moment, run and
-`seq`. What a reader does not look at has no part in it: the last value of a metric is decided by the lines of type `metrics`
-alone that no rewind superseded, in every reader.
+`seq`. Only the events that a reader looks at count: in every reader, the last value of a metric is decided by the lines of
+type `metrics` that no rewind superseded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Key = tuple[Any, Any, int]
 
 
 def keyed(items: Iterable[T], event_of: Callable[[T], tuple[Any, int, Any]]) -> list[tuple[Key, T]]:
-    """Items with their places in the order, each run by `seq`.
+    """Return items with their sort keys, each run by `seq`.
 
     Args:
-        items: Of whatever sort.
-        event_of: Gives the run, `seq` and time of an item; times of one sort, such as texts or `datetime`.
+        items: Items of any type.
+        event_of: Returns the run, `seq` and time of an item; times of one type, such as texts or `datetime`.
     """
     result: list[tuple[Key, T]] = []
     run, moment = None, None
@@ -34,12 +34,12 @@ def keyed(items: Iterable[T], event_of: Callable[[T], tuple[Any, int, Any]]) -> 
 
 
 def in_order(items: Iterable[T], event_of: Callable[[T], tuple[Any, int, Any]]) -> list[T]:
-    """Items in the order of their events; `event_of` as in `keyed`."""
+    """Return items in the order of their events; `event_of` as in `keyed`."""
     return [item for _, item in sorted(keyed(items, event_of), key=itemgetter(0))]
 
 
 def rows_in_order(runs: Any, names: Any, seqs: Any, times: Any) -> Any:
-    """Numbers of the rows in the order of their events.
+    """Return the indices of the rows in the order of their events.
 
     Args:
         runs: An array: for each row, the number of its run.

@@ -135,7 +135,7 @@ class Decision:
     let_go: tuple[LetGo, ...] = ()
 
 
-class Kept:
+class PortfolioState:
     """The contents of a portfolio after some of its events; another event takes constant time."""
 
     def __init__(self) -> None:
@@ -157,11 +157,11 @@ class Kept:
                 return  # of a version to come
         elif action == "saved" and isinstance(save, int):
             self.saves = max(self.saves, save)
-            for section, name in places_of(data):
+            for section, name in section_files(data):
                 saved = Saved(save, step, _mapping(data.get("metrics")), name, _mapping(data.get("file")))
                 self.sections[section][name] = saved
         elif action == "removed":
-            for section, name in places_of(data):
+            for section, name in section_files(data):
                 self.sections[section].pop(name, None)
 
     def rewind(self, step: Any) -> None:
@@ -198,7 +198,7 @@ class Kept:
         return ranked[0] if ranked else None
 
 
-def choose(contents: Kept, new: Saved, policy: Policy) -> Decision:
+def choose(contents: PortfolioState, new: Saved, policy: Policy) -> Decision:
     """Decide where a new checkpoint is kept, and which ones are removed; in constant time, however many are kept for good.
 
     All checkpoints but those kept for good are decided anew, so that a changed policy holds from the next save on.
@@ -223,12 +223,12 @@ def choose(contents: Kept, new: Saved, policy: Policy) -> Decision:
     )
 
 
-def _let_go(contents: Kept, name: str, sections: tuple[str, ...]) -> LetGo:
+def _let_go(contents: PortfolioState, name: str, sections: tuple[str, ...]) -> LetGo:
     saved = contents.sections[sections[0]][name]
     return LetGo(saved, sections, is_gone=contents.sections_of(saved) == sections)
 
 
-def told(folder: str, new: Saved, decision: Decision) -> list[dict[str, Any]]:
+def events_of(folder: str, new: Saved, decision: Decision) -> list[dict[str, Any]]:
     """Return the data of the events of a decision: the saved checkpoint, then the removals."""
     saved: dict[str, Any] = {"action": "saved", "folder": folder, "save": new.save}
     if decision.sections:
@@ -244,20 +244,20 @@ def _removal(folder: str, gone: LetGo) -> dict[str, Any]:
     return {**data, "is_gone": True} if gone.is_gone else data
 
 
-def fold(events: Iterable[Event]) -> dict[str, Kept]:
+def fold(events: Iterable[Event]) -> dict[str, PortfolioState]:
     """Return the contents of each portfolio, by the name of its folder, after the events in their order."""
-    result: dict[str, Kept] = {}
+    result: dict[str, PortfolioState] = {}
     for event in events:
         data = _mapping(event.data)
         if event.type == "rewound":
             for contents in result.values():
                 contents.rewind(data.get("step"))
         elif event.type == "checkpoint" and isinstance(data.get("folder"), str):
-            result.setdefault(data["folder"], Kept()).take(data, event.step)
+            result.setdefault(data["folder"], PortfolioState()).take(data, event.step)
     return result
 
 
-def places_of(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def section_files(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return section and file name of each path that an event names; paths outside its portfolio are passed over."""
     texts = data.get("places")
     paths = [text.split("/") for text in texts if is_attachable(text)] if isinstance(texts, list) else []

@@ -1,4 +1,4 @@
-"""The settings: what each is called, where its value comes from, and which values it may have.
+"""The settings: their names, the sources of their values, and the values that they accept.
 
 An argument wins over an environment variable, that over `[tool.mlv]` in the project's `pyproject.toml`, that over the default.
 A variable that is set and empty means the default. The file is the nearest one at or above the current folder; its relative
@@ -26,18 +26,18 @@ PROJECT_FILE = "pyproject.toml"
 SYSTEM_EVERY_S = 10.0
 SYSTEM_AT_MOST_EVERY_S = 0.1
 RELATIONS = ("auto", "together", "apart")
-"""Whether the processes of a launch have one experiment, each one of its own, or what they give decides."""
+"""Whether the processes of a launch share one experiment, make one each, or their arguments decide."""
 
 
 class SettingValue(FrozenRecord, Generic[T]):
-    """What a setting is at this moment."""
+    """The value of a setting at this moment."""
 
     value: T
-    """The default where what was given cannot be used."""
+    """The default, if the configured value cannot be used."""
     source: str
     """`default`, the name of the variable, or the path of the file."""
     problem: str | None = None
-    """What is wrong with what was given, and what to give instead."""
+    """The fault of an unusable value, with advice."""
 
 
 class Setting(FrozenRecord, Generic[T]):
@@ -48,54 +48,54 @@ class Setting(FrozenRecord, Generic[T]):
     env: str
     default: T
     read: Callable[[Any, str], T]
-    """Makes the value of what was given, and of the folder in which relative paths begin; raises ValueError."""
+    """Converts a raw value, with the folder in which relative paths begin; raises ValueError."""
     meaning: str
 
     def look_up(self, environ: Mapping[str, str] = os.environ) -> SettingValue[T]:
-        """The value that is in force, and why; never raises."""
+        """Return the value that is in force, and why; never raises."""
         text = environ.get(self.env)
         if text is not None:
-            return self._found(text, self.env, f"{self.env}={text!r}", "") if text else SettingValue(self.default, "default")
+            return self._resolved(text, self.env, f"{self.env}={text!r}", "") if text else SettingValue(self.default, "default")
         file = project_file()
         if file is None or self.key not in file.table:
             return SettingValue(self.default, "default")
-        given = file.table[self.key]
-        return self._found(given, str(file.path), f"{self.key} = {given!r} in [tool.mlv] of {file.path}", str(file.path.parent))
+        raw = file.table[self.key]
+        return self._resolved(raw, str(file.path), f"{self.key} = {raw!r} in [tool.mlv] of {file.path}", str(file.path.parent))
 
     def get(self) -> T:
-        """The value that is in force.
+        """Return the value that is in force.
 
         Raises:
-            InvalidArgument: What was given cannot be used.
+            InvalidArgument: The configured value cannot be used.
         """
-        found = self.look_up()
-        if found.problem is not None:
-            raise InvalidArgument(found.problem, source=found.source, setting=self.key)
-        return found.value
+        current = self.look_up()
+        if current.problem is not None:
+            raise InvalidArgument(current.problem, source=current.source, setting=self.key)
+        return current.value
 
     def get_or_default(self) -> T:
-        """The value that is in force; what cannot be used is warned about, and the default taken."""
-        found = self.look_up()
-        if found.problem is not None:
-            warn(f"{found.problem}. The default serves: {told(self.default)}", MlvWarning)
-        return found.value
+        """Return the value that is in force; if it cannot be used, warn and return the default."""
+        current = self.look_up()
+        if current.problem is not None:
+            warn(f"{current.problem}. The default serves: {value_text(self.default)}", MlvWarning)
+        return current.value
 
-    def _found(self, given: Any, source: str, said: str, folder: str) -> SettingValue[T]:
+    def _resolved(self, raw: Any, source: str, assignment: str, folder: str) -> SettingValue[T]:
         try:
-            return SettingValue(self.read(given, folder), source)
+            return SettingValue(self.read(raw, folder), source)
         except (ValueError, OSError) as error:
-            return SettingValue(self.default, source, f"{said} {error}")
+            return SettingValue(self.default, source, f"{assignment} {error}")
 
 
-def told(value: object) -> str:
-    """A value in words: `on`, `off`, `none`, seconds or a path."""
+def value_text(value: object) -> str:
+    """Return the text of a value: `on`, `off`, `none`, seconds or a path."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return "none" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
 
 
-def _flag(given: Any, _: str) -> bool:
-    word = str(given).lower() if isinstance(given, (bool, int, str)) else ""
+def _flag(raw: Any, _: str) -> bool:
+    word = str(raw).lower() if isinstance(raw, (bool, int, str)) else ""
     if word in ("1", "true", "yes", "on"):
         return True
     if word in ("0", "false", "no", "off"):
@@ -103,9 +103,9 @@ def _flag(given: Any, _: str) -> bool:
     raise ValueError("is neither on nor off: give 1 or 0")
 
 
-def _seconds(given: Any, _: str) -> float:
+def _seconds(raw: Any, _: str) -> float:
     try:
-        number = math.nan if isinstance(given, bool) else float(given)
+        number = math.nan if isinstance(raw, bool) else float(raw)
     except (ValueError, TypeError, OverflowError):
         number = math.nan
     if not 0 <= number < math.inf:
@@ -113,19 +113,19 @@ def _seconds(given: Any, _: str) -> float:
     return number
 
 
-def _relation(given: Any, _: str) -> str:
-    if given in RELATIONS:
-        return str(given)
+def _relation(raw: Any, _: str) -> str:
+    if raw in RELATIONS:
+        return str(raw)
     raise ValueError(f"is none of {', '.join(RELATIONS)}: give one of them")
 
 
-def interval(given: Any, _: str = "") -> float | None:
-    """Seconds between two samples; None for `off`, False and 0.
+def interval(raw: Any, _: str = "") -> float | None:
+    """Return the seconds between two samples; None for `off`, False and 0.
 
     Raises:
         ValueError: It is neither.
     """
-    word = given.strip().lower() if isinstance(given, str) else given
+    word = raw.strip().lower() if isinstance(raw, str) else raw
     if word is True or word == "on":
         return SYSTEM_EVERY_S
     if word is False or word in ("off", "0", 0):
@@ -140,13 +140,13 @@ def interval(given: Any, _: str = "") -> float | None:
     return number
 
 
-def _folder(given: Any, folder: str) -> Path:
-    if not isinstance(given, str) or not given or "\0" in given:
+def _folder(raw: Any, folder: str) -> Path:
+    if not isinstance(raw, str) or not raw or "\0" in raw:
         raise ValueError("is no path: give a folder")
-    problem = address_problem(given)
+    problem = address_problem(raw)
     if problem is not None:
         raise ValueError(problem)
-    return Path(os.path.abspath(os.path.join(folder, os.path.expanduser(given))))
+    return Path(os.path.abspath(os.path.join(folder, os.path.expanduser(raw))))
 
 
 DISABLED = Setting("disabled", "MLV_DISABLED", False, _flag, "nothing is stored, by whatever a script logs")
@@ -165,29 +165,29 @@ SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATI
 
 
 def as_environment() -> dict[str, str]:
-    """What is in force, as variables for a process that is started elsewhere; what cannot be used is left out of it."""
+    """Return the values in force as variables for a process that is started elsewhere; unusable ones are empty."""
     return {setting.env: _as_variable(setting.look_up()) for setting in SETTINGS}
 
 
-def _as_variable(found: SettingValue[Any]) -> str:
-    if found.source == "default" or found.problem is not None:
+def _as_variable(current: SettingValue[Any]) -> str:
+    if current.source == "default" or current.problem is not None:
         return ""
-    if found.value is None:
+    if current.value is None:
         return "off"
-    return str(int(found.value)) if isinstance(found.value, bool) else str(found.value)
+    return str(int(current.value)) if isinstance(current.value, bool) else str(current.value)
 
 
 class ProjectFile(FrozenRecord):
-    """A pyproject.toml, and what its `[tool.mlv]` says."""
+    """A pyproject.toml, and its table `[tool.mlv]`."""
 
     path: Path
     table: Mapping[str, Any] = FrozenDict()
     problems: tuple[str, ...] = ()
-    """Keys that nobody knows; or why nothing could be read."""
+    """Unknown keys, or the reason why the file could not be read."""
 
 
 def project_file() -> ProjectFile | None:
-    """The nearest pyproject.toml, at or above the current folder; None if there is none."""
+    """Return the nearest pyproject.toml, at or above the current folder; None if there is none."""
     try:
         folder = os.getcwd()
     except OSError:
@@ -203,23 +203,23 @@ def project_file() -> ProjectFile | None:
                 return None
 
 
-def tell_problems() -> None:
-    """Warn of what is wrong with the project's file, once for each state of it."""
+def warn_of_problems() -> None:
+    """Warn of the problems of the project's file, once for each state of it."""
     file = project_file()
-    if file is not None and file.problems and file not in _told:
-        _told.append(file)
+    if file is not None and file.problems and file not in _problems_warned:
+        _problems_warned.append(file)
         for problem in file.problems:
             warn(problem, MlvWarning)
 
 
-_told: list[ProjectFile] = []
+_problems_warned: list[ProjectFile] = []
 
 
 @lru_cache(maxsize=8)
-def _project_file(path: str, *_: int) -> ProjectFile:  # what else is given tells one state of the file from the next
+def _project_file(path: str, *_: int) -> ProjectFile:  # time and size make the cache see each state of the file
     try:
         content = Path(path).read_bytes()
-        # Reading TOML takes longer than all else that is imported for a setting; most projects say nothing here.
+        # Importing and running the TOML parser takes longer than all else for a setting; most projects have no such table.
         tool = _parsed(content).get("tool") if b"mlv" in content else None
     except (OSError, ValueError, ImportError, RecursionError) as error:
         return ProjectFile(Path(path), problems=(f"{path} cannot be read: {error}. Its [tool.mlv] is passed over",))
@@ -237,12 +237,12 @@ def _parsed(content: bytes) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    found: dict[str, Any] = tomllib.loads(content.decode())
-    return found
+    table: dict[str, Any] = tomllib.loads(content.decode())
+    return table
 
 
 def _unknown(key: str, path: str) -> str:
-    from difflib import get_close_matches  # only for who mistypes
+    from difflib import get_close_matches  # only after a mistyped key
 
     close = get_close_matches(key, _KEYS, 2, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it may have {', '.join(_KEYS)}"

@@ -1,4 +1,4 @@
-"""What is true after a list of events: the runs of an experiment and what was added to it. A pure fold."""
+"""The state of an experiment after its events: runs, params, tags, notes, descriptions and rewinds. A pure fold."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.order import Key, keyed
 
 LOST_AFTER = timedelta(minutes=5)
-"""A run that nobody has heard of for so long is lost, until it speaks again."""
+"""A run without an event for so long is lost, until the next one."""
 _NOTICED_WITHIN = timedelta(seconds=5)
-"""How long after a process went a writer may notice, on a busy machine."""
+"""How long a writer may take to notice that a process is gone, on a busy machine."""
 _NOT_YET = timedelta(days=1)
-"""A run that was last heard of so far in the future is lost as well: its clock is wrong, and it would be running till then."""
+"""A run whose last event is so far in the future is lost as well: its clock is wrong, and it would be running till then."""
 
 STRUCTURAL = (
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata", "rewound",
 )  # fmt: skip
-"""The types of which this fold takes more than the time."""
+"""The types of which this fold uses more than the time."""
 
 
 class Run(FrozenRecord):
-    """One run, as far as its events tell."""
+    """One run, as recorded in its events."""
 
     id: str
     parent_run: str | None = None
@@ -40,9 +40,9 @@ class Run(FrozenRecord):
     """The experiment's ID as the run saw it."""
     process: Mapping[str, Any] | None = None
     folder: Mapping[str, Any] | None = None
-    """The folder that it began in, as it was recorded."""
+    """The recorded folder in which the run began."""
     is_copied: bool = False
-    """Whether this is a copy of that folder, made while the run went on: how it ended stands elsewhere."""
+    """Whether this is a copy of that folder, made during the run: its end is recorded elsewhere."""
     rank: int = 0
     """Among the processes of its launch."""
     params: Mapping[str, Any] = FrozenDict()
@@ -50,14 +50,14 @@ class Run(FrozenRecord):
     is_fork: bool = False
     """Whether its process was forked from that of `parent_run`, and may go on in its place."""
     is_killed: bool = False
-    """Whether the verdict is that of a writer, who found the process gone."""
+    """Whether the verdict is that of a writer that found the process gone."""
     annotated: int = 1
-    """Number of the last event up to which there are, after `run_started`, only tags and notes; 0 where they need no run."""
+    """The `seq` up to which only tags and notes follow `run_started`; 0 where these need no run."""
     only_annotated: bool = False
-    """Whether the run added tags and notes, did nothing else, and ended well: as early versions annotated."""
+    """Whether the run only added tags and notes, and ended well: early versions annotated so."""
 
     def status(self, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool] = lambda process: False) -> str:
-        """The run's status at a moment; `is_gone` says whether a process has provably ended."""
+        """Return the run's status at a moment; `is_gone` says whether a process has provably ended."""
         if self.verdict is not None:
             return self.verdict
         if self.is_copied:
@@ -69,7 +69,7 @@ class Run(FrozenRecord):
 
     @property
     def duration_s(self) -> float | None:
-        """Seconds from the start to the end, or to what was last heard; None if no start is known.
+        """Seconds from the start to the end, or to the last event; None if no start is known.
 
         It is 0 where the clock was set back in between.
         """
@@ -78,7 +78,7 @@ class Run(FrozenRecord):
 
 
 class Rewind(FrozenRecord):
-    """A `rewound` event: which events it supersedes."""
+    """A `rewound` event, which supersedes other events."""
 
     run: str
     seq: int
@@ -87,11 +87,11 @@ class Rewind(FrozenRecord):
     """The last `seq` that is superseded, of each run that has one."""
 
     def supersedes(self, run: str, seq: int, step: Any) -> bool:
-        """Whether an event is superseded; one without a step, or whose step is no number, never is."""
+        """Return whether an event is superseded; one without a step, or whose step is no number, never is."""
         return seq <= self.last.get(run, 0) and self.is_greater(step)
 
     def is_greater(self, step: Any) -> bool:
-        """Whether a step comes after the one that was gone back to."""
+        """Return whether a step comes after the step of the rewind."""
         return type(step) in (int, float) and step > self.step
 
 
@@ -101,11 +101,11 @@ class State(FrozenRecord):
     runs: Mapping[str, Run] = FrozenDict()
     """Every run that a `run_started` names, in the order of their start, also those of children."""
     params: Mapping[str, Any] = FrozenDict()
-    """What `params` events added."""
+    """The params that `params` events added."""
     tags: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     descriptions: Mapping[str, Mapping[str, Any]] = FrozenDict()
-    """What `log.describe` said about each metric, by full name."""
+    """The descriptions of metrics by `log.describe`, by full name."""
     rewinds: tuple[Rewind, ...] = ()
 
     @property
@@ -115,9 +115,9 @@ class State(FrozenRecord):
         return [run for run in runs if run is runs[0] or not run.only_annotated]
 
     def standing(self, run: Run, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool]) -> Run:
-        """The run, or the fork that went on when the process that began it had ended, as a daemon does.
+        """Return the run, or the fork that went on after its process had ended, as a daemon does.
 
-        A fork that went without a word stands for none that said how it ended.
+        A killed or lost fork does not replace a run whose end is recorded.
         """
         status = run.status(now, is_gone)
         if status == "running":
@@ -138,7 +138,7 @@ class State(FrozenRecord):
 
 
 def fold(events: Iterable[Event], state: State | None = None) -> State:
-    """The state after the events, which come in their order."""
+    """Return the state after the events, which come in their order."""
     result = state or State()
     for event in events:
         result = _after(result, event)
@@ -146,15 +146,15 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """The events by time; within a run `seq` decides, and what is about a run follows its start, whatever the clocks did."""
+    """Sort the events by time; within a run `seq` decides, and events about a run follow its start, whatever the clocks did."""
     by_run = keyed(events, lambda event: (event.run, event.seq, event.time))
     starts = {event.run: moment for (moment, _, _), event in by_run if event.type == "run_started"}
 
-    def place(pair: tuple[Key, Event]) -> tuple[datetime, bool, str, int]:
+    def sort_key(pair: tuple[Key, Event]) -> tuple[datetime, bool, str, int]:
         (moment, run, seq), event = pair
         return max(moment, starts.get(event.subject, moment)), event.type != "run_started", run, seq
 
-    return [event for _, event in sorted(by_run, key=place)]
+    return [event for _, event in sorted(by_run, key=sort_key)]
 
 
 def _after(state: State, event: Event) -> State:
@@ -163,26 +163,26 @@ def _after(state: State, event: Event) -> State:
     if event.type == "params":
         return state.replace(params={**state.params, **data})
     if event.type == "tags":
-        given = data.get("tags")
-        new = [tag for tag in given if isinstance(tag, str)] if isinstance(given, list) else []
+        tags = data.get("tags")
+        new = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
         return state.replace(tags=tuple(dict.fromkeys((*state.tags, *new))))
     if event.type == "rewound":
         return state.replace(rewinds=(*state.rewinds, *_rewinds(event, data)))
     if event.type == "note":
         return state.replace(notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
-        known = state.descriptions.get(event.name, {})
-        return state.replace(descriptions={**state.descriptions, event.name: {**known, **data}})
+        description = state.descriptions.get(event.name, {})
+        return state.replace(descriptions={**state.descriptions, event.name: {**description, **data}})
     return state
 
 
 def _rewinds(event: Event, data: Mapping[str, Any]) -> list[Rewind]:
-    """What an event tells, nothing where it cannot be read."""
+    """Return the rewind of an event; none if it cannot be read."""
     step, last = data.get("step"), data.get("last")
     if type(step) not in (int, float):
         return []
-    known = {run: seq for run, seq in last.items() if type(seq) is int} if isinstance(last, Mapping) else {}
-    return [Rewind(event.run, event.seq, step, known)]  # type: ignore[arg-type]
+    last_seqs = {run: seq for run, seq in last.items() if type(seq) is int} if isinstance(last, Mapping) else {}
+    return [Rewind(event.run, event.seq, step, last_seqs)]  # type: ignore[arg-type]
 
 
 def _with_run(state: State, event: Event, data: Mapping[str, Any]) -> State:
@@ -203,14 +203,14 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
             process=_mapping(data.get("process")), folder=_mapping(data.get("folder")),
             params=_mapping(data.get("params")) or {},
             rank=rank if type(rank := data.get("rank")) is int else 0, is_fork=data.get("forked") is True,
-            # Versions that say what came before a run annotate without one: theirs was begun in earnest.
+            # Versions that record `after` annotate without a run, so that their runs were begun for more than that.
             annotated=0 if "after" in data else run.annotated,
         )  # fmt: skip
     if event.type in ("tags", "note") and event.seq == run.annotated + 1:
         return run.replace(annotated=event.seq)
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:
-            return run  # the run's own word counts, not that of a writer who found it gone
+            return run  # the run's own verdict counts, not that of a writer that found it gone
         exception, verdict, is_own = _mapping(data.get("exception")), str(data.get("status", "ok")), event.run == run.id
         return run.replace(
             ended=event.time, verdict=verdict, exception=exception, is_killed=not is_own,

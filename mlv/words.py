@@ -32,7 +32,7 @@ LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "
 
 _LONGEST = 400
 _MOST_BITS = 400
-"""Of an integer that is shown with all its digits, some 120."""
+"""Size of the largest integer that is shown with all its digits, some 120."""
 _FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
 """The format specifications that are followed: a width or precision of a hundred million would take all memory."""
 # A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
@@ -45,20 +45,20 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 def duration(seconds: float | None) -> str:
-    """A duration in its two largest units: `40 ms`, `12.3 s`, `2 min 03 s`, `5 h 07 min`, `3 d 04 h`."""
+    """Return a duration in its two largest units: `40 ms`, `12.3 s`, `2 min 03 s`, `5 h 07 min`, `3 d 04 h`."""
     if seconds is None:
         return ""
     if seconds < 60:
         return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
+        return f"{minutes} min {remainder:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours < 24 else f"{hours // 24} d {hours % 24:02d} h"
 
 
 def moment(when: datetime | None, now: datetime, precision: str = "minute") -> str:
-    """A moment in local time, as short as it can be told from others: `Nov 21 08:24`; of another year `2025-11-21`."""
+    """Return a moment in local time, as short as is unambiguous: `Nov 21 08:24`; of another year `2025-11-21`."""
     if when is None:
         return ""
     local = when.astimezone()
@@ -69,17 +69,17 @@ def moment(when: datetime | None, now: datetime, precision: str = "minute") -> s
 
 
 def zone() -> str:
-    """The zone of local times, as they name it: `CET`; where the clocks are changed `CET/CEST`."""
+    """Return the zone of local times, as they name it: `CET`; where the clocks are changed `CET/CEST`."""
     return "/".join(dict.fromkeys(time.tzname if time.daylight else time.tzname[:1]))
 
 
 def full_time(moment: datetime | None) -> str:
-    """A moment in local time to the second, with the zone: `2026-11-21 08:24:43 CET`."""
+    """Return a moment in local time to the second, with the zone: `2026-11-21 08:24:43 CET`."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z") if moment is not None else ""
 
 
 def number(value: Any, format: str | None = None) -> str:
-    """A value of a metric, by a format specification where there is one that fits."""
+    """Return the text of a metric's value, by a format specification if one fits."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return compact(value)
     if not isinstance(format, str) or not _FORMAT.match(format) or _is_huge(value):
@@ -91,7 +91,7 @@ def number(value: Any, format: str | None = None) -> str:
 
 
 def exact(value: Any) -> str:
-    """A setting, or a place: with all its digits, so that it can be asked for as it is shown."""
+    """Return a param or a coordinate with all its digits, so that the text can be searched for."""
     is_whole = not isinstance(value, float) or not math.isfinite(value) or (value.is_integer() and abs(value) < 2**53)
     return number(value) if is_whole else repr(value)
 
@@ -105,12 +105,12 @@ def _short(value: float) -> str:
 
 
 def _is_huge(value: Any) -> bool:
-    """Whether a number has more digits than anybody reads; Python refuses to print some of these."""
+    """Return whether a number has more digits than anybody reads; Python refuses to print some of these."""
     return isinstance(value, int) and value.bit_length() > _MOST_BITS
 
 
 def _rounded(value: Any) -> str:
-    """A huge integer in few digits, with its size: `~1e5000 (16610 bits)`."""
+    """Return a huge integer in few digits, with its size: `~1e5000 (16610 bits)`."""
     bits = value.bit_length()
     exponent, decimals = divmod(math.log10(abs(value) >> (bits - 64)) + (bits - 64) * math.log10(2), 1)
     digits, _, carried = f"{10**decimals:.3e}".partition("e")
@@ -119,7 +119,7 @@ def _rounded(value: Any) -> str:
 
 
 def compact(value: Any, longest: int = _LONGEST) -> str:
-    """Any value in one line; a reference is the path that it points to."""
+    """Return any value in one line; a reference becomes the path that it points to."""
     plain = _pointed(value)
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False, default=str)
     text = printable(text)
@@ -127,7 +127,7 @@ def compact(value: Any, longest: int = _LONGEST) -> str:
 
 
 def is_reference(value: Any) -> bool:
-    """Whether a value points to a file or an experiment."""
+    """Return whether a value points to a file or an experiment."""
     return isinstance(value, Mapping) and value.get("_mlv") in ("file", "exp") and isinstance(value.get("path"), str)
 
 
@@ -140,12 +140,12 @@ def _pointed(value: Any) -> Any:
 
 
 def pairs(data: Mapping[str, Any]) -> str:
-    """Settings, or coordinates, in one line: `key=value key=value`."""
+    """Return params or coordinates in one line: `key=value key=value`."""
     return "  ".join(f"{printable(key)}={exact(value)}" for key, value in data.items())
 
 
 def size(count: int) -> str:
-    """A number of bytes: `312 B`, `3.3 kB`, `1.2 MB`."""
+    """Return a number of bytes: `312 B`, `3.3 kB`, `1.2 MB`."""
     if count < 1000:
         return f"{count} B"
     if _is_huge(count):
@@ -156,12 +156,12 @@ def size(count: int) -> str:
 
 
 def counted(count: int, noun: str, plural: str | None = None) -> str:
-    """A number and what it counts: `1 line`, `3,200 lines`."""
+    """Return a number with its noun: `1 line`, `3,200 lines`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Text without control characters, which a terminal would obey: they are shown as escapes."""
+    """Return text without control characters, which a terminal would obey: they are shown as escapes."""
     if text.isprintable():
         return text
     return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)
@@ -169,12 +169,12 @@ def printable(text: str, keep: str = "") -> str:
 
 _WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")
 FORMULA = rf"^\s*[-=+@|%{_WIDE}]|^[\t\r\n]"
-"""How texts begin that a spreadsheet takes for a formula, or a command."""
+"""Pattern of texts that a spreadsheet takes for a formula, or a command."""
 _FORMULA = re.compile(FORMULA)
 
 
 def inert(text: str) -> str:
-    """A cell that a spreadsheet takes for a text: an apostrophe stands before what begins like a formula; numbers stay."""
+    """Return a cell that a spreadsheet takes for text: a text that begins like a formula gets an apostrophe; numbers stay."""
     if not _FORMULA.match(text) or _is_number(text):
         return text
     return f"'{text}"
@@ -189,7 +189,7 @@ def _is_number(text: str) -> bool:
 
 
 def address_problem(path: object) -> str | None:
-    """What to give instead of an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
+    """Return the advice for an address such as `s3://bucket/runs`; None for a path of this machine, whatever its colons."""
     text = str(path)
     address = _ADDRESS.match(text)
     if address is None or not (address[2] or address[1].lower() in _SCHEMES):

@@ -257,7 +257,7 @@ def arguments(docstring: str) -> str:
 def test_settings_are_documented():
     """The page of settings has each setting: its variable, its key, its default and what it means."""
     page = (DOCS / "reference" / "settings.md").read_text()
-    rows = [f"| `{it.env}` | `{it.key}` | {settings.told(it.default)} | {it.meaning} |" for it in settings.SETTINGS]
+    rows = [f"| `{it.env}` | `{it.key}` | {settings.value_text(it.default)} | {it.meaning} |" for it in settings.SETTINGS]
 
     assert re.findall(r"^\| `MLV_.*$", page, re.MULTILINE) == rows
 

@@ -13,7 +13,7 @@ import pytest
 from mlv.encoding import Conversion, restored
 from mlv.errors import InvalidArgument
 from mlv.events import Event
-from mlv.retention import EVERY, LATEST, SECTIONS, TOP, Kept, Policy, Saved, checked_policy, choose, fold, told
+from mlv.retention import EVERY, LATEST, SECTIONS, TOP, Policy, PortfolioState, Saved, checked_policy, choose, events_of, fold
 
 NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
 NAN, INF = math.nan, math.inf
@@ -24,7 +24,7 @@ class History:
     """Saves one after the other: decided, told in events, and taken from them."""
 
     def __init__(self, policy: Policy = Policy()) -> None:  # noqa: B008 - it is frozen
-        self.kept = Kept()
+        self.kept = PortfolioState()
         self.events: list[Event] = []
         self.change(policy)
 
@@ -34,7 +34,7 @@ class History:
     def save(self, **metrics: Any) -> None:
         number = self.kept.saves + 1
         new = Saved(number, 10 * number, metrics, f"{number:06d}.npz", {"path": f"models/x/{number:06d}.npz"})
-        for data in told("models", new, choose(self.kept, new, self.kept.policy)):
+        for data in events_of("models", new, choose(self.kept, new, self.kept.policy)):
             self._say(data, new.step if data["action"] == "saved" else None)
 
     def _say(self, data: dict[str, Any], step: Any = None) -> None:
@@ -52,7 +52,7 @@ def after(losses: Iterable[Any], policy: Policy = BY_LOSS) -> History:
     return history
 
 
-def numbers(kept: Kept, section: str) -> list[int]:
+def numbers(kept: PortfolioState, section: str) -> list[int]:
     return sorted(saved.save for saved in kept.sections[section].values())
 
 
@@ -101,7 +101,7 @@ class TestChoice:
 
     def test_nowhere(self):
         """What no part of the policy wants is kept nowhere; it counts as a save."""
-        decision = choose(Kept(), Saved(1), Policy(latest=0))
+        decision = choose(PortfolioState(), Saved(1), Policy(latest=0))
 
         assert decision.sections == ()
         assert after([None], Policy(latest=0)).kept.saves == 1
@@ -124,7 +124,7 @@ class TestChoice:
         """Where none is kept as such, the latest is the latest of the others."""
         assert after([1, 2, 3, 4], Policy(every=3, top=1, metric="loss", mode="max", latest=0)).kept.latest.save == 4
         assert after([9, 2, 3, 4], Policy(every=3, top=1, metric="loss", mode="max", latest=0)).kept.latest.save == 3
-        assert Kept().latest is None
+        assert PortfolioState().latest is None
 
 
 class TestChange:
@@ -268,7 +268,7 @@ def naive(policy: Policy, found: list[float]) -> dict[str, list[int]]:
     }
 
 
-def known(kept: Kept) -> str:
+def known(kept: PortfolioState) -> str:
     return repr([{name: list(section.values()) for name, section in kept.sections.items()}, list(kept)])
 
 

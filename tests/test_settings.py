@@ -61,7 +61,7 @@ def test_environment(project, monkeypatch, setting, text, value, said):
     monkeypatch.setenv(setting.env, text)
 
     assert setting.look_up() == settings.SettingValue(value, setting.env)
-    assert settings.told(setting.get()) == said
+    assert settings.value_text(setting.get()) == said
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_unknown_keys(project):
     write(project, "fsync_intervall = 3", "colour = 1", "patience = 2")
 
     with pytest.warns(MlvWarning) as caught:
-        settings.tell_problems()
-    settings.tell_problems()
+        settings.warn_of_problems()
+    settings.warn_of_problems()
 
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
@@ -173,7 +173,7 @@ def test_a_file_that_cannot_be_read(project, text):
     (project / "pyproject.toml").write_bytes(text)
 
     with pytest.warns(MlvWarning, match="cannot be read|is no table"):
-        settings.tell_problems()
+        settings.warn_of_problems()
     assert DIR.get() == Path("runs")
 
 
@@ -184,7 +184,7 @@ def test_files_that_say_nothing(project, text):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        settings.tell_problems()
+        settings.warn_of_problems()
     assert DIR.get() == Path("runs")
 
 

@@ -59,7 +59,7 @@ def _settings() -> Rows:
         lookup = setting.look_up()
         is_default = lookup.source == "default" or lookup.problem is not None
         source = f"default; {setting.env}" if is_default else lookup.source
-        value = words.printable(settings.told(lookup.value))
+        value = words.printable(settings.value_text(lookup.value))
         rows.append([styled(setting.key), styled(value), styled(words.printable(source), "dim")])
     return Rows(rows)
 

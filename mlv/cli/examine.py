@@ -63,7 +63,7 @@ def _settings() -> Iterator[Check]:
     for setting in settings.SETTINGS:
         problem = setting.look_up().problem
         if problem is not None:
-            yield Check("settings", setting.key, f"the default serves: {settings.told(setting.default)}", CHANGE, problem)
+            yield Check("settings", setting.key, f"the default serves: {settings.value_text(setting.default)}", CHANGE, problem)
     file = settings.project_file()
     for problem in file.problems if file is not None else ():
         yield Check("settings", settings.PROJECT_FILE, "something in it is passed over", CHANGE, problem)

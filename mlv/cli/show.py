@@ -21,7 +21,7 @@ from mlv.experiment.opening import params as params_
 from mlv.query.events import Events
 from mlv.query.many.table import flat
 from mlv.query.runs import RunView
-from mlv.retention import Kept
+from mlv.retention import PortfolioState
 from mlv.store import layout
 from mlv.store.streams import read_lines
 
@@ -254,7 +254,7 @@ def _metrics(overview: Overview) -> Iterator[Any]:
         yield styled(f"and {len(overview.metrics) - len(metrics)} more: mlv show --json", "dim")
 
 
-def checkpoints(folder: Path) -> dict[str, Kept]:
+def checkpoints(folder: Path) -> dict[str, PortfolioState]:
     """Return the portfolio of each folder of checkpoints, from the log."""
     return retention.fold(Events(folder, retention.PORTFOLIO_TYPES))
 

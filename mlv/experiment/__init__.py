@@ -1,1 +1,1 @@
-"""What a training script holds in its hands: the experiment and its loggers."""
+"""The experiment and its loggers, the objects that a training script uses."""

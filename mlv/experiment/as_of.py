@@ -18,7 +18,7 @@ from mlv.query.metrics import data_frames
 from mlv.query.metrics.columns import Cut
 from mlv.query.metrics.summary import Summaries, fast_summary, summary
 from mlv.query.rewinds import SURVIVING, checked_branches, rewinds_of
-from mlv.retention import PORTFOLIO_TYPES, Kept
+from mlv.retention import PORTFOLIO_TYPES, PortfolioState
 from mlv.retention import fold as fold_portfolios
 from mlv.state import State
 from mlv.store.streams import Skipped
@@ -33,7 +33,7 @@ class AsOf:
     __slots__ = ("_folder", "_meta", "_moment")
 
     def __init__(self, folder: Path, meta: Mapping[str, Any], moment: moments.Moment) -> None:
-        """Not called by users: `exp.as_of(...)` gives these."""
+        """Keep the folder, the meta.json and the moment. Not called by users: `exp.as_of(...)` gives these."""
         self._folder, self._meta, self._moment = folder, meta, moment
 
     @property
@@ -44,7 +44,7 @@ class AsOf:
     def events(
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None
     ) -> Iterator[Event]:
-        """As `Exp.events`."""
+        """Yield events as `Exp.events` does."""
         return moments.until(Events(self._folder, type, name, stream), self._moment)
 
     def history(
@@ -56,29 +56,29 @@ class AsOf:
         wide: bool = True,
         branches: str = SURVIVING,
     ) -> pandas.DataFrame:
-        """As `Exp.history`; a rewind that came later has superseded nothing yet."""
+        """Return metrics as `Exp.history` does; a later rewind has superseded nothing yet."""
         refuse_unknown_stream([self._folder], stream)
         options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
         return data_frames.history(self._folder, pattern, cut=self._moment.last, **options)
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = SURVIVING) -> pandas.DataFrame:
-        """As `Exp.frame`."""
+        """Return events as `Exp.frame` does."""
         return data_frames.frame(self._surviving(branches, type, name), (), name)
 
     def summary(self, *, branches: str = SURVIVING) -> Summaries:
-        """As `Exp.summary`."""
+        """Return statistics as `Exp.summary` does."""
         events = self._surviving(branches, "metrics")
         return summary_of(self._folder, self._state(), self._moment.last, events, branches)
 
     @property
     def params(self) -> FrozenDict:
-        """All params of then."""
+        """All params as of the moment."""
         result: FrozenDict = frozen({**self._meta["params"], **self._state().params})
         return result
 
     @property
     def status(self) -> str:
-        """Status of the latest run of then; a process was never killed before its log says so."""
+        """Status of the latest run as of the moment; a process was never killed before its log says so."""
         runs = sorted(self._state().deciding_runs, key=lambda run: (run.started is not None, run.started, run.id))
         if not runs or self.time is None:
             return "running"
@@ -103,25 +103,25 @@ class AsOf:
         return self._checkpoint("latest")
 
     def portfolio(self, folder: str = DEFAULT_FOLDER) -> list[Checkpoint]:
-        """Every checkpoint that was kept in a folder, in the order in which they were saved."""
-        kept = self._portfolios().get(folder, Kept())
-        return [checkpoint_of(self._folder, folder, kept, saved) for saved in kept]
+        """Return every checkpoint that was kept in a folder, in the order in which they were saved."""
+        state = self._portfolios().get(folder, PortfolioState())
+        return [checkpoint_of(self._folder, folder, state, saved) for saved in state]
 
     def _checkpoint(self, which: str) -> Checkpoint:
         portfolios = self._portfolios()
         folder = DEFAULT_FOLDER if DEFAULT_FOLDER in portfolios or len(portfolios) != 1 else next(iter(portfolios))
-        kept = portfolios.get(folder, Kept())
-        found = kept.best if which == "best" else kept.latest
-        if found is None:
+        state = portfolios.get(folder, PortfolioState())
+        saved = state.best if which == "best" else state.latest
+        if saved is None:
             text = f"at {self.time} no checkpoint in {folder!r} of {self._folder} was the {which}: see .portfolio() for all"
             raise CheckpointMissing(text)
-        return checkpoint_of(self._folder, folder, kept, found)
+        return checkpoint_of(self._folder, folder, state, saved)
 
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Iterator[Event]:
         rewinds = rewinds_of(self._folder, checked_branches(branches), self._moment.last)
         return moments.until(Events(self._folder, type, name, rewinds=rewinds), self._moment)
 
-    def _portfolios(self) -> dict[str, Kept]:
+    def _portfolios(self) -> dict[str, PortfolioState]:
         return fold_portfolios(self.events(PORTFOLIO_TYPES))
 
     def _state(self) -> State:
@@ -132,15 +132,15 @@ class AsOf:
 
 
 def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Event], branches: str = SURVIVING) -> Summaries:
-    """By columns where pyarrow is there and all are numbers, else event by event."""
+    """Summarise metrics: by columns where pyarrow is installed and all are numbers, else event by event."""
     skipped: list[Skipped] = []
     try:
-        found = fast_summary(folder, state.descriptions, cut, branches, skipped)
+        metrics = fast_summary(folder, state.descriptions, cut, branches, skipped)
     except MissingExtra:
-        found = None
-    if found is None:
-        found = summary(events, state.descriptions)
+        metrics = None
+    if metrics is None:
+        metrics = summary(events, state.descriptions)
         skipped += getattr(events, "skipped", [])
-    result = Summaries(found)
+    result = Summaries(metrics)
     result.skipped = list(dict.fromkeys(skipped))
     return result

@@ -1,4 +1,4 @@
-"""How runs end that nobody closes: as what can be seen of the end of a process, or of the scope that made the experiment.
+"""The ends of runs that nobody closes, inferred from the end of the process, or of the scope that made the experiment.
 
 At the end of a process there is an exception that Python shows, or `sys.exit` was called, or the outermost frame came to its
 end. A `SystemExit` that is raised without `sys.exit` leaves nothing but that frame, which stopped in the middle: how it ended
@@ -23,13 +23,13 @@ from typing import Any, NamedTuple
 from mlv.interrupts import pass_on
 
 UNKNOWN = "ended"
-"""The status of a run that is over, where nobody can say whether it went well."""
+"""The status of a run that is over, if its outcome is unknown."""
 _BY_CODE = {128 + 15: "preempted", 128 + 2: "interrupted"}
-"""What a process says that ends by itself after SIGTERM or SIGINT, as shells do."""
+"""Exit codes of a process that ends by itself after SIGTERM or SIGINT, as shells report them."""
 
 
 class Ending(NamedTuple):
-    """How something ended."""
+    """The end of a block, a process or a run: its status, and the exception if there was one."""
 
     status: str
     error: BaseException | None = None
@@ -39,19 +39,19 @@ OK = Ending("ok")
 
 
 def ending_of(error: BaseException | None) -> Ending:
-    """The end of a block or a process that an exception left, or none."""
+    """Return the end of a block or a process that an exception left, or none."""
     status = status_of(error)
     return Ending(status, None if status in ("ok", "preempted", UNKNOWN) else error)
 
 
 def status_of(error: BaseException | None) -> str:
-    """The status of a run that an exception ended."""
+    """Return the status of a run that an exception ended."""
     if error is None:
         return "ok"
     if isinstance(error, SystemExit):
         return _status_of_code(error.code)
     if isinstance(error, GeneratorExit):
-        return UNKNOWN  # whoever went through the generator needs no more of it
+        return UNKNOWN  # the consumer of the generator needs no more of it
     return "interrupted" if isinstance(error, (KeyboardInterrupt, *_cancellations())) else "failed"
 
 
@@ -64,14 +64,14 @@ def _status_of_code(code: Any) -> str:
 
 
 def _cancellations() -> Iterator[type[BaseException]]:
-    """The exception that asyncio cancels a task with, where somebody uses asyncio."""
+    """Yield the exception that asyncio cancels a task with, where somebody uses asyncio."""
     module = sys.modules.get("asyncio.exceptions")
     if module is not None:
         yield module.CancelledError
 
 
 def described(error: BaseException) -> dict[str, str]:
-    """Type, message and traceback of an exception, as text."""
+    """Return type, message and traceback of an exception, as text."""
     try:
         message = str(error)
     except Exception as problem:
@@ -89,16 +89,16 @@ def described(error: BaseException) -> dict[str, str]:
 
 
 class Process:
-    """What is watched of this process, to know how it ends."""
+    """The traces of this process from which its end is inferred."""
 
     def __init__(self) -> None:
         self._outermost: FrameType | None = None
         self._exit: tuple[tuple[Any, ...], int] | None = None
-        """What `sys.exit` was last called with in the main thread, and where the outermost frame was."""
+        """Arguments of the last `sys.exit` in the main thread, and the position of the outermost frame."""
         self._original: Any = None
         self._hook: Any = None
         self.ended_a_child: list[BaseException] = []
-        """What ended this process, where it is a child of multiprocessing."""
+        """The exception that ended this process, where it is a child of multiprocessing."""
 
     def watch(self) -> None:
         """Begin to watch, unless that is done: `sys.exit` works as before."""
@@ -129,14 +129,14 @@ class Process:
         return hasattr(sys, "ps1") or bool(sys.flags.interactive)
 
     def ending(self) -> Ending:
-        """How the process ends, asked at its end."""
+        """Return the ending of the process, at its end."""
         if self.is_interactive:
             return OK  # a statement or a cell failed, not the process
         # Within multiprocessing's child the exception is on its way, or was shown; elsewhere the interpreter has kept it.
         error = sys.exc_info()[1] or next(iter(self.ended_a_child), None) or getattr(sys, "last_value", None)
         if error is None and (code := _code_of_child()) is not None:
             error = SystemExit(code)
-        if error is None and self._outermost is not None and _was_left(self._outermost):
+        if error is None and self._outermost is not None and _ended_by_exception(self._outermost):
             if self._exit is None or not self._may_have_ended_by(self._exit[1], self._outermost):
                 return Ending(UNKNOWN)
             error = SystemExit(*self._exit[0])
@@ -144,12 +144,12 @@ class Process:
 
     @staticmethod
     def _may_have_ended_by(position: int, frame: FrameType) -> bool:
-        """Whether an exception that was raised while the frame was at a position may have ended it: also from a handler."""
+        """Return whether an exception raised at a position of a frame may have ended it, also from a handler."""
         return position == frame.f_lasti or _operation(frame) == "RERAISE" or _is_bare_raise(frame)
 
 
 def _code_of_child() -> int | None:
-    """The code with which a forked child of multiprocessing is about to leave; since Python 3.13 nothing else tells of it."""
+    """Return the exit code of a forked child of multiprocessing that is about to leave; Python 3.13 keeps no other trace."""
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_globals.get("__name__") != "multiprocessing.popen_fork":
         if frame.f_code.co_name == "_bootstrap":
@@ -170,11 +170,11 @@ def _is_bare_raise(frame: FrameType) -> bool:
 
 
 _WAITING = ("YIELD", "SEND", "RESUME", "GEN_START", "COPY_FREE")
-"""How the instructions begin at which a generator waits for its caller."""
+"""Beginnings of the instructions at which a generator waits for its caller."""
 
 
-def _was_left(frame: FrameType) -> bool:
-    """Whether an exception ended a frame: it goes on no more, and its last instruction was no return."""
+def _ended_by_exception(frame: FrameType) -> bool:
+    """Return whether an exception ended a frame: it goes on no more, and its last instruction was no return."""
     running: FrameType | None = sys._getframe()
     while running is not None:
         if running is frame:
@@ -183,23 +183,23 @@ def _was_left(frame: FrameType) -> bool:
     return not _operation(frame).startswith(("RETURN", *_WAITING))
 
 
-def left_behind(sessions: Sequence[object]) -> BaseException | None:
-    """The exception that alone holds the last objects through which sessions can be used, if it is so.
+def exception_holding(sessions: Sequence[object]) -> BaseException | None:
+    """Return the exception that alone holds the last objects through which sessions can be used, if there is one.
 
-    An exception that somebody keeps, as a future does, keeps the frames that it left, and what they held.
+    An exception that is kept, as by a future, keeps the frames that it left, and the objects they held.
     """
-    seen = {id(sessions), *map(id, sessions)}
+    visited = {id(sessions), *map(id, sessions)}
     level, frames = sessions, list[FrameType]()
     for _ in range(_DEPTH):
         # Since Python 3.13 the arguments of that very call are among them.
-        holders = [each for each in gc.get_referrers(*level) if id(each) not in seen and not _is_same(each, level)]
-        seen.update(map(id, holders))
+        holders = [each for each in gc.get_referrers(*level) if id(each) not in visited and not _is_same(each, level)]
+        visited.update(map(id, holders))
         if any(type(each) is dict and "__builtins__" in each for each in holders):
-            return None  # a module, or what stands for one, can use them still
-        frames += [each for each in holders if type(each) is FrameType and _was_left(each)]
+            return None  # a module, or its namespace, can still use them
+        frames += [each for each in holders if type(each) is FrameType and _ended_by_exception(each)]
         level = [each for each in holders if type(each) is not FrameType]
-        seen |= {id(holders), id(level)}  # which hold them as well
-        if not level or len(seen) > _MOST:
+        visited |= {id(holders), id(level)}  # which hold them as well
+        if not level or len(visited) > _MOST:
             break
     return _exception_through(frames) if frames and not level else None
 
@@ -209,11 +209,11 @@ def _is_same(each: object, level: Sequence[object]) -> bool:
 
 
 _DEPTH, _MOST = 8, 1000
-"""How far those are followed who hold an experiment."""
+"""Limits of the search for the holders of an experiment: levels, and objects."""
 
 
 def _exception_through(frames: list[FrameType]) -> BaseException | None:
-    """An exception that left one of the frames."""
+    """Return an exception that left one of the frames."""
     numbers = set(map(id, frames))
     for each in gc.get_objects():
         if issubclass(type(each), BaseException) and not numbers.isdisjoint(_frames_of(each)):
@@ -255,7 +255,7 @@ class Scope:
         self._handled = id(sys.exc_info()[1])
 
     def ending(self, frame: FrameType | None, process: Process) -> Ending:
-        """How the scope ended, asked when the experiment goes; `frame` is what runs at that moment."""
+        """Return the ending of the scope, when the experiment is released; `frame` runs at that moment."""
         if frame is None:
             return process.ending()  # the last exception of all takes its frames with it
         if _lets_go_of_exception(frame):
@@ -263,13 +263,13 @@ class Scope:
         error = sys.exc_info()[1]
         if error is not None and id(error) != self._handled and self._went_through(error):
             return ending_of(error)
-        return OK if self._is_left_well(frame) else Ending(UNKNOWN)
+        return OK if self._has_left_normally(frame) else Ending(UNKNOWN)
 
     def _went_through(self, error: BaseException) -> bool:
         return not {call.frame for call in self._calls}.isdisjoint(_frames_of(error))
 
-    def _is_left_well(self, frame: FrameType) -> bool:
-        """Whether a call in which the experiment was made returns to `frame`, or `frame` lets go of a name.
+    def _has_left_normally(self, frame: FrameType) -> bool:
+        """Return whether a call in which the experiment was made returns to `frame`, or `frame` lets go of a name.
 
         That is certain where no function on the way can have caught an exception.
         """
@@ -288,7 +288,7 @@ def _is_own(frame: FrameType) -> bool:
 
 
 def _can_catch(code: CodeType) -> bool:
-    """Whether a function has a handler of exceptions anywhere."""
+    """Return whether a function has a handler of exceptions anywhere."""
     table = getattr(code, "co_exceptiontable", None)
     if table is not None:
         return bool(table)
@@ -300,14 +300,14 @@ _SETUPS = frozenset((122, 143, 154))
 
 
 def _lets_go_of_exception(frame: FrameType) -> bool:
-    """Whether a frame is at the end of its `except` block, where the exception goes with the frames that it left."""
+    """Return whether a frame is at the end of its `except` block, where the exception goes with the frames that it left."""
     if _operation(frame) == "POP_EXCEPT":
         return True
     return _is_cleanup(frame) and _operation(frame, -4) == "POP_EXCEPT"
 
 
 def _is_cleanup(frame: FrameType) -> bool:
-    """Whether a frame is at `name = None; del name`, with which Python ends `except ... as name`."""
+    """Return whether a frame is at `name = None; del name`, with which Python ends `except ... as name`."""
     code, at = frame.f_code.co_code, frame.f_lasti
     kind, _, target = _operation(frame).partition("_")
     is_followed = kind == "STORE" and _operation(frame, 2) == f"DELETE_{target}"
@@ -315,7 +315,7 @@ def _is_cleanup(frame: FrameType) -> bool:
 
 
 def _operation(frame: FrameType, offset: int = 0) -> str:
-    """Name of the instruction at which a frame is, or of one beside it; empty where there is none."""
+    """Return the name of a frame's current instruction, or of one at an offset in bytes; empty where there is none."""
     from opcode import opname  # `import mlv` does without
 
     code, at = frame.f_code.co_code, frame.f_lasti + offset

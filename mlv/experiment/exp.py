@@ -29,11 +29,11 @@ from mlv.experiment.opening.captures import (
     make_redactor,
     redactor_of,
     refuse_credential,
-    tell_redacted,
+    warn_of_redactions,
 )
-from mlv.experiment.opening.ranks import checked_ranks, this_place
+from mlv.experiment.opening.ranks import checked_ranks, this_launch_rank
 from mlv.experiment.opening.rendezvous import may_be_apart, together
-from mlv.experiment.opening.setup import Making, Parts, checked_tags, later_captures, recover_if_needed, wishes_of
+from mlv.experiment.opening.setup import ExpComponents, Making, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
@@ -95,7 +95,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         console: bool = False,
         strict: bool = False,
     ) -> None:
-        """Make an experiment, and begin a run in it. The path is said once, on stderr.
+        """Make an experiment, and begin a run in it. The path is printed once, on stderr.
 
         Args:
             savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.
@@ -154,10 +154,10 @@ class Exp(Extras, Checkpoints, Readings, References):
             together(
                 folder.parent,
                 f"experiment {name!r}" if name is not None else "an experiment",
-                lambda: _opened(making, folder, may_change) if on_exists == "open" else _made(making, folder, on_exists),
-                lambda place, rank, run: making.join(place, given_ranks, rank, run),
+                lambda: _open_or_make(making, folder, may_change) if on_exists == "open" else _make(making, folder, on_exists),
+                lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
                 exact=folder if on_exists == "open" else None,
-                differences=lambda place: making.differences(place, may_change, is_opened=on_exists == "open"),
+                differences=lambda exp_folder: making.differences(exp_folder, may_change, is_opened=on_exists == "open"),
             )
         )
 
@@ -176,7 +176,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         system: float | None = None,
         console: bool = False,
     ) -> Exp:
-        """The experiment in a folder again: to read, or to log into as another run, which begins with its first event.
+        """Return the experiment in a folder again: to read, or to log into as another run, which begins with its first event.
 
         What killed processes left waiting is written first.
 
@@ -201,39 +201,39 @@ class Exp(Extras, Checkpoints, Readings, References):
             InvalidArgument: `rewind_to` is no number, or beyond all that survives.
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
-        folder, asked = checked_path(path, "path"), checked_outputs(outputs)
-        place = this_place()
+        folder, run_outputs = checked_path(path, "path"), checked_outputs(outputs)
+        launch_rank = this_launch_rank()
         given_ranks = checked_ranks(ranks)
         meta = meta_.read_meta(folder)
-        with setup.explained(f"experiment {folder.name!r}", folder):
+        with setup.translated_os_errors(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
             edited = meta_.check_identity(folder, meta)
         if edited is not None:
             warn(str(edited), MlvWarning)
         redactor = redactor_of(meta.content, redact, [*redact_except, *keep])
         captures, wishes = later_captures(folder, check_captures(capture), redactor), wishes_of(system, redactor)
-        if place.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
-            is_doubtful = may_be_apart(place)
-            session = session_of_rank(folder, meta.id, place.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
+        if launch_rank.rank and session_in_this_process(folder, meta.id) is None and not settings.DISABLED.get():
+            is_doubtful = may_be_apart(launch_rank)
+            session = session_of_rank(folder, meta.id, launch_rank.rank, given_ranks, wishes=wishes, is_doubtful=is_doubtful)
         else:
-            session = session_for(folder, meta.id, captures=captures, outputs=asked, wishes=wishes)
+            session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes)
             redactor = session.redact_also(redactor)
-        parts = Parts(folder, meta, session, redactor, edited=edited)
+        components = ExpComponents(folder, meta, session, redactor, edited=edited)
         if rewind_to is not None:
-            what = f"rewind of {folder.name!r} to step {rewind_to!r}"
-            together(folder.parent, what, lambda: _rewound(parts, rewind_to), lambda *_: parts, exact=folder)
+            description = f"rewind of {folder.name!r} to step {rewind_to!r}"
+            together(folder.parent, description, lambda: _rewind_to(components, rewind_to), lambda *_: components, exact=folder)
         if console and not (session.is_disabled or session.is_silent):
             session.capture_console()
-        return cls.of_parts(parts)
+        return cls.of_components(components)
 
     @classmethod
-    def of_parts(cls, parts: Parts) -> Exp:
-        """Not called by users: an Exp of parts that are there already."""
+    def of_components(cls, components: ExpComponents) -> Exp:
+        """Build an Exp of its components. Not called by users."""
         exp = cls.__new__(cls)
-        exp._set(parts)
+        exp._set(components)
         return exp
 
-    # What it is.
+    # Identity and settings.
 
     @property
     def path(self) -> Path:
@@ -258,7 +258,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def kind(self) -> str | None:
-        """What sort of experiment it is."""
+        """The sort of experiment, such as `squeeze`."""
         return self._meta.content.get("kind")
 
     @property
@@ -276,17 +276,17 @@ class Exp(Extras, Checkpoints, Readings, References):
         """SHA-256 of the canonical JSON of the params in meta.json: equal for equal settings."""
         nonfinite = self._meta.content.get("nonfinite") or {}
         own = {pointer[len("/params") :]: text for pointer, text in nonfinite.items() if pointer.startswith("/params/")}
-        plain, found = params_.plain_params(self._meta.content["params"])
-        return params_.params_id(plain, {**own, **found})
+        plain, new_nonfinite = params_.plain_params(self._meta.content["params"])
+        return params_.params_id(plain, {**own, **new_nonfinite})
 
     @property
     def meta(self) -> FrozenDict:
-        """What meta.json says, read-only."""
+        """The content of meta.json, read-only."""
         return self._meta.content
 
     @property
     def params(self) -> FrozenDict:
-        """All params, those added later included, read-only; in the process that gave them with their real values."""
+        """All params, those added later included, read-only; in the process that passed them with their real values."""
         if self._params is not None:
             return self._params
         result: FrozenDict = frozen({**self._meta.content["params"], **self._state().params})
@@ -296,28 +296,28 @@ class Exp(Extras, Checkpoints, Readings, References):
         return key in self.params
 
     def __getitem__(self, key: str) -> Any:
-        """One of the params.
+        """Return one of the params.
 
         Raises:
             UnknownParam: There is none of that name.
         """
         params = self.params
         if key not in params:
-            known = ", ".join(sorted(params)) or "none"
-            raise UnknownParam(f"experiment {self.name!r} has no param {key!r}; it has: {known}", key=key)
+            names = ", ".join(sorted(params)) or "none"
+            raise UnknownParam(f"experiment {self.name!r} has no param {key!r}; it has: {names}", key=key)
         return params[key]
 
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags, those added later included."""
-        made = tuple(self._meta.content.get("tags") or ())
-        return (*made, *(tag for tag in self._state().tags if tag not in made))
+        recorded = tuple(self._meta.content.get("tags") or ())
+        return (*recorded, *(tag for tag in self._state().tags if tag not in recorded))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes, those added later included."""
-        made = self._meta.content.get("notes")
-        return (*((made,) if made else ()), *self._state().notes)
+        recorded = self._meta.content.get("notes")
+        return (*((recorded,) if recorded else ()), *self._state().notes)
 
     @property
     def parent(self) -> Exp | None:
@@ -327,30 +327,31 @@ class Exp(Extras, Checkpoints, Readings, References):
             NotAnExperiment: It is not where it was, nor is any experiment around this one the parent.
         """
         parent = self._meta.content.get("parent") or {}
-        wanted = parent.get("id")
-        if wanted is None:
+        parent_id = parent.get("id")
+        if parent_id is None:
             return None
-        given = Path(os.path.normpath(self._folder / str(parent.get("path", ".."))))
-        for folder in (given, *self._folder.parents):
-            if layout.is_experiment(folder) and wanted in known_ids(folder):
+        expected = Path(os.path.normpath(self._folder / str(parent.get("path", ".."))))
+        for folder in (expected, *self._folder.parents):
+            if layout.is_experiment(folder) and parent_id in known_ids(folder):
                 return Exp.open(folder)
         raise NotAnExperiment(
-            f"the parent {wanted} of {self._folder} is neither at {given} nor around it: move it back, or open it by its path",
-            path=str(given),
+            f"the parent {parent_id} of {self._folder} is neither at {expected} nor around it: move it back, or open it by its "
+            f"path",
+            path=str(expected),
         )
 
     @property
     def sub_exps(self) -> list[Exp]:
         """The experiments below this one that name it as their parent, in order of path; one that cannot be read warns."""
         below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
-        known = known_ids(self._folder)
-        return [Exp.open(folder) for folder in below if _parent_id(folder) in known]
+        ids = known_ids(self._folder)
+        return [Exp.open(folder) for folder in below if _parent_id(folder) in ids]
 
-    # What happened.
+    # The end.
 
     @property
     def digest(self) -> str | None:
-        """What proves all that was written until the latest run ended, for `mlv verify --expect`; None while a run goes on."""
+        """Digest that proves the lines written until the latest run ended, for `mlv verify --expect`; None during a run."""
         return ends.digest_of(self._folder)
 
     # Logging.
@@ -366,7 +367,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         return self._log
 
     def logger(self, stream: str = layout.DEFAULT_STREAM, *, filter: str | None = None) -> Logger:
-        """A logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`, with `ranks="all"` that of the rank.
+        """Return a logger into `<stream>.log.jsonl`; the default stream is `log.jsonl`, with `ranks="all"` that of the rank.
 
         Args:
             stream: Name of the stream.
@@ -392,14 +393,14 @@ class Exp(Extras, Checkpoints, Readings, References):
             ParamsConflict: One is there already with another value.
         """
         session = self._writable()
-        given = params_.restored_params(*params_.plain_params(params))
-        _refuse_changes(self.params, given, self.name)
-        new = params_.added(self.params, given)
+        requested = params_.restored_params(*params_.plain_params(params))
+        _refuse_changes(self.params, requested, self.name)
+        new = params_.added(self.params, requested)
         if new:
             session.emit("params", self._redactor.params(new))
             if self._params is not None:
                 object.__setattr__(self, "_params", frozen({**self._params, **new}))
-            tell_redacted(self._redactor)
+            warn_of_redactions(self._redactor)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.
@@ -412,7 +413,7 @@ class Exp(Extras, Checkpoints, Readings, References):
             NotAnnotated: Nothing can be written into the folder.
         """
         self._writable().annotate("tags", {"tags": checked_tags(tags, self._redactor)})
-        tell_redacted(self._redactor)
+        warn_of_redactions(self._redactor)
 
     def add_note(self, text: str) -> None:
         """Add a note: an event of type `note`, written as tags are.
@@ -421,25 +422,25 @@ class Exp(Extras, Checkpoints, Readings, References):
             NotAnnotated: Nothing can be written into the folder.
         """
         self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
-        tell_redacted(self._redactor)
+        warn_of_redactions(self._redactor)
 
     def pause(self, reason: str | None = None) -> None:
-        """Say that work stops for a while: an event of type `run_paused`."""
-        self._writable().say(RunPaused(reason))
+        """Record that work stops for a while: an event of type `run_paused`."""
+        self._writable().emit_record(RunPaused(reason))
 
     def resume(self) -> None:
-        """Say that work goes on: an event of type `run_resumed`."""
-        self._writable().say(RunResumed())
+        """Record that work goes on: an event of type `run_resumed`."""
+        self._writable().emit_record(RunResumed())
 
     @contextmanager
     def paused(self, reason: str | None = None) -> Iterator[None]:
-        """`pause` at the beginning of the block, `resume` at its end, also after an exception."""
+        """Call `pause` at the beginning of the block, and `resume` at its end, also after an exception."""
         self.pause(reason)
         began = monotonic()
         try:
             yield
         finally:
-            self._writable().say(RunResumed(monotonic() - began))
+            self._writable().emit_record(RunResumed(monotonic() - began))
 
     def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
@@ -480,7 +481,7 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @contextmanager
     def _telling_digest(self) -> Iterator[None]:
-        """Say the digest when the block has left the log complete: kept elsewhere, it shows what is cut off afterwards."""
+        """Print the digest if the block leaves the log complete: kept elsewhere, it proves that nothing was cut off later."""
         session = self._session
         is_told = session.is_started and not (session.is_disabled or session.is_silent or session.parent_run)
         before = ends.digest_of(self._folder) if is_told else None
@@ -488,25 +489,25 @@ class Exp(Extras, Checkpoints, Readings, References):
         if is_told and (digest := ends.digest_of(self._folder)) not in (None, before):
             say(f"mlv: {self._folder.name} is complete, digest {digest}")
 
-    # How it behaves.
+    # Internals.
 
-    def _set(self, parts: Parts) -> None:
+    def _set(self, components: ExpComponents) -> None:
         """Set the attributes, which cannot be set afterwards."""
         values = {
-            "_folder": parts.folder,
-            "_meta": parts.meta,
-            "_session": parts.session,
-            "_redactor": parts.redactor,
-            "_params": parts.params,
-            "_edited": parts.edited,
-            "_log": logger_of(parts.session, parts.session.stream),
-            "_read_state": parts.session.state_reader(parts.folder),
+            "_folder": components.folder,
+            "_meta": components.meta,
+            "_session": components.session,
+            "_redactor": components.redactor,
+            "_params": components.params,
+            "_edited": components.edited,
+            "_log": logger_of(components.session, components.session.stream),
+            "_read_state": components.session.state_reader(components.folder),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def _writable(self) -> Session:
-        """The run of this process, where anything may be written.
+        """Return the run of this process, where anything may be written.
 
         Raises:
             MetaEdited: meta.json is not the one that the runs recorded.
@@ -541,29 +542,29 @@ class Exp(Extras, Checkpoints, Readings, References):
         return travelled_exp, (*travels, session.rank, session.is_silent)
 
 
-def _made(making: Making, folder: Path, on_exists: str) -> Parts:
-    """A new experiment in a new folder."""
+def _make(making: Making, folder: Path, on_exists: str) -> ExpComponents:
+    """Make a new experiment in a new folder."""
     return making.make(setup.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
 
 
-def _opened(making: Making, folder: Path, may_change: Collection[str]) -> Parts:
-    """Exactly this experiment, made first where it is missing."""
+def _open_or_make(making: Making, folder: Path, may_change: Collection[str]) -> ExpComponents:
+    """Open exactly this experiment; make it first where it is missing."""
     if setup.is_taken(folder):
         return making.open(folder, may_change)
     try:
-        return _made(making, folder, "error")
+        return _make(making, folder, "error")
     except ExperimentExists:
         return making.open(folder, may_change)  # somebody else made it just now
 
 
-def _rewound(parts: Parts, step: float) -> Parts:
-    """The experiment, gone back to a step."""
+def _rewind_to(components: ExpComponents, step: float) -> ExpComponents:
+    """Rewind the experiment to a step, and return it."""
     from mlv.experiment.opening.rewind import rewind  # reads much that `import mlv` does without
 
-    if parts.edited is not None:
-        raise parts.edited
-    rewind(parts.session, step)
-    return parts
+    if components.edited is not None:
+        raise components.edited
+    rewind(components.session, step)
+    return components
 
 
 def _parent_id(folder: Path) -> str | None:
@@ -575,23 +576,23 @@ def _parent_id(folder: Path) -> str | None:
     return parent.get("id") if isinstance(parent, dict) else None
 
 
-def _refuse_changes(known: Mapping[str, Any], given: Mapping[str, Any], name: str) -> None:
-    differing = params_.changed(known, given)
+def _refuse_changes(recorded: Mapping[str, Any], requested: Mapping[str, Any], name: str) -> None:
+    differing = params_.changed(recorded, requested)
     if differing:
         key = next(iter(differing))
         raise ParamsConflict(
-            f"params.{key} of experiment {name!r} is {known[key]!r} and stays so: it cannot become {given[key]!r}. "
+            f"params.{key} of experiment {name!r} is {recorded[key]!r} and stays so: it cannot become {requested[key]!r}. "
             f"Params are only added to; use another name",
             keys=list(differing),
         )
 
 
 def travelled_exp(path: str, exp_id: str, run: str | None, wishes: Wishes, rank: int = 0, is_silent: bool = False) -> Exp:
-    """An Exp that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
+    """Rebuild a pickled Exp: with the same run in its own process, elsewhere with one that names the run it came from."""
     folder = Path(path)
     meta = meta_.read_meta(folder)
     edited = meta_.check_identity(folder, meta)
     if edited is not None:
         warn(str(edited), MlvWarning)
     session = travelled_session(folder, exp_id, run, wishes, rank, is_silent)
-    return Exp.of_parts(Parts(folder, meta, session, wishes.redactor(), edited=edited))
+    return Exp.of_components(ExpComponents(folder, meta, session, wishes.redactor(), edited=edited))

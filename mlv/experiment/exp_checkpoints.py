@@ -35,7 +35,7 @@ class Checkpoints:
         latest: int | None = None,
         folder: str = "models",
     ) -> Portfolio:
-        """The portfolio in a folder, with a policy: what stays of the checkpoints that are saved there.
+        """Return the portfolio in a folder, with a policy that decides which checkpoints stay there.
 
         The policy is an event, so that without arguments the one before goes on, also in a later run; where there is none, the
         latest checkpoint is kept. Another policy replaces it as a whole: from the next save on, everything but what stands in
@@ -56,8 +56,8 @@ class Checkpoints:
         """
         from mlv.experiment.checkpoints.portfolio import portfolio_of  # `import mlv` does without
 
-        given = {"every": every, "top": top, "metric": metric, "mode": mode, "latest": latest}
-        return portfolio_of(self._writable(), folder, given, lambda: self._state().descriptions)
+        options = {"every": every, "top": top, "metric": metric, "mode": mode, "latest": latest}
+        return portfolio_of(self._writable(), folder, options, lambda: self._state().descriptions)
 
     @property
     def best(self) -> Checkpoint:

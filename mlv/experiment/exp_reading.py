@@ -1,4 +1,4 @@
-"""What an experiment tells about what was logged: runs, events, frames, summaries, and the same as of a moment."""
+"""The calls of an experiment that read its log: runs, events, frames, summaries, and the same as of a moment."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Readings:
-    """The part of `Exp` that reads what was logged."""
+    """The part of `Exp` that reads the log."""
 
     __slots__ = ()
 
@@ -41,8 +41,8 @@ class Readings:
         """The runs, the latest last; those of children stand below the run that started them."""
         from mlv.query.runs import views  # `import mlv` does without
 
-        found: list[RunView] = views(self._state(), datetime.now(timezone.utc))
-        return found
+        run_views: list[RunView] = views(self._state(), datetime.now(timezone.utc))
+        return run_views
 
     @property
     def status(self) -> str:
@@ -55,7 +55,7 @@ class Readings:
     def events(
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False
     ) -> Events | Iterator[Event]:
-        """The events, as `mlv.Event`, in order; what was logged here is waited for.
+        """Return the events, as `mlv.Event`, in order, after waiting for the events of this process.
 
         A line that cannot be read is passed over; the byte ranges stand in `.skipped` of what is returned.
 
@@ -86,7 +86,7 @@ class Readings:
         wide: bool = True,
         branches: str = "surviving",
     ) -> pandas.DataFrame:
-        """The metrics as a DataFrame; what was logged here is waited for.
+        """Return the metrics as a DataFrame, after waiting for the events of this process.
 
         Its columns are `step`, `time`, the coordinates (`at`) by their names, the braces of the pattern, then a column for each
         metric by its full name; a brace that became a column stands in that name instead of what it matched. Values of
@@ -120,7 +120,7 @@ class Readings:
         return history(self._folder, pattern, **options)
 
     def frame(self, type: str | Iterable[str], name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
-        """The events of a type, or of several, as a DataFrame: step, time, name, coordinates, and their data as columns.
+        """Return the events of a type, or of several, as a DataFrame: step, time, name, coordinates, and their data as columns.
 
         Args:
             type: Such as `event`, `message` or `image`.
@@ -140,7 +140,7 @@ class Readings:
         return frame(rows, events.skipped, name)
 
     def tables(self, name: str | None = None, *, branches: str = "surviving") -> pandas.DataFrame:
-        """The rows of what `log.table` logged, one table below the other, after the `name` and `step` of each.
+        """Return the rows of the tables of `log.table`, one table below the other, after the `name` and `step` of each.
 
         A column of a table that is called so has `table.` in front. A table whose file cannot be read is left out, and named
         in `.attrs["skipped"]`.
@@ -159,7 +159,7 @@ class Readings:
         return tables(self._folder, self._surviving(branches, "table", name))
 
     def summary(self, *, branches: str = "surviving") -> Summaries:
-        """What each metric came to, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
+        """Return statistics of each metric, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
 
         Damaged lines are passed over; their byte ranges stand in `.skipped` of what is returned.
 
@@ -178,7 +178,7 @@ class Readings:
     def as_of(
         self, *, step: float | None = None, time: datetime | str | None = None, seq: int | tuple[str, int] | None = None
     ) -> AsOf:
-        """The experiment as it was at a moment, for reading: after the events, in their order, up to one place.
+        """Return the experiment as it was at a moment, for reading: after the events, in their order, up to one place.
 
         Args:
             step: Before the first event with a greater step that survives.

@@ -19,7 +19,7 @@ class References:
     __slots__ = ()
 
     def resolve(self, ref: Any) -> Path | Exp:
-        """The file or folder that a reference points to, proven by size and SHA-256; or the experiment, by its ID.
+        """Return the file or folder that a reference points to, proven by size and SHA-256; or the experiment, by its ID.
 
         A file of an experiment is looked for where it was recorded, below the experiment where that is now, and wherever the
         log names the same content; any other one where it was recorded, and at the same place relative to the folders around

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _LEAST_OF_ID = 4
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
-"""Goes through folders, and may show how far it is; the text says what is done."""
+"""Yields folders one by one, and may show its progress; the text names the activity."""
 
 
 def find(
@@ -39,7 +39,7 @@ def find(
     where: str | Mapping[str, Any] | None = None,
     tags: str | Iterable[str] | None = None,
 ) -> Experiments:
-    """The experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
+    """Return the experiments at and below a folder, sub-experiments included; nothing is read before it is needed.
 
     Args:
         root: A folder that holds experiments, at any depth.
@@ -53,19 +53,19 @@ def find(
     """
     folder = checked_path(root, "root")
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "does not exist"
-        raise InvalidArgument(f"root {str(root)!r} {what}: give a folder that holds experiments", root=str(root))
-    wanted = (tags,) if isinstance(tags, str) else tuple(tags or ())
+        subject = "is a file" if folder.exists() else "does not exist"
+        raise InvalidArgument(f"root {str(root)!r} {subject}: give a folder that holds experiments", root=str(root))
+    required_tags = (tags,) if isinstance(tags, str) else tuple(tags or ())
     predicates = () if isinstance(where, Mapping) else (("where", where),)
-    for what, value in (("kind", kind), *predicates, *(("tag", tag) for tag in wanted)):
+    for subject, value in (("kind", kind), *predicates, *(("tag", tag) for tag in required_tags)):
         if value is not None and not isinstance(value, str):
-            raise InvalidArgument(f"{what}={value!r} is of type {type(value).__name__}: give a text", value=value)
-    return Experiments(folder, _Filter(kind, where, frozenset(wanted)), _DigestReader())
+            raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
+    return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), _DigestReader())
 
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """Which experiments are wanted."""
+    """A choice of experiments."""
 
     kind: str | None
     where: str | Mapping[str, Any] | None
@@ -73,7 +73,7 @@ class _Filter:
 
 
 def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
-    """These experiments, whose parents are looked for below the root."""
+    """Return these experiments; their parents are looked for below the root."""
     return Experiments(root, _Filter(None, None, frozenset()), _DigestReader(), list(dict.fromkeys(folders)))
 
 
@@ -86,16 +86,16 @@ class _DigestReader:
         self._by_id: dict[str, Path] | None = None
 
     def meta(self, folder: Path) -> meta_.Meta | None:
-        """The meta.json of an experiment; None, and a warning, where it cannot be read."""
+        """Return the meta.json of an experiment; None, and a warning, where it cannot be read."""
         try:
-            found = self._metas.get(folder) or meta_.read_meta(folder)
+            meta = self._metas.get(folder) or meta_.read_meta(folder)
         except NotAnExperiment as error:
             warn(str(error), MlvWarning)
             return None
-        return self._metas.setdefault(folder, found)
+        return self._metas.setdefault(folder, meta)
 
     def digest(self, folder: Path, depth: Depth = Depth.STATE) -> Digest | None:
-        """An experiment as it is now, at least as deep as it is wanted; None where it cannot be read."""
+        """Return an experiment as it is now, read at least to the depth; None where it cannot be read."""
         meta = self.meta(folder)
         if meta is None:
             return None
@@ -108,17 +108,17 @@ class _DigestReader:
         return before[2] if folder in self._digests and before is not None else None
 
     def parent(self, root: Path, digest: Digest) -> Digest | None:
-        """The experiment that one began from, None where there is none below the root, nor where it is said to be."""
-        wanted = digest.parent_id
-        if wanted is None:
+        """Return the parent of an experiment; None where it is neither at its recorded path nor below the root."""
+        parent_id = digest.parent_id
+        if parent_id is None:
             return None
-        given = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
-        if layout.is_experiment(given) and (meta := self.meta(given)) is not None and meta.id == wanted:
-            return self.digest(given, Depth.SETTINGS)
+        recorded = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
+        if layout.is_experiment(recorded) and (meta := self.meta(recorded)) is not None and meta.id == parent_id:
+            return self.digest(recorded, Depth.SETTINGS)
         if self._by_id is None:
             self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
-        found = self._by_id.get(wanted)
-        return None if found is None else self.digest(found, Depth.SETTINGS)
+        folder = self._by_id.get(parent_id)
+        return None if folder is None else self.digest(folder, Depth.SETTINGS)
 
 
 class Experiments:
@@ -134,10 +134,10 @@ class Experiments:
     ) -> None:
         self._root, self._choice, self._reader = root, choice, reader
         self._folders = folders
-        self._watch: Watch = watch or (lambda folders, what: folders)
+        self._watch: Watch = watch or (lambda folders, activity: folders)
 
     def watched(self, watch: Watch) -> Experiments:
-        """The same experiments, with a view on long readings."""
+        """Return the same experiments, with `watch` around long readings."""
         return Experiments(self._root, self._choice, self._reader, self._folders, watch)
 
     # One after the other.
@@ -161,13 +161,13 @@ class Experiments:
         return len(self.paths)
 
     @overload
-    def __getitem__(self, place: int) -> Exp: ...
+    def __getitem__(self, index: int) -> Exp: ...
     @overload
-    def __getitem__(self, place: slice) -> Experiments: ...
-    def __getitem__(self, place: int | slice) -> Exp | Experiments:
-        if isinstance(place, slice):
-            return self._of(self.paths[place])
-        return Exp.open(self.paths[place])
+    def __getitem__(self, index: slice) -> Experiments: ...
+    def __getitem__(self, index: int | slice) -> Exp | Experiments:
+        if isinstance(index, slice):
+            return self._of(self.paths[index])
+        return Exp.open(self.paths[index])
 
     def __repr__(self) -> str:
         count = "" if self._folders is None else f"{len(self._folders)} "
@@ -176,7 +176,7 @@ class Experiments:
     # As one table.
 
     def frame(self, *, stats: Iterable[str] = (), best: str | None = None, mode: str | None = None) -> Any:
-        """A pandas DataFrame with a row per experiment.
+        """Return a pandas DataFrame with a row per experiment.
 
         Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
         latest run, `total_s` that of all runs together. Then a `params.NAME` for each param (nested ones by dots), a
@@ -195,24 +195,24 @@ class Experiments:
             NotAnExperiment: There is none below the root.
         """
         digests = self.digests(Depth.METRICS)
-        found = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
-        return found if best is None else self._with_best(found, digests, best, mode)
+        frame = table.frame(digests, tuple(stats), datetime.now(timezone.utc))
+        return frame if best is None else self._with_best(frame, digests, best, mode)
 
-    def _with_best(self, found: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
+    def _with_best(self, frame: Any, digests: Sequence[Digest], best: str, mode: str | None) -> Any:
         from mlv.query.many.best import at_best  # only where it is asked for
-        from mlv.query.many.values import unknown_metric  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many.values import unknown_metric  # reads columns in threads: `import mlv` does without
 
         if not any(best in digest.metrics for digest in digests):
             raise unknown_metric(best, sorted({name for digest in digests for name in digest.metrics}))
         pandas = package("pandas")
         rows = [{f"best.{name}": value for name, value in at_best(digest, best, mode).items()} for digest in digests]
         names = list(dict.fromkeys(["best.step", *(name for row in rows for name in row)]))
-        return pandas.concat([found, pandas.DataFrame(rows, columns=names, index=found.index)], axis=1)
+        return pandas.concat([frame, pandas.DataFrame(rows, columns=names, index=frame.index)], axis=1)
 
     def history(
         self, pattern: str | None = None, *, keys: Iterable[str] | None = None, stream: str | None = None, wide: bool = True
     ) -> Any:
-        """The metrics of all as one DataFrame: as `Exp.history`, with ID and name of the experiment in `exp` and `exp_name`.
+        """Return the metrics of all as one DataFrame: as `Exp.history`, with ID and name in `exp` and `exp_name`.
 
         Damaged lines are passed over, and named with path and byte range in `.attrs["skipped"]`.
 
@@ -221,20 +221,20 @@ class Experiments:
             InvalidPattern, InvalidArgument, MissingExtra: As `Exp.history`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        return aggregate_.history(self._shown(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
+        return aggregate_.history(self._while_watched(self.digests(Depth.SETTINGS)), pattern, keys, stream, wide)
 
     def tables(self, name: str | None = None) -> Any:
-        """The logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
+        """Return the logged tables of all as one DataFrame: as `Exp.tables`, after `exp` and `exp_name`, its ID and name.
 
         Raises:
             InvalidPattern, MissingExtra: As `Exp.tables`.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        return aggregate_.tables(self._shown(self.digests(Depth.SETTINGS)), name)
+        return aggregate_.tables(self._while_watched(self.digests(Depth.SETTINGS)), name)
 
     def sql(self, query: str) -> engine.Result:
         """Run a query of SQL over the views `experiments`, `runs`, `events`, `metrics` and `files`, on DuckDB.
@@ -246,7 +246,7 @@ class Experiments:
             MissingExtra: duckdb or pyarrow is not installed.
             NotAnExperiment: There is none below the root, or none was chosen.
         """
-        return engine.query(query, self._some, self._shown)
+        return engine.query(query, self._digests_or_refuse, self._while_watched)
 
     def dump(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
         """Write tables for other tools into a new folder, which appears whole or not at all.
@@ -270,17 +270,17 @@ class Experiments:
         """
         from mlv.query.sql import export  # only where it is asked for
 
-        found = self._some(True)
-        return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe, bom=bom)
+        digests = self._digests_or_refuse(True)
+        return export.export(digests, to, checked_path(out, "out"), self._while_watched, safe=safe, bom=bom)
 
     export = dump
     """The former name of `dump`."""
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
-        """What differs between two experiments, by section (`params git packages machine metrics`) and name.
+        """Return the differences between two experiments, by section (`params git packages machine metrics`) and name.
 
         Args:
-            a: One of these experiments: an `Exp`, its path, its name, the beginning of its ID, or its place among these.
+            a: One of these experiments: an `Exp`, its path, its name, the beginning of its ID, or its index among these.
             b: Another one.
 
         Returns:
@@ -290,10 +290,10 @@ class Experiments:
             NotAnExperiment: None of these is meant.
             InvalidArgument: Several are meant.
         """
-        return compare(self._meant(a), self._meant(b))
+        return compare(self._selected(a), self._selected(b))
 
     def compare_many(self) -> Any:
-        """A pandas DataFrame of what is not the same in all of these experiments.
+        """Return a pandas DataFrame of the values that differ among these experiments.
 
         A row for each `section` (`params git packages machine metrics`) and `name`, and a column for each experiment, by its
         name, or by its path below the root where names are equal; metrics by their last values. Where an experiment lacks
@@ -303,12 +303,16 @@ class Experiments:
             MissingExtra: pandas is not installed.
             NotAnExperiment: There is none.
         """
-        pandas, found = package("pandas"), self._some(True)
-        names = [digest.name for digest in found]
+        pandas, digests = package("pandas"), self._digests_or_refuse(True)
+        names = [digest.name for digest in digests]
         if len(set(names)) < len(names):
-            names = [os.path.relpath(digest.path, layout.absolute(self._root)) for digest in found]
-        rows = [(section, name, *values) for section, one in compare_many(found).items() for name, values in one.items()]
-        columns = [pandas.Series([row[place] for row in rows], dtype=object) for place in range(2 + len(names))]
+            names = [os.path.relpath(digest.path, layout.absolute(self._root)) for digest in digests]
+        rows = [
+            (section, name, *values)
+            for section, values_by_name in compare_many(digests).items()
+            for name, values in values_by_name.items()
+        ]
+        columns = [pandas.Series([row[index] for row in rows], dtype=object) for index in range(2 + len(names))]
         table = pandas.concat(columns, axis=1)
         table.columns = ["section", "name", *names]
         return table
@@ -326,7 +330,7 @@ class Experiments:
         grid: Grid = grids.EXACT,
         reruns: str = "latest",
     ) -> Any:
-        """A tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
+        """Return a tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
 
         Experiments are a family if they are equal in kind, params and parents' family, apart from the nuisance keys in `over`.
         Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
@@ -354,10 +358,10 @@ class Experiments:
             MissingExtra: pandas or pyarrow is not installed.
             NotAnExperiment: There is none below the root.
         """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: not for what `import mlv` imports
+        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
-        return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._shown, grid)
+        return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid)
 
     def paired(
         self,
@@ -371,7 +375,7 @@ class Experiments:
         ci: float | None = 0.95,
         reruns: str = "latest",
     ) -> Any:
-        """A pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
+        """Return a pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
 
         Columns as in `aggregate`: `count` is the number of pairs that both have a finite value; `only_a` and `only_b` tell how
         many seeds the other side lacks.
@@ -459,7 +463,7 @@ class Experiments:
         style: Style | None = None,
         reruns: str = "latest",
     ) -> list[Line]:
-        """Not called by users: what `plot` draws."""
+        """Return the lines that `plot` draws. Not called by users."""
         from mlv.query.many.plot import Style, lines  # only where it is asked for
 
         members = self._members(self.digests(_depth_for(x)), over, reruns)
@@ -468,31 +472,31 @@ class Experiments:
     def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
         return families.without_reruns(digests, over, self._parent_of, reruns)
 
-    def _side(self, given: Any) -> list[Digest]:
-        if isinstance(given, Experiments):
-            return given.digests(Depth.SETTINGS)
-        if isinstance(given, str):
-            found = self.digests(_depth_of(given))
-            return [digest for digest, holds in zip(found, engine.matching(given, found), strict=True) if holds]
-        if not isinstance(given, Mapping):
-            raise InvalidArgument(f"a side is {given!r}: give params, a predicate of SQL, or experiments", given=given)
-        return self._with_params(self.digests(Depth.SETTINGS), given, "a side")
+    def _side(self, side: Any) -> list[Digest]:
+        if isinstance(side, Experiments):
+            return side.digests(Depth.SETTINGS)
+        if isinstance(side, str):
+            digests = self.digests(_depth_of(side))
+            return [digest for digest, holds in zip(digests, engine.matching(side, digests), strict=True) if holds]
+        if not isinstance(side, Mapping):
+            raise InvalidArgument(f"a side is {side!r}: give params, a predicate of SQL, or experiments", given=side)
+        return self._with_params(self.digests(Depth.SETTINGS), side, "a side")
 
-    def _with_params(self, digests: Sequence[Digest], wanted: Mapping[str, Any], what: str) -> list[Digest]:
-        """The experiments whose params have these values.
+    def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]:
+        """Return the experiments whose params have these values.
 
         Raises:
             InvalidArgument: No experiment has such a param.
         """
         params = [families.settings(digest, self._parent_of) for digest in digests]
-        flat = dict(table.flat(wanted))
+        flat = dict(table.flat(required))
         for name in flat:
-            families.check_setting(name, list(dict.fromkeys(key for own in params for key in own)), what)
+            families.check_setting(name, list(dict.fromkeys(key for own in params for key in own)), subject)
         pairs = zip(digests, params, strict=True)
         return [digest for digest, own in pairs if all(key in own and own[key] == value for key, value in flat.items())]
 
-    def _shown(self, digests: Sequence[Digest]) -> Iterator[Digest]:
-        """The experiments, while a long reading is watched."""
+    def _while_watched(self, digests: Sequence[Digest]) -> Iterator[Digest]:
+        """Yield the experiments one by one, with `watch` around the reading of their logs."""
         by_path = {digest.path: digest for digest in digests}
         return (by_path[path] for path in self._watch(list(by_path), "reading logs"))
 
@@ -500,7 +504,7 @@ class Experiments:
         return self._reader.parent(self._root, digest)
 
     def digests(self, depth: Depth = Depth.STATE) -> list[Digest]:
-        """Not called by users: each experiment as it is now, at least as deep as it is wanted; of copies one.
+        """Return a digest of each experiment as it is now, read at least to the depth; of copies one. Not called by users.
 
         Raises:
             NotAnExperiment: There is none below the root.
@@ -509,57 +513,66 @@ class Experiments:
             self._refuse_none()
         return _without_copies(self._digests_of(self.paths, depth))
 
-    def _meant(self, given: Any) -> Digest:
-        """The one experiment that is meant."""
-        if isinstance(given, int) and -len(self) <= given < len(self):
-            folders = [self.paths[given]]
-        else:
-            path = given.path if isinstance(given, Exp) else given
-            folders = [folder for folder in self.paths if self._is_meant(folder, path)]
-        found = [digest for folder in folders if (digest := self._reader.digest(folder, Depth.METRICS)) is not None]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InvalidArgument(f"{given!r} means {len(found)} of these experiments: give the path", given=given)
-        raise NotAnExperiment(f"{given!r} is none of these experiments: give its path, name or ID", given=given)
+    def _selected(self, selector: Any) -> Digest:
+        """Return the one experiment that a selector names.
 
-    def _is_meant(self, folder: Path, given: Any) -> bool:
-        if not isinstance(given, (str, os.PathLike)):
+        Raises:
+            NotAnExperiment: It names none.
+            InvalidArgument: It names several.
+        """
+        if isinstance(selector, int) and -len(self) <= selector < len(self):
+            folders = [self.paths[selector]]
+        else:
+            path = selector.path if isinstance(selector, Exp) else selector
+            folders = [folder for folder in self.paths if self._is_selected(folder, path)]
+        digests = [digest for folder in folders if (digest := self._reader.digest(folder, Depth.METRICS)) is not None]
+        if len(digests) == 1:
+            return digests[0]
+        if digests:
+            raise InvalidArgument(f"{selector!r} means {len(digests)} of these experiments: give the path", given=selector)
+        raise NotAnExperiment(f"{selector!r} is none of these experiments: give its path, name or ID", given=selector)
+
+    def _is_selected(self, folder: Path, selector: Any) -> bool:
+        if not isinstance(selector, (str, os.PathLike)):
             return False
-        if os.path.realpath(given) == os.path.realpath(folder):
+        if os.path.realpath(selector) == os.path.realpath(folder):
             return True
         meta = self._reader.meta(folder)
-        text = os.fspath(given)
+        text = os.fspath(selector)
         is_id = len(text) >= _LEAST_OF_ID and meta is not None and meta.id.startswith(str(text))
         return is_id or layout.name_of(folder) == text
 
-    def _some(self, metrics: bool) -> list[Digest]:
-        """Each experiment, one at least."""
-        found = self.digests(Depth.METRICS if metrics else Depth.STATE)
-        if not found:
+    def _digests_or_refuse(self, metrics: bool) -> list[Digest]:
+        """Return a digest of each experiment.
+
+        Raises:
+            NotAnExperiment: There is none.
+        """
+        digests = self.digests(Depth.METRICS if metrics else Depth.STATE)
+        if not digests:
             raise NotAnExperiment(f"none of the experiments at or below {str(self._root)!r} is chosen", path=str(self._root))
-        return found
+        return digests
 
     def _digests_of(self, folders: Sequence[Path], depth: Depth) -> list[Digest]:
-        found = (self._reader.digest(folder, depth) for folder in self._watch(folders, "reading experiments"))
-        return [digest for digest in found if digest is not None]
+        digests = (self._reader.digest(folder, depth) for folder in self._watch(folders, "reading experiments"))
+        return [digest for digest in digests if digest is not None]
 
     def _of(self, folders: Sequence[Path]) -> Experiments:
         return Experiments(self._root, self._choice, self._reader, folders, self._watch)
 
     def _walk(self) -> Iterator[Path]:
-        """Folders of those that are wanted."""
+        """Yield the folders of the experiments of the filter, in the order of their paths."""
         folders = (folder for folder in layout.walk(self._root) if self._is_wanted(folder))
         return folders if self._choice.where is None else iter(self._matching(list(folders), self._choice.where))
 
     def _matching(self, folders: Sequence[Path], where: str | Mapping[str, Any]) -> list[Path]:
-        """Those of which a predicate holds, or that have some params."""
-        found = self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where))
-        if not found and next(layout.walk(self._root), None) is None:
+        """Return the folders of the experiments for which a predicate holds, or that have the params."""
+        digests = self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where))
+        if not digests and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         if isinstance(where, Mapping):
-            return [digest.path for digest in self._with_params(found, where, "where")]
-        return [digest.path for digest, matches in zip(found, engine.matching(where, found), strict=True) if matches]
+            return [digest.path for digest in self._with_params(digests, where, "where")]
+        return [digest.path for digest, matches in zip(digests, engine.matching(where, digests), strict=True) if matches]
 
     def _is_wanted(self, folder: Path) -> bool:
         meta = self._reader.meta(folder)
@@ -576,19 +589,19 @@ class Experiments:
 
 
 def _without_copies(digests: Sequence[Digest]) -> list[Digest]:
-    """One of the copies of each experiment: that with the longest log, of equal ones the first; the others are warned about."""
+    """Keep one copy of each experiment: that with the longest log, of equal ones the first. Warn about the others."""
     chosen: dict[str, Digest] = {}
     for digest in digests:
-        other = chosen.setdefault(digest.id, digest)
-        if other is not digest and _size(digest) > _size(other):
+        longest = chosen.setdefault(digest.id, digest)
+        if longest is not digest and _size(digest) > _size(longest):
             chosen[digest.id] = digest
     if len(chosen) < len(digests):
         copy = next(digest for digest in digests if chosen[digest.id] is not digest)
         text = f"{copy.path} is a copy of {chosen[copy.id].path}"
         more = len(digests) - len(chosen) - 1
         warn(f"{text}{f', and there are {more} more copies' if more else ''}: each experiment counts once", MlvWarning)
-    kept = {id(digest) for digest in chosen.values()}
-    return [digest for digest in digests if id(digest) in kept]
+    chosen_ids = {id(digest) for digest in chosen.values()}
+    return [digest for digest in digests if id(digest) in chosen_ids]
 
 
 def _size(digest: Digest) -> int:
@@ -598,7 +611,7 @@ def _size(digest: Digest) -> int:
 
 
 def _depth_for(x: Any) -> Depth:
-    """How much of an experiment an x axis needs: times count from when its runs began."""
+    """Return how much of an experiment an x axis needs: times count from when its runs began."""
     return Depth.STATE if x in (axes.ELAPSED, axes.ACTIVE) else Depth.SETTINGS
 
 

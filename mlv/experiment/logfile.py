@@ -13,7 +13,7 @@ from mlv import settings
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
 from mlv.experiment.logger import Logger, MutedLogger
-from mlv.experiment.null_sessions import Disabled, temporary_folder
+from mlv.experiment.null_sessions import DisabledSession, temporary_folder
 from mlv.experiment.opening.captures import make_redactor
 from mlv.experiment.opening.setup import recover_if_needed
 from mlv.experiment.session import ActiveRun, Session
@@ -27,7 +27,7 @@ _MOST_LOOKED_AT = 1 << 20
 
 
 class FileCalls:
-    """What a Logger into a file of its own can do beside logging."""
+    """The calls of a Logger into a file of its own, beside logging."""
 
     __slots__ = ()
 
@@ -40,7 +40,7 @@ class FileCalls:
         return self._session.folder / layout.stream_file(self._stream)
 
     def flush(self, timeout: float = 30) -> bool:
-        """Wait until what was logged here is on the disk; where the time does not do, warn, and return False."""
+        """Wait until all events logged here are on the disk; if the time is too short, warn and return False."""
         return self._session.flush(timeout)
 
     def close(self, status: str = "ok") -> None:
@@ -64,13 +64,13 @@ class FileCalls:
 
 
 class FileLogger(FileCalls, Logger):
-    """A Logger into a log file that belongs to no experiment; what it is moved to writes into the same run of the same file."""
+    """A Logger into a log file outside any experiment; loggers derived from it write into the same run of the same file."""
 
     __slots__ = ()
 
 
 class _MutedFileLogger(FileCalls, MutedLogger):
-    """The same, where nothing is to be stored."""
+    """A Logger into a log file where nothing is to be stored."""
 
     __slots__ = ()
 
@@ -93,7 +93,7 @@ class FileSession(Session):
         return os.path.realpath(self._folder / layout.stream_file(self._own_stream)), ""
 
     def after_fork(self, run: ActiveRun | None) -> None:
-        """In a forked child: as for any run."""
+        """Leave the parent's run, in a forked child, as any session does."""
         super().after_fork(run)
         self._note()
 
@@ -107,7 +107,7 @@ _of_file: weakref.WeakValueDictionary[tuple[int, str], FileSession] = weakref.We
 def log_to(
     path: str | os.PathLike[str], *, redact: Iterable[str] = (), redact_except: Iterable[str] = (), keep: Iterable[str] = ()
 ) -> FileLogger:
-    """A Logger into a file of its own, without an experiment: `mlv.log_to("train.log.jsonl")({"loss": 0.3}, step=3)`.
+    """Return a Logger into a file of its own, without an experiment: `mlv.log_to("train.log.jsonl")({"loss": 0.3}, step=3)`.
 
     The lines, their writer and their promises are those of an experiment's log: calls never raise, what they accepted outlives
     the process, each process is a run with a `run_started` and a `run_ended`, and what a run wrote is sealed when it ends: with
@@ -136,11 +136,11 @@ def log_to(
         text = f"{file.parent} is the folder of an experiment: give another one, or use Exp.open(...).logger(stream=...)"
         raise InvalidArgument(text, path=str(file))
     wishes = Wishes(None, (redactor := make_redactor(redact, [*redact_except, *keep])).patterns, redactor.exceptions)
-    there = _of_file.get((os.getpid(), str(file)))
-    if there is not None and not there.is_closed:
-        return FileLogger(there, stream)
+    session = _of_file.get((os.getpid(), str(file)))
+    if session is not None and not session.is_closed:
+        return FileLogger(session, stream)
     if settings.DISABLED.get():
-        return _MutedFileLogger(Disabled(temporary_folder(file.name), "", b"", wishes=wishes), stream)  # type: ignore[return-value]
+        return _MutedFileLogger(DisabledSession(temporary_folder(file.name), "", b"", wishes=wishes), stream)  # type: ignore[return-value]
     _check_content(file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -152,7 +152,7 @@ def log_to(
 
 
 def read(path: str | os.PathLike[str], type: str | Iterable[str] | None = None, name: str | None = None) -> Events:
-    """The events of a log file in order, each time anew: of `mlv.log_to`, or any of an experiment; or of all logs of a folder.
+    """Return the events of a log file in order, read anew each time: of `mlv.log_to`, an experiment, or all logs of a folder.
 
     What this process logged there is waited for, and what killed processes left is written first. A line that cannot be read
     is passed over; the byte ranges stand in `.skipped` of what is returned.
@@ -188,13 +188,13 @@ def _drain(file: Path) -> None:
 def _travelled(
     path: str, run: str | None, wishes: Wishes, name: str, at: Mapping[str, Any], filter: str | None, verbosity: int
 ) -> FileLogger:
-    """A Logger that was pickled: the same run in its own process, elsewhere one that names the run it came from."""
+    """Rebuild a pickled Logger: with the same run in its own process, elsewhere with one that names the run it came from."""
     file = Path(path)
     stream = layout.stream_of(file.name) or layout.DEFAULT_STREAM
-    there = _of_file.get((os.getpid(), path))
-    if there is None or there.is_closed:
-        there = FileSession(file.parent, stream, parent_run=run, wishes=wishes)
-    return FileLogger(there, stream, name, at, filter, verbosity)
+    session = _of_file.get((os.getpid(), path))
+    if session is None or session.is_closed:
+        session = FileSession(file.parent, stream, parent_run=run, wishes=wishes)
+    return FileLogger(session, stream, name, at, filter, verbosity)
 
 
 def _checked_stream(file: Path) -> str:
@@ -213,7 +213,7 @@ def _misnamed(file: Path) -> InvalidName:
 
 
 def _check_content(file: Path) -> None:
-    """See that a file that is there is a log: a half line at its end is set aside before anything is appended.
+    """Refuse an existing file that is no log; a half line at its end is set aside before anything is appended.
 
     Raises:
         FileUnusable: It is none.

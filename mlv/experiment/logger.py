@@ -81,7 +81,7 @@ class Logger(MediaCalls):
         filter: str | None = None,
         verbosity: int = 0,
     ) -> None:
-        """Not called by users: `exp.log`, `exp.logger(...)`, `log.sub(...)` and `log.at(...)` give loggers."""
+        """Prepare a cursor into a stream. Not called by users: `exp.log`, `exp.logger`, `log.sub` and `log.at` give loggers."""
         set_ = object.__setattr__
         set_(self, "_session", session)
         set_(self, "_stream", stream)
@@ -111,9 +111,10 @@ class Logger(MediaCalls):
         """
         try:
             if type(data) is dict and value is None and verbosity is None and self._filter is None:
-                # The quick way, for numbers that are all finite: a sum tells, without a loop in Python. Of a copy: another
-                # thread may be changing the mapping. And while C code walks a container, no code of Python may run, which
-                # would let other threads and signals in: what orjson cannot write is only marked, and read afterwards, once.
+                # The fast path, for numbers that are all finite, which their sum shows without a loop in Python. It takes a
+                # copy, as another thread may be changing the mapping. While C code walks a container, no Python code may run,
+                # or other threads and signals could get in: values that orjson cannot write are only marked, and read
+                # afterwards, once.
                 try:
                     data = data.copy()
                     payload = _encode(data, mark, PLAIN)
@@ -197,7 +198,7 @@ class Logger(MediaCalls):
         mode: str | None = None,
         description: str | None = None,
     ) -> None:
-        """Say what a metric is, before or after it is logged: a line of type `metadata` under the metric's full name.
+        """Describe a metric, before or after it is logged: a line of type `metadata` under the metric's full name.
 
         Args:
             name: Of the metric, below this logger.
@@ -206,8 +207,8 @@ class Logger(MediaCalls):
             mode: `min` or `max`: which value is the best.
             description: A sentence.
         """
-        given = {"unit": unit, "format": format, "mode": mode, "description": description}
-        data = {key: item for key, item in given.items() if item is not None}
+        fields = {"unit": unit, "format": format, "mode": mode, "description": description}
+        data = {key: item for key, item in fields.items() if item is not None}
         if mode is None or (type(mode) is str and mode in ("min", "max")):
             self._named("metadata", name, data, None)
         else:
@@ -219,7 +220,7 @@ class Logger(MediaCalls):
     def debug(
         self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
     ) -> None:
-        """Log a message for those who look closely; see `info`."""
+        """Log a message of level `debug`; see `info`."""
         self._message("debug", message, args, step, exc_info, verbosity, data)
 
     @never_raising
@@ -262,7 +263,7 @@ class Logger(MediaCalls):
     # Moving.
 
     def sub(self, name: str) -> Logger:
-        """A logger one level down: its names begin with this one's, `/`, `name`. Writes nothing.
+        """Return a logger one level down: its names begin with this one's, `/`, `name`. Writes nothing.
 
         Raises:
             InvalidName: The name is empty or no text.
@@ -291,12 +292,12 @@ class Logger(MediaCalls):
 
     @property
     def coordinates(self) -> dict[str, Any]:
-        """What `at()` and `each()` gave."""
-        found: dict[str, Any] = encoding.restored(self._coordinates(), {})
-        return found
+        """The coordinates of `at()` and `each()`."""
+        restored: dict[str, Any] = encoding.restored(self._coordinates(), {})
+        return restored
 
     def at(self, /, **coordinates: Any) -> Logger:
-        """A logger whose lines carry these coordinates in `at`, beside those it has. Writes nothing.
+        """Return a logger whose lines carry these coordinates in `at`, beside those it has. Writes nothing.
 
         The coordinate `step` stands in the lines' own `step`, where a call does not give another one.
 
@@ -314,7 +315,7 @@ class Logger(MediaCalls):
         return self._moved(at={**self._coordinates(), **new, **step})
 
     def verbose(self, verbosity: int) -> Logger:
-        """A logger whose lines carry this verbosity: outputs leave out what is above their own. Writes nothing.
+        """Return a logger whose lines carry this verbosity: outputs leave out what is above their own. Writes nothing.
 
         One that is no integer counts as 0, and is warned about once.
         """
@@ -334,19 +335,19 @@ class Logger(MediaCalls):
             raise InvalidArgument(text, given=coordinate)
         [(name, values)] = coordinate.items()
         try:
-            found = iter(values)
+            iterator = iter(values)
         except TypeError:
             text = f"each({name}={shown(values)}) has nothing to go through: give values, such as {name}=range(10)"
             raise InvalidArgument(text, given=coordinate) from None
-        return ((value, self.at(**{name: value})) for value in found)
+        return ((value, self.at(**{name: value})) for value in iterator)
 
     def span(self, name: str, /, *, step: float | None = None, **data: Any) -> Span:
-        """Time a stretch of work: one line of type `event` at its end, with `duration_s` and what `span.add()` gave.
+        """Time a stretch of work: one line of type `event` at its end, with `duration_s` and the data of `span.add()`.
 
         `with log.span("validation") as span: span.add(acc=0.9)`, or `span = log.span("validation")` and `span.end()`. An
         exception is stored as `exception`, and goes on.
         """
-        return Span(lambda found: self._event(name, found, step), data)
+        return Span(lambda fields: self._event(name, fields, step), data)
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Logger does not change: log.sub(...) and log.at(...) give another one ({name} stays as it is)")
@@ -373,7 +374,7 @@ class Logger(MediaCalls):
         return travelled_logger, (*travels, *where, session.rank, session.is_silent)
 
     def _state(self) -> tuple[Any, ...]:
-        return self._session.place, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
+        return self._session.shared, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
 
     def _coordinates(self) -> dict[str, Any]:
         return self._at if self._step is None else {**self._at, "step": self._step}
@@ -385,7 +386,7 @@ class Logger(MediaCalls):
         return type(self)(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
 
     def _is_wanted(self, name: str) -> bool:
-        """Whether the filter lets a name below this logger pass; one that it does not is counted."""
+        """Return whether the filter lets a name below this logger pass; count the names that it does not."""
         if self._filter is None or self._filter.search(join(self._name, name)):
             return True
         self._session.filtered += 1
@@ -394,7 +395,7 @@ class Logger(MediaCalls):
     # Writing.
 
     def _put_encoded(self, payload: bytes, step: Any) -> bool:
-        """Write metrics that are JSON already; False, and nothing written, where the step is none."""
+        """Write metrics that are JSON already; return False, and write nothing, if the step is none."""
         if step is None and self._cursor is not None:
             self._session.channel.put(self._cursor, DATA, 0, payload)
             return True
@@ -417,7 +418,7 @@ class Logger(MediaCalls):
             self._emit(type, full, data, step)
 
     def _full_name(self, type: str, name: str, data: Any, step: Any) -> str | None:
-        """Name of an event below this logger; None where it is no name, which is said, or the filter keeps it out."""
+        """Return the full name of an event; None if it is rejected as no name, or the filter keeps it out."""
         try:
             name = checked_event_name(name)
         except InvalidName as error:
@@ -427,7 +428,7 @@ class Logger(MediaCalls):
 
     @never_raising
     def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None:
-        """Emit what `prepare` makes of a value, or the reason why it cannot, below this logger."""
+        """Emit the result of `prepare` below this logger, or the reason why a value cannot be prepared."""
         if verbosity is not None and verbosity != self._verbosity:
             self.verbose(verbosity)._media(type, name, step, None, prepare)
             return
@@ -465,7 +466,7 @@ class Logger(MediaCalls):
 
     @never_raising
     def _plain_value(self, kind: str, name: str, value: Any, step: Any, verbosity: int | None) -> None:
-        """What `value` does where no media are concerned."""
+        """Log a value that is no media: a metric or an event."""
         if verbosity is not None and verbosity != self._verbosity:
             self.verbose(verbosity)._plain_value(kind, name, value, step, None)
         elif kind == "metric":
@@ -473,8 +474,8 @@ class Logger(MediaCalls):
         elif kind == "event":
             self._event(name, value if _is_mapping(value) else {"value": value}, step)
         else:
-            known = ", ".join(sorted((*KINDS, "event", "metric")))
-            self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {known}")
+            kinds = ", ".join(sorted((*KINDS, "event", "metric")))
+            self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {kinds}")
 
     def _message(
         self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, verbosity: int, extra: Any
@@ -500,7 +501,7 @@ class Logger(MediaCalls):
     def _put_converted(
         self, type: str, name: str, data: Any, step: Any, nonfinite: Mapping[str, str], is_pending: bool
     ) -> None:
-        """Write what is in its JSON form; files that it refers to are hashed by the writer first."""
+        """Write data in its JSON form; the writer first hashes the files that it refers to."""
         if is_pending:
             pointers = {f"/data{pointer}": text for pointer, text in nonfinite.items()}
             patterns = self._session.wishes.patterns
@@ -510,37 +511,37 @@ class Logger(MediaCalls):
             self._put(type, name, step, dumps(data), nonfinite)
 
     def _reject(self, type: str, name: str, data: Any, step: Any, reason: str) -> None:
-        """Write an event as `rejected`, with what can be read of it."""
+        """Write an event as `rejected`, with its readable values."""
         conversion = Conversion()
         self._put_rejected(type, name, self._checked_step(step)[0], reason, conversion.value(data), conversion.nonfinite)
 
     def _checked_step(self, step: Any) -> tuple[Any, str]:
-        """The step as it is stored, and what is wrong with the one given."""
+        """Return the step to store, and the problem of an unusable one."""
         try:
             return self._step if step is None else step_number(step), ""
         except InvalidStep as error:
             return self._step, str(error)
 
-    def _put_rejected(self, type: str, name: str, step: Any, reason: str, rest: Any, nonfinite: Mapping[str, str]) -> None:
-        record = Rejected(type, reason, rest).to_data()
+    def _put_rejected(self, type: str, name: str, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
+        record = Rejected(type, reason, readable).to_data()
         self._put("rejected", name, step, dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()})
         where = f"{type} {name!r}" if name else type
         warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
-        rest = encoding.tail(step, self._at, data, nonfinite)
-        self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + rest)
+        tail = encoding.tail(step, self._at, data, nonfinite)
+        self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
 
 
 def _joined(problems: Sequence[tuple[str, str]]) -> str:
-    """What is wrong with values, in one text; many of them are only counted."""
+    """Return the problems of values in one text; beyond the first few they are only counted."""
     reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
     more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
     return "; ".join([*reasons, *more])
 
 
 def join(prefix: str, name: str) -> str:
-    """A name below a prefix."""
+    """Return a name below a prefix."""
     return f"{prefix}/{name}" if prefix else name
 
 
@@ -559,7 +560,7 @@ def checked_event_name(name: object) -> str:
 
 
 def compiled(pattern: str) -> re.Pattern[str]:
-    """A regular expression for a filter.
+    """Return a regular expression for a filter.
 
     Raises:
         InvalidPattern: It is none.
@@ -581,7 +582,7 @@ def _is_text(value: object) -> TypeGuard[str]:
 
 
 def _is_number(value: object) -> bool:
-    """Whether what is logged under a name is a plain number, which makes it a metric."""
+    """Return whether a value is a plain number, which makes it a metric."""
     kind = type(value)
     if kind is float or kind is int:
         return True
@@ -605,7 +606,7 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
 
 
 def _formatted(message: object, args: tuple[Any, ...]) -> str:
-    """`message % args`; where they do not fit, both as they are."""
+    """Return `message % args`; if they do not fit, both side by side."""
     try:
         text = str(message)
         if args:  # one mapping serves named fields, as in `logging`
@@ -621,7 +622,7 @@ def _exception(exc_info: Any) -> BaseException | None:
         return exc_info[1] if len(exc_info) == 3 and isinstance(exc_info[1], BaseException) else None
     try:
         return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
-    except Exception as error:  # what was given has no truth value
+    except Exception as error:  # the argument has no truth value
         pass_on(error)
         return None
 
@@ -639,7 +640,7 @@ def travelled_logger(
     rank: int = 0,
     is_silent: bool = False,
 ) -> Logger:
-    """A Logger that was pickled; as `travelled_exp`.
+    """Rebuild a pickled Logger, as `travelled_exp` does an Exp.
 
     Raises:
         MetaEdited: meta.json is not the one that the runs recorded: a Logger could do nothing.
@@ -658,12 +659,12 @@ def logger_of(
     filter: str | None = None,
     verbosity: int = 0,
 ) -> Logger:
-    """A Logger into a stream of a run."""
+    """Return a Logger into a stream of a run."""
     return (MutedLogger if session.is_disabled else Logger)(session, stream, name, at, filter, verbosity)
 
 
 class MutedLogger(Logger):
-    """A Logger whose calls do nothing; but what `describe` says is remembered, for a policy may rank by it."""
+    """A Logger whose calls do nothing, except `describe`: a policy may rank by the description."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What the calls of a Logger have in common: they never raise, but for what interrupts them."""
+"""The wrapper of the calls of a Logger: they never raise, except for interruptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 def never_raising(method: Callable[Concatenate[C, P], None]) -> Callable[Concatenate[C, P], None]:
-    """Let nothing out of a call but what interrupts it; arguments that it does not have are the script's own fault."""
+    """Let only interruptions out of a call; wrong arguments are the script's own fault, and raise."""
 
     @wraps(method)
     def call(self: C, /, *args: P.args, **kwargs: P.kwargs) -> None:
@@ -31,7 +31,7 @@ def never_raising(method: Callable[Concatenate[C, P], None]) -> Callable[Concate
 
 
 def give_up(error: Exception) -> None:
-    """Say that an event is not stored, after an exception that nobody foresaw; an interruption goes on."""
+    """Warn that an event is not stored, after an unforeseen exception; an interruption goes on."""
     pass_on(error)
     try:
         warn_once(f"an event is not stored: {shown(error)}", MlvWarning)

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from typing import Any
@@ -21,9 +22,9 @@ from mlv import settings
 from mlv.encoding import TAIL, Composer, event_from_line
 from mlv.errors import MlvWarning
 from mlv.events import Event
-from mlv.experiment.session import Session, Unstarted, session_in_this_process
+from mlv.experiment.session import IdleChannel, Session, session_in_this_process
 from mlv.notices import warn
-from mlv.protocols import Buffer, Channel, Cursor
+from mlv.protocols import Buffer, Channel
 from mlv.state import State, fold
 from mlv.store import blobs, layout, opening
 from mlv.store.files import publish
@@ -32,47 +33,49 @@ from mlv.store.reading import read_state
 from mlv.transport.wishes import Wishes
 
 
-class Disabled(Session):
-    """A run of which nothing is stored."""
+class DisabledSession(Session):
+    """A session of which nothing is stored."""
 
     is_disabled = True
 
     def __init__(self, folder: Path, exp_id: str, meta: bytes, *, read_from: Path | None = None, **options: Any) -> None:
-        """Prepare a run; `meta` is the text of meta.json, `read_from` an experiment that is there already."""
+        """Prepare a run; `meta` is the text of meta.json, `read_from` an experiment that exists already."""
         super().__init__(folder, exp_id, **{**options, "outputs": ()})
         self._meta, self._read_from = meta, read_from
         self._states = [State()]
 
-    def twin(self, **options: Any) -> Disabled:
-        """Another one, which remembers the same."""
+    def twin(self, **options: Any) -> DisabledSession:
+        """Return another session, which shares the remembered states."""
         options.pop("captures", None)
-        found = Disabled(self._folder, self.exp_id, self._meta, read_from=self._read_from, **{**options, "rank": self.rank})
-        found._states = self._states
-        return found
+        twin = DisabledSession(
+            self._folder, self.exp_id, self._meta, read_from=self._read_from, **{**options, "rank": self.rank}
+        )
+        twin._states = self._states
+        return twin
 
     @property
     def folder(self) -> Path:
-        """Where files go; made when somebody looks."""
+        """Folder for files, made on demand."""
         self._make()
         return self._folder
 
     @property
     def read_from(self) -> Path:
-        """Where the experiment is read."""
+        """Folder of the experiment for reading."""
         return self._read_from or self.folder
 
     def prepare(self) -> None:
-        """Make the folder, where it is this one that will be read."""
+        """Make the folder, if the experiment is read there."""
         if self._read_from is None:
             self._make()
 
     def drain(self, timeout_s: float) -> bool:
-        """Somebody is about to read."""
+        """Make the folder for a reader, and return True."""
         self.prepare()
         return True
 
     def state_reader(self, folder: Path) -> Callable[[], State]:
-        """What is remembered; of an experiment that is there already, what it says itself."""
+        """Return a function that gives the remembered state; of an existing experiment, the state in its logs."""
         return (lambda: self._states[-1]) if self._read_from is None else super().state_reader(folder)
 
     def _open_channel(self, run: str, home: Home) -> Channel:
@@ -85,14 +88,14 @@ class Disabled(Session):
         self._states[:] = [fold([event], self._states[-1])]
 
     def _make(self) -> None:
-        with suppress(OSError):  # who needs the folder finds that it is missing, and says so
+        with suppress(OSError):  # code that needs the folder finds that it is missing, and raises
             if not layout.is_experiment(self._folder):
                 self._folder.parents[1].mkdir(mode=0o700, exist_ok=True)
                 self._folder.mkdir(parents=True, exist_ok=True)
                 publish(self._folder / layout.META, self._meta, mode=0o444)
 
 
-class EphemeralChannel:
+class EphemeralChannel(IdleChannel):
     """The channel of a run of which nothing is stored: it shows each event, and forgets it."""
 
     def __init__(self, run: str, show: Callable[[Event], object]) -> None:
@@ -102,7 +105,7 @@ class EphemeralChannel:
         self._lock = threading.RLock()
 
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Show the event, if it carries its own head: those that are logged do not come so far."""
+        """Show the event, if it carries its own head: logged events do not come so far."""
         with self._lock:
             self._seq += 1
             if kind == TAIL:
@@ -110,65 +113,51 @@ class EphemeralChannel:
                 self._show(event_from_line(line, layout.DEFAULT_STREAM))
 
     def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """Nothing to complete."""
-
-    def outlook(self) -> str:
-        """Nothing waits."""
-        return ""
-
-    def add_cursor(self, index: int, cursor: Cursor) -> None:
-        """Nothing to announce."""
-
-    def drain(self, timeout_s: float) -> bool:
-        """Nothing waits."""
-        return True
-
-    flush = close = drain
-
-    def abandon(self) -> None:
-        """Nothing was inherited."""
+        """Discard the buffers: there is nothing to complete."""
 
 
 def session_for(folder: Path, exp_id: str, **options: Any) -> Session:
-    """A session in an experiment that is there, beside those that this process has in it already."""
-    found = session_in_this_process(folder, exp_id)
-    if found is not None:
-        return found.twin(**options)
+    """Return a session in an existing experiment, beside the sessions that this process has in it already."""
+    existing = session_in_this_process(folder, exp_id)
+    if existing is not None:
+        return existing.twin(**options)
     if not settings.DISABLED.get():
         return Session(folder, exp_id, **options)
     options.pop("captures", None)
-    return Disabled(temporary_folder(folder.name), exp_id, opening.content(folder / layout.META), read_from=folder, **options)
+    return DisabledSession(
+        temporary_folder(folder.name), exp_id, opening.content(folder / layout.META), read_from=folder, **options
+    )
 
 
 def temporary_folder(name: str) -> Path:
-    """A folder of that name for an experiment of which nothing is stored; it is not made."""
+    """Return a folder of that name for an experiment of which nothing is stored; it is not made."""
     root = _root()
-    _places[root] = _places.get(root, 0) + 1
-    return root / str(_places[root]) / name
+    _counts[root] = _counts.get(root, 0) + 1
+    return root / str(_counts[root]) / name
 
 
 def holds(path: Path) -> bool:
-    """Whether a path lies among the files of experiments of which nothing is stored."""
-    return any(root in path.parents for root in _places)
+    """Return whether a path lies among the files of experiments of which nothing is stored."""
+    return any(root in path.parents for root in _counts)
 
 
-_places: dict[Path, int] = {}
-"""How many experiments each root has."""
+_counts: dict[Path, int] = {}
+"""Number of experiments in each root."""
 _root_of: dict[int, Path] = {}
 
 
 def _root() -> Path:
-    """The folder of this process for all that lasts no longer than it."""
+    """Return the folder of this process for all files that last no longer than it."""
     pid = os.getpid()
     if pid not in _root_of:
         import tempfile  # costs 2 ms, which `import mlv` shall not
 
         try:
             base = Path(tempfile.gettempdir())
-            # What processes that are gone left there is removed by this, too.
+            # This also removes the folders of processes that are gone.
             _root_of[pid] = blobs.temporary_beside(base / "mlv")
         except OSError:
-            _root_of[pid] = Path(os.devnull) / "mlv"  # nowhere at all: what wants to save a file says so
+            _root_of[pid] = Path(os.devnull) / "mlv"  # nowhere at all: saving a file raises
         atexit.register(_remove, _root_of[pid], pid)
     return _root_of[pid]
 
@@ -179,72 +168,66 @@ def _remove(root: Path, pid: int) -> None:
 
 
 def travelled_session(folder: Path, exp_id: str, run: str | None, wishes: Wishes, rank: int, is_silent: bool) -> Session:
-    """A session for an Exp or a Logger that was pickled: as silent as it was there."""
+    """Return a session for a pickled Exp or Logger: as silent as it was in its own process."""
     if is_silent and session_in_this_process(folder, exp_id) is None:
-        return Silent(folder, exp_id, rank)
+        return SilentSession(folder, exp_id, rank)
     return session_for(folder, exp_id, parent_run=run, rank=rank, wishes=wishes)
 
 
-class Silent(Session):
+class SilentSession(Session):
     """The session of a rank that does not write, with `ranks="main"`: reading works, everything else does nothing."""
 
     is_silent = True
 
     def __init__(self, folder: Path, exp_id: str, rank: int = 0, *, is_doubtful: bool = False) -> None:
-        """Nothing is prepared, for nothing begins. `is_doubtful` says that this may be no rank, but a task of its own."""
+        """Prepare nothing, as no run begins. `is_doubtful` means that this may be an independent task instead of a rank."""
         super().__init__(folder, exp_id, rank=rank)
-        self.channel = WarningChannel(self) if is_doubtful else NullChannel(self)
+        self.channel = NullChannel(partial(_warn_if_nobody_writes, rank, folder) if is_doubtful else None)
+
+    @property
+    def is_started(self) -> bool:
+        """Never: there is no run to write into."""
+        return False
 
     def start(self) -> None:
-        """There is no run to begin."""
+        """Do nothing: there is no run to begin."""
 
-    def twin(self, **options: Any) -> Silent:
-        """Another one that does nothing."""
-        return Silent(self._folder, self.exp_id, self.rank)
+    def twin(self, **options: Any) -> SilentSession:
+        """Return another session that does nothing."""
+        return SilentSession(self._folder, self.exp_id, self.rank)
 
     def annotate(self, type: str, data: Mapping[str, Any]) -> None:
-        """Rank 0 says it."""
+        """Do nothing: rank 0 annotates."""
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:
-        """There is no run to end."""
+        """Do nothing: there is no run to end."""
 
     def end(self, error: BaseException | None = None, timeout_s: float = 0) -> None:
-        """There is no run to end."""
+        """Do nothing: there is no run to end."""
 
 
-class NullChannel(Unstarted):
-    """The channel that lets go of every event."""
+class NullChannel(IdleChannel):
+    """The channel of a rank that does not write: it discards every event, and may be asked to notify of the first one."""
 
-    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Do nothing."""
-
-    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """Do nothing."""
-
-
-class WarningChannel(NullChannel):
-    """As `NullChannel`, until the first event: where no run of another process goes on, it is said that nothing is stored."""
-
-    def __init__(self, session: Silent) -> None:
-        super().__init__(session)
-        self._rank, self._folder = session.rank, session.folder
+    def __init__(self, notify: Callable[[], None] | None = None) -> None:
+        self._notify = notify
 
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Let go of the event, and say so if nobody else writes here."""
-        session = self._session()
-        if session is not None:
-            session.channel = NullChannel(session)
-        now = datetime.now(timezone.utc)
-        if all(run.status(now) != "running" for run in read_state(self._folder).runs.values()):
-            warn(
-                f"what rank {self._rank} logs into {self._folder} is not stored, and rank 0 does not log there. Set "
-                f"MLV_RANKS=apart where each process is a task of its own; ranks='all' stores what all ranks log",
-                MlvWarning,
-            )
+        """Discard an event."""
+        notify, self._notify = self._notify, None
+        if notify is not None:
+            notify()
 
-    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """As `put`."""
-        self.put(cursor, TAIL, 0, b"")
+
+def _warn_if_nobody_writes(rank: int, folder: Path) -> None:
+    """Warn that nothing is stored, if no run of another process goes on."""
+    now = datetime.now(timezone.utc)
+    if all(run.status(now) != "running" for run in read_state(folder).runs.values()):
+        warn(
+            f"what rank {rank} logs into {folder} is not stored, and rank 0 does not log there. Set MLV_RANKS=apart where each "
+            f"process is a task of its own; ranks='all' stores what all ranks log",
+            MlvWarning,
+        )
 
 
 def session_of_rank(
@@ -257,7 +240,7 @@ def session_of_rank(
     wishes: Wishes,
     is_doubtful: bool = False,
 ) -> Session:
-    """A session for a rank above 0: a run in a stream of its own with `ranks="all"`, else one that is silent."""
+    """Return a session for a rank above 0: a run in a stream of its own with `ranks="all"`, else one that is silent."""
     if ranks == "main":
-        return Silent(folder, exp_id, rank, is_doubtful=is_doubtful)
+        return SilentSession(folder, exp_id, rank, is_doubtful=is_doubtful)
     return Session(folder, exp_id, parent_run=parent_run, rank=rank, wishes=wishes)

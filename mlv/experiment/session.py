@@ -1,4 +1,4 @@
-"""The runs of this process: each begun at its first event, shared by all that write into an experiment, ended once."""
+"""The runs of this process: each begins at its first event, is shared by all writers of an experiment, and ends once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunEnded, RunStarted
 from mlv.experiment import signals
-from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, left_behind
+from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, exception_holding
 from mlv.notices import warn, warn_once
 from mlv.projections import outputs as outputs_
 from mlv.protocols import Buffer, Channel, Cursor
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
 
 CLOSE_TIMEOUT_S = 30.0
 _NOTICE = "signal"
-"""Name of the message that tells of a signal: nobody takes it for one of the user's."""
+"""Name of the message about a signal, so that it differs from messages of the user."""
 _NOTICE_COUNTS_S = 300.0
-"""How long after SIGTERM a good end is that of a process which was asked to end: who goes on for longer has declined."""
+"""How long after SIGTERM a good end counts as preempted: a process that goes on for longer has declined."""
 OUTPUTS_TIMEOUT_S = 10.0
-"""How long the end of a run waits for its outputs, which go on without it."""
+"""How long the end of a run waits for its outputs; after that they go on by themselves."""
 
 
 class Session:
-    """What one `Exp` and its loggers have of the run of this process in an experiment.
+    """The share of one `Exp` and its loggers in the run of this process in an experiment.
 
     **Who may end a run.** There is one run at a time of a process in an experiment, whatever number of `Exp` objects stand for
     it there. A session begins it with its first event, or joins the one that goes on. The run ends when the session that
@@ -61,7 +61,7 @@ class Session:
     is_disabled = False
     """Whether nothing is stored."""
     is_silent = False
-    """Whether nothing is written: of a rank other than the main one."""
+    """Whether nothing is written: as on a rank other than the main one."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Session:
         rank: int = 0,
         wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     ) -> None:
-        """Prepare a run. `captures` gives what a later run adds to its `run_started`; `params` differ from the experiment's."""
+        """Prepare a run. `captures` returns the fields that a later run adds to `run_started`, `params` its own params."""
         self.rank = rank
         self._folder = folder
         self.exp_id = exp_id
@@ -87,31 +87,31 @@ class Session:
         self._captures, self._params = captures, params
         self._outputs = outputs
         self._home: Home | None = None
-        """Its folder, followed where that is moved while a run goes on."""
+        """The experiment's folder, followed when it is moved during a run."""
         self._run: ActiveRun | None = None
-        """The run that it began or joined."""
+        """The run that this session began or joined."""
         self._memory: dict[str, Any] = {}
         self._is_fork = False
         self._scope = Scope()
         self._pid = os.getpid()
-        self.place = ProcessSessions.of(self._target(), self.stream)
-        """What it shares with the others of this process in the experiment."""
-        self.place.latest = weakref.ref(self)
+        self.shared = ProcessSessions.of(self._target(), self.stream)
+        """The state that all sessions of this process in the experiment share."""
+        self.shared.latest = weakref.ref(self)
         _live.add(self)
 
     def _target(self) -> tuple[str, str]:
-        """What the run of this process is in: sessions with equal targets share it."""
+        """Return the target of the run of this process: sessions with equal targets share it."""
         return os.path.realpath(self._folder), self.exp_id
 
     def twin(self, **options: Any) -> Session:
-        """Another session in the same experiment, for another `Exp` of this process; while a run goes on its wishes hold."""
-        if self.place.run is not None or "wishes" not in options:
+        """Return another session in the same experiment, for another `Exp`; during a run this session's wishes hold."""
+        if self.shared.run is not None or "wishes" not in options:
             options["wishes"] = self.wishes
         return type(self)(self._folder, self.exp_id, **{**options, "rank": self.rank})
 
     @property
     def folder(self) -> Path:
-        """Folder of the experiment that is written, also where that was moved since the run began."""
+        """Folder of the experiment for writing, also when it was moved since the run began."""
         return (self._home.where() if self._home is not None else None) or self._folder
 
     @property
@@ -121,78 +121,78 @@ class Session:
 
     @property
     def read_from(self) -> Path:
-        """Folder of the experiment that is read: the same."""
+        """Folder of the experiment for reading."""
         return self._folder
 
     def prepare(self) -> None:
-        """See that the folder is there for who looks into it: it is."""
+        """Ensure that the folder exists: it does."""
 
     def state_reader(self, folder: Path) -> Callable[[], State]:
-        """A function that gives the state of the experiment as it is at the moment."""
+        """Return a function that gives the state of the experiment as it is at the moment."""
         return watched_state(folder)
 
     @property
     def run(self) -> str | None:
         """ID of the run of this process, None before the first event."""
-        going_on = self.place.run
+        going_on = self.shared.run
         return self.channel.run or (going_on.id if going_on is not None else None)
 
     @property
     def stream(self) -> str:
-        """The stream that the run writes where no other is chosen: each rank has its own."""
+        """The default stream of the run: each rank has its own."""
         return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What other parts of the experiment remember for as long as the run lasts, by their name."""
-        return self.place.run.memory if self.place.run is not None else self._memory
+        """State that other modules keep for as long as the run lasts, by their name."""
+        return self.shared.run.memory if self.shared.run is not None else self._memory
 
     @property
     def is_started(self) -> bool:
-        """Whether it writes into a run at this moment."""
+        """Whether this session writes into a run at this moment."""
         return not isinstance(self.channel, (Unstarted, Closed))
 
     @property
     def is_closed(self) -> bool:
-        """Whether it writes no more."""
+        """Whether this session writes no more."""
         return isinstance(self.channel, Closed)
 
     @property
     def is_beside(self) -> bool:
-        """Whether closing it leaves a run of this process to go on."""
-        return self.place.run is not None and not self.place.run.ends_with(self)
+        """Whether closing this session leaves a run of this process to go on."""
+        return self.shared.run is not None and not self.shared.run.ends_with(self)
 
     def cursor(self, cursor: Cursor) -> int | None:
-        """The number by which `channel.put` knows a cursor; None where only the bare stream has one.
+        """Return the number by which `channel.put` knows a cursor; None where only the bare stream has one.
 
         Raises:
             TooManyStreams: There is no room for another stream.
         """
-        with self.place.lock:
-            found = self.place.cursors.index(cursor)
-            if self.place.run is not None:
-                self.place.cursors.announce(self.place.run.channel)
-            return found
+        with self.shared.lock:
+            index = self.shared.cursors.index(cursor)
+            if self.shared.run is not None:
+                self.shared.cursors.announce(self.shared.run.channel)
+            return index
 
     def start(self) -> None:
         """Join the run of this process, or begin one: `run_started` is its first event."""
-        with self.place.lock:
+        with self.shared.lock:
             if self.is_started or self.is_closed:
                 return
-            run = self.place.run or self._begin()
+            run = self.shared.run or self._begin()
             run.add(self)
             self._run, self.channel, self._home = run, run.channel, run.home
 
     def _begin(self) -> ActiveRun:
         run_id = new_run_id()
         captures = {} if self.parent_run else self._captures()
-        here = Owner.current().to_data()
+        process_data = Owner.current().to_data()
         forked = (self._is_fork and not _is_worker()) or None
         folder = origin(self._folder) if self.exp_id else None
         started = RunStarted(
             self.exp_id or None,
             self.parent_run,
-            here,
+            process_data,
             self._params or None,
             self.rank or None,
             forked,
@@ -204,15 +204,15 @@ class Session:
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
             outputs.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
-        self.place.cursors.announce(channel)
+        self.shared.cursors.announce(channel)
         _put(channel, started.TYPE, started.to_data())
         run = ActiveRun(run_id, channel, self, home, outputs)
         _begun.add(run_id)
         _end_with_process()
-        if run.is_told_of_signals:
-            signals.watch(_told_of_signals)
+        if run.handles_signals:
+            signals.watch(_runs_with_signals)
         if self.parent_run is None:
-            run.tell_failures()
+            run.report_failures()
             outputs.begin()
         return run
 
@@ -221,31 +221,31 @@ class Session:
         return open_channel(self.folder, self.exp_id, run, parent, self.wishes, main_run=main, home=home)
 
     def capture_console(self) -> None:
-        """Begin the run, and capture what is printed until it ends; where that is impossible it is said."""
+        """Begin the run, and capture the console until it ends; warn where that is impossible."""
         self.start()
         if self._run is not None and self._run.console is None:
             from mlv.experiment.console import capture as capture_  # `import mlv` does without
 
             self._run.console = capture_.begin(self.folder, self.exp_id, self._run.id, self.wishes.to_info())
 
-    def say(self, record: Record) -> None:
+    def emit_record(self, record: Record) -> None:
         """Emit an event of a structural type into the default stream."""
         self.emit(record.TYPE, record.to_data())
 
     def emit(
         self, type: str, data: Mapping[str, Any], *, name: str = "", step: float | None = None, stream: str | None = None
     ) -> None:
-        """Emit an event of the experiment itself into the run's own stream, or into the one that is given."""
+        """Emit an event of the experiment itself into the run's own stream, or into another one."""
         self.start()
         _put(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
 
     def redact_also(self, redactor: Redactor) -> Redactor:
-        """A redactor of this run's patterns and more, which the run takes over unless it has begun: that is said."""
-        own, wanted = self.wishes.patterns, (redactor.patterns, redactor.exceptions)
-        redact, keep = (tuple(dict.fromkeys([*before, *more])) for before, more in zip(own, wanted, strict=True))
+        """Return a redactor of this run's patterns and more. The run adopts them; if it has begun, it warns instead."""
+        own, additional = self.wishes.patterns, (redactor.patterns, redactor.exceptions)
+        redact, keep = (tuple(dict.fromkeys([*before, *more])) for before, more in zip(own, additional, strict=True))
         if (redact, keep) == own:
             return redactor
-        if self.place.run is not None:
+        if self.shared.run is not None:
             warn(
                 f"the run in {self._folder} goes on with the patterns of redact= and redact_except= that it began with",
                 MlvWarning,
@@ -255,14 +255,14 @@ class Session:
         return Redactor(redact, keep)
 
     def annotate(self, type: str, data: Mapping[str, Any]) -> None:
-        """Say something about the experiment that is no part of its training: that neither begins nor joins a run.
+        """Emit an event about the experiment that is no part of its training, and neither begins nor joins a run.
 
-        It goes into the run of this process where one goes on, and beside all runs otherwise, durably.
+        The event goes into the run of this process if one goes on, and beside all runs otherwise, durably.
 
         Raises:
             NotAnnotated: Nothing can be written there.
         """
-        going_on = self.place.run
+        going_on = self.shared.run
         if self.is_closed or going_on is not None:
             _put(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
         else:
@@ -274,89 +274,89 @@ class Session:
         annotate(self.folder, payload, self.wishes.redactor())
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until what was logged in this process can be read."""
-        run = self.place.run
+        """Wait until all events of this process can be read."""
+        run = self.shared.run
         return run.channel.drain(timeout_s) if run is not None else True
 
     def flush(self, timeout_s: float, outputs: bool = False) -> bool:
-        """Wait until what was logged in this process is on the disk; where the time does not do, say so and return False.
+        """Wait until all events of this process are on the disk; if the time is too short, warn and return False.
 
-        With `outputs`, wait until they hold it as well.
+        With `outputs`, wait until the outputs hold them as well.
         """
         began = monotonic()
-        run = self.place.run
+        run = self.shared.run
         if run is None:
             return True
-        run.tell_failures()
+        run.report_failures()
         if run.channel.flush(timeout_s):
             return not outputs or self.is_disabled or run.outputs.wait(max(0.0, timeout_s - (monotonic() - began)))
         if run.is_gone:
-            run.tell_loss()
+            run.warn_of_loss()
         else:
             text = f"the log of {self.folder} is not on the disk after {timeout_s:g} s: its events wait in memory"
             warn(text, WritingStalled)
         return False
 
     def end(self, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Close, as an exception ends it, or well; as preempted where a signal asked for it and no fault came after."""
+        """Close with the ending of an exception, or well; as preempted if a signal asked for it and no fault came after."""
         ending = ending_of(error)
-        self._close(ending if self._run is None else self._run.as_noticed(ending), timeout_s)
+        self._close(ending if self._run is None else self._run.ending_after_signal(ending), timeout_s)
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
-        """Close: the run ends with `run_ended` and its seals, if this session may end it. Closing again does nothing."""
+        """Close: if this session may end the run, it ends with `run_ended` and its seals. Closing again does nothing."""
         self._close(Ending(status, error), timeout_s)
 
     def _close(self, ending: Ending, timeout_s: float) -> None:
         run = self._run
-        is_complete = self._left(lambda: ending, timeout_s)
+        is_complete = self._leave(lambda: ending, timeout_s)
         if run is not None:
             run.warn_if_incomplete(is_complete, timeout_s)
-        if not _told_of_signals():
+        if not _runs_with_signals():
             signals.unwatch()
 
-    def _left(self, ending: Callable[[], Ending], timeout_s: float, is_closed: bool = True) -> bool:
-        """Let go of the run, and end it where this session may; whether all that was logged is written."""
-        with self.place.lock:
+    def _leave(self, ending: Callable[[], Ending], timeout_s: float, is_closed: bool = True) -> bool:
+        """Leave the run, and end it where this session may; return whether all events are written."""
+        with self.shared.lock:
             run = self._run
             if self.is_closed or os.getpid() != self._pid:
                 return True
-            self.let_go(Closed(self.channel.run, self._folder))
+            self.switch_to(Closed(self.channel.run, self._folder))
             self._home = None
             if run is None:
                 return True
-            is_over = run.is_left_by(self, is_closed)
+            is_over = run.leave(self, is_closed)
         if is_over:
             return run.end(ending(), timeout_s)
         return timeout_s <= 0 or run.channel.flush(timeout_s)
 
-    def let_go(self, channel: Channel) -> None:
-        """Write no more into the run, but into another channel."""
+    def switch_to(self, channel: Channel) -> None:
+        """Leave the run, and write into another channel from now on."""
         self._run, self.channel = None, channel
 
     def after_fork(self, run: ActiveRun | None) -> None:
-        """In a forked child: let go of the parent's run; the first event begins one of the child's own."""
+        """Leave the parent's run, in a forked child; the first event begins a run of the child's own."""
         self._pid = os.getpid()
         if run is None:
             return
         self._memory = run.memory
         self.parent_run, self._is_fork = run.id, not self.rank
         if not self.is_closed:
-            self.let_go(Unstarted(self))
+            self.switch_to(Unstarted(self))
 
     def __del__(self) -> None:
-        # Nobody can log here any more. Nothing is waited for: this may be the garbage collector's thread.
+        # Nobody can log here any more. Wait for nothing: this may be the garbage collector's thread.
         if sys.is_finalizing() or self._run is None:
             return
         try:
             frame = sys._getframe(1)
         except ValueError:  # the interpreter itself lets go of it
             frame = None
-        as_noticed = self._run.as_noticed
-        self._left(lambda: as_noticed(self._scope.ending(frame, process)), 0, is_closed=False)
+        ending_after_signal = self._run.ending_after_signal
+        self._leave(lambda: ending_after_signal(self._scope.ending(frame, process)), 0, is_closed=False)
 
 
 class ProcessSessions:
-    """What all sessions of this process in one experiment share: at most one run at a time."""
+    """The state that all sessions of this process in one experiment share: at most one run at a time."""
 
     def __init__(self, stream: str) -> None:
         self.lock = threading.RLock()
@@ -365,19 +365,19 @@ class ProcessSessions:
         self.run: ActiveRun | None = None
         """The run that goes on."""
         self.latest: Callable[[], Session | None] = lambda: None
-        """The session that was made last, if it is there still."""
+        """Returns the session that was made last, if it still exists."""
 
     @classmethod
     def of(cls, target: tuple[str, str], stream: str) -> ProcessSessions:
-        """That of an experiment, or of a log file."""
+        """Return the shared state for an experiment, or for a log file."""
         with _making:
-            place = _places.get(target)
-            if place is None:
-                place = _places[target] = cls(stream)
-            return place
+            shared = _shared_by_target.get(target)
+            if shared is None:
+                shared = _shared_by_target[target] = cls(stream)
+            return shared
 
     def after_fork(self) -> ActiveRun | None:
-        """In a forked child: let go of the parent's run, which is returned."""
+        """Leave the parent's run, in a forked child, and return it."""
         self.lock = threading.RLock()
         run, self.run = self.run, None
         if run is not None:
@@ -389,22 +389,22 @@ class ActiveRun:
     """A run of this process, for the sessions that write into it."""
 
     def __init__(self, run: str, channel: Channel, session: Session, home: Home, outputs: outputs_.Outputs) -> None:
-        """Go on from `run_started` of the session that begins it, which the channel has."""
-        place = session.place
+        """Go on after `run_started` of the session that begins the run, which is in the channel already."""
+        shared = session.shared
         self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
         self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
         self.console: ConsoleCapture | None = None
-        """What captures what is printed, where that is wished for."""
+        """The console capture, if there is one."""
         self._filtered = 0
-        self._noticed: float | None = None
-        """When a signal last asked the process to end, on the monotonic clock."""
+        self._signalled: float | None = None
+        """Time of the last signal that asked the process to end, on the monotonic clock."""
         self._is_over = self._is_preempted = False
-        self._place = place
+        self._shared = shared
         self._maker: int | None = id(session)
         self._writers: set[int] = set()
-        # By number, as the garbage collector clears references before it lets sessions say that they are gone.
+        # By `id`: the garbage collector clears weak references before it calls `__del__` of the sessions.
         self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        place.run = self
+        shared.run = self
         _runs.add(self)
 
     def add(self, session: Session) -> None:
@@ -413,11 +413,11 @@ class ActiveRun:
         self._sessions.add(session)
 
     def ends_with(self, session: Session) -> bool:
-        """Whether it is over when a session closes."""
+        """Return whether the run is over when a session closes."""
         return self._writers == {id(session)} or self._maker == id(session)
 
-    def is_left_by(self, session: Session, is_closed: bool) -> bool:
-        """Note that a session closes, or is gone; whether the run is over with that."""
+    def leave(self, session: Session, is_closed: bool) -> bool:
+        """Note that a session closes, or is gone; return whether the run is over with that."""
         is_over = self.ends_with(session) if is_closed else self._writers == {id(session)}
         self._writers.discard(id(session))
         self._filtered += session.filtered
@@ -427,44 +427,44 @@ class ActiveRun:
         return is_over
 
     @property
-    def is_told_of_signals(self) -> bool:
-        """Whether signals concern it: children are ended by their parents, often by SIGTERM."""
+    def handles_signals(self) -> bool:
+        """Whether the run handles signals. Children do not: their parents end them, often by SIGTERM."""
         return self.parent_run is None or self.rank > 0
 
-    def tell_failures(self) -> None:
+    def report_failures(self) -> None:
         """Log, and warn about, outputs that have stopped."""
         for data in self.outputs.failures():
             _put(self.channel, "event", data, outputs_.EVENT)
 
     def notice(self, signal: str, timeout_s: float) -> None:
-        """Say that a signal asks the process to end: unless something else does, the run now ends as preempted."""
-        self._noticed = float("inf") if signal != "SIGTERM" else monotonic()
+        """Log that a signal asks the process to end: unless something else ends the run, it ends as preempted from now on."""
+        self._signalled = float("inf") if signal != "SIGTERM" else monotonic()
         text = f"{signal}: the process is asked to end"
         _put(self.channel, "message", {"level": "warning", "message": text, "extra": {"signal": signal}}, _NOTICE)
         self.channel.flush(timeout_s)
 
-    def as_noticed(self, ending: Ending) -> Ending:
-        """How the run ends where nobody gives a status: who was asked to end has been preempted, unless it failed."""
-        if self._noticed is None:
+    def ending_after_signal(self, ending: Ending) -> Ending:
+        """Return the ending of the run without a given status: after a signal it is preempted, unless it failed."""
+        if self._signalled is None:
             return ending
         if ending.status == "ok":
-            return Ending("preempted") if monotonic() - self._noticed < _NOTICE_COUNTS_S else ending
+            return Ending("preempted") if monotonic() - self._signalled < _NOTICE_COUNTS_S else ending
         return ending if ending.status == "failed" and not isinstance(ending.error, SystemExit) else Ending("preempted")
 
     def end_preempted(self, timeout_s: float) -> bool:
-        """End as preempted, and wait; whether all is written. Called again, it waits on."""
+        """End as preempted, and wait; return whether all is written. Called again, it waits on."""
         if self._is_preempted:
             return self.channel.drain(timeout_s)
         if self._is_over:
             return True
         self._is_preempted = True
-        return self.end(Ending("preempted"), timeout_s, Unheard)
+        return self.end(Ending("preempted"), timeout_s, QuietlyClosed)
 
     def end_with_process(self, ending: Ending) -> None:
-        """End as the process does; as a failure where an exception that was caught has left nothing else to log with."""
+        """End as the process does; as failed if a caught exception alone still holds the objects to log with."""
         if ending == OK and not process.is_interactive and self._sessions:
-            ending = ending_of(left_behind(list(self._sessions)))
-        is_complete = self.end(self.as_noticed(ending), CLOSE_TIMEOUT_S, Closed)
+            ending = ending_of(exception_holding(list(self._sessions)))
+        is_complete = self.end(self.ending_after_signal(ending), CLOSE_TIMEOUT_S, Closed)
         self.warn_if_incomplete(is_complete, CLOSE_TIMEOUT_S)
 
     @property
@@ -473,40 +473,40 @@ class ActiveRun:
         return self.home.where() is None
 
     def warn_if_incomplete(self, is_complete: bool, timeout_s: float) -> None:
-        """Say what becomes of the events that are not in the log after this time, if there are any."""
+        """Warn of events that are not in the log after this time, if there are any."""
         if timeout_s > 0 and self.is_gone:
-            self.tell_loss()
+            self.warn_of_loss()
         elif timeout_s > 0 and not is_complete and (outlook := self.channel.outlook()):
             warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
         if self._is_over:
             self.home.release()
 
-    def tell_loss(self) -> None:
-        """Warn that what was logged since the experiment is gone is lost, unless that was said."""
+    def warn_of_loss(self) -> None:
+        """Warn that events logged since the experiment is gone are lost, if there are any."""
         if self.channel.outlook():
             warn(loss_text(self.folder, self.id), WritingStalled)
 
     def end(self, ending: Ending, timeout_s: float, then: type[Closed] | None = None) -> bool:
-        """Say `run_ended`, and wait for the seals; whether all is written.
+        """Emit `run_ended`, and wait for the seals; return whether all is written.
 
-        The sessions that are left get a channel of the kind `then`, or begin another run with their next event.
+        The remaining sessions get a channel of the class `then`, or begin another run with their next event.
         """
         self._end_console(timeout_s)
-        with self._place.lock:
+        with self._shared.lock:
             if self._is_over:
                 return True
             self._is_over = True
-            self._place.run = None
+            self._shared.run = None
             _runs.discard(self)
             if not _runs:
                 process.unwatch()
             for session in list(self._sessions):
                 if session._run is self:
                     self._filtered += session.filtered
-                    session.let_go(then(self.id, self.folder) if then is not None else Unstarted(session))
+                    session.switch_to(then(self.id, self.folder) if then is not None else Unstarted(session))
                     session._home = None
             if timeout_s > 0:
-                self.tell_failures()
+                self.report_failures()
             ended = RunEnded(
                 ending.status, exception=described(ending.error) if ending.error else None, filtered=self._filtered or None
             )
@@ -523,16 +523,43 @@ class ActiveRun:
             warn(f"what was printed is not in the log after {timeout_s:g} s: {capture.outlook()}", WritingStalled)
 
     def abandon(self) -> None:
-        """In a forked child: leave it to the parent."""
+        """Leave the run to the parent, in a forked child."""
         if self.console is not None:
             self.console.abandon()
         self.channel.abandon()
 
 
-class Unstarted:
-    """The channel of a run that has not begun: the first event begins it."""
+class IdleChannel:
+    """A channel in which nothing waits and nothing is stored: the base of those outside a run."""
 
     run = ""
+
+    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
+        """Discard an event."""
+
+    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
+        """Treat an event of several buffers as any other."""
+        self.put(cursor, TAIL, 0, b"")
+
+    def add_cursor(self, index: int, cursor: Cursor) -> None:
+        """Announce nothing: a run gets all cursors when it begins."""
+
+    def drain(self, timeout_s: float) -> bool:
+        """Return True: nothing waits."""
+        return True
+
+    flush = close = drain
+
+    def outlook(self) -> str:
+        """Return an empty text: nothing waits."""
+        return ""
+
+    def abandon(self) -> None:
+        """Do nothing: nothing was inherited."""
+
+
+class Unstarted(IdleChannel):
+    """The channel of a session before its run: the first event begins the run."""
 
     def __init__(self, session: Session) -> None:
         self._session = weakref.ref(session)
@@ -551,25 +578,9 @@ class Unstarted:
             session.start()
             session.channel.hand_over(cursor, buffers)
 
-    def add_cursor(self, index: int, cursor: Cursor) -> None:
-        """Nothing to announce yet: the run gets all cursors when it begins."""
 
-    def drain(self, timeout_s: float) -> bool:
-        """Nothing waits."""
-        return True
-
-    flush = close = drain
-
-    def outlook(self) -> str:
-        """Nothing waits."""
-        return ""
-
-    def abandon(self) -> None:
-        """Nothing was inherited."""
-
-
-class Closed(Unstarted):
-    """The channel of a run that has ended: what comes now is not stored, and said once."""
+class Closed(IdleChannel):
+    """The channel of a run that has ended: events are not stored, and a warning says so once."""
 
     def __init__(self, run: str, folder: Path) -> None:
         self.run, self._folder = run, folder
@@ -582,22 +593,18 @@ class Closed(Unstarted):
             MlvWarning,
         )
 
-    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """Warn, as `put`."""
-        self.put(cursor, TAIL, 0, b"")
 
-
-class Unheard(Closed):
-    """The channel of a process that a signal is about to kill: what it logs until then is not worth a word."""
+class QuietlyClosed(Closed):
+    """The channel of a process that a signal is about to kill: events are not stored, without a warning."""
 
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Do nothing."""
+        """Discard an event."""
 
 
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
-    """The latest session that this process has in an experiment already, unless it is closed."""
-    place = _places.get((os.path.realpath(folder), exp_id))
-    session = place.latest() if place is not None else None
+    """Return the latest session that this process has in an experiment already, unless it is closed."""
+    shared = _shared_by_target.get((os.path.realpath(folder), exp_id))
+    session = shared.latest() if shared is not None else None
     return session if session is not None and not session.is_closed else None
 
 
@@ -614,19 +621,19 @@ def _payload(type: str, data: Mapping[str, Any], name: str = "", step: float | N
 
 
 process = Process()
-"""What is seen of the end of this process."""
+"""The traces of the end of this process."""
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
 _runs: set[ActiveRun] = set()
 """The runs that go on."""
 _begun: set[str] = set()
-"""The runs that this process has begun: who comes from one of them, and stays here, is no child of it."""
-_places: weakref.WeakValueDictionary[tuple[str, str], ProcessSessions] = weakref.WeakValueDictionary()
+"""The runs that this process has begun: a pickled session of one of them that comes back here is no child of it."""
+_shared_by_target: weakref.WeakValueDictionary[tuple[str, str], ProcessSessions] = weakref.WeakValueDictionary()
 _making = threading.RLock()
 _hooked: set[str] = set()
 
 
 def _end_with_process() -> None:
-    """See that the runs of this process end when it does."""
+    """Ensure that the runs of this process end when it does."""
     process.watch()
     if "atexit" not in _hooked:
         _hooked.add("atexit")
@@ -643,7 +650,7 @@ def _end_with_process() -> None:
 
 
 def _is_worker() -> bool:
-    """Whether this process is a child of multiprocessing."""
+    """Return whether this process is a child of multiprocessing."""
     bootstrap = sys.modules.get("multiprocessing.process")
     return bootstrap is not None and bootstrap.parent_process() is not None
 
@@ -654,13 +661,13 @@ def _close_all() -> None:
         run.end_with_process(ending)
 
 
-def _told_of_signals() -> list[ActiveRun]:
-    """The runs of this process that signals concern."""
-    return [run for run in list(_runs) if run.is_told_of_signals]
+def _runs_with_signals() -> list[ActiveRun]:
+    """Return the runs of this process that handle signals."""
+    return [run for run in list(_runs) if run.handles_signals]
 
 
 def _keep_what_ends_a_child() -> None:
-    """Keep the exception that ends a child of multiprocessing: since Python 3.13 finalizers run after it was forgotten."""
+    """Keep the exception that ends a child of multiprocessing: since Python 3.13 finalizers run after Python has dropped it."""
     print_exc = traceback.print_exc
 
     def keeping(*args: Any, **kwargs: Any) -> None:
@@ -680,9 +687,9 @@ def _after_fork_in_child() -> None:
     _runs.clear()
     process.ended_a_child.clear()
     signals.unwatch()
-    runs = {id(place): place.after_fork() for place in list(_places.values())}
+    runs = {id(shared): shared.after_fork() for shared in list(_shared_by_target.values())}
     for session in list(_live):
-        session.after_fork(runs.get(id(session.place)))
+        session.after_fork(runs.get(id(session.shared)))
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""What a run says when the process is asked to end: SIGTERM, and under SLURM SIGUSR1, leave a notice in the log.
+"""Signals that ask the process to end: SIGTERM, and under SLURM SIGUSR1, leave a notice in the log of a run.
 
 Apart from that the process does what it would have done: the handler that was there before is called, and one that was set
 later decides alone. Where nobody has a handler, SIGTERM ends the run as `preempted` and kills the process as it would have.
@@ -24,13 +24,13 @@ _ACTION_BYTES = 512
 
 
 class Preemptible(Protocol):
-    """A run that can be told that the process is asked to end."""
+    """A run that can be notified that the process is asked to end."""
 
     def notice(self, signal: str, timeout_s: float) -> None:
         """Leave a notice in the log, and wait until it is on the disk."""
 
     def end_preempted(self, timeout_s: float) -> bool:
-        """End the run as preempted; whether all of it is written. May be called again to wait on."""
+        """End the run as preempted; return whether all of it is written. May be called again to wait on."""
 
 
 def watch(runs: Callable[[], Sequence[Preemptible]]) -> None:
@@ -65,17 +65,17 @@ def unwatch() -> None:
             _set(number, handler.before, keeps_action=True)
         elif _address(_action(number)) == _address(handler.action):
             _set(number, handler.before, keeps_action=False)
-        # Else a C library has put itself before ours since, and may call it: it stays, and does what the default does.
+        # Else a C library has installed a handler over ours, and may call ours: it stays, and acts like the default.
 
 
 def _signals(environ: Mapping[str, str]) -> list[int]:
-    """SIGUSR1 asks a process to end only where SLURM sends it (`--signal=USR1@60`)."""
+    """Return the signals to handle: SIGUSR1 asks a process to end only where SLURM sends it (`--signal=USR1@60`)."""
     names = ["SIGTERM", *(["SIGUSR1"] if environ.get("SLURM_JOB_ID") else [])]
     return [getattr(signal, name) for name in names if hasattr(signal, name)]
 
 
 def _set(number: int, handler: Any, *, keeps_action: bool) -> bool:
-    """Set Python's handler of a signal; whether that was possible.
+    """Set Python's handler of a signal; return whether that was possible.
 
     `signal.signal` also replaces what the system calls: a C library's handler before Python's own, and whether system calls
     are restarted. With `keeps_action` that is put back: it leads to Python's handler, whichever that is.
@@ -92,17 +92,17 @@ def _set(number: int, handler: Any, *, keeps_action: bool) -> bool:
 
 
 def _is_latest(handler: object, number: int) -> bool:
-    """Whether Python calls this handler, and none that was set later."""
+    """Return whether Python calls this handler, and none that was set later."""
     return signal.getsignal(number) is handler
 
 
 def _is_default(number: int) -> bool:
-    """Whether nobody handles a signal, no C library such as faulthandler either."""
+    """Return whether nobody handles a signal, no C library such as faulthandler either."""
     return not _address(_action(number))
 
 
 def _action(number: int) -> Any:
-    """What the system does on a signal, as a `struct sigaction`; None where that cannot be asked."""
+    """Return the system's action on a signal, as a `struct sigaction`; None where that cannot be asked."""
     try:
         import ctypes  # `import mlv` does without
 
@@ -113,7 +113,7 @@ def _action(number: int) -> Any:
 
 
 def _address(action: Any) -> int:
-    """The function that the system calls, the first field of an action; 0 for the default."""
+    """Return the function that the system calls, the first field of an action; 0 for the default."""
     if action is None:
         return 0
     import ctypes
@@ -131,7 +131,7 @@ class _Handler:
     """A handler of one signal."""
 
     action: Any = None
-    """What the system does on the signal since this handler was set."""
+    """The system's action on the signal since this handler was set."""
 
     def __init__(self, before: Any, runs: Callable[[], Sequence[Preemptible]]) -> None:
         self.before, self._runs = before, runs
@@ -150,8 +150,8 @@ class _Handler:
                 if is_first:
                     _handled.discard(number)
         elif _is_latest(self, number) and os.getpid() != 1:
-            # A handler that was set later and calls this one decides what becomes of the process. The first process of a
-            # container is protected by the system from what has no handler.
+            # A handler that was set later and calls this one decides about the process. The system protects the first
+            # process of a container from signals without a handler.
             self._die(number)
 
     def _notice(self, number: int) -> None:

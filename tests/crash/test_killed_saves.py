@@ -116,7 +116,7 @@ def assert_whole(portfolio, kept: list[int], foreign: Path | None = None) -> Non
     assert [checkpoint.save for checkpoint in checkpoints] == kept
     for checkpoint in checkpoints:
         assert content_of(checkpoint.path).sha256 == checkpoint.sha256
-    sections = portfolio._session.memory["portfolio models"].kept.sections
+    sections = portfolio._session.memory["portfolio models"].state.sections
     expected = {f"{section}/{name}" for section, known in sections.items() for name in known}
     top = portfolio._session.folder / "models"
     there = {path.relative_to(top).as_posix() for path in top.glob("*/*")} - ({"latest/mine.bin"} if foreign else set())

@@ -1,4 +1,4 @@
-"""The checkpoint: a file that was saved at a step, with what was measured there."""
+"""The checkpoint: a file or folder saved at a step, with the metrics of that step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlv.encoding import Reference
 from mlv.errors import CheckpointMissing, CheckpointNotLoaded, FileUnusable
 from mlv.experiment.checkpoints import savers
 from mlv.frozen import FrozenDict
-from mlv.retention import Kept, Saved
+from mlv.retention import PortfolioState, Saved
 from mlv.store import attached
 from mlv.store.blobs import content_of
 from mlv.store.references import portable
@@ -19,13 +19,13 @@ from mlv.store.references import portable
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A file, or a folder, that was saved, as the log knows it."""
+    """A saved file or folder, as recorded in the log."""
 
     path: Path
-    """Where it is as long as the policy keeps it there: the place where it stays longest."""
+    """Path in the folder where the policy keeps it longest."""
     step: int | float | None
     metrics: Mapping[str, Any] = field(hash=False)
-    """What was given with it, NaN and infinities included; read-only."""
+    """The metrics passed to `save`, NaN and infinities included; read-only."""
     sha256: str
     """In hexadecimal; of a folder, that of the list of its files with theirs."""
     size: int
@@ -33,10 +33,10 @@ class Checkpoint:
     save: int
     """Its number among all saves of the portfolio, from 1."""
     reference: Reference = field(repr=False, hash=False)
-    """The same file, as events of its own experiment refer to it."""
+    """The reference to the file, as in events of its own experiment."""
 
     def __mlv_reference__(self) -> Reference:
-        # What stands in `log("evaluated", {"model": checkpoint})`, in whatever experiment that is.
+        # The form in `log("evaluated", {"model": checkpoint})`, in any experiment.
         return portable(self._folder, self.reference)
 
     @property
@@ -63,7 +63,7 @@ class Checkpoint:
     def _check(self) -> None:
         try:
             attached.checked(self._folder, self.reference["path"])
-            found = content_of(self.path)
+            content = content_of(self.path)
         except FileUnusable as error:
             raise CheckpointNotLoaded(f"save {self.save} is not loaded: {error}", path=str(self.path)) from None
         except FileNotFoundError:
@@ -71,17 +71,17 @@ class Checkpoint:
                 f"save {self.save} is not at {self.path} any more: it was let go or removed; see kept, best and latest",
                 path=str(self.path),
             ) from None
-        if found.sha256 != self.sha256:
+        if content.sha256 != self.sha256:
             raise CheckpointNotLoaded(
-                f"{self.path} was changed since it was saved: its SHA-256 is {found.sha256}, not {self.sha256}. If you know "
+                f"{self.path} was changed since it was saved: its SHA-256 is {content.sha256}, not {self.sha256}. If you know "
                 f"why, read it yourself, from .path",
                 path=str(self.path),
             )
 
 
-def checkpoint_of(exp_folder: Path, folder: str, kept: Kept, saved: Saved) -> Checkpoint:
-    """The checkpoint, at the place where it stays longest."""
-    path = f"{folder}/{kept.sections_of(saved)[0]}/{saved.name}"
+def checkpoint_of(exp_folder: Path, folder: str, state: PortfolioState, saved: Saved) -> Checkpoint:
+    """Return the checkpoint, with its path in the folder where it stays longest."""
+    path = f"{folder}/{state.sections_of(saved)[0]}/{saved.name}"
     file = {**saved.file, "path": path}
     metrics = FrozenDict(saved.metrics)
     sha256, size = str(file.get("sha256", "")), file.get("size", 0)

@@ -20,11 +20,11 @@ from mlv.store.blobs import checked_inside
 
 
 def portfolio_of(
-    session: Session, folder: str, given: Mapping[str, Any], modes: Callable[[], Mapping[str, Mapping[str, Any]]]
+    session: Session, folder: str, options: Mapping[str, Any], modes: Callable[[], Mapping[str, Mapping[str, Any]]]
 ) -> Portfolio:
-    """The portfolio in a folder of an experiment, under the policy given, or under the one before where nothing is.
+    """Return the portfolio in a folder of an experiment, under a policy of the options, or the earlier policy if all are None.
 
-    `modes` gives what was said about metrics, by name.
+    `modes` returns the descriptions of metrics, by name.
 
     Raises:
         InvalidArgument, InvalidName: As `Exp.checkpoints`.
@@ -32,11 +32,11 @@ def portfolio_of(
     name = _checked_folder(session.folder, folder)
     refuse_credential(session.wishes.redactor(), name, "folder")
     policy = None
-    if any(value is not None for value in given.values()):
-        metric, mode = given["metric"], given["mode"]
+    if any(value is not None for value in options.values()):
+        metric, mode = options["metric"], options["mode"]
         if isinstance(metric, str) and mode is None:
             mode = modes().get(metric, {}).get("mode")
-        policy = checked_policy(**{**given, "mode": mode})
+        policy = checked_policy(**{**options, "mode": mode})
     if session.is_silent:
         return Portfolio(session, name)
     with shelf_of(session, name) as shelf:
@@ -45,7 +45,7 @@ def portfolio_of(
 
 
 def best_of(session: Session) -> Checkpoint:
-    """The best checkpoint of the experiment.
+    """Return the best checkpoint of the experiment.
 
     Raises:
         CheckpointMissing: There is none; the text says why.
@@ -54,7 +54,7 @@ def best_of(session: Session) -> Checkpoint:
 
 
 def latest_of(session: Session) -> Checkpoint:
-    """The latest checkpoint of the experiment.
+    """Return the latest checkpoint of the experiment.
 
     Raises:
         CheckpointMissing: There is none; the text says why.
@@ -84,7 +84,7 @@ class Portfolio:
     __slots__ = ("_folder", "_session")
 
     def __init__(self, session: Session, folder: str) -> None:
-        """Not called by users: `exp.checkpoints(...)` gives portfolios."""
+        """Keep the session and the folder. Not called by users: `exp.checkpoints(...)` gives portfolios."""
         self._session, self._folder = session, folder
 
     def save(
@@ -130,7 +130,7 @@ class Portfolio:
     def kept(self) -> list[Checkpoint]:
         """Every checkpoint that is kept, in the order in which they were saved."""
         with shelf_of(self._session, self._folder) as shelf:
-            return [_checkpoint(shelf, saved) for saved in shelf.kept]
+            return [_checkpoint(shelf, saved) for saved in shelf.state]
 
     @property
     def best(self) -> Checkpoint:
@@ -156,40 +156,40 @@ class Portfolio:
 
 def _best(shelf: Shelf) -> Checkpoint:
     with shelf:
-        found, policy = shelf.kept.best, shelf.policy
-        if found is None:
+        saved, policy = shelf.state.best, shelf.policy
+        if saved is None:
             raise CheckpointMissing(_none_is_kept(shelf) or _none_is_best(policy, shelf))
-        return _checkpoint(shelf, found)
+        return _checkpoint(shelf, saved)
 
 
 def _latest(shelf: Shelf) -> Checkpoint:
     with shelf:
-        found = shelf.kept.latest
-        if found is None:
+        saved = shelf.state.latest
+        if saved is None:
             raise CheckpointMissing(_none_is_kept(shelf))
-        return _checkpoint(shelf, found)
+        return _checkpoint(shelf, saved)
 
 
 def _none_is_kept(shelf: Shelf) -> str:
-    """Why there is none at all; empty if there is one."""
-    saves, where = shelf.kept.saves, f"{shelf.name!r} of {shelf.exp_folder}"
+    """Return the reason why there is none at all; empty if there is one."""
+    saves, where = shelf.state.saves, f"{shelf.name!r} of {shelf.exp_folder}"
     if not saves:
         return f"there are no checkpoints in {where} yet: .save(what, step=...) saves one"
-    return f"none of the {saves} checkpoints in {where} is kept: its policy is {shelf.policy}" if not shelf.kept.latest else ""
+    return f"none of the {saves} checkpoints in {where} is kept: its policy is {shelf.policy}" if not shelf.state.latest else ""
 
 
 def _none_is_best(policy: Policy, shelf: Shelf) -> str:
     where = f"{shelf.name!r} of {shelf.exp_folder}"
     if policy.top is None:
-        wanted = "exp.checkpoints(top=1, metric='test_loss', mode='min')"
-        return f"no checkpoint in {where} is the best: its policy ranks by no metric. Say it before saving: {wanted}"
-    if shelf.kept.superseded:
+        example = "exp.checkpoints(top=1, metric='test_loss', mode='min')"
+        return f"no checkpoint in {where} is the best: its policy ranks by no metric. Say it before saving: {example}"
+    if shelf.state.superseded:
         return f"no checkpoint in {where} is the best: those that were are superseded by a rewind; the next save decides anew"
     return f"no checkpoint in {where} is the best: none that is kept as such has a number as {policy.metric!r}"
 
 
 def _checkpoint(shelf: Shelf, saved: Saved) -> Checkpoint:
-    return checkpoint_of(shelf.exp_folder, shelf.name, shelf.kept, saved)
+    return checkpoint_of(shelf.exp_folder, shelf.name, shelf.state, saved)
 
 
 def _checked_folder(exp_folder: Path, name: Any) -> str:
@@ -208,7 +208,7 @@ def _checked_folder(exp_folder: Path, name: Any) -> str:
 
 
 def _checked_metrics(metrics: Any) -> dict[str, Any]:
-    """The metrics as flat names and Python numbers.
+    """Return the metrics as flat names and Python numbers.
 
     Raises:
         InvalidArgument: They are no mapping, or hold what has no JSON form.
@@ -229,9 +229,9 @@ def _checked_metrics(metrics: Any) -> dict[str, Any]:
 
 def _warn_if_unranked(policy: Policy, metrics: Mapping[str, Any]) -> None:
     if policy.metric is not None and not isinstance(metrics.get(policy.metric), (int, float)):
-        given = ", ".join(f"{name}={shown(value)}" for name, value in metrics.items()) or "none"
+        metrics_text = ", ".join(f"{name}={shown(value)}" for name, value in metrics.items()) or "none"
         warn_once(
             f"a checkpoint is saved without a number as {policy.metric!r}, by which the policy ranks: it is never among the "
-            f"best. Its metrics: {given}",
+            f"best. Its metrics: {metrics_text}",
             MlvWarning,
         )

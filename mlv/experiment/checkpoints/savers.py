@@ -1,4 +1,4 @@
-"""What becomes a file how, and back: objects of libraries, known by their classes, so that none has to be imported."""
+"""How objects are saved to files and loaded again: a library's object is recognised by its class, so none is imported."""
 
 from __future__ import annotations
 
@@ -17,70 +17,73 @@ _LONGEST_MESSAGE = 300
 
 
 class Saver(NamedTuple):
-    """How one object becomes a file."""
+    """A way to save one object to a file."""
 
     write: Callable[[Path], object]
-    """Writes it to a path, which is new."""
+    """Writes the object to a new path."""
     suffix: str
-    """Of that path."""
+    """Suffix of that path."""
 
 
-def saver_of(what: Any, suffix: str = "") -> Saver:
+def saver_of(obj: Any, suffix: str = "") -> Saver:
     """Decide how an object is saved; nothing is written yet.
 
-    A module of torch becomes a `.pt` of its state dict, and so do tensors of torch with what is around them; trees of arrays
-    become `.npz`, estimators of scikit-learn `.joblib` (`.pkl` without joblib), models of Keras `.keras`. Any other callable
-    is called with the path, which has the `suffix`.
+    A module of torch becomes a `.pt` of its state dict, and a tree with tensors of torch a `.pt` of the whole tree. Trees of
+    arrays become `.npz`, estimators of scikit-learn `.joblib` (`.pkl` without joblib), models of Keras `.keras`. Any other
+    callable is called with the path, which has the `suffix`.
 
     Raises:
         InvalidArgument: Nobody knows how to save it, or the suffix is none.
     """
-    known = _known(what)
-    if known is not None:
-        if suffix not in ("", known.suffix):
+    library_saver = _library_saver(obj)
+    if library_saver is not None:
+        if suffix not in ("", library_saver.suffix):
             raise InvalidArgument(
-                f"suffix={suffix!r}: a {_type_name(what)} is saved as {known.suffix!r}. To save it otherwise, give a function "
-                f"that takes a path, {_CALLABLE}",
+                f"suffix={suffix!r}: a {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it otherwise, give a "
+                f"function that takes a path, {_CALLABLE}",
                 suffix=suffix,
             )
-        return known
-    if callable(what) and not isinstance(what, type):
-        return Saver(what, _checked_suffix(suffix))
+        return library_saver
+    if callable(obj) and not isinstance(obj, type):
+        return Saver(obj, _checked_suffix(suffix))
     raise InvalidArgument(
-        f"nobody knows how to save a {_type_name(what)}: give a function that takes a path, {_CALLABLE}", type=_type_name(what)
+        f"nobody knows how to save a {_type_name(obj)}: give a function that takes a path, {_CALLABLE}", type=_type_name(obj)
     )
 
 
 _CALLABLE = "such as save(lambda path: what.write_to(path), suffix='.bin', step=3)"
 
 
-def _known(what: Any) -> Saver | None:
-    """The saver of a library's object; None if it is of none. Modules and models are callable: they are looked at first."""
-    if _is_a(what, "torch", "Module"):
-        return Saver(lambda path: _library("torch").save(what.state_dict(), path), ".pt")
-    if any(_is_a(leaf, "torch", "Tensor") for leaf in _leaves(what)):
-        return Saver(lambda path: _library("torch").save(what, path), ".pt")
-    if any(_is_a(what, library, "Model") for library in ("keras", "tf_keras")):
-        return Saver(lambda path: what.save(str(path)), ".keras")
-    if _is_a(what, "sklearn", "BaseEstimator"):
-        return _estimator(what)
-    if isinstance(what, (Mapping, list, tuple)) or _is_array(what):
-        return Saver(lambda path: _save_tree(path, what), ".npz")
+def _library_saver(obj: Any) -> Saver | None:
+    """Return the saver of a library's object; None for any other object.
+
+    Modules and models are callable, so this is asked before an object is taken for a function that writes.
+    """
+    if _is_a(obj, "torch", "Module"):
+        return Saver(lambda path: _library("torch").save(obj.state_dict(), path), ".pt")
+    if any(_is_a(leaf, "torch", "Tensor") for leaf in _leaves(obj)):
+        return Saver(lambda path: _library("torch").save(obj, path), ".pt")
+    if any(_is_a(obj, library, "Model") for library in ("keras", "tf_keras")):
+        return Saver(lambda path: obj.save(str(path)), ".keras")
+    if _is_a(obj, "sklearn", "BaseEstimator"):
+        return _estimator(obj)
+    if isinstance(obj, (Mapping, list, tuple)) or _is_array(obj):
+        return Saver(lambda path: _save_tree(path, obj), ".npz")
     return None
 
 
-def _estimator(what: Any) -> Saver:
+def _estimator(estimator: Any) -> Saver:
     with suppress(ImportError):
         dump = import_module("joblib").dump
-        return Saver(lambda path: dump(what, path), ".joblib")
-    return Saver(lambda path: _pickled(path, what), ".pkl")
+        return Saver(lambda path: dump(estimator, path), ".joblib")
+    return Saver(lambda path: _pickled(path, estimator), ".pkl")
 
 
-def _pickled(path: Path, what: Any) -> None:
+def _pickled(path: Path, obj: Any) -> None:
     import pickle  # seldom needed
 
     with open(path, "wb") as file:
-        pickle.dump(what, file)
+        pickle.dump(obj, file)
 
 
 def _save_tree(path: Path, tree: Any) -> None:
@@ -95,7 +98,7 @@ def _save_tree(path: Path, tree: Any) -> None:
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[Any]:
-    """What is in nested mappings, lists and tuples."""
+    """Yield the leaves of nested mappings, lists and tuples."""
     if depth > DEEPEST:
         return
     if isinstance(value, Mapping):
@@ -112,7 +115,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _is_a(value: Any, library: str, name: str) -> bool:
-    """Whether a value is of a class of that name in that library, or of one derived from it."""
+    """Return whether a value is of a class of that name in that library, or of one derived from it."""
     return any(kind.__name__ == name and kind.__module__.partition(".")[0] == library for kind in type(value).__mro__)
 
 
@@ -130,22 +133,22 @@ def load(path: Path, trust: bool) -> Any:
         CheckpointNotLoaded: It would have to be trusted, nobody knows how to read it, or it is damaged.
         MissingExtra: The library that reads it is not installed.
     """
-    found = next((row for suffix, row in _LOADERS.items() if path.name.lower().endswith(suffix)), None)
-    if found is None or path.is_dir():
+    loader = next((row for suffix, row in _LOADERS.items() if path.name.lower().endswith(suffix)), None)
+    if loader is None or path.is_dir():
         kind = "a folder" if path.is_dir() else f"a {path.suffix!r}" if path.suffix else "a file without a suffix"
         raise CheckpointNotLoaded(f"{path} is {kind}: read it yourself, from .path", path=str(path))
-    if found.needs_trust and not trust:
+    if loader.needs_trust and not trust:
         raise CheckpointNotLoaded(
             f"{path} is a pickle, which can run any code when it is loaded: load(trust=True) does so if you trust it",
             path=str(path),
         )
     try:
-        return found.read(path, trust)
+        return loader.read(path, trust)
     except MlvError:
         raise
-    except Exception as error:  # whatever a library says of a file that it does not like
-        hint = ". It may hold more than arrays: load(trust=True) reads it if you trust it" if found.may_need_trust else ""
-        raise CheckpointNotLoaded(f"{path} cannot be loaded: {summary(error)}{hint}", path=str(path)) from error
+    except Exception as error:  # libraries raise anything for an unreadable file
+        hint = ". It may hold more than arrays: load(trust=True) reads it if you trust it" if loader.may_need_trust else ""
+        raise CheckpointNotLoaded(f"{path} cannot be loaded: {error_summary(error)}{hint}", path=str(path)) from error
 
 
 class _Loader(NamedTuple):
@@ -158,11 +161,11 @@ def _read_torch(path: Path, trust: bool) -> Any:
     try:
         return _library("torch").load(path, map_location="cpu", weights_only=not trust)
     except Exception as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found is None:
+        match = re.search(r"GLOBAL (\S+)", str(error))
+        if match is None:
             raise
         raise CheckpointNotLoaded(
-            f"{path} holds more than tensors and plain values, {found[1]}: load(trust=True) unpickles it if you trust it. With "
+            f"{path} holds more than tensors and plain values, {match[1]}: load(trust=True) unpickles it if you trust it. With "
             f"numbers of Python and tensors in place of numpy's, nobody has to",
             path=str(path),
         ) from error
@@ -182,7 +185,7 @@ def _unpickled(path: Path) -> Any:
     import pickle
 
     with open(path, "rb") as file:
-        return pickle.load(file)  # noqa: S301 - trusted, said by whoever loads it
+        return pickle.load(file)  # noqa: S301 - the caller trusts it
 
 
 _LOADERS = {
@@ -204,10 +207,10 @@ def _library(name: str) -> Any:
         raise MissingExtra(f"this file is read and written with {name}: pip install {name}", package=name) from None
 
 
-def summary(error: Exception) -> str:
-    """Type and beginning of the message of an exception of a library, on one line."""
-    told = described(error)
-    return f"{told['type']}: {' '.join(told['message'].split())[:_LONGEST_MESSAGE]}".rstrip(": .")
+def error_summary(error: Exception) -> str:
+    """Return the type and the beginning of the message of a library's exception, on one line."""
+    description = described(error)
+    return f"{description['type']}: {' '.join(description['message'].split())[:_LONGEST_MESSAGE]}".rstrip(": .")
 
 
 def _type_name(value: Any) -> str:

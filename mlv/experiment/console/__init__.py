@@ -1,1 +1,1 @@
-"""What a process and its children print, copied into the experiment."""
+"""The output of a process and its children, copied into the experiment."""

@@ -1,4 +1,4 @@
-"""Console capture: what a process and its children print is shown as before, and handed on to the log by a tee of its own."""
+"""Console capture: output of a process and its children is displayed as before, and logged by a tee, a process of its own."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ if TYPE_CHECKING:
 DESCRIPTORS = {1: "stdout", 2: "stderr"}
 END, DONE = b"e", b"d"
 SYNC, SYNCED = b"s", b"S"
-"""Requests to the tee, of one byte each, and its answers: to end, and to pass on what was printed."""
+"""Requests to the tee, of one byte each, and its answers: to end, and to pass on the output so far."""
 _PIPE_BYTES = 1 << 20
-"""What a process may print ahead of the tee; the system may allow less."""
-_PIECE_BYTES = 1 << 16
+"""Bytes that a process may print ahead of the tee; the system may allow less."""
+_CHUNK_BYTES = 1 << 16
 _MOST_STARTS = 4
 _PAUSE_WITHIN_S = 1.0
 _FIRST_FREE = 10
-"""Descriptors below this one are those that programs open by their number."""
+"""Descriptors below this one are left to programs that open them by number."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """One way by which text comes out of the process."""
+    """One captured stream of the process."""
 
     name: str
     read: int
-    """Where the tee reads what was printed. The process keeps it open too: nothing it prints into is ever broken."""
-    shown: int
-    """Where it is shown; -1 where that was done already."""
+    """Descriptor from which the tee reads. The process keeps it open too, so that printing never meets a broken pipe."""
+    display: int
+    """Descriptor on which it is displayed; -1 if that was done already."""
 
 
 class ConsoleCapture:
-    """Captures what is printed from its making to `end`. What goes wrong with it never reaches who prints.
+    """Captures output from its creation to `end`. Its faults never reach the code that prints.
 
-    The tee is a process that belongs to nobody: it outlives this one until all is in the log, and is started again if it dies.
+    The tee is a detached process: it outlives this one until all output is logged, and is started again if it dies.
     """
 
     def __init__(self, folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ class ConsoleCapture:
         self._about = {"folder": str(folder), "id": exp_id, "run": run, "wishes": dict(wishes)}
         self._captured: list[Captured] = []
         self._ends: dict[int, int] = {}
-        """The writing ends, by the descriptor that each takes the place of."""
+        """The writing ends, by the descriptor that each replaces."""
         self._inodes: dict[int, os.stat_result] = {}
         self._taps: list[Callable[[], None]] = []
         self._tapped: list[Any] = []
@@ -82,14 +82,14 @@ class ConsoleCapture:
             self._pause = tuple(map(_moved, os.pipe()))
             self._control = self._start()
         except OSError:
-            self._let_go()
+            self._close_replacements()
             raise
         self._take_over()
         _active.append(self)
         self.watch()
 
     def end(self, timeout_s: float) -> bool:
-        """Print directly again; wait until all that was printed is in the log, and return whether it is in time."""
+        """Print directly again; wait until all output is in the log, and return whether it is in time."""
         until = monotonic() + timeout_s
         self._is_ending = True
         _flush()
@@ -98,8 +98,8 @@ class ConsoleCapture:
             above.pass_on(until - monotonic())
         for captured in list(self._captured):
             fd = next((fd for fd, name in DESCRIPTORS.items() if name == captured.name), -1)
-            if captured.shown >= 0 and self._is_ours(fd):
-                os.dup2(self._shown_at_last(fd, captured.shown), fd)
+            if captured.display >= 0 and self._is_ours(fd):
+                os.dup2(self._display_at_last(fd, captured.display), fd)
         self._close_copies()
         self.watch()
         with suppress(OSError):
@@ -110,19 +110,19 @@ class ConsoleCapture:
 
     @property
     def is_over(self) -> bool:
-        """Whether all that was printed is in the log."""
+        """Whether all output is in the log."""
         return self._is_done.is_set()
 
     def outlook(self) -> str:
-        """What becomes of what was printed and is not in the log yet."""
+        """Return a text about the future of output that is not in the log yet."""
         try:
-            self._control.send(END)  # who hears it twice ends once
+            self._control.send(END)  # a tee that gets it twice ends once
         except OSError:
             return "its tee is gone, and what that had read is lost"
         return "its tee goes on with it"
 
     def pass_on(self, timeout_s: float) -> None:
-        """Wait until what was printed so far has arrived where it is shown: at a console that was begun before, say."""
+        """Wait until the output so far has arrived at its display, such as a console capture that began earlier."""
         if self._has_given_up:
             return
         self._is_synced.clear()
@@ -132,28 +132,28 @@ class ConsoleCapture:
         self._is_synced.wait(max(0.0, timeout_s))
 
     def release(self) -> None:
-        """Let the tee go on alone, which shows what children print."""
+        """Let the tee go on alone: it displays the output of children."""
         self._is_released = True
         if not self._has_given_up:
             self.pause()
-            self._let_go()
+            self._close_replacements()
             self._control.close()
 
     def abandon(self) -> None:
-        """In a forked child: leave all to the parent, and go on printing into what it captures."""
+        """Leave all to the parent, in a forked child, and go on printing into the descriptors that it captures."""
         self._taps.clear()
         self._copies.clear()
-        self._let_go()
+        self._close_replacements()
         self._control.close()
 
     def follow(self, *_: object) -> None:
-        """Copy what is written into streams that have taken the place of others, where they have no descriptor."""
+        """Copy the text of streams that have replaced others since, if they have no descriptor."""
         for name, copy in self._copies.items():
             stream = getattr(sys, name)
             if stream is not None and not taps.reaches(stream, DESCRIPTORS):
                 self._tap(stream, copy)
 
-    # What takes the place of the descriptors.
+    # Replacing the descriptors.
 
     def _open(self, fd: int) -> None:
         import fcntl
@@ -161,12 +161,12 @@ class ConsoleCapture:
         with suppress(OSError):  # closed: nothing is printed there
             os.fstat(fd)
             read, write = _terminal_like(fd) if os.isatty(fd) else _pipe()
-            shown = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
-            self._captured.append(Captured(DESCRIPTORS[fd], _moved(read), shown))
+            display = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+            self._captured.append(Captured(DESCRIPTORS[fd], _moved(read), display))
             self._ends[fd] = _moved(write)
 
     def _open_copies(self) -> None:
-        """Copy what a notebook or a test prints: it does not come by the descriptors."""
+        """Copy the output of a notebook or a test: it does not go through the descriptors."""
         for name in DESCRIPTORS.values():
             stream = getattr(sys, name)
             if stream is not None and not taps.reaches(stream, DESCRIPTORS):
@@ -197,23 +197,30 @@ class ConsoleCapture:
         self._ends.clear()
 
     def _is_ours(self, fd: int) -> bool:
-        """Whether nobody has put something else in the place of a descriptor since."""
+        """Return whether a descriptor is still ours: nobody has replaced it since."""
         with suppress(OSError):
             return fd in self._inodes and os.path.samestat(os.fstat(fd), self._inodes[fd])
         return False
 
-    def _shown_at_last(self, fd: int, shown: int) -> int:
-        """Where a descriptor is shown, without the consoles below that have ended and only pass it on."""
+    def _display_at_last(self, fd: int, display: int) -> int:
+        """Return the display of a descriptor, past the captures below that have ended and only pass it on."""
         for below in reversed(_active[: _active.index(self)] if self in _active else ()):
-            following = next((one.shown for one in below._captured if one.name == DESCRIPTORS[fd] and one.shown >= 0), -1)
-            if not below._is_ending or following < 0 or not os.path.samestat(os.fstat(shown), below._inodes[fd]):
+            following = next(
+                (
+                    captured.display
+                    for captured in below._captured
+                    if captured.name == DESCRIPTORS[fd] and captured.display >= 0
+                ),
+                -1,
+            )
+            if not below._is_ending or following < 0 or not os.path.samestat(os.fstat(display), below._inodes[fd]):
                 break
-            shown = following
-        return shown
+            display = following
+        return display
 
     def _descriptors(self) -> Iterator[int]:
         for captured in self._captured:
-            yield from (fd for fd in (captured.read, captured.shown) if fd >= 0)
+            yield from (fd for fd in (captured.read, captured.display) if fd >= 0)
         yield from self._ends.values()
         yield from self._pause
 
@@ -222,8 +229,8 @@ class ConsoleCapture:
             os.close(copy)
         self._copies.clear()
 
-    def _let_go(self) -> None:
-        """Close what stands for the descriptors; where they were not taken over, nothing has happened."""
+    def _close_replacements(self) -> None:
+        """Close the replacements of the descriptors; if they were not installed yet, nothing has changed."""
         self._untap()
         self._close_copies()
         descriptors = list(self._descriptors())
@@ -247,9 +254,9 @@ class ConsoleCapture:
         self._starts += 1
         ours, theirs = socket.socketpair()
         with theirs:
-            sources = [[captured.name, captured.read, captured.shown] for captured in self._captured]
+            sources = [[captured.name, captured.read, captured.display] for captured in self._captured]
             about = orjson.dumps({**self._about, "sources": sources, "control": theirs.fileno()}).decode()
-            fds = [fd for captured in self._captured for fd in (captured.read, captured.shown) if fd >= 0]
+            fds = [fd for captured in self._captured for fd in (captured.read, captured.display) if fd >= 0]
             try:
                 launch_module("mlv.experiment.console.tee", [about], pass_fds=[*fds, theirs.fileno()])
             except OSError:
@@ -258,7 +265,7 @@ class ConsoleCapture:
         return ours
 
     def watch(self) -> None:
-        """See that a thread listens to the tee, as long as it has to say anything."""
+        """Ensure that a thread listens to the tee, as long as answers may come."""
         with _lock:
             is_listening = self._watcher is not None and self._watcher.is_alive()
             if not is_listening and not self._is_released and not self._has_given_up:
@@ -266,7 +273,7 @@ class ConsoleCapture:
                 self._watcher.start()
 
     def pause(self) -> bool:
-        """End the thread that listens, until `watch` begins another; whether there was one that can be spared."""
+        """End the listening thread until `watch` begins another; return whether there was one that could be ended."""
         watcher = self._watcher
         if watcher is None or watcher is threading.current_thread() or not watcher.is_alive() or self._has_given_up:
             return False
@@ -278,7 +285,7 @@ class ConsoleCapture:
         return False
 
     def _watch(self) -> None:
-        """Wait for the tee's word; where it is gone without one, start another, or show what is printed from here."""
+        """Wait for answers of the tee; if it is gone without one, start another, or display the output from here."""
         import select
 
         while True:
@@ -291,7 +298,7 @@ class ConsoleCapture:
             try:
                 answer = self._control.recv(1 << 16)
             except OSError:
-                answer = b""  # it died before it read what it was told
+                answer = b""  # it died before it read the request
             if SYNCED in answer:
                 self._is_synced.set()
             if DONE in answer:
@@ -305,7 +312,7 @@ class ConsoleCapture:
         self._is_synced.set()
         self._give_up()
         self._is_done.set()
-        self._let_go()
+        self._close_replacements()
         self._control.close()
 
     def _start_again(self) -> bool:
@@ -324,60 +331,60 @@ class ConsoleCapture:
             warn("what is printed is not captured any more: the process that did it was ended again and again", MlvWarning)
         for fd, name in DESCRIPTORS.items():
             for captured in self._captured:
-                if captured.name == name and captured.shown >= 0 and self._is_ours(fd):
-                    os.dup2(captured.shown, fd)
-        pass_on([(captured.read, captured.shown) for captured in self._captured], self._is_done.set)
+                if captured.name == name and captured.display >= 0 and self._is_ours(fd):
+                    os.dup2(captured.display, fd)
+        pass_on([(captured.read, captured.display) for captured in self._captured], self._is_done.set)
 
 
-def pass_on(ways: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
-    """Show what comes, and no more, until nobody can print there any more."""
+def pass_on(routes: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
+    """Display output without logging it, until nobody can print any more; `routes` are pairs of descriptors, from and to."""
     import select
 
-    poll, shown = select.poll(), dict(ways)
-    for read in shown:
+    poll, displays = select.poll(), dict(routes)
+    for read in displays:
         poll.register(read, select.POLLIN)
-    while shown:
+    while displays:
         ready = poll.poll(0)
         if not ready:
             when_idle()
             ready = poll.poll()
         for read, _ in ready:
-            piece = read_piece(read)
-            if not piece:
+            chunk = read_chunk(read)
+            if not chunk:
                 poll.unregister(read)
-                del shown[read]
-            elif not write_all(shown[read], piece):
-                shown[read] = -1
+                del displays[read]
+            elif not write_all(displays[read], chunk):
+                displays[read] = -1
 
 
-def read_piece(fd: int) -> bytes:
-    """What is there; nothing where nobody can print there any more."""
+def read_chunk(fd: int) -> bytes:
+    """Read the output that is ready; empty if nobody can print there any more."""
     try:
-        return os.read(fd, _PIECE_BYTES)
+        return os.read(fd, _CHUNK_BYTES)
     except OSError:  # EIO: no process has the terminal open
         return b""
 
 
 def write_all(fd: int, data: bytes) -> bool:
-    """Show bytes; whether somebody still looks there."""
-    rest = memoryview(data)
+    """Write all bytes to a display; return whether somebody still reads it."""
+    remaining = memoryview(data)
     try:
-        while rest and fd >= 0:
-            rest = rest[os.write(fd, rest) :]
+        while remaining and fd >= 0:
+            remaining = remaining[os.write(fd, remaining) :]
     except BlockingIOError:  # somebody has made the terminal non-blocking
         import select
 
         waiting = select.poll()
         waiting.register(fd, select.POLLOUT)
         waiting.poll()
-        return write_all(fd, bytes(rest))
+        return write_all(fd, bytes(remaining))
     except OSError:
         return False
     return fd >= 0
 
 
 def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> ConsoleCapture | None:
-    """Capture what this process prints; where that is impossible say so, and return None."""
+    """Capture the output of this process; if that is impossible, warn and return None."""
     if not can_launch():
         warn("console=True does nothing here: no process can be started that captures what is printed", MlvWarning)
         return None
@@ -389,7 +396,7 @@ def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> Con
 
 
 def _terminal_like(fd: int) -> tuple[int, int]:
-    """A terminal of the same kind and size, which hands on what is written as it is."""
+    """Return the two ends of a terminal of the same kind and size, which passes text on unchanged."""
     import fcntl
     import termios
 
@@ -420,7 +427,7 @@ def _moved(fd: int) -> int:
 
 
 def _before_each_cell(call: Callable[..., None]) -> Callable[[], None]:
-    """Have a function called before each cell of a notebook; gives what ends that."""
+    """Have a function called before each cell of a notebook; return a function that stops it."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None and hasattr(ipython, "get_ipython") else None
     if shell is None:
@@ -442,19 +449,19 @@ def _flush() -> None:
 
 
 def _wait_until_gone(thread: threading.Thread) -> None:
-    """Wait until the system has forgotten a thread that has ended: who forks counts those of the system."""
+    """Wait until the system has forgotten an ended thread: `fork` counts the threads of the system."""
     until = monotonic() + _PAUSE_WITHIN_S
     while os.path.exists(f"/proc/self/task/{thread.native_id}") and monotonic() < until:
         sleep(0)
 
 
 def _before_fork() -> None:
-    """Be no reason why a fork warns of threads."""
+    """End the listening threads, so that a fork has no reason to warn of threads."""
     _paused.extend(console for console in _active if console.pause())
 
 
 def _after_fork_in_parent() -> None:
-    """Listen again, as soon as the fork is over: up to its very end it may look for threads."""
+    """Listen again as soon as the fork is over: up to its very end it may look for threads."""
     if not _paused:
         return
     if threading.current_thread() is threading.main_thread():
@@ -480,7 +487,7 @@ def _pending_watch() -> Any:
 
 
 def _release() -> None:
-    """Let go of consoles that have ended, and have none above them whose text they pass on."""
+    """Release captures that have ended, and have none above them whose text they pass on."""
     over = []
     with _lock:
         while _active and _active[-1].is_over:
@@ -499,7 +506,7 @@ def _after_fork_in_child() -> None:
 
 
 _active: list[ConsoleCapture] = []
-"""The consoles that capture, each one on top of those before it."""
+"""The active captures, each on top of the one before it."""
 _paused: list[ConsoleCapture] = []
 _lock = threading.Lock()
 

@@ -1,4 +1,4 @@
-"""Copies of what is written into streams without a descriptor, whatever others put in the place of their `write`."""
+"""Taps: they copy the text written into streams without a descriptor, whatever replaces the `write` of a stream."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _DEEPEST = 3
 
 
 def tap(stream: Any, copy: Callable[[bytes], object]) -> Callable[[], None]:
-    """Hand a copy of all that is written into a stream to a function; gives what ends that."""
+    """Hand a copy of all text written into a stream to a function; return a function that stops it."""
     with _lock:
-        own = next((one for one in _taps if one.stream is stream), None)
+        own = next((each for each in _taps if each.stream is stream), None)
         if own is None:
             own = _Tap(stream)
             _taps.append(own)
@@ -22,18 +22,18 @@ def tap(stream: Any, copy: Callable[[bytes], object]) -> Callable[[], None]:
 
 
 def is_tapped(stream: Any) -> bool:
-    """Whether what is written into a stream is copied already."""
-    return any(one.stream is stream for one in _taps)
+    """Return whether a stream is tapped already."""
+    return any(each.stream is stream for each in _taps)
 
 
 def reaches(stream: Any, descriptors: Iterable[int]) -> bool:
-    """Whether a stream writes to one of the descriptors, itself or by another stream that it holds, as a tee does."""
-    wanted = set(descriptors)
-    return any(descriptor(one) in wanted for one in _with_inner(stream, _DEEPEST))
+    """Return whether a stream writes to one of the descriptors, itself or by another stream that it holds, as a tee does."""
+    own_descriptors = set(descriptors)
+    return any(descriptor(inner) in own_descriptors for inner in _with_inner(stream, _DEEPEST))
 
 
 def descriptor(stream: Any) -> int:
-    """The descriptor of a stream, -1 if it has none, as in a notebook."""
+    """Return the descriptor of a stream, -1 if it has none, as in a notebook."""
     try:
         return int(stream.fileno())
     except Exception:
@@ -41,7 +41,7 @@ def descriptor(stream: Any) -> int:
 
 
 def _with_inner(stream: Any, depth: int) -> list[Any]:
-    """A stream, and those that are its attributes, or items of them."""
+    """Return a stream and the streams among its attributes or their items."""
     streams = [stream]
     if depth and not descriptor(stream) >= 0:
         for value in _attributes(stream):
@@ -52,7 +52,7 @@ def _with_inner(stream: Any, depth: int) -> list[Any]:
 
 
 def _attributes(stream: Any) -> Iterator[Any]:
-    """What a stream and its class hold."""
+    """Yield the attributes of a stream and of its class."""
     yield from list(getattr(stream, "__dict__", {}).values())
     for base in type(stream).__mro__:
         yield from list(vars(base).values())
@@ -61,7 +61,7 @@ def _attributes(stream: Any) -> Iterator[Any]:
 
 
 class _Tap:
-    """What becomes of the text that one stream is given.
+    """A stream whose text is copied.
 
     Others put a function of their own in the place of `stream.write`, and put back what was there before: IPython does it
     around each cell. So the stream gets a class in which `write` is a property, which no assignment hides. Where the class
@@ -70,7 +70,7 @@ class _Tap:
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.copies = stream, list[Callable[[bytes], object]]()
-        self._class, self._here = type(stream), threading.local()
+        self._class, self._writing = type(stream), threading.local()
         self._attribute: Callable[..., Any] | None = None
         try:
             object.__setattr__(stream, "__class__", _with_property(self._class, self))  # a proxy hands its own on
@@ -87,35 +87,37 @@ class _Tap:
             elif self.stream.__dict__.get("write") is self._attribute:
                 del self.stream.write
 
-    def write(self, function: Callable[..., Any], given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        """Write by the function that is in place, and copy the text: once, however many such functions call each other."""
-        # A kernel's stream has a thread that shows in it what was printed by the descriptor: that is captured there.
-        if getattr(self._here, "is_busy", False) or threading.current_thread() is getattr(self.stream, "watch_fd_thread", None):
-            return function(*given, **named)
-        self._here.is_busy = True
+    def write(self, function: Callable[..., Any], args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Write by the current function, and copy the text: once, however many such functions call each other."""
+        # A kernel's stream has a thread that shows in it the output of the descriptor, which is captured already.
+        if getattr(self._writing, "is_busy", False) or threading.current_thread() is getattr(
+            self.stream, "watch_fd_thread", None
+        ):
+            return function(*args, **named)
+        self._writing.is_busy = True
         try:
-            result = function(*given, **named)
+            result = function(*args, **named)
         finally:
-            self._here.is_busy = False
+            self._writing.is_busy = False
         with suppress(Exception):
-            content = given[0].encode(errors="replace")
+            content = args[0].encode(errors="replace")
             for copy in list(self.copies):
                 copy(content)
         return result
 
 
 class _Write:
-    """The `write` of a tapped stream: a function that was in its place, and a copy."""
+    """The `write` of a tapped stream: the function that it replaces, and a copy."""
 
     def __init__(self, tap: _Tap, function: Callable[..., Any]) -> None:
         self.tap, self.function = tap, function
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        return self.tap.write(self.function, given, named)
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self.tap.write(self.function, args, named)
 
 
 def _with_property(base: type, tap: _Tap) -> type:
-    """A class like that of a stream, with the same layout."""
+    """Return a class like that of a stream, with the same layout."""
     own = getattr(base, "write", None)
 
     def get(self: Any) -> _Write:
@@ -125,7 +127,7 @@ def _with_property(base: type, tap: _Tap) -> type:
         return _Write(tap, function)
 
     def put(self: Any, function: Any) -> None:
-        # One of ours that is put back counts as what it stands for: they would pile up, one for each cell.
+        # Unwrap one of ours that is put back: wrappers would pile up, one for each cell.
         self.__dict__["write"] = function.function if isinstance(function, _Write) else function
 
     def remove(self: Any) -> None:

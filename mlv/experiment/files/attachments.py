@@ -1,4 +1,4 @@
-"""What an experiment can do with files: publish them, and bring them in."""
+"""The calls of an experiment that publish files, and that attach existing ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
-from mlv.experiment.opening.captures import tell_redacted
+from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
@@ -71,8 +71,8 @@ class Attachments:
             FileUnusable: It cannot be written; what was there before still is.
         """
         options = {"mode": _checked_mode(mode), "encoding": encoding, "newline": newline}
-        place = self._place(name, step, is_new="x" in mode)
-        return FileBlock(f"exp.file({place.name!r}, {mode!r})", place, _written(place, options))
+        target = self._target(name, step, is_new="x" in mode)
+        return FileBlock(f"exp.file({target.name!r}, {mode!r})", target, _open_target(target, options))
 
     def filepath(self, name: str, *, step: float | None = None) -> FileBlock[Path]:
         """Let a library write a file, or a folder: `with exp.filepath("weights.pt") as path: torch.save(state, path)`.
@@ -84,8 +84,8 @@ class Attachments:
             InvalidName: As `file`.
             FileUnusable: As `file`; or there is nothing, or more than one thing, at the end.
         """
-        place = self._place(name, step)
-        return FileBlock(f"exp.filepath({place.name!r})", place, _made(place))
+        target = self._target(name, step)
+        return FileBlock(f"exp.filepath({target.name!r})", target, _filepath_target(target))
 
     def attach(
         self, path: str | os.PathLike[str], name: str | None = None, how: str = "copy", *, step: float | None = None
@@ -111,81 +111,83 @@ class Attachments:
             InvalidArgument: `how` has an unknown value, or the path holds the experiment, or is a part of it to be moved.
             FileUnusable: It cannot be read, or changed meanwhile, or cannot be written; what was there before still is.
         """
-        if how not in _WAYS:
+        if how not in _ATTACH_BY:
             raise InvalidArgument(f"how={how!r}: give 'copy', 'link' or 'move'", how=how)
         source = checked_path(path, "path")
-        place = self._place(source.name if name is None else name, step)
+        target = self._target(source.name if name is None else name, step)
         _refuse_own(source, self._folder, how)
-        if place.session.is_disabled:
+        if target.session.is_disabled:
             return source
-        if place.session.is_silent:
-            return place.path
-        with _explained(f"{str(source)!r} cannot be attached as {place.name!r}"):
-            return _WAYS[how](place, source)
+        if target.session.is_silent:
+            return target.path
+        with _translated_os_errors(f"{str(source)!r} cannot be attached as {target.name!r}"):
+            return _ATTACH_BY[how](target, source)
 
-    def _place(self, name: Any, step: float | None, is_new: bool = False) -> _Place:
+    def _target(self, name: Any, step: float | None, is_new: bool = False) -> _Target:
         session = self._writable()
         files = session.folder / layout.FILES
         path = blobs.checked_inside(files, name)
         if (clean := _clean_name(session, files, path.relative_to(files).as_posix(), self._redactor)) is not None:
             path = files / clean
-        place = _Place(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
+        target = _Target(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
         if session.is_closed:
             text = (
-                f"{place.name!r} is not published: the run in {self._folder} has ended. Do it before close(), or open the "
+                f"{target.name!r} is not published: the run in {self._folder} has ended. Do it before close(), or open the "
                 f"experiment again with Exp.open({str(self._folder)!r})"
             )
             raise FileUnusable(text, path=str(path))
         if session.is_gone:
-            text = f"{place.name!r} is not published: the experiment in {self._folder} was removed or replaced during the run"
+            text = f"{target.name!r} is not published: the experiment in {self._folder} was removed or replaced during the run"
             raise FileUnusable(text, path=str(path))
         if is_new and os.path.lexists(path):
-            raise _exists(place)
-        return place
+            raise _exists(target)
+        return target
 
 
 def _clean_name(session: Session, files: Path, name: str, redactor: Redactor) -> str | None:
-    """The name under which a file is published whose own looks like a credential; None where it does not.
+    """Return a name without the credential for a file whose own name looks like one; None if it does not.
 
-    Within a run a name gets the same one each time, and no file that is there is replaced by one of another name.
+    Within a run a name gets the same clean name each time, and no existing file of another name is replaced.
     """
-    known: dict[str, str] = session.memory.setdefault("clean names", {})
+    clean_names: dict[str, str] = session.memory.setdefault("clean names", {})
     clean = redactor.name(name, "file name").replace(REDACTED, "redacted")
     if clean == name:
         return None
-    tell_redacted(redactor)
-    if name not in known:
+    warn_of_redactions(redactor)
+    if name not in clean_names:
         first = Path(clean)
         names = (first.with_stem(f"{first.stem}_{n}").as_posix() if n > 1 else clean for n in count(1))
-        known[name] = next(one for one in names if one not in known.values() and not os.path.lexists(files / one))
-    return known[name]
+        clean_names[name] = next(
+            candidate for candidate in names if candidate not in clean_names.values() and not os.path.lexists(files / candidate)
+        )
+    return clean_names[name]
 
 
 class FileBlock(AbstractContextManager[T], Generic[T]):
-    """A file that is being made, for the time of a `with` block; afterwards, in an event or in params, the reference to it."""
+    """A file in the making, for the time of a `with` block; afterwards it stands in events and params for its reference."""
 
-    __slots__ = ("_call", "_context", "_place")
+    __slots__ = ("_call", "_context", "_target")
 
-    def __init__(self, call: str, place: _Place, context: AbstractContextManager[T]) -> None:
-        self._call, self._place, self._context = call, place, context
+    def __init__(self, call: str, target: _Target, context: AbstractContextManager[T]) -> None:
+        self._call, self._target, self._context = call, target, context
 
     def __enter__(self) -> T:
-        place = self._place
+        target = self._target
 
         def refer() -> Reference | None:
-            return self.__mlv_reference__() if place.published or place.session.is_silent else None
+            return self.__mlv_reference__() if target.published or target.session.is_silent else None
 
-        return _referring(self._context.__enter__(), refer)
+        return _with_reference(self._context.__enter__(), refer)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._context.__exit__(kind, error, trace)
 
     def __mlv_reference__(self) -> Reference:
-        place = self._place
-        if place.published:
-            return portable(place.session.folder, place.published[-1])
-        if place.session.is_silent:  # nobody stores what refers to it
-            return Reference({TAG: "file", "path": str(place.path), "sha256": ""})
+        target = self._target
+        if target.published:
+            return portable(target.session.folder, target.published[-1])
+        if target.session.is_silent:  # nobody stores the event that refers to it
+            return Reference({TAG: "file", "path": str(target.path), "sha256": ""})
         raise InvalidArgument(f"{self._call} is not published yet: refer to it after its with block")
 
     def __fspath__(self) -> str:
@@ -210,26 +212,26 @@ class FilePath(type(Path())):  # type: ignore[misc]  # the class of paths of thi
         return self._refer() if self._refer is not None else None
 
 
-def _referring(made: T, refer: Callable[[], Reference | None]) -> T:
-    """The path, or the open file, which becomes the reference to what is published as soon as it is."""
-    if isinstance(made, Path):
-        path: Any = FilePath(made)
+def _with_reference(file: T, refer: Callable[[], Reference | None]) -> T:
+    """Return the path or the open file, which stands for the reference as soon as the file is published."""
+    if isinstance(file, Path):
+        path: Any = FilePath(file)
         path._refer = refer
         return cast("T", path)
     with suppress(AttributeError):  # a file of some other kind
-        made.__mlv_reference__ = refer  # type: ignore[attr-defined]
-    return made
+        file.__mlv_reference__ = refer  # type: ignore[attr-defined]
+    return file
 
 
-class _Place(FrozenRecord):
-    """Where a file goes, and what its event says besides."""
+class _Target(FrozenRecord):
+    """The path at which a file is published, and the other fields of its event."""
 
     session: Session
     path: Path
     name: str
     step: float | None
     is_new: bool
-    """Whether nothing may be there yet."""
+    """Whether the path must not exist yet."""
     published: list[Reference]
     """The reference within the experiment, once it is published."""
 
@@ -248,21 +250,21 @@ def _checked_mode(mode: Any) -> str:
 
 
 @contextmanager
-def _written(place: _Place, options: dict[str, Any]) -> Iterator[IO[Any]]:
-    """A file to write into, published at the end."""
-    if place.session.is_silent:
+def _open_target(target: _Target, options: dict[str, Any]) -> Iterator[IO[Any]]:
+    """Yield a file to write into, and publish it at the end."""
+    if target.session.is_silent:
         import tempfile  # `import mlv` does without
 
         with tempfile.TemporaryFile(**{**options, "mode": options["mode"].replace("x", "w")}) as file:
             yield file
         return
-    with _temporary(place) as temporary:
-        with _explained(_not_published(place)):
+    with _temporary(target) as temporary:
+        with _translated_os_errors(_not_published(target)):
             file = _open_new(temporary, **options)
-        with _explained(_not_published(place), _FULL), file:
+        with _translated_os_errors(_not_published(target), _FULL), file:
             yield file
-        with _explained(_not_published(place)):
-            _publish(place, temporary)
+        with _translated_os_errors(_not_published(target)):
+            _publish(target, temporary)
 
 
 def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) -> IO[Any]:
@@ -276,64 +278,64 @@ def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) 
 
 
 @contextmanager
-def _made(place: _Place) -> Iterator[Path]:
-    """A path for a library to write to, published at the end."""
-    if place.session.is_silent:
+def _filepath_target(target: _Target) -> Iterator[Path]:
+    """Yield a path for a library to write to, and publish the file at the end."""
+    if target.session.is_silent:
         import tempfile  # `import mlv` does without
 
         with tempfile.TemporaryDirectory() as folder:
-            yield Path(folder) / place.path.name
+            yield Path(folder) / target.path.name
         return
-    with _temporary(place) as private:
-        with _explained(_not_published(place)):
+    with _temporary(target) as private:
+        with _translated_os_errors(_not_published(target)):
             private.mkdir()
-        with _explained(_not_published(place), _FULL):
-            yield private / place.path.name
-        with _explained(_not_published(place)):
-            made = _only_one(private, place)
-            blobs.unlock_folders(made)
-            place = place.replace(path=place.path.with_name(made.name))
-            if blobs.has_links(made):
+        with _translated_os_errors(_not_published(target), _FULL):
+            yield private / target.path.name
+        with _translated_os_errors(_not_published(target)):
+            path = _only_one(private, target)
+            blobs.unlock_folders(path)
+            target = target.replace(path=target.path.with_name(path.name))
+            if blobs.has_links(path):
                 resolved = private / blobs.TEMPORARY
-                blobs.copy_hashed(made, resolved)
-                made = resolved
-            _publish(place, made)
+                blobs.copy_hashed(path, resolved)
+                path = resolved
+            _publish(target, path)
 
 
-def _only_one(private: Path, place: _Place) -> Path:
-    """What a library made of the path that it was given: that, or the same with a suffix."""
-    given = place.path.name
+def _only_one(private: Path, target: _Target) -> Path:
+    """Return the path that a library wrote: the path it got, or that with a suffix."""
+    basename = target.path.name
     names = sorted(os.listdir(private))
     if not names:
-        text = f"{place.name!r} is not published: nothing was written to the path that exp.filepath({place.name!r}) gave"
-        raise FileUnusable(text, path=str(place.path))
-    if len(names) > 1 or not names[0].startswith((given, f"{place.path.stem}.")):
+        text = f"{target.name!r} is not published: nothing was written to the path that exp.filepath({target.name!r}) gave"
+        raise FileUnusable(text, path=str(target.path))
+    if len(names) > 1 or not names[0].startswith((basename, f"{target.path.stem}.")):
         text = (
-            f"{place.name!r} is not published: beside the path that exp.filepath({place.name!r}) gave there is "
-            f"{', '.join(name for name in names if name != given)}. For several files make a folder: path.mkdir()"
+            f"{target.name!r} is not published: beside the path that exp.filepath({target.name!r}) gave there is "
+            f"{', '.join(name for name in names if name != basename)}. For several files make a folder: path.mkdir()"
         )
-        raise FileUnusable(text, path=str(place.path), names=names)
+        raise FileUnusable(text, path=str(target.path), names=names)
     return private / names[0]
 
 
-def _copied(place: _Place, source: Path) -> Path:
-    with _temporary(place) as temporary:
+def _attach_copy(target: _Target, source: Path) -> Path:
+    with _temporary(target) as temporary:
         content = blobs.copy_hashed(source, temporary)
-        return _publish(place, temporary, content)
+        return _publish(target, temporary, content)
 
 
-def _linked(place: _Place, source: Path) -> Path:
-    with _temporary(place) as temporary:
+def _attach_link(target: _Target, source: Path) -> Path:
+    with _temporary(target) as temporary:
         if not blobs.link_or_copy(source, temporary, reflink=True):
-            text = f"{source} is copied, not linked: there are no links from there to {place.path.parent}"
+            text = f"{source} is copied, not linked: there are no links from there to {target.path.parent}"
             warn_once(text, MlvWarning)
-        return _publish(place, temporary)
+        return _publish(target, temporary)
 
 
-def _moved(place: _Place, source: Path) -> Path:
+def _attach_move(target: _Target, source: Path) -> Path:
     before = os.lstat(source)
-    path = _renamed(place, source) or _copied(place, source)
-    if _is_at(source, before):  # it was copied, or its content was there already
+    path = _attach_by_rename(target, source) or _attach_copy(target, source)
+    if _is_at(source, before):  # it was copied, or its content was stored already
         blobs.remove(source)
     if _is_at(source, before):
         warn(f"{source} is attached, but could not be removed from there: {path} is a copy", MlvWarning)
@@ -341,30 +343,30 @@ def _moved(place: _Place, source: Path) -> Path:
 
 
 def _is_at(path: Path, file: os.stat_result) -> bool:
-    """Whether this very file is there: somebody may have made a new one of that name by now."""
+    """Return whether a path is still this very file: somebody may have made a new one of that name by now."""
     try:
         return os.path.samestat(os.lstat(path), file)
     except OSError:
         return False
 
 
-def _renamed(place: _Place, source: Path) -> Path | None:
+def _attach_by_rename(target: _Target, source: Path) -> Path | None:
     """Move in one step; None, and nothing done, where that is impossible."""
     if blobs.has_links(source):
         return None
     try:
-        return _publish(place, source)
+        return _publish(target, source)
     except OSError as error:
         if error.errno not in _ELSEWHERE:
             raise
         return None
 
 
-_WAYS: dict[str, Callable[[_Place, Path], Path]] = {"copy": _copied, "link": _linked, "move": _moved}
+_ATTACH_BY: dict[str, Callable[[_Target, Path], Path]] = {"copy": _attach_copy, "link": _attach_link, "move": _attach_move}
 
 
 def _refuse_own(source: Path, folder: Path, how: str) -> None:
-    """Keep an experiment from being attached to itself, and from losing what is its own."""
+    """Keep an experiment from being attached to itself, and from losing its own files."""
     real, real_folder = Path(os.path.realpath(source)), Path(os.path.realpath(folder))
     if real == real_folder or real in real_folder.parents:
         text = f"{str(source)!r} holds the experiment {folder} that it would be attached to: give a folder beside it"
@@ -376,9 +378,9 @@ def _refuse_own(source: Path, folder: Path, how: str) -> None:
 
 
 _publishing = threading.RLock()
-"""Held while a file gets its place and its event, so that threads which publish the same name do both in the same order.
+"""Held while a file gets its path and its event, so that threads that publish the same name do both in the same order.
 
-Between processes, a lock on the folder sees to that.
+Between processes, a lock on the folder does the same.
 """
 
 
@@ -391,32 +393,32 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _publish(place: _Place, temporary: Path, content: Content | None = None) -> Path:
-    """Give a finished file or folder its place, and say so in the log; one whose content is stored already is left over."""
+def _publish(target: _Target, temporary: Path, content: Content | None = None) -> Path:
+    """Publish a finished file or folder, and emit its event; `temporary` is left over if its content is stored already."""
     from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
 
     blobs.make_durable(temporary, read_only=False)
     content = content or blobs.content_of(temporary)
-    with _publishing, alone_in(place.session.folder / layout.FILES):
-        contents = Contents.of(place.session)
-        if place.is_new or not contents.holds(place.path, content):
-            _move(temporary, place, contents.path_of(content))
-            blobs.make_durable(place.path)
-            contents.add(place.path, content)
-        data = blobs.reference(place.session.folder, place.path, content)
-        place.session.emit("file", data, name=place.name, step=place.step)
-        place.published.append(data)
-    return place.path
+    with _publishing, alone_in(target.session.folder / layout.FILES):
+        contents = Contents.of(target.session)
+        if target.is_new or not contents.holds(target.path, content):
+            _move(temporary, target, contents.path_of(content))
+            blobs.make_durable(target.path)
+            contents.add(target.path, content)
+        data = blobs.reference(target.session.folder, target.path, content)
+        target.session.emit("file", data, name=target.name, step=target.step)
+        target.published.append(data)
+    return target.path
 
 
-def _move(temporary: Path, place: _Place, twin: Path | None) -> None:
-    """Move a file to its place; rather another name of its twin, where it has one."""
-    with _temporary(place) as link:
+def _move(temporary: Path, target: _Target, twin: Path | None) -> None:
+    """Move a file to its path; if a twin with the same content exists, link the path to that instead."""
+    with _temporary(target) as link:
         is_linked = twin is not None and _is_linked(twin, link)
         try:
-            blobs.move_into_place(link if is_linked else temporary, place.path, is_new=place.is_new)
+            blobs.move_into_place(link if is_linked else temporary, target.path, is_new=target.is_new)
         except FileExistsError as error:
-            raise (_exists(place) if place.is_new else error) from error
+            raise (_exists(target) if target.is_new else error) from error
 
 
 def _is_linked(twin: Path, link: Path) -> bool:
@@ -427,10 +429,10 @@ def _is_linked(twin: Path, link: Path) -> bool:
 
 
 @contextmanager
-def _temporary(place: _Place) -> Iterator[Path]:
-    """A path beside the place, at which nothing is left at the end."""
-    with _explained(_not_published(place)):
-        temporary = blobs.temporary_beside(place.path)
+def _temporary(target: _Target) -> Iterator[Path]:
+    """Yield a temporary path beside the target, and remove whatever is left there at the end."""
+    with _translated_os_errors(_not_published(target)):
+        temporary = blobs.temporary_beside(target.path)
     pid = os.getpid()
     try:
         yield temporary
@@ -439,13 +441,13 @@ def _temporary(place: _Place) -> Iterator[Path]:
             blobs.remove(temporary)
 
 
-def _not_published(place: _Place) -> str:
-    return f"{place.name!r} is not published in {place.session.folder}"
+def _not_published(target: _Target) -> str:
+    return f"{target.name!r} is not published in {target.session.folder}"
 
 
 @contextmanager
-def _explained(what: str, errnos: Container[int] | None = None) -> Iterator[None]:
-    """Translate what the system refuses, or only some of that: the rest is the caller's own."""
+def _translated_os_errors(context: str, errnos: Container[int] | None = None) -> Iterator[None]:
+    """Translate errors of the system, or only those of `errnos`: others are the caller's own."""
     try:
         yield
     except MlvError:
@@ -455,10 +457,10 @@ def _explained(what: str, errnos: Container[int] | None = None) -> Iterator[None
         if errnos is not None and error.errno not in errnos:
             raise
         where = f" ({error.filename})" if error.filename else ""
-        text = f"{what}: {error.strerror or error}{where}. What was there before still is; mend that, and do it again"
+        text = f"{context}: {error.strerror or error}{where}. What was there before still is; mend that, and do it again"
         raise FileUnusable(text, errno=error.errno, path=error.filename) from error
 
 
-def _exists(place: _Place) -> FileExists:
-    text = f"{place.name!r} is published already, and mode 'x' asks for a new file: choose another name, or mode 'w'"
-    return FileExists(text, path=str(place.path))
+def _exists(target: _Target) -> FileExists:
+    text = f"{target.name!r} is published already, and mode 'x' asks for a new file: choose another name, or mode 'w'"
+    return FileExists(text, path=str(target.path))

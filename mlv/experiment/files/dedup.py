@@ -1,4 +1,4 @@
-"""Which file of an experiment holds which content, so that equal content is stored once."""
+"""The contents of the files of an experiment, so that equal content is stored once."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ _State = Union[tuple[Any, ...], None]
 
 
 class Contents:
-    """What the attachments of an experiment hold, as far as this run knows."""
+    """The contents of the attachments of an experiment, as far as this run has seen them."""
 
     def __init__(self) -> None:
         self._path_of: dict[Content, Path] = {}
-        self._known: dict[Path, tuple[Content, _State]] = {}
+        self._contents: dict[Path, tuple[Content, _State]] = {}
 
     @classmethod
     def of(cls, session: Session) -> Contents:
-        """Those of the experiment that a run writes into; what earlier runs attached is looked up once, in the log."""
-        found: Contents | None = session.memory.get("contents")
-        if found is None:
-            found = session.memory["contents"] = cls()
+        """Return the contents for a run's experiment; attachments of earlier runs are looked up once, in the log."""
+        contents: Contents | None = session.memory.get("contents")
+        if contents is None:
+            contents = session.memory["contents"] = cls()
             if not _is_first(session):
-                found._learn(Events(session.folder, "file"), session.folder)
-        return found
+                contents._learn(Events(session.folder, "file"), session.folder)
+        return contents
 
     def add(self, path: Path, content: Content) -> None:
-        """Remember what was published just now."""
+        """Remember a file that was published just now."""
         self._forget(path)
         self._path_of[content] = path
-        self._known[path] = (content, _state(path))
+        self._contents[path] = (content, _state(path))
 
     def holds(self, path: Path, content: Content) -> bool:
-        """Whether a file, as it is now, is known to hold a content."""
-        if path not in self._known or self._known[path][0] != content:
+        """Return whether a file, as it is now, is known to hold a content."""
+        if path not in self._contents or self._contents[path][0] != content:
             return False
-        before, now = self._known[path][1], _state(path)
+        before, now = self._contents[path][1], _state(path)
         if now is None or (now != before and not _has(path, content)):
             self._forget(path)
             return False
-        self._known[path] = (content, now)
+        self._contents[path] = (content, now)
         return True
 
     def path_of(self, content: Content) -> Path | None:
-        """A file that holds a content; None if none is known."""
+        """Return a file that holds a content; None if none is known."""
         path = self._path_of.get(content)
         return path if path is not None and self.holds(path, content) else None
 
     def _learn(self, events: Iterable[Event], folder: Path) -> None:
-        """Take what `file` events say; it is believed when the files were looked at."""
+        """Take the hashes from `file` events; each file is checked before its hash is used."""
         for event in events:
             try:
                 content = Content(event.data["sha256"], event.data["size"], event.data["media_type"] == FOLDER)
@@ -68,16 +68,16 @@ class Contents:
                 continue  # written by somebody else
             self._forget(path)
             self._path_of[content] = path
-            self._known[path] = (content, None)
+            self._contents[path] = (content, None)
 
     def _forget(self, path: Path) -> None:
-        content, _ = self._known.pop(path, (None, None))
+        content, _ = self._contents.pop(path, (None, None))
         if content is not None and self._path_of.get(content) == path:
             del self._path_of[content]
 
 
 def _is_first(session: Session) -> bool:
-    """Whether nobody wrote into the experiment before this run."""
+    """Return whether nobody wrote into the experiment before this run."""
     session.start()
     try:
         with opening.reading(session.folder / layout.stream_file(layout.DEFAULT_STREAM)) as file:
@@ -90,15 +90,15 @@ def _is_first(session: Session) -> bool:
 
 
 def _state(path: Path) -> _State:
-    """What changes when a file, or one of a folder, is written into; None where anybody may do that, or it is not there."""
+    """Return what changes when a file, or one of a folder, is written into; None if it is missing or writable."""
     try:
         files = [path / name for name in files_in(path)] if path.is_dir() else [path]
-        found = [(str(file), os.lstat(file)) for file in files]
+        statuses = [(str(file), os.lstat(file)) for file in files]
     except OSError:
         return None
-    if any(not stat.S_ISREG(status.st_mode) or status.st_mode & 0o222 for _, status in found):
+    if any(not stat.S_ISREG(status.st_mode) or status.st_mode & 0o222 for _, status in statuses):
         return None
-    return tuple((name, status.st_ino, status.st_size, status.st_mtime_ns) for name, status in found)
+    return tuple((name, status.st_ino, status.st_size, status.st_mtime_ns) for name, status in statuses)
 
 
 def _has(path: Path, content: Content) -> bool:

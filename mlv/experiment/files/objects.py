@@ -1,4 +1,4 @@
-"""Objects that have no better home: saved as JSON or arrays where these hold them, pickled only where that is asked for."""
+"""Objects that are saved as extras: as JSON or arrays if these can hold them, pickled only on request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 from mlv.encoding import shown
 from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, NotStorable
 from mlv.experiment.files.attachments import Attachments
-from mlv.experiment.opening.captures import tell_redacted
+from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
 from mlv.store import attached, blobs, layout, trees
 
@@ -58,17 +58,17 @@ class Extras(Attachments):
         else:
             arrays, structure = _flattened(name, obj)
             structure = self._redactor.data(structure, "extra")
-            tell_redacted(self._redactor)
+            warn_of_redactions(self._redactor)
             suffix = ".npz" if arrays else ".json"
             with self.filepath(base + suffix, step=step) as path:
                 if arrays:
                     trees.write_npz(path, arrays, structure)
                 else:
                     path.write_bytes(orjson.dumps(structure, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-        return self._place(base + suffix, step).path
+        return self._target(base + suffix, step).path
 
     def load_extra(self, name: str, *, trust: bool = False) -> Any:
-        """Give back what `save_extra` saved last under a name.
+        """Load the object that `save_extra` saved last under a name.
 
         Args:
             name: As given there.
@@ -91,27 +91,29 @@ class Extras(Attachments):
             raise ExtraUnusable(f"extra {name!r} cannot be loaded from {path}: {shown(error)}", path=str(path)) from error
 
     def _extra(self, name: Any) -> str:
-        """The name, checked."""
+        """Check and return the name of an extra."""
         folder = self._folder / layout.FILES / EXTRA
         return blobs.checked_inside(folder, name).relative_to(folder).as_posix()
 
     def _saved(self, name: str) -> Path:
-        """The latest file of an extra: it may have been saved in several forms."""
+        """Return the latest file of an extra: it may have been saved in several formats."""
         files = self._folder / layout.FILES
         paths = {suffix: self._unlinked(name, f"{EXTRA}/{name}{suffix}") for suffix in _SUFFIXES}
-        found = {f"{EXTRA}/{name}{suffix}": path for suffix, path in paths.items() if path.is_file()}
-        if not found:
-            raise ExtraNotFound(f"there is no extra {name!r} in {files / EXTRA}; there is: {_known(files / EXTRA)}", name=name)
-        if len(found) > 1:
+        existing = {f"{EXTRA}/{name}{suffix}": path for suffix, path in paths.items() if path.is_file()}
+        if not existing:
+            raise ExtraNotFound(
+                f"there is no extra {name!r} in {files / EXTRA}; there is: {_extra_names(files / EXTRA)}", name=name
+            )
+        if len(existing) > 1:
             from mlv.query.events import Events  # reads much that `import mlv` does without
 
             events = Events(self._folder, "file", before=lambda: self._session.drain(_READ_OWN_WRITES_S))
-            saved = [event.name for event in events if event.name in found]
-            return found[saved[-1]] if saved else max(found.values(), key=lambda path: path.stat().st_mtime_ns)
-        return next(iter(found.values()))
+            saved = [event.name for event in events if event.name in existing]
+            return existing[saved[-1]] if saved else max(existing.values(), key=lambda path: path.stat().st_mtime_ns)
+        return next(iter(existing.values()))
 
     def _unlinked(self, name: str, path: str) -> Path:
-        """Where a file of an extra lies: not where a symbolic link leads, which somebody else may have made."""
+        """Return the path of a file of an extra, without following a symbolic link, which somebody else may have made."""
         try:
             return attached.checked(self._folder, f"{layout.FILES}/{path}")
         except FileUnusable as error:
@@ -150,6 +152,6 @@ def _loaded(path: Path) -> Any:
     return pickle.loads(path.read_bytes())  # noqa: S301 - only where the caller trusts it
 
 
-def _known(folder: Path) -> str:
+def _extra_names(folder: Path) -> str:
     files = [name.rpartition(".") for name in blobs.files_in(folder)] if folder.is_dir() else []
     return ", ".join(dict.fromkeys(name for name, _, suffix in files if f".{suffix}" in _SUFFIXES)) or "none"

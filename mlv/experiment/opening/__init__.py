@@ -1,1 +1,1 @@
-"""Making and opening experiments: ranks that meet, params, what is captured, and rewinding."""
+"""Making and opening experiments: the rendezvous of ranks, params, captures, and rewinding."""

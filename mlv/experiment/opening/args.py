@@ -10,7 +10,7 @@ from mlv import settings
 from mlv.errors import InvalidArgument
 from mlv.experiment.exp import Exp
 
-if TYPE_CHECKING:  # who has a parser has imported it
+if TYPE_CHECKING:  # a script with a parser has imported it
     from argparse import ArgumentParser, Namespace
 
 _OWN = ("savedir", "exp_name", "exp_tags", "exp_notes", "on_exists")
@@ -57,17 +57,17 @@ def exp_from_args(
     if isinstance(args_to_ignore, str):
         text = f"args_to_ignore={args_to_ignore!r} is one text: give a list, [{args_to_ignore!r}]"
         raise InvalidArgument(text, args_to_ignore=args_to_ignore)
-    given = vars(args)
+    values = vars(args)
     ignored = {*_OWN, *args_to_ignore}
-    settings = {key: value for key, value in given.items() if key not in ignored}
+    settings = {key: value for key, value in values.items() if key not in ignored}
     return Exp(
-        given.get("savedir"),
-        given.get("exp_name"),
+        values.get("savedir"),
+        values.get("exp_name"),
         {**settings, **(params or {})},
         kind=kind,
-        tags=given.get("exp_tags", ()),
-        notes=given.get("exp_notes"),
+        tags=values.get("exp_tags", ()),
+        notes=values.get("exp_notes"),
         outputs=outputs,
         ranks=ranks,
-        on_exists=given.get("on_exists", "suffix"),
+        on_exists=values.get("on_exists", "suffix"),
     )

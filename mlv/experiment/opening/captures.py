@@ -1,4 +1,4 @@
-"""What is recorded about a process: script, git, environment and machine, with credentials kept from the disk."""
+"""The captures of a process: script, git, environment and machine, with credentials kept from the disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_captures(names: Collection[str]) -> tuple[str, ...]:
 
 
 def make_redactor(patterns: Iterable[str], exceptions: Iterable[str]) -> Redactor:
-    """A redactor with the user's own patterns and exceptions.
+    """Return a redactor with the user's own patterns and exceptions.
 
     Raises:
         InvalidPattern: One is no regular expression.
@@ -45,7 +45,7 @@ def make_redactor(patterns: Iterable[str], exceptions: Iterable[str]) -> Redacto
 
 
 def redactor_of(meta: Mapping[str, Any], patterns: Iterable[str] = (), exceptions: Iterable[str] = ()) -> Redactor:
-    """A redactor with the patterns that a meta.json keeps, and those of the user's own.
+    """Return a redactor with the patterns that a meta.json keeps, and those of the user's own.
 
     Raises:
         InvalidPattern: One of the latter is no regular expression.
@@ -55,7 +55,7 @@ def redactor_of(meta: Mapping[str, Any], patterns: Iterable[str] = (), exception
 
 
 def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
-    """The fields of meta.json by which later runs redact as this one; what cannot be kept there is said."""
+    """Return the fields of meta.json by which later runs redact as this one; warn of patterns that cannot be kept there."""
     fields = {"redact": storable(redactor.patterns), "keep": storable(redactor.exceptions)}
     left_out = len({*redactor.patterns, *redactor.exceptions}) - len({*fields["redact"], *fields["keep"]})
     if left_out:
@@ -68,7 +68,7 @@ def patterns_to_keep(redactor: Redactor) -> dict[str, list[str]]:
 
 
 def refuse_credential(redactor: Redactor, name: str, subject: str) -> None:
-    """See that a name of a folder or file of the experiment is no credential.
+    """Refuse a name of a folder or file of the experiment that looks like a credential.
 
     Raises:
         InvalidName: It looks like one; the message does not show it.
@@ -84,7 +84,7 @@ def refuse_credential(redactor: Redactor, name: str, subject: str) -> None:
 
 
 def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name: str) -> dict[str, Any]:
-    """The captures asked for, by name; the diff of tracked files becomes an attachment `files/<diff_name>` of the folder.
+    """Return the requested captures by name; the diff of tracked files becomes the attachment `files/<diff_name>`.
 
     A capture that fails is recorded as `{"error": ...}`.
     """
@@ -97,8 +97,8 @@ def capture(names: Collection[str], redactor: Redactor, folder: Path, diff_name:
     return {name: _safely(makers[name], redactor) for name in CAPTURES if name in names}
 
 
-def tell_redacted(redactor: Redactor) -> None:
-    """Say once what was kept from the disk, by its place, never by its value."""
+def warn_of_redactions(redactor: Redactor) -> None:
+    """Warn once of the values that were kept from the disk, by their names, never by the values."""
     if redactor.redactions:
         more = f" and {len(redactor.redactions) - 10} more" if len(redactor.redactions) > 10 else ""
         names = ", ".join(redactor.redactions[:10]) + more
@@ -113,7 +113,7 @@ def _safely(make: Any, redactor: Redactor) -> Mapping[str, Any]:
     try:
         result: Mapping[str, Any] = make()
         return result
-    except Exception as error:  # what cannot be captured must not keep an experiment from starting
+    except Exception as error:  # a failed capture must not keep an experiment from starting
         return {"error": redactor.text(f"{type(error).__name__}: {error}", "error")}
 
 
@@ -138,23 +138,25 @@ def _machine() -> Mapping[str, Any]:
 def _git(redactor: Redactor, folder: Path, diff_name: str) -> Mapping[str, Any]:
     from mlv.capture.git import capture_git  # only where it is captured
 
-    here, script = _current_folder(), _script_folder()
-    found = capture_git(script, redactor=redactor)
-    if found.record.get("repository") is False and here != script:
-        found = capture_git(here, redactor=redactor)  # a console script lies in a `bin` folder, far from the code it runs
-    if found.diff is None:
-        return found.record
-    record = dict(found.record)
+    current_folder, script = _current_folder(), _script_folder()
+    git = capture_git(script, redactor=redactor)
+    if git.record.get("repository") is False and current_folder != script:
+        git = capture_git(
+            current_folder, redactor=redactor
+        )  # a console script lies in a `bin` folder, far from the code it runs
+    if git.diff is None:
+        return git.record
+    record = dict(git.record)
     files = folder / layout.FILES
     opening.make_folders(folder, files)
-    sha256 = publish(files / diff_name, found.diff)
-    reference = Reference(_mlv="file", path=f"{layout.FILES}/{diff_name}", sha256=sha256, size=len(found.diff))
+    sha256 = publish(files / diff_name, git.diff)
+    reference = Reference(_mlv="file", path=f"{layout.FILES}/{diff_name}", sha256=sha256, size=len(git.diff))
     record["diff"] = {**(record.get("diff") or {}), "file": reference}
     return record
 
 
 def _script_folder() -> Path:
-    """The folder of the running script; the current one where there is no script."""
+    """Return the folder of the running script; the current one where there is no script."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     return Path(main).absolute().parent if main else _current_folder()
 

@@ -17,7 +17,7 @@ _PROBLEMS_SHOWN = 8
 
 
 def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
-    """The JSON form of params, and its non-finite numbers by JSON pointer.
+    """Return the JSON form of params, and its non-finite numbers by JSON pointer.
 
     Takes a mapping, a namespace, dataclass, attrs, pydantic, msgspec or OmegaConf object; None is no params. A value without a
     JSON form, such as a device, a function or a `???`, becomes a text that is the same in every run, and one warning names
@@ -39,10 +39,10 @@ def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], 
 
 def _refuse(problems: Sequence[tuple[str, str]]) -> NoReturn:
     path, reason = problems[0]
-    place = f"params.{path}" if path else "params"
-    others = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    text = f"{place} {reason}: pass text or numbers that describe it, or leave it out{others}"
-    raise InvalidParams(text, path=place, problems=list(problems))
+    name = f"params.{path}" if path else "params"
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    text = f"{name} {reason}: pass text or numbers that describe it, or leave it out{more}"
+    raise InvalidParams(text, path=name, problems=list(problems))
 
 
 def _tell(problems: Sequence[tuple[str, str]]) -> None:
@@ -53,64 +53,64 @@ def _tell(problems: Sequence[tuple[str, str]]) -> None:
 
 def _completed(converted: dict[str, Any]) -> dict[str, Any]:
     result: dict[str, Any] = all_completed(converted)
-    for place, reference in _references(result, "params"):
+    for path, reference in _references(result, "params"):
         if "problem" in reference:
-            text = f"{place} refers to {reference['path']}, which was {reference['problem']}: refer to it when it is finished"
-            raise InvalidParams(text, path=place)
+            text = f"{path} refers to {reference['path']}, which was {reference['problem']}: refer to it when it is finished"
+            raise InvalidParams(text, path=path)
     return result
 
 
-def _references(value: Any, place: str) -> Iterator[tuple[str, Reference]]:
+def _references(value: Any, path: str) -> Iterator[tuple[str, Reference]]:
     if isinstance(value, Reference):
-        yield place, value
+        yield path, value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _references(item, f"{place}.{key}")
+            yield from _references(item, f"{path}.{key}")
     elif isinstance(value, list):
         for position, item in enumerate(value):
-            yield from _references(item, f"{place}[{position}]")
+            yield from _references(item, f"{path}[{position}]")
 
 
 def restored_params(plain: Mapping[str, Any], nonfinite: Mapping[str, str]) -> dict[str, Any]:
-    """Params as a reader gets them back."""
+    """Return params with their non-finite numbers restored, as a reader gets them."""
     result: dict[str, Any] = restored(plain, nonfinite)
     return result
 
 
 def params_id(params: Mapping[str, Any], nonfinite: Mapping[str, str]) -> str:
-    """SHA-256 of the canonical JSON of params: equal for equal settings."""
+    """Return the SHA-256 of the canonical JSON of params: equal for equal settings."""
     return sha256(canonical(params, nonfinite)).hexdigest()
 
 
-def added(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The params given that are not known yet."""
-    return {key: value for key, value in given.items() if key not in known}
+def added(recorded: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the requested params that are not recorded yet."""
+    return {key: value for key, value in requested.items() if key not in recorded}
 
 
-def changed(known: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The params given that are known with another value."""
-    return {key: value for key, value in given.items() if key in known and not _equal(known[key], value)}
+def changed(recorded: Mapping[str, Any], requested: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the requested params that are recorded with another value."""
+    return {key: value for key, value in requested.items() if key in recorded and not _equal(recorded[key], value)}
 
 
-def of_another(known: Mapping[str, Any], given: Mapping[str, Any], numbers: Collection[int], above: str = "") -> list[str]:
-    """The params of a rank that are others than those of the main rank, in words; none that only say which rank it is.
+def rank_differences(main: Mapping[str, Any], own: Mapping[str, Any], numbers: Collection[int], above: str = "") -> list[str]:
+    """Return the params of a rank that differ from the main rank's, in words; without those that only tell its rank.
 
     `numbers` are those of the rank in its launch. A param that is new counts, one that is missing does not: nothing is lost.
     """
     words = []
-    for key, value in given.items():
-        path, other = f"{above}{key}", known.get(key)
-        if key not in known:
+    for key, own_value in own.items():
+        path, main_value = f"{above}{key}", main.get(key)
+        if key not in main:
             words.append(f"params.{path}, which is new")
-        elif isinstance(value, Mapping) and isinstance(other, Mapping):
-            words += of_another(other, value, numbers, f"{path}.")
-        elif not _equal(other, value) and not _tells_rank(key, other, value, numbers):
-            words.append(f"params.{path} = {value!r:.60}, not {other!r:.60}")
+        elif isinstance(own_value, Mapping) and isinstance(main_value, Mapping):
+            words += rank_differences(main_value, own_value, numbers, f"{path}.")
+        elif not _equal(main_value, own_value) and not _tells_rank(key, main_value, own_value, numbers):
+            words.append(f"params.{path} = {own_value!r:.60}, not {main_value!r:.60}")
     return words
 
 
 def _tells_rank(key: str, main: Any, own: Any, numbers: Collection[int]) -> bool:
-    """Whether a param is the number of a rank, its device or its host: a `lora_rank` of 8 and 16 is not."""
+    """Return whether a param is the number of a rank, its device or its host: a `lora_rank` of 8 and 16 is not."""
     words = set(key.lower().replace("-", "_").split("_"))
     if isinstance(main, str) and isinstance(own, str):
         return bool(words & _OF_HOSTS or (_DEVICE.fullmatch(main) and _DEVICE.fullmatch(own)))
@@ -124,8 +124,10 @@ _OF_HOSTS = frozenset(("host", "hostname", "node"))
 _DEVICE = re.compile(r"[a-z]+(:\d+)?")
 
 
-def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str], name: str) -> dict[str, Any]:
-    """The params of this run that differ from the experiment's, all of which may.
+def check_changes(
+    recorded: Mapping[str, Any], requested: Mapping[str, Any], may_change: Collection[str], name: str
+) -> dict[str, Any]:
+    """Return the params of this run that differ from the experiment's, all of which may.
 
     Raises:
         ParamsConflict: One of them may not.
@@ -133,13 +135,13 @@ def check_changes(known: Mapping[str, Any], given: Mapping[str, Any], may_change
     """
     if isinstance(may_change, str):
         raise InvalidArgument(f"may_change={may_change!r} is one text: give a list, [{may_change!r}]", may_change=may_change)
-    differing = changed(known, given)
+    differing = changed(recorded, requested)
     refused = [key for key in differing if key not in may_change]
     if refused:
         key = refused[0]
         raise ParamsConflict(
-            f"params.{key} is {given[key]!r}, but experiment {name!r} was made with {known[key]!r}: use that value, another "
-            f"name, or may_change=[{key!r}] to keep it for this run only",
+            f"params.{key} is {requested[key]!r}, but experiment {name!r} was made with {recorded[key]!r}: use that value, "
+            f"another name, or may_change=[{key!r}] to keep it for this run only",
             keys=refused,
         )
     return differing
@@ -151,34 +153,34 @@ def _as_mapping(params: Any) -> Mapping[Any, Any]:
     if isinstance(params, type):
         raise InvalidParams(f"params are the class {params.__name__}: pass an object of it", params=params)
     try:
-        found = as_mapping(params)
+        mapping = as_mapping(params)
     except Exception as error:
         pass_on(error)
         text = f"params are {shown(params)}, which raised {shown(error)} when they were read: pass a mapping of plain values"
         raise InvalidParams(text, params=params) from error
-    if found is None:
+    if mapping is None:
         text = (
             f"params are {shown(params)} of type {type(params).__name__}: pass a mapping, an argparse.Namespace, or an object "
             f"of dataclasses, attrs, pydantic or OmegaConf"
         )
         raise InvalidParams(text, params=params)
-    return found
+    return mapping
 
 
-def _equal(one: Any, other: Any) -> bool:
-    """Equality of JSON values, in which NaN equals NaN, and references are equal that point to the same content."""
-    references = as_reference(one), as_reference(other)
+def _equal(a: Any, b: Any) -> bool:
+    """Return whether JSON values are equal: NaN equals NaN, and so do references to the same content."""
+    references = as_reference(a), as_reference(b)
     if references[0] is not None and references[1] is not None:
         return _content(references[0]) == _content(references[1])
-    if isinstance(one, float) and isinstance(other, float) and one != one and other != other:
+    if isinstance(a, float) and isinstance(b, float) and a != a and b != b:
         return True
-    if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return bool(one == other)
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        return a.keys() == b.keys() and all(_equal(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_equal, a, b))
+    return bool(a == b)
 
 
 def _content(reference: Reference) -> tuple[Any, ...]:
-    """What a reference points to, wherever that lies."""
+    """Return the identity of a reference's target, wherever it lies."""
     return reference.get(TAG), reference.get("sha256"), reference.get("id")

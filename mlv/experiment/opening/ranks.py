@@ -1,4 +1,4 @@
-"""Where a process stands among those of its launch: its rank, and the key by which all ranks know that they belong together."""
+"""The rank of a process in its launch, and the key that all ranks of the launch share."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from mlv.store.owners import Owner
 
 _LOOPBACK = ("localhost", "127.", "::1", "0.0.0.0")  # noqa: S104 - compared with, not listened on
 _VARIABLES = (
-    ("RANK", "WORLD_SIZE"),  # torchrun and whoever does as it does; a worker of `srun torchrun` has SLURM's as well
+    ("RANK", "WORLD_SIZE"),  # torchrun and launchers like it; a worker of `srun torchrun` has SLURM's as well
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("SLURM_PROCID", "SLURM_NTASKS"),
 )
 _OTHER_NUMBERS = ("LOCAL_RANK", "GROUP_RANK", "NODE_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "SLURM_LOCALID", "SLURM_NODEID")
 _APART = "MLV_APART"
-"""Variable by which a task of its own tells its children that they are no ranks; those of a launch within it are."""
+"""Variable by which an independent task tells its children that they are no ranks; those of a launch within it are."""
 _RENDEZVOUS = ("MASTER_ADDR", "MASTER_PORT")
 _NO_RENDEZVOUS = ("", "none")
-"""What `torchrun` gives as the rendezvous ID where nobody chose one."""
+"""Rendezvous IDs of `torchrun` that nobody chose."""
 
 
 class LaunchRank(FrozenRecord):
-    """The place of a process in its launch."""
+    """The rank of a process in its launch."""
 
     rank: int = 0
     variable: str | None = None
-    """The variable that says so; None for a process that was launched alone."""
+    """The environment variable of the rank; None for a process that was launched alone."""
     key: str | None = None
-    """The same for all ranks of a launch and for no other launch, as far as that can be told; None where nothing tells."""
+    """A text that all ranks of a launch share, and no other launch as far as possible; None where nothing names the launch."""
     is_unique: bool = False
-    """Whether no later launch has the same key: else only a run that is going on is believed to be of this one."""
+    """Whether no later launch has the same key: otherwise only a run that is going on is taken to be of this one."""
     is_joint: bool = False
     """Whether the ranks surely work together: they have a rendezvous. `srun` and `mpirun` start independent tasks as well."""
 
@@ -45,8 +45,8 @@ class LaunchRank(FrozenRecord):
         return self.rank == 0
 
 
-def place_of(environ: Mapping[str, str], here: Owner) -> LaunchRank:
-    """The place of a process, after its environment; `here` is the process.
+def launch_rank_of(environ: Mapping[str, str], process: Owner) -> LaunchRank:
+    """Return the rank of a process in its launch, read from its environment.
 
     Raises:
         InvalidArgument: A rank is no number.
@@ -55,34 +55,34 @@ def place_of(environ: Mapping[str, str], here: Owner) -> LaunchRank:
         if rank in environ and (size in environ or rank != "RANK"):
             if _number(environ, rank) == 0 and environ.get(size) == "1":
                 return LaunchRank()
-            parts, is_unique = _launch(environ, rank, here)
-            key = sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest() if parts else None
-            is_joint = rank == "RANK" or bool(environ.get("MLV_LAUNCH")) or len(_found(environ, *_RENDEZVOUS)) == 2
+            key_fields, is_unique = _launch(environ, rank, process)
+            key = sha256("\0".join(key_fields).encode("utf-8", "surrogatepass")).hexdigest() if key_fields else None
+            is_joint = rank == "RANK" or bool(environ.get("MLV_LAUNCH")) or len(_assignments(environ, *_RENDEZVOUS)) == 2
             return LaunchRank(_number(environ, rank), rank, key, is_unique, is_joint)
     return LaunchRank()
 
 
-def this_place() -> LaunchRank:
-    """The place of the calling process: alone, where ranks are apart."""
+def this_launch_rank() -> LaunchRank:
+    """Return the rank of the calling process; that of a process launched alone, where ranks are apart."""
     if settings.RANKS.get() == "apart":
         return LaunchRank()
-    place = place_of(os.environ, Owner.current())
-    return LaunchRank() if os.environ.get(_APART) == _word_of(place) else place
+    launch_rank = launch_rank_of(os.environ, Owner.current())
+    return LaunchRank() if os.environ.get(_APART) == _marker_of(launch_rank) else launch_rank
 
 
 def own_numbers(environ: Mapping[str, str]) -> frozenset[int]:
-    """The numbers that this process has in its launch: its rank, that on its host, and its host's."""
+    """Return the numbers that this process has in its launch: its rank, that on its host, and its host's."""
     texts = (environ.get(name, "") for name in (*(rank for rank, _ in _VARIABLES), *_OTHER_NUMBERS))
     return frozenset(int(text) for text in texts if text.isdecimal() and text.isascii())
 
 
-def go_apart(place: LaunchRank) -> None:
-    """Take this process for one that was launched alone, from now on, and so its children that have the same place."""
-    os.environ[_APART] = _word_of(place)
+def go_apart(launch_rank: LaunchRank) -> None:
+    """Treat this process, and its children of the same rank, as launched alone from now on."""
+    os.environ[_APART] = _marker_of(launch_rank)
 
 
-def _word_of(place: LaunchRank) -> str:
-    return f"{place.variable}={place.rank} {place.key}"
+def _marker_of(launch_rank: LaunchRank) -> str:
+    return f"{launch_rank.variable}={launch_rank.rank} {launch_rank.key}"
 
 
 def checked_ranks(ranks: object) -> str:
@@ -103,25 +103,25 @@ def _number(environ: Mapping[str, str], variable: str) -> int:
     return int(text)
 
 
-def _launch(environ: Mapping[str, str], rank: str, here: Owner) -> tuple[Sequence[str], bool]:
-    """What names the launch, and whether it never comes again; nothing where nothing names it."""
-    restart = _found(environ, "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+def _launch(environ: Mapping[str, str], rank: str, process: Owner) -> tuple[Sequence[str], bool]:
+    """Return the texts that name the launch, and whether they never come again; no texts where nothing names it."""
+    restart = _assignments(environ, "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
     if environ.get("MLV_LAUNCH"):
-        return [*_found(environ, "MLV_LAUNCH"), *restart], True
-    job, step = _found(environ, "SLURM_JOB_ID"), _found(environ, "SLURM_STEP_ID")
-    run = [] if environ.get("TORCHELASTIC_RUN_ID", "") in _NO_RENDEZVOUS else _found(environ, "TORCHELASTIC_RUN_ID")
-    master = _found(environ, *_RENDEZVOUS)
+        return [*_assignments(environ, "MLV_LAUNCH"), *restart], True
+    job, step = _assignments(environ, "SLURM_JOB_ID"), _assignments(environ, "SLURM_STEP_ID")
+    run = [] if environ.get("TORCHELASTIC_RUN_ID", "") in _NO_RENDEZVOUS else _assignments(environ, "TORCHELASTIC_RUN_ID")
+    master = _assignments(environ, *_RENDEZVOUS)
     if rank == "RANK" and (run or len(master) == 2):
         # One step for each node is a usual way to start torchrun, so that steps differ: the job's number does not.
-        where = [f"{here.machine} {here.boot}"] if _is_loopback(environ.get("MASTER_ADDR", "")) else []
+        where = [f"{process.machine} {process.boot}"] if _is_loopback(environ.get("MASTER_ADDR", "")) else []
         return [*job, *run, *master, *where, *(step if where else ()), *restart], False
-    space = _found(environ, "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid") if rank.startswith(("OMPI", "PMI")) else []
+    space = _assignments(environ, "PMIX_NAMESPACE", "OMPI_MCA_ess_base_jobid") if rank.startswith(("OMPI", "PMI")) else []
     if space or job:
         return [*job, *(space or step), *restart], bool(space or step)
     return ([*master, *restart], False) if len(master) == 2 else ([], False)
 
 
-def _found(environ: Mapping[str, str], *names: str) -> list[str]:
+def _assignments(environ: Mapping[str, str], *names: str) -> list[str]:
     return [f"{name}={environ[name]}" for name in names if environ.get(name)]
 
 

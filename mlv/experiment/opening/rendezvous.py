@@ -1,7 +1,8 @@
-"""How the ranks of a launch meet in one experiment: the main rank makes it and leaves word, the others wait for the word.
+"""The rendezvous of the ranks of a launch: the main rank makes an experiment and announces it, the others wait for that.
 
-The word is `<savedir>/.mlv/launches/<hash>.json`, written whole; the hash is that of the launch's key, of what is made and of
-how often this launch made it before. There are no collective calls, and nothing but the savedir is shared.
+The announcement is `<savedir>/.mlv/launches/<hash>.json`, written whole. The hash is that of the launch's key, of the
+description of the experiment, and of how often this launch made it before. There are no collective calls, and nothing but
+the savedir is shared.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import orjson
 from mlv import settings
 from mlv.digests import sha256
 from mlv.errors import InvalidArgument, MlvError, MlvWarning, RanksNotMet
-from mlv.experiment.opening.ranks import LaunchRank, go_apart, this_place
-from mlv.experiment.opening.setup import Differences, Parts, explained
+from mlv.experiment.opening.ranks import LaunchRank, go_apart, this_launch_rank
+from mlv.experiment.opening.setup import Differences, ExpComponents, translated_os_errors
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
 from mlv.store import layout, opening
@@ -35,107 +36,110 @@ _POLL_S, _POLL_MOST_S = 0.01, 0.5
 _RECENT_S = 600.0
 """Ranks of one launch begin within this time of each other."""
 _GRACE_S = 5.0
-"""How long a word from a run that is over is left aside, lest a new launch is about to replace it."""
+"""How long the announcement of a run that is over is ignored: a new launch may be about to replace it."""
 _KEPT_S = 7 * 86400.0
 _OTHERS_FOR_S = 10.0
-"""How long rank 0 may have made other experiments only until a rank takes itself for a task of its own."""
+"""How long rank 0 may make other experiments only, until a rank takes itself for an independent task."""
 _LOOK_EVERY_S = 1.0
 _MOST_BESIDE = 1000
 _LAUNCHES = Path(layout.HOUSEKEEPING, "launches")
 _BEGAN = time()
-"""When this process began, nearly."""
+"""When this process began, approximately."""
 _counts: dict[tuple[str, str, str], int] = {}
 _joined: set[str] = set()
-"""Keys of launches whose main rank this process has met."""
+"""Keys of launches whose main rank this process has joined."""
 _lock = threading.Lock()
 
 
 def together(
     savedir: Path,
-    what: str,
-    make: Callable[[], Parts],
-    join: Callable[[Path, int, str | None], Parts],
+    description: str,
+    make: Callable[[], ExpComponents],
+    join: Callable[[Path, int, str | None], ExpComponents],
     exact: Path | None = None,
     differences: Callable[[Path], Differences] = lambda folder: Differences((), ()),
-) -> Parts:
+) -> ExpComponents:
     """Make an experiment on the main rank of this launch, and join it on the others.
 
     Launchers also start independent tasks. One that asks for another experiment than rank 0 makes is taken for such a task,
     unless the ranks have a rendezvous, and said to be: from then on it makes its own.
 
     Args:
-        savedir: What the ranks share.
-        what: What is made, in the same words on all ranks.
-        make: What the main rank does, and a process that was launched alone.
-        join: What the others do; it is given the folder, their rank, and the main rank's run if it is known.
-        exact: The folder, where it is known before: then the ranks find each other without a launch key.
-        differences: Tells from the folder what this rank was given otherwise than the main one.
+        savedir: The folder that the ranks share.
+        description: Names the experiment, in the same words on all ranks.
+        make: Called by the main rank, and by a process that was launched alone.
+        join: Called by the others with the folder, their rank, and the main rank's run if it is known.
+        exact: The folder, where it is known before: then the ranks meet without a launch key.
+        differences: Returns from the folder the arguments of this rank that differ from those of the main one.
 
     Raises:
         InvalidArgument: Nothing tells which processes were launched together.
         RanksNotMet: The main rank makes no experiment, or does not say so in time.
         SavedirUnusable: The system refuses something.
     """
-    place = this_place()
-    with explained(what, exact or savedir):
-        if place.variable is None or settings.DISABLED.get():
-            return make()  # who stores nothing has nobody to meet
-        if place.is_main:
-            return _led(Meeting(place, savedir, what), make)
-        if place.key is None and exact is not None:
+    launch_rank = this_launch_rank()
+    with translated_os_errors(description, exact or savedir):
+        if launch_rank.variable is None or settings.DISABLED.get():
+            return make()  # without storing anything there is no need to meet
+        if launch_rank.is_main:
+            return _make_and_announce(Meeting(launch_rank, savedir, description), make)
+        if launch_rank.key is None and exact is not None:
             folder, run = exact, None
         else:
-            word = Meeting(place, savedir, what).wait()
-            if word is None:
-                return _apart(place, f"makes {what} in {savedir}, while rank 0 makes another experiment", make)
-            folder, run = savedir / word.folder, word.run
+            announcement = Meeting(launch_rank, savedir, description).wait()
+            if announcement is None:
+                return _make_alone(
+                    launch_rank, f"makes {description} in {savedir}, while rank 0 makes another experiment", make
+                )
+            folder, run = savedir / announcement.folder, announcement.run
         _wait_for_meta(folder)  # the file systems of other hosts show it later
-        decisive, beside = differences(folder)
-        if decisive and may_be_apart(place):
-            return _apart(place, f"gives {_some(decisive)}", make)
-        if decisive or beside:
+        decisive, minor = differences(folder)
+        if decisive and may_be_apart(launch_rank):
+            return _make_alone(launch_rank, f"gives {_some_of(decisive)}", make)
+        if decisive or minor:
             warn(
-                f"rank {place.rank} gives {_some([*decisive, *beside])}: that is not stored, for {folder.name!r} is the "
-                f"experiment of all ranks. MLV_RANKS=apart gives each process one of its own",
+                f"rank {launch_rank.rank} gives {_some_of([*decisive, *minor])}: that is not stored, for {folder.name!r} is "
+                f"the experiment of all ranks. MLV_RANKS=apart gives each process one of its own",
                 MlvWarning,
             )
-        if place.key is not None:
-            _joined.add(place.key)
-        return join(folder, place.rank, run)
+        if launch_rank.key is not None:
+            _joined.add(launch_rank.key)
+        return join(folder, launch_rank.rank, run)
 
 
-def may_be_apart(place: LaunchRank) -> bool:
-    """Whether a process may be a task of its own instead of a rank: nothing says which, so far."""
-    return not place.is_joint and place.key not in _joined and settings.RANKS.get() == "auto"
+def may_be_apart(launch_rank: LaunchRank) -> bool:
+    """Return whether a process may be an independent task instead of a rank: nothing has decided it so far."""
+    return not launch_rank.is_joint and launch_rank.key not in _joined and settings.RANKS.get() == "auto"
 
 
-def _apart(place: LaunchRank, reason: str, make: Callable[[], Parts]) -> Parts:
+def _make_alone(launch_rank: LaunchRank, reason: str, make: Callable[[], ExpComponents]) -> ExpComponents:
     """Make an experiment as a process that was launched alone."""
-    go_apart(place)
+    go_apart(launch_rank)
     warn(
-        f"{place.variable}={place.rank}: this process {reason}. So it is taken for a task of its own, and not for a rank of "
-        f"several: it makes its own experiments. MLV_RANKS=apart says so at once, MLV_RANKS=together that it is a rank",
+        f"{launch_rank.variable}={launch_rank.rank}: this process {reason}. So it is taken for a task of its own, and not for "
+        f"a rank of several: it makes its own experiments. MLV_RANKS=apart says so at once, MLV_RANKS=together that it is a "
+        f"rank",
         MlvWarning,
     )
     return make()
 
 
-def _some(words: Sequence[str]) -> str:
+def _some_of(words: Sequence[str]) -> str:
     return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
-def _led(meeting: Meeting, make: Callable[[], Parts]) -> Parts:
+def _make_and_announce(meeting: Meeting, make: Callable[[], ExpComponents]) -> ExpComponents:
     try:
-        parts = make()
+        components = make()
     except (MlvError, OSError) as error:
-        meeting.say_failed(error)
+        meeting.announce_failure(error)
         raise
-    meeting.say(parts.folder, parts.meta.id, parts.session.run)
-    return parts
+    meeting.announce(components.folder, components.meta.id, components.session.run)
+    return components
 
 
-class Word(FrozenRecord):
-    """What the main rank says about the experiment that it made, or why it made none."""
+class Announcement(FrozenRecord):
+    """The main rank's announcement of the experiment that it made, or of the reason why it made none."""
 
     made: float
     """Seconds since 1970."""
@@ -144,47 +148,47 @@ class Word(FrozenRecord):
     id: str = ""
     run: str | None = None
     process: Mapping[str, Any] = FrozenDict()
-    """The main rank's."""
+    """The process of the main rank."""
     failed: str | None = None
     token: str = ""
-    """Tells this word from every other one."""
+    """Distinguishes this announcement from all others."""
     launch: str = ""
-    """The same in all words of a launch."""
+    """Hash of the launch's key, equal in all announcements of a launch."""
 
 
 class Meeting:
     """One experiment that the ranks of a launch make, or open, together."""
 
-    def __init__(self, place: LaunchRank, savedir: Path, what: str) -> None:
-        """Prepare the meeting; `what` says what is made, in the same words on all ranks."""
-        self._place, self._savedir, self._what = place, savedir, what
+    def __init__(self, launch_rank: LaunchRank, savedir: Path, description: str) -> None:
+        """Prepare the meeting; `description` names the experiment, in the same words on all ranks."""
+        self._launch_rank, self._savedir, self._description = launch_rank, savedir, description
         with _lock:
-            spot = (str(place.key), str(savedir), what)
-            _counts[spot] = _counts.get(spot, 0) + 1
-            name = sha256("\0".join((*spot[::2], str(_counts[spot]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+            counter = (str(launch_rank.key), str(savedir), description)
+            _counts[counter] = _counts.get(counter, 0) + 1
+            name = sha256("\0".join((*counter[::2], str(_counts[counter]))).encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self._path = savedir / _LAUNCHES / f"{name}.json"
-        self._launch = sha256(str(place.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+        self._launch = sha256(str(launch_rank.key).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     # The main rank.
 
-    def say(self, folder: Path, id: str, run: str | None) -> None:
-        """Let the other ranks know which experiment it is."""
-        self._write(Word(time(), os.path.relpath(folder, self._savedir), id, run))
+    def announce(self, folder: Path, id: str, run: str | None) -> None:
+        """Announce the experiment to the other ranks."""
+        self._write(Announcement(time(), os.path.relpath(folder, self._savedir), id, run))
 
-    def say_failed(self, error: Exception) -> None:
-        """Let the other ranks know that there will be none, instead of letting them wait."""
-        self._write(Word(time(), failed=f"{type(error).__name__}: {error}"))
+    def announce_failure(self, error: Exception) -> None:
+        """Announce to the other ranks that there will be none, instead of letting them wait."""
+        self._write(Announcement(time(), failed=f"{type(error).__name__}: {error}"))
 
-    def _write(self, word: Word) -> None:
-        if self._place.key is None:
+    def _write(self, announcement: Announcement) -> None:
+        if self._launch_rank.key is None:
             return
-        word = word.replace(process=Owner.current().to_data(), token=os.urandom(8).hex(), launch=self._launch)
+        announcement = announcement.replace(process=Owner.current().to_data(), token=os.urandom(8).hex(), launch=self._launch)
         temporary = temporary_beside(self._path)
         try:
             opening.make_folders(self._savedir, self._path.parent)
             _forget_old(self._path.parent, time() - _KEPT_S)
             with opening.new(temporary) as file:
-                file.write(orjson.dumps(word.to_dict()))
+                file.write(orjson.dumps(announcement.to_dict()))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self._path)
@@ -192,105 +196,114 @@ class Meeting:
         except OSError as error:  # the experiment is there, and training goes on
             with suppress(OSError):
                 temporary.unlink()
-            warn(f"the other ranks are not told where {word.folder!r} is: {self._path.parent}: {error.strerror}", MlvWarning)
+            warn(
+                f"the other ranks are not told where {announcement.folder!r} is: {self._path.parent}: {error.strerror}",
+                MlvWarning,
+            )
 
     # The others.
 
-    def wait(self, timeout_s: float | None = None) -> Word | None:
-        """What the main rank says, as soon as it does; None where it has only made others, and need not make this one.
+    def wait(self, timeout_s: float | None = None) -> Announcement | None:
+        """Wait for the main rank's announcement; return None if it has made other experiments only, and need not make this one.
 
         Raises:
             InvalidArgument: Nothing tells which processes were launched together.
             RanksNotMet: It made no experiment, or does not say so in time.
         """
-        if self._place.key is None:
+        if self._launch_rank.key is None:
+            variable = self._launch_rank.variable
             raise InvalidArgument(
-                f"{self._place.variable}={self._place.rank}: this rank cannot tell which experiment rank 0 makes, because "
+                f"{variable}={self._launch_rank.rank}: this rank cannot tell which experiment rank 0 makes, because "
                 f"nothing names the launch. Set MLV_LAUNCH to the same new text for all ranks, or MASTER_ADDR and MASTER_PORT, "
-                f"give a name with on_exists='open', or unset {self._place.variable} where the process is none of several",
-                rank=self._place.rank,
+                f"give a name with on_exists='open', or unset {variable} where the process is none of several",
+                rank=self._launch_rank.rank,
             )
         began = monotonic()
         timeout_s = settings.RANKS_TIMEOUT.get() if timeout_s is None else timeout_s
         pause_s = _POLL_S
         others_since, next_look = math.inf, began
         while True:
-            word = self._read(self._path)
-            if word is not None and self._believes(word, monotonic() - began):
-                self._remember(word)
-                if word.failed is not None:
-                    raise RanksNotMet(f"rank 0 made no {self._what}: {word.failed}", rank=self._place.rank)
-                return word
+            announcement = self._read(self._path)
+            if announcement is not None and self._accepts(announcement, monotonic() - began):
+                self._remember(announcement)
+                if announcement.failed is not None:
+                    raise RanksNotMet(f"rank 0 made no {self._description}: {announcement.failed}", rank=self._launch_rank.rank)
+                return announcement
             if monotonic() - began > timeout_s:
-                raise self._not_met(timeout_s, word)
+                raise self._not_met(timeout_s, announcement)
             if monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
                 return None
-            if others_since == math.inf and monotonic() >= next_look and may_be_apart(self._place):
+            if others_since == math.inf and monotonic() >= next_look and may_be_apart(self._launch_rank):
                 next_look = monotonic() + _LOOK_EVERY_S
                 others_since = monotonic() if self._makes_others() else math.inf
             sleep(pause_s)
             pause_s = min(1.5 * pause_s, _POLL_MOST_S)
 
     def _makes_others(self) -> bool:
-        """Whether the main rank of this launch has made an experiment, here or in a folder beside this one."""
-        for folder in (self._savedir, *_beside(self._savedir)):
+        """Return whether the main rank of this launch has made an experiment, here or in a folder beside this one."""
+        for folder in (self._savedir, *_sibling_folders(self._savedir)):
             with suppress(OSError):
                 for path in (folder / _LAUNCHES).iterdir():
-                    word = self._read(path) if path.suffix == ".json" else None
-                    if word is not None and word.launch == self._launch and self._is_of_now(word):
+                    announcement = self._read(path) if path.suffix == ".json" else None
+                    if announcement is not None and announcement.launch == self._launch and self._is_recent(announcement):
                         return True
         return False
 
-    def _is_of_now(self, word: Word) -> bool:
-        return word.made > _BEGAN - _RECENT_S and (self._place.is_unique or not Owner.from_data(word.process).is_gone())
+    def _is_recent(self, announcement: Announcement) -> bool:
+        is_recent = announcement.made > _BEGAN - _RECENT_S
+        return is_recent and (self._launch_rank.is_unique or not Owner.from_data(announcement.process).is_gone())
 
-    def _read(self, path: Path) -> Word | None:
+    def _read(self, path: Path) -> Announcement | None:
         try:
-            given = opening.json_content(path)
-            word = Word(**{name: value for name, value in given.items() if name in Word.FIELDS})
-            Owner.from_data(word.process)
-            return word
+            fields = opening.json_content(path)
+            announcement = Announcement(**{name: value for name, value in fields.items() if name in Announcement.FIELDS})
+            Owner.from_data(announcement.process)
+            return announcement
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
-    def _believes(self, word: Word, waited_s: float) -> bool:
-        """Whether a word is of this launch, and not of an earlier one that had the same key."""
-        is_going_on = word.failed is None and self._is_going_on(word)
-        is_recent = word.made > _BEGAN - _RECENT_S
-        if self._place.is_unique:
+    def _accepts(self, announcement: Announcement, waited_s: float) -> bool:
+        """Return whether an announcement is of this launch, and not of an earlier one that had the same key."""
+        is_going_on = announcement.failed is None and self._is_going_on(announcement)
+        is_recent = announcement.made > _BEGAN - _RECENT_S
+        if self._launch_rank.is_unique:
             return is_going_on or is_recent
-        if self._mark(word).exists() or not is_recent:
-            return False  # this rank came to that meeting before, in an earlier launch
+        if self._mark(announcement).exists() or not is_recent:
+            return False  # this rank joined that experiment before, in an earlier launch
         return is_going_on or waited_s >= _GRACE_S
 
-    def _is_going_on(self, word: Word) -> bool:
-        owner, here = Owner.from_data(word.process), Owner.current()
+    def _is_going_on(self, announcement: Announcement) -> bool:
+        owner, process = Owner.from_data(announcement.process), Owner.current()
         if owner.is_gone():
             return False
-        if (owner.machine, owner.boot, owner.pidns) == (here.machine, here.boot, here.pidns):
+        if (owner.machine, owner.boot, owner.pidns) == (process.machine, process.boot, process.pidns):
             return True
-        run = read_state(self._savedir / word.folder).runs.get(str(word.run)) if self._is_there(word) else None
+        run = (
+            read_state(self._savedir / announcement.folder).runs.get(str(announcement.run))
+            if self._is_there(announcement)
+            else None
+        )
         return run is None or run.status(datetime.now(timezone.utc)) == "running"
 
-    def _is_there(self, word: Word) -> bool:
-        return layout.is_experiment(self._savedir / word.folder)
+    def _is_there(self, announcement: Announcement) -> bool:
+        return layout.is_experiment(self._savedir / announcement.folder)
 
-    def _mark(self, word: Word) -> Path:
-        return self._path.with_name(f"{self._path.stem}.{word.token}.{self._place.rank}")
+    def _mark(self, announcement: Announcement) -> Path:
+        return self._path.with_name(f"{self._path.stem}.{announcement.token}.{self._launch_rank.rank}")
 
-    def _remember(self, word: Word) -> None:
-        if not self._place.is_unique:
+    def _remember(self, announcement: Announcement) -> None:
+        if not self._launch_rank.is_unique:
             with suppress(OSError):
-                os.close(opening.writing(self._mark(word), os.O_WRONLY | os.O_CREAT))
+                os.close(opening.writing(self._mark(announcement), os.O_WRONLY | os.O_CREAT))
 
-    def _not_met(self, timeout_s: float, word: Word | None) -> RanksNotMet:
-        seen = "There is no word of it" if word is None else "There is only word of an earlier launch"
+    def _not_met(self, timeout_s: float, announcement: Announcement | None) -> RanksNotMet:
+        reason = "There is no word of it" if announcement is None else "There is only word of an earlier launch"
         return RanksNotMet(
-            f"rank {self._place.rank} waited {timeout_s:g} s for rank 0 to make {self._what} in {self._savedir}. {seen} in "
-            f"{self._path}: see whether rank 0 runs, calls Exp with the same savedir and name, and has the same launch "
-            f"variables. Set MLV_RANKS=apart where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
+            f"rank {self._launch_rank.rank} waited {timeout_s:g} s for rank 0 to make {self._description} in {self._savedir}. "
+            f"{reason} in {self._path}: see whether rank 0 runs, calls Exp with the same savedir and name, and has the same "
+            f"launch variables. Set MLV_RANKS=apart where each process makes its own; MLV_RANKS_TIMEOUT_S sets the time",
             path=str(self._path),
-            rank=self._place.rank,
+            rank=self._launch_rank.rank,
         )
 
 
@@ -304,15 +317,15 @@ def _wait_for_meta(folder: Path) -> None:
         sleep(_POLL_S)
 
 
-def _beside(savedir: Path) -> list[Path]:
-    """Folders beside a savedir: independent tasks often have one each."""
+def _sibling_folders(savedir: Path) -> list[Path]:
+    """Return the folders beside a savedir: independent tasks often have one each."""
     with suppress(OSError), os.scandir(savedir.parent) as entries:
         return [Path(entry.path) for entry in islice(entries, _MOST_BESIDE) if entry.is_dir() and entry.path != str(savedir)]
     return []
 
 
 def _forget_old(folder: Path, before: float) -> None:
-    """Remove what launches of long ago left."""
+    """Remove the announcements of launches of long ago."""
     with suppress(OSError):
         for entry in os.scandir(folder):
             with suppress(OSError):

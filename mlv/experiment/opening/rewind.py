@@ -1,4 +1,4 @@
-"""Going back to a step: what came after it is said to be superseded."""
+"""Rewinding to a step: later events are marked as superseded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WITHIN_S = 10.0
 
 
 def rewind(session: Session, step: Any) -> None:
-    """Emit a `rewound` event: what was logged so far with a greater step is superseded. Nothing is removed.
+    """Emit a `rewound` event: events logged so far with a greater step are superseded. Nothing is removed.
 
     Raises:
         InvalidArgument: The step is no finite number, or nothing that survives has come so far.

@@ -1,4 +1,4 @@
-"""Making the folder of an experiment, or opening one again: what must be true on the disk before the first event."""
+"""Making the folder of an experiment, or opening one again: everything that happens on the disk before the first event."""
 
 from __future__ import annotations
 
@@ -16,9 +16,16 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import utc_text
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvError, SavedirUnusable
 from mlv.experiment import null_sessions
-from mlv.experiment.null_sessions import Disabled, session_for, session_of_rank
+from mlv.experiment.null_sessions import DisabledSession, session_for, session_of_rank
 from mlv.experiment.opening import params as params_
-from mlv.experiment.opening.captures import CAPTURES, capture, patterns_to_keep, redactor_of, refuse_credential, tell_redacted
+from mlv.experiment.opening.captures import (
+    CAPTURES,
+    capture,
+    patterns_to_keep,
+    redactor_of,
+    refuse_credential,
+    warn_of_redactions,
+)
 from mlv.experiment.opening.ranks import own_numbers
 from mlv.experiment.session import Session, session_in_this_process
 from mlv.frozen import FrozenDict, FrozenRecord, frozen
@@ -35,26 +42,26 @@ _META_WITHIN_S = 10.0
 _RECOVER_WITHIN_S = 10.0
 
 
-class Parts(FrozenRecord):
-    """What an `Exp` is made of."""
+class ExpComponents(FrozenRecord):
+    """The components of an `Exp`."""
 
     folder: Path
     meta: Meta
     session: Session
     redactor: Redactor
     params: FrozenDict | None = None
-    """All params with their real values, in the process that gave them."""
+    """All params with their real values, in the process that passed them."""
     edited: MetaEdited | None = None
     """Why nothing may be written, where meta.json is not the one that the runs recorded."""
 
 
 class Differences(NamedTuple):
-    """What a rank was given otherwise than the main one, in words."""
+    """Arguments of a rank that differ from those of the main one, in words."""
 
     decisive: Sequence[str]
-    """What makes another experiment."""
-    beside: Sequence[str]
-    """What is merely not stored."""
+    """Differences that make it another experiment."""
+    minor: Sequence[str]
+    """Differences that are merely not stored."""
 
 
 class Making:
@@ -74,7 +81,7 @@ class Making:
         console: bool = False,
         strict: bool = False,
     ) -> None:
-        """Check and convert what the user gave.
+        """Check and convert the arguments of the user.
 
         Raises:
             InvalidParams, InvalidArgument, InvalidPattern, MissingExtra: As `Exp`.
@@ -88,10 +95,10 @@ class Making:
         self._outputs = checked_outputs(outputs)
         self._wishes, self._console = wishes_of(system, redactor), console
 
-    def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> Parts:
+    def make(self, folder: Path, parent: Mapping[str, Any] | None = None) -> ExpComponents:
         """Write meta.json into a new folder, begin the run, and say the path on stderr."""
         if settings.DISABLED.get():
-            return self._pretend(folder, parent)
+            return self._make_disabled(folder, parent)
         try:
             meta = meta_.write_meta(folder, self._content(folder, parent))
         except BaseException:
@@ -100,23 +107,23 @@ class Making:
             raise
         session = Session(folder, meta.id, outputs=self._outputs, wishes=self._wishes)
         self._begin(session)
-        self._tell(folder)
-        return Parts(folder, meta, session, self._redactor, frozen(self._real))
+        self._report(folder)
+        return ExpComponents(folder, meta, session, self._redactor, frozen(self._real))
 
-    def _pretend(self, folder: Path, parent: Mapping[str, Any] | None) -> Parts:
-        """As `make`, where nothing is to be stored; nothing is captured, either."""
+    def _make_disabled(self, folder: Path, parent: Mapping[str, Any] | None) -> ExpComponents:
+        """Make an experiment of which nothing is stored; nothing is captured, either."""
         self._captures = ()
         text = meta_.meta_text(self._content(folder, parent))
         meta = meta_.meta_of(text)
-        session = Disabled(folder, meta.id, text)
+        session = DisabledSession(folder, meta.id, text)
         if folder.exists():  # a sub-experiment, which its parent shall find
             session.prepare()
         session.start()
         self._redactor.redactions.clear()
-        self._tell(folder)
-        return Parts(folder, meta, session, self._redactor, frozen(self._real))
+        self._report(folder)
+        return ExpComponents(folder, meta, session, self._redactor, frozen(self._real))
 
-    def open(self, folder: Path, may_change: Collection[str]) -> Parts:
+    def open(self, folder: Path, may_change: Collection[str]) -> ExpComponents:
         """Begin another run in an experiment that is there, and say the path on stderr.
 
         Raises:
@@ -124,46 +131,50 @@ class Making:
             MetaEdited: meta.json is not the one that the runs recorded.
             ParamsConflict: A param differs that may not.
         """
-        meta = _meta_soon(folder)
+        meta = _awaited_meta(folder)
         recover_if_needed(folder)
         edited = meta_.check_identity(folder, meta)
         if edited is not None:
             raise edited
         self._adopt(meta)
-        known = {**meta.content["params"], **read_state(folder).params}
-        given = self._redactor.params(self._real)
-        differing = params_.check_changes(known, given, may_change, folder.name)
+        recorded = {**meta.content["params"], **read_state(folder).params}
+        requested = self._redactor.params(self._real)
+        differing = params_.check_changes(recorded, requested, may_change, folder.name)
         captures = later_captures(folder, self._captures, self._redactor)
         session = session_for(folder, meta.id, captures=captures, params=differing, outputs=self._outputs, wishes=self._wishes)
         self._begin(session)
-        new = params_.added(known, given)
+        new = params_.added(recorded, requested)
         if new:
             session.emit("params", new)
-        self._tell(folder)
-        return Parts(folder, meta, session, self._redactor, frozen({**known, **self._real}))
+        self._report(folder)
+        return ExpComponents(folder, meta, session, self._redactor, frozen({**recorded, **self._real}))
 
     def differences(self, folder: Path, may_change: Collection[str] = (), *, is_opened: bool = False) -> Differences:
-        """What a rank was given otherwise than the main one, which made the experiment, or opened it and may add params."""
-        content = _meta_soon(folder).content
-        known = {**content["params"], **read_state(folder).params}
-        given = self._redactor.params(self._real)
-        given = {key: value for key, value in given.items() if key not in may_change and (key in known or not is_opened)}
-        decisive = params_.of_another(known, given, own_numbers(os.environ))
+        """Return this rank's differences from the main one, which made the experiment, or opened it and may add params."""
+        content = _awaited_meta(folder).content
+        recorded = {**content["params"], **read_state(folder).params}
+        requested = self._redactor.params(self._real)
+        requested = {
+            key: value for key, value in requested.items() if key not in may_change and (key in recorded or not is_opened)
+        }
+        decisive = params_.rank_differences(recorded, requested, own_numbers(os.environ))
         if self._kind is not None and self._kind != content.get("kind"):
             decisive.append(f"kind = {self._kind!r}, not {content.get('kind')!r}")
-        beside = [f"tag {tag!r}" for tag in self._tags if tag not in (content.get("tags") or ())]
+        minor = [f"tag {tag!r}" for tag in self._tags if tag not in (content.get("tags") or ())]
         if self._notes is not None and self._notes != content.get("notes"):
-            beside.append(f"notes = {self._notes!r:.60}")
-        return Differences(decisive, beside)
+            minor.append(f"notes = {self._notes!r:.60}")
+        return Differences(decisive, minor)
 
-    def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> Parts:
-        """What a rank above 0 has of an experiment that the main one made; with `ranks="all"` a run of its own begins."""
-        meta = _meta_soon(folder)
+    def join(self, folder: Path, ranks: str, rank: int, main_run: str | None) -> ExpComponents:
+        """Join an experiment of the main rank as a rank above 0; with `ranks="all"` a run of its own begins."""
+        meta = _awaited_meta(folder)
         self._adopt(meta)
-        there = session_in_this_process(folder, meta.id)
-        session = there.twin() if there else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
+        own_session = session_in_this_process(folder, meta.id)
+        session = (
+            own_session.twin() if own_session else session_of_rank(folder, meta.id, rank, ranks, main_run, wishes=self._wishes)
+        )
         session.start()
-        return Parts(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
+        return ExpComponents(folder, meta, session, self._redactor, frozen({**meta.content["params"], **self._real}))
 
     def _adopt(self, meta: Meta) -> None:
         """Redact as the runs before."""
@@ -176,7 +187,7 @@ class Making:
             session.capture_console()
 
     def _content(self, folder: Path, parent: Mapping[str, Any] | None) -> dict[str, Any]:
-        found = capture(self._captures, self._redactor, folder, "git.diff")
+        captured = capture(self._captures, self._redactor, folder, "git.diff")
         content: dict[str, Any] = {
             "format": meta_.FORMAT,
             "name": folder.name,
@@ -187,21 +198,21 @@ class Making:
             "tags": self._tags,
             "notes": self._notes,
             **patterns_to_keep(self._redactor),
-            **{name: found.get(name) for name in CAPTURES},
+            **{name: captured.get(name) for name in CAPTURES},
         }
         if self._nonfinite:
             content["nonfinite"] = {f"/params{pointer}": text for pointer, text in self._nonfinite.items()}
         return content
 
-    def _tell(self, folder: Path) -> None:
-        tell_redacted(self._redactor)
-        settings.tell_problems()
+    def _report(self, folder: Path) -> None:
+        warn_of_redactions(self._redactor)
+        settings.warn_of_problems()
         off = settings.DISABLED.look_up()
         say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
 
 
 def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
-    """What the writer is told: samples of the machine every `system` seconds, as the settings say where that is None.
+    """Return the wishes for the writer: samples of the machine every `system` seconds, or as the settings say if it is None.
 
     Raises:
         InvalidArgument: It is no number of seconds.
@@ -216,7 +227,7 @@ def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
 
 
 def recover_if_needed(folder: Path) -> None:
-    """Write what killed processes left waiting for the experiment, if there is something, and anything is to be written."""
+    """Write the pending events of killed processes, if there are any, unless mlv is disabled."""
     if settings.DISABLED.look_up().value:
         return
     from mlv.transport import recovery  # with all of the writer: `import mlv` does without
@@ -226,19 +237,19 @@ def recover_if_needed(folder: Path) -> None:
 
 
 def later_captures(folder: Path, names: Collection[str], redactor: Redactor) -> Callable[[], Mapping[str, Any]]:
-    """What captures a later run, and the ends that were there before it, when it begins."""
+    """Return a function that a later run calls when it begins: for its captures, and the ends of streams before it."""
 
     def make() -> Mapping[str, Any]:
         moment = utc_text(datetime.now(timezone.utc)).replace(":", "")
-        found = capture(names, redactor, folder, f"git-{moment}.diff")
-        tell_redacted(redactor)
-        return {**found, "after": ends.ends_of(folder)}
+        captured = capture(names, redactor, folder, f"git-{moment}.diff")
+        warn_of_redactions(redactor)
+        return {**captured, "after": ends.ends_of(folder)}
 
     return make
 
 
 def checked_tags(tags: Iterable[str], redactor: Redactor) -> list[str]:
-    """Accept tags, without what looks like a credential.
+    """Accept tags; redact what looks like a credential.
 
     Raises:
         InvalidArgument: They are one text, or one of them is none.
@@ -247,11 +258,11 @@ def checked_tags(tags: Iterable[str], redactor: Redactor) -> list[str]:
         raise InvalidArgument(f"tags={tags!r} is one text: give a list, [{tags!r}]", tags=tags)
     if not isinstance(tags, Iterable):
         raise InvalidArgument(f"tags={tags!r} is of type {type(tags).__name__}: give a list of words", tags=tags)
-    found = list(tags)
-    wrong = [tag for tag in found if not isinstance(tag, str) or not tag]
+    tag_list = list(tags)
+    wrong = [tag for tag in tag_list if not isinstance(tag, str) or not tag]
     if wrong:
-        raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=found)
-    return list(dict.fromkeys(redactor.text(tag, "tags") for tag in found))
+        raise InvalidArgument(f"tag {wrong[0]!r} is no text, or empty: give words", tags=tag_list)
+    return list(dict.fromkeys(redactor.text(tag, "tags") for tag in tag_list))
 
 
 def _checked_notes(notes: object, redactor: Redactor) -> str | None:
@@ -260,8 +271,8 @@ def _checked_notes(notes: object, redactor: Redactor) -> str | None:
     raise InvalidArgument(f"notes={notes!r:.100} is of type {type(notes).__name__}: give a text", notes=notes)
 
 
-def _meta_soon(folder: Path) -> Meta:
-    """The meta.json of a folder that another process may be making at this moment."""
+def _awaited_meta(folder: Path) -> Meta:
+    """Wait for the meta.json of a folder that another process may be making at this moment, and read it."""
     deadline = monotonic() + _META_WITHIN_S
     while not layout.is_experiment(folder) and folder.is_dir() and monotonic() < deadline:
         sleep(0.01)
@@ -269,7 +280,7 @@ def _meta_soon(folder: Path) -> Meta:
 
 
 def timestamp_name(now: datetime) -> str:
-    """Name of an experiment that was given none: local time, without colons, in order when sorted."""
+    """Return the name of an experiment without one: local time, without colons, so that names sort by time."""
     return now.strftime("%Y-%m-%d_%H-%M-%S")
 
 
@@ -283,7 +294,7 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
         ExperimentExists: The name is taken, and no suffix wanted.
         SavedirUnusable: The savedir is a file, or nothing can be made in it.
     """
-    if _is_pretended(savedir):
+    if _is_disabled_in(savedir):
         return null_sessions.temporary_folder(name)
     _make_savedir(savedir)
     for number in count():
@@ -307,11 +318,11 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
     Raises:
         SavedirUnusable: Nothing can be made there.
     """
-    if _is_pretended(parent):
+    if _is_disabled_in(parent):
         return null_sessions.temporary_folder(f"{prefix}_1")
     _make_savedir(parent)
-    taken = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
-    first = max((int(number) for number in taken if number.isdecimal()), default=0) + 1
+    suffixes = [name[len(prefix) + 1 :] for name in os.listdir(parent) if name.startswith(prefix + "_")]
+    first = max((int(number) for number in suffixes if number.isdecimal()), default=0) + 1
     for number in count(first):
         try:
             (parent / f"{prefix}_{number}").mkdir()
@@ -324,8 +335,8 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
 
 
 @contextmanager
-def explained(what: str, path: Path) -> Iterator[None]:
-    """Translate what the system refuses while an experiment is made or opened.
+def translated_os_errors(subject: str, path: Path) -> Iterator[None]:
+    """Translate errors of the system while an experiment is made or opened.
 
     Raises:
         SavedirUnusable: The system refuses something.
@@ -336,18 +347,18 @@ def explained(what: str, path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        text = (
-            f"{what} cannot be made or opened in {str(path)!r}: {error.strerror or error}{where}. Make room, or give a folder"
-        )
-        raise SavedirUnusable(f"{text} that you may write to", path=str(path), errno=error.errno) from error
+        text = f"{subject} cannot be made or opened in {str(path)!r}: {error.strerror or error}{where}"
+        raise SavedirUnusable(
+            f"{text}. Make room, or give a folder that you may write to", path=str(path), errno=error.errno
+        ) from error
 
 
-def _is_pretended(savedir: Path) -> bool:
+def _is_disabled_in(savedir: Path) -> bool:
     return settings.DISABLED.get() and not null_sessions.holds(savedir)
 
 
 def is_taken(folder: Path) -> bool:
-    """Whether something of that name is there."""
+    """Return whether something of that name is there."""
     return os.path.lexists(folder)
 
 

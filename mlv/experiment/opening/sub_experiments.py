@@ -1,4 +1,4 @@
-"""Sub-experiments: what a follow-up script does with a checkpoint, kept below the experiment that made it."""
+"""Sub-experiments: experiments of follow-up scripts with a checkpoint, kept below the experiment that made it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlv.experiment.opening import setup
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, redactor_of, refuse_credential
 from mlv.experiment.opening.ranks import checked_ranks
 from mlv.experiment.opening.rendezvous import together
-from mlv.experiment.opening.setup import Making, Parts
+from mlv.experiment.opening.setup import ExpComponents, Making
 from mlv.experiment.session import session_in_this_process
 from mlv.store import layout
 from mlv.store import meta as meta_
@@ -79,19 +79,19 @@ def init_sub_exp(
     making = Making(params, kind, tags, notes, CAPTURES, redactor, outputs)
     given_ranks = checked_ranks(ranks)
     savedir = (parent or path.parent) / kind
-    return Exp.of_parts(
+    return Exp.of_components(
         together(
             savedir,
             f"{kind} experiment {name!r}" if name is not None else f"{kind} experiment of {path.name!r}",
-            lambda: _made(making, path, parent, savedir, name),
-            lambda place, rank, run: making.join(place, given_ranks, rank, run),
+            lambda: _make(making, path, parent, savedir, name),
+            lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
             differences=making.differences,
         )
     )
 
 
 def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable[str]) -> Redactor:
-    """What redacts in a sub-experiment: as in its parent, also by what a run of this process was given for itself alone."""
+    """Return the redactor of a sub-experiment: that of its parent, with the patterns of a run of this process as well."""
     patterns, exceptions = tuple(patterns), tuple(exceptions)
     if parent is None:
         return make_redactor(patterns, exceptions)
@@ -102,8 +102,8 @@ def _redactor(parent: Path | None, patterns: Iterable[str], exceptions: Iterable
     return redactor_of(meta.content, patterns, exceptions)
 
 
-def _made(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> Parts:
-    """A new experiment below the one that a checkpoint belongs to."""
+def _make(making: Making, path: Path, parent: Path | None, savedir: Path, name: str | None) -> ExpComponents:
+    """Make an experiment below the experiment of a checkpoint."""
     content = content_of(path)
     parent_id = meta_.read_meta(parent).id if parent is not None else None
     folder = setup.numbered_folder(savedir, "subexp") if name is None else setup.make_folder(savedir, name, suffix=True)

@@ -66,7 +66,7 @@ def test_an_endless_bar_needs_no_memory():
     for i in range(10_000):
         assert list(lines.add(b"\r%d" % i + b"=" * 1000, 0.0)) == []
 
-    assert len(lines._rest) < 2000
+    assert len(lines._unfinished) < 2000
     assert list(lines.last()) == ["9999" + "=" * 1000]
 
 

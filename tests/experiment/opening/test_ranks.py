@@ -18,7 +18,7 @@ from logs import of_type, read
 
 from mlv import Exp, InvalidArgument
 from mlv.experiment.opening import ranks
-from mlv.experiment.opening.ranks import LaunchRank, place_of
+from mlv.experiment.opening.ranks import LaunchRank, launch_rank_of
 from mlv.store.owners import Owner
 
 HERE = Owner("machine", "boot", "pidns", 3, "1")
@@ -503,18 +503,18 @@ class TestPlaces:
         """Each launcher says the rank in variables of its own."""
         environ = {name: str(value) for name, value in LAUNCHERS[launcher](2).items()}
 
-        assert place_of(environ, HERE).rank == 2
+        assert launch_rank_of(environ, HERE).rank == 2
 
     @pytest.mark.parametrize("environ", [{}, {"RANK": "3"}, {"WORLD_SIZE": "3"}, {"RANK": "0", "WORLD_SIZE": "1"}])
     def test_alone(self, environ):
         """What is no launch of several is none."""
-        assert place_of(environ, HERE) == LaunchRank()
+        assert launch_rank_of(environ, HERE) == LaunchRank()
 
     @pytest.mark.parametrize("text", ["", "-1", "one", "1.5", "²"])
     def test_no_number(self, text):
         """A rank that is no number is refused, with what to do."""
         with pytest.raises(InvalidArgument, match="is no rank: set a number, or unset it"):
-            place_of({"RANK": text, "WORLD_SIZE": "2"}, HERE)
+            launch_rank_of({"RANK": text, "WORLD_SIZE": "2"}, HERE)
 
     @pytest.mark.parametrize(
         "other",
@@ -538,7 +538,7 @@ class TestPlaces:
             "TORCHELASTIC_RUN_ID": "none",
         }
 
-        assert place_of({**environ, **other}, HERE).key != place_of(environ, HERE).key
+        assert launch_rank_of({**environ, **other}, HERE).key != launch_rank_of(environ, HERE).key
 
     @pytest.mark.parametrize(
         "other",
@@ -548,18 +548,18 @@ class TestPlaces:
         """What differs from rank to rank does not, nor from node to node where each has a step of its own."""
         environ = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "node1", "MASTER_PORT": "29500", "SLURM_JOB_ID": "7"}
 
-        assert place_of({**environ, **other}, HERE).key == place_of(environ, HERE).key
+        assert launch_rank_of({**environ, **other}, HERE).key == launch_rank_of(environ, HERE).key
 
     def test_loopback(self):
         """An address that every machine has names a launch on one machine only."""
         environ = {"RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
         elsewhere = Owner("another", "boot", "pidns", 3, "1")
 
-        assert place_of(environ, HERE).key != place_of(environ, elsewhere).key
+        assert launch_rank_of(environ, HERE).key != launch_rank_of(environ, elsewhere).key
 
     @pytest.mark.parametrize("run_id", ["none", ""])
     def test_the_default_rendezvous_names_nothing(self, run_id):
         """The rendezvous ID that nobody chose is no key."""
         environ = {"RANK": "1", "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": run_id}
 
-        assert ranks.place_of(environ, HERE).key is None
+        assert ranks.launch_rank_of(environ, HERE).key is None
