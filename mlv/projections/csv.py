@@ -97,7 +97,7 @@ class _CSVTables:
 
 
 def _begun(path: Path, size: int, begin: bytes) -> BinaryIO:
-    """A file that begins as it would now, open at its end: one without the mark, or with formulas, is not gone on with."""
+    """Open a file at its end if it begins as it would now; one without the mark, or with formulas, is not continued."""
     file = reopened(path, size)
     file.seek(0)
     if file.read(len(begin)) != begin:

@@ -53,7 +53,7 @@ class Tap(Protocol):
 
 
 def checked_outputs(outputs: Iterable[Any], *, must_travel: bool = True) -> list[Any]:
-    """The outputs that were asked for, by name or as objects; where they `must_travel`, each to a process of its own.
+    """Return the outputs that are named, or given as objects; where they `must_travel`, each can go to a process of its own.
 
     Raises:
         InvalidArgument: One is no output that is known; an object lacks what a projection has; or two go to one place.
@@ -65,45 +65,45 @@ def checked_outputs(outputs: Iterable[Any], *, must_travel: bool = True) -> list
         raise InvalidArgument(f"outputs={outputs!r} is one text: give a list, [{outputs!r}]", outputs=outputs)
     if not isinstance(outputs, Iterable):
         raise InvalidArgument(f"outputs={shown(outputs)} is no list: give one, such as ['tensorboard']", outputs=outputs)
-    found = [_output(one) for one in outputs]
-    for one in found if must_travel else ():
-        if not callable(getattr(one, "show", None)):
-            _pickled(one)
-    places = [(one.name, getattr(one, "path", None)) for one in found if not callable(getattr(one, "show", None))]
-    for name, path in places:
-        if places.count((name, path)) > 1:
+    objects = [_output(output) for output in outputs]
+    for output in objects if must_travel else ():
+        if not callable(getattr(output, "show", None)):
+            _pickled(output)
+    paths = [(output.name, getattr(output, "path", None)) for output in objects if not callable(getattr(output, "show", None))]
+    for name, path in paths:
+        if paths.count((name, path)) > 1:
             raise InvalidArgument(
                 f"outputs: there are two {name!r} in one place: leave one out, or give one of them another path",
                 outputs=outputs,
             )
-    return found
+    return objects
 
 
-def _output(given: Any) -> Any:
-    if isinstance(given, str):
-        return output_class(given)()
-    lacks = [role for role in ("open", "write", "commit", "close") if not callable(getattr(given, role, None))]
-    is_tap = callable(getattr(given, "show", None)) and callable(getattr(given, "remember", None))
-    if isinstance(given, type) or (lacks and not is_tap):
+def _output(output: Any) -> Any:
+    if isinstance(output, str):
+        return output_class(output)()
+    lacks = [role for role in ("open", "write", "commit", "close") if not callable(getattr(output, role, None))]
+    is_tap = callable(getattr(output, "show", None)) and callable(getattr(output, "remember", None))
+    if isinstance(output, type) or (lacks and not is_tap):
         raise InvalidArgument(
-            f"outputs: {shown(given)} is no output: give a name ({', '.join(OUTPUTS)}), or an object with "
+            f"outputs: {shown(output)} is no output: give a name ({', '.join(OUTPUTS)}), or an object with "
             f"open, write, commit and close, or with show and remember",
-            output=given,
+            output=output,
         )
     if not lacks:
-        name = layout.check_name(getattr(given, "name", None), "name of an output")
+        name = layout.check_name(getattr(output, "name", None), "name of an output")
         if name in (*layout.KEEPING, layout.META) or layout.stream_of(name) is not None:
             raise InvalidName(
                 f"name of an output {name!r} is that of something else in an experiment: choose another", name=name
             )
         from mlv.projections.output import check_options  # `import mlv` does without
 
-        check_options(given)
-    return given
+        check_options(output)
+    return output
 
 
 def output_class(name: str) -> Any:
-    """The class of an output by its name.
+    """Return the class of an output by its name.
 
     Raises:
         InvalidArgument: There is none of that name.
@@ -117,12 +117,12 @@ def output_class(name: str) -> Any:
 class Outputs:
     """The outputs of one run, from its beginning to its end."""
 
-    def __init__(self, folder: Path, exp_id: str, given: Sequence[Any]) -> None:
+    def __init__(self, folder: Path, exp_id: str, outputs: Sequence[Any]) -> None:
         self._folder, self._exp_id = folder, exp_id
-        self.taps: list[Tap] = [one for one in given if callable(getattr(one, "show", None))]
-        self.projections = [one for one in given if one not in self.taps]
+        self.taps: list[Tap] = [output for output in outputs if callable(getattr(output, "show", None))]
+        self.projections = [output for output in outputs if output not in self.taps]
         self._orders: list[tuple[Order, Path | None]] = []
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def order(self, run: str) -> None:
         """Say what the run wants, before anybody can see the run: whoever outlives this process completes it."""
@@ -143,7 +143,7 @@ class Outputs:
             self._start(number)
 
     def tap(self, channel: Channel) -> Channel:
-        """The channel, with its events shown; how they are to be shown may have been said in an earlier run."""
+        """Return the channel, with its events shown; an earlier run may have told how they are to be shown."""
         if not self.taps:
             return channel
         try:
@@ -155,19 +155,19 @@ class Outputs:
         return Tapped(channel, self.taps)
 
     def failures(self) -> list[dict[str, str]]:
-        """What has stopped since it was asked last, as the data of events; each is warned about."""
-        found = []
+        """Return the outputs that stopped since the last call, as the data of events, and warn about each."""
+        failures = []
         for projection in self.projections:
             reason = self._failure(projection)
-            if reason and (projection.name, reason) not in self._told:
-                self._told.add((projection.name, reason))
-                found.append({"output": projection.name, "reason": reason})
+            if reason and (projection.name, reason) not in self._reported:
+                self._reported.add((projection.name, reason))
+                failures.append({"output": projection.name, "reason": reason})
                 warn(
                     f"the output {projection.name!r} of {self._folder} stopped: {reason}. The log is complete; "
                     f"{self._again(projection)} builds it again",
                     OutputFailed,
                 )
-        return found
+        return failures
 
     def wait(self, timeout_s: float, *, is_last: bool = False) -> bool:
         """Wait until the outputs hold all that is in the log now; False when the time is over or one has stopped.
@@ -203,12 +203,16 @@ class Outputs:
 
     def _late(self, number: int, timeout_s: float) -> str:
         projection, (_, path) = self.projections[number], self._orders[number]
-        what = f"the output {projection.name!r} of {self._folder} is not complete"
+        problem = f"the output {projection.name!r} of {self._folder} is not complete"
         if not layout.is_experiment(self._folder):
-            return f"{what}: the experiment was moved or removed during the run; `mlv export` builds the output where it is now"
+            return (
+                f"{problem}: the experiment was moved or removed during the run; `mlv export` builds the output where it is now"
+            )
         if self._is_kept(projection) or (path is not None and orders.is_held(path)):
-            return f"{what} after {timeout_s:g} s: its process goes on with it"
-        return f"{what}: its process has ended without a word. The log is complete; {self._again(projection)} builds it again"
+            return f"{problem} after {timeout_s:g} s: its process goes on with it"
+        return (
+            f"{problem}: its process has ended without a word. The log is complete; {self._again(projection)} builds it again"
+        )
 
     def _let_go_on(self, projection: Any) -> None:
         """Forget that the output stopped in an earlier run, which has been told: it is tried again."""
@@ -232,13 +236,13 @@ class Outputs:
         return read(position_path(self._folder, projection))
 
     def _again(self, projection: Any) -> str:
-        """What builds the output from the log."""
+        """Return the command that builds the output from the log."""
         if projection.name in OUTPUTS and projection == output_class(projection.name)():
             return f"`mlv export {self._folder} --to {projection.name}`"
         return f"mlv.projections.replay({str(self._folder)!r}, {shown(projection)})"
 
     def _failure(self, projection: Any) -> str:
-        """Why an output stopped; empty while it has not."""
+        """Return the reason why an output stopped; empty while it goes on."""
         position = self._position(projection)
         if position is not None and position.failed:
             return str(position.failed)
@@ -277,33 +281,33 @@ class Tapped:
         self.run = channel.run
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
-        """As the channel."""
+        """Do as the channel."""
         self._cursors[index] = cursor
         self._channel.add_cursor(index, cursor)
 
     def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """As the channel, then show the event."""
+        """Do as the channel, then show the event."""
         self._channel.put(cursor, kind, step, payload)
         stream, head = self._cursors[cursor]
         self._show(lambda: event_from_line(self._composer.line(0, time_ns(), head, kind, step, payload), stream))
 
     def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """As the channel, then show the event without what a worker has yet to make."""
+        """Do as the channel, then show the event without the files that a worker has yet to make."""
         self._channel.hand_over(cursor, buffers)
         self._show(lambda: self._handed_over(cursor, buffers))
 
-    def _handed_over(self, cursor: int, parts: Sequence[Buffer]) -> Event:
-        job = Job.unpack(b"".join(map(bytes, parts)))
+    def _handed_over(self, cursor: int, buffers: Sequence[Buffer]) -> Event:
+        job = Job.unpack(b"".join(map(bytes, buffers)))
         line = self._composer.line(0, time_ns(), b"", 0, 0, b'"type":%s}' % orjson.dumps(job.type))
-        found = event_from_line(line, self._cursors[cursor][0])
+        event = event_from_line(line, self._cursors[cursor][0])
         data = {key: value for key, value in job.options.items() if isinstance(value, (str, int, float))}
-        return Event(found.run, 0, found.time, job.type, job.name, job.step, job.at, data, found.stream, {}, job.verbosity)
+        return Event(event.run, 0, event.time, job.type, job.name, job.step, job.at, data, event.stream, {}, job.verbosity)
 
     def _show(self, event: Callable[[], Event]) -> None:
         try:
-            made = event()
+            shown_event = event()
             for tap in self._taps:
-                tap.show(made)
+                tap.show(shown_event)
         except Exception as error:  # a terminal, or a format that the user gave, may raise anything
             warn_once(f"an event cannot be shown: {shown(error)}; the log has it", OutputFailed)
 
@@ -311,22 +315,22 @@ class Tapped:
         return getattr(self._channel, name)
 
 
-def _pickled(given: Any) -> bytes:
-    """An object as bytes that another process can read.
+def _pickled(output: Any) -> bytes:
+    """Return an object as bytes that another process can read.
 
     Raises:
         InvalidArgument: It has no such form, or its class stands in the script itself.
     """
-    of_script = getattr(type(getattr(given, "projection", given)), "__module__", "") == "__main__"
+    of_script = getattr(type(getattr(output, "projection", output)), "__module__", "") == "__main__"
     pickler = import_module("cloudpickle") if of_script and _is_importable("cloudpickle") else import_module("pickle")
     try:
         if of_script and pickler.__name__ == "pickle":
             raise TypeError("its class is defined in the script: put it into a module beside it, or pip install cloudpickle")
-        found: bytes = pickler.dumps(given)
-        return found
+        content: bytes = pickler.dumps(output)
+        return content
     except Exception as error:
         raise InvalidArgument(
-            f"the output {shown(given)} cannot travel to a process of its own: {error}", output=given
+            f"the output {shown(output)} cannot travel to a process of its own: {error}", output=output
         ) from None
 
 
@@ -337,12 +341,12 @@ def _is_importable(module: str) -> bool:
 
 
 def _script_folders() -> list[str]:
-    """Where a user's own projection may stand: beside the script, and in the current folder."""
+    """Return the folders in which a user's own projection may stand: beside the script, and the current one."""
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    found = [os.path.dirname(os.path.abspath(main))] if main else []
+    folders = [os.path.dirname(os.path.abspath(main))] if main else []
     with suppress(OSError):
-        found.append(os.getcwd())
-    return list(dict.fromkeys(found))
+        folders.append(os.getcwd())
+    return list(dict.fromkeys(folders))
 
 
 def _sizes(folder: Path) -> dict[str, int]:

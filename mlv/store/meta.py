@@ -42,7 +42,7 @@ def write_meta(folder: Path, content: Mapping[str, Any]) -> Meta:
 
 
 def meta_of(text: bytes) -> Meta:
-    """What the bytes of a meta.json say.
+    """Parse the bytes of a meta.json.
 
     Raises:
         ValueError: They are none.
@@ -51,7 +51,7 @@ def meta_of(text: bytes) -> Meta:
 
 
 def meta_text(content: Mapping[str, Any]) -> bytes:
-    """The bytes of a meta.json."""
+    """Return the bytes of a meta.json."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     try:
         return orjson.dumps(content, option=option)
@@ -102,13 +102,13 @@ def _read(text: bytes) -> FrozenDict:
 
 
 def recorded_id(folder: Path) -> str | None:
-    """The ID that the first run wrote into the log, None if there is no run yet."""
+    """Return the ID that the first run wrote into the log, None if there is no run yet."""
     lines = Lines(folder, layout.streams_in(folder), ("run_started",))
     return next((event.data["exp"] for event in lines if isinstance(event.data, dict) and event.data.get("exp")), None)
 
 
 def check_identity(folder: Path, meta: Meta) -> MetaEdited | None:
-    """What is wrong where meta.json is not the one that the runs recorded, else None."""
+    """Return an error where meta.json is not the one that the runs recorded, else None."""
     recorded = recorded_id(folder)
     if recorded in (None, meta.id) or recorded in known_ids(folder):
         return None

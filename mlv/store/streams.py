@@ -346,12 +346,12 @@ def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
 
 
 def whole_end(path: Path) -> int:
-    """Offset behind the last whole line of a file."""
+    """Return the offset behind the last whole line of a file."""
     return next((start + len(line) for start, line in lines_from_end(path)), 0)
 
 
 def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of the whole lines of a file up to `end`, the last one first; a half line there is passed over."""
+    """Yield offset and bytes of the whole lines of a file up to `end`, the last one first; a half line is passed over."""
     with opening.reading(path) as file:
         position = file.seek(0, os.SEEK_END) if end is None else end
         piece, rest, is_readable = _PIECE_FROM_END, b"", True
@@ -376,7 +376,7 @@ def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, by
 
 
 def stream_sizes(folder: Path, looks: int = 20) -> dict[str, int]:
-    """Sizes of all streams at one moment; of streams that grow at every look, at almost one moment."""
+    """Return the sizes of all streams at one moment; of streams that grow at every look, at almost one moment."""
     sizes = _sizes_now(folder)
     for _ in range(looks):
         if (again := _sizes_now(folder)) == sizes:

@@ -1,0 +1,93 @@
+"""Names and docstrings say what things are: few vague names, and functions whose docstring begins with a verb."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlv
+
+SOURCES = {path: ast.parse(path.read_bytes()) for path in sorted(Path(mlv.__file__).parent.rglob("*.py"))}
+
+VAGUE = {
+    *(
+        "found",
+        "place",
+        "places",
+        "given",
+        "said",
+        "told",
+        "what",
+        "known",
+        "part",
+        "parts",
+        "piece",
+        "pieces",
+        "rest",
+        "rests",
+    ),
+    *("one", "ones", "other", "others", "thing", "things", "wanted", "seen", "asked", "kept", "made", "taken", "left", "here"),
+    *("shown", "way"),
+}
+"""Names that say how a value was come by, or nothing; `column`, `path`, `span` say what it is."""
+
+SHARE = 0.015
+"""Of all bound names so many may be vague: the models in CONTRIBUTING have 0 to 0.3 %."""
+
+VERBS = set(
+    """
+    Accept Add Announce Append Apply Ask Attach Be Begin Bring Build Call Capture Carry Change Check Choose Close
+    Collect Compare Compile Complete Compute Concatenate Configure Convert Copy Count Create Cut Decide Decode
+    Describe Discard Display Do Drain Draw Duplicate Emit Encode End Ensure Examine Exchange Explain Find Finish
+    Fold Follow Forget Format Fsync Give Go Group Hand Hash Have Hold Implement Import Install Join Judge Keep Learn
+    Leave Let Link List Listen Load Lock Log Look Make Map Mask Measure Merge Move Name Note Number Open Parse Plot
+    Point Prepare Print Publish Put Query Raise Read Rebuild Recognise Record Recover Redact Redirect Refuse
+    Register Release Remember Remove Rename Render Repeat Replace Report Reserve Resolve Restore Return Rewind Round
+    Run Save Say Seal See Select Send Set Settle Share Show Sign Skip Sleep Sort Spell Split Start Store Suggest
+    Summarise Summarize Take Tell Time Trace Translate Treat Try Turn Undo Wait Wake Warn Wrap Write Yield
+    """.split()  # noqa: SIM905 - one to a line says no more
+)
+"""What docstrings of functions begin with. A verb that is missing is added; a word that is none is not."""
+
+
+def bound_names(tree: ast.AST) -> Iterator[str]:
+    """Yield each name that a module binds, once for each time."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                yield name
+            case ast.alias(name=path, asname=name):
+                yield name or path.partition(".")[0]
+
+
+def is_property(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
+
+
+def test_few_names_are_vague():
+    """A name says what the thing is."""
+    names = [name.strip("_").lower() for tree in SOURCES.values() for name in bound_names(tree)]
+
+    assert sum(name in VAGUE for name in names) < SHARE * len(names)
+
+
+def test_docstrings_begin_with_a_verb():
+    """The docstring of a function says what it does: its first word is a verb; properties are named."""
+    functions = [
+        (path, node)
+        for path, tree in SOURCES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node) and ast.get_docstring(node)
+    ]
+
+    wrong = [
+        f"{path.name}:{node.lineno} {(ast.get_docstring(node) or '').splitlines()[0]}"
+        for path, node in functions
+        if (ast.get_docstring(node) or "").split()[0].strip(".,:;") not in VERBS
+    ]
+    assert wrong == []
