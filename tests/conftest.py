@@ -37,6 +37,28 @@ with suppress(ImportError):
     settings.load_profile("mlv")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the list of the modules that are quick."""
+    parser.addini("quick_modules", "test modules that `-m quick` chooses", type="linelist", default=[])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no other modules where only those that are quick are run: that takes longer than their tests."""
+    is_other = collection_path.name.startswith("test_") and collection_path not in _quick(config)
+    return True if config.getoption("markexpr") == "quick" and is_other else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of the modules that are quick."""
+    for item in items:
+        if item.path in _quick(config):
+            item.add_marker("quick")
+
+
+def _quick(config: pytest.Config) -> set[Path]:
+    return {config.rootpath / module for module in config.getini("quick_modules")}
+
+
 @pytest.fixture(autouse=True)
 def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep the rings of each test apart from those of the machine, and see that none is left behind."""
