@@ -1,7 +1,9 @@
-"""What all tests share: a spool of their own, and helpers that run real processes."""
+"""What all tests share: a spool of their own, the command line, and helpers that run real processes."""
 
 from __future__ import annotations
 
+import gc
+import io
 import os
 import shutil
 import signal
@@ -10,13 +12,17 @@ import sys
 import tempfile
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from mlv import notices
+
+Command = Callable[..., "subprocess.CompletedProcess[Any]"]
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background ignores Ctrl-C, and what we start would inherit that: tests that send it to a
@@ -29,6 +35,28 @@ with suppress(ImportError):
     # How long an example takes is the machine's affair. Where `CI` is set, hypothesis tries the same examples each time.
     settings.register_profile("mlv", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("mlv")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the list of the modules that are quick."""
+    parser.addini("quick_modules", "test modules that `-m quick` chooses", type="linelist", default=[])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no other modules where only those that are quick are run: that takes longer than their tests."""
+    is_other = collection_path.name.startswith("test_") and collection_path not in _quick(config)
+    return True if config.getoption("markexpr") == "quick" and is_other else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of the modules that are quick."""
+    for item in items:
+        if item.path in _quick(config):
+            item.add_marker("quick")
+
+
+def _quick(config: pytest.Config) -> set[Path]:
+    return {config.rootpath / module for module in config.getini("quick_modules")}
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +86,90 @@ def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, **settings)  # type: ignore[call-overload,no-any-return]
 
     return run
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Run `mlv` with arguments inside this process, in the test's folder."""
+    return lambda *arguments, **options: run_command(*arguments, **{"cwd": tmp_path, **options})
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Command:
+    """Run `mlv` with arguments as a process of its own, in the test's folder, with a deadline."""
+
+    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[Any]:
+        words = [sys.executable, "-m", "mlv", *map(str, arguments)]
+        settings: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, **options}
+        return subprocess.run(words, **settings)  # type: ignore[call-overload,no-any-return]
+
+    return run
+
+
+def run_command(
+    *arguments: object, cwd: Path | None = None, env: Mapping[str, str] | None = None, text: bool = True
+) -> subprocess.CompletedProcess[Any]:
+    """Run `mlv` inside this process, which saves the start of an interpreter; signals, pipes and terminals need a real one.
+
+    File descriptors are real, so that a process which the command starts writes to the same files.
+    """
+    from mlv.cli import main  # the tests of most rooms do without
+
+    words = [*map(str, arguments)]
+    was_enabled = gc.isenabled()  # `mlv ls` turns it off
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        with pytest.MonkeyPatch.context() as patch, _printing_to(out, errors, patch), warnings.catch_warnings():
+            _filter_as_python_does()
+            patch.chdir(cwd or Path.cwd())
+            patch.setattr(sys, "argv", ["mlv", *words])
+            patch.setattr(notices, "_lines_warned", set())
+            for name in [*os.environ] if env is not None else ():
+                patch.delenv(name)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            try:
+                status = main()
+            except SystemExit as ending:
+                status = ending.code
+            finally:
+                (gc.enable if was_enabled else gc.disable)()
+        printed = [_content(file, text) for file in (out, errors)]
+    assert status is None or isinstance(status, int)
+    return subprocess.CompletedProcess(["mlv", *words], status or 0, *printed)
+
+
+@contextmanager
+def _printing_to(out: IO[bytes], errors: IO[bytes], patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Send what this process prints, and what its children print, to two files."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = os.dup(1), os.dup(2)
+    streams = []
+    try:
+        for file, number, name, on_error in ((out, 1, "stdout", "strict"), (errors, 2, "stderr", "backslashreplace")):
+            os.dup2(file.fileno(), number)
+            streams.append(io.TextIOWrapper(os.fdopen(os.dup(number), "wb"), encoding="utf-8", errors=on_error))
+            patch.setattr(sys, name, streams[-1])
+        yield
+    finally:
+        for stream in streams:
+            stream.close()
+        for number, descriptor in enumerate(before, 1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def _filter_as_python_does() -> None:
+    """Filter warnings as an interpreter without options does, not as pytest."""
+    warnings.resetwarnings()
+    for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+        warnings.simplefilter("ignore", category)
+
+
+def _content(file: IO[bytes], text: bool) -> str | bytes:
+    file.seek(0)
+    content = file.read()
+    return content.decode().replace("\r\n", "\n") if text else content
 
 
 def _is_removed(folder: str) -> bool:

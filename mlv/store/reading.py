@@ -178,7 +178,7 @@ def _content(folder: Path, stream: str) -> bytes:
 
 
 def size_on_disk(path: Path) -> int:
-    """Size of a file in bytes, 0 where it is not there."""
+    """Return the size of a file in bytes, 0 where it is not there."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

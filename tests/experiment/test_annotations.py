@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import run_command, wait_until
 from logs import line, of_type, read, write
 
 import mlv
@@ -37,8 +37,9 @@ ENDS = {
 
 
 def cli(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "mlv", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=True).stdout
+    done = run_command(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return str(done.stdout)
 
 
 def told(folder: Path) -> object:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import run_command, wait_until
 
 import mlv
 
@@ -22,10 +22,6 @@ OWN = ("run_started", "run_ended", "seal")
 def logged(path: Path | str) -> list[mlv.Event]:
     """The events of a file that a user logged."""
     return [event for event in mlv.read(path) if event.type not in OWN]
-
-
-def mlv_(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mlv", *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("inline", ["0", "1"])
@@ -78,7 +74,7 @@ def test_ends(tmp_path, python, end):
 
     path = tmp_path / "train.log.jsonl"
     wait_until(lambda: path.exists() and list(mlv.read(path, "seal")))
-    wait_until(lambda: mlv_("verify", path, cwd=tmp_path).stdout.startswith("intact"))
+    wait_until(lambda: run_command("verify", path, cwd=tmp_path).stdout.startswith("intact"))
     assert [event.step for event in logged(path)] == list(range(500))
     [ended] = mlv.read(path, "run_ended")
     assert ended.data["status"] == ("ended" if "System" in end else "failed" if "/" in end else "killed")
@@ -99,13 +95,13 @@ def test_a_writer_that_is_killed_as_well(tmp_path, python):
     """
     pytest.importorskip("psutil")
     python(kill)
-    done = mlv_("recover", cwd=tmp_path)
+    done = run_command("recover", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert [event.data["a"] for event in logged(tmp_path / "train.log.jsonl")] == list(range(100))
     [ended] = mlv.read(tmp_path / "train.log.jsonl", "run_ended")
     assert ended.data["status"] == "killed"
-    assert mlv_("verify", "train.log.jsonl", cwd=tmp_path).stdout.startswith("intact")
+    assert run_command("verify", "train.log.jsonl", cwd=tmp_path).stdout.startswith("intact")
 
 
 def test_appending(tmp_path):
@@ -138,7 +134,7 @@ for i in range(300):
         assert [data["i"] for data in found if data["p"] == number] == list(range(300))
     assert len(logged(tmp_path / "two.log.jsonl")) == 900
     for name in ("one", "two"):
-        done = mlv_("verify", f"{name}.log.jsonl", cwd=tmp_path)
+        done = run_command("verify", f"{name}.log.jsonl", cwd=tmp_path)
         assert done.stdout.startswith("intact"), done.stdout
 
 
@@ -231,12 +227,12 @@ def test_command_line(tmp_path):
         for step in range(5):
             log({"loss": 1 / (step + 1)}, step=step)
 
-    assert "step=4  loss=0.2" in mlv_("tail", "-n", "2", path, cwd=tmp_path).stdout
-    assert mlv_("tail", "-f", path.name, cwd=tmp_path).returncode == 0
-    assert json.loads(mlv_("summary", "--json", path, cwd=tmp_path).stdout)["loss"]["best"] == 0.2
-    assert mlv_("verify", path, cwd=tmp_path).returncode == 0
+    assert "step=4  loss=0.2" in run_command("tail", "-n", "2", path, cwd=tmp_path).stdout
+    assert run_command("tail", "-f", path.name, cwd=tmp_path).returncode == 0
+    assert json.loads(run_command("summary", "--json", path, cwd=tmp_path).stdout)["loss"]["best"] == 0.2
+    assert run_command("verify", path, cwd=tmp_path).returncode == 0
     path.write_text(path.read_text().replace('"loss":0.5', '"loss":0.1'))
-    done = mlv_("verify", path, cwd=tmp_path)
+    done = run_command("verify", path, cwd=tmp_path)
     assert (done.returncode, done.stdout.split()[0]) == (1, "edited")
 
 

@@ -61,11 +61,9 @@ class TestDefault:
     def test_it_dies_of_the_signal(self, tmp_path):
         """SIGTERM kills a process without a handler as ever, once its log is whole."""
         victim = Victim(tmp_path, BEGIN + RUN + WAIT)
-        began = time.monotonic()
         victim.end(signal.SIGTERM)
 
         assert victim.process.returncode == -signal.SIGTERM
-        assert time.monotonic() - began < 5
         assert told(tmp_path) == ("preempted", ["SIGTERM"])
         assert victim.errors == f"mlv: {tmp_path / 'runs' / 'exp'}\n"
 

@@ -222,7 +222,7 @@ def test_missing_extra_is_named(tmp_path, monkeypatch):
 
 
 TRAINING = """
-import sys, mlv
+import sys, time, mlv
 exp = mlv.Exp(sys.argv[1], "exp", capture=(), on_exists="open", outputs=sys.argv[2:])
 val = exp.logger("val")
 i = 0
@@ -232,6 +232,10 @@ while True:
         val({"i": i}, step=i)
     if i % 5000 == 0:
         exp.flush()
+    if i == 0:
+        print(flush=True)
+    if i % 50 == 0:
+        time.sleep(0.002)  # some 20,000 events a second: as many as are read again afterwards
     i += 1
 """
 
@@ -246,8 +250,10 @@ def test_each_record_once_after_kills(tmp_path, form, victim):
     chance = random.Random(victim + form)
     for _ in range(3):
         script = [sys.executable, "-c", TRAINING, str(tmp_path), form]
-        trainer = subprocess.Popen(script, stderr=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.4, 1.5))
+        trainer = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert trainer.stdout is not None
+        trainer.stdout.readline()  # both streams have a line
+        time.sleep(chance.uniform(0.0, 0.7))
         for process in psutil.process_iter(["cmdline"]):
             line = " ".join(process.info["cmdline"] or [])
             is_writer = victim == "writer" and "mlv.transport.writer" in line and str(tmp_path) in line
@@ -256,7 +262,7 @@ def test_each_record_once_after_kills(tmp_path, form, victim):
                 process.kill()
         time.sleep(chance.uniform(0.0, 0.3))
         os.kill(trainer.pid, signal.SIGKILL)
-        trainer.wait(20)
+        trainer.communicate(timeout=20)
     with mlv.Exp(tmp_path, "exp", **SETTINGS, on_exists="open", outputs=[form]) as exp:
         exp.log({"i": -1}, step=-1)
     projections.replay(exp, form)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import run_command
 
 import mlv
 from mlv.audit.merge import merge
@@ -45,14 +46,10 @@ def training(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 def listed(root: Path) -> list[str]:
     """What `mlv ls --json` says of the only experiment, and then what other readers do."""
     [folder] = [path.parent for path in root.rglob("meta.json")]
-    done = subprocess.run([sys.executable, "-m", "mlv", "ls", str(root), "--json"], capture_output=True, text=True, check=True)
-    shown = subprocess.run(
-        [sys.executable, "-m", "mlv", "show", str(folder), "--json"], capture_output=True, text=True, check=True
-    )
-    page = json.loads(shown.stdout)
+    page = json.loads(run_command("show", folder, "--json").stdout)
     [found] = mlv.find(root)
     return [
-        json.loads(done.stdout)["status"],
+        json.loads(run_command("ls", root, "--json").stdout)["status"],
         page["status"],
         page["runs"][-1]["status"],
         found.status,
@@ -71,10 +68,9 @@ def test_a_copy_of_a_running_experiment(tmp_path, training):
 
     assert listed(tmp_path / "moved") == ["ok"] * 5
     assert listed(tmp_path / "copies") == ["lost"] * 5
-    said = subprocess.run(
-        [sys.executable, "-m", "mlv", "recover", str(tmp_path / "copies")], capture_output=True, text=True, check=True
-    )
-    assert "killed" not in said.stdout
+    recovered = run_command("recover", tmp_path / "copies")
+    assert recovered.returncode == 0, recovered.stderr
+    assert "killed" not in recovered.stdout
     assert listed(tmp_path / "copies") == ["lost"] * 5
     assert any("copied while it went on" in finding.text for finding in verify(tmp_path / "copies" / "exp").findings)
 

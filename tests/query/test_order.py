@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -121,7 +119,7 @@ CLOCK_SET_BACK = (
 
 
 @pytest.mark.parametrize("about", [None, {}, {"parent_run": "ra", "rank": 1}], ids=["one run", "two runs", "child"])
-def test_commands_agree(tmp_path, about):
+def test_commands_agree(command, tmp_path, about):
     """A1: `ls`, plain, chosen and as JSON, `show`, `summary` and `sql` show one last value though a clock was set back."""
     pytest.importorskip("duckdb")
     (tmp_path / "meta.json").write_text('{"format": 1, "params": {}, "created": "2026-01-01T00:00:00.000000Z"}')
@@ -133,8 +131,9 @@ def test_commands_agree(tmp_path, about):
     write(tmp_path, *CLOCK_SET_BACK, *(other if about is not None else []))
 
     def told(*arguments: str) -> str:
-        command = [sys.executable, "-m", "mlv", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path).stdout
+        done = command(*arguments)
+        assert done.returncode == 0, done.stderr
+        return str(done.stdout)
 
     assert "loss=2" in told("ls", ".")
     assert json.loads(told("ls", ".", "--json"))["metrics"] == {"loss": 2}

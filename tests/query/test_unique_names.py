@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from string import ascii_letters
 
 import pytest
@@ -168,11 +166,11 @@ def test_one_column_is_of_one_kind(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("to", ["csv", "jsonl"])
-def test_spellings_in_exports(twins, tmp_path, to):
+def test_spellings_in_exports(command, twins, tmp_path, to):
     """R6: CSV and JSON lines hold names as they are."""
     import csv
 
-    subprocess.run([sys.executable, "-m", "mlv", "dump", str(twins), "--to", to, "--out", str(tmp_path / "out")], check=True)
+    assert command("dump", twins, "--to", to, "--out", tmp_path / "out").returncode == 0
 
     with open(tmp_path / "out" / f"experiments.{to}", encoding="utf-8", newline="") as file:
         row = json.loads(next(file)) if to == "jsonl" else next(csv.DictReader(file))

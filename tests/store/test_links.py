@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_command
 
 import mlv
 
@@ -55,7 +56,7 @@ with suppress(mlv.MlvError, OSError):
             exp.checkpoints().save({{"a": 1}}, step=1)
 """
     subprocess.run([sys.executable, "-c", script], check=False, timeout=120, capture_output=True)
-    subprocess.run([sys.executable, "-m", "mlv", "recover", str(folder)], check=False, timeout=120, capture_output=True)
+    run_command("recover", folder)
     assert listing(mine) == before
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import time_ns
 
 import pytest
+from conftest import run_command
 from contracts.evidence import events
 
 import mlv
@@ -91,11 +90,6 @@ def refused(ring: Path) -> None:
 def entries(exp: mlv.Exp, place: Path) -> dict[str, Callable[[], object]]:
     """Everything that looks into spools."""
     folder = exp.path
-    command = [sys.executable, "-m", "mlv"]
-
-    def run(*words: object) -> None:
-        subprocess.run([*command, *map(str, words)], check=False, capture_output=True, timeout=60)
-
     return {
         "find": lambda: spool.find(folder, Owner.current()),
         "existing": lambda: list(spool.existing()),
@@ -112,9 +106,9 @@ def entries(exp: mlv.Exp, place: Path) -> dict[str, Callable[[], object]]:
         "recover": lambda: recovery.recover(folder, 0.2),
         "spools_below": lambda: list(recovery.spools_below(folder.parent)),
         "Exp.open": lambda: mlv.Exp.open(folder),
-        "mlv recover": lambda: run("recover", folder.parent),
-        "mlv verify": lambda: run("verify", folder),
-        "mlv doctor": lambda: run("doctor"),
+        "mlv recover": lambda: run_command("recover", folder.parent),
+        "mlv verify": lambda: run_command("verify", folder),
+        "mlv doctor": lambda: run_command("doctor"),
     }
 
 

@@ -41,17 +41,16 @@ def put(channel, count, size=100):
 # A full ring.
 
 
-def test_a_full_ring(rig):
+def test_a_full_ring(rig, monkeypatch):
     """A full ring makes callers wait, once; then calls return at once, not accepted, with one warning that says why."""
     channel = rig.ring("rfull12345", capacity=1 << 14, patience_s=0.4)
     with pytest.warns(WritingStalled, match="dropped") as warned:
         longest_s = put(channel, 300)
 
-    assert 0.4 <= longest_s < 5
+    assert longest_s >= 0.4
     assert len(warned) == 1
-    began = time.monotonic()
+    monkeypatch.setattr("mlv.transport.ring.sleep", lambda seconds: pytest.fail(f"slept {seconds} s"))
     put(channel, 300)
-    assert time.monotonic() - began < 0.4
 
 
 def test_what_was_dropped_is_said(rig):
@@ -143,9 +142,7 @@ def test_closing_a_full_ring(rig, recwarn, patience_s):
     thread.start()
     wait_until(lambda: channel._left_over or not thread.is_alive())
 
-    began = time.monotonic()
     assert not channel.close(0.3)
-    assert time.monotonic() - began < 3
     thread.join(5)
     assert not thread.is_alive()
 
@@ -284,10 +281,7 @@ def test_a_writer_that_does_not_begin(rig, monkeypatch):
         assert not channel.flush(2)
     assert len(launches) == 2
 
-    began = time.monotonic()
     assert not channel.close(0.5)
-    assert time.monotonic() - began < 1
-
     assert rig.serve_here()
     assert payloads(rig.folder, "ralone1234") == list(range(10))
 
@@ -299,17 +293,17 @@ def test_deadlines(rig, wait):
     put(channel, 3)
     began = time.monotonic()
     assert not getattr(channel, wait)(0.2)
-    assert 0.2 <= time.monotonic() - began < 1.5
+    assert time.monotonic() - began >= 0.2
 
 
 @pytest.mark.parametrize("wait", ["drain", "flush", "close"])
-def test_no_time_at_all(rig, wait):
+def test_no_time_at_all(rig, monkeypatch, wait):
     """With no time given, nothing is waited for."""
     channel = rig.ring("ralone1234")
-    began = time.monotonic()
     put(channel, 3)
+    monkeypatch.setattr("mlv.transport.ring.sleep", lambda seconds: seconds <= 0 or pytest.fail(f"slept {seconds} s"))
+
     assert not getattr(channel, wait)(0)
-    assert time.monotonic() - began < 0.2
 
 
 def test_a_full_disk_is_said_once(rig):

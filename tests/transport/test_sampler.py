@@ -11,7 +11,7 @@ import threading
 from time import sleep
 
 import pytest
-from conftest import wait_until
+from conftest import run_command, wait_until
 
 import mlv
 from mlv.errors import InvalidArgument
@@ -30,8 +30,7 @@ def samples(folder):
 
 
 def is_intact(folder):
-    command = [sys.executable, "-m", "mlv", "verify", str(folder)]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return run_command("verify", folder).returncode == 0
 
 
 def test_samples_of_a_run(tmp_path):

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import run_command, wait_until
 
 import mlv
 
@@ -54,9 +54,7 @@ def tee_of(folder):
 
 
 def is_intact(folder):
-    return (
-        subprocess.run([sys.executable, "-m", "mlv", "verify", str(folder)], capture_output=True, check=False).returncode == 0
-    )
+    return run_command("verify", folder).returncode == 0
 
 
 def test_everybody_is_heard(tmp_path):
