@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlv.encoding import TAG
-from mlv.events import TYPES
+from mlv.events import CORE_TYPES
 from mlv.order import in_order
 
-MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
-ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
-"""Types of this version whose events refer to files of the experiment that have to be there."""
+_NOT_ATTACHING = CORE_TYPES - {"run_started", "file", "checkpoint"}
+"""Types whose events may refer to files that nobody promised to keep."""
 
 REDACTING = "redacted"
 """The type of the events that say what files hold since something was taken out of them."""
@@ -23,8 +22,8 @@ SAVED, REMOVED = "saved", "removed"
 
 
 def is_attaching(type: str) -> bool:
-    """Whether the files that events of a type refer to have to be there: those of types to come count as well."""
-    return type in ATTACHING or type not in TYPES
+    """Whether the files that events of a type refer to have to be there: also of media and of types to come."""
+    return type not in _NOT_ATTACHING
 
 
 @dataclass(frozen=True, slots=True)
