@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from mlv.errors import MlvError, MlvWarning
+from mlv.projections.registry import FORMS
 
 _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
@@ -472,9 +473,7 @@ def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None
 @app.command("export")
 def export(
     exps: _Exps,
-    to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="csv, parquet, jsonl, tensorboard or hdf5.", show_default=False)
-    ],
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(FORMS)} or jsonl.", show_default=False)],
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", metavar="DIR", help="Where to write.", show_default="the folder FORMAT of each experiment"),

@@ -13,12 +13,12 @@ from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
 from mlv.projections.follower import follow as follow_
-from mlv.projections.outputs import OUTPUTS, output_class
+from mlv.projections.outputs import output_class
+from mlv.projections.registry import FORMS
 from mlv.projections.replaying import Replay, folder_of
 from mlv.query.sql.export import refuse_options_of_csv
 from mlv.store import layout, meta
 
-KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
@@ -38,8 +38,8 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
             another one; or several are to be followed.
         MissingExtra: A package is not installed.
     """
-    if to not in KINDS:
-        raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(KINDS)}, or jsonl", to=to)
+    if to not in FORMS:
+        raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(FORMS)}, or jsonl", to=to)
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
     options = {name: True for name, wanted in (("safe", safe), ("bom", bom)) if wanted}
