@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mlv
+from mlv.projections.registry import FORMS
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -87,7 +88,7 @@ def test_json_lines_of_one(command, several, tmp_path):
     [
         (
             ["export", "runs", "--to", "xls", "--out", "out"],
-            "--to 'xls': there is no such form; give csv, hdf5, parquet, tensorboard, or jsonl",
+            f"--to 'xls': there is no such form; give {', '.join(FORMS)}, or jsonl",
         ),
         (["export", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
         (["export", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),
