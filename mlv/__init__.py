@@ -8,43 +8,9 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 from typing import Any as _Any
 
+from mlv import errors
 from mlv.encoding import ForeignStep
-from mlv.errors import (
-    CannotResume,
-    CheckpointMissing,
-    CheckpointNotLoaded,
-    CheckpointNotSaved,
-    ExperimentBusy,
-    ExperimentExists,
-    ExtraNotFound,
-    ExtraUnusable,
-    FileExists,
-    FileUnusable,
-    InvalidArgument,
-    InvalidName,
-    InvalidParams,
-    InvalidPattern,
-    InvalidStep,
-    MetaEdited,
-    MissingExtra,
-    MlvError,
-    MlvWarning,
-    NotAnExperiment,
-    NotAnnotated,
-    NotStorable,
-    OutputFailed,
-    ParamsConflict,
-    QueryFailed,
-    RanksNotMet,
-    RedactedWarning,
-    ReferenceBroken,
-    RejectedWarning,
-    SavedirUnusable,
-    TooManyStreams,
-    UnknownMetric,
-    UnknownParam,
-    WritingStalled,
-)
+from mlv.errors import MlvError, MlvWarning
 from mlv.events import Event
 from mlv.experiment.exp import Exp
 from mlv.experiment.logger import Logger
@@ -77,10 +43,12 @@ _MODULES = ("hdf", "projections")
 def __getattr__(name: str) -> _Any:
     if name in _MODULES:
         return _import_module(f"mlv.{name}")
+    if name in errors.__all__:
+        return getattr(errors, name)  # where all of them stood, before `mlv.errors` was public
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found = getattr(_import_module(_LATER[name]), name)
-    return found
+    globals()[name] = attribute = getattr(_import_module(_LATER[name]), name)
+    return attribute
 
 
 def __dir__() -> list[str]:
@@ -90,48 +58,16 @@ def __dir__() -> list[str]:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CannotResume",
     "Checkpoint",
-    "CheckpointMissing",
-    "CheckpointNotLoaded",
-    "CheckpointNotSaved",
     "Event",
     "Exp",
     "ExpRef",
-    "ExperimentBusy",
-    "ExperimentExists",
     "Experiments",
-    "ExtraNotFound",
-    "ExtraUnusable",
-    "FileExists",
     "FileRef",
-    "FileUnusable",
     "ForeignStep",
-    "InvalidArgument",
-    "InvalidName",
-    "InvalidParams",
-    "InvalidPattern",
-    "InvalidStep",
     "Logger",
-    "MetaEdited",
-    "MissingExtra",
     "MlvError",
     "MlvWarning",
-    "NotAnExperiment",
-    "NotAnnotated",
-    "NotStorable",
-    "OutputFailed",
-    "ParamsConflict",
-    "QueryFailed",
-    "RanksNotMet",
-    "RedactedWarning",
-    "ReferenceBroken",
-    "RejectedWarning",
-    "SavedirUnusable",
-    "TooManyStreams",
-    "UnknownMetric",
-    "UnknownParam",
-    "WritingStalled",
     "add_arguments_to",
     "exp_from_args",
     "find",

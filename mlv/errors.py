@@ -47,6 +47,43 @@ from typing import TYPE_CHECKING, Any
 
 from mlv.words import printable
 
+__all__ = [
+    "CannotResume",
+    "CheckpointMissing",
+    "CheckpointNotLoaded",
+    "CheckpointNotSaved",
+    "ExperimentBusy",
+    "ExperimentExists",
+    "ExtraNotFound",
+    "ExtraUnusable",
+    "FileExists",
+    "FileUnusable",
+    "InvalidArgument",
+    "InvalidName",
+    "InvalidParams",
+    "InvalidPattern",
+    "InvalidStep",
+    "MetaEdited",
+    "MissingExtra",
+    "MlvError",
+    "MlvWarning",
+    "NotAnExperiment",
+    "NotAnnotated",
+    "NotStorable",
+    "OutputFailed",
+    "ParamsConflict",
+    "QueryFailed",
+    "RanksNotMet",
+    "RedactedWarning",
+    "ReferenceBroken",
+    "RejectedWarning",
+    "SavedirUnusable",
+    "TooManyStreams",
+    "UnknownMetric",
+    "UnknownParam",
+    "WritingStalled",
+]
+
 
 class MlvError(Exception):
     """Base of everything that mlv raises on purpose; the keyword arguments become attributes."""

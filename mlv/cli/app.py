@@ -473,10 +473,12 @@ def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None
 @app.command("export")
 def export(
     exps: _Exps,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(FORMS)} or jsonl.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="OUTPUT", help=f"{', '.join(FORMS[:-1])} or {FORMS[-1]}.", show_default=False)
+    ],
     out: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--out", metavar="DIR", help="Where to write.", show_default="the folder FORMAT of each experiment"),
+        typer.Option("--out", metavar="DIR", help="Where to write.", show_default="the folder OUTPUT of each experiment"),
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with what comes, until no run goes on; for one experiment.")
@@ -485,27 +487,43 @@ def export(
     bom: _Bom = False,
     root: _Below = Path("."),
 ) -> None:
-    """Write experiments as files for other tools.
+    """Build an output of each experiment from its log.
 
-    With csv, parquet or jsonl and --out (a folder that is new, or empty): what they are, their runs, events, files and metrics.
-    Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
-
-    Else the same as Exp(outputs=[FORMAT]) keeps while a run goes on; what is there already is gone on with. Steps that a later
-    run repeated are there twice, and TensorBoard draws a loop, unless it was opened with rewind_to.
+    It is what Exp(outputs=[OUTPUT]) keeps while a run goes on; what is there already is continued. Steps that a later run
+    repeated are there twice, and TensorBoard draws a loop, unless it was opened with rewind_to. `mlv dump` writes tables of
+    many experiments.
 
     Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
     """
-    from mlv.cli import choose  # the other commands do without
+    from mlv.cli import (
+        choose,  # the other commands do without
+        outputs,  # the other commands do without
+    )
 
-    labels = choose.labels(exps, root)
-    if to == "jsonl" or (out is not None and to in ("csv", "parquet") and not follow):
-        from mlv.cli import export  # the other commands do without
+    outputs.run(choose.labels(exps, root), to, out, follow=follow, safe=safe, bom=bom)
 
-        export.run(root, list(labels), to, out, safe=safe, bom=bom)
-    else:
-        from mlv.cli import outputs  # the other commands do without
 
-        outputs.run(labels, to, out, follow=follow, safe=safe, bom=bom)
+@app.command("dump")
+def dump(
+    exps: _Exps,
+    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help="csv, parquet or jsonl.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that is new, or empty.", show_default=False)],
+    safe: _Safe = False,
+    bom: _Bom = False,
+    root: _Below = Path("."),
+) -> None:
+    """Write experiments as five tables: experiments, runs, events, files and metrics.
+
+    They are the views of `mlv sql`. Metrics of several experiments as Parquet are a dataset, partitioned by experiment.
+
+    Names and texts of experiments of others may be formulas, which a spreadsheet runs: give --safe before you open CSV in one.
+    """
+    from mlv.cli import (
+        choose,  # the other commands do without
+        dump,  # the other commands do without
+    )
+
+    dump.run(root, list(choose.labels(exps, root)), to, out, safe=safe, bom=bom)
 
 
 @app.command("doctor")

@@ -39,7 +39,8 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
         MissingExtra: A package is not installed.
     """
     if to not in FORMS:
-        raise InvalidArgument(f"--to {to!r}: there is no such form; give {', '.join(FORMS)}, or jsonl", to=to)
+        tables = "; `mlv dump` writes tables as JSON lines" if to == "jsonl" else ""
+        raise InvalidArgument(f"--to {to!r}: there is no such output; give {', '.join(FORMS)}{tables}", to=to)
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
     options = {name: True for name, wanted in (("safe", safe), ("bom", bom)) if wanted}

@@ -248,8 +248,8 @@ class Experiments:
         """
         return engine.query(query, self._some, self._shown)
 
-    def export(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
-        """Write files for other tools into a new folder, which appears whole or not at all.
+    def dump(self, to: str, out: str | os.PathLike[str], *, safe: bool = False, bom: bool = False) -> list[str]:
+        """Write tables for other tools into a new folder, which appears whole or not at all.
 
         They are the views of `sql()`: `experiments`, `runs`, `events` (without metrics), `files` and `metrics`. As Parquet the
         metrics of several experiments are a dataset with a folder for each: `metrics/exp=<ID>/part.parquet`.
@@ -272,6 +272,9 @@ class Experiments:
 
         found = self._some(True)
         return export.export(found, to, checked_path(out, "out"), self._shown, safe=safe, bom=bom)
+
+    export = dump
+    """The former name of `dump`."""
 
     def compare(self, a: Any, b: Any) -> dict[str, dict[str, Difference]]:
         """What differs between two experiments, by section (`params git packages machine metrics`) and name.

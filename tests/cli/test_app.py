@@ -16,7 +16,7 @@ import mlv
 from mlv.cli import choose
 from mlv.errors import InvalidArgument, NotAnExperiment
 
-COMMANDS = ["ls", "show", "tail", "verify", "recover", "compare", "sql", "plot", "summary", "export", "doctor"]
+COMMANDS = ["ls", "show", "tail", "verify", "recover", "compare", "sql", "plot", "summary", "export", "dump", "doctor"]
 
 
 def test_help_names_every_command(command):
@@ -87,7 +87,7 @@ def test_a_reader_that_goes_away(runs, tmp_path):
     [
         "ls s3://b/r", "show gs://b/r", "tail s3://b/r", "verify s3://b/r", "summary s3://b/r", "compare runs/digits s3://b/r",
         "sql s3://b/r 'select 1'", "recover s3://b/r", "doctor s3://b/r", "merge runs s3://b/r", "merge s3://b/r runs",
-        "whence s3://b/r", "export runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
+        "whence s3://b/r", "dump runs --to jsonl --out s3://b/r", "export runs/digits --to csv --out s3://b/r",
         "plot runs/digits --metric loss --out s3://b/r.png", "ls dbfs:/r", "show digits --root s3://b/r",
     ],
 )  # fmt: skip

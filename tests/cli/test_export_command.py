@@ -34,7 +34,7 @@ def several(tmp_path, monkeypatch) -> Path:
 
 def test_parquet_of_a_tree(command, several, tmp_path):
     """A tree becomes tables, and its metrics a dataset partitioned by experiment."""
-    done = command("export", "runs", "--to", "parquet", "--out", "out")
+    done = command("dump", "runs", "--to", "parquet", "--out", "out")
 
     assert (done.returncode, done.stdout) == (0, "")
     ids = [mlv.Exp.open(several / f"s{seed}").id for seed in range(2)]
@@ -50,7 +50,7 @@ def test_parquet_of_a_tree(command, several, tmp_path):
 
 def test_csv(command, several, tmp_path):
     """As CSV there is a file for each view."""
-    assert command("export", "runs", "--to", "csv", "--out", "out").returncode == 0
+    assert command("dump", "runs", "--to", "csv", "--out", "out").returncode == 0
 
     with open(tmp_path / "out" / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -69,7 +69,7 @@ def test_csv(command, several, tmp_path):
 
 def test_json_lines_of_one(command, several, tmp_path):
     """As JSON lines nested values stay what they are, and NaN is named beside its null."""
-    assert command("export", "runs/s1", "--to", "jsonl", "--out", "out").returncode == 0
+    assert command("dump", "runs/s1", "--to", "jsonl", "--out", "out").returncode == 0
 
     def rows(name: str) -> list[dict[str, object]]:
         return [json.loads(line) for line in (tmp_path / "out" / name).read_text().splitlines()]
@@ -86,12 +86,13 @@ def test_json_lines_of_one(command, several, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["dump", "runs", "--to", "xls", "--out", "out"], "--to 'xls': give csv, parquet or jsonl"),
         (
-            ["export", "runs", "--to", "xls", "--out", "out"],
-            f"--to 'xls': there is no such form; give {', '.join(FORMS)}, or jsonl",
+            ["export", "runs", "--to", "jsonl"],
+            f"there is no such output; give {', '.join(FORMS)}; `mlv dump` writes tables as JSON lines",
         ),
-        (["export", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
-        (["export", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),
+        (["dump", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
+        (["dump", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),
         (["plot", "runs", "--metric", "los"], "nobody logged a metric 'los'; did you mean 'loss'?"),
         (["plot", "runs", "--metric", "loss", "--x", "epochs"], "none of these metrics has such a coordinate"),
         (["plot", "runs", "--metric", "loss", "--by", "sead"], "by='sead': no experiment has such a param"),
@@ -228,7 +229,7 @@ def formulas(tmp_path, monkeypatch) -> Path:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["export", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
+        ["dump", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
         ["sql", "runs", "select * from metrics", "--csv"],
         ["sql", "runs", 'select params, name as "=1" from experiments', "--csv"],
     ],
@@ -248,13 +249,13 @@ def test_formulas(command, formulas, tmp_path, arguments):
 def test_formulas_as_they_are(command, formulas):
     """H26: without it texts are what they are; elsewhere than in CSV it is refused."""
     assert "-1+1" in command("sql", "runs", "select text from metrics where text is not null", "--csv").stdout
-    assert command("export", "runs", "--to", "parquet", "--out", "o", "--safe").returncode == 2
+    assert command("dump", "runs", "--to", "parquet", "--out", "o", "--safe").returncode == 2
     assert command("export", "runs", "--to", "hdf5", "--safe").returncode == 2
     assert command("sql", "runs", "select 1", "--safe").returncode == 2
 
 
 _CSV = [
-    ["export", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
+    ["dump", "runs", "--to", "csv", "--out", "out"], ["export", "runs", "--to", "csv"],
     ["sql", "runs", "select * from runs", "--csv"],
 ]  # fmt: skip
 
@@ -292,7 +293,7 @@ def test_a_csv_in_another_form_is_built_again(command, formulas):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["export", "runs", "--to", "jsonl", "--out", "o"], ["export", "runs", "--to", "hdf5"], ["sql", "runs", "select 1"]],
+    [["dump", "runs", "--to", "jsonl", "--out", "o"], ["export", "runs", "--to", "hdf5"], ["sql", "runs", "select 1"]],
 )
 def test_the_mark_is_for_csv(command, formulas, arguments):
     """R20: elsewhere than in CSV, --bom is refused in words."""

@@ -68,7 +68,7 @@ def test_unknown_form(tmp_path):
 
     assert done.returncode == 2
     assert "they" not in done.stdout
-    assert f"'tensorbord': there is no such form; give {', '.join(FORMS)}, or jsonl" in done.stderr
+    assert f"'tensorbord': there is no such output; give {', '.join(FORMS)}" in done.stderr
 
 
 def test_foreign_folder(tmp_path):

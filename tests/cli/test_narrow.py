@@ -27,7 +27,7 @@ COMMANDS = [
     ["recover", "R"], ["merge", "R", "M", "--dry-run"], ["redact", "A", "-p", "0.123456", "--dry-run"], ["doctor", "R"],
     ["sql", "R", "select id, run, step, value, time from metrics m join experiments e on e.id = m.exp"],
     ["sql", "R", "select exp_name, value from metrics", "--csv"], ["sql", "R", "select id from experiments", "--json"],
-    ["plot", "R", "-m", "tokens"], ["plot", "R", "-m", "tokens", "--x", "time"], ["export", "A", "--to", "jsonl", "--out", "O"],
+    ["plot", "R", "-m", "tokens"], ["plot", "R", "-m", "tokens", "--x", "time"], ["dump", "A", "--to", "jsonl", "--out", "O"],
 ]  # fmt: skip
 ENVIRONMENTS = {
     "40": (True, {"COLUMNS": "40", "TZ": "Asia/Kathmandu"}),

@@ -39,7 +39,7 @@ COMMANDS = [
     ["sql", "R", "select * from files"], ["sql", "R", f'select "{WORD}" from runs'], ["sql", "R",
     "explain select name from experiments"],
     ["plot", "A", "-m", f"{WORD}/{EVIL}"], ["plot", "A", "-m", f"nope{EVIL}"], ["plot", "A", "-m", "loss", "--by", EVIL],
-    ["export", "A", "--to", "jsonl", "--out", f"O{WORD}"], ["export", "A", "--to", f"x{EVIL}"], ["export", f"R/nope{WORD}",
+    ["dump", "A", "--to", "jsonl", "--out", f"O{WORD}"], ["export", "A", "--to", f"x{EVIL}"], ["export", f"R/nope{WORD}",
     "--to", "csv"],
     ["doctor", f"R/{WORD}"],
 ]  # fmt: skip

@@ -152,7 +152,7 @@ READERS: dict[str, Callable[[mlv.Exp], object]] = {
     "mlv summary": command("summary", "EXP"),
     "mlv verify": command("verify", "EXP"),
     "mlv whence": command("whence", "MODEL", "ROOT"),
-    "export": command("export", "ROOT", "--to", "csv", "--out", "OUT"),
+    "export": command("dump", "ROOT", "--to", "csv", "--out", "OUT"),
     "replay": command("export", "EXP", "--to", "csv"),
     "aggregate": lambda exp: mlv.find(exp.path.parent).aggregate(over=["lr"]),
     "plot": command("plot", "ROOT", "-m", "train/loss", "--out", "PICTURE"),

@@ -90,7 +90,7 @@ def used(root: Path) -> list[str]:
     commands = [
         ("ls", root), ("show", exp), ("tail", exp), ("summary", exp), ("verify", root), ("recover", root),
         ("export", exp, "--to", "csv"), ("export", exp, "--to", "tensorboard"),
-        ("export", root, "--to", "csv", "--out", out / "o"), ("sql", root, "select count(*) from events"),
+        ("dump", root, "--to", "csv", "--out", out / "o"), ("sql", root, "select count(*) from events"),
         ("merge", root, out / "copy"), ("compare", exp, root / "b"),
         ("redact", exp, "-p", "hunter2"), ("plot", root, "-m", "loss", "--out", out / "o.html"),
     ]  # fmt: skip

@@ -36,7 +36,7 @@ def commands(path: Path, out: Path) -> list[list[str]]:
         for module, to in (("tensorboardX", "tensorboard"), ("h5py", "hdf5"), ("pyarrow", "parquet"))
     ]
     found = [argv for module, argv in optional if _is_there(module)]
-    found += [["export", root, "--to", "csv", "--out", str(out / "csv")], ["merge", x, str(out / "copy")]]
+    found += [["dump", root, "--to", "csv", "--out", str(out / "csv")], ["merge", x, str(out / "copy")]]
     found += [["ls", root], ["ls", root, "--sort", "created"], ["ls", root, "--columns", "name,kind,tags,notes,created"]]
     found += [[name, x] for name in ("show", "summary", "verify", "tail", "whence")]
     found += [["compare", x, x], ["recover", root], ["show", x, "--json"], ["ls", root, "--json"]]

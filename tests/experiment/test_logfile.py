@@ -48,7 +48,7 @@ def test_lines_are_those_of_an_experiment(tmp_path, monkeypatch, inline):
     mine, theirs = lines(path), lines(exp.path / "log.jsonl")
     assert mine[1:7] == theirs[1:7]
     assert [one["type"] for one in mine] == [one["type"] for one in theirs]
-    assert mine[0]["data"] == {key: value for key, value in theirs[0]["data"].items() if key != "exp"}
+    assert mine[0]["data"] == {key: value for key, value in theirs[0]["data"].items() if key not in ("exp", "folder")}
     assert sorted(os.listdir(tmp_path)) == [".mlv", "runs", "train.log.jsonl"]
 
 

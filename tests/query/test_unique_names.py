@@ -172,7 +172,7 @@ def test_spellings_in_exports(twins, tmp_path, to):
     """R6: CSV and JSON lines hold names as they are."""
     import csv
 
-    subprocess.run([sys.executable, "-m", "mlv", "export", str(twins), "--to", to, "--out", str(tmp_path / "out")], check=True)
+    subprocess.run([sys.executable, "-m", "mlv", "dump", str(twins), "--to", to, "--out", str(tmp_path / "out")], check=True)
 
     with open(tmp_path / "out" / f"experiments.{to}", encoding="utf-8", newline="") as file:
         row = json.loads(next(file)) if to == "jsonl" else next(csv.DictReader(file))
