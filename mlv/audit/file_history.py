@@ -12,7 +12,7 @@ from mlv.events import CORE_TYPES
 from mlv.order import in_order
 
 _NOT_ATTACHING = CORE_TYPES - {"run_started", "file", "checkpoint"}
-"""Types whose events may refer to files that nobody promised to keep."""
+"""Types whose events may refer to files that need not exist."""
 
 REDACTING = "redacted"
 """The type of the events that say what files hold since something was taken out of them."""
@@ -22,7 +22,7 @@ SAVED, REMOVED = "saved", "removed"
 
 
 def is_attaching(type: str) -> bool:
-    """Whether the files that events of a type refer to have to be there: also of media and of types to come."""
+    """Return whether the files that events of a type refer to must exist: also those of media, and of types of later versions."""
     return type not in _NOT_ATTACHING
 
 

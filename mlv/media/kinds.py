@@ -62,7 +62,7 @@ ENCODERS = {task: f"mlv.media.{task}" for task in ("references", *(kind.encoder 
 
 
 def _of(kind: str) -> Any:
-    """The module of a kind, imported when it is first used: `import mlv` stays light."""
+    """Import the module of a kind when it is first used: `import mlv` stays light."""
     return import_module(f"mlv.media.{kind}")
 
 
