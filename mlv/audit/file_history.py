@@ -22,7 +22,7 @@ SAVED, REMOVED = "saved", "removed"
 
 
 def is_attaching(type: str) -> bool:
-    """Return whether the files that events of a type refer to must exist: also those of media, and of types of later versions."""
+    """Return whether the files that events of a type refer to must exist: also those of media and of later versions."""
     return type not in _NOT_ATTACHING
 
 
