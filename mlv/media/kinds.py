@@ -62,7 +62,7 @@ ENCODERS = {task: f"mlv.media.{task}" for task in ("references", *(kind.encoder 
 
 
 def _of(kind: str) -> Any:
-    """Import the module of a kind when it is first used: `import mlv` stays light."""
+    """Return the module of a kind, imported when it is first used: `import mlv` stays light."""
     return import_module(f"mlv.media.{kind}")
 
 
@@ -313,7 +313,7 @@ class MediaCalls:
     def value(
         self, name: str, value: Any, *, step: float | None = None, verbosity: int | None = None, kind: str | None = None
     ) -> None:
-        """Log anything under a name; what it becomes follows from the value.
+        """Log anything under a name; the value decides the type of the event.
 
         A number becomes a metric, a text a `text`, one axis of numbers a `histogram`, two or three axes with the shape of an
         image an `image`, any other array an `array`, a figure a `figure`, a data frame a `table`; everything else an event: a
@@ -326,13 +326,13 @@ class MediaCalls:
             verbosity: As in a call of the logger.
             kind: Overrides what would be inferred: the name of the call, such as `array`.
         """
-        found = _of("infer").kind_of(value) if kind is None else kind
-        if found in VALUE_KINDS:
-            getattr(self, found)(name, value, step=step, verbosity=verbosity)
+        call = _of("infer").kind_of(value) if kind is None else kind
+        if call in VALUE_KINDS:
+            getattr(self, call)(name, value, step=step, verbosity=verbosity)
         else:
-            self._plain_value(found, name, value, step, verbosity)
+            self._plain_value(call, name, value, step, verbosity)
 
-    if TYPE_CHECKING:  # what the Logger brings
+    if TYPE_CHECKING:  # methods of the Logger
 
         def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None: ...
 
