@@ -9,12 +9,11 @@ from typing import Any, ClassVar, TypeVar
 
 from mlv.frozen import FrozenDict, FrozenRecord
 
-TYPES = frozenset({
+CORE_TYPES = frozenset({
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metrics", "metadata",
-    "message", "event", "file", "image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve",
-    "graph", "checkpoint", "system", "rejected", "dropped", "rewound", "redacted", "seal",
+    "message", "event", "file", "checkpoint", "system", "rejected", "dropped", "rewound", "redacted", "seal",
 })  # fmt: skip
-"""Every type of format 1. Readers pass over types that they do not know, and keep them."""
+"""The types of format 1 but those of media: `media.kinds.TYPES` has all."""
 
 STATUSES = ("running", "ok", "failed", "interrupted", "preempted", "ended", "killed", "lost")
 """The statuses of a run: `ended` is over with an unknown outcome; the process of `killed` is gone without a `run_ended`;

@@ -10,7 +10,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mlv.encoding import Huge
-from mlv.events import TYPES, Event
+from mlv.events import Event
+from mlv.media.kinds import TYPES
 
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
 """Any text, lone surrogates included."""

@@ -62,7 +62,7 @@ class TestRecords:
 
     def test_named(self, record):
         """Its type is one of format 1, and it says in a sentence what it claims."""
-        assert record.TYPE in events.TYPES
+        assert record.TYPE in events.CORE_TYPES
         assert (inspect.getdoc(type(record)) or "").endswith(".")
 
 

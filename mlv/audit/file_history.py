@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlv.encoding import TAG
-from mlv.events import TYPES
+from mlv.events import CORE_TYPES
 from mlv.order import in_order
 
-MEDIA = frozenset({"image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph"})
-ATTACHING = MEDIA | {"run_started", "file", "checkpoint"}
-"""Types of this version whose events refer to files of the experiment that must exist."""
+_NOT_ATTACHING = CORE_TYPES - {"run_started", "file", "checkpoint"}
+"""Types whose events may refer to files that need not exist."""
 
 REDACTING = "redacted"
 """The type of events that record the new content of redacted files."""
@@ -23,8 +22,8 @@ SAVED, REMOVED = "saved", "removed"
 
 
 def is_attaching(type: str) -> bool:
-    """Return whether files that events of this type refer to must exist: so do those of types that a later version adds."""
-    return type in ATTACHING or type not in TYPES
+    """Return whether the files that events of a type refer to must exist: also those of media and of later versions."""
+    return type not in _NOT_ATTACHING
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.models import CommandFunctionType
 
 from mlv.errors import MlvError, MlvWarning
+from mlv.projections.registry import FORMS
 
 _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
@@ -537,7 +538,9 @@ def summary(exp: _Exp, as_json: _Json = False, root: _Below = Path(".")) -> None
 @app.command("export")
 def export(
     exps: _Exps,
-    to: Annotated[str, typer.Option("--to", metavar="OUTPUT", help="tensorboard, hdf5, csv or parquet.", show_default=False)],
+    to: Annotated[
+        str, typer.Option("--to", metavar="OUTPUT", help=f"{', '.join(FORMS[:-1])} or {FORMS[-1]}.", show_default=False)
+    ],
     out: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option("--out", metavar="DIR", help="Where to write.", show_default="the folder OUTPUT of each experiment"),

@@ -13,12 +13,12 @@ from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
 from mlv.errors import InvalidArgument
 from mlv.projections.follower import follow as follow_
-from mlv.projections.outputs import OUTPUTS, output_class
+from mlv.projections.outputs import output_class
+from mlv.projections.registry import FORMS
 from mlv.projections.replaying import Replay, folder_of
 from mlv.query.sql.export import refuse_options_of_csv
 from mlv.store import layout, meta
 
-KINDS = tuple(name for name in OUTPUTS if name != "console")
 _KEPT_S = 0.5
 
 
@@ -38,9 +38,9 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
             another one; or several are to be followed.
         MissingExtra: A package is not installed.
     """
-    if to not in KINDS:
+    if to not in FORMS:
         tables = "; `mlv dump` writes tables as JSON lines" if to == "jsonl" else ""
-        raise InvalidArgument(f"--to {to!r}: there is no such output; give {', '.join(KINDS)}{tables}", to=to)
+        raise InvalidArgument(f"--to {to!r}: there is no such output; give {', '.join(FORMS)}{tables}", to=to)
     no_address(out, "--out")
     refuse_options_of_csv(to, safe=safe, bom=bom)
     options = {name: True for name, is_set in (("safe", safe), ("bom", bom)) if is_set}

@@ -18,6 +18,7 @@ from mlv.errors import MlvError
 from mlv.events import RunEnded, Seal
 from mlv.projections import outputs, replay, replaying
 from mlv.projections import position as position_
+from mlv.projections.registry import OUTPUTS
 from mlv.store import claims, layout
 from mlv.store.streams import read_lines, whole_end
 from mlv.transport import orders, recovery, spool, writer
@@ -139,7 +140,7 @@ def _complete_begun(done: Finished, folder: Path) -> None:
 def _rebuild(folder: Path, name: str, made_by: str) -> str:
     """Bring an output up to the log, if it is one of mlv's without options; return the reason if not, else an empty text."""
     try:
-        if name in outputs.OUTPUTS and made_by == replaying.made_by(folder, outputs.output_class(name)()):
+        if name in OUTPUTS and made_by == replaying.made_by(folder, outputs.output_class(name)()):
             replay(folder, name)
             return ""
     except (MlvError, OSError) as error:

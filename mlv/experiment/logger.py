@@ -17,8 +17,6 @@ from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected
 from mlv.experiment.endings import described
-from mlv.experiment.logger_media import KINDS, NEED_EXTRAS, MediaCalls
-from mlv.experiment.never_raising import give_up, never_raising
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
@@ -26,6 +24,8 @@ from mlv.foreign import mark, numbers
 from mlv.interrupts import pass_on, without_warnings
 from mlv.media.extras import missing_extra
 from mlv.media.jobs import Job, Prepared, Unusable
+from mlv.media.kinds import VALUE_KINDS, MediaCalls
+from mlv.never_raising import give_up, never_raising
 from mlv.notices import warn_once
 from mlv.store import layout
 from mlv.store import meta as meta_
@@ -456,7 +456,7 @@ class Logger(MediaCalls):
             reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
             self._put_rejected(prepared.type, name, number, reason, options, conversion.nonfinite)
             return
-        if prepared.do in NEED_EXTRAS and (missing := missing_extra(prepared.type, prepared.options)):
+        if missing := missing_extra(prepared.type, prepared.options):
             warn_once(missing, MlvWarning)
         job = Job(
             prepared.type, name, str(prepared.do), options, number, self._at, conversion.nonfinite, prepared.buffers,
@@ -474,7 +474,7 @@ class Logger(MediaCalls):
         elif kind == "event":
             self._event(name, value if _is_mapping(value) else {"value": value}, step)
         else:
-            kinds = ", ".join(sorted((*KINDS, "event", "metric")))
+            kinds = ", ".join(sorted((*VALUE_KINDS, "event", "metric")))
             self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {kinds}")
 
     def _message(

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from mlv.experiment.endings import described
-from mlv.experiment.never_raising import never_raising
+from mlv.never_raising import never_raising
 
 
 class Span:

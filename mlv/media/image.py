@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import shown
 from mlv.media import npy, pixels
+from mlv.media.extras import PILLOW
 from mlv.media.given import Formats, formats, given_file, received
 from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
@@ -24,6 +25,12 @@ _MOST_CLASSES = 65_535
 
 
 # In the training process.
+
+
+def needed_package(options: Mapping[str, Any]) -> str | None:
+    """Return the package that a worker needs for an event with these options: none where all images are files already."""
+    has_pixels = any("suffix" not in image for image in options.get("images", ({},)))
+    return PILLOW if has_pixels or options.get("masks") else None
 
 
 def prepare(value: Any, *, caption: Any = None, boxes: Any = None, masks: Any = None, layout: str | None = None) -> Prepared:

@@ -14,22 +14,8 @@ from mlv import encoding
 from mlv.encoding import Conversion, Reference, dumps, shown
 from mlv.events import Rejected
 from mlv.frozen import FrozenDict, FrozenRecord
+from mlv.media.kinds import ENCODERS
 from mlv.protocols import Buffer
-
-ENCODERS = {
-    "array": "mlv.media.array",
-    "audio": "mlv.media.audio",
-    "document": "mlv.media.document",
-    "graph": "mlv.media.graph",
-    "histogram": "mlv.media.histogram",
-    "image": "mlv.media.image",
-    "pr_curve": "mlv.media.pr_curve",
-    "references": "mlv.media.references",
-    "table": "mlv.media.table",
-    "text": "mlv.media.text",
-    "video": "mlv.media.video",
-}
-"""The module whose `encode(options, buffers, target)` completes a job, by the job's task."""
 
 REJECTED_HEAD = b'"type":"rejected"'
 """First bytes of the text of a job that could not be done."""
@@ -60,7 +46,7 @@ class Prepared(FrozenRecord):
     type: str
     """Type of the event."""
     do: str | None
-    """Key of `ENCODERS`."""
+    """Key of `kinds.ENCODERS`."""
     options: Mapping[str, Any]
     """For the encoder; anything that has a JSON form."""
     buffers: Sequence[Buffer] = ()

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from mlv.encoding import shown
 from mlv.media import npy, pixels
+from mlv.media.extras import FFMPEG, PILLOW
 from mlv.media.given import Formats, Received, formats, given_file, received
 from mlv.media.image import pillow_if_installed
 from mlv.media.jobs import Prepared, Target, Unusable
@@ -39,6 +40,13 @@ _MP4 = (
 
 
 # In the training process.
+
+
+def needed_package(options: Mapping[str, Any]) -> str | None:
+    """Return the package that a worker needs for an event with these options: none where it is a file already."""
+    if "video" in options:
+        return None
+    return PILLOW if options.get("format") == "gif" else FFMPEG
 
 
 def prepare(value: Any, *, fps: float = 24, format: str = "mp4", caption: Any = None, layout: str | None = None) -> Prepared:

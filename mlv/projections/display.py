@@ -8,6 +8,7 @@ from typing import Any
 
 from mlv import words
 from mlv.events import Event
+from mlv.media.kinds import KINDS
 from mlv.store import layout
 
 Span = tuple[str, str]
@@ -84,10 +85,7 @@ def _media(event: Event, data: Mapping[str, Any]) -> list[Segment]:
     return [_name(event), _styled(event.type, "magenta"), *first, *more, *([_data(details)] if details else [])]
 
 
-_LONG = frozenset({
-    "file", "files", "sizes", "captions", "boxes", "masks", "counts", "edges", "rows", "beginning",
-    "thresholds", "precision", "recall", "tp", "fp", "tn", "fn",
-})  # fmt: skip
+_LONG = frozenset({"file", "files"}).union(*(kind.long_fields for kind in KINDS.values()))
 """Fields that are too long for a line of a terminal; --json gives all of them."""
 
 
@@ -143,7 +141,7 @@ def _seal(event: Event, data: Mapping[str, Any]) -> list[Segment]:
 
 _CONTENTS: dict[str, Callable[[Event, Mapping[str, Any]], list[Segment]]] = {
     "message": _message,
-    **dict.fromkeys(("image", "figure", "audio", "video", "table", "histogram", "array", "pr_curve", "graph"), _media),
+    **dict.fromkeys(KINDS.keys() - {"text"}, _media),  # a text is shown by what it says
     "checkpoint": _checkpoint,
     "rejected": _rejected,
     "dropped": _dropped,

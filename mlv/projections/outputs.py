@@ -18,6 +18,7 @@ from mlv.errors import InvalidArgument, InvalidName, OutputFailed
 from mlv.events import Event
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
+from mlv.projections.registry import OUTPUTS
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
 from mlv.store.owners import Owner
@@ -25,15 +26,6 @@ from mlv.store.reading import Lines
 from mlv.transport import orders
 from mlv.transport.launch import can_launch, module_path
 from mlv.transport.orders import Order
-
-OUTPUTS = {
-    "console": ("mlv.projections.console", "Console"),
-    "csv": ("mlv.projections.csv", "CSV"),
-    "hdf5": ("mlv.projections.hdf5", "HDF5"),
-    "parquet": ("mlv.projections.parquet", "Parquet"),
-    "tensorboard": ("mlv.projections.tensorboard", "TensorBoard"),
-}
-"""Module and class by the name that `outputs=` takes; imported when one is asked for."""
 
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""

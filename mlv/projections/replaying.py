@@ -13,7 +13,7 @@ from typing import Any
 from mlv.errors import CannotResume, InvalidArgument, NotAnExperiment
 from mlv.projections import position as position_
 from mlv.projections.batch import LineBatch, whole_lines
-from mlv.projections.output import OPTIONS
+from mlv.projections.output import OPTIONS, Output
 from mlv.projections.position import Position, mark_of
 from mlv.projections.selecting import selection
 from mlv.protocols import Projection
@@ -277,7 +277,10 @@ def _check_folder(folder: Path, inner: Path) -> None:
 def made_by(folder: Path, projection: Projection) -> str:
     """Return class and options of a projection as text; with its path only where the position file does not lie beside it."""
     kind = type(projection)
-    state: Mapping[str, Any] = getattr(projection, "__dict__", {})
+    # Of an output that is open, the options alone: made again with them it is the same.
+    state: Mapping[str, Any] = (
+        projection.__getstate__() if isinstance(projection, Output) else getattr(projection, "__dict__", {})
+    )
     options = {name: value for name, value in sorted(state.items()) if name != "path" and not name.startswith("_")}
     shown = ", ".join(f"{name}={_plain(value)!r}" for name, value in options.items())
     # Relative: an experiment that is moved together with its output goes on with it.

@@ -9,7 +9,8 @@ from typing import Any
 
 from mlv.encoding import shown
 from mlv.errors import InvalidArgument, InvalidPattern
-from mlv.events import TYPES, Event
+from mlv.events import Event
+from mlv.media.kinds import TYPES
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ class TensorBoard(Output):
     arrays: bool = False
     """Whether arrays are shown, as histograms of their values."""
 
+    going_back: dict[str, None] = field(init=False, repr=False, compare=False, default_factory=dict)
+    """Metrics of which a step came after a greater one since the output was opened: TensorBoard's line runs back there."""
+
     def open(self, place: Path, resume: Any) -> None:
         """Begin anew, or go on from the last `commit`.
 
@@ -85,8 +88,7 @@ class TensorBoard(Output):
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
-        # Metrics of which a step came after a greater one since the output was opened: TensorBoard's line runs back there.
-        self.going_back: dict[str, None] = {}
+        self.going_back = {}
         try:
             for path, size in state["files"].items():
                 self._files[path] = EventFile(place / path, size)

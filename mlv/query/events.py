@@ -10,7 +10,8 @@ from time import monotonic, sleep
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.events import TYPES, Event
+from mlv.events import Event
+from mlv.media.kinds import TYPES
 from mlv.order import in_order
 from mlv.query.name_patterns import name_matcher
 from mlv.query.rewinds import is_superseded_line

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import mlv
+from mlv.projections.registry import FORMS
 
 pq = pytest.importorskip("pyarrow.parquet")
 
@@ -88,7 +89,7 @@ def test_json_lines_of_one(command, several, tmp_path):
         (["dump", "runs", "--to", "xls", "--out", "out"], "--to 'xls': give csv, parquet or jsonl"),
         (
             ["export", "runs", "--to", "jsonl"],
-            "there is no such output; give csv, hdf5, parquet, tensorboard; `mlv dump` writes tables as JSON lines",
+            f"there is no such output; give {', '.join(FORMS)}; `mlv dump` writes tables as JSON lines",
         ),
         (["dump", "runs", "--to", "csv", "--out", "runs"], "is there already: give a folder that is new"),
         (["dump", "nothing", "--to", "csv", "--out", "out"], "there is no experiment 'nothing'"),

@@ -11,6 +11,7 @@ from conftest import run_command
 
 import mlv
 from mlv import projections
+from mlv.projections.registry import FORMS
 
 
 def export(folder, *arguments):
@@ -67,7 +68,7 @@ def test_unknown_form(tmp_path):
 
     assert done.returncode == 2
     assert "they" not in done.stdout
-    assert "'tensorbord': there is no such output; give csv, hdf5, parquet, tensorboard" in done.stderr
+    assert f"'tensorbord': there is no such output; give {', '.join(FORMS)}" in done.stderr
 
 
 def test_foreign_folder(tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,9 +20,8 @@ import mlv
 from mlv import projections
 from mlv.audit.verify import verify
 from mlv.errors import CannotResume
-from mlv.projections.outputs import output_class
 from mlv.projections.position import read
-from mlv.projections.replaying import Replay, is_up_to_date
+from mlv.projections.replaying import Replay
 from projections.places import SETTINGS, Ending, Failing, Lines, Noisy, Watchful, content, made
 
 TEXTS = [f"log metrics  {i} {{'loss': {i / 3}, 'acc': {i}}}" for i in range(50)]
@@ -396,29 +394,6 @@ def test_output_of_a_killed_trainer(tmp_path):
     wait_until(lambda: not followers(exp))
 
 
-@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
-@pytest.mark.parametrize("what", ["folder", "files"])
-def test_output_deleted_during_the_run(tmp_path, name, what):
-    """An output may be deleted while it is kept: it is begun again, and says that it holds what it holds."""
-    if name != "csv":
-        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
-    with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[name]) as exp:
-        exp.log({"loss": 1.5}, step=1)
-        assert exp.flush(outputs=True)
-        place = exp.path / name
-        if what == "folder":
-            shutil.rmtree(place)
-        else:
-            for path in [path for path in place.rglob("*") if path.is_file() and not path.name.startswith(".")]:
-                path.unlink()
-        exp.log({"loss": 2.5}, step=2)
-    made_live = content(place)
-    fresh = projections.replay(exp, output_class(name)(path=tmp_path / "fresh"))
-
-    assert made_live.keys() == content(fresh).keys() != set()
-    assert made_live == content(fresh) or name in ("hdf5", "tensorboard")  # with times of writing in them
-
-
 def test_log_replaced_under_an_output(tmp_path):
     """An output whose log is replaced while it is kept is built again from the new one."""
     exp = made(tmp_path)
@@ -503,25 +478,3 @@ def test_where_there_are_no_locks(tmp_path, monkeypatch):
 
 def no_locks(fd: int, how: int) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [{"streams": {"log": {"offset": offset, "before": "x"}}} for offset in (10**9, -5, "abc", None)]
-    + [{"resume": resume} for resume in ({}, "text", 3, [])]
-    + [{"exp": 3}, {"more": 1}],
-    ids=str,
-)
-@pytest.mark.parametrize("name", ["csv", "hdf5", "parquet", "tensorboard"])
-def test_damaged_position(tmp_path, name, damage):
-    """An output whose position file says what cannot be is built again."""
-    if name != "csv":
-        pytest.importorskip({"hdf5": "h5py", "parquet": "pyarrow", "tensorboard": "tensorboardX"}[name])
-    exp = made(tmp_path)
-    output = output_class(name)()
-    path = projections.replay(exp, output) / f".mlv-{name}.json"
-    path.write_bytes(orjson.dumps({**orjson.loads(path.read_bytes()), **damage}))
-    projections.replay(exp, output)
-
-    assert read(path).has_all_of({"log": (exp.path / "log.jsonl").stat().st_size})
-    assert is_up_to_date(exp.path, output)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import warnings
 from collections.abc import Iterator
 from hashlib import sha256
 from importlib.util import find_spec
@@ -15,11 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from values_page import NAMES, possible_rows
 
+import mlv
 from mlv import events
 from mlv.audit.redact import redact
 from mlv.audit.verify import verify
 from mlv.events import Dropped, Heartbeat, Record, System
+from mlv.media.kinds import KINDS, TYPES
 from mlv.transport.journal import Journal
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -226,7 +230,18 @@ def experiments(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     journal.say(Dropped(5, 9, 5, "no room", of="rsomebody"))
     journal.close()
     list(redact(folder / "runs" / "everything", ["A later note", "disk at"]))
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), values_exp(patch, folder) as exp:
+        for [call], *_ in possible_rows("Media"):
+            eval(call, {**NAMES, "log": exp.log})
     return [path.parent for path in sorted(folder.rglob("meta.json"))]
+
+
+def values_exp(patch: pytest.MonkeyPatch, folder: Path) -> mlv.Exp:
+    """An experiment for what the page of values shows, with a spool of its own."""
+    warnings.simplefilter("ignore")  # of packages that are missing
+    patch.setenv("MLV_INLINE", "1")
+    patch.setenv("MLV_SPOOL", str(folder))
+    return mlv.Exp(folder / "runs", "values", capture=())
 
 
 def make_repository(folder: Path) -> None:
@@ -271,6 +286,7 @@ def test_every_meta_fits(experiments):
         "media": None,
         "quiet": None,
         "without_extras": None,
+        "values": None,
     }
 
 
@@ -328,7 +344,7 @@ def test_types_are_those_of_the_code():
     """The schema and `mlv.events` name the same types, and the same fields of each record."""
     records = [record for record in vars(events).values() if isinstance(record, type) and issubclass(record, Record)]
 
-    assert EVENT["properties"]["type"]["examples"] == sorted(events.TYPES)
+    assert EVENT["properties"]["type"]["examples"] == sorted(TYPES)
     assert {record.TYPE: set(record.FIELDS) for record in records if record is not Record} == {
         record.TYPE: set(EVENT["$defs"][record.TYPE]["properties"]) | ({"values"} if record is events.System else set())
         for record in records
@@ -336,7 +352,7 @@ def test_types_are_those_of_the_code():
     }
 
 
-FILE_TYPES = ("file", "image", "figure", "audio", "video", "text", "table", "histogram", "array", "pr_curve", "graph")
+FILE_TYPES = ("file", *KINDS)
 
 
 def test_media_fields_are_those_of_the_code(experiments):
@@ -360,9 +376,11 @@ def fields_of(schema: dict[str, Any]) -> set[str]:
 
 def test_attachments_are_there(experiments):
     """What the lines refer to lies in the experiment, with the size and SHA-256 that they say."""
-    verdicts = {folder.name: verify(folder).verdict for folder in experiments if folder.name in ("media", "without_extras")}
+    verdicts = {
+        folder.name: verify(folder).verdict for folder in experiments if folder.name in ("media", "values", "without_extras")
+    }
 
-    assert verdicts == {"media": "intact", "without_extras": "intact"}
+    assert verdicts == {"media": "intact", "values": "intact", "without_extras": "intact"}
 
 
 LINE = {"run": "rk3v9x2m", "seq": 17, "time": "2026-11-21T03:03:00.123456Z", "type": "event", "name": "x", "data": {}}

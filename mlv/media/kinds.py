@@ -1,4 +1,8 @@
-"""The calls of a Logger that log media: each leaves one event, and a file where the content is large."""
+"""The kinds of media: the registry of them, and the call of a Logger for each.
+
+A new kind is a module here with `prepare` and `encode`, a line in `_REGISTRY` and a call in `MediaCalls`, a type in
+`schemas/event.schema.json`, and rows in `schemas/values.md`, from which `tests/contracts/test_kinds.py` tests it.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,55 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mlv.experiment.never_raising import never_raising
-from mlv.media.jobs import Prepared
+from mlv.events import CORE_TYPES
+from mlv.frozen import FrozenRecord
+from mlv.never_raising import never_raising
 
-KINDS = frozenset({"image", "images", "figure", "audio", "video", "text", "table", "histogram", "array"})
-"""The calls that `value` may stand for; `pr_curve` and `graph` need more than a value."""
+if TYPE_CHECKING:
+    from mlv.media.jobs import Prepared
 
-NEED_EXTRAS = frozenset({"image", "video"})
-"""Kinds that the worker encodes with packages that may be missing."""
+
+class Kind(FrozenRecord):
+    """One kind of media: the type of its events, the call of a Logger that leaves them, and the module here that makes them."""
+
+    name: str
+    """Of the type, of the call, and of the module whose `prepare` checks a value in the training process."""
+    encoder: str | None = None
+    """Module here whose `encode` completes the event in a worker; None is the kind's own."""
+    extra: str | None = None
+    """Extra of mlv whose packages the encoder prefers; `needed_package(options)` of the module names the one for an event."""
+    is_value_kind: bool = True
+    """Whether a value alone is enough to log it, so that `Logger.value` may choose it."""
+    several: str | None = None
+    """Call that logs several values as one event."""
+    long_fields: tuple[str, ...] = ()
+    """Fields of the data that are too long for a line of a terminal."""
+
+
+_REGISTRY = (
+    Kind("array"),
+    Kind("audio"),
+    Kind("figure", encoder="document"),
+    Kind("graph", is_value_kind=False),
+    Kind("histogram", long_fields=("counts", "edges")),
+    Kind("image", extra="media", several="images", long_fields=("sizes", "captions", "boxes", "masks")),
+    Kind("pr_curve", is_value_kind=False, long_fields=("thresholds", "precision", "recall", "tp", "fp", "tn", "fn")),
+    Kind("table", long_fields=("rows",)),
+    Kind("text", long_fields=("beginning",)),
+    Kind("video", extra="media"),
+)
+
+KINDS = {kind.name: kind for kind in _REGISTRY}
+"""Every kind of media, by its name."""
+
+TYPES = CORE_TYPES | KINDS.keys()
+"""Every type of event of format 1. Readers pass over types that they do not know, and keep them."""
+
+VALUE_KINDS = frozenset(call for kind in _REGISTRY if kind.is_value_kind for call in (kind.name, kind.several) if call)
+"""The calls that `value` may stand for."""
+
+ENCODERS = {task: f"mlv.media.{task}" for task in ("references", *(kind.encoder or kind.name for kind in _REGISTRY))}
+"""The module whose `encode(options, buffers, target)` completes a job, by the job's task."""
 
 
 def _of(kind: str) -> Any:
@@ -282,7 +327,7 @@ class MediaCalls:
             kind: Overrides what would be inferred: the name of the call, such as `array`.
         """
         call = _of("infer").kind_of(value) if kind is None else kind
-        if call in KINDS:
+        if call in VALUE_KINDS:
             getattr(self, call)(name, value, step=step, verbosity=verbosity)
         else:
             self._plain_value(call, name, value, step, verbosity)
