@@ -14,10 +14,11 @@ from logs import line, write
 from mlv import Exp, InvalidPattern, find
 from mlv.cli.overview import look_at
 from mlv.errors import InvalidArgument
-from mlv.query.events import Events, watched_state
+from mlv.query.events import Events
 from mlv.query.name_patterns import name_matcher
 from mlv.query.runs import latest_status, status_of, total_s, views
 from mlv.state import State
+from mlv.store.reading import watched_state
 from mlv.store.streams import Skipped
 
 START = line("ra", 1, "run_started", data={"exp": "x"})
