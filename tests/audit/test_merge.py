@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from contracts import evidence
 from logs import line
 
 import mlv
@@ -24,7 +25,6 @@ from mlv.store import claims, layout
 from mlv.store.blobs import content_of
 from mlv.store.claims import FOR_MERGES, Claim
 from mlv.store.owners import Owner
-from tests.contracts import evidence
 
 
 def made(root: Path, name: str = "exp", steps: int = 3, **options: Any) -> mlv.Exp:

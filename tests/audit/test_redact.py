@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contracts import evidence
 
 import mlv
 from mlv.audit import redact as redact_
@@ -25,7 +26,6 @@ from mlv.optional import is_installed
 from mlv.store import layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner, process_start
-from tests.contracts import evidence
 
 SECRET = "hunter2xyz"
 

@@ -6,12 +6,12 @@ import json
 from datetime import datetime, timezone
 
 import pytest
+from logs import line, write
 
 import mlv
 from mlv.cli import glance
 from mlv.cli.glance import TAIL_BYTES, finished, glance_at
 from mlv.cli.overview import glance_of, look_at
-from tests.logs import line, write
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings

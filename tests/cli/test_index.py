@@ -12,13 +12,13 @@ from datetime import datetime, timezone
 from io import StringIO
 
 import pytest
+from logs import line, write
 
 from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import glances, path_of
 from mlv.store import layout
-from tests.logs import line, write
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings

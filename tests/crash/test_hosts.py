@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_until
+from contracts import evidence
 
 import mlv
 from mlv.audit.verify import verify
 from mlv.store import claims
-from tests.contracts import evidence
 
 WRITING = """
     import os, sys, time

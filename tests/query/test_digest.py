@@ -7,10 +7,10 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import line, write
 
 import mlv
 from mlv.query.digest import read_digest
-from tests.logs import line, write
 
 numbers = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**60), 2**60), st.booleans(), st.text(max_size=3)

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import line, write
 
 import mlv
 from mlv.encoding import parse_time
 from mlv.order import in_order, rows_in_order
 from mlv.query.tail import Tail, latest_metrics
-from tests.logs import line, write
 
 Row = tuple[str, str, int, tuple[str, ...], "int | None"]
 """Run, stream, second, metrics and step."""

@@ -8,10 +8,10 @@ from string import ascii_letters
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import texts
 
 import mlv
 from mlv.query.unique_names import beside, distinct, folded, joined, repeated
-from tests.strategies import texts
 
 close = st.one_of(st.text(f'{ascii_letters[:3]}ABC.#"/', max_size=5), texts, st.sampled_from(["", "_", "lr", "LR", "lr#6896"]))
 """Names of which many are nearly the same."""

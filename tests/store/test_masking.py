@@ -8,11 +8,11 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import line
 
 from mlv.errors import InvalidPattern
 from mlv.store.masking import Mask
 from mlv.store.seals import is_redacted, line_digest, run_and_seq
-from tests.logs import line
 
 SECRET = "hunter2xyz"
 VALUES = st.recursive(

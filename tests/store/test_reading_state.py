@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from logs import line, write
 
 from mlv.store.reading import read_state, read_state_by_lines
-from tests.logs import line, write
 
 TYPES = {
     "run_started": {"exp": "x"},

@@ -8,6 +8,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from logs import TIME, line, write
 
 from mlv.errors import MlvError
 from mlv.query.digest import Digest
@@ -16,7 +17,6 @@ from mlv.query.metrics import parse_many_logs
 from mlv.query.metrics.parse_json import NotPlain
 from mlv.query.metrics.parse_template import numbers_of
 from mlv.state import State
-from tests.logs import TIME, line, write
 
 pytest.importorskip("pyarrow")
 

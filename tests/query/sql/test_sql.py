@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from logs import line, write
 
 import mlv
-from tests.logs import line, write
 
 duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
