@@ -15,11 +15,15 @@ from mlv.projections.registry import OUTPUTS as _OUTPUTS
 if _TYPE_CHECKING:
     from mlv.projections.appending import reopened as reopened
     from mlv.projections.appending import set_aside as set_aside
+    from mlv.projections.console import Console as Console
+    from mlv.projections.csv import CSV as CSV
     from mlv.projections.h5files import change_h5 as change_h5
     from mlv.projections.h5files import check_h5 as check_h5
     from mlv.projections.h5files import clear_h5 as clear_h5
+    from mlv.projections.hdf5 import HDF5 as HDF5
     from mlv.projections.output import Output as Output
-    from mlv.projections.registry import *  # noqa: F403 - for types alone
+    from mlv.projections.parquet import Parquet as Parquet
+    from mlv.projections.tensorboard import TensorBoard as TensorBoard
     from mlv.store.attached import open_attached as open_attached
 
 _LATER = {
