@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.notices import warn
-from mlv.words import address_problem
+from mlv.words import address_problem, did_you_mean
 
 T = TypeVar("T")
 
@@ -245,5 +245,5 @@ def _unknown(key: str, path: str) -> str:
     from difflib import get_close_matches  # only after a mistyped key
 
     close = get_close_matches(key, _KEYS, 2, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it may have {', '.join(_KEYS)}"
+    hint = did_you_mean(map(repr, close)) if close else f"it may have {', '.join(_KEYS)}"
     return f"[tool.mlv] of {path} has {key!r}, which is no setting: {hint}"

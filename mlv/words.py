@@ -6,7 +6,7 @@ import json
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -158,6 +158,11 @@ def size(count: int) -> str:
 def counted(count: int, noun: str, plural: str | None = None) -> str:
     """Return a number with its noun: `1 line`, `3,200 lines`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {plural or noun + 's'}"
+
+
+def did_you_mean(names: Iterable[str]) -> str:
+    """Return the question whether one of these names was meant."""
+    return f"did you mean {' or '.join(names)}?"
 
 
 def printable(text: str, keep: str = "") -> str:

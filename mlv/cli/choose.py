@@ -11,7 +11,7 @@ from pathlib import Path
 from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.store import layout
 from mlv.store.meta import read_meta
-from mlv.words import address_problem
+from mlv.words import address_problem, did_you_mean
 
 _ID = re.compile(r"[0-9a-f]{4,64}")
 _MOST_NAMED = 8
@@ -179,7 +179,7 @@ def _nearby(word: str, folders: list[Path], root: Path) -> str:
     if not folders:
         return f"{where}, nor any other: give a path, or --root with the folder that holds experiments"
     close = _close(word, sorted({folder.name for folder in folders}))
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "`mlv ls` lists those that are there"
+    hint = did_you_mean(map(repr, close)) if close else "`mlv ls` lists those that are there"
     return f"{where}, by path, ID or name: {hint}"
 
 

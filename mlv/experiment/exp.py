@@ -34,7 +34,7 @@ from mlv.experiment.opening.captures import (
 from mlv.experiment.opening.ranks import checked_ranks, this_launch_rank
 from mlv.experiment.opening.rendezvous import may_be_apart, together
 from mlv.experiment.opening.setup import ExpComponents, Making, checked_tags, later_captures, recover_if_needed, wishes_of
-from mlv.experiment.session import Session, session_in_this_process
+from mlv.experiment.session import DRAIN_TIMEOUT_S, Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
 from mlv.notices import say, warn
 from mlv.projections.outputs import checked_outputs
@@ -46,7 +46,6 @@ from mlv.store.meta import Meta
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
-_READ_OWN_WRITES_S = 10.0
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
@@ -517,7 +516,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         return self._session
 
     def _state(self) -> State:
-        self._session.drain(_READ_OWN_WRITES_S)
+        self._session.drain(DRAIN_TIMEOUT_S)
         return self._read_state()
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

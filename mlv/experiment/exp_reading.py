@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlv.events import Event
-from mlv.experiment.session import Session
+from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
 from mlv.state import Rewind, State
 from mlv.store.meta import Meta
-
-_READ_OWN_WRITES_S = 10.0
 
 if TYPE_CHECKING:
     import pandas
@@ -114,7 +112,7 @@ class Readings:
         from mlv.query.events import refuse_unknown_stream  # `import mlv` does without
         from mlv.query.metrics.data_frames import history  # `import mlv` does without
 
-        self._session.drain(_READ_OWN_WRITES_S)
+        self._session.drain(DRAIN_TIMEOUT_S)
         refuse_unknown_stream([self._folder], stream)
         options: dict[str, Any] = {"keys": keys, "stream": stream, "wide": wide, "branches": branches}
         return history(self._folder, pattern, **options)
@@ -171,7 +169,7 @@ class Readings:
         """
         from mlv.experiment.as_of import summary_of  # `import mlv` does without
 
-        self._session.drain(_READ_OWN_WRITES_S)
+        self._session.drain(DRAIN_TIMEOUT_S)
         events = self._surviving(branches, "metrics")
         return summary_of(self._folder, self._state(), None, events, branches)
 
@@ -191,7 +189,7 @@ class Readings:
         from mlv.experiment.as_of import AsOf  # `import mlv` does without
         from mlv.query import moments  # `import mlv` does without
 
-        self._session.drain(_READ_OWN_WRITES_S)
+        self._session.drain(DRAIN_TIMEOUT_S)
         moment = moments.moment(self._folder, step=step, time=time, seq=seq)
         return AsOf(self._folder, self._meta.content, moment)
 
@@ -205,7 +203,7 @@ class Readings:
         from mlv.query.digest import Depth, read_digest  # `import mlv` does without
         from mlv.query.sql import engine  # `import mlv` does without
 
-        self._session.drain(_READ_OWN_WRITES_S)
+        self._session.drain(DRAIN_TIMEOUT_S)
         meta = self._meta
 
         def read(metrics: bool) -> list[Any]:
@@ -224,6 +222,6 @@ class Readings:
         from mlv.query.events import Events  # `import mlv` does without
 
         def before() -> bool:
-            return self._session.drain(_READ_OWN_WRITES_S)
+            return self._session.drain(DRAIN_TIMEOUT_S)
 
         return Events(self._folder, type, name, stream, before=before, rewinds=rewinds)

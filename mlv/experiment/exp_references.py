@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from mlv.encoding import TAG, Reference
+from mlv.experiment.session import DRAIN_TIMEOUT_S
 
 if TYPE_CHECKING:
     from mlv.experiment.exp import Exp
-
-_READ_OWN_WRITES_S = 10.0
 
 
 class References:
@@ -37,7 +36,7 @@ class References:
         exp, reference = cast("Exp", self), checked_reference(ref)
         if reference[TAG] == "exp":
             return type(exp).open(find_exp(exp.path, reference))
-        exp._session.drain(_READ_OWN_WRITES_S)
+        exp._session.drain(DRAIN_TIMEOUT_S)
         return find_file(exp.path, reference)
 
     def __mlv_reference__(self) -> Reference:

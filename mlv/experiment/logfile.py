@@ -16,13 +16,12 @@ from mlv.experiment.logger import Logger, MutedLogger
 from mlv.experiment.null_sessions import DisabledSession, temporary_folder
 from mlv.experiment.opening.captures import make_redactor
 from mlv.experiment.opening.setup import recover_if_needed
-from mlv.experiment.session import ActiveRun, Session
+from mlv.experiment.session import DRAIN_TIMEOUT_S, ActiveRun, Session
 from mlv.query.events import Events
 from mlv.store import layout, opening
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
-_READ_OWN_WRITES_S = 10.0
 _MOST_LOOKED_AT = 1 << 20
 
 
@@ -182,7 +181,7 @@ def read(path: str | os.PathLike[str], type: str | Iterable[str] | None = None, 
 def _drain(file: Path) -> None:
     session = _of_file.get((os.getpid(), str(file)))
     if session is not None:
-        session.drain(_READ_OWN_WRITES_S)
+        session.drain(DRAIN_TIMEOUT_S)
 
 
 def _travelled(

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from mlv.experiment.console.capture import ConsoleCapture
 
 CLOSE_TIMEOUT_S = 30.0
+DRAIN_TIMEOUT_S = 10.0
+"""How long a reader waits until the events that this process logged are in the log."""
 _NOTICE = "signal"
 """Name of the message about a signal, so that it differs from messages of the user."""
 _NOTICE_COUNTS_S = 300.0

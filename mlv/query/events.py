@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from mlv import words
 from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.media.kinds import TYPES
@@ -235,7 +236,7 @@ def refuse_unknown_stream(folders: Iterable[Path], stream: str | None) -> None:
 
 def _hint(name: str, names: Iterable[str]) -> str:
     close = _close(name, sorted(names))
-    return f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {', '.join(sorted(names))}"
+    return words.did_you_mean(map(repr, close)) if close else f"there are {', '.join(sorted(names))}"
 
 
 def _close(word: str, words: Iterable[str]) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from mlv.errors import CheckpointNotSaved, FileUnusable, InvalidArgument, MlvError, MlvWarning
 from mlv.experiment.checkpoints.savers import Saver, error_summary
 from mlv.experiment.opening.setup import recover_if_needed
-from mlv.experiment.session import Session
+from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
 from mlv.notices import warn
 from mlv.query.events import Events
 from mlv.retention import PORTFOLIO_TYPES, Decision, Policy, PortfolioState, Saved, choose, events_of, fold, section_files
@@ -26,7 +26,6 @@ from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state
 
-_READ_OWN_WRITES_S = 10.0
 _DURABLE_WITHIN_S = 10.0
 _PRIVATE = re.compile(re.escape(TEMPORARY) + r"(r[0-9a-z]+)-[0-9a-f]+")
 _BASENAME = "checkpoint"
@@ -190,7 +189,7 @@ def _opened(session: Session, name: str) -> Shelf:
     unfinished = [path for path in _entries(folder) if _PRIVATE.fullmatch(path.name)]
     if unfinished:
         recover_if_needed(session.folder)  # events of a killed process may wait in its ring
-    session.drain(_READ_OWN_WRITES_S)
+    session.drain(DRAIN_TIMEOUT_S)
     records = [event for event in _events(session, session.folder) if isinstance(event.data, Mapping)]
     events = [event for event in records if event.type != "checkpoint" or event.data.get("folder") == name]
     state = fold(events).get(name, PortfolioState())
@@ -230,7 +229,7 @@ def _is_same(file: Path, path: Path) -> bool:
 
 
 def _events(session: Session, folder: Path) -> Events:
-    return Events(folder, PORTFOLIO_TYPES, before=lambda: session.drain(_READ_OWN_WRITES_S))
+    return Events(folder, PORTFOLIO_TYPES, before=lambda: session.drain(DRAIN_TIMEOUT_S))
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -11,14 +11,13 @@ from mlv.encoding import shown
 from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, NotStorable
 from mlv.experiment.files.attachments import Attachments
 from mlv.experiment.opening.captures import warn_of_redactions
-from mlv.experiment.session import Session
+from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
 from mlv.store import attached, blobs, layout, trees
 
 EXTRA = "extra"
 """Folder below `files` where extras lie."""
 
 _SUFFIXES = (".json", ".npz", ".pkl")
-_READ_OWN_WRITES_S = 10.0
 
 
 class Extras(Attachments):
@@ -107,7 +106,7 @@ class Extras(Attachments):
         if len(existing) > 1:
             from mlv.query.events import Events  # reads much that `import mlv` does without
 
-            events = Events(self._folder, "file", before=lambda: self._session.drain(_READ_OWN_WRITES_S))
+            events = Events(self._folder, "file", before=lambda: self._session.drain(DRAIN_TIMEOUT_S))
             saved = [event.name for event in events if event.name in existing]
             return existing[saved[-1]] if saved else max(existing.values(), key=lambda path: path.stat().st_mtime_ns)
         return next(iter(existing.values()))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
+from mlv import words
 from mlv.encoding import Conversion, canonical
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.notices import warn
@@ -167,7 +168,7 @@ def check_setting(name: str, names: Sequence[str], argument: str) -> None:
     """
     if name not in names:
         close = get_close_matches(str(name), names)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(names[:12]) or 'none'}"
+        hint = words.did_you_mean(close) if close else f"there are {', '.join(names[:12]) or 'none'}"
         raise InvalidArgument(f"{argument}={name!r}: no experiment has such a param; {hint}", name=name)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from mlv import words
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.order import rows_in_order
@@ -181,13 +182,13 @@ def _check_all_found(patterns: Sequence[str] | None, logged_names: Iterable[str]
 def unknown_metric(name: str, names: Sequence[str]) -> UnknownMetric:
     """Return the error for a metric that nobody logged."""
     close = get_close_matches(name, names)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are: {', '.join(names[:12]) or 'none'}"
+    hint = words.did_you_mean(map(repr, close)) if close else f"there are: {', '.join(names[:12]) or 'none'}"
     return UnknownMetric(f"nobody logged a metric {name!r}; {hint}", name=name)
 
 
 def _nearby(name: str, names: Sequence[str]) -> str:
     close = get_close_matches(name, names)
-    return f": did you mean {' or '.join(f'{axes.METRICS}{name}' for name in close)}?" if close and name not in names else ""
+    return f": {words.did_you_mean(f'{axes.METRICS}{name}' for name in close)}" if close and name not in names else ""
 
 
 def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from mlv import words
 from mlv.errors import QueryFailed
 from mlv.optional import package
 from mlv.query.digest import Digest
@@ -251,7 +252,7 @@ class _Session:
         close += [ends[end] for end in get_close_matches(missing, ends, cutoff=0.6)]
         suggestions = list(dict.fromkeys(close))[:_MOST_SUGGESTIONS]
         if suggestions:
-            return f": did you mean {' or '.join(suggestions)}?"
+            return f": {words.did_you_mean(suggestions)}"
         depth = begin.count(".")
         listed = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
         return f": there are {', '.join(listed[:_MOST_LISTED])}" if listed else ""
