@@ -21,11 +21,6 @@ def tap(stream: Any, copy: Callable[[bytes], object]) -> Callable[[], None]:
     return lambda: _end(own, copy)
 
 
-def is_tapped(stream: Any) -> bool:
-    """Return whether a stream is tapped already."""
-    return any(each.stream is stream for each in _taps)
-
-
 def reaches(stream: Any, descriptors: Iterable[int]) -> bool:
     """Return whether a stream writes to one of the descriptors, itself or by another stream that it holds, as a tee does."""
     own_descriptors = set(descriptors)
