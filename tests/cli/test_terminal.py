@@ -134,7 +134,9 @@ def on_a_terminal(script: Path) -> str:
     )
     os.close(theirs)
     content = b""
-    while select.select([ours], [], [], 120)[0]:
+    terminal = select.poll()
+    terminal.register(ours, select.POLLIN)
+    while terminal.poll(120_000):
         try:
             piece = os.read(ours, 1 << 16)
         except OSError:  # the other end is closed

@@ -105,7 +105,7 @@ def test_commands(exp, tmp_path):
     for command in (
         "tail -n 1000 EXP", "tail -n 1000 --json EXP", "ls ROOT", "ls --json ROOT", "show EXP", "show --json EXP",
         "summary EXP", "verify EXP", "compare EXP EXP", "export EXP --to csv", "export ROOT --to csv --out OUT/csv",
-        "export ROOT --to jsonl --out OUT/jsonl", "export ROOT --to parquet --out OUT/parquet",
+        "dump ROOT --to jsonl --out OUT/jsonl", "dump ROOT --to parquet --out OUT/parquet",
     ):  # fmt: skip
         places = {"EXP": str(exp.path), "ROOT": str(exp.path.parent)}
         arguments = [places.get(word, word.replace("OUT", str(tmp_path))) for word in command.split()]
