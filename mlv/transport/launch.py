@@ -36,6 +36,8 @@ from importlib import import_module
 import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
 _LAUNCH_WITHIN_S = 10.0
+_unfinished: list[Any] = []
+"""Launchers that were not awaited, as a signal handler raised: dropped, they would warn; the next launch reaps them."""
 
 
 def can_launch() -> bool:
@@ -90,9 +92,13 @@ def launch_module(
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
+    _unfinished[:] = [other for other in _unfinished if other.poll() is None]
     try:
         process.wait(_LAUNCH_WITHIN_S)
-    except subprocess.TimeoutExpired:
+    except BaseException as error:
+        if not isinstance(error, subprocess.TimeoutExpired):  # a signal handler raised: it ends by itself, and is reaped later
+            _unfinished.append(process)
+            raise
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)
         raise OSError(f"starting {sys.executable} took longer than {_LAUNCH_WITHIN_S:g} s") from None
