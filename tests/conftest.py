@@ -12,6 +12,7 @@ import sys
 import tempfile
 import textwrap
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -176,6 +177,21 @@ def _is_removed(folder: str) -> bool:
     """Remove a folder in which a writer may be busy still, after a run that nobody waited for."""
     shutil.rmtree(folder, ignore_errors=True)
     return not os.path.exists(folder)
+
+
+def fork(work: Callable[[], object]) -> int:
+    """Do something in a forked child, which ends behind it, whatever happens: with status 1 if it raises. Return its pid."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return pid
 
 
 def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:

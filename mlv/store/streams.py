@@ -62,13 +62,13 @@ class StreamFile:
         self._fd = self._files.open(str(self.path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             self.size = self._files.size(self._fd)
+            if is_new:
+                sync_folder(folder)
         except BaseException:
             self._files.close(self._fd)
             raise
         self._torn = False
         self._is_dirty = True  # a writer that died may have left lines here that it had not synced
-        if is_new:
-            sync_folder(folder)
 
     def append(self, lines: bytes) -> None:
         """Add whole lines.

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import fork, wait_until
 
 import mlv
 from mlv.audit.findings import VERDICTS, Finding, Report
@@ -128,11 +128,7 @@ class TestIntact:
     def test_forked_children(self, tmp_path):
         """The runs of children are sealed as well."""
         exp = mlv.Exp(tmp_path, "exp", capture=())
-        pid = os.fork()
-        if pid == 0:
-            exp.log({"child": 1})
-            exp.close()
-            os._exit(0)
+        pid = fork(lambda: (exp.log({"child": 1}), exp.close()))
         os.waitpid(pid, 0)
         exp.close()
 

@@ -8,6 +8,7 @@ import shutil
 import threading
 
 import pytest
+from conftest import fork
 
 import mlv
 from compat.mle import RECORDED, fill, logger
@@ -254,11 +255,7 @@ def test_seats_are_counted(tmp_path):
 def test_fork(tmp_path):
     """A forked child adds its rows, and those of the parent are there once."""
     log = fill(logger(tmp_path), 1)
-    pid = os.fork()
-    if pid == 0:
-        log.update({"num_epochs": 1}, {"test_loss": 1.0})
-        log.exp.flush()
-        os._exit(0)
+    pid = fork(lambda: (log.update({"num_epochs": 1}, {"test_loss": 1.0}), log.exp.flush()))
     os.waitpid(pid, 0)
     log.update({"num_epochs": 2}, {"test_loss": 2.0}, save=True)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import fork, wait_until
 
 import mlv
 from contracts.evidence import arrays, assert_complete, events, lines, payloads
@@ -617,13 +617,14 @@ class ChannelContract:
         threads = [threading.Thread(target=produce, args=(n,)) for n in range(4)]
         for thread in threads:
             thread.start()
+
+        def log_elsewhere() -> None:
+            signal.alarm(10)
+            channel.abandon()
+            channel.put(LOSS, DATA, 0, data([9, 9]))
+
         for _ in range(30):
-            pid = os.fork()
-            if pid == 0:
-                signal.alarm(10)
-                channel.abandon()
-                channel.put(LOSS, DATA, 0, data([9, 9]))
-                os._exit(0)
+            pid = fork(log_elsewhere)
             assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         stop.set()
         for thread in threads:

@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import wait_until
+from conftest import fork, wait_until
 
 import mlv
 from mlv.audit.verify import verify
@@ -206,11 +206,7 @@ def test_child_of_a_moved_experiment(tmp_path):
     """B16: what a forked child logs goes where the experiment is by then."""
     exp = begun(tmp_path, 1)
     (tmp_path / "runs" / "exp").rename(tmp_path / "runs" / "moved")
-    pid = os.fork()
-    if pid == 0:
-        exp.log({"number": 2}, step=2)
-        exp.close()
-        os._exit(0)
+    pid = fork(lambda: (exp.log({"number": 2}, step=2), exp.close()))
     assert os.waitpid(pid, 0)[1] == 0
     exp.close()
 

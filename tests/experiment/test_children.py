@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import wait_until
+from conftest import fork, wait_until
 
 from mlv import Exp, Logger
 
@@ -154,11 +154,7 @@ class TestFork:
     def test_both_go_on(self, exp, log):
         """After a fork each process has a run of its own, and no event is lost or doubled."""
         log({"who": "before"})
-        pid = os.fork()
-        if pid == 0:
-            for _ in range(100):
-                log({"who": "child"})
-            os._exit(0)
+        pid = fork(lambda: [log({"who": "child"}) for _ in range(100)])
         for _ in range(100):
             log({"who": "parent"})
         os.waitpid(pid, 0)
@@ -172,10 +168,7 @@ class TestFork:
 
     def test_a_child_that_says_nothing(self, exp, log):
         """A child that does not log leaves no trace, and does not end its parent's run."""
-        pid = os.fork()
-        if pid == 0:
-            exp.close("failed")
-            os._exit(0)
+        pid = fork(lambda: exp.close("failed"))
         os.waitpid(pid, 0)
         log({"a": 1})
 
@@ -203,14 +196,13 @@ class TestFork:
     def test_grandchildren(self, exp, log):
         """A child of a child names the child's run."""
         log({"level": 0})
-        pid = os.fork()
-        if pid == 0:
+
+        def descend() -> None:
             log({"level": 1})
-            if os.fork() == 0:
-                log({"level": 2})
-            else:
-                os.wait()
-            os._exit(0)
+            fork(lambda: log({"level": 2}))
+            os.wait()
+
+        pid = fork(descend)
         os.waitpid(pid, 0)
 
         wait_until(lambda: len(list(exp.events("metrics"))) == 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from contextlib import suppress
 
 import pytest
 
@@ -14,6 +15,23 @@ from store.faults import Faulty, error, failing, short
 LINE = b'{"run":"rk3v9x2m1","seq":2,"time":"2026-11-21T03:03:00.123456Z","type":"metrics","data":{"text":"\\u00e9 \xc3\xa9"}}\n'
 BEFORE = LINE.replace(b":2,", b":1,")
 AFTER = LINE.replace(b":2,", b":3,")
+
+
+_files: list[StreamFile] = []
+
+
+def opened(*arguments) -> StreamFile:
+    _files.append(StreamFile(*arguments))
+    return _files[-1]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Close the files of the processes that a test takes for dead."""
+    yield
+    while _files:
+        with suppress(OSError):  # one that a test closed, or whose closing fails
+            _files.pop().close()
 
 
 def content(folder):
@@ -31,7 +49,7 @@ def test_append_after_torn_tail(tmp_path, kept_bytes):
     """A half line left by a crash never costs the record after it, and is kept beside the log."""
     (tmp_path / "log.jsonl").write_bytes(BEFORE + LINE[:kept_bytes])
 
-    StreamFile(tmp_path, "log").append(AFTER)
+    opened(tmp_path, "log").append(AFTER)
 
     assert content(tmp_path) == BEFORE + AFTER
     assert torn(tmp_path) == [LINE[:kept_bytes]]
@@ -101,7 +119,7 @@ def test_mending_a_named_stream(tmp_path):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
 def test_a_write_that_fails(tmp_path, number, half):
     """A disk that refuses in the middle of an append leaves nothing of it."""
-    stream = StreamFile(tmp_path, "log")
+    stream = opened(tmp_path, "log")
     stream.append(BEFORE)
     stream._files = Faulty(failing(0, number, half=half))
 
@@ -115,7 +133,7 @@ def test_a_write_that_fails(tmp_path, number, half):
 
 def test_a_write_that_fails_and_cannot_be_taken_back(tmp_path):
     """What is left then is taken back before the next append."""
-    stream = StreamFile(tmp_path, "log")
+    stream = opened(tmp_path, "log")
     stream.append(BEFORE)
     stream._files = Faulty(failing(0, half=True, times=2))
 
@@ -129,7 +147,7 @@ def test_a_write_that_fails_and_cannot_be_taken_back(tmp_path):
 
 def test_short_writes(tmp_path):
     """A system that takes a few bytes at a time gets the rest."""
-    StreamFile(tmp_path, "log", Faulty(short)).append(LINE + AFTER)
+    opened(tmp_path, "log", Faulty(short)).append(LINE + AFTER)
 
     assert content(tmp_path) == LINE + AFTER
 
@@ -153,7 +171,7 @@ def test_faults_at_random(tmp_path, seed):
     for i in range(40):
         lines = [LINE.replace(b":2,", b":%d," % (10 * i + n)) for n in range(chance.randrange(1, 4))]
         try:
-            stream = stream or StreamFile(tmp_path, "log", files)
+            stream = stream or opened(tmp_path, "log", files)
             if chance.random() < 0.2:
                 stream.append_chunks(iter([lines[0][:50], lines[0][50:-1], b"\n"]))
                 accepted += lines[:1]
@@ -166,14 +184,14 @@ def test_faults_at_random(tmp_path, seed):
             stream = None
             accepted = _as_another_process_finds_it(tmp_path, accepted)
 
-    StreamFile(tmp_path, "log")
+    opened(tmp_path, "log")
     final = _as_another_process_finds_it(tmp_path, accepted)
     assert content(tmp_path) == b"".join(final)
 
 
 def _as_another_process_finds_it(folder, accepted):
     """A process that died in the middle may have brought in whole lines that it had not heard of: those stay."""
-    StreamFile(folder, "log")
+    opened(folder, "log")
     found = content(folder).splitlines(keepends=True)
     assert found[: len(accepted)] == accepted
     assert all(line.endswith(b"}}\n") for line in found)
@@ -187,7 +205,7 @@ def test_sync_what_is_new(tmp_path):
     """Only a stream with something new is synced; one that was just opened is, whoever wrote into it before."""
     (tmp_path / "log.jsonl").write_bytes(BEFORE)
     files = Faulty(lambda call, name: None)
-    stream = StreamFile(tmp_path, "log", files)
+    stream = opened(tmp_path, "log", files)
 
     stream.sync()
     assert files.calls.count("fsync") == 1
@@ -200,7 +218,7 @@ def test_sync_what_is_new(tmp_path):
 
 def test_a_sync_that_fails(tmp_path):
     """It is done again the next time."""
-    stream = StreamFile(tmp_path, "log", Faulty(lambda call, name: None))
+    stream = opened(tmp_path, "log", Faulty(lambda call, name: None))
     stream.append(LINE)
     stream._files = Faulty(failing(0, errno.EIO))
 

@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import wait_until
+from conftest import fork, wait_until
 from contracts.evidence import assert_complete, events, files, lines, payloads
 from store.faults import Faulty
 
@@ -132,10 +132,7 @@ def test_a_run_that_begins_in_the_middle(tmp_path, living):
 def test_a_writer_at_work(tmp_path, living):
     """Where a living writer is still busy with what the dead left, the recovery waits for it."""
     rig = two_runs(tmp_path / "exp")
-    pid = os.fork()
-    if pid == 0:
-        rig.serve_here(Faulty(lambda call, name: time.sleep(0.02)))
-        os._exit(0)
+    pid = fork(lambda: rig.serve_here(Faulty(lambda call, name: time.sleep(0.02))))
     wait_until(lambda: lines(rig.folder))
 
     assert recovery.needs_recovery(rig.folder)

@@ -11,7 +11,7 @@ import threading
 from time import sleep
 
 import pytest
-from conftest import run_command, wait_until
+from conftest import fork, run_command, wait_until
 
 import mlv
 from mlv.errors import InvalidArgument
@@ -88,11 +88,7 @@ def test_children_are_not_sampled(tmp_path):
     """A child's run has no samples: it is in those of its parent."""
     with mlv.Exp(tmp_path, "exp", system=0.1) as exp:
         run = exp.runs[0].id
-        pid = os.fork()
-        if pid == 0:
-            exp.log({"loss": 1})
-            sleep(5)
-            os._exit(0)
+        pid = fork(lambda: (exp.log({"loss": 1}), sleep(5)))
         wait_until(lambda: exp.runs[0].children)
         count = len(samples(exp.path))
         wait_until(lambda: len(samples(exp.path)) >= count + 3)
