@@ -286,8 +286,10 @@ _WHOLE_TOKENS = (
 """Tokens that are recognised by their form from end to end."""
 
 _LONGEST_ESCAPE = 12
-_IN_ESCAPES = (b"\\", b"%", b"[")
-"""Characters before the letters and digits in which an escape ends."""
+_LONGEST_COLOUR = 32
+"""Characters of an escape that sets a colour of 24 bits, and some more."""
+_IN_ESCAPES = (b"\\", b"%", b"[", b";")
+"""Characters before the letters and digits in which an escape ends: `\\n`, `%3D`, `\\x1b[31m` and `\\x1b[1;31m`."""
 
 
 def _long_runs(content: bytes) -> Iterator[tuple[int, int]]:
@@ -369,7 +371,7 @@ def _token_end(text: str, beginning: re.Match[str], end: int, judged: dict[str, 
 
 def _begins_a_word(text: str, position: int) -> bool:
     r"""Return whether no letter or digit stands before a position, unless it ends an escape such as `\n` or `%3D`."""
-    before = text[max(0, position - 12) : position]
+    before = text[max(0, position - _LONGEST_COLOUR) : position]
     return not before or not (before[-1].isascii() and before[-1].isalnum()) or bool(compiled(_ESCAPE_END).search(before))
 
 

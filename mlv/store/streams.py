@@ -354,9 +354,9 @@ def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, by
     """Yield offset and bytes of the whole lines of a file up to `end`, the last one first; a half line is passed over."""
     with opening.reading(path) as file:
         position = file.seek(0, os.SEEK_END) if end is None else end
-        piece, rest, is_readable = _PIECE_FROM_END, b"", True
+        chunk_bytes, remainder, is_readable = _PIECE_FROM_END, b"", True
         while position > 0:
-            position, block_end = max(0, position - piece), position
+            position, block_end = max(0, position - chunk_bytes), position
             file.seek(position)
             block = file.read(block_end - position)
             if not is_readable:  # up to the end of the line before one that is too long, or holds what JSON does not
@@ -364,15 +364,15 @@ def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, by
                 if not end_of_line:
                     continue
                 block, is_readable = block[:end_of_line], True
-            block += rest
+            block += remainder
             begins = block.find(b"\n") + 1 if position > 0 else 0
             if position > 0 and begins in (0, len(block)):
                 is_readable = len(block) <= opening.LONGEST_LINE and b"\0" not in block
-                piece = 2 * piece if is_readable else _PIECE_FROM_END  # a long line: its beginning is still to come
-                rest = block if is_readable else b""
+                chunk_bytes = 2 * chunk_bytes if is_readable else _PIECE_FROM_END  # a long line: its beginning is still to come
+                remainder = block if is_readable else b""
                 continue
             yield from _backwards(block[begins:], position + begins)
-            rest = block[:begins]
+            remainder = block[:begins]
 
 
 def stream_sizes(folder: Path, looks: int = 20) -> dict[str, int]:

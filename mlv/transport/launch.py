@@ -92,7 +92,7 @@ def launch_module(
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
-    _unfinished[:] = [other for other in _unfinished if other.poll() is None]
+    _unfinished[:] = [launcher for launcher in _unfinished if launcher.poll() is None]
     try:
         process.wait(_LAUNCH_WITHIN_S)
     except BaseException as error:

@@ -22,6 +22,17 @@ def test_tokens(kind):
     assert found[:5] == [around.format(REDACTED) for around in SURROUNDINGS[:5]]
 
 
+@pytest.mark.parametrize("start", ["\x1b[", "\\x1b[", "\\033[", "\\e["])
+@pytest.mark.parametrize("colour", ["31m", "1;31m", "38;5;208m", "0;1;32;44m", "38;2;255;255;255m"])
+def test_behind_a_colour(start, colour):
+    """B11: a token goes that begins right behind the escape of a colour, however many numbers that has."""
+    for kind, token in TOKENS.items():
+        text = f"{start}{colour}{token}"
+
+        assert token not in Redactor().text(text, "x"), kind
+        assert Redactor().may_find(json.dumps(text).encode()), kind
+
+
 @pytest.mark.parametrize("kind", AROUND)
 @pytest.mark.parametrize("prefix", ["", "2026-11-21 INFO: ", "\t"])
 def test_what_is_around_tells(kind, prefix):
