@@ -81,6 +81,8 @@ def finish(folder: Path, spools: list[Path], timeout_s: float) -> Finished:
     """Write the events in the spools to the streams, then end and seal the runs whose processes died."""
     done = Finished(folder)
     try:
+        # Before the rings are drained: the writer that drains them starts what is left, which may be complete at once.
+        left = {path: orders.read(path) for path in orders.left_orders(spools)}
         before = {stream: whole_end(folder / layout.stream_file(stream)) for stream in layout.streams_in(folder)}
         drained = [recovery.drain_spool(folder, spool_path, timeout_s) for spool_path in spools]
         done.is_done = recovery.settle_stale(folder, spools) and all(drained)
@@ -89,17 +91,16 @@ def finish(folder: Path, spools: list[Path], timeout_s: float) -> Finished:
             done.error = next((header.refusal for header in headers if header is not None and header.refusal), None)
         for stream in layout.streams_in(folder):
             _count_news(done, folder, stream, before.get(stream, 0))
-        for path in (path for spool_path in spools for path in orders.orders_in(spool_path)):
-            _complete(done, folder, path, timeout_s)
+        for path in dict.fromkeys([*left, *(path for spool_path in spools for path in orders.orders_in(spool_path))]):
+            _complete(done, folder, path, left.get(path) or orders.read(path), timeout_s)
         _complete_begun(done, folder)
     except OSError as error:
         done.is_done, done.error = False, error.strerror or str(error)
     return done
 
 
-def _complete(done: Finished, folder: Path, path: Path, timeout_s: float) -> None:
+def _complete(done: Finished, folder: Path, path: Path, order: orders.Order | None, timeout_s: float) -> None:
     """Have an output completed, and wait for it; an order that cannot be carried out becomes a problem, and is removed."""
-    order = orders.read(path)
     if order is None or not order.is_left:
         return
     reason, deadline = "", monotonic() + timeout_s
