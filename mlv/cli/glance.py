@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from mlv import words
+from mlv import wire, words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
 from mlv.order import in_order
@@ -71,7 +71,7 @@ def _plain_meta(text: bytes) -> Mapping[str, Any] | None:
     """Return the content of a meta.json of this format whose params need no decoding, else None."""
     meta = loads(text)
     is_plain = type(meta["format"]) is int and meta["format"] <= FORMAT and type(meta["params"]) is dict
-    if not is_plain or meta.get("nonfinite") or (b'"_mlv' in text and TAG in orjson.dumps(meta["params"]).decode()):
+    if not is_plain or meta.get("nonfinite") or (wire.TAGGED in text and TAG in orjson.dumps(meta["params"]).decode()):
         return None
     return meta  # type: ignore[no-any-return]
 
@@ -124,7 +124,7 @@ def _records(lines: bytes) -> list[Record]:
     is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
     if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(_TIME_LENGTH, int)}:
         raise ValueError
-    if b'"nonfinite"' in lines or b'"_mlv' in lines:
+    if wire.may_need_restoring(lines):
         for record in records:
             record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
     return records

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlv.encoding import TAG
+from mlv import wire
 from mlv.optional import is_installed
 from mlv.query.metrics.parse_json import NotPlain, count_objects, table_of_lines
 
 _LEAST_BYTES = 1 << 16
-_ODD = (b'"' + TAG.encode(), b'"nonfinite"')
 
 
 def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
@@ -21,7 +20,7 @@ def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, A
     Raises:
         NotPlain: They are few, pyarrow is missing, or something in them needs a closer look.
     """
-    if len(lines) < _LEAST_BYTES or any(odd in lines for odd in _ODD) or not is_installed("pyarrow"):
+    if len(lines) < _LEAST_BYTES or wire.may_need_restoring(lines) or not is_installed("pyarrow"):
         raise NotPlain
     table, count = _table(lines), count_objects(lines)
     if table.num_rows != count or any(table[name].null_count for name in ("run", "seq", "time", "type", "data")):

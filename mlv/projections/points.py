@@ -8,13 +8,13 @@ from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from mlv.encoding import TAG, BadLine, event_from_line, loads, restored
+from mlv import wire
+from mlv.encoding import BadLine, event_from_line, loads, restored
 from mlv.events import Event
 from mlv.projections.batch import LineBatch
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
-_TAG = b'"' + TAG.encode()
 
 
 class MetricsLine(NamedTuple):
@@ -36,9 +36,9 @@ def points_and_events(batch: LineBatch) -> Iterator[MetricsLine | Event]:
         for event in batch:
             yield _points(event) or event
         return
-    stream, is_tagged, clock = batch.stream, _TAG in batch.lines, _Clock()
+    stream, is_tagged, clock = batch.stream, wire.TAGGED in batch.lines, _Clock()
     for line in BytesIO(batch.lines):
-        points = _plain_points(line, clock) if not is_tagged or _TAG not in line else None
+        points = _plain_points(line, clock) if not is_tagged or wire.TAGGED not in line else None
         if points is not None:
             yield points
             continue

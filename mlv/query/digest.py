@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.encoding import Huge, loads, restored
 from mlv.query.events import Events
 from mlv.query.metrics.summary import Summary, summary
@@ -22,6 +23,7 @@ from mlv.store import layout
 from mlv.store.reading import read_state
 from mlv.store.streams import Skipped, lines_with
 
+_METRICS = wire.quoted("metrics")
 STATS = ("last", "min", "max", "mean", "best", "count", "nans")
 """The numbers that a metric is folded to."""
 
@@ -131,7 +133,7 @@ def read_digest(
 def _adds_params(folder: Path) -> bool:
     """Return whether a log may hold an event of type `params`."""
     paths = [folder / layout.stream_file(stream) for stream in layout.streams_in(folder)]
-    return any(next(lines_with(path, b'"params"'), None) is not None for path in paths if path.exists())
+    return any(next(lines_with(path, wire.quoted("params")), None) is not None for path in paths if path.exists())
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -208,7 +210,7 @@ class _Folding:
 
     def take(self, stream: str, line: bytes) -> bool:
         """Fold a line, if it holds metrics; return False where it cannot be read, and is passed over."""
-        if b'"metrics"' not in line:
+        if _METRICS not in line:
             return True
         try:
             event = loads(line)
@@ -231,7 +233,7 @@ class _Folding:
         if time > writer.moment:
             writer.moment = time
         writer.seq, series, at = seq, writer.series, (writer.moment, seq, step)
-        if "nonfinite" in event or b'"_mlv' in line:
+        if wire.may_need_restoring(line):
             nonfinite = event.get("nonfinite")
             data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
         for key, value in data.items():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from mlv import words
+from mlv import wire, words
 from mlv.errors import InvalidArgument
 from mlv.events import Event
 from mlv.media.kinds import TYPES
@@ -25,7 +24,6 @@ from mlv.store.streams import Skipped
 
 _FOLLOW_POLL_S = 0.02
 _FOLLOW_LOOK_S = 0.5
-_BEGIN = re.compile(rb'\{"run":"([^"\\]*)","seq":(\d{1,18}),"time":"([^"\\]*)"')
 
 
 class Events:
@@ -186,12 +184,11 @@ def _in_order(lines: Lines, rewinds: Sequence[Rewind]) -> Iterator[Event]:
 
 def _run_seq_time(line: bytes) -> tuple[bytes, int, bytes] | None:
     """Return run, seq and time of a line, without parsing all of it where mlv wrote it; None if it is no event."""
-    match = _BEGIN.match(line)
-    if match is not None:
-        return match[1], int(match[2]), match[3]
+    beginning = wire.run_seq_time(line)
+    if beginning is not None:
+        return beginning
     who = run_and_seq(line)
-    time = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
-    return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
+    return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], wire.time_in(line))
 
 
 def _checked_types(types: Any) -> tuple[str, ...] | None:

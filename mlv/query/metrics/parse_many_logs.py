@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.encoding import TAG
 from mlv.optional import package
 from mlv.query.metrics.columns import numbered
@@ -16,17 +17,17 @@ from mlv.query.metrics.long_table import full_names
 from mlv.query.metrics.parse_json import FIELDS, NotPlain, count_objects, table_of_lines
 from mlv.query.metrics.parse_template import numbers_of
 from mlv.store import layout, opening
-from mlv.store.reading import looks_whole, type_filter, while_there
+from mlv.store.reading import while_there
 
 STEP = "step"
 LONGEST = 1 << 20
 """Longer logs have sidecars."""
 
-_MARK = b'","type":"metrics"'
-_ODD = (b"null", b'"_mlv', b'"nonfinite"')
+_MARK = b'",' + wire.METRICS
+_ODD = (b"null", wire.TAGGED, wire.NONFINITE)
 """Texts in lines that have to be read one by one."""
 _MOST_KEYS = 100
-_is_metrics = type_filter(("metrics",))
+_is_metrics = wire.type_filter(("metrics",))
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
         lines = list(BytesIO(inner))
         inner = b"".join(line for line in lines if _MARK in line)
         outside += [line for line in lines if _MARK not in line]
-    if not all(looks_whole(line) for text in outside for line in BytesIO(text)):
+    if not all(wire.looks_whole(line) for text in outside for line in BytesIO(text)):
         raise NotPlain  # damage is reported line by line
     if any(map(_is_metrics, outside)) or (sifted and any(odd in inner for odd in _ODD)):
         raise NotPlain
