@@ -18,6 +18,7 @@ import orjson
 from mlv import wire, words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
+from mlv.events import full_name
 from mlv.order import in_order
 from mlv.store import layout, opening
 from mlv.store.meta import FORMAT
@@ -199,7 +200,7 @@ def _first_metrics(ends: _Ends) -> list[list[str]]:
             continue  # a later line has all its metrics
         later = prefix, data.keys(), seq
         for key, value in data.items():
-            name = f"{prefix}/{key}" if prefix else key
+            name = full_name(prefix, key)
             if name not in latest or latest[name][0] < seq:
                 latest[name] = seq, value
     described = _descriptions(ends.records)

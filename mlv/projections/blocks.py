@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mlv import wire
+from mlv.events import full_name
 from mlv.optional import is_installed
 from mlv.query.metrics.parse_json import NotPlain, count_objects, table_of_lines
 
@@ -55,7 +56,7 @@ def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
             if values is not None:
                 rows = numpy.flatnonzero(of_prefix & ~numpy.isnan(values))
                 if len(rows):
-                    name = f"{prefix}/{field.name}" if prefix else field.name
+                    name = full_name(prefix, field.name)
                     yield name, rows, steps[rows], has_step[rows], times_us[rows], values[rows]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlv import wire, words
 from mlv.errors import InvalidArgument
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 from mlv.media.kinds import TYPES
 from mlv.order import in_order
 from mlv.query.name_patterns import name_matcher
@@ -125,12 +125,7 @@ class Events:
 
 def is_named(event: Event, matches: Callable[[str], bool]) -> bool:
     """Return whether an event's name matches, or the full name of one of its metrics."""
-    if matches(event.name):
-        return True
-    if event.type != "metrics" or not isinstance(event.data, dict):
-        return False
-    prefix = f"{event.name}/" if event.name else ""
-    return any(matches(prefix + key) for key in event.data)
+    return matches(event.name) or any(matches(name) for name, _ in metrics_of(event))
 
 
 def _are_in_order(lines: Lines, rewinds: Sequence[Rewind]) -> bool:

@@ -13,10 +13,9 @@ from typing import Any
 
 from mlv import wire
 from mlv.encoding import BadLine, event_from_line
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 from mlv.order import in_order
 from mlv.query.events import Events, is_named
-from mlv.query.metrics.summary import metrics_of
 from mlv.query.name_patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.runs import latest_status

@@ -11,6 +11,7 @@ from typing import Any
 
 from mlv import wire
 from mlv.encoding import TAG
+from mlv.events import full_name
 from mlv.optional import package
 from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.long_table import full_names
@@ -197,7 +198,7 @@ def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
             rows = order[is_there & (codes == code)] if len(prefixes.dictionary) > 1 or child.null_count else order
             if len(rows):
                 key = data.type.field(number).name
-                series.append((int(rows[0]), number, f"{prefix}/{key}" if prefix else key, rows, values[rows]))
+                series.append((int(rows[0]), number, full_name(prefix, key), rows, values[rows]))
     for _, _, name, rows, values in sorted(series, key=lambda entry: entry[:2]):
         yield name, rows, values
 
