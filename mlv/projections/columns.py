@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from mlv.encoding import Huge
 from mlv.projections.blocks import numbers_in
-from mlv.projections.points import MetricsLine, whole_step
+from mlv.projections.points import whole_step
+from mlv.query.metrics.lines import MetricsLine
 from mlv.query.metrics.parse_json import NotPlain
 
 _NUMBERS = {int, float, bool, Huge}
