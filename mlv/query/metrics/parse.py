@@ -90,11 +90,6 @@ def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -
     return [*tables, table_of(rows)] if rows else tables
 
 
-def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """Parse as `parse_block`, one line after the other: the reference that its result must equal."""
-    return [table_of([row(event) for event in _events(_lines(block), start, stream, skipped)])]
-
-
 def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _THREADS) -> Iterator[R]:
     """Yield the results of a function in the order of its arguments, of which only a few are in memory at a time."""
     arguments = iter(arguments)
