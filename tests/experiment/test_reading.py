@@ -12,6 +12,8 @@ from mlv.events import metrics_of
 from mlv.retention import fold as fold_portfolios
 from mlv.state import fold
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 @pytest.fixture
 def filled(exp, log):
