@@ -81,7 +81,11 @@ def _build(folder: Path, to: str, path: Path | None, follow: bool, options: Mapp
                 say(f"a running process keeps the output {to!r} of {folder} up to date")
                 return folder_of(folder, projection)
             sleep(_KEPT_S)
-        follow_(replay, watch if follow else lambda: True)
+        if follow:
+            follow_(replay, watch)
+        else:  # a follower would look once more, a tenth of a second later
+            replay.catch_up()
+            replay.commit()
     finally:
         replay.close()
     if names := list(getattr(projection, "going_back", ())):
