@@ -22,7 +22,7 @@ from typing import Any
 
 import orjson
 
-from mlv import words
+from mlv import wire, words
 from mlv.errors import InvalidStep
 from mlv.events import Event
 from mlv.foreign import (
@@ -483,7 +483,7 @@ class Composer:
 
     def __init__(self, run: str, clean: Clean | None = None) -> None:
         self._clean = clean
-        self._begin = b'{"run":"%s","seq":' % run.encode()
+        self._begin = wire.beginning(run) + b',"seq":'
         self._second_ns = -1_000_000_000
         self._second_text = b""
 
@@ -581,7 +581,7 @@ def _event(fields: Any, line: bytes, stream: str) -> Event:
     if seq > _LARGEST_SEQ:
         raise BadLine(f"seq is {seq}, which no run counts to")
     data, nonfinite = fields.pop("data", None), fields.pop("nonfinite", None) or {}
-    if nonfinite or b'"_mlv' in line:
+    if nonfinite or wire.TAGGED in line:
         data = restored(data, nonfinite if isinstance(nonfinite, dict) else {})
     name, step, at = fields.pop("name", None), fields.pop("step", None), fields.pop("at", None)
     verbosity = fields.pop("verbosity", 0) if type(fields.get("verbosity", 0)) is int else 0

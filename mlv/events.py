@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, TypeVar
@@ -56,6 +56,24 @@ class Event:
     def __repr__(self) -> str:
         where = f" step={self.step!r}" if self.step is not None else ""
         return f"<Event {self.run}:{self.seq} {self.type} {self.name!r}{where} {self.data!r}>"
+
+
+def prefix_of(name: str) -> str:
+    """Return the text before a key in the full name of a metric: the event's name and a slash, empty for that of the root."""
+    return f"{name}/" if name else ""
+
+
+def full_name(name: str, key: str) -> str:
+    """Return the name of a metric, or of an event, below a name."""
+    return f"{name}/{key}" if name else key
+
+
+def metrics_of(event: Event) -> Iterator[tuple[str, Any]]:
+    """Yield full name and value of each metric of an event; nothing for an event of another type."""
+    if event.type == "metrics" and isinstance(event.data, dict):
+        prefix = prefix_of(event.name)
+        for key, value in event.data.items():
+            yield prefix + key, value
 
 
 R = TypeVar("R", bound="Record")

@@ -13,7 +13,7 @@ import mlv
 
 PACKAGE = Path(mlv.__file__).parent
 FLOORS = [
-    {"mlv.digests", "mlv.frozen", "mlv.interrupts", "mlv.order", "mlv.words"},
+    {"mlv.digests", "mlv.frozen", "mlv.interrupts", "mlv.order", "mlv.wire", "mlv.words"},
     {"mlv.errors", "mlv.events", "mlv.foreign"},
     {"mlv.encoding", "mlv.notices", "mlv.optional", "mlv.protocols", "mlv.state"},
     {"mlv.never_raising", "mlv.settings"},

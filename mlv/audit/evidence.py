@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.audit.file_history import FileVersion, is_attaching, versions_of
 from mlv.audit.findings import Finding
 from mlv.audit.format_check import LARGEST_SEQ, checked
@@ -148,7 +149,7 @@ class StreamExamination:
         if fields:
             self._learn(fields)
             # A look at the bytes: a large table need not be walked through.
-            if (b'"_mlv"' in line and is_attaching(fields["type"])) or fields["type"] in ("checkpoint", Redacted.TYPE):
+            if (wire.TAGGED in line and is_attaching(fields["type"])) or fields["type"] in ("checkpoint", Redacted.TYPE):
                 self._attach(fields)
 
     def _count(self, run: str, seq: int, start: int, line: bytes) -> None:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.audit.file_history import REDACTING, FileVersion, History, histories, is_attaching, references, versions_of
 from mlv.encoding import loads
 from mlv.store import attached, blobs, layout, opening
 from mlv.store.blobs import Content, content_of, files_in
-from mlv.store.reading import type_filter
 from mlv.store.streams import read_lines
 
 _ATTACHMENT_FOLDERS = (layout.FILES, layout.MODELS)
@@ -62,12 +62,12 @@ def _claims(folder: Path) -> Iterator[FileVersion]:
     with suppress(OSError, ValueError, AttributeError):
         git = opening.json_content(folder / layout.META).get("git")
         yield from [FileVersion(reference["path"], reference) for reference in references(git)]
-    named = type_filter(("checkpoint", REDACTING))
+    named = wire.type_filter(("checkpoint", REDACTING))
     saved: dict[Any, Mapping[str, Any]] = {}
     for stream in layout.streams_in(folder) if folder.is_dir() else ():
         for _, line in read_lines(folder / layout.stream_file(stream)):
             with suppress(ValueError, KeyError, TypeError):
-                if not (b'"_mlv"' in line or named(line)):
+                if not (wire.TAGGED in line or named(line)):
                     continue
                 fields = loads(line)
                 if fields["type"] == REDACTING or is_attaching(fields["type"]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.audit.findings import Finding
 from mlv.events import Redacted
 from mlv.store import identities
@@ -40,8 +41,8 @@ class Redactions:
     def replaced(self, run: str, seq: int, line: bytes, where: str, type: str | None) -> None:
         """Add a redacted line, with its present type."""
         digest, is_forgotten = hashlib.sha256(line).hexdigest(), line_digest(line) is None
-        own = type if type != Redacted.TYPE or b'"data":' in line else None
-        self._lines[run, seq] = _Replaced(digest, where, is_forgotten, own, b'"_mlv":"file"' in line)
+        own = type if type != Redacted.TYPE or wire.DATA in line else None
+        self._lines[run, seq] = _Replaced(digest, where, is_forgotten, own, wire.TO_FILE in line)
 
     def take_event(self, time: str, data: Mapping[str, Any]) -> None:
         """Add the data of a `redacted` event."""

@@ -380,32 +380,41 @@ _ESCAPE_END = (
 )
 
 
-_BEGINNING = "(?:{prefix}|{whole})"
-
-
 @cache
 def _beginnings() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Compile the expression of how tokens begin, and the same behind a separator within a run."""
-    beginning = _BEGINNING.format(prefix=_trie(_TOKENS), whole=_WHOLE_TOKENS)
-    return re.compile(beginning), re.compile(f"[-_.]{beginning}")
+    return re.compile(_beginning()), re.compile(f"[-_.]{_beginning()}")
 
 
 @cache
 def _beginnings_of_bytes() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    beginning, inner = (pattern.pattern.encode() for pattern in _beginnings())
-    return re.compile(beginning), re.compile(inner)
+    beginning = _beginning().encode()
+    return re.compile(beginning), re.compile(b"[-_.]" + beginning)
+
+
+@cache
+def _beginning() -> str:
+    return f"(?:{_trie(_TOKENS)}|{_WHOLE_TOKENS})"
 
 
 def _trie(words: Iterable[str]) -> str:
-    """Write words as one expression that looks at each character once, and takes the longest word."""
+    """Write words as one expression that looks at each character once, and takes the longest word.
+
+    It is short, since the first experiment of a process waits until it is compiled: branches that go on alike are one.
+    """
     branches: dict[str, list[str]] = {}
     for word in words:
         branches.setdefault(word[:1], []).append(word[1:])
     is_end = branches.pop("", None) is not None
     if not branches:
         return ""
-    inner = "|".join(re.escape(first) + _trie(suffixes) for first, suffixes in branches.items())
-    return f"(?:{inner})" + ("?" if is_end else "")
+    alike: dict[str, list[str]] = {}
+    for first, suffixes in branches.items():
+        alike.setdefault(_trie(suffixes), []).append(re.escape(first))
+    alternatives = [(f"[{''.join(firsts)}]" if firsts[1:] else firsts[0]) + suffix for suffix, firsts in alike.items()]
+    if len(alternatives) == 1 and not is_end:
+        return alternatives[0]
+    return f"(?:{'|'.join(alternatives)})" + ("?" if is_end else "")
 
 
 # --- Shapes with an anchor -------------------------------------------------------------------------------------------

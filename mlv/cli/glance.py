@@ -15,9 +15,10 @@ from typing import Any
 
 import orjson
 
-from mlv import words
+from mlv import wire, words
 from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
+from mlv.events import full_name
 from mlv.order import in_order
 from mlv.store import layout, opening
 from mlv.store.meta import FORMAT
@@ -71,7 +72,7 @@ def _plain_meta(text: bytes) -> Mapping[str, Any] | None:
     """Return the content of a meta.json of this format whose params need no decoding, else None."""
     meta = loads(text)
     is_plain = type(meta["format"]) is int and meta["format"] <= FORMAT and type(meta["params"]) is dict
-    if not is_plain or meta.get("nonfinite") or (b'"_mlv' in text and TAG in orjson.dumps(meta["params"]).decode()):
+    if not is_plain or meta.get("nonfinite") or (wire.TAGGED in text and TAG in orjson.dumps(meta["params"]).decode()):
         return None
     return meta  # type: ignore[no-any-return]
 
@@ -124,7 +125,7 @@ def _records(lines: bytes) -> list[Record]:
     is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
     if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(_TIME_LENGTH, int)}:
         raise ValueError
-    if b'"nonfinite"' in lines or b'"_mlv' in lines:
+    if wire.may_need_restoring(lines):
         for record in records:
             record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
     return records
@@ -199,7 +200,7 @@ def _first_metrics(ends: _Ends) -> list[list[str]]:
             continue  # a later line has all its metrics
         later = prefix, data.keys(), seq
         for key, value in data.items():
-            name = f"{prefix}/{key}" if prefix else key
+            name = full_name(prefix, key)
             if name not in latest or latest[name][0] < seq:
                 latest[name] = seq, value
     described = _descriptions(ends.records)

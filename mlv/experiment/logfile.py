@@ -12,11 +12,12 @@ from typing import Any
 from mlv import settings
 from mlv.encoding import BadLine, event_from_line
 from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
+from mlv.experiment.active_run import ActiveRun
 from mlv.experiment.logger import Logger, MutedLogger
 from mlv.experiment.null_sessions import DisabledSession, temporary_folder
 from mlv.experiment.opening.captures import make_redactor
 from mlv.experiment.opening.setup import recover_if_needed
-from mlv.experiment.session import DRAIN_TIMEOUT_S, ActiveRun, Session
+from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
 from mlv.query.events import Events
 from mlv.store import layout, opening
 from mlv.store.paths import checked_path

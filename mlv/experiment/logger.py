@@ -15,7 +15,7 @@ import orjson
 from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step_number
 from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
-from mlv.events import Rejected
+from mlv.events import Rejected, full_name
 from mlv.experiment.endings import described
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
@@ -268,7 +268,7 @@ class Logger(MediaCalls):
         Raises:
             InvalidName: The name is empty or no text.
         """
-        return self._moved(name=join(self._name, checked_event_name(name)))
+        return self._moved(name=full_name(self._name, checked_event_name(name)))
 
     @property
     def parent(self) -> Logger:
@@ -387,7 +387,7 @@ class Logger(MediaCalls):
 
     def _is_wanted(self, name: str) -> bool:
         """Return whether the filter lets a name below this logger pass; count the names that it does not."""
-        if self._filter is None or self._filter.search(join(self._name, name)):
+        if self._filter is None or self._filter.search(full_name(self._name, name)):
             return True
         self._session.filtered += 1
         return False
@@ -424,7 +424,7 @@ class Logger(MediaCalls):
         except InvalidName as error:
             self._reject(type, self._name, data, step, str(error))
             return None
-        return join(self._name, name) if type == "metadata" or self._is_wanted(name) else None
+        return full_name(self._name, name) if type == "metadata" or self._is_wanted(name) else None
 
     @never_raising
     def _media(self, type: str, name: str, step: Any, verbosity: int | None, prepare: Callable[[], Prepared]) -> None:
@@ -538,11 +538,6 @@ def _joined(problems: Sequence[tuple[str, str]]) -> str:
     reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
     more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
     return "; ".join([*reasons, *more])
-
-
-def join(prefix: str, name: str) -> str:
-    """Return a name below a prefix."""
-    return f"{prefix}/{name}" if prefix else name
 
 
 def checked_event_name(name: object) -> str:

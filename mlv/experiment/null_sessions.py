@@ -22,7 +22,8 @@ from mlv import settings
 from mlv.encoding import TAIL, Composer, event_from_line
 from mlv.errors import MlvWarning
 from mlv.events import Event
-from mlv.experiment.session import IdleChannel, Session, session_in_this_process
+from mlv.experiment.idle_channels import IdleChannel
+from mlv.experiment.session import Session, session_in_this_process
 from mlv.notices import warn
 from mlv.protocols import Buffer, Channel
 from mlv.state import State, fold

@@ -1,27 +1,36 @@
-"""The runs of this process: each begins at its first event, is shared by all writers of an experiment, and ends once."""
+"""Sessions: the share of an `Exp` and its loggers in the runs of this process. The first event begins or joins one."""
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 import threading
-import traceback
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mlv.capture.redaction import Redactor
-from mlv.encoding import TAIL, Conversion, dumps, head, tail
 from mlv.errors import MlvWarning, WritingStalled
-from mlv.events import Record, RunEnded, RunStarted
+from mlv.events import Record, RunStarted
 from mlv.experiment import signals
-from mlv.experiment.endings import OK, Ending, Process, Scope, described, ending_of, exception_holding
-from mlv.notices import warn, warn_once
+from mlv.experiment.active_run import (
+    CLOSE_TIMEOUT_S,
+    ActiveRun,
+    end_runs_with_process,
+    event_payload,
+    forget_parent_runs,
+    is_worker,
+    process,
+    put_event,
+    runs_with_signals,
+)
+from mlv.experiment.endings import Ending, Scope, ending_of
+from mlv.experiment.idle_channels import Closed, Unstarted
+from mlv.notices import warn
 from mlv.projections import outputs as outputs_
-from mlv.protocols import Buffer, Channel, Cursor
+from mlv.protocols import Channel, Cursor
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.home import Home
@@ -29,22 +38,11 @@ from mlv.store.origins import origin
 from mlv.store.owners import Owner
 from mlv.store.reading import watched_state
 from mlv.transport.channels import Cursors, open_channel
-from mlv.transport.ring import loss_text
 from mlv.transport.spool import new_run_id
 from mlv.transport.wishes import Wishes
 
-if TYPE_CHECKING:
-    from mlv.experiment.console.capture import ConsoleCapture
-
-CLOSE_TIMEOUT_S = 30.0
 DRAIN_TIMEOUT_S = 10.0
 """How long a reader waits until the events that this process logged are in the log."""
-_NOTICE = "signal"
-"""Name of the message about a signal, so that it differs from messages of the user."""
-_NOTICE_COUNTS_S = 300.0
-"""How long after SIGTERM a good end counts as preempted: a process that goes on for longer has declined."""
-OUTPUTS_TIMEOUT_S = 10.0
-"""How long the end of a run waits for its outputs; after that they go on by themselves."""
 
 
 class Session:
@@ -189,7 +187,7 @@ class Session:
         run_id = new_run_id()
         captures = {} if self.parent_run else self._captures()
         process_data = Owner.current().to_data()
-        forked = (self._is_fork and not _is_worker()) or None
+        forked = (self._is_fork and not is_worker()) or None
         folder = origin(self._folder) if self.exp_id else None
         started = RunStarted(
             self.exp_id or None,
@@ -207,12 +205,12 @@ class Session:
             outputs.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
         self.shared.cursors.announce(channel)
-        _put(channel, started.TYPE, started.to_data())
+        put_event(channel, started.TYPE, started.to_data())
         run = ActiveRun(run_id, channel, self, home, outputs)
         _begun.add(run_id)
-        _end_with_process()
+        end_runs_with_process()
         if run.handles_signals:
-            signals.watch(_runs_with_signals)
+            signals.watch(runs_with_signals)
         if self.parent_run is None:
             run.report_failures()
             outputs.begin()
@@ -239,7 +237,7 @@ class Session:
     ) -> None:
         """Emit an event of the experiment itself into the run's own stream, or into another one."""
         self.start()
-        _put(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
+        put_event(self.channel, type, data, name, step, (self.cursor((stream, b"")) or 0) if stream else 0)
 
     def redact_also(self, redactor: Redactor) -> Redactor:
         """Return a redactor of this run's patterns and more. The run adopts them; if it has begun, it warns instead."""
@@ -266,9 +264,9 @@ class Session:
         """
         going_on = self.shared.run
         if self.is_closed or going_on is not None:
-            _put(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
+            put_event(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
         else:
-            self._annotate(_payload(type, data))
+            self._annotate(event_payload(type, data))
 
     def _annotate(self, payload: bytes) -> None:
         from mlv.transport.annotating import annotate  # `import mlv` does without
@@ -313,7 +311,7 @@ class Session:
         is_complete = self._leave(lambda: ending, timeout_s)
         if run is not None:
             run.warn_if_incomplete(is_complete, timeout_s)
-        if not _runs_with_signals():
+        if not runs_with_signals():
             signals.unwatch()
 
     def _leave(self, ending: Callable[[], Ending], timeout_s: float, is_closed: bool = True) -> bool:
@@ -387,222 +385,6 @@ class ProcessSessions:
         return run
 
 
-class ActiveRun:
-    """A run of this process, for the sessions that write into it."""
-
-    def __init__(self, run: str, channel: Channel, session: Session, home: Home, outputs: outputs_.Outputs) -> None:
-        """Go on after `run_started` of the session that begins the run, which is in the channel already."""
-        shared = session.shared
-        self.id, self.channel, self.outputs, self.memory = run, channel, outputs, session._memory
-        self.parent_run, self.rank, self.folder, self.home = session.parent_run, session.rank, session._folder, home
-        self.console: ConsoleCapture | None = None
-        """The console capture, if there is one."""
-        self._filtered = 0
-        self._signalled: float | None = None
-        """Time of the last signal that asked the process to end, on the monotonic clock."""
-        self._is_over = self._is_preempted = False
-        self._shared = shared
-        self._maker: int | None = id(session)
-        self._writers: set[int] = set()
-        # By `id`: the garbage collector clears weak references before it calls `__del__` of the sessions.
-        self._sessions: weakref.WeakSet[Session] = weakref.WeakSet()
-        shared.run = self
-        _runs.add(self)
-
-    def add(self, session: Session) -> None:
-        """Let a session write."""
-        self._writers.add(id(session))
-        self._sessions.add(session)
-
-    def ends_with(self, session: Session) -> bool:
-        """Return whether the run is over when a session closes."""
-        return self._writers == {id(session)} or self._maker == id(session)
-
-    def leave(self, session: Session, is_closed: bool) -> bool:
-        """Note that a session closes, or is gone; return whether the run is over with that."""
-        is_over = self.ends_with(session) if is_closed else self._writers == {id(session)}
-        self._writers.discard(id(session))
-        self._filtered += session.filtered
-        session.filtered = 0
-        if self._maker == id(session):
-            self._maker = None
-        return is_over
-
-    @property
-    def handles_signals(self) -> bool:
-        """Whether the run handles signals. Children do not: their parents end them, often by SIGTERM."""
-        return self.parent_run is None or self.rank > 0
-
-    def report_failures(self) -> None:
-        """Log, and warn about, outputs that have stopped."""
-        for data in self.outputs.failures():
-            _put(self.channel, "event", data, outputs_.EVENT)
-
-    def notice(self, signal: str, timeout_s: float) -> None:
-        """Log that a signal asks the process to end: unless something else ends the run, it ends as preempted from now on."""
-        self._signalled = float("inf") if signal != "SIGTERM" else monotonic()
-        text = f"{signal}: the process is asked to end"
-        _put(self.channel, "message", {"level": "warning", "message": text, "extra": {"signal": signal}}, _NOTICE)
-        self.channel.flush(timeout_s)
-
-    def ending_after_signal(self, ending: Ending) -> Ending:
-        """Return the ending of the run without a given status: after a signal it is preempted, unless it failed."""
-        if self._signalled is None:
-            return ending
-        if ending.status == "ok":
-            return Ending("preempted") if monotonic() - self._signalled < _NOTICE_COUNTS_S else ending
-        return ending if ending.status == "failed" and not isinstance(ending.error, SystemExit) else Ending("preempted")
-
-    def end_preempted(self, timeout_s: float) -> bool:
-        """End as preempted, and wait; return whether all is written. Called again, it waits on."""
-        if self._is_preempted:
-            return self.channel.drain(timeout_s)
-        if self._is_over:
-            return True
-        self._is_preempted = True
-        return self.end(Ending("preempted"), timeout_s, QuietlyClosed)
-
-    def end_with_process(self, ending: Ending) -> None:
-        """End as the process does; as failed if a caught exception alone still holds the objects to log with."""
-        if ending == OK and not process.is_interactive and self._sessions:
-            ending = ending_of(exception_holding(list(self._sessions)))
-        is_complete = self.end(self.ending_after_signal(ending), CLOSE_TIMEOUT_S, Closed)
-        self.warn_if_incomplete(is_complete, CLOSE_TIMEOUT_S)
-
-    @property
-    def is_gone(self) -> bool:
-        """Whether the experiment was removed, or replaced by another one, since the run began."""
-        return self.home.where() is None
-
-    def warn_if_incomplete(self, is_complete: bool, timeout_s: float) -> None:
-        """Warn of events that are not in the log after this time, if there are any."""
-        if timeout_s > 0 and self.is_gone:
-            self.warn_of_loss()
-        elif timeout_s > 0 and not is_complete and (outlook := self.channel.outlook()):
-            warn(f"the log of {self.folder} is not complete after {timeout_s:g} s: {outlook}", WritingStalled)
-        if self._is_over:
-            self.home.release()
-
-    def warn_of_loss(self) -> None:
-        """Warn that events logged since the experiment is gone are lost, if there are any."""
-        if self.channel.outlook():
-            warn(loss_text(self.folder, self.id), WritingStalled)
-
-    def end(self, ending: Ending, timeout_s: float, then: type[Closed] | None = None) -> bool:
-        """Emit `run_ended`, and wait for the seals; return whether all is written.
-
-        The remaining sessions get a channel of the class `then`, or begin another run with their next event.
-        """
-        self._end_console(timeout_s)
-        with self._shared.lock:
-            if self._is_over:
-                return True
-            self._is_over = True
-            self._shared.run = None
-            _runs.discard(self)
-            if not _runs:
-                process.unwatch()
-            for session in list(self._sessions):
-                if session._run is self:
-                    self._filtered += session.filtered
-                    session.switch_to(then(self.id, self.folder) if then is not None else Unstarted(session))
-                    session._home = None
-            if timeout_s > 0:
-                self.report_failures()
-            ended = RunEnded(
-                ending.status, exception=described(ending.error) if ending.error else None, filtered=self._filtered or None
-            )
-            _put(self.channel, ended.TYPE, ended.to_data())
-        is_complete = self.channel.close(timeout_s)
-        if is_complete and timeout_s > 0 and self.parent_run is None and not self.is_gone:
-            self.outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)
-            self.outputs.failures()
-        return is_complete
-
-    def _end_console(self, timeout_s: float) -> None:
-        capture, self.console = self.console, None
-        if capture is not None and not capture.end(timeout_s) and timeout_s > 0 and not self.is_gone:
-            warn(f"what was printed is not in the log after {timeout_s:g} s: {capture.outlook()}", WritingStalled)
-
-    def abandon(self) -> None:
-        """Leave the run to the parent, in a forked child."""
-        if self.console is not None:
-            self.console.abandon()
-        self.channel.abandon()
-
-
-class IdleChannel:
-    """A channel in which nothing waits and nothing is stored: the base of those outside a run."""
-
-    run = ""
-
-    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Discard an event."""
-
-    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """Treat an event of several buffers as any other."""
-        self.put(cursor, TAIL, 0, b"")
-
-    def add_cursor(self, index: int, cursor: Cursor) -> None:
-        """Announce nothing: a run gets all cursors when it begins."""
-
-    def drain(self, timeout_s: float) -> bool:
-        """Return True: nothing waits."""
-        return True
-
-    flush = close = drain
-
-    def outlook(self) -> str:
-        """Return an empty text: nothing waits."""
-        return ""
-
-    def abandon(self) -> None:
-        """Do nothing: nothing was inherited."""
-
-
-class Unstarted(IdleChannel):
-    """The channel of a session before its run: the first event begins the run."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = weakref.ref(session)
-
-    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Begin the run, and accept the event there."""
-        session = self._session()
-        if session is not None:
-            session.start()
-            session.channel.put(cursor, kind, step, payload)
-
-    def hand_over(self, cursor: int, buffers: Sequence[Buffer]) -> None:
-        """Begin the run, and accept the event there."""
-        session = self._session()
-        if session is not None:
-            session.start()
-            session.channel.hand_over(cursor, buffers)
-
-
-class Closed(IdleChannel):
-    """The channel of a run that has ended: events are not stored, and a warning says so once."""
-
-    def __init__(self, run: str, folder: Path) -> None:
-        self.run, self._folder = run, folder
-
-    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Warn, once for each line of the caller's code."""
-        warn_once(
-            f"logged into {self._folder} after close(): the event is not stored. Log before close(), or open the experiment "
-            f"again with Exp.open({str(self._folder)!r})",
-            MlvWarning,
-        )
-
-
-class QuietlyClosed(Closed):
-    """The channel of a process that a signal is about to kill: events are not stored, without a warning."""
-
-    def put(self, cursor: int, kind: int, step: int, payload: bytes) -> None:
-        """Discard an event."""
-
-
 def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
     """Return the latest session that this process has in an experiment already, unless it is closed."""
     shared = _shared_by_target.get((os.path.realpath(folder), exp_id))
@@ -610,84 +392,18 @@ def session_in_this_process(folder: Path, exp_id: str) -> Session | None:
     return session if session is not None and not session.is_closed else None
 
 
-def _put(
-    channel: Channel, type: str, data: Mapping[str, Any], name: str = "", step: float | None = None, cursor: int = 0
-) -> None:
-    channel.put(cursor, TAIL, 0, _payload(type, data, name, step))
-
-
-def _payload(type: str, data: Mapping[str, Any], name: str = "", step: float | None = None) -> bytes:
-    conversion = Conversion()
-    text = dumps(conversion.value(data))
-    return head(type, name) + tail(step, {}, text, conversion.nonfinite)
-
-
-process = Process()
-"""The traces of the end of this process."""
 _live: weakref.WeakSet[Session] = weakref.WeakSet()
-_runs: set[ActiveRun] = set()
-"""The runs that go on."""
 _begun: set[str] = set()
 """The runs that this process has begun: a pickled session of one of them that comes back here is no child of it."""
 _shared_by_target: weakref.WeakValueDictionary[tuple[str, str], ProcessSessions] = weakref.WeakValueDictionary()
 _making = threading.RLock()
-_hooked: set[str] = set()
-
-
-def _end_with_process() -> None:
-    """Ensure that the runs of this process end when it does."""
-    process.watch()
-    if "atexit" not in _hooked:
-        _hooked.add("atexit")
-        atexit.register(_close_all)
-    if "multiprocessing" not in _hooked and _is_worker():
-        # Children of multiprocessing leave by os._exit: atexit does not run there, these finalizers do.
-        _hooked.add("multiprocessing")
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _close_all, exitpriority=100)
-        if sys.version_info >= (3, 13) and "print_exc" not in _hooked:
-            _hooked.add("print_exc")
-            _keep_what_ends_a_child()
-
-
-def _is_worker() -> bool:
-    """Return whether this process is a child of multiprocessing."""
-    bootstrap = sys.modules.get("multiprocessing.process")
-    return bootstrap is not None and bootstrap.parent_process() is not None
-
-
-def _close_all() -> None:
-    ending = process.ending()
-    for run in list(_runs):
-        run.end_with_process(ending)
-
-
-def _runs_with_signals() -> list[ActiveRun]:
-    """Return the runs of this process that handle signals."""
-    return [run for run in list(_runs) if run.handles_signals]
-
-
-def _keep_what_ends_a_child() -> None:
-    """Keep the exception that ends a child of multiprocessing: since Python 3.13 finalizers run after Python has dropped it."""
-    print_exc = traceback.print_exc
-
-    def keeping(*args: Any, **kwargs: Any) -> None:
-        error = sys.exc_info()[1]
-        if error is not None and sys._getframe(1).f_code.co_name == "_bootstrap":
-            process.ended_a_child.append(error)
-        print_exc(*args, **kwargs)
-
-    traceback.print_exc = keeping
 
 
 def _after_fork_in_child() -> None:
     global _making
     _making = threading.RLock()
-    _hooked.discard("multiprocessing")
     _begun.clear()
-    _runs.clear()
-    process.ended_a_child.clear()
+    forget_parent_runs()
     signals.unwatch()
     runs = {id(shared): shared.after_fork() for shared in list(_shared_by_target.values())}
     for session in list(_live):

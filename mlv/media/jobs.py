@@ -17,7 +17,6 @@ from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.media.kinds import ENCODERS
 from mlv.protocols import Buffer
 
-REJECTED_HEAD = b'"type":"rejected"'
 """First bytes of the text of a job that could not be done."""
 _LATER = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 """Errors of a disk that may take the file later."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mlv.encoding import TAG
+from mlv import wire
+from mlv.events import full_name
 from mlv.optional import is_installed
-from mlv.query.metrics.parse_json import NotPlain, count_objects, table_of_lines
+from mlv.query.metrics.parse_json import NotPlain, combined, table_of_lines
 
 _LEAST_BYTES = 1 << 16
-_ODD = (b'"' + TAG.encode(), b'"nonfinite"')
 
 
 def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
@@ -21,23 +21,12 @@ def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, A
     Raises:
         NotPlain: They are few, pyarrow is missing, or something in them needs a closer look.
     """
-    if len(lines) < _LEAST_BYTES or any(odd in lines for odd in _ODD) or not is_installed("pyarrow"):
+    if len(lines) < _LEAST_BYTES or wire.may_need_restoring(lines) or not is_installed("pyarrow"):
         raise NotPlain
-    table, count = _table(lines), count_objects(lines)
-    if table.num_rows != count or any(table[name].null_count for name in ("run", "seq", "time", "type", "data")):
-        raise NotPlain
-    if table["type"].unique().to_pylist() != ["metrics"]:
-        raise NotPlain
-    return count, list(_numbers(table))
-
-
-def _table(lines: bytes) -> Any:
     import pyarrow as pa
 
     table = table_of_lines(lines, time=pa.timestamp("us", "UTC"), step=pa.int64())
-    if "data" not in table.column_names or not pa.types.is_struct(table["data"].type):
-        raise NotPlain
-    return table.combine_chunks()
+    return table.num_rows, list(_numbers(table))
 
 
 def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
@@ -47,8 +36,7 @@ def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
     steps = table["step"].fill_null(0).to_numpy()
     times_us = table["time"].cast("int64").to_numpy()
     names = table["name"].fill_null("").to_numpy()
-    data = table["data"].combine_chunks()
-    data = data.chunk(0) if hasattr(data, "chunk") else data
+    data = combined(table["data"])
     for prefix in dict.fromkeys(names):
         of_prefix = names == prefix
         for column, field in enumerate(data.type):
@@ -56,7 +44,7 @@ def _numbers(table: Any) -> Iterator[tuple[str, Any, Any, Any, Any, Any]]:
             if values is not None:
                 rows = numpy.flatnonzero(of_prefix & ~numpy.isnan(values))
                 if len(rows):
-                    name = f"{prefix}/{field.name}" if prefix else field.name
+                    name = full_name(prefix, field.name)
                     yield name, rows, steps[rows], has_step[rows], times_us[rows], values[rows]
 
 

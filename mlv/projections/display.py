@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from mlv import words
-from mlv.events import Event
+from mlv.events import Event, prefix_of
 from mlv.media.kinds import KINDS
 from mlv.store import layout
 
@@ -64,7 +64,7 @@ def _data(data: Any) -> Segment:
 
 
 def _metrics(event: Event, data: Mapping[str, Any], format: Format) -> list[Segment]:
-    prefix = f"{event.name}/" if event.name else ""
+    prefix = prefix_of(event.name)
     return [((words.printable(f"{prefix}{key}="), "bold"), (format(prefix + key, value), "")) for key, value in data.items()]
 
 

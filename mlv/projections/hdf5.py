@@ -16,7 +16,8 @@ from mlv.projections import h5files
 from mlv.projections.batch import LineBatch
 from mlv.projections.columns import Column, Columns
 from mlv.projections.output import Output
-from mlv.projections.points import MetricsLine, microseconds, points_and_events, whole_step
+from mlv.projections.points import points_and_events, whole_step
+from mlv.query.metrics.lines import MetricsLine, microseconds
 from mlv.store import attached, layout
 
 METRICS, ARRAYS, IMAGES = hdf.FILES

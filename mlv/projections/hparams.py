@@ -11,7 +11,7 @@ from typing import Any
 from mlv.encoding import digits, json_of_any, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
-from mlv.projections.points import microseconds
+from mlv.query.metrics.lines import microseconds
 from mlv.query.unique_names import Keys, joined
 from mlv.store.meta import read_meta
 

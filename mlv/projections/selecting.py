@@ -9,7 +9,7 @@ from typing import Any
 
 from mlv.encoding import shown
 from mlv.errors import InvalidArgument, InvalidPattern
-from mlv.events import Event
+from mlv.events import Event, prefix_of
 from mlv.media.kinds import TYPES
 
 
@@ -36,7 +36,7 @@ class Selection:
         if self.search is None or (event.type not in _NAMED and not event.name):
             return event
         if event.type == "metrics" and isinstance(event.data, dict):
-            prefix = f"{event.name}/" if event.name else ""
+            prefix = prefix_of(event.name)
             data = {key: value for key, value in event.data.items() if self.search(prefix + key)}
             return replace(event, data=data) if data else None
         return event if self.search(event.name) else None

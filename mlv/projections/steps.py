@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 
 
 class Point(NamedTuple):
@@ -32,17 +32,11 @@ class PointCounter:
     def of(self, events: Iterable[Event]) -> Iterator[Point]:
         """Yield the values of all events of type `metrics`."""
         for event in events:
-            if event.type == "metrics" and isinstance(event.data, dict):
-                yield from self.of_event(event)
-
-    def of_event(self, event: Event) -> Iterator[Point]:
-        """Yield the values of one event."""
-        step = event.step if isinstance(event.step, (int, float)) else None
-        for key, value in event.data.items():
-            name = f"{event.name}/{key}" if event.name else key
-            count = self.counts.get(name, 0)
-            self.counts[name] = count + 1
-            yield Point(name, count if step is None else step, value, event)
+            step = event.step if isinstance(event.step, (int, float)) else None
+            for name, value in metrics_of(event):
+                count = self.counts.get(name, 0)
+                self.counts[name] = count + 1
+                yield Point(name, count if step is None else step, value, event)
 
 
 def coordinates(event: Event) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from mlv.events import Event
 from mlv.projections.batch import LineBatch
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
-from mlv.projections.points import MetricsLine, microseconds, points_and_events, whole_step
+from mlv.projections.points import points_and_events, whole_step
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
+from mlv.query.metrics.lines import MetricsLine, microseconds
 from mlv.store import layout
 from mlv.store.blobs import replace_whole
 from mlv.store.meta import read_meta

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from mlv import words
+from mlv import wire, words
 from mlv.errors import InvalidArgument
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 from mlv.media.kinds import TYPES
 from mlv.order import in_order
 from mlv.query.name_patterns import name_matcher
@@ -25,7 +24,6 @@ from mlv.store.streams import Skipped
 
 _FOLLOW_POLL_S = 0.02
 _FOLLOW_LOOK_S = 0.5
-_BEGIN = re.compile(rb'\{"run":"([^"\\]*)","seq":(\d{1,18}),"time":"([^"\\]*)"')
 
 
 class Events:
@@ -127,12 +125,7 @@ class Events:
 
 def is_named(event: Event, matches: Callable[[str], bool]) -> bool:
     """Return whether an event's name matches, or the full name of one of its metrics."""
-    if matches(event.name):
-        return True
-    if event.type != "metrics" or not isinstance(event.data, dict):
-        return False
-    prefix = f"{event.name}/" if event.name else ""
-    return any(matches(prefix + key) for key in event.data)
+    return matches(event.name) or any(matches(name) for name, _ in metrics_of(event))
 
 
 def _are_in_order(lines: Lines, rewinds: Sequence[Rewind]) -> bool:
@@ -186,12 +179,11 @@ def _in_order(lines: Lines, rewinds: Sequence[Rewind]) -> Iterator[Event]:
 
 def _run_seq_time(line: bytes) -> tuple[bytes, int, bytes] | None:
     """Return run, seq and time of a line, without parsing all of it where mlv wrote it; None if it is no event."""
-    match = _BEGIN.match(line)
-    if match is not None:
-        return match[1], int(match[2]), match[3]
+    beginning = wire.run_seq_time(line)
+    if beginning is not None:
+        return beginning
     who = run_and_seq(line)
-    time = re.search(rb'"time"\s*:\s*"([^"]*)"', line)
-    return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], time[1] if time else b"")
+    return None if who is None else (who[0].encode("utf-8", "surrogatepass"), who[1], wire.time_in(line))
 
 
 def _checked_types(types: Any) -> tuple[str, ...] | None:

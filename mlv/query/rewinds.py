@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mlv import wire
 from mlv.encoding import event_from_line, loads, shown
 from mlv.errors import InvalidArgument
 from mlv.events import Rewound
@@ -56,7 +57,7 @@ def is_superseded(rewinds: Iterable[Rewind], run: str, seq: int, step: Any) -> b
 
 def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
     """Return whether one of the rewinds supersedes the event in a line of the log; False for a line that is no event."""
-    if b'"step"' not in line:
+    if wire.STEP not in line:
         return False
     who = run_and_seq(line)
     covering = [rewind for rewind in rewinds if who is not None and who[1] <= rewind.last.get(who[0], 0)]
@@ -64,7 +65,7 @@ def is_superseded_line(rewinds: Iterable[Rewind], line: bytes) -> bool:
         return False
     try:
         # Only steps that are not finite need the whole event: they stand in `nonfinite`, beside the other fields.
-        step = event_from_line(line, "").step if b'"nonfinite"' in line else loads(line).get("step")
+        step = event_from_line(line, "").step if wire.NONFINITE in line else loads(line).get("step")
     except ValueError:
         return False  # damaged
     return any(rewind.is_greater(step) for rewind in covering)
@@ -125,7 +126,7 @@ def rewound(folder: Path, step: Any) -> Rewound:
 
 def _step(line: bytes) -> float | None:
     """Return the step of a line; None where it has none, or one that is no number."""
-    if b'"step"' not in line:
+    if wire.STEP not in line:
         return None
     try:
         step = loads(line).get("step")

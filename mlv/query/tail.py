@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -12,20 +11,19 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from mlv import wire
 from mlv.encoding import BadLine, event_from_line
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 from mlv.order import in_order
 from mlv.query.events import Events, is_named
-from mlv.query.metrics.summary import metrics_of
 from mlv.query.name_patterns import name_matcher
 from mlv.query.rewinds import is_superseded, rewinds_of
 from mlv.query.runs import latest_status
 from mlv.state import State, fold
 from mlv.store import layout
-from mlv.store.reading import looks_whole, read_state, while_there
+from mlv.store.reading import read_state, while_there
 from mlv.store.streams import Skipped, lines_from_end, read_lines, stream_size, whole_end
 
-_FIRST = re.compile(rb'\{"run":"([^"\\]*)","seq":1,')
 _POLL_S = 0.02
 _LOOK_EVERY_S = 0.5
 
@@ -56,7 +54,7 @@ class Tail:
             InvalidPattern: The pattern cannot be read.
         """
         self._folder, self._types, self._without, self._stream = folder, types, without, stream
-        self._marks = [b'"%s"' % type_.encode() for type_ in types]
+        self._marks = list(map(wire.quoted, types))
         self._matches = name_matcher(name, captures=True) if name is not None else lambda name: True
         self._offsets: dict[str, int] = {}
         self.skipped: list[Skipped] = []
@@ -118,7 +116,7 @@ class Tail:
                     yield event_line
 
     def _event_line(self, stream: str, start: int, line: bytes) -> EventLine | None:
-        if self._marks and not any(mark in line for mark in self._marks) and looks_whole(line):
+        if self._marks and not any(mark in line for mark in self._marks) and wire.looks_whole(line):
             return None
         try:
             event = event_from_line(line, layout.logical_stream(stream))
@@ -202,9 +200,9 @@ def _metrics_from_end(
     for start, line in lines_from_end(path):
         if start < first:
             return
-        if (beginning := _FIRST.match(line)) is not None:
-            begun.add(beginning[1].decode("utf-8", "replace"))
-        if b'"metrics"' in line or not looks_whole(line):
+        if (who := wire.run_and_seq(line)) is not None and who[1] == 1:
+            begun.add(who[0].decode("utf-8", "replace"))
+        if wire.quoted("metrics") in line or not wire.looks_whole(line):
             try:
                 event = event_from_line(line, "")
             except BadLine as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from mlv import wire
 from mlv.digests import sha256
 from mlv.encoding import loads
 from mlv.store import layout, opening
@@ -34,7 +35,7 @@ def digest_if_final(line: bytes) -> str | None:
 
 
 def _fields(line: bytes) -> Mapping[str, Any]:
-    if b'"seal"' not in line or not line.endswith(b"\n"):
+    if wire.quoted("seal") not in line or not line.endswith(b"\n"):
         return {}
     with suppress(ValueError):
         fields = orjson.loads(line)

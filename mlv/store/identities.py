@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from mlv import wire
 from mlv.encoding import loads
 from mlv.events import Redacted
 from mlv.store import layout
@@ -34,7 +35,7 @@ def renamings(folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the old and the new ID of each redaction of meta.json that the log records."""
     for stream in layout.streams_in(folder):
         with suppress(OSError):
-            for line in lines_with(folder / layout.stream_file(stream), b'"type":"redacted"'):
+            for line in lines_with(folder / layout.stream_file(stream), wire.REDACTED):
                 yield from _renaming(line)
 
 

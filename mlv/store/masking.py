@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
+from mlv import wire
 from mlv.encoding import TAG, loads
 from mlv.errors import InvalidPattern
 from mlv.events import Dropped, Heartbeat, Redacted, Seal
@@ -125,7 +126,7 @@ class Mask:
             return None
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
-        if (type_ in ESSENTIAL or b'"_mlv":"file"' in line) and _fixed(masked) == _fixed(fields):
+        if (type_ in ESSENTIAL or wire.TO_FILE in line) and _fixed(masked) == _fixed(fields):
             content = {**begin, "redacted": proof, "type": type_, **masked}
         else:
             content = {**begin, "redacted": {**proof, "type": self.text(type_)}, "type": Redacted.TYPE}

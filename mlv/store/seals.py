@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from mlv import wire
 from mlv.encoding import loads
 from mlv.store.streams import read_digests
 
@@ -70,13 +71,8 @@ def _bytes_of(digest: str) -> bytes:
 
 def run_and_seq(line: bytes) -> tuple[str, int] | None:
     """Return run and number of a line, without parsing it where mlv wrote it; None if it is no event."""
-    if line.startswith(b'{"run":"'):
-        end = line.find(b'"', 8)
-        if line[end : end + 8] == b'","seq":':
-            stop = line.find(b",", end + 8)
-            digits = line[end + 8 : stop]
-            if digits.isdigit():
-                return line[8:end].decode("utf-8", "replace"), int(digits)
+    if (who := wire.run_and_seq(line)) is not None:
+        return who[0].decode("utf-8", "replace"), who[1]
     try:
         fields = loads(line)
         return str(fields["run"]), int(fields["seq"])
@@ -86,7 +82,7 @@ def run_and_seq(line: bytes) -> tuple[str, int] | None:
 
 def sealed_by(line: bytes) -> tuple[str, str] | None:
     """Return the run and digest that a seal names, None if the line is no seal."""
-    if b'"seal"' not in line:
+    if wire.quoted("seal") not in line:
         return None
     try:
         fields = loads(line)

@@ -13,12 +13,12 @@ from pathlib import Path
 from time import monotonic, sleep, time_ns
 from typing import NamedTuple
 
-from mlv import words
+from mlv import wire, words
 from mlv.encoding import TAIL, Composer
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped
 from mlv.interrupts import interruption_in, pass_on
-from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected, rejected_text, rejection
+from mlv.media.jobs import Job, Unusable, perform, rejected, rejected_text, rejection
 from mlv.media.target import FolderTarget
 from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor, FileLayer
@@ -98,7 +98,7 @@ class Inline:
             self._jobs += 1
             key = f"{self.run}-m{self._jobs}"
         payload = self._completed(b"".join(buffers), key)
-        if payload.startswith(REJECTED_HEAD):
+        if payload.startswith(wire.REJECTED):
             self._warn("rejected", rejected_text(self.run, rejection(payload)), RejectedWarning)
         self.put(cursor, TAIL, 0, payload)
 

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import orjson
 
-from mlv import settings
+from mlv import settings, wire
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
 from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
@@ -84,7 +84,6 @@ _LAUNCHES_BEFORE_WARNING = 2
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
 """No `dropped` event is longer."""
-_END = b'"type":"run_ended"'
 
 
 class NoRoom(OSError):
@@ -158,7 +157,7 @@ class _QueuedEvent(NamedTuple):
     @property
     def is_end(self) -> bool:
         """Whether it ends the run."""
-        return self.payload.startswith(_END) if self.kind == TAIL else self.kind == BIG and self.step == LAST
+        return self.payload.startswith(wire.RUN_ENDED) if self.kind == TAIL else self.kind == BIG and self.step == LAST
 
 
 class Ring:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from mlv.store.owners import process_is_gone
 from mlv.store.seals import chains_of
 from mlv.store.streams import read_digests
 from mlv.transport.journal import Journal
+from mlv.wire import type_filter
 
 
 def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Collection[str]) -> None:
@@ -45,11 +45,11 @@ def _runs(folder: Path) -> tuple[dict[str, Run], Mapping[str, str]]:
     events = []
     for stream in layout.streams_in(folder):
         for line, _ in read_digests(folder / layout.stream_file(stream)):
-            if _IS_ABOUT_RUNS(line):
+            if _may_be_about_runs(line):
                 with suppress(BadLine):
                     events.append(event_from_line(line, stream))
     beginnings = {event.run: layout.logical_stream(event.stream) for event in events if event.type == "run_started"}
     return dict(fold(in_order(events)).runs), beginnings
 
 
-_IS_ABOUT_RUNS = re.compile(rb'"type":"run_(?:started|ended)"').search
+_may_be_about_runs = type_filter(("run_started", "run_ended"))

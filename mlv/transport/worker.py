@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
-from mlv.media.jobs import REJECTED_HEAD, Job, Unusable, perform, rejected
+from mlv import wire
+from mlv.media.jobs import Job, Unusable, perform, rejected
 from mlv.media.target import FolderTarget
 from mlv.transport import spool
 from mlv.transport.job_censor import clean_job
@@ -75,7 +76,7 @@ def complete(folder: Path, queued: Queued) -> Answer:
         payload = perform(job, FolderTarget(folder, job.name, job.step, f"{queued.run}-{queued.seq}"))
     except OSError as error:
         return Answer(queued, b"", False, error.errno or EIO)
-    return Answer(queued, payload, payload.startswith(REJECTED_HEAD), 0)
+    return Answer(queued, payload, payload.startswith(wire.REJECTED), 0)
 
 
 def read_job(path: Path) -> Job:

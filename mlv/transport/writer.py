@@ -19,7 +19,7 @@ from pathlib import Path
 from time import monotonic, sleep, time
 from typing import Any, BinaryIO
 
-from mlv import settings
+from mlv import settings, wire
 from mlv.encoding import TAIL, Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
@@ -52,7 +52,6 @@ _LINGER_S = 3600.0
 _LINGER_WITHOUT_FOLDER_S = 5.0
 _RING_MADE_WITHIN_S = 60.0
 _CHUNK_BYTES = 1 << 18
-_END = b'"type":"run_ended"'
 _JOB = spool.JOB_SUFFIX.encode()
 
 
@@ -277,7 +276,7 @@ class Writer:
                 else:
                     self._append_big(source, frame, stream, head)
                 continue
-            if not head and payload.startswith(_END):
+            if not head and payload.startswith(wire.RUN_ENDED):
                 source.said_end = True
             if seq in already:
                 continue

@@ -11,9 +11,16 @@ import mlv
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write without a writer process: the same lines, sooner."""
-    monkeypatch.setenv("MLV_INLINE", "1")
+def inline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write without a writer process: the same lines, sooner. A test in such a module that asks for a `ring` has one."""
+    if "ring" not in request.fixturenames:
+        monkeypatch.setenv("MLV_INLINE", "1")
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write through a ring and a writer process: where processes end, fork or wait for each other."""
+    monkeypatch.setenv("MLV_INLINE", "0")
 
 
 @pytest.fixture

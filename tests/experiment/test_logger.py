@@ -458,21 +458,30 @@ class TestStreamsAndFilters:
         assert "filtered" not in of_type(read(exp.path), "run_ended")[0]["data"]
 
 
+def assert_equal_thirds(lines: list[dict[str, Any]], data: Any, step: Any) -> None:
+    """See that what was logged by three ways is the same, in the same order of fields."""
+    alike = [{**line, "seq": 0, "time": 0} for line in lines]
+    count = len(alike) // 3  # the metrics, what cannot be stored of them, or both
+    quick, plain, by_name = alike[:count], alike[count:-count], alike[-count:]
+    assert quick == plain == by_name, (data, step)
+    assert list(map(list, quick)) == list(map(list, plain)), (data, step)
+
+
 class TestFastPath:
     """The quick way through `log({...})` writes what the plain way writes."""
 
     class Plain(dict[Any, Any]):
         """A dict that the quick way does not take."""
 
-    def check(self, log: Logger, exp: Exp, data: Any, step: Any) -> None:
+    def log_thrice(self, log: Logger, data: Any, step: Any) -> None:
+        """Log by the quick way, by the plain one, and by name."""
         log(data, step=step)
         log(self.Plain(data), step=step)
         log.metrics(data, step=step)
-        lines = [{**line, "seq": 0, "time": 0} for line in self.new_lines(exp)]
-        count = len(lines) // 3  # the metrics, what cannot be stored of them, or both
-        quick, plain, by_name = lines[:count], lines[count:-count], lines[-count:]
-        assert quick == plain == by_name
-        assert list(map(list, quick)) == list(map(list, plain))
+
+    def check(self, log: Logger, exp: Exp, data: Any, step: Any) -> None:
+        self.log_thrice(log, data, step)
+        assert_equal_thirds(self.new_lines(exp), data, step)
 
     def new_lines(self, exp: Exp) -> list[dict[str, Any]]:
         """The lines since the last look, without the beginning of the run."""
@@ -488,13 +497,20 @@ class TestFastPath:
         from hypothesis import given
         from strategies import metrics, steps
 
-        exp = Exp.open(either_log._session.folder)
+        examples = []
 
         @given(metrics, steps)
-        def check(data, step):
-            self.check(either_log.sub("a").at(**place), exp, data, step)
+        def log_example(data, step):
+            self.log_thrice(either_log.sub("a").at(**place), data, step)
+            either_log("the next", {})
+            examples.append((data, step))
 
-        check()
+        log_example()
+        lines = self.new_lines(Exp.open(either_log._session.folder))  # once: to wait for a writer takes longer than to log
+        ends = [number for number, line in enumerate(lines) if line.get("name") == "the next"]
+        assert len(ends) == len(examples)
+        for start, end, example in zip([0, *(end + 1 for end in ends)], ends, examples, strict=False):
+            assert_equal_thirds(lines[start:end], *example)
 
     @pytest.mark.parametrize(
         "data",

@@ -16,6 +16,8 @@ from logs import of_type, read
 import mlv
 from mlv import Exp, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def finished(tmp_path: Path, name: str = "exp", **options: object) -> Path:
     """An experiment whose run is over."""
@@ -107,6 +109,7 @@ class TestOpen:
         with pytest.raises(InvalidArgument):
             Exp.open(finished(tmp_path), **option)
 
+    @pytest.mark.usefixtures("ring")
     def test_twice_in_one_process(self, tmp_path):
         """Opening what this process is writing gives the same run."""
         with Exp(tmp_path, "exp", capture=()) as exp:
@@ -140,6 +143,7 @@ class TestOpen:
                 assert exp.id == other.id
             timer.join()
 
+    @pytest.mark.usefixtures("ring")
     def test_while_another_process_writes(self, tmp_path):
         """Two processes may write into one experiment at once: each has its run, and nothing is lost or mixed."""
         script = (
@@ -381,6 +385,7 @@ class TestAdditions:
         [resumed] = exp.events("run_resumed")
         assert 0 <= resumed.data["paused_s"] < 10
 
+    @pytest.mark.usefixtures("ring")
     def test_flush(self, exp, log):
         """`flush` returns when everything stands in the file."""
         log({"a": 1})
@@ -451,6 +456,7 @@ class TestClosed:
 
         assert len(exp.runs) == 2
 
+    @pytest.mark.usefixtures("ring")
     def test_flush_afterwards(self, exp):
         """There is nothing left to wait for."""
         exp.close()
@@ -458,6 +464,7 @@ class TestClosed:
         assert exp.flush(timeout=0) is True
 
 
+@pytest.mark.usefixtures("ring")
 def test_context_manager(tmp_path):
     """`with mlv.Exp(...)` ends the run: ok, failed or interrupted."""
     for error, status in [

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 import pytest
 
 import mlv
-from mlv.query.metrics.summary import metrics_of
+from mlv.events import metrics_of
 from mlv.retention import fold as fold_portfolios
 from mlv.state import fold
+
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 
 from mlv.projections import blocks
 from mlv.projections.batch import LineBatch
-from mlv.projections.points import MetricsLine, points_and_events, whole_step
+from mlv.projections.points import points_and_events, whole_step
 from mlv.projections.selecting import selection
+from mlv.query.metrics.lines import MetricsLine
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings
@@ -38,7 +39,7 @@ def test_columns_are_the_points_one_by_one(batches):
     for batch in batches:
         for prefix, step, data in batch:
             time_us += 1
-            columns.add(MetricsLine("r1", time_us, step, prefix, data))
+            columns.add(MetricsLine("r1", 1, time_us, step, prefix, data))
             for key, value in data.items():
                 if isinstance(value, (int, float)):
                     series = expected.setdefault(prefix + key, [])

@@ -9,8 +9,9 @@ from logs import line
 
 from mlv.encoding import BadLine, event_from_line
 from mlv.projections.batch import LineBatch
-from mlv.projections.points import MetricsLine, microseconds, points_and_events
+from mlv.projections.points import points_and_events
 from mlv.projections.selecting import selection
+from mlv.query.metrics.lines import MetricsLine, microseconds
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings

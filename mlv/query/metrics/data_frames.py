@@ -6,12 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlv.events import Event
+from mlv.events import Event, metrics_of
 from mlv.optional import package
 from mlv.query.metrics.columns import Cut, MetricColumns, numbered, read_points
 from mlv.query.metrics.schema import EXACT, from_json_text
 from mlv.query.metrics.selection import Choice, Entry, checked_keys, entries_of, plain_step
-from mlv.query.metrics.summary import metrics_of
 from mlv.query.name_patterns import NamePattern
 from mlv.query.rewinds import SURVIVING, checked_branches
 from mlv.query.unique_names import Column, spelled

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from mlv.events import full_name
 from mlv.optional import package
 from mlv.query.metrics import cache
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
@@ -56,9 +57,9 @@ def requested_streams(folder: Path, streams: Sequence[str] | None) -> list[str]:
     return [name for name in layout.streams_in(folder) if streams is None or layout.logical_stream(name) in streams]
 
 
-def full_names(prefix: str, keys: str) -> list[str]:
+def full_names(name: str, keys: str) -> list[str]:
     """Return the full names of the metrics of a line, from its name and its `keys`."""
-    return [f"{prefix}/{key}" if prefix else key for key in orjson.loads(keys)]
+    return [full_name(name, key) for key in orjson.loads(keys)]
 
 
 def _schema() -> Any:

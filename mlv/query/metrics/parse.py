@@ -12,14 +12,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlv.encoding import TAG, BadLine, event_from_line
+from mlv import wire
+from mlv.encoding import BadLine, event_from_line
 from mlv.events import Event
 from mlv.query.fingerprint import Fingerprint
 from mlv.query.metrics.parse_json import NotPlain, parsed_at_once
-from mlv.query.metrics.parse_template import MARK, parse_alike
+from mlv.query.metrics.parse_template import parse_alike
 from mlv.query.metrics.schema import row, table_of
 from mlv.store import layout
-from mlv.store.reading import looks_whole, passed_over, type_filter, while_there
+from mlv.store.reading import passed_over, while_there
 from mlv.store.streams import Overlong, Skipped, read_blocks
 
 T = TypeVar("T")
@@ -31,11 +32,11 @@ _CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else o
 _THREADS = min(4, _CORES)
 PARSERS = min(2, _CORES)
 """Threads that parse; more of them would only wait for the interpreter's lock."""
-_ODD = (b"null", b'"' + TAG.encode())
+_ODD = (b"null", wire.TAGGED)
 """Texts in lines that have to be read one by one: of a number that JSON lacks, and of an object in place of another value."""
 _MANY = 30
 """From this number on, lines are read faster in one block than one by one."""
-_is_metrics = type_filter(("metrics",))
+_is_metrics = wire.type_filter(("metrics",))
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint |
 def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
     """Return the tables of some lines; lines that are no events are added to `skipped`."""
     tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], _lines(block))
-    remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not looks_whole(line)]
+    remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not wire.looks_whole(line)]
     if len(remaining) >= _MANY:
         plain = [line for _, line in remaining if _is_plain(line)]
         with suppress(NotPlain):
@@ -87,11 +88,6 @@ def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -
             remaining = [(position, line) for position, line in remaining if not _is_plain(line)]
     rows = [row(event) for event in _events(remaining, start, stream, skipped)]
     return [*tables, table_of(rows)] if rows else tables
-
-
-def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
-    """Parse as `parse_block`, one line after the other: the reference that its result must equal."""
-    return [table_of([row(event) for event in _events(_lines(block), start, stream, skipped)])]
 
 
 def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _THREADS) -> Iterator[R]:
@@ -122,7 +118,7 @@ def _lines(block: bytes) -> list[tuple[int, bytes]]:
 
 
 def _is_plain(line: bytes) -> bool:
-    return MARK in line and line.endswith(b"}\n") and not any(odd in line for odd in _ODD)
+    return wire.METRICS in line and line.endswith(b"}\n") and not any(odd in line for odd in _ODD)
 
 
 def _events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped]) -> Iterator[Event]:

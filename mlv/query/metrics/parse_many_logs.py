@@ -9,24 +9,25 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from mlv.encoding import TAG
+from mlv import wire
+from mlv.events import full_name
 from mlv.optional import package
 from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.long_table import full_names
-from mlv.query.metrics.parse_json import FIELDS, NotPlain, count_objects, table_of_lines
+from mlv.query.metrics.parse_json import FIELDS, NotPlain, combined, table_of_lines
 from mlv.query.metrics.parse_template import numbers_of
 from mlv.store import layout, opening
-from mlv.store.reading import looks_whole, type_filter, while_there
+from mlv.store.reading import while_there
 
 STEP = "step"
 LONGEST = 1 << 20
 """Longer logs have sidecars."""
 
-_MARK = b'","type":"metrics"'
-_ODD = (b"null", b'"_mlv', b'"nonfinite"')
+_MARK = b'",' + wire.METRICS
+_ODD = (b"null", wire.TAGGED, wire.NONFINITE)
 """Texts in lines that have to be read one by one."""
 _MOST_KEYS = 100
-_is_metrics = type_filter(("metrics",))
+_is_metrics = wire.type_filter(("metrics",))
 
 
 @dataclass
@@ -76,7 +77,7 @@ def _metric_lines(content: bytes, sifted: bool) -> bytes:
         lines = list(BytesIO(inner))
         inner = b"".join(line for line in lines if _MARK in line)
         outside += [line for line in lines if _MARK not in line]
-    if not all(looks_whole(line) for text in outside for line in BytesIO(text)):
+    if not all(wire.looks_whole(line) for text in outside for line in BytesIO(text)):
         raise NotPlain  # damage is reported line by line
     if any(map(_is_metrics, outside)) or (sifted and any(odd in inner for odd in _ODD)):
         raise NotPlain
@@ -93,18 +94,15 @@ def parsed(
     Raises:
         NotPlain: A line needs a closer look.
     """
-    np, pc = package("numpy"), package("pyarrow.compute")
+    np = package("numpy")
     values_alike = _parsed_alike(np, blocks, x, is_requested)
     if values_alike is not None:
         return values_alike, set()
     whole = b"".join(block for _, block in blocks)
-    count_objects(whole)  # halves of damaged lines cannot make up a whole one
     table = _table(whole)
-    if any(child.null_count for child in _combined(table["data"]).flatten()) and b"null" in whole:
+    if any(child.null_count for child in combined(table["data"]).flatten()) and b"null" in whole:
         raise NotPlain  # a key that is absent, and one that is null, look the same by now
     counts = [block.count(b"\n") for _, block in blocks]
-    if table.num_rows != sum(counts) or table["type"].null_count or not pc.all(pc.equal(table["type"], "metrics")).as_py():
-        raise NotPlain
     member = np.repeat(np.array([number for number, _ in blocks], np.int64), counts)
     order, several = _in_order(np, table, member)
     position = _positions(np, table, x)
@@ -148,20 +146,15 @@ def _parsed_alike(
 def _table(block: bytes) -> Any:
     pa = package("pyarrow")
     table = table_of_lines(block, time=pa.string(), step=pa.float64())
-    data = table["data"].type if "data" in table.column_names else None
-    if data is None or not pa.types.is_struct(data) or data.num_fields > _MOST_KEYS or table["data"].null_count:
+    if set(table.column_names) - FIELDS or table["data"].type.num_fields > _MOST_KEYS:
         raise NotPlain
-    if set(table.column_names) - FIELDS or any(field.name.startswith(TAG) for field in data):
-        raise NotPlain
-    return table.combine_chunks()
+    return table
 
 
 def _in_order(np: Any, table: Any, member: Any) -> tuple[Any, set[int]]:
     """Return row numbers ordered by experiment and `seq`, and the experiments of several runs, which have no rows in it."""
-    run, seq = _combined(table["run"]).dictionary_encode(), np.asarray(_combined(table["seq"]))
+    run, seq = combined(table["run"]).dictionary_encode(), np.asarray(combined(table["seq"]))
     codes = np.asarray(run.indices)
-    if run.null_count or table["seq"].null_count:
-        raise NotPlain
     is_same = member[1:] == member[:-1]
     several = np.unique(member[1:][is_same & (codes[1:] != codes[:-1])])
     rows = np.arange(len(member))
@@ -174,8 +167,8 @@ def _positions(np: Any, table: Any, x: str | None) -> Any:
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
-        return _floats(_combined(table["step"]))
-    at = _combined(table["at"]) if "at" in table.column_names else None
+        return _floats(combined(table["step"]))
+    at = combined(table["at"]) if "at" in table.column_names else None
     if at is None or not hasattr(at, "field") or at.type.get_field_index(x) < 0:
         return np.full(table.num_rows, np.nan)
     return _floats(package("pyarrow.compute").struct_field(at, [at.type.get_field_index(x)]))
@@ -183,8 +176,8 @@ def _positions(np: Any, table: Any, x: str | None) -> Any:
 
 def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
     """Yield name, rows and values of each metric."""
-    data = _combined(table["data"])
-    prefixes = _combined(table["name"]).fill_null("").dictionary_encode()
+    data = combined(table["data"])
+    prefixes = combined(table["name"]).fill_null("").dictionary_encode()
     codes = np.asarray(prefixes.indices)[order]
     series = []
     for number, child in enumerate(data.flatten()):
@@ -196,7 +189,7 @@ def _series(np: Any, table: Any, order: Any) -> Iterator[tuple[str, Any, Any]]:
             rows = order[is_there & (codes == code)] if len(prefixes.dictionary) > 1 or child.null_count else order
             if len(rows):
                 key = data.type.field(number).name
-                series.append((int(rows[0]), number, f"{prefix}/{key}" if prefix else key, rows, values[rows]))
+                series.append((int(rows[0]), number, full_name(prefix, key), rows, values[rows]))
     for _, _, name, rows, values in sorted(series, key=lambda entry: entry[:2]):
         yield name, rows, values
 
@@ -206,9 +199,3 @@ def _floats(column: Any) -> Any:
     if not (pa.types.is_int64(column.type) or pa.types.is_float64(column.type)):
         raise NotPlain
     return package("pyarrow.compute").cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-
-
-def _combined(column: Any) -> Any:
-    pa = package("pyarrow")
-    chunks = column.chunks
-    return chunks[0] if len(chunks) == 1 else pa.concat_arrays(chunks) if chunks else pa.array([], column.type)

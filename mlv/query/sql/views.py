@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from mlv import wire
 from mlv.encoding import TAG, Huge, loads
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
@@ -21,7 +22,7 @@ from mlv.query.sql.arrow import text as text_of
 from mlv.query.unique_names import distinct
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
-from mlv.store.reading import Lines, looks_whole
+from mlv.store.reading import Lines
 from mlv.store.streams import Skipped
 
 _GIT = ("commit", "branch", "dirty", "message", "date")
@@ -176,7 +177,7 @@ def files(digests: Iterable[Digest], skipped: list[str]) -> Any:
     """Return a row per reference to a file in an event, in the order of the files."""
     cells: dict[str, list[Any]] = {name: [] for name in _FILE}
     for digest in digests:
-        for stream, fields, when in _lines(digest, skipped, containing=b'"_mlv":"file"'):
+        for stream, fields, when in _lines(digest, skipped, containing=wire.TO_FILE):
             for data_path, reference in _references(fields.get("data"), ""):
                 step, size = fields.get("step"), reference.get("size")
                 row = (
@@ -214,7 +215,7 @@ def _lines(digest: Digest, skipped: list[str], containing: bytes = b"") -> Itera
         lines.streams = layout.streams_in(digest.path)
     for stream in lines.streams:
         for start, line in _raw(lines, stream):
-            if containing not in line and looks_whole(line):
+            if containing not in line and wire.looks_whole(line):
                 continue
             event = lines.event(stream, start, line)
             if event is not None and containing in line:

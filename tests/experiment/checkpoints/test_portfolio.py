@@ -22,6 +22,8 @@ from mlv.audit.verify import verify
 from mlv.experiment.checkpoints import savers
 from mlv.experiment.checkpoints.portfolio import Portfolio
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def content(text: str) -> Any:
     """A function that writes a text to the path that it is given."""
@@ -185,6 +187,7 @@ class TestSaving:
             "every_k/000002-step7.bin", "every_k/000003-step8.bin", "latest/000001-step7.bin", "latest/000003-step8.bin",
         ]  # fmt: skip
 
+    @pytest.mark.usefixtures("ring")
     def test_threads(self, exp):
         """Threads save at the same time: each save has a number of its own, and nothing is lost."""
         portfolio = exp.checkpoints(every=1, latest=3)
@@ -245,9 +248,9 @@ class TestSaving:
             assert portfolio.save(save).path.stat().st_mode & 0o700 == 0o700
         assert files(exp) == ["latest/000002/a"]
 
-    def test_inline(self, inline, tmp_path):
-        """Without a writer process it is all the same."""
-        with mlv.Exp(tmp_path, "inline", capture=()) as exp:
+    def test_with_a_writer(self, ring, tmp_path):
+        """With a writer process it is all the same."""
+        with mlv.Exp(tmp_path, "ring", capture=()) as exp:
             exp.checkpoints().save(content("x"))
 
         assert mlv.Exp.open(exp.path).latest.save == 1
@@ -408,6 +411,7 @@ class TestLaterRuns:
         assert found.checkpoints().kept == [found.best, found.latest]
         assert (moved / "log.jsonl").read_bytes() == before
 
+    @pytest.mark.usefixtures("ring")
     def test_from_memory(self, exp):
         """The run that saves need not read the log for it."""
         exp.checkpoints().save(content("x"))
@@ -465,6 +469,7 @@ class TestLaterRuns:
             assert (sub.path / sub.meta["parent"]["checkpoint"]["path"]).resolve() == exp.best.path.resolve()
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.usefixtures("ring")
     def test_a_forked_child(self, tmp_path, python):
         """A forked child goes on from what was kept at the fork, in a run of its own; neither lets go what the other saved."""
         script = """

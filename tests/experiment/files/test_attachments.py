@@ -23,6 +23,8 @@ from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, I
 from mlv.store import blobs
 from mlv.store.blobs import TEMPORARY, content_of, files_in
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
@@ -167,6 +169,7 @@ class TestFile:
         assert (exp.path / "files" / "a").read_bytes() == b"two"
         assert [line["data"]["sha256"] for line in file_lines(exp)] == [sha256(b"one"), sha256(b"two")]
 
+    @pytest.mark.usefixtures("ring")
     def test_readers_see_the_old_or_the_new_one(self, exp):
         """Whoever reads while a name is published again finds one of both contents, whole."""
         path = exp.path / "files" / "a"
@@ -197,6 +200,7 @@ class TestFile:
 
         assert (exp.path / "files" / "a").read_text() == "one"
 
+    @pytest.mark.usefixtures("ring")
     def test_new_only_of_two_at_once(self, exp):
         """Of two that were begun only one is published."""
         late = exp.file("a", "x")
@@ -253,8 +257,8 @@ class TestFile:
 
         assert files(exp) == []
 
-    def test_without_a_writer(self, inline, exp):
-        """It is the same where events are written inline."""
+    def test_with_a_writer(self, ring, exp):
+        """It is the same where a writer process writes the events."""
         with exp.file("a", "w") as file:
             file.write("a")
 
@@ -749,6 +753,7 @@ class TestRefused:
 
 
 class TestTogether:
+    @pytest.mark.usefixtures("ring")
     def test_threads(self, exp, source):
         """Threads publish what they like; the log's last word about a name is what is there."""
 
@@ -769,6 +774,7 @@ class TestTogether:
 
     @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+    @pytest.mark.usefixtures("ring")
     def test_forked_children(self, exp, source):
         """Forked children publish files in runs of their own, also while a thread of the parent is publishing."""
         context = multiprocessing.get_context("fork")
@@ -818,6 +824,7 @@ class TestTogether:
         assert os.path.samefile(tmp_path / "moved" / "files" / "one", second)
 
 
+@pytest.mark.usefixtures("ring")
 def test_what_a_dead_process_left(exp, source, python):
     """The next one that publishes anything there removes what a killed process left."""
     script = """
@@ -858,6 +865,7 @@ exp.close()
 """
 
 
+@pytest.mark.usefixtures("ring")
 def test_runs_that_publish_one_name_at_once(exp):
     """Where processes publish the same name at once, the one that came last on the disk is the last one in the log."""
     exp.close()
@@ -919,6 +927,7 @@ class TestAsReferences:
         assert event.data == {"path": known}
 
 
+@pytest.mark.usefixtures("ring")
 def test_the_object_of_a_block_on_another_rank(tmp_path, python):
     """A rank that stores nothing may refer to what it wrote, without a warning."""
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:

@@ -13,6 +13,8 @@ import pytest
 from mlv import Exp
 from mlv.errors import ExtraNotFound, ExtraUnusable, InvalidName, NotStorable
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 HERE = Path(__file__).parent
 
 PLAIN = {

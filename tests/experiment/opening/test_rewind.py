@@ -11,6 +11,8 @@ from logs import of_type, read
 import mlv
 from mlv import Exp, InvalidArgument, MetaEdited
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def steps(exp: Exp, **options: object) -> list[tuple[int, float]]:
     """Step and value of each point of the history."""
@@ -89,6 +91,7 @@ class TestHistory:
 
         assert steps(exp) == [(0, 1)]
 
+    @pytest.mark.usefixtures("ring")
     def test_what_killed_processes_left(self, python, tmp_path):
         """What a killed run had logged is superseded too, also where it was not in the log yet."""
         python(

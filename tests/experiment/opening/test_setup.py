@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import fork
 
 import mlv
 from mlv import Exp, ExperimentExists, InvalidArgument, InvalidName, SavedirUnusable
@@ -229,24 +230,23 @@ class TestNames:
 
         assert not (tmp_path / "runs").exists()
 
-    def test_fifty_at_once(self, tmp_path):
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+    @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+    def test_fifty_at_once(self, tmp_path, monkeypatch):
         """Fifty processes that ask for one name at once get fifty experiments."""
-        code = (
-            "import mlv, sys, os\n"
-            "sys.stdin.read()\n"
-            "exp = mlv.Exp(sys.argv[1], 'exp', {'pid': os.getpid()}, capture=())\n"
-            "exp.log({'pid': os.getpid()})\n"
-        )
-        command = [sys.executable, "-c", code, str(tmp_path / "runs")]
-        environ = {**os.environ, "MLV_INLINE": "1"}
-        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=environ) for _ in range(50)]
-        for process in processes:
-            assert process.stdin is not None
-            process.stdin.close()
-        for process in processes:
-            assert process.wait(60) == 0, process.stderr
-            assert process.stderr is not None
-            process.stderr.close()
+        monkeypatch.setenv("MLV_INLINE", "1")
+        begin, begun = os.pipe()
+
+        def make() -> None:
+            os.close(begun)
+            os.read(begin, 1)  # until all are there
+            with Exp(tmp_path / "runs", "exp", {"pid": os.getpid()}, capture=()) as exp:
+                exp.log({"pid": os.getpid()})
+
+        pids = [fork(make) for _ in range(50)]
+        os.close(begin)
+        os.close(begun)
+        assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * 50
 
         found = [Exp.open(folder) for folder in (tmp_path / "runs").iterdir()]
         assert sorted(exp.name for exp in found) == sorted(["exp", *(f"exp_{number}" for number in range(1, 50))])

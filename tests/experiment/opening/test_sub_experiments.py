@@ -12,6 +12,8 @@ import pytest
 
 from mlv import CheckpointMissing, Exp, InvalidArgument, InvalidName, InvalidParams, MlvWarning, NotAnExperiment, init_sub_exp
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 @pytest.fixture
 def parent(tmp_path: Path) -> Exp:

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlv.encoding import Conversion
-from mlv.query.metrics import cache_files, parse
+from mlv.query.metrics import cache_files, parse, schema
 from mlv.query.metrics.long_table import metrics
 from mlv.query.metrics.schema import from_json_text
 from mlv.store.streams import Skipped, read_blocks, read_lines
@@ -82,6 +82,11 @@ def rows(tables: list) -> list:
     return sorted(found, key=lambda row: (row["seq"], repr(row)))
 
 
+def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list:
+    """One line after the other: what the parsers of blocks must equal."""
+    return [schema.table_of([schema.row(event) for event in parse._events(parse._lines(block), start, stream, skipped)])]
+
+
 class TestBothWaysAreEqual:
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(fields, steps, coordinates), max_size=6))
@@ -89,7 +94,7 @@ class TestBothWaysAreEqual:
         """Parsed as a block or line by line: the same rows."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
 
-        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
+        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(regular, st.none() | st.integers(-3, 10**9), coordinates), min_size=1, max_size=6))
@@ -97,7 +102,7 @@ class TestBothWaysAreEqual:
         """The same where most lines are as scripts log them."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
 
-        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
+        assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(regular, st.none() | st.integers(-3, 10**9), coordinates), min_size=1, max_size=6))
@@ -108,7 +113,7 @@ class TestBothWaysAreEqual:
             patched.setattr(parse, "_MANY", 1)
             patched.setattr(parse, "parse_alike", lambda block: ([], parse._lines(block)))
 
-            assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse.parse_slowly(block, 0, "log", []))
+            assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=300)
     @given(
@@ -124,9 +129,7 @@ class TestBothWaysAreEqual:
         lines = [line, *(line[: place.start()] + number.encode() + line[place.end() :] for number in numbers), line]
         fast, slow = [], []
 
-        assert rows(parse.parse_block(b"".join(lines), 0, "log", fast)) == rows(
-            parse.parse_slowly(b"".join(lines), 0, "log", slow)
-        )
+        assert rows(parse.parse_block(b"".join(lines), 0, "log", fast)) == rows(parse_slowly(b"".join(lines), 0, "log", slow))
         assert [(hole.start, hole.end) for hole in fast] == [(hole.start, hole.end) for hole in slow]
 
     @settings(deadline=None, max_examples=300)
@@ -137,7 +140,7 @@ class TestBothWaysAreEqual:
         block[data.draw(st.integers(0, len(block) - 2))] = data.draw(st.sampled_from(b'0.e-,:"{}x \n\xff'))
         fast, slow = [], []
 
-        assert rows(parse.parse_block(bytes(block), 0, "log", fast)) == rows(parse.parse_slowly(bytes(block), 0, "log", slow))
+        assert rows(parse.parse_block(bytes(block), 0, "log", fast)) == rows(parse_slowly(bytes(block), 0, "log", slow))
         assert {(hole.start, hole.end) for hole in fast} <= {(hole.start, hole.end) for hole in slow}
 
     @settings(deadline=None, max_examples=100)
@@ -184,7 +187,7 @@ class TestBothWaysAreEqual:
         block = metric_line(7, {"name": "", "data": {"a": 1}}) + b"".join(pair) + metric_line(9, {"name": "", "data": {"a": 3}})
         fast, slow = [], []
 
-        assert rows(parse.parse_block(block, 100, "log", fast)) == rows(parse.parse_slowly(block, 100, "log", slow))
+        assert rows(parse.parse_block(block, 100, "log", fast)) == rows(parse_slowly(block, 100, "log", slow))
         assert [(hole.start, hole.end) for hole in fast] == [(hole.start, hole.end) for hole in slow]
 
 
