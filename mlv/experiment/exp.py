@@ -384,22 +384,33 @@ class Exp(Extras, Checkpoints, Readings, References):
         session = self._writable()
         return logger_of(session, session.stream if stream == layout.DEFAULT_STREAM else stream, filter=filter)
 
-    def add_params(self, params: Any) -> None:
+    def add_params(self, params: Any, *, lenient: bool = False) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
 
+        Args:
+            params: As in `Exp`.
+            lenient: For params that a framework hands over: nothing that they hold is an error. Of a value that changed the
+                first one stays, and an event of type `params_changed` records the other; a value without a JSON form becomes
+                its text, and a message says so. Each is warned about once.
+
         Raises:
-            InvalidParams: As in `Exp`.
-            ParamsConflict: One is there already with another value.
+            InvalidParams: As in `Exp`, unless lenient.
+            ParamsConflict: One is there already with another value, unless lenient.
         """
-        session = self._writable()
-        requested = params_.restored_params(*params_.plain_params(params))
-        _refuse_changes(self.params, requested, self.name)
-        new = params_.added(self.params, requested)
-        if new:
-            session.emit("params", self._redactor.params(new))
-            if self._params is not None:
-                object.__setattr__(self, "_params", frozen({**self._params, **new}))
-            warn_of_redactions(self._redactor)
+        session, recorded = self._writable(), self.params
+        if lenient:
+            from mlv.experiment.opening import lenient as lenient_  # `import mlv` does without
+
+            new = lenient_.add(session, self._redactor, recorded, params)
+        else:
+            requested = params_.restored_params(*params_.plain_params(params))
+            _refuse_changes(recorded, requested, self.name)
+            new = params_.added(recorded, requested)
+            if new:
+                session.emit("params", self._redactor.params(new))
+        if new and self._params is not None:
+            object.__setattr__(self, "_params", frozen({**self._params, **new}))
+        warn_of_redactions(self._redactor)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.

@@ -64,6 +64,7 @@ FAILING = """
         log({"filtered": 1})
         exp.logger(filter="nothing")({"filtered": 1})
         exp.add_params({"added": 1})
+        exp.add_params({"added": 2, "device": print}, lenient=True)
         exp.add_tags("late")
         exp.add_note("A later note.")
         portfolio = exp.checkpoints(every=2, top=1, metric="loss", mode="min")
