@@ -98,11 +98,12 @@ class Exp(Extras, Checkpoints, Readings, References):
 
         Args:
             savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.
-            name: One name without separators; None takes the local time.
+            name: One name without separators; None takes the setting `MLV_NAME`, or else the local time. Where `MLV_EXP` names
+                an experiment and the script none, that one is opened, or made where it is missing.
             params: A mapping, a namespace, dataclass, attrs, pydantic, msgspec or OmegaConf object. A value without a JSON
                 form, such as a device or a function, is stored as text, and one warning names them.
             kind: What sort of experiment it is, such as `squeeze`.
-            tags: Words to find it by.
+            tags: Words to find it by, beside those of the setting `MLV_TAGS`.
             notes: A text for people.
             outputs: Other forms of the log that are kept as it grows: `tensorboard`, `hdf5`, `csv`, `parquet`, `console`, or
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
@@ -136,6 +137,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if on_exists not in ("suffix", "open", "error"):
             raise InvalidArgument(f"on_exists={on_exists!r}: give 'suffix', 'open' or 'error'", on_exists=on_exists)
+        if name is None:
+            savedir, name, on_exists = _configured(savedir, on_exists)
         if name is not None:
             layout.check_name(name, "experiment name")
         elif on_exists == "open":
@@ -550,6 +553,12 @@ class Exp(Extras, Checkpoints, Readings, References):
         session = self._session
         travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
         return travelled_exp, (*travels, session.rank, session.is_silent)
+
+
+def _configured(savedir: Any, on_exists: str) -> tuple[Any, str | None, str]:
+    """Return the savedir, the name and the `on_exists` of an experiment that was given no name, as the settings have them."""
+    exp = settings.EXP.get()
+    return (savedir, settings.NAME.get(), on_exists) if exp is None else (exp.parent, exp.name, "open")
 
 
 def _make(making: Making, folder: Path, on_exists: str) -> ExpComponents:
