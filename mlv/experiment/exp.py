@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -16,6 +17,7 @@ from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment.exp_checkpoints import Checkpoints
+from mlv.experiment.exp_housekeeping import Housekeeping
 from mlv.experiment.exp_reading import Readings
 from mlv.experiment.exp_references import References
 from mlv.experiment.files.objects import Extras
@@ -49,7 +51,7 @@ from mlv.transport.wishes import Wishes
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Extras, Checkpoints, Readings, References):
+class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.
@@ -311,9 +313,8 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags, those added later included."""
-        recorded = tuple(self._meta.content.get("tags") or ())
-        return (*recorded, *(tag for tag in self._state().tags if tag not in recorded))
+        """The tags, those added later included, without those taken away."""
+        return self._state().tags_with(self._meta.content.get("tags"))
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -332,14 +333,17 @@ class Exp(Extras, Checkpoints, Readings, References):
         parent_id = parent.get("id")
         if parent_id is None:
             return None
-        expected = Path(os.path.normpath(self._folder / str(parent.get("path", ".."))))
-        for folder in (expected, *self._folder.parents):
+        from mlv.store import moves  # `import mlv` does without
+
+        path = str(parent.get("path", ".."))
+        for folder in chain(moves.candidates(self._folder, path, parent_id), self._folder.parents):
             if layout.is_experiment(folder) and parent_id in known_ids(folder):
                 return Exp.open(folder)
+        expected = os.path.normpath(self._folder / path)
         raise NotAnExperiment(
             f"the parent {parent_id} of {self._folder} is neither at {expected} nor around it: move it back, or open it by its "
             f"path",
-            path=str(expected),
+            path=expected,
         )
 
     @property
