@@ -25,7 +25,7 @@ from mlv.cli.forks import in_processes
 from mlv.cli.overview import Glance
 from mlv.store import keys, layout, opening
 
-_VERSION = 3
+_VERSION = 4
 _PURPOSE = "mlv index"
 _WORTH = 100
 """Least number of experiments for an index: fewer are read faster than the file is written."""
@@ -241,6 +241,6 @@ def _to_row(glance: Glance) -> list[Any]:
 
 
 def _from_row(folder: str, row: list[Any]) -> Glance:
-    identity, name, kind, status, started, duration_s, error, first, damage = row
+    identity, name, kind, status, started, *fields = row
     when = datetime.fromisoformat(started) if started else None
-    return Glance(folder, identity, name, kind, status, when, duration_s, error, first, damage)
+    return Glance(folder, identity, name, kind, status, when, *fields)

@@ -21,14 +21,14 @@ from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
-from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
+from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree, without_archived
 from mlv.cli.screen import Screen, encodable, print_json, say
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
 
-def run(root: Path, as_json: bool) -> None:
-    """Print the table, or one JSON object per experiment.
+def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
+    """Print the table, or one JSON object per experiment; archived ones only if they are asked for.
 
     Raises:
         NotAnExperiment: There is none at or below the root.
@@ -36,24 +36,39 @@ def run(root: Path, as_json: bool) -> None:
     if as_json:
         folders = list(layout.walk(root))
         rows = [data for batch in in_processes(_all_data, folders, _BATCH) for data in batch]
-        for data in rows or _refuse_none(root):
+        for data in _listed(rows or _refuse_none(root), with_archived):
             print_json(data)
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
     now, screen = datetime.now(timezone.utc), Screen()
-    index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
+    index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now, with_archived)
     text = None if screen.is_styled else index.text(setting)
     if text is None:
-        text = _print_table(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
-        index.save(*((setting, text) if text else ()))
+        every = list(index.glances()) or _refuse_none(root)
+        listed = every if with_archived else list(without_archived(every))
+        text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
+        say_hidden(len(every) - len(listed))
+        index.save(*((setting, text) if text and len(listed) == len(every) else ()))
     else:
         sys.stdout.write(text)
 
 
-def _setting(root: Path, screen: Screen, now: datetime) -> str:
+def say_hidden(count: int) -> None:
+    """Say how many experiments are left out because they, or those around them, are archived."""
+    if count:
+        say(f"{count} archived: --all lists them too")
+
+
+def _listed(rows: Sequence[dict[str, Any]], with_archived: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows without those of archived experiments and of those below them, unless these are asked for."""
+    hidden = [] if with_archived else [os.path.join(row["path"], "") for row in rows if row["archived"]]
+    return (row for row in rows if not os.path.join(row["path"], "").startswith(tuple(hidden)))
+
+
+def _setting(root: Path, screen: Screen, now: datetime, with_archived: bool) -> str:
     """Return everything else that the text depends on: the version, the root, the encoding, the year and the time zone."""
     zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
-    return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
+    return repr([__version__, str(root), with_archived, screen.speaks_unicode, now.astimezone().year, *zone])
 
 
 def _print_table(branches: Sequence[Branch[Any]], screen: Screen) -> str:
@@ -205,6 +220,7 @@ def to_data(overview: Overview) -> dict[str, Any]:
         "started": overview.started,
         "duration_s": overview.duration_s,
         "tags": overview.tags,
+        "archived": overview.is_archived,
         "parent": overview.parent.get("id"),
         "metrics": {name: latest.value for name, latest in overview.metrics.items()},
         "damaged": [str(hole) for hole in overview.damage],

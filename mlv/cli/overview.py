@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
@@ -74,16 +74,19 @@ class Overview:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags it was made with, and those added."""
-        first = self.meta.get("tags")
-        tags = (*(first if isinstance(first, list) else ()), *self.state.tags)
-        return tuple(dict.fromkeys(str(tag) for tag in tags))
+        """Tags it was made with, and those added; without those taken away."""
+        return self.state.tags_with(self.meta.get("tags"))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The note it was made with, and those added."""
         first = self.meta.get("notes")
         return (*((str(first),) if first else ()), *self.state.notes)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether lists leave it out."""
+        return self.state.is_archived
 
     @property
     def parent(self) -> Mapping[str, Any]:
@@ -186,6 +189,7 @@ class Glance(NamedTuple):
     """The first metrics, each with its latest value in words."""
     damage: str = ""
     """A sentence on damaged lines that were skipped, empty if there are none."""
+    is_archived: bool = False
 
     @property
     def now(self) -> datetime | None:
@@ -202,11 +206,22 @@ def glance_of(overview: Overview) -> Glance:
     return Glance(
         overview.folder, overview.id, overview.name, overview.kind, overview.status, overview.started, overview.duration_s,
         overview.error, overview.metric_texts(METRICS_SHOWN),
-        passed_over(overview.path, overview.damage) if overview.damage else "",
+        passed_over(overview.path, overview.damage) if overview.damage else "", overview.is_archived,
     )  # fmt: skip
 
 
 T = TypeVar("T", Overview, Glance)
+
+
+def without_archived(overviews: Iterable[T]) -> Iterator[T]:
+    """Yield the experiments that are not archived, nor below one that is; parents come before their sub-experiments."""
+    archived = None
+    for overview in overviews:
+        if archived is not None and overview.folder.startswith(os.path.join(archived, "")):
+            continue
+        archived = overview.folder if overview.is_archived else None
+        if archived is None:
+            yield overview
 
 
 @dataclass(frozen=True, slots=True)

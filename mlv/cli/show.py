@@ -72,6 +72,7 @@ def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterat
     yield "params_id", [_plain(params_id(overview))]
     yield "kind", [_plain(overview.kind)] if overview.kind else []
     yield "created", [_plain(words.full_time(overview.created))]
+    yield "archived", [_plain("mlv ls leaves it out")] if overview.is_archived else []
     yield "tags", [_plain(", ".join(overview.tags))] if overview.tags else []
     yield "notes", map(_plain, overview.notes)
     yield "params", [_pairs(dict(flat(overview.params)))] if overview.params else []
@@ -318,6 +319,7 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
         "kind": overview.kind,
         "status": overview.status,
         "created": overview.meta.get("created"),
+        "archived": overview.is_archived,
         "tags": overview.tags,
         "notes": overview.notes,
         "params": overview.params,

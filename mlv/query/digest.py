@@ -62,10 +62,8 @@ class Digest:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags that it was created with, and those that were added."""
-        recorded = self.meta.get("tags")
-        tags = (*(recorded if isinstance(recorded, list) else ()), *self.state.tags)
-        return tuple(dict.fromkeys(map(str, tags)))
+        """Tags that it was created with, and those that were added; without those taken away."""
+        return self.state.tags_with(self.meta.get("tags"))
 
     @property
     def notes(self) -> tuple[str, ...]:
