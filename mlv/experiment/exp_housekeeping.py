@@ -84,7 +84,7 @@ class Housekeeping:
             return exp
         check_rest(self._folder, "moved")
         is_noted = not moves.is_in_trash(self._folder)
-        if is_noted:
+        if is_noted:  # before the move: a kill between both leaves an event that names the folder in which it still is
             self._writable().annotate("moved", {"from": str(self._folder)}, is_beside=True)
         moves.move(self._folder, target, is_noted=is_noted)
         return type(exp).open(target)

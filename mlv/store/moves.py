@@ -59,7 +59,7 @@ def move(folder: Path, target: Path, *, is_noted: bool = True) -> None:
         os.rename(folder, target)
     except OSError as error:
         advice = f"`mlv merge {folder} {target}` copies it" if error.errno == errno.EXDEV else "choose another place"
-        text = f"{folder} cannot be moved to {target}: {error.strerror}. Nothing was changed; {advice}"
+        text = f"{folder} cannot be moved to {target}: {error.strerror}. It stays where it is; {advice}"
         raise SavedirUnusable(text, path=str(target), errno=error.errno) from error
     for identity, inner in identities.items() if is_noted else ():
         note = _note_path(top, identity)
