@@ -13,7 +13,6 @@ from mlv import wire
 from mlv.encoding import TAG, Huge, loads
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
-from mlv.query.many.table import moment
 from mlv.query.metrics.schema import from_json_text
 from mlv.query.rewinds import is_superseded
 from mlv.query.runs import RunView
@@ -40,7 +39,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
         "kind": _texts(digest.kind for digest in digests),
         "status": [digest.status(now) for digest in digests],
         "path": [str(digest.path) for digest in digests],
-        "created": _moments(moment(digest.created) for digest in digests),
+        "created": _moments(digest.created_at for digest in digests),
         "started": _moments(run.started if run else None for run in latest),
         "duration_s": _numbers(run.duration_s if run else None for run in latest),
         "total_s": _numbers(digest.total_s(now) for digest in digests),
