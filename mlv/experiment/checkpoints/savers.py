@@ -39,15 +39,16 @@ def saver_of(obj: Any, suffix: str = "") -> Saver:
     if library_saver is not None:
         if suffix not in ("", library_saver.suffix):
             raise InvalidArgument(
-                f"suffix={suffix!r}: a {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it otherwise, give a "
-                f"function that takes a path, {_CALLABLE}",
+                f"suffix={suffix!r}: a value of type {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it "
+                f"otherwise, give a function that takes a path, {_CALLABLE}",
                 suffix=suffix,
             )
         return library_saver
     if callable(obj) and not isinstance(obj, type):
         return Saver(obj, _checked_suffix(suffix))
     raise InvalidArgument(
-        f"nobody knows how to save a {_type_name(obj)}: give a function that takes a path, {_CALLABLE}", type=_type_name(obj)
+        f"nobody knows how to save a value of type {_type_name(obj)}: give a function that takes a path, {_CALLABLE}",
+        type=_type_name(obj),
     )
 
 
