@@ -22,7 +22,7 @@ _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 _BY_USE = (
     "ls", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
-    "verify", "recover", "whence", "merge", "redact", "doctor",
+    "tag", "untag", "note", "archive", "unarchive", "mv", "rm", "verify", "recover", "whence", "merge", "redact", "doctor",
 )  # fmt: skip
 """The order of the commands in the help; any other command comes last."""
 
@@ -232,6 +232,7 @@ def ls(
             "--watch", "-w", metavar="SECONDS", help="Repeat the list at this interval, until Ctrl-C.", show_default=False
         ),
     ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Archived ones too.")] = False,
     as_json: _Json = False,
 ) -> None:
     """List the experiments at and below a folder.
@@ -246,11 +247,12 @@ def ls(
 
     def show() -> None:
         if where is None and sort is None and columns is None and newest is None:
-            ls.run(root, as_json)
+            ls.run(root, as_json, everything)
         else:
             from mlv.cli import chosen  # with all of the pool and SQL, 30 of 280 ms: a plain list does without
 
-            chosen.run(root, as_json, where=where, sort=sort, columns=columns, newest=newest)
+            options = {"where": where, "sort": sort, "columns": columns}
+            chosen.run(root, as_json, **options, newest=newest, with_archived=everything)
 
     if watch is None:
         show()
@@ -589,6 +591,109 @@ def dump(
     )
 
     dump.run(root, list(choose.labels(exps, root)), to, out, safe=safe, bom=bom)
+
+
+_Some = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Argument(metavar="EXP", help="Experiments; may be left out with --where.", show_default=False),
+]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print the changes.")]
+
+
+@app.command("tag")
+def tag(
+    tags: Annotated[str, typer.Argument(metavar="TAG", help="A word, or several with commas.", show_default=False)],
+    exps: _Some = None,
+    where: _Where = None,
+    root: _Below = Path("."),
+) -> None:
+    """Add tags to experiments.
+
+    Their status and runs stay as they are.
+    """
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.tag(housekeeping.chosen(exps, where, root), tags)
+
+
+@app.command("untag")
+def untag(
+    tags: Annotated[str, typer.Argument(metavar="TAG", help="A word, or several with commas.", show_default=False)],
+    exps: _Some = None,
+    where: _Where = None,
+    root: _Below = Path("."),
+) -> None:
+    """Take tags away from experiments, also those they were made with."""
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.untag(housekeeping.chosen(exps, where, root), tags)
+
+
+@app.command("note")
+def note(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="For people.", show_default=False)],
+    exps: _Some = None,
+    where: _Where = None,
+    root: _Below = Path("."),
+) -> None:
+    """Add a note to experiments."""
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.note(housekeeping.chosen(exps, where, root), text)
+
+
+@app.command("archive")
+def archive(exps: _Some = None, where: _Where = None, root: _Below = Path(".")) -> None:
+    """Have `mlv ls` leave out experiments, with those below them.
+
+    Nothing is moved; `mlv ls --all` lists them, and every other command takes them as before.
+    """
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.archive(housekeeping.chosen(exps, where, root))
+
+
+@app.command("unarchive")
+def unarchive(exps: _Some = None, where: _Where = None, root: _Below = Path(".")) -> None:
+    """Have `mlv ls` list experiments again."""
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.unarchive(housekeeping.chosen(exps, where, root))
+
+
+@app.command("mv")
+def mv(
+    exps: Annotated[list[str], typer.Argument(metavar="EXP... DEST", help="Experiments, then where to.", show_default=False)],
+    where: _Where = None,
+    dry_run: _DryRun = False,
+    root: _Below = Path("."),
+) -> None:
+    """Move or rename experiments, with those below them.
+
+    DEST is a folder that is there, into which they go, or for one experiment its new path. References between experiments go on
+    leading to the same ones. An experiment in which a run goes on is not moved.
+    """
+    from mlv.cli import housekeeping  # the other commands do without
+
+    *words, target = exps
+    housekeeping.mv(housekeeping.chosen(words, where, root), target, dry_run=dry_run)
+
+
+@app.command("rm")
+def rm(
+    exps: _Some = None,
+    where: _Where = None,
+    now: Annotated[bool, typer.Option("--now", help="Delete them instead.")] = False,
+    dry_run: _DryRun = False,
+    root: _Below = Path("."),
+) -> None:
+    """Move experiments, with those below them, into the trash: .mlv/trash in the folder around them.
+
+    `mlv mv` brings them back from there. An experiment in which a run goes on is not removed.
+    """
+    from mlv.cli import housekeeping  # the other commands do without
+
+    housekeeping.rm(housekeeping.chosen(exps, where, root), now=now, dry_run=dry_run)
 
 
 @app.command("doctor")

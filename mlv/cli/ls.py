@@ -21,40 +21,49 @@ from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
 from mlv.cli.index import Index
 from mlv.cli.overview import read_row
-from mlv.cli.row import Branch, Row, tree
+from mlv.cli.row import Branch, Row, tree, without_archived
 from mlv.cli.screen import Screen, encodable, passed_over, print_json, say
 from mlv.encoding import parse_time
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
 
-def run(root: Path, as_json: bool) -> None:
-    """Print the table, or one JSON object per experiment.
+def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
+    """Print the table, or one JSON object per experiment; archived ones only if they are asked for.
 
     Raises:
         NotAnExperiment: There is none at or below the root.
     """
     if as_json:
         folders = list(layout.walk(root))
-        rows = [row for batch in in_processes(_whole_rows, folders, _BATCH) for row in batch]
-        for row in rows or _refuse_none(root):
+        rows = [row for batch in in_processes(_whole_rows, folders, _BATCH) for row in batch] or _refuse_none(root)
+        for row in rows if with_archived else without_archived(rows):
             print_json(to_data(row))
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
     now, screen = datetime.now(timezone.utc), Screen()
-    index, setting = Index(root, partial(read_row, now=now)), _setting(root, screen, now)
+    index, setting = Index(root, partial(read_row, now=now)), _setting(root, screen, now, with_archived)
     text = None if screen.is_styled else index.text(setting)
     if text is None:
-        text = _print_table(tree(index.rows(), root, screen.speaks_unicode) or _refuse_none(root), screen)
-        index.save(*((setting, text) if text else ()))
+        rows = list(index.rows()) or _refuse_none(root)
+        listed = rows if with_archived else list(without_archived(rows))
+        text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
+        say_hidden(len(rows) - len(listed))
+        index.save(*((setting, text) if text and len(listed) == len(rows) else ()))
     else:
         sys.stdout.write(text)
 
 
-def _setting(root: Path, screen: Screen, now: datetime) -> str:
+def say_hidden(count: int) -> None:
+    """Say how many experiments are left out because they, or those around them, are archived."""
+    if count:
+        say(f"{count} archived: --all lists them too")
+
+
+def _setting(root: Path, screen: Screen, now: datetime, with_archived: bool) -> str:
     """Return everything else that the text depends on: the version, the root, the encoding, the year and the time zone."""
     zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
-    return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
+    return repr([__version__, str(root), with_archived, screen.speaks_unicode, now.astimezone().year, *zone])
 
 
 def _print_table(branches: Sequence[Branch], screen: Screen) -> str:

@@ -73,6 +73,7 @@ def _sections(overview: Overview, subs: list[Row], unicode: bool) -> Iterator[tu
     yield "params_id", [_plain(params_id(overview))]
     yield "kind", [_plain(view.kind)] if view.kind else []
     yield "created", [_plain(words.full_time(view.created_at))]
+    yield "archived", [_plain("mlv ls leaves it out")] if view.is_archived else []
     yield "tags", [_plain(", ".join(view.tags))] if view.tags else []
     yield "notes", map(_plain, view.notes)
     yield "params", [_pairs(dict(flat(view.params)))] if view.params else []
@@ -320,6 +321,7 @@ def to_data(overview: Overview, subs: list[Row]) -> dict[str, Any]:
         "kind": view.kind,
         "status": overview.status,
         "created": view.meta.get("created"),
+        "archived": view.is_archived,
         "tags": view.tags,
         "notes": view.notes,
         "params": view.params,

@@ -197,7 +197,7 @@ class SilentSession(Session):
         """Return another session that does nothing."""
         return SilentSession(self._folder, self.exp_id, self.rank)
 
-    def annotate(self, type: str, data: Mapping[str, Any]) -> None:
+    def annotate(self, type: str, data: Mapping[str, Any], *, is_beside: bool = False) -> None:
         """Do nothing: rank 0 annotates."""
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:

@@ -59,16 +59,19 @@ class ExperimentView:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Tags that it was created with, and those that were added."""
-        recorded = self.meta.get("tags")
-        tags = (*(recorded if isinstance(recorded, (list, tuple)) else ()), *self.state.tags)
-        return tuple(dict.fromkeys(map(str, tags)))
+        """Tags that it was created with, and those that were added; without those taken away."""
+        return self.state.tags_with(self.meta.get("tags"))
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The note that it was created with, and those that were added."""
         recorded = self.meta.get("notes")
         return (*((str(recorded),) if recorded else ()), *self.state.notes)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether lists leave it out."""
+        return self.state.is_archived
 
     @property
     def parent_id(self) -> str | None:
