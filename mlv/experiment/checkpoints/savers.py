@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mlv.encoding import DEEPEST
 from mlv.errors import CheckpointNotLoaded, InvalidArgument, MissingExtra, MlvError
 from mlv.experiment.endings import described
+from mlv.store import trees
 
 _LONGEST_MESSAGE = 300
 
@@ -88,8 +89,6 @@ def _pickled(path: Path, obj: Any) -> None:
 
 
 def _save_tree(path: Path, tree: Any) -> None:
-    from mlv.store import trees  # as above
-
     try:
         trees.save_npz(path, tree)
     except TypeError as error:
@@ -177,8 +176,6 @@ def _read_keras(path: Path, trust: bool) -> Any:
 
 
 def _load_tree(path: Path) -> Any:
-    from mlv.store import trees  # `import mlv` does without
-
     return trees.load_npz(path)
 
 
