@@ -62,7 +62,9 @@ class Raising:
         raise RuntimeError("not now")
 
 
-@pytest.mark.parametrize("params", [3, "text", [1, 2], object(), Raising(), dict], ids=repr)
+@pytest.mark.parametrize(
+    "params", [3, "text", [1, 2], object(), Raising(), dict], ids=["int", "str", "list", "object", "raises", "class"]
+)
 def test_what_is_no_mapping(exp, params):
     """It is not stored, with a warning and a message, and the run goes on."""
     with pytest.warns(MlvWarning, match="params are"):
