@@ -15,7 +15,7 @@ from typing import Any, cast
 import orjson
 
 from mlv import wire, words
-from mlv.cli.row import METRICS_SHOWN, Row, in_utc, row_of
+from mlv.cli.row import METRICS_SHOWN, TIME_LENGTH, Row, in_utc, row_of
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
 from mlv.events import full_name
 from mlv.order import in_order
@@ -27,8 +27,6 @@ HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 """Bytes that are read of a long log. The events that end a run take 1 KiB."""
 
 Record = dict[str, Any]
-_TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
-"""Times of this length can be compared as texts."""
 
 
 def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Row | None:
@@ -94,7 +92,7 @@ def _read_ends(path: str) -> _Ends:
     return _Ends(_records(head + tail), tail.count(b"\n"), is_all)
 
 
-_METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % _TIME_LENGTH)
+_METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % TIME_LENGTH)
 
 
 def _without_metrics(head: bytes) -> bytes:
@@ -112,7 +110,7 @@ def _records(lines: bytes) -> list[Record]:
     """
     records: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
     is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
-    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(_TIME_LENGTH, int)}:
+    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(TIME_LENGTH, int)}:
         raise ValueError
     if wire.may_need_restoring(lines):
         for record in records:

@@ -12,6 +12,8 @@ from mlv.query.view import ExperimentView
 
 METRICS_SHOWN = 4
 """Number of metrics in a row of the table."""
+TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
+"""Times of this length can be compared as texts."""
 
 
 class Row(NamedTuple):
@@ -62,9 +64,6 @@ def row_of(view: ExperimentView, **log_fields: Any) -> Row:
     )
 
 
-_TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
-
-
 def in_utc(text: str) -> str | None:
     """Return a time in UTC; None where the text is no time."""
     try:
@@ -72,7 +71,7 @@ def in_utc(text: str) -> str | None:
     except BadLine:
         return None
     # What mlv writes is in UTC already: to find that out takes 0.4 of the 4 us of writing it anew.
-    return text if len(text) == _TIME_LENGTH and text.endswith("Z") else utc_text(moment)
+    return text if len(text) == TIME_LENGTH and text.endswith("Z") else utc_text(moment)
 
 
 def without_archived(rows: Iterable[Row]) -> Iterator[Row]:
