@@ -154,7 +154,7 @@ def test_an_experiment_that_is_deleted_while_it_runs(tmp_path):
     assert channel.flush(20)  # into the file that has no name any more
     channel.put(1, DATA, 0, b'{"i":2}')
     with pytest.warns(WritingStalled, match="removed or replaced"):
-        assert not channel.close(1)
+        assert not channel.close(20)  # as soon as the writer has seen it
 
     assert not folder.exists()
     wait_until(lambda: not is_there(writer), 30)
