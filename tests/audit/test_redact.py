@@ -286,6 +286,7 @@ class TestGone:
             exp.flush()
             [ring] = [ring for place in spool.find(exp.path, Owner.current()) for ring in spool.rings_in(place)]
             writer = int.from_bytes(ring.read_bytes()[frames.W_WRITER_PID * 8 :][:8], "little")
+            assert writer  # 0, where it is not there yet, would stop pytest as well
             os.kill(writer, signal.SIGSTOP)
             exp.log("token", "{SECRET}")
             os.kill(writer, signal.SIGKILL)
