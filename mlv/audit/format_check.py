@@ -33,7 +33,7 @@ def checked(line: bytes) -> dict[str, Any]:
     required = _DATA.get(fields["type"])
     if required is not None:
         if not isinstance(fields.get("data"), dict):
-            raise BadLine(f"data of a {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
+            raise BadLine(f"data of an event of type {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
         _check(fields["data"], required, "data.")
     return fields
 

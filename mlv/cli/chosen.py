@@ -15,7 +15,8 @@ from mlv import words
 from mlv.cli.blocks import Listing
 from mlv.cli.ls import say_hidden, to_data
 from mlv.cli.ls import table as usual_table
-from mlv.cli.overview import Branch, look_at
+from mlv.cli.overview import read_row
+from mlv.cli.row import Branch
 from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.experiments import find
@@ -68,7 +69,7 @@ def run(
 def _is_archived(digest: Digest, root: Path) -> bool:
     """Return whether an experiment is archived, or lies below one that is, within the root."""
     around = (folder for folder in digest.path.parents if folder == root or root in folder.parents)
-    return digest.state.is_archived or any(layout.is_experiment(each) and read_state(each).is_archived for each in around)
+    return digest.is_archived or any(layout.is_experiment(each) and read_state(each).is_archived for each in around)
 
 
 def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
@@ -171,12 +172,11 @@ def cell(value: Any, is_setting: bool = False) -> str:
 
 def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:
     top = layout.absolute(root)
-    overviews = [look_at(root / os.path.relpath(folder, top), now) for folder in folders]
+    rows = [read_row(root / os.path.relpath(folder, top), None, now, is_whole=as_json) for folder in folders]
     if as_json:
-        for overview in overviews:
-            print_json(to_data(overview))
+        for row in rows:
+            print_json(to_data(row))
         return
     screen = Screen()
-    labels = ["/".join(Path(os.path.relpath(overview.path, root)).parts) or overview.name for overview in overviews]
-    branches = [Branch(overview, 0, "", label) for overview, label in zip(overviews, labels, strict=True)]
-    screen.show(usual_table(branches, screen.width))
+    labels = ["/".join(Path(os.path.relpath(row.path, root)).parts) or row.name for row in rows]
+    screen.show(usual_table([Branch(row, "", label) for row, label in zip(rows, labels, strict=True)], screen.width))

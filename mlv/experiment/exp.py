@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
@@ -47,6 +47,9 @@ from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
+
+if TYPE_CHECKING:
+    from mlv.query.view import ExperimentView
 
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
@@ -293,7 +296,7 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         """All params, those added later included, read-only; in the process that passed them with their real values."""
         if self._params is not None:
             return self._params
-        result: FrozenDict = frozen({**self._meta.content["params"], **self._state().params})
+        result: FrozenDict = frozen(self._view().params)
         return result
 
     def __contains__(self, key: object) -> bool:
@@ -314,13 +317,12 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     @property
     def tags(self) -> tuple[str, ...]:
         """The tags, those added later included, without those taken away."""
-        return self._state().tags_with(self._meta.content.get("tags"))
+        return self._view().tags
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes, those added later included."""
-        recorded = self._meta.content.get("notes")
-        return (*((recorded,) if recorded else ()), *self._state().notes)
+        return self._view().notes
 
     @property
     def parent(self) -> Exp | None:
@@ -536,6 +538,11 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     def _state(self) -> State:
         self._session.drain(DRAIN_TIMEOUT_S)
         return self._read_state()
+
+    def _view(self) -> ExperimentView:
+        from mlv.query.view import ExperimentView  # `import mlv` does without
+
+        return ExperimentView(self._folder, self.id, self._meta.content, self._state())
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Exp does not change: {name} stays as it is (add_params, add_tags and add_note add to it)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from mlv.experiment.opening.setup import checked_tags
+from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
     from mlv.capture.redaction import Redactor
@@ -77,7 +78,6 @@ class Housekeeping:
         """
         from mlv.experiment.opening.resting import check_rest  # `import mlv` does without
         from mlv.store import moves  # `import mlv` does without
-        from mlv.store.paths import checked_path  # `import mlv` does without
 
         exp, target = cast("Exp", self), checked_path(to, "to")
         if self._session.is_disabled or self._session.is_silent:

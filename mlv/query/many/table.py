@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
@@ -81,7 +80,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "kind": digest.kind,
         "status": digest.status(now),
         "path": str(digest.path),
-        "created": moment(digest.created),
+        "created": digest.created_at,
         "started": runs[-1].started if runs else None,
         "duration_s": runs[-1].duration_s if runs else None,
         "total_s": digest.total_s(now),
@@ -89,14 +88,6 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "notes": list(digest.notes),
         "parent": digest.parent_id,
     }
-
-
-def moment(text: str) -> datetime | None:
-    """Return a recorded time; None where the text is no time."""
-    try:
-        return parse_time(text)
-    except BadLine:
-        return None
 
 
 def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
