@@ -24,8 +24,8 @@ from mlv.encoding import BadLine, loads, parse_time
 from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment
 from mlv.state import Run
 from mlv.store import attached, ends, layout, opening
-from mlv.store.blobs import FOLDER, Content, content_of
 from mlv.store.claims import FOR_MERGES
+from mlv.store.contents import FOLDER, Content, content_of
 from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
 from mlv.store.references import holds

@@ -20,10 +20,10 @@ from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
 from mlv.notices import warn, warn_once
-from mlv.store import blobs, layout
-from mlv.store.blobs import Content
+from mlv.store import blobs, copying, layout
+from mlv.store.contents import Content, content_of, reference
 from mlv.store.locks import alone_in
-from mlv.store.paths import checked_path
+from mlv.store.paths import checked_inside, checked_path
 from mlv.store.references import portable
 
 T = TypeVar("T")
@@ -126,7 +126,7 @@ class Attachments:
     def _target(self, name: Any, step: float | None, is_new: bool = False) -> _Target:
         session = self._writable()
         files = session.folder / layout.FILES
-        path = blobs.checked_inside(files, name)
+        path = checked_inside(files, name)
         if (clean := _clean_name(session, files, path.relative_to(files).as_posix(), self._redactor)) is not None:
             path = files / clean
         target = _Target(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
@@ -297,7 +297,7 @@ def _filepath_target(target: _Target) -> Iterator[Path]:
             target = target.replace(path=target.path.with_name(path.name))
             if blobs.has_links(path):
                 resolved = private / blobs.TEMPORARY
-                blobs.copy_hashed(path, resolved)
+                copying.copy_hashed(path, resolved)
                 path = resolved
             _publish(target, path)
 
@@ -320,13 +320,13 @@ def _only_one(private: Path, target: _Target) -> Path:
 
 def _attach_copy(target: _Target, source: Path) -> Path:
     with _temporary(target) as temporary:
-        content = blobs.copy_hashed(source, temporary)
+        content = copying.copy_hashed(source, temporary)
         return _publish(target, temporary, content)
 
 
 def _attach_link(target: _Target, source: Path) -> Path:
     with _temporary(target) as temporary:
-        if not blobs.link_or_copy(source, temporary, reflink=True):
+        if not copying.link_or_copy(source, temporary, reflink=True):
             text = f"{source} is copied, not linked: there are no links from there to {target.path.parent}"
             warn_once(text, MlvWarning)
         return _publish(target, temporary)
@@ -398,14 +398,14 @@ def _publish(target: _Target, temporary: Path, content: Content | None = None) -
     from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
 
     blobs.make_durable(temporary, read_only=False)
-    content = content or blobs.content_of(temporary)
+    content = content or content_of(temporary)
     with _publishing, alone_in(target.session.folder / layout.FILES):
         contents = Contents.of(target.session)
         if target.is_new or not contents.holds(target.path, content):
             _move(temporary, target, contents.path_of(content))
             blobs.make_durable(target.path)
             contents.add(target.path, content)
-        data = blobs.reference(target.session.folder, target.path, content)
+        data = reference(target.session.folder, target.path, content)
         target.session.emit("file", data, name=target.name, step=target.step)
         target.published.append(data)
     return target.path
@@ -423,7 +423,7 @@ def _move(temporary: Path, target: _Target, twin: Path | None) -> None:
 
 def _is_linked(twin: Path, link: Path) -> bool:
     try:
-        return blobs.link_or_copy(twin, link)
+        return copying.link_or_copy(twin, link)
     except OSError:
         return False
 
