@@ -33,7 +33,7 @@ from mlv.transport.censor import Censor
 from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.header import look
 from mlv.transport.journal import Journal
-from mlv.transport.ring import UNFINISHED
+from mlv.transport.new_rings import UNFINISHED
 from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source

@@ -20,7 +20,7 @@ import mlv
 from mlv import Exp, MlvWarning
 from mlv.audit.verify import verify
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, InvalidStep
-from mlv.store import blobs, contents
+from mlv.store import blobs, contents, copying
 from mlv.store.blobs import TEMPORARY
 from mlv.store.contents import content_of, files_in
 
