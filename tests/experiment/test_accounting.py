@@ -15,7 +15,7 @@ from conftest import run_command, wait_until
 
 import mlv
 from mlv.store.owners import Owner
-from mlv.transport import new_rings, writer
+from mlv.transport import new_rings, spool_lock
 from mlv.transport import spool as spools
 
 fcntl = pytest.importorskip("fcntl")
@@ -111,7 +111,7 @@ def test_ring_that_was_never_finished(tmp_path, made_s):
     exp.close()
 
     wait_until(lambda: not (ring.parent / spools.LOCK).exists())
-    writer.tidy(ring.parent)
+    spool_lock.tidy(ring.parent)
     assert left.exists() == (made_s == 0)  # another process may be making it at this moment
 
 
