@@ -25,6 +25,7 @@ from mlv.store.home import Home
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
 from mlv.transport import orders, spool
+from mlv.transport.appending import FrameAppender
 from mlv.transport.backlog import Backlog
 from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
@@ -32,7 +33,6 @@ from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
 from mlv.transport.spool_lock import Wait, is_unattended, lock, remove_idle
-from mlv.transport.stretch import Stretch
 from mlv.transport.wishes import Wishes
 from mlv.transport.worker import complete
 
@@ -234,7 +234,7 @@ class Writer:
         if end == source.tail:
             return False
         try:
-            Stretch(self._journal, self._backlog, source, self._composers[source.run], censor).append(frames)
+            FrameAppender(self._journal, self._backlog, source, self._composers[source.run], censor).append(frames)
         except OSError:
             source.rewind(before)
             censor.state = state

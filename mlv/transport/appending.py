@@ -1,4 +1,4 @@
-"""One stretch of a ring: its frames become lines of streams, and jobs of the backlog."""
+"""Appending the frames of a ring: they become lines of streams, and jobs of the backlog."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _CHUNK_BYTES = 1 << 18
 _JOB = spool.JOB_SUFFIX.encode()
 
 
-class Stretch:
-    """Appends the frames of one run, in order."""
+class FrameAppender:
+    """Appends one stretch of frames of one run, in order."""
 
     __slots__ = ("_backlog", "_censor", "_composer", "_journal", "_source")
 
