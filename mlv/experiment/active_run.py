@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlv.experiment.console.capture import ConsoleCapture
     from mlv.experiment.session import Session
 
-CLOSE_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 30.0  # what a batch system grants between asking a job to end and killing it
 OUTPUTS_TIMEOUT_S = 10.0
 """How long the end of a run waits for its outputs; after that they go on by themselves."""
 _NOTICE = "signal"

@@ -17,7 +17,7 @@ from mlv.store import layout
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20  # a file may be larger than memory
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)

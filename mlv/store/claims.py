@@ -18,7 +18,7 @@ from mlv.store import layout, opening
 from mlv.store.files import temporary_beside
 from mlv.store.owners import Owner
 
-_LOCK_TIMEOUT_S = 1.0
+_LOCK_TIMEOUT_S = 1.0  # on a network file system a lock may never come; it is for order only
 _CHANGING = ".changing"
 """The name claimed to change files of the experiment as a whole. It begins with a dot, as no stream does."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)

@@ -19,7 +19,7 @@ from mlv.store.blobs import remove, replace_whole
 from mlv.store.reading import Lines
 
 _MOVED, _TRASH = "moved", "trash"
-_MOST_MOVES = 100
+_MOST_MOVES = 100  # notes on moves may lead in a circle
 
 
 def trash_path(folder: Path, now: datetime) -> Path:

@@ -37,7 +37,7 @@ W_REASON_BYTES = 28  # by the writer: length of the text that says why the first
 REASON_OFFSET = 2048
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288
-DATA_OFFSET = 65536
+DATA_OFFSET = 65536  # a whole number of pages on every machine, those with pages of 64 KiB included
 CURSOR_BYTES = DATA_OFFSET - CURSOR_OFFSET
 
 FIELDS = struct.Struct("<QQqII")

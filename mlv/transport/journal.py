@@ -24,7 +24,7 @@ from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
 from mlv.transport.spool import new_run_id
 
-_POLL_S = 0.01
+_POLL_S = 0.01  # a claim is a file: one can only look again
 
 
 class Journal:

@@ -35,7 +35,7 @@ PATH = sys.argv[COUNT:]
 from importlib import import_module
 import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
-_LAUNCH_WITHIN_S = 10.0
+_LAUNCH_WITHIN_S = 10.0  # what is awaited only forks and ends: longer, and the machine starts nothing at all
 _unfinished: list[Any] = []
 """Launchers that were not awaited, as a signal handler raised: dropped, they would warn; the next launch reaps them."""
 

@@ -57,7 +57,7 @@ LARGEST_INLINE = 64 << 10
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
-_LOOK_EVERY_NS = 1_000_000_000
+_LOOK_EVERY_NS = 1_000_000_000  # a look asks the system for the writer: too much for each event
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
 """No `dropped` event is longer."""

@@ -19,7 +19,7 @@ from mlv.transport.frames import Frame
 from mlv.transport.header import parse_header
 
 _LONGEST = 2 * f.LONGEST
-_GIVE_UP_AFTER_S = 5.0
+_GIVE_UP_AFTER_S = 5.0  # a store that another processor made is seen within microseconds, on any machine
 
 
 class Source:

@@ -28,7 +28,7 @@ from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state
 
-_DURABLE_WITHIN_S = 10.0
+_DURABLE_WITHIN_S = 10.0  # training goes on meanwhile; what could not be removed is removed with the next one
 _PRIVATE = re.compile(re.escape(TEMPORARY) + r"(r[0-9a-z]+)-[0-9a-f]+")
 _BASENAME = "checkpoint"
 _FINAL = re.compile(r"\d{6}")

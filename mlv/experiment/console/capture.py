@@ -29,8 +29,8 @@ DESCRIPTORS = {1: "stdout", 2: "stderr"}
 END, DONE = b"e", b"d"
 SYNC, SYNCED = b"s", b"S"
 """Requests to the tee, of one byte each, and its answers: to end, and to pass on the output so far."""
-_MOST_STARTS = 4
-_PAUSE_WITHIN_S = 1.0
+_MOST_STARTS = 4  # something kills it each time, such as a limit of memory
+_PAUSE_WITHIN_S = 1.0  # a fork waits for it; too late, and Python only warns of threads
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _LOOK_EVERY_S = 0.25
 _BYTES_AT_A_TIME = 4096
 """Bytes of output per turn; even if all were empty lines, their events have room in `_FREE_BYTES` of a ring."""
 _FREE_BYTES = 1 << 20
-_WAIT_FOR_ROOM_S = 0.005
+_WAIT_FOR_ROOM_S = 0.005  # the writer makes room every 20 ms
 _PACE_S = 0.0002
 """Pause between two polls during output: each write that wakes a waiting tee costs the printing process time."""
 _LOG_EVERY_S = 0.01
@@ -38,7 +38,7 @@ _LONGEST = 1 << 20
 """Bytes of a line that become one event; a longer one becomes several."""
 _HELD_S = 1.0
 """How long a line is held back once lines are rewritten."""
-_HELD_LINES = 128
+_HELD_LINES = 128  # a progress bar of several lines goes up by fewer
 _LAST_WORDS_S = 1.0
 """How long the tee reads on after the end of the run, while children still print."""
 
