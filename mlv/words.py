@@ -172,7 +172,7 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)
 
 
-_WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")
+_WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")  # the same signs twice as wide, as East Asian keyboards write them
 FORMULA = rf"^\s*[-=+@|%{_WIDE}]|^[\t\r\n]"
 """Pattern of texts that a spreadsheet takes for a formula, or a command."""
 _FORMULA = re.compile(FORMULA)

@@ -20,7 +20,7 @@ from mlv.store.ends import digest_if_final
 from mlv.store.seals import Chain, is_redacted, run_and_seq
 from mlv.store.streams import read_lines
 
-_MOST_FINDINGS = 20
+_MOST_FINDINGS = 20  # a file of another kind has a million bad lines, and one finding says as much
 
 
 @dataclass

@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 from mlv.encoding import shown
 from mlv.interrupts import pass_on
 
-_REASONS_SHOWN = 5
+_REASONS_SHOWN = 5  # the others tend to have the same cause
 _NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
 
 

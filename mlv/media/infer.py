@@ -11,8 +11,8 @@ from typing import Any
 from mlv.interrupts import pass_on
 from mlv.media.arrays import is_array
 
-_CHANNELS = (1, 3, 4)
-_MOST_IMAGES = 64
+_CHANNELS = (1, 3, 4)  # grey, colours, colours with transparency
+_MOST_IMAGES = 64  # more of them at once are data, not pictures to look at
 _REAL = re.compile(r"(torch\.)?(b?float|u?int|bool)")
 _FIXED_KINDS = "MmSU"
 

@@ -19,7 +19,7 @@ from mlv.errors import MissingExtra
 STRUCTURE = "_mlv_tree"
 """Member of the `.npz` that holds the structure: its JSON as an array of bytes, which every reader of the format can read."""
 
-_OF_AN_EXTENSION = 2
+_OF_AN_EXTENSION = 2  # what `dtype.isbuiltin` is for types that others registered, such as bfloat16
 _SCALARS = (bool, int, float, str, bytes)
 _KEYS = (str, int, float, bool, bytes, type(None))
 

@@ -13,7 +13,7 @@ from mlv.interrupts import pass_on
 from mlv.notices import warn
 from mlv.store.references import all_completed
 
-_PROBLEMS_SHOWN = 8
+_PROBLEMS_SHOWN = 8  # the others tend to have the same cause
 
 
 def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], dict[str, str]]:

@@ -12,7 +12,7 @@ from mlv.optional import package
 from mlv.query.metrics.schema import EXACT, constant, coordinate, lists, schema
 
 _LONG_INTEGER = re.compile(rb":-?\d{16,}[,}]")
-_MOST_KEYS = 60
+_MOST_KEYS = 60  # the parser takes longer with each column, most of them empty
 
 
 class NotPlain(ValueError):
