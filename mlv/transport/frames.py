@@ -93,11 +93,13 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Stretch:
     """
     frames: list[Frame] = []
     offset, size = 0, len(data)
+    # Bound once, and no NamedTuple is called: this loop runs for each event.
     unpack, crc32, make = _WHOLE.unpack_from, zlib.crc32, tuple.__new__
     while offset + OVERHEAD <= size:
         crc, seq, time_ns, step, code, length = unpack(data, offset)
         end = offset + OVERHEAD + (0 if length == PAD else length)
         body = data[offset + 4 : end]
+        # The length is part of what the CRC covers: until it matches, the end is a guess.
         if end > size or crc != crc32(body, position + offset & 0xFFFFFFFF):
             break
         if length == PAD:

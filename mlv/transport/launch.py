@@ -86,6 +86,7 @@ def launch_module(
 
     path = module_path()
     count = str(len(arguments))
+    # Without site: it starts sooner, and no `.pth` file of the user's runs.
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, count, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

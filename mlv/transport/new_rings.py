@@ -50,6 +50,7 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
         try:
             listed_in = listed_in or spool_folder
             _reserve(temporary, info, capacity)
+            # Its name last: a writer that lists the spool sees whole rings only.
             os.rename(temporary, spool_folder / name)
             if spool_folder != listed_in:
                 os.symlink(spool_folder / name, listed_in / name)

@@ -168,6 +168,7 @@ class Worker:
         except OSError:
             return False
         if self._process.stdout is not None:
+            # The writer drains its rings meanwhile, and never waits for an encoder.
             os.set_blocking(self._process.stdout.fileno(), False)
         return True
 

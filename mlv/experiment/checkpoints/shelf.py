@@ -137,6 +137,7 @@ class Shelf:
         private.mkdir()
         written = _written(saver, private)
         unlock_folders(written)
+        # Before it has a name that anybody may load.
         make_durable(written)
         content = content_of(written)
         suffix = written.name[len(_BASENAME) :] if written.name.startswith(_BASENAME) else written.suffix
@@ -144,6 +145,7 @@ class Shelf:
             new = replace(new, save=save, name=_file_name(save, new.step, suffix))
             decision = choose(self.state, new, self.policy)
             written = written.rename(written.with_name(new.name))
+            # Its final name on the disk first: it tells a next run which links belong to an unfinished save.
             sync_folder(private)
             paths = [self._folder / section / new.name for section in decision.sections]
             if _put_all(written, paths):
