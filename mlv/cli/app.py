@@ -21,7 +21,7 @@ _NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
 _BY_USE = (
-    "ls", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
+    "ls", "ui", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
     "verify", "recover", "whence", "merge", "redact", "doctor",
 )  # fmt: skip
 """The order of the commands in the help; any other command comes last."""
@@ -256,6 +256,41 @@ def ls(
         show()
     else:
         screen.again(show, watch)
+
+
+@app.command("ui")
+def ui(
+    root: _Root = Path("."),
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--port", min=0, max=65535, metavar="N", help="Port; 0 for any free one.", show_default="8484, or the next free one"
+        ),
+    ] = None,
+    socket: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--socket", metavar="PATH", help="A socket that only you reach, instead of a port.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--allow-host", metavar="NAME", help="Host name to answer to; may be given several times.", show_default=False
+        ),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address only.")] = False,
+    new_token: Annotated[bool, typer.Option("--new-token", help="Make a new address; former ones no longer work.")] = False,
+) -> None:
+    """Show the experiments at and below a folder in the browser, until Ctrl-C.
+
+    The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
+    """
+    from mlv.cli import choose, ui  # the other commands do without
+
+    ui.run(
+        choose.checked_root(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        new_token=new_token,
+    )  # fmt: skip
 
 
 @app.command("show")

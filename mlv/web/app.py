@@ -1,0 +1,150 @@
+"""The routes of the page's server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.errors import FileUnusable, MlvError, NotAnExperiment
+from mlv.optional import package
+from mlv.query.sql import engine
+from mlv.web import files
+from mlv.web.guard import App, Guard
+from mlv.web.index import Index
+
+STATIC = Path(__file__).parent / "static"
+"""The built page; not there where it could not be built."""
+NOT_BUILT = (
+    "The page of mlv was not built when mlv was installed. Install Node.js 20 or later, or let pip reach the network, and "
+    "install mlv again: pip install --force-reinstall --no-deps mlvlogger"
+)
+"""The advice where the page is missing."""
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+          ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
+_WAIT_S = 1.0
+
+Query = Mapping[str, str]
+Answer = Callable[[Query], Any]
+
+
+def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> App:
+    """Return the server's application for a folder of experiments.
+
+    Raises:
+        MissingExtra: starlette is not installed.
+    """
+    routing = package("starlette.routing", "ui")
+    site = _Site(Index(root))
+    routes = [
+        routing.Route("/", site.page),
+        routing.Route("/e/{id}", site.page),
+        routing.Route("/static/{name}", site.static),
+        routing.Route("/api/index", site.json(site.index)),
+        routing.Route("/api/select", site.json(site.select)),
+        routing.Route("/api/exp/{id}/file", site.file),
+    ]
+    inner = package("starlette.applications", "ui").Starlette(routes=routes, exception_handlers={MlvError: _error})
+    compressed = package("starlette.middleware.gzip", "ui").GZipMiddleware(inner, minimum_size=1024, compresslevel=5)
+    return Guard(compressed, token, allowed_hosts)
+
+
+def _respond(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+    responses = package("starlette.responses", "ui")
+    return responses.Response(content, status, {"content-type": "application/json", **(headers or {})})
+
+
+def _error(_request: Any, error: MlvError) -> Any:
+    """Return an error as its sentence."""
+    status = 404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400
+    return _respond(orjson.dumps({"error": _utf8(str(error)), "kind": type(error).__name__}), status)
+
+
+def _utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Site:
+    """The answers."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+
+    def json(self, answer: Answer) -> Callable[[Any], Any]:
+        """Return a handler that gives an answer as JSON; it runs in a thread."""
+
+        def handle(request: Any) -> Any:
+            return _respond(orjson.dumps(answer(request.query_params), option=orjson.OPT_SERIALIZE_NUMPY))
+
+        return handle
+
+    def page(self, request: Any) -> Any:
+        """Send the page; below a folder its links lead one folder up."""
+        try:
+            text = (STATIC / "index.html").read_bytes()
+        except OSError:
+            return _respond(NOT_BUILT.encode(), 503, {"content-type": "text/plain; charset=utf-8"})
+        if "id" in request.path_params:
+            for attribute in (b'href="', b'src="'):
+                text = text.replace(attribute + b"static/", attribute + b"../static/")
+        return _respond(text, 200, {"content-type": _TYPES[".html"]})
+
+    def static(self, request: Any) -> Any:
+        """Send a file of the page."""
+        name = request.path_params["name"]
+        path = STATIC / name
+        if path.suffix not in _TYPES or name not in (os.listdir(STATIC) if STATIC.is_dir() else ()):
+            raise FileUnusable(f"the page has no file {name!r:.100}", path=name)
+        return _respond(path.read_bytes(), 200, {"content-type": _TYPES[path.suffix], "cache-control": "no-cache"})
+
+    def index(self, query: Query) -> Any:
+        """Return the rows that have changed."""
+        if self._index.is_complete:
+            self._index.refresh()
+        else:
+            _in_background(self._index.refresh)
+        return self._index.news(query.get("since", ""), _WAIT_S)
+
+    def select(self, query: Query) -> Any:
+        """Return the IDs of the experiments for which a predicate of SQL holds."""
+        if not self._index.is_complete:
+            self._index.refresh()
+        digests = [row.digest for row in self._index.rows()]
+        where = query.get("where", "")
+        chosen = engine.matching(where, digests) if where else [True] * len(digests)
+        return {"ids": [digest.id for digest, is_chosen in zip(digests, chosen, strict=True) if is_chosen]}
+
+    def file(self, request: Any) -> Any:
+        """Send a file of an experiment, or a range of its bytes."""
+        folder, path = self._row(request.path_params["id"]).digest.path, request.query_params.get("path", "")
+        file = files.named_file(folder, path)
+        status = os.fstat(file.fileno())
+        headers = files.headers(path, status)
+        if request.headers.get("if-none-match") == headers["etag"]:
+            file.close()
+            return _respond(b"", 304, headers)
+        try:
+            span = files.span(request.headers.get("range"), status.st_size)
+        except ValueError:
+            file.close()
+            return _respond(b"", 416, {**headers, "content-range": f"bytes */{status.st_size}"})
+        begin, end = span or (0, status.st_size)
+        if span is not None:
+            headers["content-range"] = f"bytes {begin}-{end - 1}/{status.st_size}"
+        headers["content-length"] = str(end - begin)
+        streaming = package("starlette.responses", "ui").StreamingResponse
+        return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
+
+    def _row(self, id: str) -> Any:
+        if not self._index.is_complete:
+            self._index.refresh()
+        return self._index.row(id)
+
+
+def _in_background(task: Callable[[], object]) -> None:
+    from threading import Thread  # only where a first reading may take long
+
+    Thread(target=task, daemon=True).start()
