@@ -12,9 +12,9 @@ import orjson
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.query.sql import engine
-from mlv.web import files
+from mlv.web import curves, files
 from mlv.web.guard import App, Guard
-from mlv.web.index import Index
+from mlv.web.index import Index, Row
 
 STATIC = Path(__file__).parent / "static"
 """The built page; not there where it could not be built."""
@@ -45,6 +45,8 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/static/{name}", site.static),
         routing.Route("/api/index", site.json(site.index)),
         routing.Route("/api/select", site.json(site.select)),
+        routing.Route("/api/curves", site.curves),
+        routing.Route("/api/metrics", site.json(site.metrics)),
         routing.Route("/api/exp/{id}/file", site.file),
     ]
     inner = package("starlette.applications", "ui").Starlette(routes=routes, exception_handlers={MlvError: _error})
@@ -72,6 +74,7 @@ class _Site:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._curves = curves.Curves()
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -117,6 +120,16 @@ class _Site:
         chosen = engine.matching(where, digests) if where else [True] * len(digests)
         return {"ids": [digest.id for digest, is_chosen in zip(digests, chosen, strict=True) if is_chosen]}
 
+    def curves(self, request: Any) -> Any:
+        """Send a metric of some experiments as columns of pixels."""
+        query = request.query_params
+        answer = self._curves.answer(self._rows(query), curves.question(query))
+        return _respond(answer, 200, {"content-type": "application/octet-stream"})
+
+    def metrics(self, query: Query) -> Any:
+        """Return the names of the metrics of some experiments."""
+        return curves.names(self._rows(query))
+
     def file(self, request: Any) -> Any:
         """Send a file of an experiment, or a range of its bytes."""
         folder, path = self._row(request.path_params["id"]).digest.path, request.query_params.get("path", "")
@@ -138,10 +151,14 @@ class _Site:
         streaming = package("starlette.responses", "ui").StreamingResponse
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
-    def _row(self, id: str) -> Any:
+    def _rows(self, query: Query) -> list[Row]:
+        return [self._row(word) for word in dict.fromkeys(query.get("ids", "").split(",")) if word]
+
+    def _row(self, word: str) -> Row:
+        """Return an experiment as it is now."""
         if not self._index.is_complete:
             self._index.refresh()
-        return self._index.row(id)
+        return self._index.current(word)
 
 
 def _in_background(task: Callable[[], object]) -> None:

@@ -167,6 +167,12 @@ class Index:
             raise NotAnExperiment(f"there {count} {word!r:.100} below {self._root}: give more of its ID", path=str(self._root))
         return matches[0]
 
+    def current(self, word: str) -> Row:
+        """Return an experiment as `row` does, read again if it has changed."""
+        row = self.row(word)
+        self._put(row.digest.path, Depth.METRICS)
+        return self.row(row.digest.id)
+
     def rows(self) -> list[Row]:
         """Return all experiments."""
         with self._changed:
