@@ -12,7 +12,7 @@ import orjson
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.query.sql import engine
-from mlv.web import curves, files
+from mlv.web import curves, experiment, files, lines
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 
@@ -47,6 +47,12 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/select", site.json(site.select)),
         routing.Route("/api/curves", site.curves),
         routing.Route("/api/metrics", site.json(site.metrics)),
+        routing.Route("/api/exp/{id}", site.of_one(lambda row, _: experiment.overview(site.experiments, row))),
+        routing.Route("/api/exp/{id}/events", site.of_one(lambda row, query: lines.events(row.digest.path, query))),
+        routing.Route("/api/exp/{id}/line", site.of_one(lambda row, query: lines.line(row.digest.path, query))),
+        routing.Route("/api/exp/{id}/console", site.of_one(lambda row, query: lines.console(row.digest.path, query))),
+        routing.Route("/api/exp/{id}/media", site.of_one(lambda row, query: lines.media(row.digest.path, query))),
+        routing.Route("/api/exp/{id}/verify", site.of_one(lambda row, _: experiment.verified(row))),
         routing.Route("/api/exp/{id}/file", site.file),
     ]
     inner = package("starlette.applications", "ui").Starlette(routes=routes, exception_handlers={MlvError: _error})
@@ -73,7 +79,7 @@ class _Site:
     """The answers."""
 
     def __init__(self, index: Index) -> None:
-        self._index = index
+        self._index = self.experiments = index
         self._curves = curves.Curves()
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
@@ -81,6 +87,14 @@ class _Site:
 
         def handle(request: Any) -> Any:
             return _respond(orjson.dumps(answer(request.query_params), option=orjson.OPT_SERIALIZE_NUMPY))
+
+        return handle
+
+    def of_one(self, answer: Callable[[Row, Query], Any]) -> Callable[[Any], Any]:
+        """Return a handler that gives an answer about one experiment as JSON."""
+
+        def handle(request: Any) -> Any:
+            return _respond(orjson.dumps(answer(self._row(request.path_params["id"]), request.query_params)))
 
         return handle
 

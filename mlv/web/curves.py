@@ -14,11 +14,14 @@ import orjson
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import Digest
+from mlv.query.events import Events
 from mlv.query.many import families, values
-from mlv.query.many.axes import METRICS
+from mlv.query.many.axes import METRICS, TIME
 from mlv.query.many.statistics import Samples, aggregated
-from mlv.web.index import Row, plain
+from mlv.store.layout import SYSTEM_STREAM
+from mlv.web.index import Row
 from mlv.web.pixels import Grid, Pixels, grid, ordered, pixels
+from mlv.web.plain import plain
 
 MOST_BYTES = 256 << 20
 """Bytes of curves that stay in memory."""
@@ -26,6 +29,8 @@ MOST_CURVES = 500
 """Curves of one answer."""
 _SHORT_BYTES = 8 << 20
 """A log of which all metrics are kept once one is asked for: the charts of an experiment ask for all of them."""
+SYSTEM = "system:"
+"""What a metric of the machine begins with in a question."""
 _BAND = ("mean", "p10", "p50", "p90", "min", "max")
 
 _Points = tuple[Any, Any]
@@ -102,6 +107,8 @@ class Curves:
 
     def points(self, rows: Sequence[Row], metric: str, x: str) -> list[_Points]:
         """Return the points of a metric of each experiment, in the order of x; none where it was not logged."""
+        if metric.startswith(SYSTEM):
+            return [_system_points(row, metric.removeprefix(SYSTEM), x) for row in rows]
         result = {row.digest.id: self._kept(row, metric, x) for row in rows}
         missing = [row for row in rows if result[row.digest.id] is None]
         small = [row for row in missing if sum(stream[1] for stream in row.stamp[3:]) <= _SHORT_BYTES]
@@ -138,6 +145,24 @@ class Curves:
     def _forget(self, key: tuple[str, str, str]) -> None:
         _, points = self._points.pop(key, (None, None))
         self._bytes -= _size(points) if points is not None else 0
+
+
+def _system_points(row: Row, name: str, x: str) -> _Points:
+    """Return the points of a system metric over the time; they are few, so that they are read each time.
+
+    Raises:
+        InvalidArgument: Another axis is asked for: the machine knows no steps.
+    """
+    if x != TIME:
+        raise InvalidArgument(f"x={x}: system metrics are drawn over x={TIME}", x=x)
+    np = package("numpy")
+    points = [
+        (event.time.timestamp(), value)
+        for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM)
+        if isinstance(event.data, Mapping) and isinstance(value := event.data.get(name), (int, float))
+    ]
+    moments, values_ = (np.array(column, float) for column in (zip(*points, strict=True) if points else ([], [])))
+    return ordered(moments, values_)
 
 
 def _size(points: _Points) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import threading
@@ -14,14 +13,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mlv.encoding import Huge, digits
 from mlv.errors import NotAnExperiment
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.many.table import flat, moment
-from mlv.query.metrics.schema import EXACT
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
+from mlv.web.plain import as_text, plain
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
@@ -255,28 +253,12 @@ def columns(rows: Sequence[Row], root: Path) -> dict[str, Any]:
         name: {stat: [_cut(plain(getattr(own[name], stat))) if name in own else None for own in metrics] for stat in _STATS}
         for name in names
     }
-    texts: dict[str, Any] = _as_text(result)
-    return texts
+    return as_text(result)
 
 
 def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for own in mappings for name in own)
     return {name: [form(own[name]) if name in own else None for own in mappings] for name in names}
-
-
-def plain(value: Any) -> Any:
-    """Return a value in a form of JSON: numbers that JSON lacks as the texts `NaN`, `Infinity` and `-Infinity`."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, (Huge, int)) and not isinstance(value, bool) and abs(value) > EXACT:
-        return digits(value)
-    if isinstance(value, bytes):
-        return repr(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _cut(value: Any) -> Any:
@@ -286,15 +268,6 @@ def _cut(value: Any) -> Any:
     if isinstance(value, (list, dict)) and len(text := str(value)) > _LONGEST_TEXT:
         return f"{text[:_LONGEST_TEXT]}…"
     return value
-
-
-def _as_text(value: Any) -> Any:
-    """Return a value whose texts UTF-8 can hold: names of files need not be."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, dict):
-        return {_as_text(key): _as_text(item) for key, item in value.items()}
-    return [_as_text(item) for item in value] if isinstance(value, list) else value
 
 
 def _seconds(when: datetime | None) -> float | None:

@@ -121,6 +121,20 @@ def test_metric_with_braces(client, runs):
     assert np.nanmax(arrays[0]["max"]) == 1.0
 
 
+def test_metrics_of_the_machine(client, ids, runs):
+    """What the machine was doing is drawn over the time; it knows no steps."""
+    line = '{"run":"rw","seq":%d,"time":"2026-11-30T06:00:%02d.000000Z","type":"system","data":{"of":"r1","cpu_percent":%d}}\n'
+    text = "".join(line % (number, number, 10 * number) for number in (1, 2, 3))
+    (runs / "digits" / "system.log.jsonl").write_text(text)
+
+    header, arrays = asked(client, ids[:1], m="system:cpu_percent", x="time", px=3)
+    wrong = client.get("api/curves", params={"ids": ids[0], "m": "system:cpu_percent"})
+
+    assert header["to"] - header["from"] == 2
+    assert arrays[0]["last"].tolist() == [10, 20, 30]
+    assert wrong.status_code == 400
+
+
 def test_metric_that_nobody_logged(client, ids):
     """A metric that an experiment lacks is a curve without points: the chart of the others is drawn."""
     header, _ = asked(client, ids, m="nothing")

@@ -1,0 +1,43 @@
+"""Values as JSON and a script can hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+from mlv.encoding import Huge, digits
+from mlv.query.metrics.schema import EXACT
+
+T = TypeVar("T")
+
+
+def plain(value: Any) -> Any:
+    """Return a value in a form of JSON: numbers that JSON lacks as the texts `NaN`, `Infinity` and `-Infinity`.
+
+    Moments become seconds since 1970, and integers that a float cannot hold texts of their digits.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, (Huge, int)) and not isinstance(value, bool) and abs(value) > EXACT:
+        return digits(value)
+    if isinstance(value, bytes):
+        return repr(value)
+    if isinstance(value, datetime):
+        return value.timestamp()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def as_text(value: T) -> T:
+    """Return a value whose texts UTF-8 can hold: names of files need not be."""
+    result: Any = value
+    if isinstance(value, str) and not value.isascii():
+        result = value.encode("utf-8", "backslashreplace").decode()
+    elif isinstance(value, dict):
+        result = {as_text(key): as_text(item) for key, item in value.items()}
+    elif isinstance(value, list):
+        result = [as_text(item) for item in value]
+    return result  # type: ignore[no-any-return]
