@@ -15,6 +15,7 @@ from mlv.query.sql import engine
 from mlv.web import curves, experiment, files, lines
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
+from mlv.web.live import Follower, Live
 
 STATIC = Path(__file__).parent / "static"
 """The built page; not there where it could not be built."""
@@ -46,6 +47,7 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/index", site.json(site.index)),
         routing.Route("/api/select", site.json(site.select)),
         routing.Route("/api/curves", site.curves),
+        routing.Route("/api/live", site.live),
         routing.Route("/api/metrics", site.json(site.metrics)),
         routing.Route("/api/exp/{id}", site.of_one(lambda row, _: experiment.overview(site.experiments, row))),
         routing.Route("/api/exp/{id}/events", site.of_one(lambda row, query: lines.events(row.digest.path, query))),
@@ -81,6 +83,7 @@ class _Site:
     def __init__(self, index: Index) -> None:
         self._index = self.experiments = index
         self._curves = curves.Curves()
+        self._live = Live(index)
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -139,6 +142,21 @@ class _Site:
         query = request.query_params
         answer = self._curves.answer(self._rows(query), curves.question(query))
         return _respond(answer, 200, {"content-type": "application/octet-stream"})
+
+    def live(self, request: Any) -> Any:
+        """Send what is logged, for as long as the page is connected."""
+        if self._live.is_full:
+            return _respond(orjson.dumps({"error": "Too many pages are connected: close some.", "kind": "Busy"}), 503)
+        query = request.query_params
+        if not self._index.is_complete:
+            self._index.refresh()
+        cursor = request.headers.get("last-event-id") or query.get("cursor", "")
+        follower = Follower(self._live.folders(query.get("watch", "").split(",")), cursor)
+        headers = {
+            "content-type": "text/event-stream", "content-encoding": "identity",  # compressed, it would be held back
+            "x-accel-buffering": "no",
+        }  # fmt: skip
+        return package("starlette.responses", "ui").StreamingResponse(self._live.messages(follower), 200, headers)
 
     def metrics(self, query: Query) -> Any:
         """Return the names of the metrics of some experiments."""

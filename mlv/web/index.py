@@ -62,6 +62,11 @@ class Index:
         """Whether every experiment has been read once."""
 
     @property
+    def version(self) -> int:
+        """A number that grows with every change."""
+        return self._version
+
+    @property
     def root(self) -> Path:
         """The folder."""
         return self._root
