@@ -118,7 +118,7 @@ def smoothed(x: Any, y: Any, weight: float) -> Any:
     """Return the exponential moving average of finite values, without the bias of its beginning.
 
     A value keeps `weight` of its influence over the mean distance of two points, so that evenly spaced points are smoothed
-    one by one, and others by their distance.
+    one by one, and others by their distance; points at the same position count one by one as well.
 
     Raises:
         InvalidArgument: The weight is not from 0 to below 1.
@@ -130,7 +130,8 @@ def smoothed(x: Any, y: Any, weight: float) -> Any:
         return y.astype(float)
     gaps = np.diff(x)
     mean = float(x[-1] - x[0]) / (len(x) - 1)
-    kept = np.concatenate(([weight], weight ** (gaps / mean if mean > 0 else np.ones(len(gaps)))))
+    distances = np.where(gaps > 0, gaps / mean, 1.0) if mean > 0 else np.ones(len(gaps))
+    kept = np.concatenate(([weight], weight**distances))
     # Each point is the map `s -> kept * s + fresh`; maps are joined two, four, eight ... at a time, until nothing older counts.
     total, share = (1 - kept) * y, 1 - kept
     kept, distance = kept.copy(), 1
@@ -139,7 +140,7 @@ def smoothed(x: Any, y: Any, weight: float) -> Any:
         share[distance:] += kept[distance:] * share[:-distance].copy()
         kept[distance:] *= kept[:-distance].copy()
         distance *= 2
-    with np.errstate(invalid="ignore", divide="ignore"):  # equal x have no share of their own at first
+    with np.errstate(invalid="ignore", divide="ignore"):  # a point so close to the first that it has no share
         return np.where(share > 0, total / share, y)
 
 

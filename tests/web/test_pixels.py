@@ -51,7 +51,8 @@ def test_smoothing_is_that_of_a_naive_fold(points, weight):
 
     total = share = 0.0
     for number, value in enumerate(y):
-        kept = weight if number == 0 else weight ** ((x[number] - x[number - 1]) / mean if mean > 0 else 1.0)
+        gap = x[number] - x[number - 1] if number else 0.0
+        kept = weight ** (gap / mean if gap > 0 else 1.0)
         total, share = kept * total + (1 - kept) * value, kept * share + (1 - kept)
         if share > 1e-9:
             assert line[number] == pytest.approx(total / share, rel=1e-6, abs=1e-6)
