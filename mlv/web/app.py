@@ -21,7 +21,7 @@ STATIC = Path(__file__).parent / "static"
 """The built page; not there where it could not be built."""
 NOT_BUILT = (
     "The page of mlv was not built when mlv was installed. Install Node.js 20 or later, or let pip reach the network, and "
-    "install mlv again: pip install --force-reinstall --no-deps mlvlogger"
+    "install mlv again as you did, with --force-reinstall --no-deps and -v, which shows the reason"
 )
 """The advice where the page is missing."""
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
