@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -20,17 +21,26 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def runs(tmp_path: Path) -> Path:
+def runs(tmp_path: Path, made_runs: Path) -> Path:
     """A folder with two experiments; the first has an attached file."""
-    root = tmp_path / "runs"
-    for number in range(2):
-        with mlv.Exp(root, "digits", {"lr": 0.1 * (number + 1), "model": {"depth": 3}}, capture=(), tags=["paper"]) as exp:
-            for step in range(3):
-                exp.log({"loss": 1 / (step + 1), "acc": float("nan") if step == 2 else step / 2}, step=step)
-            if number == 0:
-                (tmp_path / "notes.txt").write_text("0123456789")
-                exp.attach(tmp_path / "notes.txt")
-    return root
+    return Path(shutil.copytree(made_runs, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def made_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that each test gets a copy of: to log it takes longer than to copy it."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLV_SPOOL", str(tmp_path_factory.mktemp("spool")))
+        for number in range(2):
+            params = {"lr": 0.1 * (number + 1), "model": {"depth": 3}}
+            with mlv.Exp(folder / "runs", "digits", params, capture=(), tags=["paper"]) as exp:
+                for step in range(3):
+                    exp.log({"loss": 1 / (step + 1), "acc": float("nan") if step == 2 else step / 2}, step=step)
+                if number == 0:
+                    (folder / "notes.txt").write_text("0123456789")
+                    exp.attach(folder / "notes.txt")
+    return folder / "runs"
 
 
 @pytest.fixture
