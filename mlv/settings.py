@@ -88,9 +88,11 @@ class Setting(FrozenRecord, Generic[T]):
 
 
 def value_text(value: object) -> str:
-    """Return the text of a value: `on`, `off`, `none`, seconds or a path."""
+    """Return the text of a value: `on`, `off`, `none`, seconds, words or a path."""
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     return "none" if value is None else f"{value:g} s" if isinstance(value, float) else str(value)
 
 
@@ -117,6 +119,19 @@ def _relation(raw: Any, _: str) -> str:
     if raw in RELATIONS:
         return str(raw)
     raise ValueError(f"is none of {', '.join(RELATIONS)}: give one of them")
+
+
+def _word(raw: Any, _: str) -> str:
+    if isinstance(raw, str) and raw:
+        return raw
+    raise ValueError("is no text: give a name")
+
+
+def _words(raw: Any, _: str) -> tuple[str, ...]:
+    words = raw.split(",") if isinstance(raw, str) else raw
+    if isinstance(words, list) and all(isinstance(word, str) for word in words):
+        return tuple(filter(None, map(str.strip, words)))
+    raise ValueError("are no words: give them with commas between them, or as a list")
 
 
 def interval(raw: Any, _: str = "") -> float | None:
@@ -151,6 +166,11 @@ def _folder(raw: Any, folder: str) -> Path:
 
 DISABLED = Setting("disabled", "MLV_DISABLED", False, _flag, "nothing is stored, by whatever a script logs")
 DIR = Setting("dir", "MLV_DIR", Path("runs"), _folder, "where Exp(None, name) makes experiments, and `mlv` looks for them")
+NAME: Setting[str | None] = Setting("name", "MLV_NAME", None, _word, "the name of experiments that a script gives none")
+TAGS: Setting[tuple[str, ...]] = Setting("tags", "MLV_TAGS", (), _words, "tags of new experiments, beside their own: a,b")
+EXP: Setting[Path | None] = Setting(
+    "exp", "MLV_EXP", None, _folder, "the experiment that Exp() without a name opens, or makes where it is missing"
+)
 SPOOL: Setting[Path | None] = Setting("spool", "MLV_SPOOL", None, _folder, "a local folder for what waits to be written")
 FSYNC_INTERVAL = Setting("fsync_interval", "MLV_FSYNC_INTERVAL", 1.0, _seconds, "seconds between two fsyncs of the logs")
 PATIENCE = Setting("patience", "MLV_PATIENCE_S", 60.0, _seconds, "seconds that log() waits for a disk that hangs or is full")
@@ -161,7 +181,9 @@ SYSTEM: Setting[float | None] = Setting(
 RANKS_TIMEOUT = Setting("ranks_timeout", "MLV_RANKS_TIMEOUT_S", 300.0, _seconds, "seconds that ranks wait for rank 0")
 RANKS = Setting("ranks", "MLV_RANKS", "auto", _relation, "whether the processes of a launch share experiments: together, apart")
 
-SETTINGS: tuple[Setting[Any], ...] = (DISABLED, DIR, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS)
+SETTINGS: tuple[Setting[Any], ...] = (
+    DISABLED, DIR, NAME, TAGS, EXP, SPOOL, FSYNC_INTERVAL, PATIENCE, INLINE, SYSTEM, RANKS_TIMEOUT, RANKS,
+)  # fmt: skip
 
 
 def as_environment() -> dict[str, str]:
@@ -174,6 +196,8 @@ def _as_variable(current: SettingValue[Any]) -> str:
         return ""
     if current.value is None:
         return "off"
+    if isinstance(current.value, tuple):
+        return ",".join(current.value)
     return str(int(current.value)) if isinstance(current.value, bool) else str(current.value)
 
 

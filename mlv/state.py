@@ -1,8 +1,8 @@
-"""The state of an experiment after its events: runs, params, tags, notes, descriptions and rewinds. A pure fold."""
+"""The state of an experiment after its events: runs, params, tags, notes, descriptions, moves and rewinds. A pure fold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,8 @@ _NOT_YET = timedelta(days=1)
 """A run whose last event is so far in the future is lost as well: its clock is wrong, and it would be running till then."""
 
 STRUCTURAL = (
-    "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "note", "metadata", "rewound",
+    "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "tags_removed", "note",
+    "archived", "moved", "metadata", "rewound",
 )  # fmt: skip
 """The types of which this fold uses more than the time."""
 
@@ -103,10 +104,22 @@ class State(FrozenRecord):
     params: Mapping[str, Any] = FrozenDict()
     """The params that `params` events added."""
     tags: tuple[str, ...] = ()
+    """The tags that `tags` events added, without those taken away again."""
+    removed_tags: tuple[str, ...] = ()
+    """Tags that were taken away, also those of meta.json, and not added again."""
     notes: tuple[str, ...] = ()
+    is_archived: bool = False
+    """Whether lists leave it out."""
+    former_folders: tuple[str, ...] = ()
+    """Its folders before it was moved, the latest last."""
     descriptions: Mapping[str, Mapping[str, Any]] = FrozenDict()
     """The descriptions of metrics by `log.describe`, by full name."""
     rewinds: tuple[Rewind, ...] = ()
+
+    def tags_with(self, recorded: Any) -> tuple[str, ...]:
+        """Return all tags: those recorded in meta.json and those added, without those taken away."""
+        tags = (*(map(str, recorded) if isinstance(recorded, Sequence) and not isinstance(recorded, str) else ()), *self.tags)
+        return tuple(tag for tag in dict.fromkeys(tags) if tag not in self.removed_tags)
 
     @property
     def main_runs(self) -> list[Run]:
@@ -163,9 +176,18 @@ def _after(state: State, event: Event) -> State:
     if event.type == "params":
         return state.replace(params={**state.params, **data})
     if event.type == "tags":
-        tags = data.get("tags")
-        new = [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-        return state.replace(tags=tuple(dict.fromkeys((*state.tags, *new))))
+        new = _tags(data)
+        removed = tuple(tag for tag in state.removed_tags if tag not in new)
+        return state.replace(tags=tuple(dict.fromkeys((*state.tags, *new))), removed_tags=removed)
+    if event.type == "tags_removed":
+        gone = _tags(data)
+        tags = tuple(tag for tag in state.tags if tag not in gone)
+        return state.replace(tags=tags, removed_tags=tuple(dict.fromkeys((*state.removed_tags, *gone))))
+    if event.type == "archived":
+        return state.replace(is_archived=data.get("archived") is True)
+    if event.type == "moved":
+        former = data.get("from")
+        return state.replace(former_folders=(*state.former_folders, former)) if isinstance(former, str) else state
     if event.type == "rewound":
         return state.replace(rewinds=(*state.rewinds, *_rewinds(event, data)))
     if event.type == "note":
@@ -174,6 +196,11 @@ def _after(state: State, event: Event) -> State:
         description = state.descriptions.get(event.name, {})
         return state.replace(descriptions={**state.descriptions, event.name: {**description, **data}})
     return state
+
+
+def _tags(data: Mapping[str, Any]) -> list[str]:
+    tags = data.get("tags")
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 def _rewinds(event: Event, data: Mapping[str, Any]) -> list[Rewind]:

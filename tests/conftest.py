@@ -29,6 +29,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background ignores Ctrl-C, and what we start would inherit that: tests that send it to a
     # process would wait for ever. What is handled is not inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    # So does `nohup`.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 with suppress(ImportError):
     from hypothesis import HealthCheck, settings

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from counts import TOUCHED, Sources
 
 import mlv
 
@@ -30,12 +31,16 @@ FLOORS = [
 ]
 """Floor 0 is the ground; CONTRIBUTING shows them."""
 
-PUBLIC_ONLY = ("mlv.integrations", "mlv.compat")
-"""These are written against the public names: any library could do what they do."""
-
 PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
+BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | {"mlv.projections.h5files"}}
+"""What those may import that are written against the public names: any library could do what they do.
+
+Outputs of a drop-in module are made of what the outputs of `mlv` are made of.
+"""
+
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+COUNTED = Sources()
 
 STARTED = {"mlv.transport.orders": "mlv.projections.follower"}
 """What is started by its name as a process of its own, and imports everything anew."""
@@ -66,11 +71,10 @@ def imported(path: Path) -> Iterator[str]:
     """Every module of mlv that a file imports, also within functions, for types, and by its name in a text."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "mlv")
+            yield from COUNTED.own(node)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports hide where they lead"
-            if (node.module or "").split(".")[0] == "mlv":
-                yield from (resolved(node.module or "", alias.name) for alias in node.names)
+            yield from COUNTED.own(node)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and NAMED.fullmatch(node.value):
             yield from by_name(module_name(path), node.value.rstrip("."))
 
@@ -83,13 +87,6 @@ def by_name(module: str, name: str) -> Iterator[str]:
         yield name
 
 
-def resolved(module: str, name: str) -> str:
-    """`mlv.encoding` for `from mlv import encoding`; `mlv` itself where a public name is meant."""
-    is_module = (PACKAGE.parent / Path(*module.split("."), name)).with_suffix(".py").exists()
-    is_package = (PACKAGE.parent / Path(*module.split("."), name)).is_dir()
-    return f"{module}.{name}" if is_module or is_package else module
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_imports_point_down(path):
     """A module imports only from floors below its own, or from its own folder."""
@@ -99,30 +96,17 @@ def test_imports_point_down(path):
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", [path for path in SOURCES if room(module_name(path)) in PUBLIC_ONLY], ids=module_name)
+@pytest.mark.parametrize("path", [path for path in SOURCES if room(module_name(path)) in BESIDE], ids=module_name)
 def test_integrations_use_public_names_only(path):
     """What stands outside the core uses what everybody may use."""
-    assert {name for name in imported(path) if room(name) != room(module_name(path))} <= PUBLIC
+    own = room(module_name(path))
+
+    assert {name for name in imported(path) if room(name) != own} <= BESIDE[own]
 
 
 def test_no_import_goes_in_a_circle():
     """Modules do not import each other in a circle, not even inside functions; for types they may."""
-    edges = {module_name(path): {name for name in needed(path) if name != "mlv"} for path in SOURCES}
-    while leaves := {name for name, wanted in edges.items() if not wanted & edges.keys()}:
-        edges = {name: wanted for name, wanted in edges.items() if name not in leaves}
-
-    assert edges == {}
-
-
-def needed(path: Path) -> Iterator[str]:
-    """What a file imports when it is imported or run, and not only for types."""
-    nodes: list[ast.AST] = [ast.parse(path.read_bytes())]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mlv"):
-            yield from (resolved(node.module or "", alias.name) for alias in node.names)
-        elif not (isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "_TYPE_CHECKING")):
-            nodes += ast.iter_child_nodes(node)
+    assert COUNTED.circles() == []
 
 
 def test_public_functions_have_docstrings():
@@ -149,23 +133,11 @@ def test_contributing_prints_the_floors():
 
 def test_deferred_imports_say_why():
     """Own modules are imported inside a function for a reason, which stands beside the import or above it."""
-    wrong = []
-    for path in SOURCES:
-        lines = path.read_text().splitlines()
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            is_own = isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "mlv"
-            if not is_own or node.col_offset == 0 or "TYPE_CHECKING" in enclosing(lines, node.lineno):
-                continue
-            first = node.lineno - 1
-            while lines[first - 1].lstrip().startswith(("from ", "import ")):
-                first -= 1
-            if not any("#" in line for line in lines[max(0, first - 1) : node.end_lineno]):
-                wrong.append(f"{module_name(path)}:{node.lineno}: {lines[node.lineno - 1].strip()}")
-
-    assert wrong == []
+    assert [f"{name}:{node.lineno}" for name, node, has_reason in COUNTED.deferred() if not has_reason] == []
 
 
-def enclosing(lines: list[str], number: int) -> str:
-    """The line of the block that a line stands in."""
-    depth = len(lines[number - 1]) - len(lines[number - 1].lstrip())
-    return next((line for line in reversed(lines[:number]) if line.strip() and len(line) - len(line.lstrip()) < depth), "")
+def test_the_files_to_touch_are_there():
+    """What is to be changed for a new kind of media, output or column is named once, and is there."""
+    paths = {path for paths in TOUCHED.values() for path in paths if "{" not in path}
+
+    assert [path for path in sorted(paths) if not (PACKAGE.parent / path).is_file()] == []

@@ -11,7 +11,7 @@ import pytest
 
 from mlv import settings
 from mlv.errors import InvalidArgument, MlvWarning
-from mlv.settings import DIR, DISABLED, FSYNC_INTERVAL, INLINE, PATIENCE, SETTINGS, SPOOL
+from mlv.settings import DIR, DISABLED, EXP, FSYNC_INTERVAL, INLINE, NAME, PATIENCE, SETTINGS, SPOOL, TAGS
 
 CASES = [
     (DISABLED, "1", True, "on"),
@@ -21,6 +21,9 @@ CASES = [
     (PATIENCE, "0", 0.0, "0 s"),
     (SPOOL, "/scratch", Path("/scratch"), "/scratch"),
     (DIR, "/data/runs", Path("/data/runs"), "/data/runs"),
+    (NAME, "digits", "digits", "digits"),
+    (TAGS, "paper, night,,", ("paper", "night"), "paper, night"),
+    (EXP, "/data/runs/digits", Path("/data/runs/digits"), "/data/runs/digits"),
 ]
 BAD = [
     (DISABLED, "maybe", '"maybe"', "is neither on nor off: give 1 or 0"),
@@ -30,6 +33,7 @@ BAD = [
     (PATIENCE, "-1", "inf", "is no number: give seconds, 0 or more"),
     (SPOOL, "a\\0b", "3", "is no path: give a folder"),
     (DIR, "a\\0b", "[]", "is no path: give a folder"),
+    (EXP, "a\\0b", "[]", "is no path: give a folder"),
 ]
 
 
@@ -72,6 +76,8 @@ def test_environment(project, monkeypatch, setting, text, value, said):
         (FSYNC_INTERVAL, "fsync_interval = 2", 2.0),
         (PATIENCE, "patience = 1.5", 1.5),
         (SPOOL, 'spool = "/scratch"', Path("/scratch")),
+        (TAGS, 'tags = ["paper", "night"]', ("paper", "night")),
+        (NAME, 'name = "digits"', "digits"),
     ],
 )
 def test_project_file(project, setting, line, value):
@@ -161,8 +167,8 @@ def test_unknown_keys(project):
 
     assert [str(warning.message).partition("has ")[2] for warning in caught] == [
         "'fsync_intervall', which is no setting: did you mean 'fsync_interval'?",
-        "'colour', which is no setting: it may have disabled, dir, spool, fsync_interval, patience, inline, "
-        "system, ranks_timeout, ranks",
+        "'colour', which is no setting: it may have disabled, dir, name, tags, exp, spool, fsync_interval, "
+        "patience, inline, system, ranks_timeout, ranks",
     ]
     assert PATIENCE.get() == 2
 
@@ -200,13 +206,13 @@ def test_a_current_folder_that_is_gone(project, monkeypatch):
 
 def test_what_a_process_elsewhere_is_told(project, monkeypatch):
     """The writer, which works in another folder, gets what is in force here; what is bad it gets as default."""
-    write(project, 'spool = "spool"', "fsync_interval = 0.5", "inline = true", 'patience = "long"')
+    write(project, 'spool = "spool"', "fsync_interval = 0.5", "inline = true", 'patience = "long"', 'tags = ["a", "b"]')
     given = settings.as_environment()
     monkeypatch.chdir("/")
 
     assert given["MLV_SPOOL"] == str(project / "spool")
     found = [setting.look_up(given).value for setting in SETTINGS]
-    assert found == [False, Path("runs"), project / "spool", 0.5, 60, True, 10, 300, "auto"]
+    assert found == [False, Path("runs"), None, ("a", "b"), None, project / "spool", 0.5, 60, True, 10, 300, "auto"]
 
 
 def test_reading_toml_is_not_imported_in_vain(python, tmp_path):

@@ -3,34 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
-import mlv
+from counts import Sources, vague
 
-SOURCES = {path: ast.parse(path.read_bytes()) for path in sorted(Path(mlv.__file__).parent.rglob("*.py"))}
-
-VAGUE = {
-    *(
-        "found",
-        "place",
-        "places",
-        "given",
-        "said",
-        "told",
-        "what",
-        "known",
-        "part",
-        "parts",
-        "piece",
-        "pieces",
-        "rest",
-        "rests",
-    ),
-    *("one", "ones", "other", "others", "thing", "things", "wanted", "seen", "asked", "kept", "made", "taken", "left", "here"),
-    *("shown", "way"),
-}
-"""Names that say how a value was come by, or nothing; `column`, `path`, `span` say what it is."""
+SOURCES = Sources()
 
 SHARE = 0.015
 """Of all bound names so many may be vague: the models in CONTRIBUTING have 0 to 0.3 %."""
@@ -51,43 +27,29 @@ VERBS = set(
 """What docstrings of functions begin with. A verb that is missing is added; a word that is none is not."""
 
 
-def bound_names(tree: ast.AST) -> Iterator[str]:
-    """Yield each name that a module binds, once for each time."""
-    for node in ast.walk(tree):
-        match node:
-            case ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()) | ast.arg(arg=name):
-                yield name
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                yield name
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                yield name
-            case ast.alias(name=path, asname=name):
-                yield name or path.partition(".")[0]
-
-
 def is_property(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     return any("property" in ast.unparse(decorator) for decorator in function.decorator_list)
 
 
 def test_few_names_are_vague():
     """A name says what the thing is."""
-    names = [name.strip("_").lower() for tree in SOURCES.values() for name in bound_names(tree)]
+    names = SOURCES.names()
 
-    assert sum(name in VAGUE for name in names) < SHARE * len(names)
+    assert len(vague(names)) < SHARE * len(names)
 
 
 def test_docstrings_begin_with_a_verb():
     """The docstring of a function says what it does: its first word is a verb; properties are named."""
     functions = [
-        (path, node)
-        for path, tree in SOURCES.items()
+        (module, node)
+        for module, tree in SOURCES.trees.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node) and ast.get_docstring(node)
     ]
 
     wrong = [
-        f"{path.name}:{node.lineno} {(ast.get_docstring(node) or '').splitlines()[0]}"
-        for path, node in functions
+        f"{module}:{node.lineno} {(ast.get_docstring(node) or '').splitlines()[0]}"
+        for module, node in functions
         if (ast.get_docstring(node) or "").split()[0].strip(".,:;") not in VERBS
     ]
     assert wrong == []

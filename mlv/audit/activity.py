@@ -57,18 +57,9 @@ class Surroundings:
 def surroundings(folder: Path) -> Surroundings:
     """Take a snapshot of the activity around an experiment; nothing is changed."""
     claims_folder = layout.claim_path(folder, layout.DEFAULT_STREAM).parent
-    held = {stream: claim for stream in claimed(folder) if (claim := claims.read(folder, stream)) is not None}
+    held = {stream: claim for stream in claims.claimed(folder) if (claim := claims.read(folder, stream)) is not None}
     stale = [stream for stream, claim in held.items() if claim.owner.is_gone()]
     return Surroundings(held, stale, unattended_spools(folder), claims_folder.is_dir())
-
-
-def claimed(folder: Path) -> list[str]:
-    """Return the names of the claimed streams."""
-    try:
-        names = sorted(os.listdir(layout.claim_path(folder, layout.DEFAULT_STREAM).parent))
-    except OSError:
-        return []
-    return [name[: -len(".json")] for name in names if name.endswith(".json") and not name.startswith(".")]
 
 
 def unattended_spools(folder: Path) -> list[Path]:

@@ -33,7 +33,7 @@ def checked(line: bytes) -> dict[str, Any]:
     required = _DATA.get(fields["type"])
     if required is not None:
         if not isinstance(fields.get("data"), dict):
-            raise BadLine(f"data of a {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
+            raise BadLine(f"data of an event of type {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
         _check(fields["data"], required, "data.")
     return fields
 
@@ -121,7 +121,10 @@ _DATA = {
     "system": {"of": _RUN},
     "params": {},
     "tags": {"tags": _Rule(_is_texts, "a list of texts")},
+    "tags_removed": {"tags": _Rule(_is_texts, "a list of texts")},
     "note": {"text": _TEXT},
+    "archived": {"archived": _Rule(lambda value: isinstance(value, bool), "true or false")},
+    "moved": {"from": _TEXT},
     "metadata": {},
     "metrics": {},
     "message": {"level": _WORD, "message": _TEXT},

@@ -76,6 +76,9 @@ def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
 
 
 def _check(src: Path, dst: Path) -> None:
+    for folder in (src, dst):
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise InvalidArgument(f"{folder} is no folder: give an experiment, or a folder with some", src=src, dst=dst)
     if next(layout.walk(src), None) is None:
         raise NotAnExperiment(f"{src} holds no experiment: give an experiment, or a folder with some", path=str(src))
     a, b = os.path.realpath(src), os.path.realpath(dst)

@@ -12,7 +12,7 @@ from mlv.audit.file_history import outside, versions_of
 from mlv.audit.provenance import events_naming
 from mlv.encoding import TAG, Reference, as_reference, shown
 from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
-from mlv.store import attached, layout
+from mlv.store import attached, layout, moves
 from mlv.store.blobs import content_of
 from mlv.store.identities import known_ids
 from mlv.store.owners import host_name
@@ -61,6 +61,8 @@ def _candidates(folder: Path, reference: Reference) -> Iterator[Path]:
     path = Path(os.path.normpath(folder / reference["path"]))
     if not _is_own(reference) or _is_unlinked(folder, reference["path"]):
         yield path
+    if not _is_own(reference):
+        yield from (Path(os.path.normpath(former / reference["path"])) for former in moves.former_folders(folder))
     within = reference.get("within")
     if isinstance(within, Mapping):
         inside = os.path.relpath(reference["path"], str(within.get("path")))
@@ -138,11 +140,10 @@ def find_exp(folder: Path, reference: Reference) -> Path:
 
 
 def _experiments(folder: Path, reference: Reference) -> Iterator[Path]:
-    """Yield the folders of the experiment with this ID: its recorded path, then those around, below and beside another."""
-    recorded = Path(os.path.normpath(folder / str(reference.get("path"))))
-    identity = reference.get("id")
-    yield from (candidate for candidate in chain([recorded], _around(folder)) if layout.exp_id(candidate) == identity)
-    yield from (candidate for candidate in chain([recorded], _around(folder)) if identity in known_ids(candidate)[1:])
+    """Yield the folders of the experiment with this ID: its recorded path, where it was moved, those around and beside."""
+    path, identity = str(reference.get("path")), str(reference.get("id"))
+    for is_meant in (lambda candidate: layout.exp_id(candidate) == identity, lambda own: identity in known_ids(own)[1:]):
+        yield from filter(is_meant, chain(moves.candidates(folder, path, identity), _around(folder)))
 
 
 def _around(folder: Path) -> Iterator[Path]:

@@ -21,7 +21,7 @@ from mlv.capture.names import (
 from mlv.capture.shapes import REDACTED, has_random_run, is_basic
 
 
-class Kind(Enum):
+class TextKind(Enum):
     """How much a pair must tell before its value counts as a credential."""
 
     LOOSE = "a command line, or an address: the name says enough"
@@ -56,9 +56,9 @@ _ASSIGNMENT = r"""(?x)
 _END_OF_BARE_VALUE = r"""[^\s"'`,;&()\[\]{}<>|\\]*"""
 
 
-def without_values(text: str, is_exempt: Callable[[str], bool], kind: Kind) -> str:
+def without_values(text: str, is_exempt: Callable[[str], bool], kind: TextKind) -> str:
     """Copy a text without the values that stand behind the name of a credential."""
-    values = _values_in_text(text, is_exempt) if kind is Kind.TEXT else _values_in_lines(text, is_exempt, kind)
+    values = _values_in_text(text, is_exempt) if kind is TextKind.TEXT else _values_in_lines(text, is_exempt, kind)
     chunks, done = [], 0
     for start, end in values:
         chunks += [text[done:start], REDACTED]
@@ -82,12 +82,12 @@ def _values_in_text(text: str, is_exempt: Callable[[str], bool]) -> Iterator[tup
         if name is None or not _is_telling(name[0]):
             continue
         pair = compiled(_ASSIGNMENT).match(text, start)
-        if pair and _gives_secret_away(pair, text, Kind.TEXT) and not is_exempt(pair["name"]):
+        if pair and _gives_secret_away(pair, text, TextKind.TEXT) and not is_exempt(pair["name"]):
             done = _end_of_value(pair, text, len(text))
             yield pair.start(pair.lastgroup or 0), done
 
 
-def _values_in_lines(text: str, is_exempt: Callable[[str], bool], kind: Kind) -> Iterator[tuple[int, int]]:
+def _values_in_lines(text: str, is_exempt: Callable[[str], bool], kind: TextKind) -> Iterator[tuple[int, int]]:
     for start, end in _lines_with_telling_names(text):
         yield from _secret_values(text, start, end, is_exempt, kind)
 
@@ -114,7 +114,9 @@ def _lines_with_telling_names(text: str) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _secret_values(text: str, start: int, end: int, is_exempt: Callable[[str], bool], kind: Kind) -> Iterator[tuple[int, int]]:
+def _secret_values(
+    text: str, start: int, end: int, is_exempt: Callable[[str], bool], kind: TextKind
+) -> Iterator[tuple[int, int]]:
     assignment = compiled(_ASSIGNMENT)
     while pair := assignment.search(text, start, end):
         group = pair.lastgroup
@@ -127,11 +129,11 @@ def _secret_values(text: str, start: int, end: int, is_exempt: Callable[[str], b
             start = pair.end() if group == "bare" else pair.start(group)
 
 
-def _gives_secret_away(pair: re.Match[str], text: str, kind: Kind) -> bool:
+def _gives_secret_away(pair: re.Match[str], text: str, kind: TextKind) -> bool:
     name, value = pair["name"], pair[pair.lastgroup or 0]
     if not _is_assignment(pair, text) or not _is_telling(name) or not value or value.startswith(REDACTED):
         return False
-    if kind is Kind.LOOSE:
+    if kind is TextKind.LOOSE:
         return is_credential(name, value)
     is_strong = is_strong_name(name)
     if name.lower() == "pwd" and not _is_in_address(pair, text):
@@ -142,10 +144,10 @@ def _gives_secret_away(pair: re.Match[str], text: str, kind: Kind) -> bool:
     if is_prompt or is_placeholder(value) or (pair["bare"] and _is_expression(pair, text)):
         return False
     if is_strong:
-        return is_made_up(value) if kind is Kind.TEXT else _is_made_up_in_code(value)
+        return is_made_up(value) if kind is TextKind.TEXT else _is_made_up_in_code(value)
     if name.lower().endswith("auth") and is_basic(value):
         return True
-    if kind is Kind.TEXT and name.lower().endswith("key") and not _is_in_address(pair, text):
+    if kind is TextKind.TEXT and name.lower().endswith("key") and not _is_in_address(pair, text):
         return False
     # `token` and `key` alone name many things in a program: only what looks random is a credential there.
     return len(value) >= 16 and has_random_run(value) and sum(character.isdigit() for character in value) >= 3

@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from mlv.capture.names import compiled, is_credential, is_credential_name, is_made_up, is_placeholder, is_strong_name
-from mlv.capture.pairs import Kind, has_telling_pair, without_values
+from mlv.capture.pairs import TextKind, has_telling_pair, without_values
 from mlv.capture.private_keys import MENTION, without_private_keys
 from mlv.capture.shapes import REDACTED, may_hold_shapes, without_shapes
 
@@ -68,7 +68,7 @@ class Redactor:
     def url(self, text: str, where: str) -> str:
         """Copy an address without its password, its lone token (`https://token@host`) or its secret query fields."""
         address, mark, query = self.text(text, where).partition("?")
-        return printable(address + mark + self._pairs(query, where, Kind.LOOSE))
+        return printable(address + mark + self._pairs(query, where, TextKind.LOOSE))
 
     def params(self, params: Any, prefix: str = "params") -> Any:
         """Copy nested parameters without the values that are credentials by one of a few exact names, or by shape."""
@@ -86,7 +86,7 @@ class Redactor:
         """Replace the credentials that shapes reveal inside a longer text, and leave all else as it is."""
         if self._is_exempt(where):
             return text
-        return self._noted(text, without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT), where)
+        return self._noted(text, without_values(self._without_credentials(text), self._is_exempt, TextKind.TEXT), where)
 
     def source(self, text: str, where: str) -> str:
         """Redact source code or a diff of it as `text` does, and also its assignments: `api_key = "..."`.
@@ -94,11 +94,11 @@ class Redactor:
         Only values that look made up by a machine or by a careful person go: six characters or more, with a digit or
         mixed case, and no expression of the language. Line breaks stay, so a diff keeps its form.
         """
-        return self._pairs(self.text(text, where), where, Kind.SOURCE)
+        return self._pairs(self.text(text, where), where, TextKind.SOURCE)
 
     def is_clean(self, text: str) -> bool:
         """Return whether a text holds no credential."""
-        return without_values(self._without_credentials(text), self._is_exempt, Kind.TEXT) == text
+        return without_values(self._without_credentials(text), self._is_exempt, TextKind.TEXT) == text
 
     def hides(self, key: str) -> bool:
         """Return whether a text under this key may be a credential by its name, in `data`."""
@@ -129,7 +129,7 @@ class Redactor:
             return word
         if pair and self._is_secret(pair["name"], pair["value"], where):
             return self._noted(word, pair["left"] + REDACTED, where)
-        return self._pairs(self.text(word, where), where, Kind.LOOSE)
+        return self._pairs(self.text(word, where), where, TextKind.LOOSE)
 
     def _copy(self, value: Any, where: str, *, by_name: bool, texts_only: bool = False) -> Any:
         if isinstance(value, str):
@@ -195,7 +195,7 @@ class Redactor:
             text = pattern.sub(lambda match: REDACTED if match[0] else "", text)
         return without_shapes(without_private_keys(text))
 
-    def _pairs(self, text: str, where: str, kind: Kind) -> str:
+    def _pairs(self, text: str, where: str, kind: TextKind) -> str:
         if self._is_exempt(where):
             return text
         return self._noted(text, without_values(text, self._is_exempt, kind), where)

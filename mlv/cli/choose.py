@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
-from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.errors import FileUnusable, InvalidArgument, MlvError, NotAnExperiment
 from mlv.store import layout
 from mlv.store.meta import read_meta
 from mlv.words import address_problem, did_you_mean
@@ -119,11 +120,38 @@ def no_address(path: Path | str | None, argument: str) -> None:
     """Accept a path of this machine.
 
     Raises:
-        InvalidArgument: It is an address, such as a URL.
+        InvalidArgument: It is an address, such as a URL, or empty, as that of a variable of the shell that is not set.
     """
+    if path == "":
+        raise InvalidArgument(f"{argument} '' is empty: give a path, or `.` for the current folder", path="")
     problem = address_problem(path)
     if problem is not None:
         raise InvalidArgument(f"{argument} {str(path)!r} {problem}", path=str(path))
+
+
+@contextmanager
+def writing_to(out: Path) -> Iterator[None]:
+    """Explain why a file or folder of `--out` cannot be written.
+
+    Raises:
+        FileUnusable: It cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, MlvError) or not _concerns(out, error.filename):
+            raise
+        text = f"--out {str(out)!r} cannot be written ({error.strerror}): give a path in a folder that you may write to"
+        raise FileUnusable(text, path=str(out)) from error
+
+
+def _concerns(out: Path, path: object) -> bool:
+    """Return whether a path is around, at, below, or temporarily beside what is written."""
+    if not isinstance(path, (str, os.PathLike)):
+        return False
+    own, other = str(layout.absolute(out)), str(layout.absolute(path))
+    beside = os.path.join(os.path.dirname(own), layout.TEMPORARY)
+    return own == other or own.startswith(os.path.join(other, "")) or other.startswith((os.path.join(own, ""), beside))
 
 
 def checked_root(root: Path) -> Path:

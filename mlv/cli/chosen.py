@@ -13,24 +13,35 @@ from typing import Any
 
 from mlv import words
 from mlv.cli.blocks import Listing
+from mlv.cli.ls import say_hidden, to_data
 from mlv.cli.ls import table as usual_table
-from mlv.cli.ls import to_data
-from mlv.cli.overview import Branch, look_at
+from mlv.cli.overview import read_row
+from mlv.cli.row import Branch
 from mlv.cli.screen import Screen, print_json, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.experiments import find
-from mlv.query.digest import STATS, Depth
+from mlv.query.digest import STATS, Depth, Digest
 from mlv.query.many.table import columns as columns_of
 from mlv.query.many.table import rows as rows_of
 from mlv.store import layout
+from mlv.store.reading import read_state
 
 Row = Mapping[str, Any]
 
 
 def run(
-    root: Path, as_json: bool, *, where: str | None, sort: str | None, columns: str | None, newest: int | None = None
+    root: Path,
+    as_json: bool,
+    *,
+    where: str | None,
+    sort: str | None,
+    columns: str | None,
+    newest: int | None = None,
+    with_archived: bool = False,
 ) -> None:
     """Print the experiments for which `where` holds; with `newest`, only that many, whose latest run began last.
+
+    Archived ones, and those below them, are left out unless they are asked for.
 
     Raises:
         QueryFailed: The predicate cannot be evaluated.
@@ -38,8 +49,11 @@ def run(
         NotAnExperiment: There is none below the root.
     """
     now = datetime.now(timezone.utc)
-    rows: list[Row] = list(rows_of(find(root, where=where).watched(progress).digests(Depth.METRICS), STATS, now))
-    if not rows:
+    digests = find(root, where=where).watched(progress).digests(Depth.METRICS)
+    listed = digests if with_archived else [digest for digest in digests if not _is_archived(digest, layout.absolute(root))]
+    say_hidden(len(digests) - len(listed))
+    rows: list[Row] = list(rows_of(listed, STATS, now))
+    if not rows and not digests:
         say(f"no experiment at or below {str(root)!r} matches --where {where}")
         return
     if newest is not None:
@@ -50,6 +64,12 @@ def run(
         show_columns(rows, _columns(columns, rows), as_json)
     else:
         _show_usual(root, [Path(row["path"]) for row in rows], as_json, now)
+
+
+def _is_archived(digest: Digest, root: Path) -> bool:
+    """Return whether an experiment is archived, or lies below one that is, within the root."""
+    around = (folder for folder in digest.path.parents if folder == root or root in folder.parents)
+    return digest.is_archived or any(layout.is_experiment(each) and read_state(each).is_archived for each in around)
 
 
 def in_order(rows: Sequence[Row], sort: str) -> list[Row]:
@@ -152,12 +172,11 @@ def cell(value: Any, is_setting: bool = False) -> str:
 
 def _show_usual(root: Path, folders: Sequence[Path], as_json: bool, now: datetime) -> None:
     top = layout.absolute(root)
-    overviews = [look_at(root / os.path.relpath(folder, top), now) for folder in folders]
+    rows = [read_row(root / os.path.relpath(folder, top), None, now, is_whole=as_json) for folder in folders]
     if as_json:
-        for overview in overviews:
-            print_json(to_data(overview))
+        for row in rows:
+            print_json(to_data(row))
         return
     screen = Screen()
-    labels = ["/".join(Path(os.path.relpath(overview.path, root)).parts) or overview.name for overview in overviews]
-    branches = [Branch(overview, 0, "", label) for overview, label in zip(overviews, labels, strict=True)]
-    screen.show(usual_table(branches, screen.width))
+    labels = ["/".join(Path(os.path.relpath(row.path, root)).parts) or row.name for row in rows]
+    screen.show(usual_table([Branch(row, "", label) for row, label in zip(rows, labels, strict=True)], screen.width))

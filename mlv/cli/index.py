@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,10 +21,11 @@ from typing import Any, NamedTuple
 import orjson
 
 from mlv.cli.forks import in_processes
-from mlv.cli.overview import Glance
+from mlv.cli.row import Row
 from mlv.store import keys, layout, opening
 
-_VERSION = 3
+_FORM = [4, *Row._fields]
+"""The version of the index, and the fields of its rows: an index of another form is not used."""
 _PURPOSE = "mlv index"
 _WORTH = 100
 """Least number of experiments for an index: fewer are read faster than the file is written."""
@@ -39,17 +39,17 @@ _READ_BATCH = 250
 _CHECK_BATCH = 1000
 """Least number of folders to check per process: to see that one is unchanged takes 10 us."""
 
-Look = Callable[[str, Sequence[str]], Glance]
+Look = Callable[[str, Sequence[str]], Row]
 """A function that reads an experiment, from its folder and the names of its files."""
 _Stamp = list[int]
 """Inode, size and time of change, of one file or of several in turn."""
 _WIDTH = 3
 
 
-def glances(root: Path, look: Look) -> Iterator[Glance]:
+def rows(root: Path, look: Look) -> Iterator[Row]:
     """Yield every experiment at and below a folder, in the order of `layout.walk`; only changed ones are read."""
     index = Index(root, look)
-    yield from index.glances()
+    yield from index.rows()
     index.save()
 
 
@@ -57,6 +57,10 @@ def path_of(root: Path) -> Path:
     """Return the path of the index of a folder."""
     name = hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()
     return keys.cache_folder() / "trees" / f"{name}.json"
+
+
+_Values = list[Any]
+"""The fields of a row, without its path."""
 
 
 class _Folder(NamedTuple):
@@ -68,8 +72,8 @@ class _Folder(NamedTuple):
     """Names of its folders that may hold experiments; the name of a link ends in a slash."""
     files: list[str]
     """The names of an experiment's meta.json and streams."""
-    row: list[Any] | None
-    """The row of an experiment."""
+    row: Any
+    """The fields of the row of an experiment, None without one; of a saved entry, whether its row is saved."""
 
 
 _News = dict[str, "_Folder | None"]
@@ -83,33 +87,36 @@ class Index:
         self._root, self._look, self._path = str(root), look, path_of(root)
         self._begin = "" if self._root == "." else os.path.join(self._root, "")
         self._settled_ns = time.time_ns() - _SETTLED_NS
-        self._before, self._text = self._read()
+        self._before, self._text, self._saved_rows = self._read()
         self._after: dict[str, list[Any]] = {}
+        self._rows: dict[str, _Values] = {}
         self._count = 0
 
-    def _read(self) -> tuple[dict[str, Any], list[str]]:
+    def _read(self) -> tuple[dict[str, Any], list[str], bytes]:
         with suppress(OSError, ValueError, KeyError, TypeError):
             signature, _, content = opening.content(self._path).partition(b"\n")
             if not keys.is_signed(_PURPOSE, content, signature.decode()):
-                return {}, []
-            saved = orjson.loads(content)
-            if saved["version"] == _VERSION and os.name == "posix":  # Windows calls the time of creation `ctime`
-                return dict(saved["folders"]), [str(text) for text in saved["text"]]
-        return {}, []
+                return {}, [], b""
+            text, _, rows = content.partition(b"\n")
+            saved = orjson.loads(text)
+            if saved["form"] == _FORM and os.name == "posix":  # Windows calls the time of creation `ctime`
+                return dict(saved["folders"]), [str(text) for text in saved["text"]], rows
+        return {}, [], b""
 
     def text(self, setting: str) -> str | None:
         """Return the saved text, if nothing has changed since, and it was made in the same setting.
 
-        Folders behind links are read only by `glances`: where there are links, there is no saved text.
+        Folders behind links are read only by `rows`: where there are links, there is no saved text.
         """
         if self._text[:1] != [setting] or self._news:
             return None
         has_links = any(name.endswith("/") for folder in self._before.values() for name in folder[1])
         return None if has_links else self._text[1]
 
-    def glances(self) -> Iterator[Glance]:
+    def rows(self) -> Iterator[Row]:
         """Yield every experiment, in the order of `layout.walk`."""
-        news, self._after, self._count = self._news, {}, 0
+        news, self._after, self._rows, self._count = self._news, {}, {}, 0
+        before = orjson.loads(self._saved_rows) if self._saved_rows else {}
         links = layout.Links(self._root)
         stack = [("", False)]
         while stack:
@@ -123,13 +130,16 @@ class Index:
             entry = news[subpath] if subpath in news else self._before[subpath]
             if entry is None:
                 continue
-            if entry[3] is not None:
-                self._count += 1
-                yield _from_row(self._path_of(subpath), entry[3])
-            if subpath not in news:
-                self._after[subpath] = self._before[subpath]
-            elif self._is_settled(entry):
-                self._after[subpath] = [*entry[:3], entry[3] if entry[3] and entry[3][3] in _LASTING else None]
+            values: Any = entry[3] if subpath in news else before.get(subpath)
+            is_lasting = False
+            if values is not None:
+                row = Row(self._path_of(subpath), *values)
+                self._count, is_lasting = self._count + 1, row.status in _LASTING
+                yield row
+            if subpath not in news or self._is_settled(entry):
+                self._after[subpath] = [*entry[:3], is_lasting]
+                if is_lasting:
+                    self._rows[subpath] = values
             if entry[1]:
                 below = [f"{subpath}/{name}" if subpath else name for name in reversed(entry[1])]
                 stack += [(path, is_behind_link or is_link) for path in below]
@@ -137,10 +147,10 @@ class Index:
     def save(self, *text: str) -> None:
         """Replace the saved entries by the present ones, with a setting and the text made in it, if there is one.
 
-        Call it when `glances` has ended.
+        Call it when `rows` has ended.
         """
         if self._count >= _WORTH and ([*text] != self._text or self._after != self._before):
-            self._save({"version": _VERSION, "text": text, "folders": self._after})
+            self._save({"form": _FORM, "text": text, "folders": self._after}, self._rows)
 
     @cached_property
     def _news(self) -> _News:
@@ -185,20 +195,20 @@ class Index:
         folders, files = before[1:3] if is_same else _list_folder(path)
         for name in files:
             stamp += _stamp(f"{path}/{name}")
-        if is_same and before[0] == stamp and (before[3] is not None or not files):
+        if is_same and before[0] == stamp and (before[3] or not files):
             return before
-        return _Folder(stamp, folders, files, _to_row(self._look(path, files)) if files else None)
+        return _Folder(stamp, folders, files, list(self._look(path, files)[1:]) if files else None)
 
     def _is_settled(self, entry: Any) -> bool:
         """Return whether any later change is certain to change the stamp."""
         return bool(max(entry[0][_WIDTH - 1 :: _WIDTH]) < self._settled_ns)
 
-    def _save(self, content: dict[str, Any]) -> None:
+    def _save(self, *contents: dict[str, Any]) -> None:
         if os.name != "posix":
             return
         temporary = self._path.with_name(f"{layout.TEMPORARY}{secrets.token_hex(6)}")
         with suppress(OSError, TypeError):  # nowhere to write, or a name that is no text
-            text = orjson.dumps(content)
+            text = b"\n".join(map(orjson.dumps, contents))  # a printed text again needs no row: these are parsed last
             if (signature := keys.signature(_PURPOSE, text)) is None:
                 return  # an unsigned index is never trusted
             try:
@@ -233,14 +243,3 @@ def _list_folder(path: str) -> tuple[list[str], list[str]]:
     streams = sorted(entry.name for entry in entries if layout.is_stream(entry))
     names = [f"{name}/" if is_link else name for name, is_link in folders]
     return names, [layout.META, *streams] if is_experiment else []
-
-
-def _to_row(glance: Glance) -> list[Any]:
-    _, identity, name, kind, status, started, *fields = glance
-    return [identity, name, kind, status, started and started.isoformat(), *fields]
-
-
-def _from_row(folder: str, row: list[Any]) -> Glance:
-    identity, name, kind, status, started, duration_s, error, first, damage = row
-    when = datetime.fromisoformat(started) if started else None
-    return Glance(folder, identity, name, kind, status, when, duration_s, error, first, damage)

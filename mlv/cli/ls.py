@@ -19,56 +19,66 @@ from rich.text import Text
 from mlv import __version__, words
 from mlv.cli.blocks import GAP, NAMES, WHOLE, Listing
 from mlv.cli.forks import in_processes
-from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
-from mlv.cli.overview import METRICS_SHOWN, Branch, Overview, look_at, tree
-from mlv.cli.screen import Screen, encodable, print_json, say
+from mlv.cli.overview import read_row
+from mlv.cli.row import Branch, Row, tree, without_archived
+from mlv.cli.screen import Screen, encodable, passed_over, print_json, say
+from mlv.encoding import parse_time
 from mlv.errors import NotAnExperiment
 from mlv.store import layout
 
 
-def run(root: Path, as_json: bool) -> None:
-    """Print the table, or one JSON object per experiment.
+def run(root: Path, as_json: bool, with_archived: bool = False) -> None:
+    """Print the table, or one JSON object per experiment; archived ones only if they are asked for.
 
     Raises:
         NotAnExperiment: There is none at or below the root.
     """
     if as_json:
         folders = list(layout.walk(root))
-        rows = [data for batch in in_processes(_all_data, folders, _BATCH) for data in batch]
-        for data in rows or _refuse_none(root):
-            print_json(data)
+        rows = [row for batch in in_processes(_whole_rows, folders, _BATCH) for row in batch] or _refuse_none(root)
+        for row in rows if with_archived else without_archived(rows):
+            print_json(to_data(row))
         return
     gc.disable()  # rows are many and no garbage, and the process ends soon
     now, screen = datetime.now(timezone.utc), Screen()
-    index, setting = Index(root, partial(glance_at, now=now)), _setting(root, screen, now)
+    index, setting = Index(root, partial(read_row, now=now)), _setting(root, screen, now, with_archived)
     text = None if screen.is_styled else index.text(setting)
     if text is None:
-        text = _print_table(tree(index.glances(), root, screen.speaks_unicode) or _refuse_none(root), screen)
-        index.save(*((setting, text) if text else ()))
+        rows = list(index.rows()) or _refuse_none(root)
+        listed = rows if with_archived else list(without_archived(rows))
+        text = _print_table(tree(listed, root, screen.speaks_unicode), screen) if listed else ""
+        say_hidden(len(rows) - len(listed))
+        index.save(*((setting, text) if text and len(listed) == len(rows) else ()))
     else:
         sys.stdout.write(text)
 
 
-def _setting(root: Path, screen: Screen, now: datetime) -> str:
+def say_hidden(count: int) -> None:
+    """Say how many experiments are left out because they, or those around them, are archived."""
+    if count:
+        say(f"{count} archived: --all lists them too")
+
+
+def _setting(root: Path, screen: Screen, now: datetime, with_archived: bool) -> str:
     """Return everything else that the text depends on: the version, the root, the encoding, the year and the time zone."""
     zone = [os.environ.get("TZ"), os.path.realpath("/etc/localtime"), *time.tzname]
-    return repr([__version__, str(root), screen.speaks_unicode, now.astimezone().year, *zone])
+    return repr([__version__, str(root), with_archived, screen.speaks_unicode, now.astimezone().year, *zone])
 
 
-def _print_table(branches: Sequence[Branch[Any]], screen: Screen) -> str:
+def _print_table(branches: Sequence[Branch], screen: Screen) -> str:
     """Print the table; return its text, empty where it is styled or errors were printed, so that it cannot be reused."""
     text = "" if screen.is_styled else "".join(f"{words.printable(line)}\n" for line in plain_lines(branches))
     if screen.is_styled:
         screen.show(table(branches, screen.width))
     sys.stdout.write(text)
-    errors = [branch for branch in branches if branch.overview.error]
-    for branch in errors:
-        screen.show(Text.assemble((f"{branch.label}: ", "bold"), (words.printable(branch.overview.error), "red")))
-    damages = [branch.overview.damage for branch in branches if branch.overview.damage]
-    for damage in damages:
-        say(damage)
-    return "" if errors or damages else text
+    errors = [(branch.label, branch.row.error) for branch in branches if branch.row.error]
+    for label, error in errors:
+        screen.show(Text.assemble((f"{label}: ", "bold"), (words.printable(error), "red")))
+    damaged = [(branch.row.path, branch.row.damaged) for branch in branches if branch.row.damaged]
+    for path, holes in damaged:
+        say(passed_over(path, holes))
+    return "" if errors or damaged else text
 
 
 _Cell = list[tuple[str, str]]
@@ -77,8 +87,8 @@ _BATCH = 20
 """Least number of experiments per process, when each is read as a whole."""
 
 
-def _all_data(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    return [to_data(look_at(folder, datetime.now(timezone.utc))) for folder in folders]
+def _whole_rows(folders: Sequence[Path]) -> list[Row]:
+    return [read_row(folder, None, datetime.now(timezone.utc), is_whole=True) for folder in folders]
 
 
 def _refuse_none(root: Path) -> NoReturn:
@@ -86,13 +96,7 @@ def _refuse_none(root: Path) -> NoReturn:
     raise NotAnExperiment(text, path=str(root))
 
 
-def overviews(root: Path) -> Iterator[Overview]:
-    """Yield every experiment at or below a folder, read now."""
-    for folder in layout.walk(root):
-        yield look_at(folder, datetime.now(timezone.utc))
-
-
-def table(branches: Sequence[Branch[Any]], width: int) -> Listing:
+def table(branches: Sequence[Branch], width: int) -> Listing:
     """Return the experiments as rows, without empty columns; with little room, without the less important ones."""
     columns = {heading: [Text.assemble(*cell(branch)) for branch in branches] for heading, cell in _COLUMNS.items()}
     columns = {heading: cells for heading, cells in columns.items() if any(cell.plain for cell in cells)}
@@ -124,7 +128,7 @@ def _heading(column: str) -> str:
     return f"{column} ({words.zone()})" if column == "started" else column
 
 
-def plain_lines(branches: Sequence[Branch[Any]]) -> Iterator[str]:
+def plain_lines(branches: Sequence[Branch]) -> Iterator[str]:
     """Yield the table as lines without wrapping or styles: a fast path, as fast as the rows are read."""
     columns = ([_heading(heading), *map(_plain, map(cell, branches))] for heading, cell in _COLUMNS.items())
     padded = [_padded(texts) for texts in columns if any(texts[1:])]
@@ -148,40 +152,39 @@ def _printable(text: str) -> str:
     return encodable(words.printable(text))
 
 
-def _name(branch: Branch[Any]) -> _Cell:
+def _name(branch: Branch) -> _Cell:
     return [(branch.guide, "dim"), (_printable(branch.label), "" if branch.guide else "bold")]
 
 
-def _kind(branch: Branch[Any]) -> _Cell:
-    return [(_printable(branch.overview.kind or ""), "")]
+def _kind(branch: Branch) -> _Cell:
+    return [(_printable(branch.row.kind or ""), "")]
 
 
-def _status(branch: Branch[Any]) -> _Cell:
-    return [(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, ""))]
+def _status(branch: Branch) -> _Cell:
+    return [(branch.row.status, words.STATUS_STYLES.get(branch.row.status, ""))]
 
 
-def _started(branch: Branch[Any], precision: str = "minute") -> _Cell:
-    overview = branch.overview
-    return [(words.moment(overview.started, overview.now or datetime.now(timezone.utc), precision), "")]
+def _started(branch: Branch, precision: str = "minute") -> _Cell:
+    started = None if branch.row.started is None else parse_time(branch.row.started)
+    return [(words.moment(started, datetime.now(timezone.utc), precision), "")]
 
 
-def _duration(branch: Branch[Any]) -> _Cell:
-    return [(words.duration(branch.overview.duration_s), "")]
+def _duration(branch: Branch) -> _Cell:
+    return [(words.duration(branch.row.duration_s), "")]
 
 
-def _metrics(branch: Branch[Any]) -> _Cell:
-    overview = branch.overview
-    cell = [("see below", "red")] if overview.error else []
-    for name, value in overview.metric_texts(METRICS_SHOWN):
+def _metrics(branch: Branch) -> _Cell:
+    cell = [("see below", "red")] if branch.row.error else []
+    for name, value in branch.row.metric_texts:
         cell += [("  " if cell else "", ""), (f"{_printable(name)}=", "dim"), (encodable(value), "")]
     return cell
 
 
-def _id(branch: Branch[Any]) -> _Cell:
-    return [(branch.overview.id[:8], "dim")]
+def _id(branch: Branch) -> _Cell:
+    return [((branch.row.id or "")[:8], "dim")]
 
 
-_COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
+_COLUMNS: dict[str, Callable[[Branch], _Cell]] = {
     "name": _name,
     "kind": _kind,
     "status": _status,
@@ -192,21 +195,8 @@ _COLUMNS: dict[str, Callable[[Branch[Any]], _Cell]] = {
 }
 
 
-def to_data(overview: Overview) -> dict[str, Any]:
+def to_data(row: Row) -> dict[str, Any]:
     """Return the row as a mapping for JSON."""
-    return {
-        "path": overview.path,
-        "name": overview.name,
-        "made_as": overview.made_as,
-        "id": overview.id or None,
-        "kind": overview.kind,
-        "status": overview.status,
-        "created": overview.created,
-        "started": overview.started,
-        "duration_s": overview.duration_s,
-        "tags": overview.tags,
-        "parent": overview.parent.get("id"),
-        "metrics": {name: latest.value for name, latest in overview.metrics.items()},
-        "damaged": [str(hole) for hole in overview.damage],
-        "error": overview.error,
-    }
+    data = row._asdict()
+    del data["metric_texts"]  # the metrics in words, for the table
+    return data

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from time import sleep
 from typing import Any
 
-from mlv.cli.choose import no_address
+from mlv.cli.choose import no_address, writing_to
 from mlv.cli.screen import progress, say
 from mlv.cli.tail import Watch
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.projections.follower import follow as follow_
 from mlv.projections.outputs import output_class
 from mlv.projections.registry import FORMS
@@ -50,9 +51,17 @@ def run(labels: Mapping[Path, Path], to: str, out: Path | None, *, follow: bool,
     for folder, path in outs.items():
         if path is not None:
             _refuse_experiment(path, folder)
+    built = 0
     for folder in progress(list(labels), f"to {to}"):
+        path = outs[folder]
         try:
-            say(f"{_build(layout.absolute(folder), to, outs[folder], follow, options)}")
+            with writing_to(path) if out is not None and path is not None else nullcontext():
+                say(f"{_build(layout.absolute(folder), to, path, follow, options)}")
+            built += 1
+        except (NotAnExperiment, PermissionError) as error:
+            if not built and folder == list(labels)[-1]:
+                raise
+            say(f"{folder} is left out: {error}")
         except OSError:
             if len(labels) == 1 or layout.is_experiment(folder):
                 raise
@@ -81,7 +90,11 @@ def _build(folder: Path, to: str, path: Path | None, follow: bool, options: Mapp
                 say(f"a running process keeps the output {to!r} of {folder} up to date")
                 return folder_of(folder, projection)
             sleep(_KEPT_S)
-        follow_(replay, watch if follow else lambda: True)
+        if follow:
+            follow_(replay, watch)
+        else:  # a follower would look once more, a tenth of a second later
+            replay.catch_up()
+            replay.commit()
     finally:
         replay.close()
     if names := list(getattr(projection, "going_back", ())):

@@ -6,6 +6,7 @@ import base64
 import html
 import math
 import sys
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv import words
-from mlv.cli.choose import no_address
+from mlv.cli.choose import no_address, writing_to
 from mlv.cli.screen import Screen, progress, say, styled
 from mlv.errors import InvalidArgument
 from mlv.experiment.experiments import of_folders
@@ -57,6 +58,7 @@ def run(
 
     Raises:
         InvalidArgument: A metric, param or coordinate is unknown, or the suffix of the file.
+        FileUnusable: The file cannot be written.
         MissingExtra: A package for plots is not installed.
     """
     no_address(out, "--out")
@@ -72,7 +74,9 @@ def run(
     figure = package("matplotlib.figure", "plot").Figure(figsize=(8, 4.5 * len(metrics)), layout="constrained")
     for axes, metric in zip(figure.subplots(len(metrics), squeeze=False)[:, 0], metrics, strict=True):
         plot.draw(axes, members.lines(metric, x, by, over, style, reruns), metric, x, view)
-    out.write_bytes(_page(figure, ", ".join(metrics)) if kind == "html" else _image(figure, kind))
+    content = _page(figure, ", ".join(metrics)) if kind == "html" else _image(figure, kind)
+    with writing_to(out):
+        out.write_bytes(content)
     say(f"{out}")
 
 
@@ -96,7 +100,9 @@ def limits(text: str | None, option: str) -> tuple[float | None, float | None] |
 
 def _image(figure: Any, kind: str) -> bytes:
     file = BytesIO()
-    figure.savefig(file, format=kind, dpi=150)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # matplotlib looks a little beyond the ends of a logarithmic axis
+        figure.savefig(file, format=kind, dpi=150)
     return file.getvalue()
 
 
@@ -110,6 +116,7 @@ def _page(figure: Any, title: str) -> bytes:
 
 
 def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
+    plot.refuse_huge(lines, metric, view)
     plotext = package("plotext", "plot")
     screen = Screen()
     figure = plotext.figure

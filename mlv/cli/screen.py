@@ -92,7 +92,7 @@ def raw(text: str) -> str:
     return words.printable(text, keep="\n\t") if sys.stdout.isatty() else text
 
 
-def passed_over(folder: Path, holes: Sequence[Skipped]) -> str:
+def passed_over(folder: str | Path, holes: Sequence[Skipped | str]) -> str:
     """Return a sentence on the damage that a command met."""
     more = f" and {len(holes) - 1} more" if len(holes) > 1 else ""
     return f"passed over {folder}/{holes[0]}{more}. mlv verify {folder} says what is missing"

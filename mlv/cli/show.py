@@ -12,8 +12,8 @@ from rich.text import Text
 
 from mlv import retention, words
 from mlv.cli.blocks import Page, Rows
-from mlv.cli.ls import overviews
-from mlv.cli.overview import Overview, look_at, run_duration_s, tree
+from mlv.cli.overview import Overview, look_at, rows_below, run_duration_s
+from mlv.cli.row import Row, tree
 from mlv.cli.screen import MOST_ROWS, Screen, print_json, styled
 from mlv.errors import NotAnExperiment
 from mlv.events import Event
@@ -38,9 +38,9 @@ def run(folder: Path, as_json: bool) -> None:
         NotAnExperiment: There is no readable meta.json.
     """
     overview = look_at(folder, datetime.now(timezone.utc), within_bytes=None)
-    if not overview.meta:
+    if not overview.view.meta:
         raise NotAnExperiment(overview.error or f"{folder} holds no experiment", path=str(folder))
-    subs = [sub for sub in overviews(folder) if sub.path != folder]
+    subs = [row for row in rows_below(folder) if row.path != str(folder)]
     if as_json:
         print_json(to_data(overview, subs))
     else:
@@ -49,7 +49,7 @@ def run(folder: Path, as_json: bool) -> None:
         screen.show(page(overview, subs, screen.speaks_unicode))
 
 
-def page(overview: Overview, subs: list[Overview], unicode: bool = True) -> Page:
+def page(overview: Overview, subs: list[Row], unicode: bool = True) -> Page:
     """Return the page for a reader."""
     return Page([
         (styled(heading, "bold"), body)
@@ -62,30 +62,32 @@ def title(overview: Overview) -> Text:
     """Return name and status, and the error of an unreadable experiment."""
     status = styled(overview.status, words.STATUS_STYLES.get(overview.status, ""))
     error = styled(words.printable(f"\n{overview.error}", keep="\n"), "bold red") if overview.error else ""
-    return Text.assemble((words.printable(overview.name), "bold"), "  ", status, error)
+    return Text.assemble((words.printable(overview.view.name), "bold"), "  ", status, error)
 
 
-def _sections(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
-    yield "path", [_plain(overview.path)]
-    yield "made as", [_plain(overview.made_as)] if overview.made_as else []
-    yield "id", [_plain(overview.id)]
+def _sections(overview: Overview, subs: list[Row], unicode: bool) -> Iterator[tuple[str, Iterable[Any]]]:
+    view = overview.view
+    yield "path", [_plain(view.path)]
+    yield "made as", [_plain(view.made_as)] if view.made_as else []
+    yield "id", [_plain(view.id)]
     yield "params_id", [_plain(params_id(overview))]
-    yield "kind", [_plain(overview.kind)] if overview.kind else []
-    yield "created", [_plain(words.full_time(overview.created))]
-    yield "tags", [_plain(", ".join(overview.tags))] if overview.tags else []
-    yield "notes", map(_plain, overview.notes)
-    yield "params", [_pairs(dict(flat(overview.params)))] if overview.params else []
+    yield "kind", [_plain(view.kind)] if view.kind else []
+    yield "created", [_plain(words.full_time(view.created_at))]
+    yield "archived", [_plain("mlv ls leaves it out")] if view.is_archived else []
+    yield "tags", [_plain(", ".join(view.tags))] if view.tags else []
+    yield "notes", map(_plain, view.notes)
+    yield "params", [_pairs(dict(flat(view.params)))] if view.params else []
     yield "parent", _parent(overview)
-    yield "script", _script(overview.meta.get("script"))
-    yield "git", _git(overview.meta.get("git"))
-    yield "machine", _machine(overview.meta.get("machine"))
+    yield "script", _script(view.meta.get("script"))
+    yield "git", _git(view.meta.get("git"))
+    yield "machine", _machine(view.meta.get("machine"))
     yield "runs", _runs(overview.runs, overview.now)
-    yield "total", [_plain(words.duration(overview.total_s))] if len(overview.runs) > 1 else []
-    yield "streams", [_streams(overview.path)]
+    yield "total", [_plain(words.duration(view.total_s(overview.now)))] if len(overview.runs) > 1 else []
+    yield "streams", [_streams(view.path)]
     yield "damaged", _damage(overview)
     yield "metrics", _metrics(overview)
     yield "checkpoints", _checkpoints(overview)
-    yield "files", _files(overview.path)
+    yield "files", _files(view.path)
     yield "below", _below(overview, subs, unicode)
 
 
@@ -117,12 +119,12 @@ def _pairs(values: Mapping[str, Any]) -> Rows:
 
 def params_id(overview: Overview) -> str:
     """Return the SHA-256 of the canonical JSON of the params in meta.json."""
-    plain, nonfinite = params_.plain_params(overview.meta["params"])
+    plain, nonfinite = params_.plain_params(overview.view.meta["params"])
     return params_.params_id(plain, nonfinite)
 
 
 def _parent(overview: Overview) -> Iterator[Text]:
-    parent = overview.parent
+    parent = overview.view.captured("parent")
     if parent.get("id"):
         yield _plain(f"{parent.get('path')}  {str(parent['id'])[:8]}")
     checkpoint = parent.get("checkpoint") or {}
@@ -181,7 +183,7 @@ def _machine(machine: Any) -> Iterator[Text]:
         yield _plain(f"{gpu.get('name')}  {words.size(gpu.get('memory_bytes') or 0)}")
 
 
-def _runs(runs: Iterable[RunView], now: datetime | None) -> Iterator[Any]:
+def _runs(runs: Iterable[RunView], now: datetime) -> Iterator[Any]:
     every = list(_with_children(runs))
     if every:
         yield _columns(_run_row(run, depth, now) for run, depth in every)
@@ -196,7 +198,7 @@ def _with_children(runs: Iterable[RunView], depth: int = 0) -> Iterator[tuple[Ru
         yield from _with_children(run.children, depth + 1)
 
 
-def _run_row(run: RunView, depth: int, now: datetime | None) -> tuple[Any, ...]:
+def _run_row(run: RunView, depth: int, now: datetime) -> tuple[Any, ...]:
     status = styled("paused" if run.paused and run.status == "running" else run.status, words.STATUS_STYLES.get(run.status, ""))
     process = f"pid {run.process.get('pid')}" if run.process else ""
     differing = words.pairs(run.params) if run.params else ""
@@ -245,7 +247,7 @@ def _metrics(overview: Overview) -> Iterator[Any]:
             (
                 styled(words.printable(name), "dim"),
                 words.number(latest.value, overview.format_of(name)),
-                words.printable(str(overview.state.descriptions.get(name, {}).get("unit") or "")),
+                words.printable(str(overview.view.state.descriptions.get(name, {}).get("unit") or "")),
                 f"step {words.compact(latest.step)}" if latest.step is not None else "",
             )
             for name, latest in metrics.items()
@@ -267,7 +269,7 @@ def _checkpoints(overview: Overview) -> Iterator[Rows]:
             f"step {words.compact(saved.step)}" if saved.step is not None else "",
             "  ".join(f"{key}={words.number(value, overview.format_of(key))}" for key, value in saved.metrics.items()),
         )
-        for name, portfolio in checkpoints(overview.path).items()
+        for name, portfolio in checkpoints(overview.view.path).items()
         for saved in portfolio
         for section in portfolio.sections_of(saved)[:1]
     ]
@@ -293,46 +295,48 @@ def _files(folder: Path) -> Iterator[Any]:
         yield styled(f"and {len(published) - _FILES_SHOWN} more: mlv show --json", "dim")
 
 
-def _below(overview: Overview, subs: list[Overview], unicode: bool) -> Iterator[Rows]:
+def _below(overview: Overview, subs: list[Row], unicode: bool) -> Iterator[Rows]:
     if subs:
         rows = (
             (
                 Text.assemble((branch.guide, "dim"), _plain(branch.label)),
-                styled(branch.overview.status, words.STATUS_STYLES.get(branch.overview.status, "")),
-                words.duration(branch.overview.duration_s),
-                styled(branch.overview.id[:8], "dim"),
+                styled(branch.row.status, words.STATUS_STYLES.get(branch.row.status, "")),
+                words.duration(branch.row.duration_s),
+                styled((branch.row.id or "")[:8], "dim"),
             )
-            for branch in tree(subs, overview.path, unicode)
+            for branch in tree(subs, overview.view.path, unicode)
         )
         yield _columns(rows)
 
 
-def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
+def to_data(overview: Overview, subs: list[Row]) -> dict[str, Any]:
     """Return the page as a mapping for JSON."""
+    view = overview.view
     return {
-        "path": overview.path,
-        "name": overview.name,
-        "made_as": overview.made_as,
-        "id": overview.id,
+        "path": view.path,
+        "name": view.name,
+        "made_as": view.made_as,
+        "id": view.id,
         "params_id": params_id(overview),
-        "kind": overview.kind,
+        "kind": view.kind,
         "status": overview.status,
-        "created": overview.meta.get("created"),
-        "tags": overview.tags,
-        "notes": overview.notes,
-        "params": overview.params,
-        "parent": overview.meta.get("parent"),
-        "script": overview.meta.get("script"),
-        "git": overview.meta.get("git"),
-        "machine": overview.meta.get("machine"),
+        "created": view.meta.get("created"),
+        "archived": view.is_archived,
+        "tags": view.tags,
+        "notes": view.notes,
+        "params": view.params,
+        "parent": view.meta.get("parent"),
+        "script": view.meta.get("script"),
+        "git": view.meta.get("git"),
+        "machine": view.meta.get("machine"),
         "runs": [_run_data(run) for run in overview.runs],
-        "total_s": overview.total_s,
-        "streams": streams(overview.path),
+        "total_s": view.total_s(overview.now),
+        "streams": streams(view.path),
         "damaged": [str(hole) for hole in overview.damage],
         "metrics": {
             name: {"value": latest.value, "step": latest.step, "time": latest.time} for name, latest in overview.metrics.items()
         },
-        "descriptions": overview.state.descriptions,
+        "descriptions": view.state.descriptions,
         "checkpoints": {
             name: [
                 {
@@ -346,9 +350,9 @@ def to_data(overview: Overview, subs: list[Overview]) -> dict[str, Any]:
                 }
                 for saved in portfolio
             ]
-            for name, portfolio in checkpoints(overview.path).items()
+            for name, portfolio in checkpoints(view.path).items()
         },
-        "files": files(overview.path),
+        "files": files(view.path),
         "sub_exps": [{"path": sub.path, "id": sub.id, "kind": sub.kind, "status": sub.status} for sub in subs],
         "error": overview.error,
     }

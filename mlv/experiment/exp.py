@@ -6,16 +6,18 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
 from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
 from mlv.events import STATUSES, RunPaused, RunResumed
 from mlv.experiment.exp_checkpoints import Checkpoints
+from mlv.experiment.exp_housekeeping import Housekeeping
 from mlv.experiment.exp_reading import Readings
 from mlv.experiment.exp_references import References
 from mlv.experiment.files.objects import Extras
@@ -46,10 +48,13 @@ from mlv.store.meta import Meta
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
+if TYPE_CHECKING:
+    from mlv.query.view import ExperimentView
+
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
-class Exp(Extras, Checkpoints, Readings, References):
+class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.
@@ -98,11 +103,12 @@ class Exp(Extras, Checkpoints, Readings, References):
 
         Args:
             savedir: Folder for experiments, made if it is missing; None takes the setting `MLV_DIR`, or else `runs`.
-            name: One name without separators; None takes the local time.
+            name: One name without separators; None takes the setting `MLV_NAME`, or else the local time. Where `MLV_EXP` names
+                an experiment and the script none, that one is opened, or made where it is missing.
             params: A mapping, a namespace, dataclass, attrs, pydantic, msgspec or OmegaConf object. A value without a JSON
                 form, such as a device or a function, is stored as text, and one warning names them.
             kind: What sort of experiment it is, such as `squeeze`.
-            tags: Words to find it by.
+            tags: Words to find it by, beside those of the setting `MLV_TAGS`.
             notes: A text for people.
             outputs: Other forms of the log that are kept as it grows: `tensorboard`, `hdf5`, `csv`, `parquet`, `console`, or
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
@@ -136,6 +142,8 @@ class Exp(Extras, Checkpoints, Readings, References):
         """
         if on_exists not in ("suffix", "open", "error"):
             raise InvalidArgument(f"on_exists={on_exists!r}: give 'suffix', 'open' or 'error'", on_exists=on_exists)
+        if name is None:
+            savedir, name, on_exists = _configured(savedir, on_exists)
         if name is not None:
             layout.check_name(name, "experiment name")
         elif on_exists == "open":
@@ -288,7 +296,7 @@ class Exp(Extras, Checkpoints, Readings, References):
         """All params, those added later included, read-only; in the process that passed them with their real values."""
         if self._params is not None:
             return self._params
-        result: FrozenDict = frozen({**self._meta.content["params"], **self._state().params})
+        result: FrozenDict = frozen(self._view().params)
         return result
 
     def __contains__(self, key: object) -> bool:
@@ -308,15 +316,13 @@ class Exp(Extras, Checkpoints, Readings, References):
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """The tags, those added later included."""
-        recorded = tuple(self._meta.content.get("tags") or ())
-        return (*recorded, *(tag for tag in self._state().tags if tag not in recorded))
+        """The tags, those added later included, without those taken away."""
+        return self._view().tags
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The notes, those added later included."""
-        recorded = self._meta.content.get("notes")
-        return (*((recorded,) if recorded else ()), *self._state().notes)
+        return self._view().notes
 
     @property
     def parent(self) -> Exp | None:
@@ -329,14 +335,17 @@ class Exp(Extras, Checkpoints, Readings, References):
         parent_id = parent.get("id")
         if parent_id is None:
             return None
-        expected = Path(os.path.normpath(self._folder / str(parent.get("path", ".."))))
-        for folder in (expected, *self._folder.parents):
+        from mlv.store import moves  # `import mlv` does without
+
+        path = str(parent.get("path", ".."))
+        for folder in chain(moves.candidates(self._folder, path, parent_id), self._folder.parents):
             if layout.is_experiment(folder) and parent_id in known_ids(folder):
                 return Exp.open(folder)
+        expected = os.path.normpath(self._folder / path)
         raise NotAnExperiment(
             f"the parent {parent_id} of {self._folder} is neither at {expected} nor around it: move it back, or open it by its "
             f"path",
-            path=str(expected),
+            path=expected,
         )
 
     @property
@@ -384,22 +393,33 @@ class Exp(Extras, Checkpoints, Readings, References):
         session = self._writable()
         return logger_of(session, session.stream if stream == layout.DEFAULT_STREAM else stream, filter=filter)
 
-    def add_params(self, params: Any) -> None:
+    def add_params(self, params: Any, *, lenient: bool = False) -> None:
         """Add params: an event of type `params`. One that is there already with the same value is passed over.
 
+        Args:
+            params: As in `Exp`.
+            lenient: For params that a framework hands over: nothing that they hold is an error. Of a value that changed the
+                first one stays, and an event of type `params_changed` records the other; a value without a JSON form becomes
+                its text, and a message says so. Each is warned about once.
+
         Raises:
-            InvalidParams: As in `Exp`.
-            ParamsConflict: One is there already with another value.
+            InvalidParams: As in `Exp`, unless lenient.
+            ParamsConflict: One is there already with another value, unless lenient.
         """
-        session = self._writable()
-        requested = params_.restored_params(*params_.plain_params(params))
-        _refuse_changes(self.params, requested, self.name)
-        new = params_.added(self.params, requested)
-        if new:
-            session.emit("params", self._redactor.params(new))
-            if self._params is not None:
-                object.__setattr__(self, "_params", frozen({**self._params, **new}))
-            warn_of_redactions(self._redactor)
+        session, recorded = self._writable(), self.params
+        if lenient:
+            from mlv.experiment.opening import lenient as lenient_  # `import mlv` does without
+
+            new = lenient_.add(session, self._redactor, recorded, params)
+        else:
+            requested = params_.restored_params(*params_.plain_params(params))
+            _refuse_changes(recorded, requested, self.name)
+            new = params_.added(recorded, requested)
+            if new:
+                session.emit("params", self._redactor.params(new))
+        if new and self._params is not None:
+            object.__setattr__(self, "_params", frozen({**self._params, **new}))
+        warn_of_redactions(self._redactor)
 
     def add_tags(self, *tags: str) -> None:
         """Add tags: an event of type `tags`.
@@ -519,6 +539,11 @@ class Exp(Extras, Checkpoints, Readings, References):
         self._session.drain(DRAIN_TIMEOUT_S)
         return self._read_state()
 
+    def _view(self) -> ExperimentView:
+        from mlv.query.view import ExperimentView  # `import mlv` does without
+
+        return ExperimentView(self._folder, self.id, self._meta.content, self._state())
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"an Exp does not change: {name} stays as it is (add_params, add_tags and add_note add to it)")
 
@@ -539,6 +564,12 @@ class Exp(Extras, Checkpoints, Readings, References):
         session = self._session
         travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
         return travelled_exp, (*travels, session.rank, session.is_silent)
+
+
+def _configured(savedir: Any, on_exists: str) -> tuple[Any, str | None, str]:
+    """Return the savedir, the name and the `on_exists` of an experiment that was given no name, as the settings have them."""
+    exp = settings.EXP.get()
+    return (savedir, settings.NAME.get(), on_exists) if exp is None else (exp.parent, exp.name, "open")
 
 
 def _make(making: Making, folder: Path, on_exists: str) -> ExpComponents:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
     from mlv.query.sql.engine import Result
+    from mlv.query.view import ExperimentView
 
 
 class Readings:
@@ -33,22 +34,17 @@ class Readings:
         _session: Session
 
         def _state(self) -> State: ...
+        def _view(self) -> ExperimentView: ...
 
     @property
     def runs(self) -> list[RunView]:
         """The runs, the latest last; those of children stand below the run that started them."""
-        from mlv.query.runs import views  # `import mlv` does without
-
-        run_views: list[RunView] = views(self._state(), datetime.now(timezone.utc))
-        return run_views
+        return self._view().runs(datetime.now(timezone.utc))
 
     @property
     def status(self) -> str:
         """Status of the latest run: running, ok, failed, interrupted, preempted, ended, killed or lost."""
-        from mlv.query.runs import latest_status  # `import mlv` does without
-
-        created = self._meta.content.get("created", "")
-        return latest_status(self._state(), created, datetime.now(timezone.utc))
+        return self._view().status(datetime.now(timezone.utc))
 
     def events(
         self, type: str | Iterable[str] | None = None, name: str | None = None, stream: str | None = None, follow: bool = False

@@ -567,7 +567,8 @@ class Experiments:
 
     def _matching(self, folders: Sequence[Path], where: str | Mapping[str, Any]) -> list[Path]:
         """Return the folders of the experiments for which a predicate holds, or that have the params."""
-        digests = self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where))
+        # Before the choice: of copies the one that counts may not match while an older one does.
+        digests = _without_copies(self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where)))
         if not digests and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         if isinstance(where, Mapping):

@@ -14,7 +14,7 @@ import orjson
 
 from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step_number
-from mlv.errors import InvalidArgument, InvalidName, InvalidPattern, InvalidStep, MlvWarning, RejectedWarning
+from mlv.errors import InvalidArgument, InvalidName, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected, full_name
 from mlv.experiment.endings import described
 from mlv.experiment.null_sessions import travelled_session
@@ -88,7 +88,7 @@ class Logger(MediaCalls):
         set_(self, "_name", name)
         set_(self, "_at", {key: value for key, value in (at or {}).items() if key != "step"})
         set_(self, "_step", (at or {}).get("step"))
-        set_(self, "_filter", compiled(filter) if filter is not None else None)
+        set_(self, "_filter", _compiled(filter) if filter is not None else None)
         set_(self, "_stream_cursor", session.cursor((stream, b"")))
         # Where metrics need no coordinates and no filter, type and name travel as a number.
         is_plain = not at and filter is None
@@ -554,18 +554,10 @@ def checked_event_name(name: object) -> str:
     return text
 
 
-def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a regular expression for a filter.
+def _compiled(pattern: str) -> re.Pattern[str]:
+    from mlv.projections.selecting import compiled  # with classes that only a filter asks for
 
-    Raises:
-        InvalidPattern: It is none.
-    """
-    if not isinstance(pattern, str):
-        raise InvalidPattern(f"filter={shown(pattern)} is of type {type(pattern).__name__}: give a text", pattern=pattern)
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise InvalidPattern(f"filter={pattern!r} is no regular expression: {error}", pattern=pattern) from None
+    return compiled(pattern)
 
 
 def _is_text(value: object) -> TypeGuard[str]:

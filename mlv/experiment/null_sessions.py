@@ -197,7 +197,7 @@ class SilentSession(Session):
         """Return another session that does nothing."""
         return SilentSession(self._folder, self.exp_id, self.rank)
 
-    def annotate(self, type: str, data: Mapping[str, Any]) -> None:
+    def annotate(self, type: str, data: Mapping[str, Any], *, is_beside: bool = False) -> None:
         """Do nothing: rank 0 annotates."""
 
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:
@@ -222,8 +222,10 @@ class NullChannel(IdleChannel):
 
 def _warn_if_nobody_writes(rank: int, folder: Path) -> None:
     """Warn that nothing is stored, if no run of another process goes on."""
+    from mlv.transport import recovery  # with all of the writer: `import mlv` does without
+
     now = datetime.now(timezone.utc)
-    if all(run.status(now) != "running" for run in read_state(folder).runs.values()):
+    if all(run.status(now) != "running" for run in read_state(folder).runs.values()) and not recovery.is_in_use(folder):
         warn(
             f"what rank {rank} logs into {folder} is not stored, and rank 0 does not log there. Set MLV_RANKS=apart where each "
             f"process is a task of its own; ranks='all' stores what all ranks log",

@@ -254,16 +254,17 @@ class Session:
             self.wishes = self.wishes.replace(redact=redact, keep=keep)
         return Redactor(redact, keep)
 
-    def annotate(self, type: str, data: Mapping[str, Any]) -> None:
+    def annotate(self, type: str, data: Mapping[str, Any], *, is_beside: bool = False) -> None:
         """Emit an event about the experiment that is no part of its training, and neither begins nor joins a run.
 
-        The event goes into the run of this process if one goes on, and beside all runs otherwise, durably.
+        The event goes into the run of this process if one goes on, and beside all runs otherwise, durably. With `is_beside`
+        it goes beside them in any case, also after `close()`.
 
         Raises:
             NotAnnotated: Nothing can be written there.
         """
         going_on = self.shared.run
-        if self.is_closed or going_on is not None:
+        if not is_beside and (self.is_closed or going_on is not None):
             put_event(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
         else:
             self._annotate(event_payload(type, data))

@@ -68,7 +68,7 @@ def raw(value: Any) -> Raw:
     except (Unusable, Warning):
         raise
     except Exception as error:  # libraries raise anything for values that they cannot convert
-        raise Unusable(f"a {type(value).__name__} cannot be read as an array: {shown(error)}") from None
+        raise Unusable(f"a value of type {type(value).__name__} cannot be read as an array: {shown(error)}") from None
 
 
 def _raw(value: Any) -> Raw:
@@ -88,7 +88,7 @@ def _raw(value: Any) -> Raw:
         numbers = _of_numbers([value], ())
         if numbers is not None:
             return numbers
-    raise Unusable(f"a {type(value).__name__} is no array: give one of numpy, torch or JAX, or a list of numbers")
+    raise Unusable(f"a value of type {type(value).__name__} is no array: give one of numpy, torch or JAX, or a list of numbers")
 
 
 def _of_numpy(value: Any, numpy: Any) -> Raw:
@@ -174,7 +174,7 @@ def _stacked(flat: list[Any], shape: tuple[int, ...]) -> Raw:
     """Join arrays of one shape and type along one more axis."""
     for item in flat:
         if not is_array(item):
-            raise Unusable(f"the list holds a {type(item).__name__}: give numbers, or arrays of one shape")
+            raise Unusable(f"the list holds a value of type {type(item).__name__}: give numbers, or arrays of one shape")
     rows = [raw(item) for item in flat]
     kinds = sorted({f"{row.dtype} {row.shape}" for row in rows})
     if len(kinds) > 1:

@@ -31,7 +31,7 @@ def prepare(module: Any, example: Any) -> Prepared:
     """
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(module, torch.nn.Module):
-        raise Unusable(f"a graph is that of a torch module, not of a {type(module).__name__}")
+        raise Unusable(f"a graph is that of a torch module, not of a value of type {type(module).__name__}")
     module = getattr(module, "_orig_mod", module)  # the module inside of torch.compile
     if any(torch.nn.parameter.is_lazy(tensor) for tensor in _state(module)):
         raise Unusable("the module has parameters without a shape yet: call it once before its graph is logged")

@@ -67,7 +67,8 @@ def as_array(value: Any) -> Any:
         if any(hasattr(value, name) for name in _ARRAYS):
             import numpy
 
-            if numpy.any(getattr(value, "mask", False)):  # asarray would show the items under the mask
+            mask = getattr(value, "mask", None)
+            if mask is not None and numpy.any(mask):  # asarray would show the items under the mask
                 raise Unusable("the array has masked items: fill them, as in value.filled(0)")
             array = numpy.asarray(value)
             return array.astype(numpy.float32) if array.dtype.isbuiltin == 2 else array  # of a package such as ml_dtypes

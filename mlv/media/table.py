@@ -100,10 +100,10 @@ def _arrow_table(value: Any) -> Any:
 
         return pyarrow.table(value)
     except ImportError:
-        text = f"a {type(value).__name__} is read with pyarrow: pip install pyarrow, or give a mapping of columns"
+        text = f"a value of type {type(value).__name__} is read with pyarrow: pip install pyarrow, or give a mapping of columns"
         raise Unusable(text) from None
     except Exception as error:  # a stream of something else than a table
-        raise Unusable(f"a {type(value).__name__} is no table: {shown(error)}") from None
+        raise Unusable(f"a value of type {type(value).__name__} is no table: {shown(error)}") from None
 
 
 def _column(name: Any, values: Any) -> Any:
@@ -131,7 +131,7 @@ def _of_array(value: Any, names: list[str] | None) -> dict[str, Any]:
 
 def _row_list(value: Any) -> list[Any]:
     if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise Unusable(f"a {type(value).__name__} is no table: give rows, a mapping of columns, or a data frame")
+        raise Unusable(f"a value of type {type(value).__name__} is no table: give rows, a mapping of columns, or a data frame")
     return list(value)
 
 

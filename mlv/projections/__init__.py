@@ -13,13 +13,8 @@ from typing import Any as _Any
 from mlv.projections.registry import OUTPUTS as _OUTPUTS
 
 if _TYPE_CHECKING:
-    from mlv.projections.appending import reopened as reopened
-    from mlv.projections.appending import set_aside as set_aside
     from mlv.projections.console import Console as Console
     from mlv.projections.csv import CSV as CSV
-    from mlv.projections.h5files import change_h5 as change_h5
-    from mlv.projections.h5files import check_h5 as check_h5
-    from mlv.projections.h5files import clear_h5 as clear_h5
     from mlv.projections.hdf5 import HDF5 as HDF5
     from mlv.projections.output import Output as Output
     from mlv.projections.parquet import Parquet as Parquet
@@ -29,11 +24,6 @@ if _TYPE_CHECKING:
 _LATER = {
     **{name: module for module, name in _OUTPUTS.values()},
     "Output": "mlv.projections.output",
-    "change_h5": "mlv.projections.h5files",
-    "check_h5": "mlv.projections.h5files",
-    "clear_h5": "mlv.projections.h5files",
-    "reopened": "mlv.projections.appending",
-    "set_aside": "mlv.projections.appending",
     "open_attached": "mlv.store.attached",
 }
 

@@ -18,6 +18,7 @@ from mlv.errors import InvalidArgument, InvalidName, OutputFailed
 from mlv.events import Event
 from mlv.media.jobs import Job
 from mlv.notices import warn, warn_once
+from mlv.optional import is_installed
 from mlv.projections.registry import OUTPUTS
 from mlv.protocols import Buffer, Channel, Cursor
 from mlv.store import layout
@@ -314,7 +315,7 @@ def _pickled(output: Any) -> bytes:
         InvalidArgument: It has no such form, or its class stands in the script itself.
     """
     of_script = getattr(type(getattr(output, "projection", output)), "__module__", "") == "__main__"
-    pickler = import_module("cloudpickle") if of_script and _is_importable("cloudpickle") else import_module("pickle")
+    pickler = import_module("cloudpickle") if of_script and is_installed("cloudpickle") else import_module("pickle")
     try:
         if of_script and pickler.__name__ == "pickle":
             raise TypeError("its class is defined in the script: put it into a module beside it, or pip install cloudpickle")
@@ -324,12 +325,6 @@ def _pickled(output: Any) -> bytes:
         raise InvalidArgument(
             f"the output {shown(output)} cannot travel to a process of its own: {error}", output=output
         ) from None
-
-
-def _is_importable(module: str) -> bool:
-    from mlv.optional import is_installed  # only where it is needed
-
-    return is_installed(module)
 
 
 def _script_folders() -> list[str]:

@@ -13,6 +13,7 @@ from mlv.encoding import digits, json_of_any
 from mlv.errors import CannotResume
 from mlv.projections.steps import Point, PointCounter, coordinates
 from mlv.projections.tables import TablesOutput
+from mlv.query.sql.arrow import nearest_float
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import make_folders, reading
 
@@ -26,11 +27,11 @@ _SHARE = 20
 class Parquet(TablesOutput):
     """The output `parquet`: `<stream>/part-000000.parquet` ... (long) and `_<stream>.wide.pq`, only of metrics.
 
-    Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (float64; null where it is no number), `text`
-    (JSON of a value that is no number, or an integer beyond 2^53), `at` (JSON, null where there are no coordinates), `run`,
-    `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric; a row for each step
-    and coordinates, the later value wins. A value without a step is numbered by its position in its series. Superseded
-    lines are left out: after a new rewind all files are built again.
+    Long: `name` (text), `step` (float64), `time` (microseconds, UTC), `value` (the nearest float64; null where it is no
+    number), `text` (JSON of a value that is no number, or an integer that no float64 is), `at` (JSON, null where there are no
+    coordinates), `run`, `seq` (int64); the order is that of the log. Wide: `step`, `time`, `at`, and a column for each metric;
+    a row for each step and coordinates, the later value wins. A value without a step is numbered by its position in its
+    series. Superseded lines are left out: after a new rewind all files are built again.
 
     The wide file is written from time to time, and at the end of the run. The folder as a whole is a dataset of the long rows:
     `pandas.read_parquet`, `pyarrow.dataset` and Spark pass over names that begin with `_`, and `**/*.parquet` over the ending.
@@ -165,7 +166,7 @@ def _as_text(value: float) -> str | None:
 
 def _number_or_text(value: Any) -> tuple[float | None, str | None]:
     if isinstance(value, (int, float)):
-        number = float(value) if abs(value) < 1e308 or isinstance(value, float) else None
+        number = nearest_float(value)
         is_exact = number == value or value != value
         return (number, None) if is_exact else (number, digits(value) if isinstance(value, int) else str(value))
     return None, None if value is None else json_of_any(value)

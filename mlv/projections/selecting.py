@@ -55,10 +55,15 @@ def selection(filter: str | None = None, verbosity: int | None = None, types: Co
     """
     if verbosity is not None and type(verbosity) is not int:
         raise InvalidArgument(f"verbosity={shown(verbosity)}: give an integer, such as 0", verbosity=verbosity)
-    return Selection(_compiled(filter).search if filter is not None else None, verbosity, _checked_types(types))
+    return Selection(compiled(filter).search if filter is not None else None, verbosity, _checked_types(types))
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
+    """Return the regular expression of a filter.
+
+    Raises:
+        InvalidPattern: It is none.
+    """
     if not isinstance(pattern, str):
         raise InvalidPattern(f"filter={shown(pattern)} is of type {type(pattern).__name__}: give a text", pattern=pattern)
     try:

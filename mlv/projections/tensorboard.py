@@ -16,6 +16,7 @@ from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
 from mlv.events import Event
 from mlv.projections.batch import LineBatch
+from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
@@ -222,8 +223,6 @@ class TensorBoard(Output):
 
     def _write_graph(self, batch: LineBatch, event: Event) -> None:
         from tensorboardX.proto.event_pb2 import Event as Record
-
-        from mlv.projections.graphs import graph_def  # only where it is needed
 
         with suppress(OSError, ValueError, KeyError, TypeError):  # its file is gone, or damaged
             graph = graph_def(event, batch.folder)

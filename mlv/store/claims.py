@@ -161,14 +161,18 @@ def surrender(folder: Path, stream: str, mine: Claim) -> None:
                 file.write(dead.to_bytes())  # as long as before: needs no space, of which there may be none
 
 
-def stale(folder: Path) -> list[str]:
-    """Return the streams whose claim's owner is provably gone."""
+def claimed(folder: Path) -> list[str]:
+    """Return the names of the claimed streams."""
     try:
-        names = sorted(os.listdir(folder / layout.HOUSEKEEPING / "claims"))
+        names = sorted(os.listdir(layout.claim_path(folder, layout.DEFAULT_STREAM).parent))
     except OSError:
         return []
-    streams = [name[: -len(".json")] for name in names if name.endswith(".json") and not name.startswith(".")]
-    return [stream for stream in streams if (held := read(folder, stream)) is not None and held.owner.is_gone()]
+    return [name[: -len(".json")] for name in names if name.endswith(".json") and not name.startswith(".")]
+
+
+def stale(folder: Path) -> list[str]:
+    """Return the streams whose claim's owner is provably gone."""
+    return [stream for stream in claimed(folder) if (held := read(folder, stream)) is not None and held.owner.is_gone()]
 
 
 def _create(path: Path, mine: Claim) -> bool:

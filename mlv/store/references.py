@@ -29,7 +29,7 @@ class _Pointer:
     __slots__ = ()
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a {type(self).__name__} does not change: make another one ({name} stays as it is)")
+        raise AttributeError(f"this {type(self).__name__} does not change: make another one ({name} stays as it is)")
 
     def __delattr__(self, name: str) -> NoReturn:
         self.__setattr__(name, None)

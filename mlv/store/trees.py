@@ -149,7 +149,9 @@ class _Flattening:
         try:
             array = _as_numpy(value)
         except (TypeError, ValueError, RuntimeError) as error:  # sparse, on no device, a key of a random generator ...
-            raise TypeError(f"{_path_text(path)}, a {_type_name(value)}, cannot become an array of numpy: {error}") from error
+            raise TypeError(
+                f"{_path_text(path)}, of type {_type_name(value)}, cannot become an array of numpy: {error}"
+            ) from error
         if array is None or array.dtype.hasobject:
             kind = _type_name(value) if array is None else "array of Python objects"
             raise TypeError(f"{_path_text(path)} is of type {kind}: neither an array nor text, a number, True, False or None")

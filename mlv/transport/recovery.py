@@ -25,6 +25,15 @@ def needs_recovery(folder: Path) -> bool:
     return is_waiting or bool(claims.stale(folder)) or bool(orders.left_orders(spool_folders))
 
 
+def is_in_use(folder: Path) -> bool:
+    """Return whether a process that may live logs into an experiment: its ring is there before its first line is."""
+    headers = (header for spool_folder in spool.find(folder, Owner.current()) for header in _headers(spool_folder))
+    held = (claims.read(folder, stream) for stream in claims.claimed(folder))
+    return any(not header.is_over for header in headers) or any(
+        claim not in (None, claims.FOR_MERGES) and not claim.owner.is_gone() for claim in held
+    )
+
+
 def recover(folder: Path, timeout_s: float = 30.0) -> bool:
     """Bring the events that wait for an experiment into its streams, and give verdicts and seals to runs that are over.
 

@@ -117,7 +117,8 @@ class Writer:
                 self._next_scan = now + _SCAN_EVERY_S
             moved = self._turn(now)
             for source in self._sources.values():
-                source.stamp(self._problem or (errno.ESTALE if self._journal.is_lost() else 0))
+                # First of all that the files are gone: nothing is to be waited for then, whatever else cannot be written.
+                source.stamp(errno.ESTALE if self._journal.is_lost() else self._problem)
             if self._is_done:
                 return True
             if now >= until or self._is_in_vain(now):
@@ -171,6 +172,7 @@ class Writer:
         is_deleted = self._journal.is_deleted()
         for source in self._sources.values():
             if is_deleted:
+                source.stamp(errno.ESTALE)
                 source.finish()  # there is no folder any more that its events could go to
             source.detach()
             source.close()

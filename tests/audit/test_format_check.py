@@ -54,7 +54,7 @@ def test_lines_of_the_format(type, fields):
         ({"step": None}, "step is None"),
         ({"at": [1]}, "at is [1], not an object"),
         ({"nonfinite": {"/a": 1}}, "nonfinite is {'/a': 1}, not an object of texts"),
-        ({"type": "metrics", "data": 3}, "data of a metrics is 3, not an object"),
+        ({"type": "metrics", "data": 3}, "data of an event of type metrics is 3, not an object"),
         ({"type": "run_started", "data": {"exp": "ab"}}, "data.exp is 'ab', not a SHA-256"),
         ({"type": "run_ended", "data": {"status": 3}}, "data.status is 3, not a text"),
         ({"type": "tags", "data": {"tags": "paper"}}, "data.tags is 'paper', not a list of texts"),

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import textwrap
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -15,6 +11,7 @@ from typing import Any
 
 import pytest
 from contracts import evidence
+from dying import is_done
 from logs import line
 
 import mlv
@@ -530,56 +527,37 @@ class TestWhatDiffers:
         assert [path.read_bytes() for path in (ours / ".mlv" / "torn").iterdir()] == [b'{"run":"rtorn']
 
 
-KILLED = """
-    import os, signal, sys
-    from pathlib import Path
+CODE = """
     from mlv.audit.merge import merge
-
-    calls = 0
-
-    def dying(name):
-        real = getattr(os, name)
-        def call(*arguments, **options):
-            global calls
-            calls += 1
-            if calls == int(sys.argv[3]):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return real(*arguments, **options)
-        setattr(os, name, call)
-
     from mlv.store import streams
-    for name in ("link", "rename", "replace", "fsync", "unlink", "mkdir"):
-        dying(name)
-    list(merge(Path(sys.argv[1]), Path(sys.argv[2])))
-    print("done")
+
+    list(merge(Path(sys.argv[2]), Path(sys.argv[3])))
 """
+CALLS = ("link", "rename", "replace", "fsync", "unlink", "mkdir")
 
 
 class TestKilled:
     @pytest.mark.parametrize("is_known", [False, True], ids=["new", "known"])
     def test_it_goes_on(self, tmp_path, is_known):
         """Killed at any moment and done again, it ends as if it had never been killed, and nothing is left over."""
-        a, script = tmp_path / "a", tmp_path / "script.py"
-        script.write_text(textwrap.dedent(KILLED))
+        a, attached = tmp_path / "a", tmp_path / "data.txt"
+        attached.write_text("some data")
         exp = made(a)
         if is_known:
             merged(a, tmp_path / "known")
             with mlv.Exp.open(exp.path) as again:
                 log_some(again)
-                again.attach(script)
+                again.attach(attached)
         for moment in range(1, 60, 3):
             b = tmp_path / f"b{moment}"
             if is_known:
                 shutil.copytree(tmp_path / "known", b)
-            done = subprocess.run(
-                [sys.executable, script, a, b, str(moment)], capture_output=True, timeout=60, env=dict(os.environ)
-            )
-            assert done.returncode in (0, -signal.SIGKILL), done.stderr.decode()
+            is_over = is_done(CODE, [a, b], moment, CALLS)
             merged(a, b)
 
             assert verify(b / "exp").findings == ()
             assert finished(b) == finished(a)
-            if done.returncode == 0:
+            if is_over:
                 return
         raise AssertionError("it never came to its end")
 

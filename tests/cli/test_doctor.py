@@ -13,7 +13,7 @@ import mlv
 from mlv.cli import examine
 from mlv.cli.examine import CHANGE, NOTE, OK
 from mlv.cli.installed import installed
-from mlv.settings import SETTINGS
+from mlv.settings import PATIENCE, SETTINGS
 from mlv.transport import ring, spool
 
 
@@ -96,7 +96,7 @@ def test_json(command, project):
     assert found["folder"] == str(project / "somewhere")
     assert list(found["settings"]) == [setting.key for setting in SETTINGS]
     assert found["settings"]["patience"] == {
-        "value": 5.0, "source": "MLV_PATIENCE_S", "problem": None, "meaning": SETTINGS[4].meaning,
+        "value": 5.0, "source": "MLV_PATIENCE_S", "problem": None, "meaning": PATIENCE.meaning,
     }  # fmt: skip
     assert {one["verdict"] for one in found["checks"]} <= {OK, NOTE}
     assert {"folder", "spool", "writer", "python"} == {one["part"] for one in found["checks"]}

@@ -16,8 +16,8 @@ from logs import line, write
 
 from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
-from mlv.cli.glance import glance_at
-from mlv.cli.index import glances, path_of
+from mlv.cli.index import path_of
+from mlv.cli.overview import read_row
 from mlv.store import layout
 
 pytest.importorskip("hypothesis")
@@ -44,21 +44,21 @@ def experiment(folder, value=1.0, *, is_over=True) -> None:
 
 
 def look(folder, files):
-    return glance_at(folder, files, NOW)
+    return read_row(folder, files, NOW)
 
 
 def listed(root):
-    return list(glances(root, look))
+    return list(index.rows(root, look))
 
 
 def as_it_is(root):
-    return [glance_at(folder, None, NOW) for folder in layout.walk(root)]
+    return [read_row(folder, None, NOW) for folder in layout.walk(root)]
 
 
 def looks_of(root) -> list[str]:
     """The experiments that are looked at when the folder is listed."""
     looked = []
-    list(glances(root, lambda folder, files: looked.append(os.path.basename(folder)) or look(folder, files)))
+    list(index.rows(root, lambda folder, files: looked.append(os.path.basename(folder)) or look(folder, files)))
     return sorted(looked)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,8 @@ from rich.console import Console
 import mlv
 from mlv import words
 from mlv.cli import ls
-from mlv.cli.overview import Overview, look_at, tree
-from mlv.query.tail import Latest
+from mlv.cli.overview import look_at
+from mlv.cli.row import Row, tree
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
 
@@ -66,6 +66,25 @@ def test_json(command, runs):
     assert first["metrics"] == {"nan": None, "train/loss": 0.2, "train/acc": 0.2, "q": 1}
     assert first["started"].endswith("Z")
     assert (second["kind"], second["parent"], second["path"]) == ("squeeze", exp.id, "runs/digits/squeeze/subexp_1")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_a_chosen_list_has_the_same_rows(command, runs, monkeypatch, options):
+    """A row is the same with `--where` as without: also what only the middle of a long log holds is in both or in neither."""
+    pytest.importorskip("duckdb")
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(runs, "long", capture=()) as exp:
+        for step in range(200):
+            exp.log({"loss": 0.25}, step=step)
+            if step == 100:
+                exp.add_tags("mid-run")
+                exp.log.describe("loss", format=".1%")
+    top = runs / "long"
+
+    plain, chosen = command("ls", top, *options), command("ls", top, *options, "--where", "true")
+
+    assert (plain.returncode, plain.stdout) == (0, chosen.stdout)
+    assert ("mid-run" in plain.stdout) == bool(options)
 
 
 def test_the_current_folder(command, runs):
@@ -137,25 +156,26 @@ def test_listing_changes_nothing(command, runs):
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == before
 
 
-def overview(path: str, **fields: object) -> Overview:
-    described = {"id": "0123456789abcdef", "status": "interrupted", "created": NOW - timedelta(days=1), "now": NOW, **fields}
-    return Overview(Path(path), **described)  # type: ignore[arg-type]
+def row(path: str, **fields: object) -> Row:
+    usual = {"id": "0123456789abcdef", "status": "interrupted", "started": "2026-11-20T12:00:00Z", "metric_texts": []}
+    described = {**dict.fromkeys(Row._fields), **usual, **fields}
+    return Row(**{**described, "path": path, "name": Path(path).name})  # type: ignore[arg-type]
 
 
-def printed(overviews: list[Overview], width: int) -> list[str]:
+def printed(experiments: list[Row], width: int) -> list[str]:
     console = Console(width=width, highlight=False, color_system=None)
     with console.capture() as captured:
-        console.print(ls.table(tree(overviews, Path("runs")), width))
+        console.print(ls.table(tree(experiments, "runs"), width))
     return captured.get().splitlines()
 
 
-METRICS = {name: Latest(0.123456, 1, NOW) for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")}
+METRICS = [[name, "0.1235"] for name in ("train/loss", "train/accuracy", "val/loss", "val/accuracy")]
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 120, 200])
 def test_it_fits(width):
     """Whatever the width, no line is longer, and every ID can be read."""
-    lines = printed([overview("runs/a_rather_long_name_of_an_experiment", kind="squeeze", metrics=METRICS)], width)
+    lines = printed([row("runs/a_rather_long_name_of_an_experiment", kind="squeeze", metric_texts=METRICS)], width)
 
     assert all(len(line) <= width for line in lines)
     assert lines[0].split()[0] == "name"
@@ -167,8 +187,8 @@ def test_it_fits(width):
 def test_numbers_are_whole(width):
     """R16: however narrow a terminal is, each number and ID stands in one piece on one line."""
     numbers = {"a/metric/with/a/long/name": 0.123456, "n": 1234567.0, "val/n_correct": 46.0}
-    metrics = {name: Latest(value, 1, NOW) for name, value in numbers.items()}
-    lines = printed([overview("runs/a_rather_long_name", kind="squeeze", metrics=metrics)], width)
+    metrics = [[name, words.number(value)] for name, value in numbers.items()]
+    lines = printed([row("runs/a_rather_long_name", kind="squeeze", metric_texts=metrics)], width)
 
     for whole in ("0.1235", "1234567", "46", "01234567"):
         assert any(re.search(rf"(?<!\d){re.escape(whole)}(?!\d)", line) for line in lines)
@@ -178,26 +198,26 @@ def test_numbers_are_whole(width):
 def test_a_tree_of_folders():
     """Experiments within others are drawn as a tree; the folder of the kind is left out, others are not."""
     paths = ["a", "a/squeeze/one", "a/squeeze/one/tune/deep", "a/other/two", "group/b"]
-    overviews = [overview(f"runs/{path}", kind=path.split("/")[-2] if "/" in path else None) for path in paths]
-    overviews[3] = overview("runs/a/other/two", kind="squeeze")
+    experiments = [row(f"runs/{path}", kind=path.split("/")[-2] if "/" in path else None) for path in paths]
+    experiments[3] = row("runs/a/other/two", kind="squeeze")
 
-    drawn = [branch.guide + branch.label for branch in tree(overviews, Path("runs"))]
+    drawn = [branch.guide + branch.label for branch in tree(experiments, "runs")]
 
     assert drawn == ["a", "├─ one", "│  └─ deep", "└─ other/two", "group/b"]
 
 
 def test_a_tree_without_unicode():
     """Where the terminal knows no lines, the tree is drawn with letters."""
-    overviews = [overview("runs/a"), overview("runs/a/k/b"), overview("runs/a/k/c")]
+    experiments = [row("runs/a"), row("runs/a/k/b"), row("runs/a/k/c")]
 
-    drawn = [branch.guide + branch.label for branch in tree(overviews, Path("runs"), unicode=False)]
+    drawn = [branch.guide + branch.label for branch in tree(experiments, "runs", unicode=False)]
 
     assert drawn == ["a", "|- k/b", "`- k/c"]
 
 
 def test_names_cannot_command_the_terminal():
     """Control characters in a name are shown, not obeyed, and brackets are no markup."""
-    lines = printed([overview("runs/[red]a\x1b[31m", kind="x\x07")], 120)
+    lines = printed([row("runs/[red]a\x1b[31m", kind="x\x07")], 120)
 
     assert "[red]a\\x1b[31m" in lines[1]
     assert "x\\x07" in lines[1]

@@ -24,6 +24,7 @@ KILLED = """
     exp.flush()
     [ring] = [ring for place in spool.find(exp.path, Owner.current()) for ring in spool.rings_in(place)]
     writer = int.from_bytes(ring.read_bytes()[frames.W_WRITER_PID * 8 :][:8], "little")
+    assert writer  # 0, where it is not there yet, would stop pytest as well
     os.kill(writer, signal.SIGSTOP)
     for step in range(10):
         exp.log({"loss": step}, step=step)

@@ -15,7 +15,7 @@ import mlv
 import mlv.compat.allogger as allogger
 from mlv.compat.allogger.steps import Steps
 from mlv.compat.allogger.tables import REUSE_SPACE, append
-from mlv.projections import change_h5
+from mlv.projections.h5files import change_h5
 
 numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")

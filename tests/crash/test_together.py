@@ -150,15 +150,19 @@ def test_an_experiment_that_is_deleted_while_it_runs(tmp_path):
     writer = writer_of(folder)
     shutil.rmtree(folder)
 
-    channel.put(0, DATA, 0, b'{"i":1}')
-    assert channel.flush(20)  # into the file that has no name any more
-    channel.put(1, DATA, 0, b'{"i":2}')
     with pytest.warns(WritingStalled, match="removed or replaced"):
-        assert not channel.close(1)
+        assert not _logs_on_and_closes(channel)
 
     assert not folder.exists()
     wait_until(lambda: not is_there(writer), 30)
     assert not list(channel._spool.parent.glob("*"))
+
+
+def _logs_on_and_closes(channel):
+    channel.put(0, DATA, 0, b'{"i":1}')
+    channel.flush(20)  # into the file that has no name any more, unless the writer has seen that already
+    channel.put(1, DATA, 0, b'{"i":2}')
+    return channel.close(20)
 
 
 def test_an_experiment_that_is_moved_while_it_runs(tmp_path):

@@ -140,7 +140,7 @@ def test_compiled_modules():
 @pytest.mark.parametrize(
     ("module", "example", "reason"),
     [
-        (3, torch.zeros(1), "not of a int"),
+        (3, torch.zeros(1), "not of a value of type int"),
         (torch.nn.Linear(4, 2), torch.zeros(2, 9), "cannot be traced: RuntimeError: mat1 and mat2 shapes"),
         (torch.nn.Linear(4, 2), (), "cannot be traced"),
         (torch.nn.Linear(4, 2), 3, "cannot be traced"),
@@ -168,4 +168,4 @@ def test_without_torch(python):
         """
     )
 
-    assert done.stdout == "a graph is that of a torch module, not of a object\n"
+    assert done.stdout == "a graph is that of a torch module, not of a value of type object\n"

@@ -155,9 +155,9 @@ class TestReady:
             ({"value": [1], "bins": 0}, "1 to 10000 bins, not 0"),
             ({"value": [1], "bins": 10**6}, "1 to 10000 bins"),
             ({"value": [1], "bins": [2, 1]}, "each greater"),
-            ({"value": [1], "bins": "auto"}, "a str is no array"),
+            ({"value": [1], "bins": "auto"}, "a value of type str is no array"),
             ({"value": [1j]}, "real numbers"),
-            ({"value": None}, "a NoneType is no array"),
+            ({"value": None}, "a value of type NoneType is no array"),
         ],
     )
     def test_what_does_not_fit(self, given, reason):

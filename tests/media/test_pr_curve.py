@@ -101,7 +101,7 @@ def test_numbers_that_are_none_of_a_classifier(folder, labels, predictions, reas
         (([0, 1], [0.5]), r"not \(2,\) and \(1,\)"),
         (([], []), "as many labels as predictions"),
         (([0], [1j]), "are numbers"),
-        (("a", [1]), "a str is no array"),
+        (("a", [1]), "a value of type str is no array"),
         (([0], [0.5], 1), "2 to 10000 thresholds, not 1"),
         (([0], [0.5], []), "2 to 10000 thresholds, not 0"),
         (([0], [0.5], [0.5, 0.1]), "each greater"),

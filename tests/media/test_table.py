@@ -83,8 +83,8 @@ class TestSmall:
             ([{"a": 1}], {"columns": ["b"]}, r"no column 'b'; it has \['a'\]"),
             ([{1: 2, "1": 3}], {}, "two columns '1'"),
             ([[1, 2]], {"columns": "ab"}, "columns='ab': give a list"),
-            ("text", {}, "a str is no table"),
-            (3, {}, "a int is no table"),
+            ("text", {}, "a value of type str is no table"),
+            (3, {}, "a value of type int is no table"),
         ],
     )
     def test_what_is_no_table(self, value, options, reason):
@@ -147,7 +147,7 @@ class TestFrames:
 
         assert inline(pyarrow.table({"a": [1, None]})) == (["a"], [[1], [None]])
         assert inline(pyarrow.record_batch({"a": [1, None]})) == (["a"], [[1], [None]])
-        with pytest.raises(Unusable, match="a Stream is no table"):
+        with pytest.raises(Unusable, match="a value of type Stream is no table"):
             table.prepare(Stream())
 
     def test_a_stream_without_pyarrow(self, without_pyarrow):

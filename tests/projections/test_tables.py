@@ -129,18 +129,22 @@ def test_values_that_are_no_numbers(tmp_path):
     """Text, lists, None, infinities and large integers are all there, and cost no other value."""
     pytest.importorskip("pandas")
     values = {"text": "a", "list": [1, None], "none": None, "inf": -math.inf, "large": 2**60 + 1, "yes": True, "after": 0.1}
+    values["beyond"] = 10**400
     with mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=["csv", "parquet"]) as exp:
         exp.log(values)
 
     as_csv = {name: value for name, _, value, *_ in long_rows(exp, "csv")}
     assert as_csv == {
         "text": "a", "list": "[1,null]", "none": "", "inf": "-inf", "large": str(2**60 + 1), "yes": "true", "after": "0.1",
+        "beyond": str(10**400),
     }  # fmt: skip
     import pandas as pd
 
     frame = pd.read_parquet(exp.path / "parquet" / "log").set_index("name")
-    assert frame["text"].dropna().to_dict() == {"text": '"a"', "list": "[1,null]", "large": str(2**60 + 1)}
-    assert frame["value"].dropna().to_dict() == {"inf": -math.inf, "large": float(2**60), "yes": 1.0, "after": 0.1}
+    exact = {"large": str(2**60 + 1), "beyond": str(10**400)}
+    assert frame["text"].dropna().to_dict() == {"text": '"a"', "list": "[1,null]", **exact}
+    nearest = {"large": float(2**60), "beyond": math.inf}
+    assert frame["value"].dropna().to_dict() == {"inf": -math.inf, "yes": 1.0, "after": 0.1, **nearest}
 
 
 @settings(max_examples=25, deadline=None)

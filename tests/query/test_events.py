@@ -494,4 +494,5 @@ def test_total_time(tmp_path):
     assert found.frame()["total_s"].tolist() == [15.0]
     assert found.sql("select total_s from experiments").rows() == [(15.0,)]
     assert len(find(tmp_path, where="total_s > 14 and duration_s < 14 or duration_s = 39")) == 1
-    assert look_at(folder, datetime.now(timezone.utc)).total_s == 15
+    now = datetime.now(timezone.utc)
+    assert look_at(folder, now).view.total_s(now) == 15

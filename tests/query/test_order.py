@@ -6,11 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from logs import line, write
 
-import mlv
 from mlv.encoding import parse_time
 from mlv.order import in_order, rows_in_order
 from mlv.query.tail import Tail, latest_metrics
@@ -25,7 +24,6 @@ rows = st.lists(
     ),
     min_size=1, max_size=14,
 )  # fmt: skip
-rewinds = st.none() | st.tuples(st.integers(0, 4), st.integers(0, 5), st.integers(0, 5))
 
 
 def numbered(rows: list[Row]) -> list[dict[str, Any]]:
@@ -37,64 +35,6 @@ def numbered(rows: list[Row]) -> list[dict[str, Any]]:
         event = {"run": run, "seq": seqs[run], "second": second, "data": dict.fromkeys(names, value)}
         events.append({**event, "stream": stream, **({} if step is None else {"step": step})})
     return events
-
-
-def folded(events: list[dict[str, Any]]) -> dict[str, int]:
-    """The last value of each metric, as a person would find it."""
-
-    def moment(event: dict[str, Any]) -> int:
-        return max(one["second"] for one in events if one["run"] == event["run"] and one["seq"] <= event["seq"])
-
-    last: dict[str, int] = {}
-    for event in sorted(events, key=lambda event: (moment(event), event["run"], event["seq"])):
-        last.update(event["data"])
-    return last
-
-
-def made(folder: Any, events: list[dict[str, Any]], rewind: Any = None) -> list[dict[str, Any]]:
-    """Make an experiment; gives the events that survive."""
-    (folder / "meta.json").write_text('{"format": 1, "params": {"seed": 1}, "created": "2026-01-01T00:00:00.000000Z"}')
-    starts = [line(run, 1, "run_started", data={}) for run in sorted({event["run"] for event in events})]
-    for stream in ("log", "val"):
-        own = [event for event in events if event["stream"] == stream]
-        fields = [{key: event[key] for key in ("second", "step", "data") if key in event} for event in own]
-        lines = [line(event["run"], event["seq"], "metrics", **more) for event, more in zip(own, fields, strict=True)]
-        write(folder, *(starts if stream == "log" else ()), *lines, stream=stream)
-    if rewind is None:
-        return events
-    step, *last = rewind
-    data = {"step": step, "last": {"r1": last[0], "r2": last[1]}}
-    write(folder, line("r9", 1, "rewound", data=data), stream="rewound")
-    ends = {"r1": last[0], "r2": last[1]}
-    return [event for event in events if not (event["seq"] <= ends.get(event["run"], 0) and event.get("step", -1) > step)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(rows=rows, rewind=rewinds)
-def test_every_reader_has_one_last_value(tmp_path_factory, rows, rewind):
-    """A1: runs that are interleaved, in several streams, rewound, with clocks that jump: all readers equal a naive fold."""
-    pytest.importorskip("duckdb")
-    folder = tmp_path_factory.mktemp("exps") / "e"
-    folder.mkdir()
-    expected = folded(made(folder, numbered(rows), rewind))
-    exp, found = mlv.Exp.open(folder), mlv.find(folder.parent)
-
-    history = exp.history(wide=False).sort_values("name", kind="stable") if expected else None
-    frame, view = found.frame(), "select metrics from experiments" if expected else "select null"
-
-    assert {name: latest.value for name, latest in latest_metrics(folder).items()} == expected
-    assert {name: summary.last for name, summary in exp.summary().items()} == expected
-    assert {column[8:]: frame[column][0] for column in frame.columns if column.startswith("metrics.")} == expected
-    if expected:
-        assert history is not None
-        assert {name: values.value.iloc[-1] for name, values in history.groupby("name")} == expected
-        assert {name: one["last"] for name, one in found.sql(view).rows()[0][0].items()} == expected
-        pooled = found.aggregate(metrics=list(expected), x=None, over=[])
-        assert dict(zip(pooled.metric, pooled["mean"], strict=True)) == expected
-    last = {}
-    for event in exp.events("metrics") if rewind is None else ():
-        last.update(event.data)
-    assert rewind is not None or last == expected
 
 
 @given(rows=rows)

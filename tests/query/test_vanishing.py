@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 import mlv
-from mlv.cli.glance import glance_at
 from mlv.cli.index import Index
-from mlv.cli.ls import overviews
+from mlv.cli.overview import read_row, rows_below
 from mlv.query.tail import Tail
 from mlv.store import layout
 
@@ -98,8 +97,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "active": lambda root: pooled(root, "active"),
     "to parquet": lambda root: exported(root, "parquet"),
     "to csv": lambda root: exported(root, "csv"),
-    "ls": lambda root: [glance.name for glance in Index(root, lambda path, files: glance_at(path, files, NOW)).glances()],
-    "ls --json": lambda root: [overview.name for overview in overviews(root)],
+    "ls": lambda root: [row.name for row in Index(root, lambda path, files: read_row(path, files, NOW)).rows()],
+    "ls --json": lambda root: [row.name for row in rows_below(root, is_whole=True)],
     "whence": lambda root: [origin.exp.name for origin in mlv.whence(root / "a" / "files" / "file.txt", root)],
 }
 
@@ -173,6 +172,6 @@ def test_a_folder_that_cannot_be_listed(root, monkeypatch):
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         assert len(mlv.find(root)) == 2
-        assert len(list(overviews(root))) == 2
-        assert len(list(Index(root, lambda path, files: glance_at(path, files, NOW)).glances())) == 2
+        assert len(list(rows_below(root, is_whole=True))) == 2
+        assert len(list(Index(root, lambda path, files: read_row(path, files, NOW)).rows())) == 2
     assert [str(warning.message).partition("locked ")[2][:37] for warning in said] == ["cannot be listed (Permission denied):"]

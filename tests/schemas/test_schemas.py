@@ -64,8 +64,11 @@ FAILING = """
         log({"filtered": 1})
         exp.logger(filter="nothing")({"filtered": 1})
         exp.add_params({"added": 1})
+        exp.add_params({"added": 2, "device": print}, lenient=True)
         exp.add_tags("late")
         exp.add_note("A later note.")
+        exp.remove_tags("late")
+        exp.archive()
         portfolio = exp.checkpoints(every=2, top=1, metric="loss", mode="min")
         for step, loss in enumerate([0.5, float("nan"), 0.25]):
             portfolio.save(lambda path: open(path, "w").close(), step=step, metrics={"loss": loss})
@@ -95,6 +98,7 @@ FAILING = """
         mlv.init_sub_exp(exp.best, "squeeze", params={"rate": 0.5}).close()
         mlv.init_sub_exp("checkpoint.bin", "elsewhere", "without_parent").close("preempted")
         mlv.Exp("runs", "quiet", capture=()).close()
+        mlv.Exp.open("runs/quiet").move("runs/renamed")
         mlv.Exp.open("runs/everything", rewind_to=2)
         raise RuntimeError("the end of the run")
 

@@ -257,7 +257,7 @@ ELSEWHERE = {
     "mlv/compat": "files that the script names, as it did for the original",
     "mlv/hdf.py": "a file that the user names",
     "mlv/settings.py": "the user's own pyproject.toml",
-    "mlv/cli/app.py": "/dev/null",
+    "mlv/cli/application.py": "/dev/null",
     "mlv/cli/examine.py": "a folder that the command makes, and removes",
     "mlv/cli/forks.py": "pipes of the process",
     "mlv/cli/plot.py": "a file that the user names",

@@ -12,7 +12,8 @@ import orjson
 
 import mlv
 from mlv.compat.allogger.tables import REUSE_SPACE, append
-from mlv.projections import Output, TensorBoard, change_h5, check_h5, clear_h5, open_attached
+from mlv.projections import Output, TensorBoard, open_attached
+from mlv.projections.h5files import change_h5, check_h5, clear_h5
 
 ROUTE = "outputs"
 """The coordinate of a line that goes to other outputs than most of its experiment: their names, joined by commas."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import mlv
 from mlv.compat.mle_logging.records import META, changes
@@ -18,18 +18,6 @@ from mlv.compat.room import room_in
 from mlv.projections import replay
 
 TAG = "mle_logging"
-
-
-class Live(Protocol):
-    """A logger of this process."""
-
-    def flush(self) -> None:
-        """Bring everything that was logged to the files."""
-
-    @property
-    def folder(self) -> Path:
-        """The experiment_dir, absolute."""
-
 
 live: weakref.WeakSet[Any] = weakref.WeakSet()
 """The loggers of this process, as long as they are used; functions that load files let them flush first."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mlv.encoding import DEEPEST
 from mlv.errors import CheckpointNotLoaded, InvalidArgument, MissingExtra, MlvError
 from mlv.experiment.endings import described
+from mlv.store import trees
 
 _LONGEST_MESSAGE = 300
 
@@ -39,15 +40,16 @@ def saver_of(obj: Any, suffix: str = "") -> Saver:
     if library_saver is not None:
         if suffix not in ("", library_saver.suffix):
             raise InvalidArgument(
-                f"suffix={suffix!r}: a {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it otherwise, give a "
-                f"function that takes a path, {_CALLABLE}",
+                f"suffix={suffix!r}: a value of type {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it "
+                f"otherwise, give a function that takes a path, {_CALLABLE}",
                 suffix=suffix,
             )
         return library_saver
     if callable(obj) and not isinstance(obj, type):
         return Saver(obj, _checked_suffix(suffix))
     raise InvalidArgument(
-        f"nobody knows how to save a {_type_name(obj)}: give a function that takes a path, {_CALLABLE}", type=_type_name(obj)
+        f"nobody knows how to save a value of type {_type_name(obj)}: give a function that takes a path, {_CALLABLE}",
+        type=_type_name(obj),
     )
 
 
@@ -87,8 +89,6 @@ def _pickled(path: Path, obj: Any) -> None:
 
 
 def _save_tree(path: Path, tree: Any) -> None:
-    from mlv.store import trees  # as above
-
     try:
         trees.save_npz(path, tree)
     except TypeError as error:
@@ -176,8 +176,6 @@ def _read_keras(path: Path, trust: bool) -> Any:
 
 
 def _load_tree(path: Path) -> Any:
-    from mlv.store import trees  # `import mlv` does without
-
     return trees.load_npz(path)
 
 

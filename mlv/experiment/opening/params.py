@@ -27,14 +27,40 @@ def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], 
         InvalidParams: They are none of these; or, with `strict`, hold a value without a JSON form; or refer to a file that was
             changed since. The value is named by its path.
     """
-    mapping = _as_mapping(params)
-    conversion = Conversion(of_settings=True)
-    converted = conversion.value(mapping)
+    conversion, converted = _converted(params)
     if conversion.problems:
         if strict:
             _refuse(conversion.problems)
-        _tell(conversion.problems)
-    return (_completed(converted) if conversion.pending else converted), conversion.nonfinite
+        warn(f"some params are stored as text (strict=True refuses them): {_named(conversion.problems)}", MlvWarning)
+    for path, reference in _unusable(conversion, converted):
+        text = f"{path} refers to {reference['path']}, which was {reference['problem']}: refer to it when it is finished"
+        raise InvalidParams(text, path=path)
+    return converted, conversion.nonfinite
+
+
+def readable_params(params: Any) -> tuple[dict[str, Any], str]:
+    """Return params as a reader gets them, and a remark on those that are stored as text, empty if there are none.
+
+    Takes what `plain_params` takes, and any other value without an error: nothing can be read of it then.
+    """
+    try:
+        conversion, converted = _converted(params)
+    except InvalidParams as error:
+        return {}, str(error)
+    texts = f"some params are stored as text: {_named(conversion.problems)}" if conversion.problems else ""
+    files = [f"{path} refers to {file['path']}, which was {file['problem']}" for path, file in _unusable(conversion, converted)]
+    return restored_params(converted, conversion.nonfinite), "; ".join(filter(None, [texts, *files]))
+
+
+def _converted(params: Any) -> tuple[Conversion, dict[str, Any]]:
+    """Return the JSON form of params, the files that they refer to hashed, and the conversion with its problems.
+
+    Raises:
+        InvalidParams: They are not mapping-like.
+    """
+    conversion = Conversion(of_settings=True)
+    converted = conversion.value(_as_mapping(params))
+    return conversion, all_completed(converted) if conversion.pending else converted
 
 
 def _refuse(problems: Sequence[tuple[str, str]]) -> NoReturn:
@@ -45,19 +71,16 @@ def _refuse(problems: Sequence[tuple[str, str]]) -> NoReturn:
     raise InvalidParams(text, path=name, problems=list(problems))
 
 
-def _tell(problems: Sequence[tuple[str, str]]) -> None:
+def _named(problems: Sequence[tuple[str, str]]) -> str:
     named = "; ".join(f"params.{path} {reason}" for path, reason in problems[:_PROBLEMS_SHOWN])
     more = f"; and {len(problems) - _PROBLEMS_SHOWN} more" if len(problems) > _PROBLEMS_SHOWN else ""
-    warn(f"some params are stored as text (strict=True refuses them): {named}{more}", MlvWarning)
+    return named + more
 
 
-def _completed(converted: dict[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = all_completed(converted)
-    for path, reference in _references(result, "params"):
-        if "problem" in reference:
-            text = f"{path} refers to {reference['path']}, which was {reference['problem']}: refer to it when it is finished"
-            raise InvalidParams(text, path=path)
-    return result
+def _unusable(conversion: Conversion, converted: dict[str, Any]) -> list[tuple[str, Reference]]:
+    """Return the references to files that were changed or removed since, each with its path in the params."""
+    references = _references(converted, "params") if conversion.pending else ()
+    return [(path, reference) for path, reference in references if "problem" in reference]
 
 
 def _references(value: Any, path: str) -> Iterator[tuple[str, Reference]]:

@@ -90,7 +90,9 @@ class Making:
         self._real = params_.restored_params(self._plain, self._nonfinite)
         if kind is not None:
             refuse_credential(redactor, kind, "kind")
-        self._kind, self._tags, self._notes = kind, checked_tags(tags, redactor), _checked_notes(notes, redactor)
+        configured = checked_tags(settings.TAGS.get(), redactor)
+        self._tags = list(dict.fromkeys([*checked_tags(tags, redactor), *configured]))
+        self._kind, self._notes = kind, _checked_notes(notes, redactor)
         self._captures, self._redactor = captures, redactor
         self._outputs = checked_outputs(outputs)
         self._wishes, self._console = wishes_of(system, redactor), console

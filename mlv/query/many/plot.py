@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from mlv import words
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.many import axes as axes_
@@ -124,6 +124,10 @@ def lines(
     if by is not None:
         families.check_setting(by, list(dict.fromkeys(name for family in every for name in family.settings)), "by")
     values = values_.read(digests, [metric.replace("{", "{{").replace("}", "}}") for metric in requested], x)
+    if not values.metrics:
+        patterns = " or ".join(map(repr, requested))
+        text = f"nobody logged a metric like {patterns}: `mlv summary EXP` lists those of an experiment"
+        raise UnknownMetric(text, name=patterns)
     family_of = np.zeros(len(digests), np.int64)
     for number, family in enumerate(every):
         family_of[family.members] = number
@@ -233,6 +237,7 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
 
     Each group has a colour; lines of one colour differ in their dashes.
     """
+    refuse_huge(lines, metric, view)
     groups = list(dict.fromkeys(line.group for line in lines))
     colours = dict(zip(groups, _colours(len(groups)), strict=True))
     counts = dict.fromkeys(groups, 0)
@@ -261,6 +266,25 @@ def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = Vie
         for text in legend.get_texts():
             text.update(AS_IT_IS)
     return axes
+
+
+_GREATEST = 1e300
+"""Greatest number on an axis: the ends and ticks around larger ones would be beyond all floats."""
+
+
+def refuse_huge(lines: Sequence[Line], metric: str, view: View) -> None:
+    """Accept lines whose numbers have room on their axes.
+
+    Raises:
+        InvalidArgument: One is too large.
+    """
+    np = package("numpy")
+    for axis, columns in (("x", ("x",)), ("y", ("middle", "low", "high"))):
+        sizes = np.abs(np.concatenate([[], *(getattr(line, column) for line in lines for column in columns)]))
+        largest = sizes[np.isfinite(sizes)].max(initial=0.0)
+        if largest > _GREATEST and axis not in view.log:
+            text = f"{metric!r} has {largest:g} on its {axis} axis, and {_GREATEST:g} is the most that can be drawn"
+            raise InvalidArgument(f"{text}: give log={axis!r}, on the command line --log {axis}", metric=metric)
 
 
 def shown_x(x: str) -> str:

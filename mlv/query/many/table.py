@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mlv.encoding import BadLine, parse_time
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
+from mlv.query.metrics.schema import EXACT
 from mlv.query.unique_names import Keys, joined
 
 _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
@@ -27,7 +27,18 @@ def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any
             raise InvalidArgument(f"stats has {stat!r}: give some of {', '.join(STATS)}", stat=stat)
     pandas = package("pandas")
     records = rows(digests, stats, now)
-    return pandas.DataFrame(records, columns=columns(records))
+    result = pandas.DataFrame(records, columns=columns(records))
+    for column in result.columns:
+        values = [record.get(column) for record in records]
+        if _has_rounded(values):
+            result[column] = pandas.Series(values, dtype=object)
+    return result
+
+
+def _has_rounded(values: Sequence[Any]) -> bool:
+    """Return whether one of the integers would be rounded in a column of floats, beside a missing value or a fraction."""
+    kinds = set(map(type, values))
+    return int in kinds and len(kinds) > 1 and any(type(value) is int and abs(value) > EXACT for value in values)
 
 
 def rows(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> list[dict[str, Any]]:
@@ -69,7 +80,7 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "kind": digest.kind,
         "status": digest.status(now),
         "path": str(digest.path),
-        "created": moment(digest.created),
+        "created": digest.created_at,
         "started": runs[-1].started if runs else None,
         "duration_s": runs[-1].duration_s if runs else None,
         "total_s": digest.total_s(now),
@@ -77,14 +88,6 @@ def _fixed(digest: Digest, now: datetime) -> dict[str, Any]:
         "notes": list(digest.notes),
         "parent": digest.parent_id,
     }
-
-
-def moment(text: str) -> datetime | None:
-    """Return a recorded time; None where the text is no time."""
-    try:
-        return parse_time(text)
-    except BadLine:
-        return None
 
 
 def flat(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

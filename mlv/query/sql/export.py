@@ -174,26 +174,38 @@ def _csv(safe: bool, bom: bool) -> Writer:
 def _inert(arrow_table: Any) -> Any:
     """Return a table with names and texts that no spreadsheet takes for formulas."""
     pa, compute = package("pyarrow"), package("pyarrow.compute")
-    for index, field in enumerate(arrow_table.schema):
-        column = arrow_table.column(index)
+
+    def inert(field: Any, column: Any) -> Any:
         kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-            column = column.cast(pa.string())
-            begins = compute.fill_null(compute.match_substring_regex(column, words.FORMULA), False)
-            if compute.any(begins).as_py():
-                column = pa.array([None if text is None else words.inert(text) for text in column.to_pylist()], pa.string())
-        arrow_table = arrow_table.set_column(index, words.inert(field.name), column)
-    return arrow_table
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            return column
+        column = column.cast(pa.string())
+        begins = compute.fill_null(compute.match_substring_regex(column, words.FORMULA), False)
+        if not compute.any(begins).as_py():
+            return column
+        return pa.array([None if text is None else words.inert(text) for text in column.to_pylist()], pa.string())
+
+    return _with_columns(arrow_table, inert, words.inert)
 
 
 def _texts(arrow_table: Any) -> Any:
     """Return a table with nested columns as JSON text: CSV has no other form for them."""
     pa = package("pyarrow")
-    for index, field in enumerate(arrow_table.schema):
-        if pa.types.is_nested(field.type) or pa.types.is_null(field.type):
-            texts = [None if value is None else orjson.dumps(value).decode() for value in arrow_table.column(index).to_pylist()]
-            arrow_table = arrow_table.set_column(index, field.name, pa.array(texts, pa.string()))
-    return arrow_table
+
+    def texts(field: Any, column: Any) -> Any:
+        if not (pa.types.is_nested(field.type) or pa.types.is_null(field.type)):
+            return column
+        return pa.array([None if value is None else orjson.dumps(value).decode() for value in column.to_pylist()], pa.string())
+
+    return _with_columns(arrow_table, texts)
+
+
+def _with_columns(arrow_table: Any, changed: Callable[[Any, Any], Any], name: Callable[[str], str] = str) -> Any:
+    """Return a table with the columns that `changed` makes of each field and column, under the names that `name` makes."""
+    # Made in one go: to set one column copies the list of all, and an experiment may have 20,000 metrics.
+    schema = arrow_table.schema
+    columns = [changed(field, column) for field, column in zip(schema, arrow_table.columns, strict=True)]
+    return package("pyarrow").table(columns, names=[name(field.name) for field in schema])
 
 
 def _write_jsonl(tables: Iterator[Any], path: Path) -> None:

@@ -13,7 +13,7 @@ from mlv import wire
 from mlv.encoding import TAG, Huge, loads
 from mlv.optional import package
 from mlv.query.digest import STATS, Digest
-from mlv.query.many.table import moment
+from mlv.query.metrics import long_table
 from mlv.query.metrics.schema import from_json_text
 from mlv.query.rewinds import is_superseded
 from mlv.query.runs import RunView
@@ -40,7 +40,7 @@ def experiments(digests: Sequence[Digest]) -> Any:
         "kind": _texts(digest.kind for digest in digests),
         "status": [digest.status(now) for digest in digests],
         "path": [str(digest.path) for digest in digests],
-        "created": _moments(moment(digest.created) for digest in digests),
+        "created": _moments(digest.created_at for digest in digests),
         "started": _moments(run.started if run else None for run in latest),
         "duration_s": _numbers(run.duration_s if run else None for run in latest),
         "total_s": _numbers(digest.total_s(now) for digest in digests),
@@ -145,8 +145,7 @@ def metrics(digests: Iterable[Digest], skipped: list[str]) -> Any:
     diverged. A text is as it was logged, any other value its JSON; so is an integer that a float cannot hold, beside the
     nearest float.
     """
-    from mlv.query.many import values as values_  # `import mlv` does without
-    from mlv.query.metrics import long_table  # both start threads: not for what `import mlv` imports
+    from mlv.query.many import values as values_  # starts threads: not for what `import mlv` imports
 
     pa = package("pyarrow", "sql")
     tables = []

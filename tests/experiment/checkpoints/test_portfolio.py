@@ -717,7 +717,7 @@ class TestKinds:
 
     def test_another_suffix(self, exp):
         """An object that is recognised has its own suffix."""
-        with pytest.raises(mlv.InvalidArgument, match=r"suffix='\.npy': a list is saved as '\.npz'"):
+        with pytest.raises(mlv.InvalidArgument, match=r"suffix='\.npy': a value of type list is saved as '\.npz'"):
             exp.checkpoints().save([1, 2], suffix=".npy")
 
     def test_nothing_is_imported_to_recognise(self, tmp_path, python):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from mlv import Exp, InvalidArgument
 from mlv.experiment.opening import ranks
 from mlv.experiment.opening.ranks import LaunchRank, launch_rank_of
 from mlv.store.owners import Owner
+from mlv.transport import recovery
+from mlv.transport import spool as spools
 
 HERE = Owner("machine", "boot", "pidns", 3, "1")
 LAUNCHERS = {
@@ -38,6 +41,15 @@ JOIN = """
     exp.log({"loss": exp.rank}, step=1)
     exp.close()
     print(json.dumps({"path": str(exp.path), "id": exp.id, "rank": exp.rank, "is_main": exp.is_main}))
+"""
+
+OPEN = """
+    import json, mlv
+
+    exp = mlv.Exp.open("runs/exp")
+    exp.log({"a": 1})
+    exp.log({"a": 2})
+    print(json.dumps(exp.rank))
 """
 
 
@@ -367,20 +379,30 @@ class TestTasks:
         exp = Exp(together.folder / "runs", "exp", capture=())
         if not is_running:
             exp.close()
-        script = """
-            import json, mlv
-
-            exp = mlv.Exp.open("runs/exp")
-            exp.log({"a": 1})
-            exp.log({"a": 2})
-            print(json.dumps(exp.rank))
-        """
-        together.start(script, 1, LAUNCHERS["slurm"](1))
+        together.start(OPEN, 1, LAUNCHERS["slurm"](1))
         rank, errors = together.finish(1)
         exp.close()
 
         assert rank == 1
         assert errors.count("what rank 1 logs into") == (0 if is_running else 1)
+
+    def test_before_the_first_line_of_rank_0(self, tmp_path):
+        """Rank 0 counts as logging from its first call on, though its writer has not begun yet: other ranks are not warned."""
+        path = Exp(tmp_path, "exp", capture=()).path
+        Exp.open(path).close()
+        spool = spools.candidates(path, Owner.current())[0]
+        wait_until(lambda: not recovery.is_in_use(path))
+        spools.prepare(spool)
+        with (spool / spools.LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # no writer begins before it is let go
+            exp = Exp.open(path, capture=())
+            exp.log({"a": 0})
+            is_in_use = recovery.is_in_use(path)
+            lines = of_type(read(path), "run_started")
+        exp.close()
+
+        assert (is_in_use, len(lines)) == (True, 1)
+        wait_until(lambda: not recovery.is_in_use(path))
 
     def test_rank_0_makes_another_one_before(self, together):
         """W6: an experiment that only rank 0 makes before the common one does not part the ranks."""

@@ -130,3 +130,17 @@ def test_outputs(exp, output):
             rows = [row for row in csv.DictReader(file) if row["name"] == "x"]
         assert [int(row["value"], 0) for row in rows[:4]] == list(VALUES[:4])
         assert rows[0]["value"] == digits(HUGE)
+
+
+def test_long_integers_beside_what_is_missing(tmp_path, monkeypatch):
+    """R7: an integer keeps its digits in `frame`, also where another experiment has a fraction there, or nothing."""
+    pytest.importorskip("pandas")
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, params in {"a": {"job": 2**53 + 1, "n": 2**53 + 1}, "b": {"n": 0.5}}.items():
+        with mlv.Exp(tmp_path, name, params, capture=()) as exp:
+            exp.log(params)
+
+    frame = mlv.find(tmp_path).frame(stats=["max"])
+
+    for column in ("params.job", "params.n", "metrics.job", "metrics.n", "metrics.n.max"):
+        assert frame[column][0] == 2**53 + 1, column

@@ -61,3 +61,18 @@ def test_notes(tmp_path, monkeypatch):
     assert found.frame()["notes"].tolist() == [["first try"]]
     with open(tmp_path / "out" / "experiments.csv", encoding="utf-8", newline="") as file:
         assert next(csv.DictReader(file))["notes"] == '["first try"]'
+
+
+@pytest.mark.parametrize("is_safe", [False, True])
+def test_thousands_of_metrics(tmp_path, monkeypatch, is_safe):
+    """H18: each of the 3,000 keys of a line has its columns in CSV, under its own name."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path / "runs", "wide", capture=()) as exp:
+        exp.log({f"key{number}": float(number) for number in range(3000)})
+
+    export(mlv.find(tmp_path / "runs").digests(Depth.METRICS), "csv", tmp_path / "out", safe=is_safe)
+
+    with open(tmp_path / "out" / "experiments.csv", encoding="utf-8", newline="") as file:
+        [row] = csv.DictReader(file)
+    assert [float(row[f"metrics.key{number}"]) for number in range(3000)] == list(range(3000))

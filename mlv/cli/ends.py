@@ -1,4 +1,4 @@
-"""The row of an experiment in `mlv ls`, from the beginning and the end of its log where these are enough."""
+"""The row of an experiment from its meta.json and the two ends of its log, where these are enough."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from mlv import wire, words
-from mlv.cli.overview import METRICS_SHOWN, Glance, glance_of, look_at
+from mlv.cli.row import METRICS_SHOWN, TIME_LENGTH, Row, in_utc, row_of
 from mlv.encoding import TAG, BadLine, loads, parse_time, restored
 from mlv.events import full_name
 from mlv.order import in_order
+from mlv.query.view import ExperimentView
 from mlv.store import layout, opening
 from mlv.store.meta import FORMAT
 
@@ -27,20 +27,9 @@ HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 """Bytes that are read of a long log. The events that end a run take 1 KiB."""
 
 Record = dict[str, Any]
-_TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
-"""Times of this length can be compared as texts."""
 
 
-def glance_at(folder: str | os.PathLike[str], files: Sequence[str] | None, now: datetime) -> Glance:
-    """Read the row of an experiment; that of an unreadable one has an `error`.
-
-    `files` are the names of meta.json and of the streams, if the caller has them. Only metrics near the end of each stream are
-    read; for a finished run, those in the last 4 KiB.
-    """
-    return finished(folder, files) or glance_of(look_at(Path(folder), now))
-
-
-def finished(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Glance | None:
+def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Row | None:
     """Return the row of an experiment with one stream and one finished run; None where that is not certain.
 
     The middle of the log is not read. It cannot hold another run if this run began the log, and if all lines of the writer
@@ -58,13 +47,11 @@ def finished(folder: str | os.PathLike[str], files: Sequence[str] | None = None)
         metrics = _first_metrics(ends)
         if not metrics and not ends.is_all:
             return None  # its metrics stand before the files and checkpoints that end it
-        identity, kind = hashlib.sha256(text).hexdigest(), meta.get("kind")
-        if run.exp not in (None, identity):
+        # A row needs the path's text alone: to make a Path of it takes 5 of 100 us.
+        view = ExperimentView(cast("Path", path), hashlib.sha256(text).hexdigest(), meta)
+        if run.exp not in (None, view.id):
             return None
-        return Glance(
-            path, identity, layout.name_of(path), None if kind is None else str(kind),
-            run.status, run.started, run.duration_s, None, metrics,
-        )  # fmt: skip
+        return row_of(view, status=run.status, started=run.started, duration_s=run.duration_s, error=None, metric_texts=metrics)
     return None
 
 
@@ -105,7 +92,7 @@ def _read_ends(path: str) -> _Ends:
     return _Ends(_records(head + tail), tail.count(b"\n"), is_all)
 
 
-_METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % _TIME_LENGTH)
+_METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % TIME_LENGTH)
 
 
 def _without_metrics(head: bytes) -> bytes:
@@ -123,7 +110,7 @@ def _records(lines: bytes) -> list[Record]:
     """
     records: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
     is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
-    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(_TIME_LENGTH, int)}:
+    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(TIME_LENGTH, int)}:
         raise ValueError
     if wire.may_need_restoring(lines):
         for record in records:
@@ -134,7 +121,7 @@ def _records(lines: bytes) -> list[Record]:
 @dataclass(slots=True)
 class _Run:
     status: str
-    started: datetime
+    started: str | None
     duration_s: float
     exp: Any
 
@@ -164,7 +151,9 @@ def _only_run(ends: _Ends) -> _Run | None:
         return None
     [verdict] = verdicts
     started, ended = parse_time(first["time"]), parse_time(verdict["time"])
-    return None if ended < started else _Run(_status(verdict), started, (ended - started).total_seconds(), began.get("exp"))
+    if ended < started:
+        return None
+    return _Run(_status(verdict), in_utc(first["time"]), (ended - started).total_seconds(), began.get("exp"))
 
 
 _OF_RUNS = ("run_started", "run_ended", "run_paused", "run_resumed")

@@ -1,4 +1,4 @@
-"""What the ends of a log tell is what all of it tells."""
+"""The row of an experiment is the same, however much of the log was read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import pytest
 from logs import line, write
 
 import mlv
-from mlv.cli import glance
-from mlv.cli.glance import TAIL_BYTES, finished, glance_at
-from mlv.cli.overview import glance_of, look_at
+from mlv.cli import ends
+from mlv.cli.ends import TAIL_BYTES, row_from_ends
+from mlv.cli.overview import look_at, read_row
 
 pytest.importorskip("hypothesis")
 from hypothesis import given, settings
@@ -42,8 +42,9 @@ class Log:
         self.add(by, "seal", {"of": run, "stream": "log", "lines": self._seqs.get(run, 0), "sha256": "0" * 64})
 
 
-def whole_look(folder, within_bytes=TAIL_BYTES):
-    return glance_of(look_at(folder, NOW, within_bytes=within_bytes))
+def row_of_all(folder, within_bytes=TAIL_BYTES):
+    """The row as all of the log tells it; the ends do not tell of damage."""
+    return look_at(folder, NOW, within_bytes=within_bytes).row(is_whole=False)._replace(damaged=None)
 
 
 def experiment(folder, lines: bytes) -> None:
@@ -82,15 +83,15 @@ def test_the_ends_tell_what_all_of_it_tells(tmp_path_factory, head, tail, events
     experiment(folder, lines[: len(lines) - cut * (cut > 100)])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(glance, "HEAD_BYTES", head)
-        patch.setattr(glance, "TAIL_BYTES", tail)
-        found = finished(folder)
+        patch.setattr(ends, "HEAD_BYTES", head)
+        patch.setattr(ends, "TAIL_BYTES", tail)
+        found = row_from_ends(folder)
 
     if found is not None:
         is_described = any(kind == "metadata" for _, kind, _ in events)
-        expected = whole_look(folder, tail)
-        assert found._replace(first=[]) == expected._replace(first=[])
-        assert is_described or found.first == expected.first
+        expected = row_of_all(folder, tail)
+        assert found._replace(metric_texts=[]) == expected._replace(metric_texts=[])
+        assert is_described or found.metric_texts == expected.metric_texts
 
 
 def test_a_long_log_of_one_run_is_told_from_its_ends(tmp_path):
@@ -102,12 +103,12 @@ def test_a_long_log_of_one_run_is_told_from_its_ends(tmp_path):
     log.end("r1", "ok", "r1")
     log.seal("rw", "rw")
     experiment(tmp_path, b"".join(log.lines))
-    expected = whole_look(tmp_path)
+    expected = row_of_all(tmp_path)
     content = bytearray((tmp_path / "log.jsonl").read_bytes())
     content[5000:20000] = b"?" * 15000
     (tmp_path / "log.jsonl").write_bytes(content)
 
-    assert finished(tmp_path) == expected
+    assert row_from_ends(tmp_path) == expected
 
 
 def test_another_run_in_the_middle_is_seen(tmp_path):
@@ -123,8 +124,8 @@ def test_another_run_in_the_middle_is_seen(tmp_path):
     log.seal("rw", "rw")
     experiment(tmp_path, b"".join(log.lines))
 
-    assert finished(tmp_path) is None
-    assert glance_at(tmp_path, None, NOW).status == "failed"
+    assert row_from_ends(tmp_path) is None
+    assert read_row(tmp_path, None, NOW).status == "failed"
 
 
 @pytest.mark.parametrize("status", ["ok", "failed"])
@@ -135,14 +136,14 @@ def test_what_mlv_writes(tmp_path, status):
     for step in range(200):
         exp.log({"acc": 0.5, "loss": 1 / (step + 1)}, step=step)
     exp.flush()
-    before = finished(exp.path)
+    before = row_from_ends(exp.path)
     exp.close(status=status)
 
-    found = finished(exp.path)
+    found = row_from_ends(exp.path)
 
     assert before is None
-    assert found == whole_look(exp.path)
-    assert (found.status, found.kind, found.first) == (status, "train", [["loss", "0.01"], ["acc", "0.5"]])
+    assert found == row_of_all(exp.path)
+    assert (found.status, found.kind, found.metric_texts) == (status, "train", [["loss", "0.01"], ["acc", "0.5"]])
 
 
 def test_what_ended_with_nan(tmp_path):
@@ -150,7 +151,7 @@ def test_what_ended_with_nan(tmp_path):
     with mlv.Exp(tmp_path, "exp", capture=()) as exp:
         exp.log({"loss": float("nan")})
 
-    assert finished(exp.path).first == [["loss", "nan"]]
+    assert row_from_ends(exp.path).metric_texts == [["loss", "nan"]]
 
 
 def test_metrics_before_what_ends_a_log(tmp_path):
@@ -160,7 +161,7 @@ def test_metrics_before_what_ends_a_log(tmp_path):
         for number in range(200):
             exp.log("saved", {"number": number})
 
-    assert glance_at(exp.path, None, datetime.now(timezone.utc)).first == [["loss", "0.5"]]
+    assert read_row(exp.path, None, datetime.now(timezone.utc)).metric_texts == [["loss", "0.5"]]
 
 
 def test_metrics_at_the_beginning_of_a_long_log(tmp_path):
@@ -175,4 +176,4 @@ def test_metrics_at_the_beginning_of_a_long_log(tmp_path):
     log.seal("rw", "rw")
     experiment(tmp_path, b"".join(log.lines))
 
-    assert finished(tmp_path) is None
+    assert row_from_ends(tmp_path) is None

@@ -1,0 +1,151 @@
+"""Commands that prove, complete and clean experiments: `verify`, `recover`, `whence`, `merge`, `redact` and `doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mlv.cli.application import NOT_WELL, app
+from mlv.cli.options import AsJson, Below, DryRun, Experiment, Root
+
+
+@app.command("verify")
+def verify(
+    exp: Experiment,
+    expect: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--expect",
+            metavar="DIGEST",
+            help="Digest that Exp.close() printed, and that you kept elsewhere.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    root: Below = Path("."),
+) -> None:
+    """Check that an experiment is complete and unchanged since it was written.
+
+    The verdict is intact, unproven, truncated, missing or edited.
+
+    Seals reveal damage. They do not reveal a person who can write to the folder and seals it anew, or cuts it off at an earlier
+    end: only --expect does.
+
+    The exit status is 0 if the verdict is intact, else 1.
+    """
+    from mlv.cli import choose, verify  # the other commands do without
+
+    if not verify.run(choose.experiment_or_log(exp, root), as_json, expect):
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command("recover")
+def recover(
+    root: Root = Path("."),
+    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Time limit for each experiment.")] = 30,
+    as_json: AsJson = False,
+) -> None:
+    """Finish the runs that killed processes left.
+
+    Waiting events are written to the log; dead runs get their end and their seals.
+
+    The exit status is 1 if something could not be finished.
+    """
+    from mlv.cli import choose, recover  # the other commands do without
+
+    if not recover.run(choose.checked_root(root), timeout, as_json):
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command("whence")
+def whence(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file or a folder, whatever its name is now.")],
+    root: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="ROOT", help="Folder with experiments, at any depth.", show_default="see above"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which experiment, run, event and step produced a file, and through which parents.
+
+    The file is identified by its SHA-256. Experiments that refer to it are listed as well.
+
+    Without ROOT, the folder around the outermost experiment that holds the file is searched; for a file outside any experiment,
+    the folder runs, else the current folder.
+
+    The exit status is 1 if no experiment names the file.
+    """
+    from mlv.cli import whence  # the other commands do without
+
+    if not whence.run(file, root, as_json):
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command("merge")
+def merge(
+    src: Annotated[Path, typer.Argument(metavar="SRC", help="The copy to read: an experiment, or a folder with some.")],
+    dst: Annotated[Path, typer.Argument(metavar="DST", help="The copy to complete; made if it is missing.")],
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:
+    """Add the lines and files of one copy of a tree of experiments to another copy.
+
+    Two experiments with the same ID are copies of each other, whatever their names. Runs may go on in both. Nothing is
+    overwritten or deleted. A second merge changes nothing.
+
+    The exit status is 1 if bytes that should be equal in both copies are not.
+    """
+    from mlv.cli import merge  # the other commands do without
+
+    if not merge.run(src, dst, dry_run=dry_run, as_json=as_json):
+        raise typer.Exit(NOT_WELL)
+
+
+@app.command("redact")
+def redact(
+    exp: Experiment,
+    patterns: Annotated[
+        list[str],
+        typer.Option(
+            "--pattern", "-p", metavar="REGEX", help="Text that leaked; may be given several times.", show_default=False
+        ),
+    ],
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Reason, for the log.")] = "",
+    forget: Annotated[
+        bool, typer.Option("--forget", help="Drop the hashes of the lines too: a value could be guessed from them.")
+    ] = False,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    root: Below = Path("."),
+) -> None:
+    """Remove a leaked value from an experiment and those below it.
+
+    A line of the log that holds it is replaced by its hash, so that all other lines can still be verified. Text files lose the
+    matching text; other files that match are removed. A redacted event records who did it, when and why.
+
+    End the runs first: while one goes on, nothing is redacted.
+    """
+    from mlv.cli import choose, redact  # the other commands do without
+
+    folder = choose.experiment(exp, root)
+    redact.run(folder, patterns, reason=reason, forget=forget, dry_run=dry_run, as_json=as_json)
+
+
+@app.command("doctor")
+def doctor(
+    folder: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(metavar="FOLDER", help="Where experiments go, or will go.", show_default="MLV_DIR, or runs"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the settings in force, test everything that mlv relies on, and say what to change.
+
+    Nothing is left on the disk. The exit status is 1 if something needs a change.
+    """
+    from mlv.cli import doctor  # the other commands do without
+
+    if not doctor.run(folder, as_json):
+        raise typer.Exit(NOT_WELL)

@@ -1,0 +1,138 @@
+"""Commands that look at experiments: `ls`, `ui`, `show`, `tail` and `summary`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from mlv.cli.application import app
+from mlv.cli.options import AsJson, Below, Experiment, NamePattern, Root, StreamName, Types, Where
+
+
+@app.command("ls")
+def ls(
+    root: Root = Path("."),
+    where: Where = None,
+    sort: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--sort", metavar="COLUMN", help="Sort by a column; -COLUMN puts the greatest first.", show_default=False),
+    ] = None,
+    columns: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--columns",
+            metavar="A,B",
+            help="Columns such as name,params.lr,metrics.acc.max; params.* for all params; varying for those that differ.",
+            show_default=False,
+        ),
+    ] = None,
+    newest: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option("--newest", "-n", min=1, metavar="N", help="Only the N whose latest run began last.", show_default=False),
+    ] = None,
+    watch: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(
+            "--watch", "-w", metavar="SECONDS", help="Repeat the list at this interval, until Ctrl-C.", show_default=False
+        ),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Archived ones too.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the experiments at and below a folder.
+
+    Status, start and duration are those of the latest run.
+
+    Sub-experiments are indented under their parent, except with --where, --sort, --columns or --newest.
+    """
+    from mlv.cli import choose, ls, screen  # the other commands do without
+
+    root = choose.checked_root(root)
+
+    def show() -> None:
+        if where is None and sort is None and columns is None and newest is None:
+            ls.run(root, as_json, everything)
+        else:
+            from mlv.cli import chosen  # with all of the pool and SQL, 30 of 280 ms: a plain list does without
+
+            options = {"where": where, "sort": sort, "columns": columns}
+            chosen.run(root, as_json, **options, newest=newest, with_archived=everything)
+
+    if watch is None:
+        show()
+    else:
+        screen.again(show, watch)
+
+
+@app.command("ui")
+def ui(
+    root: Root = Path("."),
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--port", min=0, max=65535, metavar="N", help="Port; 0 for any free one.", show_default="8484, or the next free one"
+        ),
+    ] = None,
+    socket: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--socket", metavar="PATH", help="A socket that only you reach, instead of a port.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--allow-host", metavar="NAME", help="Host name to answer to; may be given several times.", show_default=False
+        ),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address only.")] = False,
+    new_token: Annotated[bool, typer.Option("--new-token", help="Make a new address; former ones no longer work.")] = False,
+) -> None:
+    """Show the experiments at and below a folder in the browser, until Ctrl-C.
+
+    The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
+    """
+    from mlv.cli import choose, ui  # the other commands do without
+
+    ui.run(
+        choose.checked_root(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        new_token=new_token,
+    )  # fmt: skip
+
+
+@app.command("show")
+def show(exp: Experiment, as_json: AsJson = False, root: Below = Path(".")) -> None:
+    """Show everything about one experiment."""
+    from mlv.cli import choose, show  # the other commands do without
+
+    show.run(choose.experiment(exp, root), as_json)
+
+
+@app.command("summary")
+def summary(exp: Experiment, as_json: AsJson = False, root: Below = Path(".")) -> None:
+    """Show each metric of an experiment in a few numbers: last, min, max, mean, best and count."""
+    from mlv.cli import choose, summary  # the other commands do without
+
+    summary.run(choose.experiment_or_log(exp, root), as_json)
+
+
+@app.command("tail")
+def tail(
+    exp: Experiment,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Also print new events, until no run goes on.")] = False,
+    count: Annotated[int, typer.Option("--lines", "-n", min=0, metavar="N", help="Number of events.")] = 20,
+    stream: StreamName = None,
+    types: Types = None,
+    name: NamePattern = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the lines of the log unchanged.")] = False,
+    root: Below = Path("."),
+) -> None:
+    """Print the last events of an experiment.
+
+    Seals, heartbeats and system metrics are printed only if --type or --stream selects them.
+    """
+    from mlv.cli import choose, tail  # the other commands do without
+
+    path = choose.experiment_or_log(exp, root)
+    tail.run(path, count, follow=follow, types=types or (), name=name, stream=stream, as_lines=as_json)
