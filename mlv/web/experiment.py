@@ -15,7 +15,6 @@ from mlv.events import Event
 from mlv.media.kinds import KINDS
 from mlv.query.digest import Digest, read_digest
 from mlv.query.events import Events
-from mlv.query.many.table import moment
 from mlv.query.rewinds import rewinds_of
 from mlv.query.runs import RunView
 from mlv.store import layout
@@ -58,7 +57,7 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
 
 
 def _created(digest: Digest) -> float | None:
-    created = moment(digest.created)
+    created = digest.created_at
     return created.timestamp() if created is not None else None
 
 

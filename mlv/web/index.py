@@ -15,7 +15,7 @@ from typing import Any
 
 from mlv.errors import NotAnExperiment
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
-from mlv.query.many.table import flat, moment
+from mlv.query.many.table import flat
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
@@ -232,7 +232,7 @@ def columns(rows: Sequence[Row], root: Path) -> dict[str, Any]:
     digests = [row.digest for row in rows]
     now = datetime.now(timezone.utc)
     runs = [next(reversed(digest.runs(now)), None) for digest in digests]
-    created = [_seconds(moment(digest.created)) for digest in digests]
+    created = [_seconds(digest.created_at) for digest in digests]
     heard = [[run.last_heard for run in digest.state.runs.values() if run.last_heard] for digest in digests]
     result: dict[str, Any] = {
         "id": [digest.id for digest in digests],
