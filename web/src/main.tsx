@@ -1,12 +1,12 @@
 /** The page: its head, the list with its charts, and one experiment. */
 import { render } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Chart } from "./chart";
-import { count, duration, moment, number, plain } from "./format";
-import { named } from "./rows";
-import { all, change, connection, folder, link, loading, metrics, problem, refusal, rows, shown, view } from "./state";
+import { Charts, Choices } from "./charts";
+import { duration, moment, number, plain } from "./format";
+import { List } from "./list";
+import { connection } from "./live";
+import { all, change, folder, link, loading, problem, refusal, rows, view } from "./state";
 import { short } from "./source";
-import { Table } from "./table";
 
 function Head() {
   const { where, q, archived, asof } = view.value;
@@ -32,58 +32,6 @@ function Head() {
       {asof && <small>as of {asof}</small>}
       <span class={`live ${connection.value}`} role="status"><i aria-hidden="true" />{connection.value}</span>
     </header>
-  );
-}
-
-function Choices() {
-  const { m, x, y, smooth, zoom, robust, crowd } = view.value;
-  return (
-    <div class="choices" role="toolbar" aria-label="Charts">
-      <input aria-label="Metrics" placeholder="metrics: train/*, val/acc" value={m.join(", ")} onChange={(event) => change({ m: event.currentTarget.value.split(",").map((item) => item.trim()).filter(Boolean) })} />
-      <label>x <select value={x} onChange={(event) => change({ x: event.currentTarget.value, zoom: null })}>
-        {[...new Set(["step", "elapsed", "time", x])].map((name) => <option key={name}>{name}</option>)}
-      </select></label>
-      <label class="check"><input type="checkbox" checked={y === "log"} onChange={() => change({ y: y === "log" ? "linear" : "log" })} /> log</label>
-      <label class="check" title="Leave the outermost 2 % of columns beyond the axis, counted"><input type="checkbox" checked={robust} onChange={() => change({ robust: !robust })} /> robust</label>
-      {!view.value.exp && <label class="check"><input type="checkbox" checked={crowd} onChange={() => change({ crowd: !crowd })} /> others</label>}
-      <label>smooth <input id="smooth" type="range" min="0" max="0.99" step="0.01" value={smooth} aria-valuetext={String(smooth)} onChange={(event) => change({ smooth: Number(event.currentTarget.value) })} /><output>{smooth || "off"}</output></label>
-      {zoom && <button type="button" onClick={() => change({ zoom: null })}>zoom out</button>}
-    </div>
-  );
-}
-
-// More would make one answer of the server too long to wait for; the chart's footer counts what it shows.
-const most = 100;
-
-function Charts({ ids, names }: { ids: readonly string[]; names: readonly string[] }) {
-  const matching = names.filter((name) => named(name, view.value.m));
-  const has = (name: string): string[] => ids.filter((id) => rows.value.get(id)?.metrics[name]);
-  if (!matching.length) return <p class="empty">{loading.value ? "Reading." : "No metric to draw."}</p>;
-  return <div class="charts">{matching.map((name) => <Chart key={name} metric={name} ids={has(name)} />)}</div>;
-}
-
-function List() {
-  const picked = view.value.pick.map((pick) => pick.id);
-  const others = view.value.crowd || !picked.length ? shown.value.map((row) => row.id).filter((id) => !picked.includes(id)) : [];
-  const ids = [...picked, ...others.slice(0, Math.max(most - picked.length, 0))];
-  const left = picked.length + others.length - ids.length;
-  return (
-    <main class="list">
-      <h1 class="hidden">Experiments</h1>
-      <section class="left" aria-label="List">
-        <p class="counts" role="status">
-          {shown.value.length === all.value.length ? count(all.value.length, "experiment") : `${shown.value.length} of ${count(all.value.length, "experiment")}`}
-          {picked.length > 0 && <>, {picked.length} picked <button type="button" onClick={() => change({ pick: [] })}>let go</button></>}
-        </p>
-        {refusal.value && <p class="bad" role="alert">{refusal.value}</p>}
-        <Table />
-      </section>
-      <section class="right" aria-label="Charts">
-        <Choices />
-        {left > 0 && <p class="counts">Drawn are the picked and the first {most}; {left} more are in the list.</p>}
-        <Charts ids={ids} names={metrics.value} />
-      </section>
-    </main>
   );
 }
 
@@ -114,7 +62,7 @@ function Experiment() {
         <Facts label="Params" entries={Object.entries(row.params).map(([name, value]) => [name, plain(value)])} />
         <Facts label="Last values" entries={names.map((name) => [name, number(row.metrics[name]!.last ?? NaN)])} />
       </div>
-      <Choices />
+      <Choices ids={[row.id]} names={names} />
       <Charts ids={[row.id]} names={names} />
     </main>
   );
@@ -168,4 +116,6 @@ function Page() {
   );
 }
 
+// The address of the page changes with its view, which must not change where its style sheet and its icon lie.
+for (const element of document.querySelectorAll("link")) element.href = element.href;
 render(<Page />, document.getElementById("page")!);
