@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.query.sql import engine
-from mlv.web import curves, experiment, files, lines
+from mlv.web import code, curves, differences, experiment, files, lines
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
+from mlv.web.queries import Queries
 
 STATIC = Path(__file__).parent / "static"
 """The built page; not there where it could not be built."""
@@ -49,6 +50,9 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/curves", site.curves),
         routing.Route("/api/live", site.live),
         routing.Route("/api/metrics", site.json(site.metrics)),
+        routing.Route("/api/compare", site.json(site.compare)),
+        routing.Route("/api/sql", site.json(site.sql)),
+        routing.Route("/api/code", site.json(site.code)),
         routing.Route("/api/exp/{id}", site.of_one(lambda row, _: experiment.overview(site.experiments, row))),
         routing.Route("/api/exp/{id}/events", site.of_one(lambda row, query: lines.events(row.digest.path, query))),
         routing.Route("/api/exp/{id}/line", site.of_one(lambda row, query: lines.line(row.digest.path, query))),
@@ -84,6 +88,7 @@ class _Site:
         self._index = self.experiments = index
         self._curves = curves.Curves()
         self._live = Live(index)
+        self._queries = Queries(index)
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -130,12 +135,21 @@ class _Site:
 
     def select(self, query: Query) -> Any:
         """Return the IDs of the experiments for which a predicate of SQL holds."""
-        if not self._index.is_complete:
-            self._index.refresh()
-        digests = [row.digest for row in self._index.rows()]
-        where = query.get("where", "")
-        chosen = engine.matching(where, digests) if where else [True] * len(digests)
-        return {"ids": [digest.id for digest, is_chosen in zip(digests, chosen, strict=True) if is_chosen]}
+        self._read_once()
+        return {"ids": self._queries.matching(query.get("where", ""))}
+
+    def sql(self, query: Query) -> Any:
+        """Return the rows of a query."""
+        self._read_once()
+        return self._queries.answer(query)
+
+    def compare(self, query: Query) -> Any:
+        """Return the differences between some experiments."""
+        return differences.compared([experiment.whole(row) for row in self._rows(query)])
+
+    def code(self, query: Query) -> Any:
+        """Return the lines that make a view."""
+        return asdict(code.code(self._index.root, query))
 
     def curves(self, request: Any) -> Any:
         """Send a metric of some experiments as columns of pixels."""
@@ -148,8 +162,7 @@ class _Site:
         if self._live.is_full:
             return _respond(orjson.dumps({"error": "Too many pages are connected: close some.", "kind": "Busy"}), 503)
         query = request.query_params
-        if not self._index.is_complete:
-            self._index.refresh()
+        self._read_once()
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
         follower = Follower(self._live.folders(query.get("watch", "").split(",")), cursor)
         headers = {
@@ -188,9 +201,13 @@ class _Site:
 
     def _row(self, word: str) -> Row:
         """Return an experiment as it is now."""
+        self._read_once()
+        return self._index.current(word)
+
+    def _read_once(self) -> None:
+        """Read all experiments, if that was not done so far."""
         if not self._index.is_complete:
             self._index.refresh()
-        return self._index.current(word)
 
 
 def _in_background(task: Callable[[], object]) -> None:

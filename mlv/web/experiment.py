@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from mlv import retention
 from mlv.audit.verify import verify
 from mlv.events import Event
 from mlv.media.kinds import KINDS
-from mlv.query.digest import Digest, read_digest
+from mlv.query.digest import Digest
 from mlv.query.events import Events
 from mlv.query.rewinds import rewinds_of
 from mlv.query.runs import RunView
@@ -34,9 +35,8 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
     Raises:
         NotAnExperiment: Its meta.json cannot be read any more.
     """
-    folder = row.digest.path
-    meta = read_meta(folder)
-    digest = read_digest(folder, meta.id, meta.content)
+    digest = whole(row)
+    folder, meta = digest.path, digest.meta
     now = datetime.now(timezone.utc)
     listed = _listed(folder)
     return as_text({
@@ -46,14 +46,23 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
         "status": digest.status(now), "total_s": digest.total_s(now), "params": plain(digest.params), "tags": list(digest.tags),
         "notes": [*_first_note(digest), *listed["notes"]],
         "parent": _parent(index, digest), "children": _children(index, digest),
-        "runs": [_run(run) for run in digest.runs(now)], "script": plain(meta.content.get("script")),
-        "git": plain(meta.content.get("git")), "env": plain(meta.content.get("env")),
-        "machine": plain(meta.content.get("machine")),
+        "runs": [_run(run) for run in digest.runs(now)], "script": plain(meta.get("script")),
+        "git": plain(meta.get("git")), "env": plain(meta.get("env")),
+        "machine": plain(meta.get("machine")),
         "metrics": {name: {**plain(_summary(summary)), "described": plain(dict(digest.state.descriptions.get(name, {})))}
                     for name, summary in digest.metrics.items()},
         "media": listed["media"], "files": listed["files"], "checkpoints": listed["checkpoints"], "system": listed["system"],
         "streams": layout.streams_in(folder),
     })  # fmt: skip
+
+
+def whole(row: Row) -> Digest:
+    """Return the digest of an experiment with all of its meta.json.
+
+    Raises:
+        NotAnExperiment: It cannot be read any more.
+    """
+    return replace(row.digest, meta=read_meta(row.digest.path).content)
 
 
 def _created(digest: Digest) -> float | None:

@@ -19,7 +19,7 @@ from mlv.query.many.table import flat
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
-from mlv.web.plain import as_text, plain
+from mlv.web.plain import as_text, plain, shortened
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
@@ -246,33 +246,25 @@ def columns(rows: Sequence[Row], root: Path) -> dict[str, Any]:
         "duration": [run.duration_s if run else None for run in runs],
         "status": [row.status for row in rows],
         "tags": [list(digest.tags) for digest in digests],
-        "notes": [[_cut(note) for note in digest.notes] for digest in digests],
-        "archived": ["archived" in digest.tags for digest in digests],
+        "notes": [[shortened(note, _LONGEST_TEXT) for note in digest.notes] for digest in digests],
+        "archived": [digest.is_archived for digest in digests],
         "error": [row.error for row in rows],
     }
     params = [dict(islice(flat(digest.params), _MOST_NAMES)) for digest in digests]
-    result["params"] = _by_name(params, lambda value: _cut(plain(value)))
+    result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
     metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
     names = dict.fromkeys(name for own in metrics for name in own)
-    result["metrics"] = {
-        name: {stat: [_cut(plain(getattr(own[name], stat))) if name in own else None for own in metrics] for stat in _STATS}
-        for name in names
-    }
+    result["metrics"] = {name: {stat: [_cell(own.get(name), stat) for own in metrics] for stat in _STATS} for name in names}
     return as_text(result)
+
+
+def _cell(summary: Any, stat: str) -> Any:
+    return shortened(plain(getattr(summary, stat)), _LONGEST_TEXT) if summary is not None else None
 
 
 def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for own in mappings for name in own)
     return {name: [form(own[name]) if name in own else None for own in mappings] for name in names}
-
-
-def _cut(value: Any) -> Any:
-    """Return a value short enough for a cell."""
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:_LONGEST_TEXT]}…"
-    if isinstance(value, (list, dict)) and len(text := str(value)) > _LONGEST_TEXT:
-        return f"{text[:_LONGEST_TEXT]}…"
-    return value
 
 
 def _seconds(when: datetime | None) -> float | None:

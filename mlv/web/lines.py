@@ -21,7 +21,7 @@ from mlv.query.rewinds import rewinds_of
 from mlv.store import layout
 from mlv.store.reading import Lines, while_there
 from mlv.store.streams import lines_from_end, whole_end
-from mlv.web.plain import as_text, plain
+from mlv.web.plain import as_text, plain, whole
 
 _MOST_EVENTS = 1000
 _MOST_MEDIA = 5000
@@ -40,7 +40,7 @@ def events(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InvalidArgument, InvalidPattern: A part of the question is wrong.
     """
-    limit = _whole(query, "limit", 100, _MOST_EVENTS)
+    limit = whole(query, "limit", 100, _MOST_EVENTS)
     types = [name for name in query.get("type", "").split(",") if name]
     matches = name_matcher(query["name"], captures=True) if query.get("name") else None
     text = query.get("q", "").casefold()
@@ -127,13 +127,6 @@ def _fields(event: Event) -> dict[str, Any]:
         "run": event.run, "seq": event.seq, "time": event.time.timestamp(), "type": event.type, "name": event.name,
         "step": plain(event.step), "at": plain(dict(event.at)), "stream": event.stream,
     })  # fmt: skip
-
-
-def _whole(query: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = query.get(name, "")
-    if text and not (text.isdecimal() and int(text[:9]) > 0):
-        raise InvalidArgument(f"{name}={text!r:.50}: give a whole number from 1 on", name=name)
-    return min(most, int(text[:9])) if text else default
 
 
 def line(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
