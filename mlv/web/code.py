@@ -15,7 +15,7 @@ from mlv.media.kinds import KINDS
 from mlv.query.digest import STATS
 from mlv.query.sql.engine import identifier, literal
 from mlv.store import layout
-from mlv.web.plain import as_text
+from mlv.web.plain import as_text, asof
 
 _COLUMNS = {"duration": "duration_s", "age": "started"}
 """Columns of the page that have another name in SQL and in lists."""
@@ -285,12 +285,13 @@ _PANELS: dict[str, Callable[[_View], Code]] = {
 def _of_experiment(view: _View) -> Code:
     identity, root, tab = _digits(view.get("exp")), quote(view.root_text), view.get("tab") or "overview"
     opened = f"import mlv\n\n[exp] = {_call('mlv.find', view.root_text, where=_among('id', [identity]))}\n"
-    source, is_past = "exp", bool(view.get("asof"))
+    moment = asof(view.query)
+    source, is_past, time = "exp", moment is not None, "" if moment is None else moment.isoformat()
     if is_past:
-        opened += f"past = {_call('exp.as_of', time=view.get('asof'))}\n"
+        opened += f"past = {_call('exp.as_of', time=time)}\n"
         source = "past"
     of_exp = _among("exp", [identity])
-    until = f" and time <= {literal(view.get('asof'))}" if is_past else ""
+    until = f" and time <= {literal(time)}" if is_past else ""
     notes = ["The shell shows the present."] if is_past else []
     tail = f"mlv tail {identity} --root={root}"
     if tab in ("charts", "system"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from mlv.encoding import Huge, digits
+from mlv.encoding import BadLine, Huge, digits, parse_time
 from mlv.errors import InvalidArgument
 from mlv.query.metrics.schema import EXACT
 
@@ -56,6 +57,34 @@ def as_text(value: T) -> T:
     elif isinstance(value, list):
         result = [as_text(item) for item in value]
     return result  # type: ignore[no-any-return]
+
+
+def asof(query: Mapping[str, str]) -> datetime | None:
+    """Read the moment of a question, ISO 8601 or seconds since 1970; None without one, and for one that is still to come.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    text = query.get("asof", "").strip()
+    if not text:
+        return None
+    try:
+        moment = datetime.fromtimestamp(float(text), timezone.utc) if _SECONDS.fullmatch(text) else _local(text)
+    except (BadLine, ValueError, OverflowError, OSError):
+        raise InvalidArgument(f"asof={text!r:.60} is no moment: give one such as 2026-11-21T03:03:00Z", asof=text) from None
+    return moment if moment <= datetime.now(timezone.utc) else None
+
+
+_SECONDS = re.compile(r"-?\d{1,12}(\.\d*)?")
+
+
+def _local(text: str) -> datetime:
+    """Read a moment; one without a zone is in local time."""
+    moment = datetime.fromisoformat(text) if _NAIVE.fullmatch(text) else parse_time(text)
+    return moment.astimezone(timezone.utc)
+
+
+_NAIVE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{3}|\.\d{6})?)?)?")
 
 
 def whole(query: Mapping[str, str], name: str, default: int, most: int) -> int:

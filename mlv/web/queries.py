@@ -25,25 +25,24 @@ _MOST_SKIPPED = 20
 class Queries:
     """Runs queries over the experiments of an index."""
 
-    def __init__(self, index: Index) -> None:
-        self._index = index
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._view: tuple[int, list[Digest], Any] | None = None
-        """The version of the index, its experiments, and their view: it takes a second for ten thousand of them."""
+        self._view: tuple[tuple[Index, int], list[Digest], Any] | None = None
+        """An index and its version, its experiments, and their view: that takes a second for ten thousand of them."""
 
-    def matching(self, predicate: str) -> list[str]:
+    def matching(self, predicate: str, index: Index) -> list[str]:
         """Return the IDs of the experiments for which a predicate holds; all for none.
 
         Raises:
             QueryFailed, MissingExtra: As `engine.matching`.
         """
         if not predicate:
-            return [row.digest.id for row in self._index.rows()]
-        digests, table = self._experiments()
+            return [row.digest.id for row in index.rows()]
+        digests, table = self._experiments(index)
         holds = engine.matching(predicate, digests, table, engine.Limits(SECONDS, len(digests)))
         return [digest.id for digest, is_match in zip(digests, holds, strict=True) if is_match]
 
-    def answer(self, query: Mapping[str, str]) -> dict[str, Any]:
+    def answer(self, query: Mapping[str, str], index: Index) -> dict[str, Any]:
         """Return the rows of a query, the first ones where they are many.
 
         Raises:
@@ -54,7 +53,7 @@ class Queries:
             raise QueryFailed("q= is missing: give a query, such as select name, params.lr from experiments", query=text)
         limit = whole(query, "limit", _ROWS, _MOST_ROWS)
         begin = monotonic()
-        digests = [row.digest for row in self._index.rows()]
+        digests = [row.digest for row in index.rows()]
         result = engine.query(text, lambda _: digests, limits=engine.Limits(SECONDS, limit + 1))
         rows = result.rows()
         types = [_type(field.type) for field in result.arrow().schema]
@@ -64,12 +63,12 @@ class Queries:
             "more": len(rows) > limit, "skipped": result.skipped[:_MOST_SKIPPED], "seconds": round(monotonic() - begin, 3),
         })  # fmt: skip
 
-    def _experiments(self) -> tuple[list[Digest], Any]:
+    def _experiments(self, index: Index) -> tuple[list[Digest], Any]:
         with self._lock:
-            version = self._index.version
-            if self._view is None or self._view[0] != version:
-                digests = [row.digest for row in self._index.rows()]
-                self._view = version, digests, experiments(digests)
+            state = index, index.version
+            if self._view is None or self._view[0] != state:
+                digests = [row.digest for row in index.rows()]
+                self._view = state, digests, experiments(digests)
             return self._view[1:]
 
 
