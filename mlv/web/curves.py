@@ -35,6 +35,8 @@ _BAND = ("mean", "p10", "p50", "p90", "min", "max")
 
 _Points = tuple[Any, Any]
 """Positions, and values, in the order of the positions."""
+_Key = tuple[str, str, str, Any]
+"""ID, axis, metric, and the moment if there is one."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,6 @@ def question(query: Mapping[str, str]) -> Question:
     Raises:
         InvalidArgument: A part of it is missing, or is no number.
     """
-    if query.get("asof"):
-        raise InvalidArgument("asof= is not answered for curves: leave it out", asof=query["asof"])
     if not query.get("m"):
         raise InvalidArgument("m= is missing: give the full name of a metric, such as m=train/loss")
     begin, end, smooth = (_number(query, name) for name in ("from", "to", "smooth"))
@@ -86,8 +86,8 @@ class Curves:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
-        self._points: OrderedDict[tuple[str, str, str], tuple[Any, _Points]] = OrderedDict()
-        """By ID, axis and metric: the stamp of the experiment's files, and the points."""
+        self._points: OrderedDict[_Key, tuple[Any, _Points]] = OrderedDict()
+        """The stamp of the experiment's files, and the points."""
         self._lock = threading.Lock()
 
     def answer(self, rows: Sequence[Row], asked: Question) -> bytes:
@@ -125,7 +125,7 @@ class Curves:
         return [result[row.digest.id] or nothing for row in rows]
 
     def _kept(self, row: Row, metric: str, x: str) -> _Points | None:
-        key = (row.digest.id, x, metric)
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             stamp, points = self._points.get(key, (None, None))
             if points is None or stamp != row.stamp:
@@ -134,7 +134,7 @@ class Curves:
         return points
 
     def _keep(self, row: Row, metric: str, x: str, points: _Points) -> None:
-        key = (row.digest.id, x, metric)
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             self._forget(key)
             self._points[key] = row.stamp, points
@@ -142,7 +142,7 @@ class Curves:
             while self._bytes > self._most_bytes and len(self._points) > 1:
                 self._forget(next(iter(self._points)))
 
-    def _forget(self, key: tuple[str, str, str]) -> None:
+    def _forget(self, key: _Key) -> None:
         _, points = self._points.pop(key, (None, None))
         self._bytes -= _size(points) if points is not None else 0
 
@@ -159,7 +159,9 @@ def _system_points(row: Row, name: str, x: str) -> _Points:
     points = [
         (event.time.timestamp(), value)
         for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM)
-        if isinstance(event.data, Mapping) and isinstance(value := event.data.get(name), (int, float))
+        if (row.moment is None or row.moment.has(event))
+        and isinstance(event.data, Mapping)
+        and isinstance(value := event.data.get(name), (int, float))
     ]
     moments, values_ = (np.array(column, float) for column in (zip(*points, strict=True) if points else ([], [])))
     return ordered(moments, values_)
@@ -179,7 +181,8 @@ def _read(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row,
     np = package("numpy")
     if not rows:
         return []
-    reading = values.Reading(requested, x)
+    cuts = {row.digest.path: row.moment.last for row in rows if row.moment is not None}
+    reading = values.Reading(requested, x, cuts)
     result = []
     for chunk in list(reading.values(enumerate(row.digest for row in rows))):
         names = list(reading.metrics)

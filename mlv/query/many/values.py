@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -82,7 +83,11 @@ _BATCH = 16
 class Reading:
     """Reads values of metrics, of one experiment after the other, and checks at the end that all requested ones exist."""
 
-    def __init__(self, requested: str | Iterable[str] | None, x: str | None) -> None:
+    def __init__(
+        self, requested: str | Iterable[str] | None, x: str | None, cuts: Mapping[Path, Mapping[str, int]] | None = None
+    ) -> None:
+        """Prepare to read: of an experiment with a cut, by its folder, only up to the last `seq` of each run in it."""
+        self._cuts = cuts or {}
         self._requested = None if requested is None else texts(requested)
         if self._requested is None and requested is not None:
             raise InvalidArgument(
@@ -129,7 +134,7 @@ class Reading:
 
     def _read_batch(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Read a batch of experiments: plain logs together, all others one by one."""
-        if axes.is_special(self._x):
+        if axes.is_special(self._x) or self._cuts:
             return [self._read_one(member, digest) for member, digest in batch]
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
@@ -150,7 +155,7 @@ class Reading:
         """Read one experiment, plain or not."""
         np = package("numpy")
         holes: list[Skipped] = []
-        table = long_table.metrics_of_many(digest.path, holes)
+        table = long_table.metrics_of_many(digest.path, holes, self._cuts.get(digest.path))
         codes, own = _coded(np, table.column("name"))
         is_requested = np.array([self._is_requested(name) for name in own], bool)
         value, is_number = _numbers(np, table)
