@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import shutil
 import threading
@@ -17,7 +18,7 @@ import mlv
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
-pytest.importorskip("numpy", reason="the page needs mlvlogger[ui]")
+np = pytest.importorskip("numpy", reason="the page needs mlvlogger[ui]")
 REPOSITORY = Path(__file__).parents[2]
 STATIC = REPOSITORY / "mlv" / "web" / "static"
 AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
@@ -38,6 +39,7 @@ POINTS = 10_000
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of experiments: one with a spike, one with NaN and infinity, one with hostile texts, and a sub-experiment."""
     folder = tmp_path_factory.mktemp("made") / "runs"
+    (folder.parent / "notes.txt").write_text("words")
     with mlv.Exp(folder, "spiky", {"lr": 0.1}, capture=()) as exp:
         for step in range(POINTS):
             exp.log({"loss": 50.0 if step == SPIKE else math.sin(step / 50) / 10}, step=step)
@@ -52,10 +54,36 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for step in range(100):
             exp.log({"loss": 0.1}, step=step)
         kept.save({"w": 1}, step=99)
+        log_media(exp)
+        exp.attach(folder.parent / "notes.txt")
         inner = mlv.init_sub_exp(kept.latest, "inner", params={"lr": 0.4})
         inner.log({"loss": 0.3}, step=0)
         inner.close()
     return folder
+
+
+def log_media(exp: mlv.Exp) -> None:
+    """Log an item of each kind of media at two steps; the figure and the text try to run a script."""
+    pixels = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAADklEQVR4nGNgQAUMcAYAACQABRsXkbwAAAAASUVORK5CYII="
+    )
+    for step in (0, 50):
+        exp.log.image("seen", pixels, caption=f"at {step}", boxes=[{"box": [1, 1, 3, 3], "label": SCRIPT}], step=step)
+        exp.log.audio("heard", np.zeros(80), 8000, step=step)
+        exp.log.histogram("weights", [0, 1, 1, step], step=step)
+        exp.log.table("rows", [{"a": step, "b": SCRIPT}], step=step)
+        exp.log.text("words", f"**step {step}** {SCRIPT}", markdown=True, step=step)
+        exp.log.figure("drawn", Drawing(), format="svg", step=step)
+
+
+class Drawing:
+    """A figure of SVG with a script."""
+
+    def savefig(self, file: Any, format: str) -> None:
+        """Write it."""
+        file.write(
+            b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>parent.document.title="x"</script></svg>'
+        )
 
 
 @contextmanager
@@ -228,6 +256,11 @@ def test_narrow_screen(page: Any) -> None:
     page.set_viewport_size({"width": 400, "height": 800})
     page.locator(".chart canvas").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.get_by_role("link", name="plain", exact=True).click()
+    for part, content in CONTENT.items():
+        page.get_by_role("navigation").get_by_role("link", name=part).click()
+        page.locator(content).first.wait_for()
+        assert (part, page.evaluate("document.documentElement.scrollWidth")) == (part, 400)
 
 
 def test_keyboard_alone(page: Any) -> None:
@@ -252,19 +285,103 @@ def test_keyboard_alone(page: Any) -> None:
 @pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe(page: Any, scheme: str) -> None:
-    """axe-core finds nothing on the list and on an experiment's page, light and dark."""
+    """axe-core finds nothing on the list and on each part of an experiment's page, light and dark."""
     page.emulate_media(color_scheme=scheme)
     page.get_by_role("button", name="pick plain").click()
+    page.locator(".chart canvas").first.wait_for()
+    page.evaluate(AXE.read_text())
     assert findings(page) == []
-    page.get_by_role("link", name="plain").click()
-    page.get_by_role("heading", level=1).wait_for()
-    assert findings(page) == []
+    page.get_by_role("link", name="plain", exact=True).click()
+    # Dark differs in its colours only, which few parts show all of.
+    for part in CONTENT if scheme == "light" else ("overview", "events"):
+        page.get_by_role("navigation").get_by_role("link", name=part).click()
+        page.locator(CONTENT[part]).first.wait_for()
+        assert (part, findings(page)) == (part, [])
+
+
+CONTENT = {
+    "overview": ".card", "charts": ".chart canvas", "media": ".medium img", "console": ".empty", "events": ".events tr",
+    "files": ".sheet", "system": ".chart canvas, .empty", "code": ".code",
+}  # fmt: skip
+"""Of each part of an experiment's page, its content."""
+
+
+def open_part(page: Any, name: str, part: str) -> None:
+    """Open a part of the page of an experiment, from the list."""
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("navigation").get_by_role("link", name=part).click()
+
+
+def test_overview_says_what_an_experiment_is(page: Any) -> None:
+    """Params, command, runs, checkpoint, child and the verdict on every line stand on an experiment's page; notes are text."""
+    page.get_by_role("link", name="plain", exact=True).click()
+    main = page.locator("main")
+    for text in ("seed", "cd ", "python", "Runs", "Metrics"):
+        sync_api.expect(main).to_contain_text(text)
+    page.get_by_role("button", name="check every line").click()
+    sync_api.expect(page.locator(".verdict")).to_have_text("intact")
+    page.get_by_role("link", name="inner/subexp_1").click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("subexp_1")
+    page.get_by_role("link", name="plain").first.click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("plain")
+
+
+def test_media_follow_one_slider(page: Any) -> None:
+    """One slider moves all media to a step, which the address keeps; nothing of theirs runs."""
+    open_part(page, "plain", "media")
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 50")
+    page.keyboard.press("[")
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 0")
+    sync_api.expect(page.locator(".medium.image figcaption")).to_have_text("at 0")
+    sync_api.expect(page.locator(".medium.image .box")).to_have_text(SCRIPT)
+    assert "step=0" in page.url
+    page.reload()
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 0")
+    sync_api.expect(page.locator(".medium.table")).to_contain_text(SCRIPT)
+    assert page.locator("#page script").count() == 0
+    assert page.locator(".medium.image img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 4
+    assert page.title() == "plain · mlv"
+
+
+def test_events_are_searched_and_lead_to_their_line(page: Any) -> None:
+    """A search keeps the events whose line has the words, and one shows its line as it stands in the log."""
+    open_part(page, HOSTILE, "events")
+    page.get_by_label("search").fill("evil.example")
+    page.get_by_label("search").press("Enter")
+    sync_api.expect(page.locator(".events tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="line r").click()
+    sync_api.expect(page.get_by_role("region", name="Line")).to_contain_text("log.jsonl, byte")
+    sync_api.expect(page.locator(".line pre").first).to_contain_text(SCRIPT)
+    assert "find=evil.example" in page.url
+    assert "line=r" in page.url
+
+
+def test_a_point_leads_to_its_line(page: Any) -> None:
+    """A click on the spike opens the line that logged it."""
+    page.get_by_role("button", name="pick spiky").click()
+    wait_until(page, lambda: high_columns(page)[0])
+    column, width = high_columns(page)[0][0], high_columns(page)[1]
+    over = page.locator(".u-over")
+    box = over.bounding_box()
+    page.mouse.click(box["x"] + column / width * box["width"] + 0.5, box["y"] + box["height"] / 3)
+    sync_api.expect(page.locator(".line pre").first).to_contain_text(f'"step": {SPIKE}')
+
+
+def test_files_are_listed_with_their_line(page: Any) -> None:
+    """Checkpoints and files have size, digest and the line that names them."""
+    open_part(page, "plain", "files")
+    sync_api.expect(page.locator("main")).to_contain_text("models/")
+    row = page.get_by_role("row", name="notes.txt")
+    sync_api.expect(row).to_contain_text("5 B")
+    with page.context.expect_page() as opened_file:
+        row.get_by_role("link", name="notes.txt").click()
+    sync_api.expect(opened_file.value.locator("body")).to_have_text("words")
+    row.get_by_role("link", name="r").last.click()
+    sync_api.expect(page.locator(".line pre").first).to_contain_text("notes.txt")
 
 
 def findings(page: Any) -> list[Any]:
-    """Return what axe-core finds on a page."""
-    page.locator(".chart canvas").first.wait_for()
-    page.evaluate(AXE.read_text())
+    """Return what axe-core, which the page has, finds on it."""
     violations = page.evaluate("axe.run()")["violations"]
     return [(finding["id"], finding["nodes"][0]["html"]) for finding in violations]
 

@@ -7,9 +7,9 @@ export interface Pick {
 }
 
 export type Panel = "charts" | "compare" | "scatter" | "parallel" | "params" | "media" | "sql" | "code";
-export type Tab = "overview" | "charts" | "media" | "console" | "events" | "files" | "system";
+export type Tab = "overview" | "charts" | "media" | "console" | "events" | "files" | "system" | "code";
 export const panels: readonly Panel[] = ["charts", "compare", "scatter", "parallel", "params", "media", "sql", "code"];
-export const tabs: readonly Tab[] = ["overview", "charts", "media", "console", "events", "files", "system"];
+export const tabs: readonly Tab[] = ["overview", "charts", "media", "console", "events", "files", "system", "code"];
 
 export interface View {
   /** Identifier of the experiment whose page this is; empty on the list. */

@@ -1,11 +1,12 @@
 /** The page: its head, the list with its charts, and one experiment. */
 import { render } from "preact";
+import { tabs } from "./address";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Charts, Choices } from "./charts";
-import { duration, moment, number, plain } from "./format";
+import { Experiment } from "./experiment";
+import { age, moment } from "./format";
 import { List } from "./list";
 import { connection } from "./live";
-import { all, change, folder, link, loading, problem, refusal, rows, view } from "./state";
+import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
 import { short } from "./source";
 
 function Head() {
@@ -30,47 +31,14 @@ function Head() {
       </>}
       <span class="grow" />
       {asof && <small>as of {asof}</small>}
-      <span class={`live ${connection.value}`} role="status"><i aria-hidden="true" />{connection.value}</span>
+      <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>
     </header>
-  );
-}
-
-function Facts({ label, entries }: { label: string; entries: readonly [string, string][] }) {
-  if (!entries.length) return null;
-  return <section class="facts"><h2>{label}</h2><dl>{entries.map(([name, text]) => <div key={name}><dt>{name}</dt><dd>{text}</dd></div>)}</dl></section>;
-}
-
-function Experiment() {
-  const id = view.value.exp;
-  const row = rows.value.get(short(id)) ?? all.value.find((row) => row.id.startsWith(id));
-  if (!row) return <main><p class="empty" role="status">{loading.value ? "Reading." : `No experiment has an identifier that begins with ${id}.`}</p></main>;
-  const family = all.value.filter((other) => other.parent === row.id);
-  const lead = (other: { id: string; name: string }) => <a key={other.id} href={link({ exp: other.id })} onClick={(event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    change({ exp: other.id });
-  }}>{other.name || other.id.slice(0, 8)}</a>;
-  const parent = row.parent ? rows.value.get(row.parent) : undefined;
-  const names = Object.keys(row.metrics).sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
-  return (
-    <main class="one">
-      <h1>{row.name} <span class={`status ${row.status}`}>{row.status}</span> {row.tags.map((tag) => <small class="tag" key={tag}>{tag}</small>)}</h1>
-      <p class="counts">{row.path} · begun {moment(row.created)}{Number.isFinite(row.duration) ? ` · ${duration(row.duration)}` : ""} · <code>{row.id}</code></p>
-      {parent && <p>From {lead(parent)}.</p>}
-      {family.length > 0 && <p>Sub-experiments: {family.map((other, at) => <>{at > 0 && ", "}{lead(other)}</>)}.</p>}
-      <div class="columns">
-        <Facts label="Params" entries={Object.entries(row.params).map(([name, value]) => [name, plain(value)])} />
-        <Facts label="Last values" entries={names.map((name) => [name, number(row.metrics[name]!.last ?? NaN)])} />
-      </div>
-      <Choices ids={[row.id]} names={names} />
-      <Charts ids={[row.id]} names={names} />
-    </main>
   );
 }
 
 const keys: [string, string][] = [
   ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["Enter", "open the experiment"],
-  ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
+  ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 
 function Page() {
@@ -90,6 +58,9 @@ function Page() {
       else if (event.key === "f") focus("#filter");
       else if (event.key === "s") focus("#smooth");
       else if (event.key === "o") change({ zoom: null });
+      else if (event.key === "[") document.getElementById("before")?.click();
+      else if (event.key === "]") document.getElementById("after")?.click();
+      else if (view.peek().exp && /^[1-8]$/.test(event.key)) change({ tab: tabs[Number(event.key) - 1]! });
       else if (event.key === "Escape" && view.peek().exp && !help.current?.open) change({ exp: "", tab: "overview" });
       else if ((event.key === "j" || event.key === "k") && !field.closest(".table")) focus(".table");
       else return;
@@ -98,7 +69,7 @@ function Page() {
     addEventListener("keydown", onKeyDown);
     return () => removeEventListener("keydown", onKeyDown);
   }, []);
-  const title = exp ? (rows.value.get(exp)?.name ?? exp.slice(0, 8)) : (folder.value.split("/").pop() ?? "");
+  const title = exp ? (rows.value.get(short(exp))?.name ?? exp.slice(0, 8)) : (folder.value.split("/").pop() ?? "");
   useEffect(() => {
     document.title = title ? `${title} · mlv` : "mlv";
   }, [title]);

@@ -145,6 +145,13 @@ export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<C
   return decode(await answer.arrayBuffer());
 }
 
+/** Write the address of a file of an experiment. */
+export function fileAddress(id: string, path: string): string {
+  const url = new URL(`api/exp/${id}/file`, root);
+  url.searchParams.set("path", path);
+  return url.href;
+}
+
 /** Write the address of all points of a chart as CSV. */
 export function pointsAddress(ids: readonly string[], metric: string, x: string, asof: string): string {
   const url = new URL("api/csv", root);

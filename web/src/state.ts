@@ -43,6 +43,8 @@ export function pick(id: string): void {
 }
 
 export const all = computed(() => [...rows.value.values()]);
+/** Moment of the newest line of all. */
+export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
 const filters = computed(() => JSON.stringify([view.value.q, view.value.archived]));
 const order = computed(() => view.value.sort.join(","));
 export const shown = computed(() => {
@@ -129,9 +131,17 @@ async function refresh(): Promise<void> {
 /** How often each experiment has changed but for its points, since the page was opened. */
 export const changes = signal<ReadonlyMap<string, number>>(new Map());
 
+/** The same, points included. */
+export const pulses = signal<ReadonlyMap<string, number>>(new Map());
+
+function counted(counts: ReadonlyMap<string, number>, id: string): ReadonlyMap<string, number> {
+  return new Map(counts).set(id, (counts.get(id) ?? 0) + 1);
+}
+
 listen((message) => {
   if (message.name === "index" || message.name === "hello") void refresh();
-  if (message.name === "changed") changes.value = new Map(changes.peek()).set(message.id, (changes.peek().get(message.id) ?? 0) + 1);
+  if (message.name === "changed" || message.name === "stale") changes.value = counted(changes.peek(), message.id);
+  if ("id" in message) pulses.value = counted(pulses.peek(), message.id);
 });
 
 const moment = computed(() => view.value.asof);
