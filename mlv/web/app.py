@@ -15,10 +15,11 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.web import code, curves, differences, experiment, files, lines, plain
+from mlv.web import code, curves, differences, experiment, files, lines, own, plain
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
+from mlv.web.plain import as_text
 from mlv.web.queries import Queries
 
 STATIC = Path(__file__).parent / "static"
@@ -69,6 +70,8 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/compare", site.json(site.compare)),
         routing.Route("/api/sql", site.json(site.sql)),
         routing.Route("/api/code", site.json(site.code)),
+        routing.Route("/api/own", site.json(site.own)),
+        routing.Route("/api/own", site.write, methods=["POST"]),
         *(routing.Route(f"/api/exp/{{id}}{end}", site.of_one(answer)) for end, answer in _OF_ONE.items()),
         routing.Route("/api/exp/{id}/file", site.file),
     ]
@@ -84,12 +87,11 @@ def _respond(content: bytes, status: int = 200, headers: Mapping[str, str] | Non
 
 def _error(_request: Any, error: MlvError) -> Any:
     """Return an error as its sentence."""
-    status = 404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400
-    return _respond(orjson.dumps({"error": _utf8(str(error)), "kind": type(error).__name__}), status)
+    return _refusal(404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400, type(error).__name__, str(error))
 
 
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _refusal(status: int, kind: str, sentence: str) -> Any:
+    return _respond(orjson.dumps({"error": as_text(sentence), "kind": kind}), status)
 
 
 class _Site:
@@ -103,6 +105,7 @@ class _Site:
         self._curves = curves.Curves()
         self._live = Live(index)
         self._queries = Queries()
+        self._own = own.Own(index.root)
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -176,7 +179,7 @@ class _Site:
     def live(self, request: Any) -> Any:
         """Send what is logged, for as long as the page is connected."""
         if self._live.is_full:
-            return _respond(orjson.dumps({"error": "Too many pages are connected: close some.", "kind": "Busy"}), 503)
+            return _refusal(503, "Busy", "Too many pages are connected: close some.")
         query = request.query_params
         self._index_of({})
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
@@ -186,6 +189,31 @@ class _Site:
             "x-accel-buffering": "no",
         }  # fmt: skip
         return package("starlette.responses", "ui").StreamingResponse(self._live.messages(follower), 200, headers)
+
+    def own(self, _: Query) -> Any:
+        """Return the reader's own things."""
+        return self._own.fold()
+
+    async def write(self, request: Any) -> Any:
+        """Add to the reader's own things."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return _refusal(415, "NotJson", "Send content of type application/json.")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > own.MOST_BYTES:
+                return _refusal(413, "TooLarge", f"Send at most {own.MOST_BYTES} bytes.")
+        return await package("anyio.to_thread", "ui").run_sync(self._write, body)
+
+    def _write(self, body: bytes) -> Any:
+        try:
+            said = orjson.loads(body)
+        except ValueError:
+            return _refusal(400, "NotJson", "This is no JSON.")
+        try:
+            return _respond(orjson.dumps(self._own.add(said)))
+        except OSError as error:
+            return _refusal(409, "NotWritten", f"Your own things could not be written: {error}")
 
     def metrics(self, query: Query) -> Any:
         """Return the names of the metrics of some experiments."""
