@@ -15,7 +15,7 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.web import code, curves, differences, experiment, files, lines, own, plain
+from mlv.web import code, curves, differences, downloads, experiment, files, lines, own, plain
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
@@ -32,6 +32,7 @@ NOT_BUILT = (
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
+_SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
 _MOMENTS = 2
 """Past moments whose experiments stay in memory."""
 
@@ -67,6 +68,8 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/curves", site.curves),
         routing.Route("/api/live", site.live),
         routing.Route("/api/metrics", site.json(site.metrics)),
+        routing.Route("/api/sparks", site.json(site.sparks)),
+        routing.Route("/api/csv", site.csv),
         routing.Route("/api/compare", site.json(site.compare)),
         routing.Route("/api/sql", site.json(site.sql)),
         routing.Route("/api/code", site.json(site.code)),
@@ -161,6 +164,23 @@ class _Site:
     def sql(self, query: Query) -> Any:
         """Return the rows of a query."""
         return self._queries.answer(query, self._index_of({}))
+
+    def sparks(self, query: Query) -> Any:
+        """Return a metric of some experiments in a few columns each, for the cells of a table."""
+        count = plain.whole(query, "n", _SPARK_COLUMNS, _MOST_SPARK_COLUMNS)
+        metric = query.get("m", "")
+        return {"m": metric, "curves": self._curves.sparks(self._rows(query)[: curves.MOST_CURVES], metric, count)}
+
+    def csv(self, request: Any) -> Any:
+        """Send all points of a metric of some experiments as CSV."""
+        asked = curves.question(request.query_params)
+        rows = self._rows(request.query_params)
+        headers = {
+            "content-type": "text/csv; charset=utf-8",
+            "content-disposition": f'attachment; filename="{downloads.file_name(asked.metric)}"',
+        }
+        streaming = package("starlette.responses", "ui").StreamingResponse
+        return streaming(downloads.points(rows, asked.metric, asked.x), 200, headers)
 
     def compare(self, query: Query) -> Any:
         """Return the differences between some experiments."""
