@@ -15,10 +15,11 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.web import code, curves, differences, experiment, files, lines, plain
+from mlv.web import code, curves, differences, downloads, experiment, files, lines, own, plain
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
+from mlv.web.plain import as_text
 from mlv.web.queries import Queries
 
 STATIC = Path(__file__).parent / "static"
@@ -31,6 +32,7 @@ NOT_BUILT = (
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
+_SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
 _MOMENTS = 2
 """Past moments whose experiments stay in memory."""
 
@@ -66,9 +68,13 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/curves", site.curves),
         routing.Route("/api/live", site.live),
         routing.Route("/api/metrics", site.json(site.metrics)),
+        routing.Route("/api/sparks", site.json(site.sparks)),
+        routing.Route("/api/csv", site.csv),
         routing.Route("/api/compare", site.json(site.compare)),
         routing.Route("/api/sql", site.json(site.sql)),
         routing.Route("/api/code", site.json(site.code)),
+        routing.Route("/api/own", site.json(site.own)),
+        routing.Route("/api/own", site.write, methods=["POST"]),
         *(routing.Route(f"/api/exp/{{id}}{end}", site.of_one(answer)) for end, answer in _OF_ONE.items()),
         routing.Route("/api/exp/{id}/file", site.file),
     ]
@@ -84,12 +90,11 @@ def _respond(content: bytes, status: int = 200, headers: Mapping[str, str] | Non
 
 def _error(_request: Any, error: MlvError) -> Any:
     """Return an error as its sentence."""
-    status = 404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400
-    return _respond(orjson.dumps({"error": _utf8(str(error)), "kind": type(error).__name__}), status)
+    return _refusal(404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400, type(error).__name__, str(error))
 
 
-def _utf8(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
+def _refusal(status: int, kind: str, sentence: str) -> Any:
+    return _respond(orjson.dumps({"error": as_text(sentence), "kind": kind}), status)
 
 
 class _Site:
@@ -103,6 +108,7 @@ class _Site:
         self._curves = curves.Curves()
         self._live = Live(index)
         self._queries = Queries()
+        self._own = own.Own(index.root)
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -159,6 +165,23 @@ class _Site:
         """Return the rows of a query."""
         return self._queries.answer(query, self._index_of({}))
 
+    def sparks(self, query: Query) -> Any:
+        """Return a metric of some experiments in a few columns each, for the cells of a table."""
+        count = plain.whole(query, "n", _SPARK_COLUMNS, _MOST_SPARK_COLUMNS)
+        metric = query.get("m", "")
+        return {"m": metric, "curves": self._curves.sparks(self._rows(query)[: curves.MOST_CURVES], metric, count)}
+
+    def csv(self, request: Any) -> Any:
+        """Send all points of a metric of some experiments as CSV."""
+        asked = curves.question(request.query_params)
+        rows = self._rows(request.query_params)
+        headers = {
+            "content-type": "text/csv; charset=utf-8",
+            "content-disposition": f'attachment; filename="{downloads.file_name(asked.metric)}"',
+        }
+        streaming = package("starlette.responses", "ui").StreamingResponse
+        return streaming(downloads.points(rows, asked.metric, asked.x), 200, headers)
+
     def compare(self, query: Query) -> Any:
         """Return the differences between some experiments."""
         return differences.compared([experiment.whole(row) for row in self._rows(query)])
@@ -176,7 +199,7 @@ class _Site:
     def live(self, request: Any) -> Any:
         """Send what is logged, for as long as the page is connected."""
         if self._live.is_full:
-            return _respond(orjson.dumps({"error": "Too many pages are connected: close some.", "kind": "Busy"}), 503)
+            return _refusal(503, "Busy", "Too many pages are connected: close some.")
         query = request.query_params
         self._index_of({})
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
@@ -186,6 +209,31 @@ class _Site:
             "x-accel-buffering": "no",
         }  # fmt: skip
         return package("starlette.responses", "ui").StreamingResponse(self._live.messages(follower), 200, headers)
+
+    def own(self, _: Query) -> Any:
+        """Return the reader's own things."""
+        return self._own.fold()
+
+    async def write(self, request: Any) -> Any:
+        """Add to the reader's own things."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return _refusal(415, "NotJson", "Send content of type application/json.")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > own.MOST_BYTES:
+                return _refusal(413, "TooLarge", f"Send at most {own.MOST_BYTES} bytes.")
+        return await package("anyio.to_thread", "ui").run_sync(self._write, body)
+
+    def _write(self, body: bytes) -> Any:
+        try:
+            said = orjson.loads(body)
+        except ValueError:
+            return _refusal(400, "NotJson", "This is no JSON.")
+        try:
+            return _respond(orjson.dumps(self._own.add(said)))
+        except OSError as error:
+            return _refusal(409, "NotWritten", f"Your own things could not be written: {error}")
 
     def metrics(self, query: Query) -> Any:
         """Return the names of the metrics of some experiments."""

@@ -6,19 +6,26 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from mlv.encoding import BadLine, event_from_line
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.events import Events
 from mlv.query.many import families, values
-from mlv.query.many.axes import METRICS, TIME
+from mlv.query.many.axes import AT, METRICS, TIME, TIMES
 from mlv.query.many.statistics import Samples, aggregated
+from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM
+from mlv.store.reading import while_there
+from mlv.store.streams import lines_from_end, whole_end
 from mlv.web.index import Row
 from mlv.web.pixels import Grid, Pixels, grid, ordered, pixels
 from mlv.web.plain import plain
@@ -104,6 +111,14 @@ class Curves:
         drawn = [pixels(x, y, columns, asked.smooth) for x, y in points]
         bands = _bands([row.digest for row in rows], points, columns, asked.over) if asked.over else []
         return encoded(asked, columns, rows, points, drawn, bands)
+
+    def sparks(self, rows: Sequence[Row], metric: str, count: int) -> dict[str, Any]:
+        """Return the last value in each of some columns over the steps of each experiment, in a few digits."""
+        result = {}
+        for row, (x, y) in zip(rows, self.points(rows, metric, "step"), strict=True):
+            last = pixels(x, y, grid([x], None, None, count)).arrays["last"]
+            result[row.digest.id] = [float(f"{value:.4g}") if value == value else None for value in last]
+        return result
 
     def points(self, rows: Sequence[Row], metric: str, x: str) -> list[_Points]:
         """Return the points of a metric of each experiment, in the order of x; none where it was not logged."""
@@ -266,7 +281,10 @@ def encoded(
 
 
 def names(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the metrics of some experiments, each with its number of points and of experiments."""
+    """Return the metrics of some experiments, each with its number of points and of experiments, and the axes.
+
+    Coordinates are those of the latest lines: to see all of them each log had to be read.
+    """
     points: dict[str, int] = {}
     experiments: dict[str, int] = {}
     for row in rows:
@@ -274,5 +292,22 @@ def names(rows: Sequence[Row]) -> dict[str, Any]:
             points[name] = points.get(name, 0) + summary.count
             experiments[name] = experiments.get(name, 0) + 1
     metrics = [{"name": name, "points": points[name], "ids": experiments[name]} for name in points]
-    axes = ["step", "time", "elapsed", "active", *(f"{METRICS}{name}" for name in points)]
+    coordinates = dict.fromkeys(name for row in rows[:_MOST_SEARCHED] for name in _latest_coordinates(row.digest.path))
+    axes = ["step", *TIMES, *(f"{AT}{name}" for name in coordinates), *(f"{METRICS}{name}" for name in points)]
     return {"metrics": metrics, "axes": axes[:2000]}
+
+
+def _latest_coordinates(folder: Path) -> dict[str, None]:
+    """Return the names of the coordinates in the latest lines of an experiment."""
+    result: dict[str, None] = {}
+    for stream in layout.streams_in(folder):
+        path = folder / layout.stream_file(stream)
+        with while_there(folder, stream):
+            for _, line in islice(lines_from_end(path, whole_end(path)), _LINES_SEARCHED):
+                with suppress(BadLine):
+                    result.update(dict.fromkeys(event_from_line(line, stream).at))
+    return result
+
+
+_MOST_SEARCHED, _LINES_SEARCHED = 50, 100
+"""Experiments, and lines of each stream, that are searched for coordinates."""

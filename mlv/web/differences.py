@@ -10,6 +10,7 @@ from mlv.errors import InvalidArgument
 from mlv.query.compare import ABSENT, differences, sections
 from mlv.query.digest import Digest
 from mlv.query.many.table import flat
+from mlv.web.experiment import with_diff
 from mlv.web.plain import as_text, plain, shortened
 
 MOST = 20
@@ -47,6 +48,9 @@ def compared(digests: Sequence[Digest]) -> dict[str, Any]:
 def _sections(digest: Digest) -> dict[str, dict[str, Any]]:
     """Return the values that are compared: those of `mlv compare`, the environment, and the notes."""
     own = sections(digest)
+    own["git"] = {name: value for name, value in own["git"].items() if not name.startswith("diff.")}
+    text = with_diff(digest).get("diff", {}).get("text")
+    own["git"] |= {"diff": text} if text else {}
     env = {key: value for key, value in digest.captured("env").items() if key != "packages"}
     variables = env.pop("variables", None)
     own_env = {**(variables if isinstance(variables, Mapping) else {}), **dict(flat(env))}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 from mlv import retention
 from mlv.audit.verify import verify
+from mlv.errors import FileUnusable
 from mlv.events import Event
 from mlv.media.kinds import KINDS
 from mlv.query.digest import Digest
 from mlv.query.moments import Moment, surviving
 from mlv.query.runs import RunView, views
-from mlv.store import layout
+from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.web.files import references
 from mlv.web.index import Index, Row
@@ -25,6 +27,7 @@ from mlv.web.plain import as_text, plain
 
 _MOST_FILES = 5000
 """Files in one answer."""
+_LONGEST_DIFF = 1 << 20
 _LISTED = ("file", "checkpoint", "note", "system", "rewound", *KINDS)
 
 
@@ -48,7 +51,7 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
         "notes": [*_first_note(digest), *listed["notes"]],
         "parent": _parent(index, digest), "children": _children(index, digest),
         "runs": [_run(run) for run in runs], "script": plain(meta.get("script")),
-        "git": plain(meta.get("git")), "env": plain(meta.get("env")),
+        "git": plain(with_diff(digest)), "env": plain(meta.get("env")),
         "machine": plain(meta.get("machine")),
         "metrics": {name: {**plain(_summary(summary)), "described": plain(dict(digest.state.descriptions.get(name, {})))}
                     for name, summary in digest.metrics.items()},
@@ -64,6 +67,19 @@ def whole(row: Row) -> Digest:
         NotAnExperiment: It cannot be read any more.
     """
     return replace(row.digest, meta=read_meta(row.digest.path).content)
+
+
+def with_diff(digest: Digest) -> dict[str, Any]:
+    """Return what was captured of git, with the text of the diff beside its reference, as far as it is not too long."""
+    git = dict(digest.captured("git"))
+    diff = git.get("diff")
+    reference = diff.get("file") if isinstance(diff, Mapping) else None
+    if isinstance(diff, Mapping) and isinstance(reference, Mapping):
+        with suppress(FileUnusable), attached.open_attached(digest.path, reference) as file:
+            content = file.read(_LONGEST_DIFF + 1)
+            text = content[:_LONGEST_DIFF].decode("utf-8", "replace")
+            git["diff"] = {**diff, "text": text, "cut": len(content) > _LONGEST_DIFF or diff.get("truncated") is True}
+    return git
 
 
 def _created(digest: Digest) -> float | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 import mlv
@@ -54,6 +57,32 @@ def test_long_texts_are_compared_line_by_line(client, pair):
     assert hunk["a"] == 19
     assert ("notes", "notes") in diffs
     assert "prompt" not in section(answer, "params")
+
+
+def test_diffs_of_git_are_compared(client, runs, tmp_path):
+    """The uncommitted changes of two experiments are compared by their lines, and are a text in each one's overview."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    script = repository / "train.py"
+    begin = f"import mlv\nmlv.Exp({str(runs)!r}, 'tracked', capture=['git']).close()\n"
+    script.write_text(begin)
+    words = ["-c", "user.name=a", "-c", "user.email=a@b", "-C", str(repository)]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", *words, *command], check=True)
+    for number in range(2):
+        script.write_text(f"{begin}# changed {number}\n")
+        subprocess.run([sys.executable, script], check=True, cwd=repository)
+    ids = [exp.id for exp in mlv.find(runs) if "tracked" in exp.name]
+
+    answer = client.get("api/compare", params={"ids": ",".join(ids)}).json()
+    [diff] = [diff for diff in answer["diffs"] if diff["section"] == "git"]
+    overview = client.get(f"api/exp/{ids[0]}").json()
+
+    assert ["-", "+# changed 0"] in diff["hunks"][0]["lines"]
+    assert ["+", "+# changed 1"] in diff["hunks"][0]["lines"]
+    assert not [name for name in section(answer, "git") if name.startswith("diff")]
+    assert "+# changed 0" in overview["git"]["diff"]["text"]
+    assert overview["git"]["diff"]["cut"] is False
 
 
 def test_huge_texts_are_cut():

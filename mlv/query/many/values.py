@@ -160,8 +160,8 @@ class Reading:
         is_requested = np.array([self._is_requested(name) for name in own], bool)
         value, is_number = _numbers(np, table)
         order = in_order(table)
-        positions = _positions(np, table, self._x, order, digest)
-        at = numbered(positions[order], codes[order]) if self._x == STEP else positions[order]
+        position = positions(table, self._x, order, digest)
+        at = numbered(position[order], codes[order]) if self._x == STEP else position[order]
         is_kept = (is_requested[codes] if own else codes > 0)[order] & is_number[order]
         has_numbers = bool(is_kept.any())
         is_kept &= ~np.isnan(at)
@@ -204,8 +204,9 @@ def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
     return np.asarray(encoded.indices.fill_null(0)).astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _positions(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> Any:
-    """Return the position of each value on the x axis; NaN where it has none."""
+def positions(table: Any, x: str | None, order: Any, digest: Digest) -> Any:
+    """Return the position of each value of a metrics table on the x axis; NaN where it has none."""
+    np = package("numpy")
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
@@ -220,8 +221,8 @@ def _positions(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -
         return np.full(table.num_rows, np.nan)
     codes, texts = _coded(np, at)
     coordinates = [orjson.loads(text).get(x) if text else None for text in texts]
-    positions = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
-    return np.where(np.asarray(at.is_valid()), positions[codes], np.nan)
+    numbers = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
+    return np.where(np.asarray(at.is_valid()), numbers[codes], np.nan)
 
 
 def _floats(np: Any, column: Any) -> Any:
