@@ -6,19 +6,26 @@ import math
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
 
+from mlv.encoding import BadLine, event_from_line
 from mlv.errors import InvalidArgument
 from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.events import Events
 from mlv.query.many import families, values
-from mlv.query.many.axes import METRICS, TIME
+from mlv.query.many.axes import AT, METRICS, TIME, TIMES
 from mlv.query.many.statistics import Samples, aggregated
+from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM
+from mlv.store.reading import while_there
+from mlv.store.streams import lines_from_end, whole_end
 from mlv.web.index import Row
 from mlv.web.pixels import Grid, Pixels, grid, ordered, pixels
 from mlv.web.plain import plain
@@ -35,6 +42,8 @@ _BAND = ("mean", "p10", "p50", "p90", "min", "max")
 
 _Points = tuple[Any, Any]
 """Positions, and values, in the order of the positions."""
+_Key = tuple[str, str, str, Any]
+"""ID, axis, metric, and the moment if there is one."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +67,6 @@ def question(query: Mapping[str, str]) -> Question:
     Raises:
         InvalidArgument: A part of it is missing, or is no number.
     """
-    if query.get("asof"):
-        raise InvalidArgument("asof= is not answered for curves: leave it out", asof=query["asof"])
     if not query.get("m"):
         raise InvalidArgument("m= is missing: give the full name of a metric, such as m=train/loss")
     begin, end, smooth = (_number(query, name) for name in ("from", "to", "smooth"))
@@ -86,8 +93,8 @@ class Curves:
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes, self._bytes = most_bytes, 0
-        self._points: OrderedDict[tuple[str, str, str], tuple[Any, _Points]] = OrderedDict()
-        """By ID, axis and metric: the stamp of the experiment's files, and the points."""
+        self._points: OrderedDict[_Key, tuple[Any, _Points]] = OrderedDict()
+        """The stamp of the experiment's files, and the points."""
         self._lock = threading.Lock()
 
     def answer(self, rows: Sequence[Row], asked: Question) -> bytes:
@@ -104,6 +111,14 @@ class Curves:
         drawn = [pixels(x, y, columns, asked.smooth) for x, y in points]
         bands = _bands([row.digest for row in rows], points, columns, asked.over) if asked.over else []
         return encoded(asked, columns, rows, points, drawn, bands)
+
+    def sparks(self, rows: Sequence[Row], metric: str, count: int) -> dict[str, Any]:
+        """Return the last value in each of some columns over the steps of each experiment, in a few digits."""
+        result = {}
+        for row, (x, y) in zip(rows, self.points(rows, metric, "step"), strict=True):
+            last = pixels(x, y, grid([x], None, None, count)).arrays["last"]
+            result[row.digest.id] = [float(f"{value:.4g}") if value == value else None for value in last]
+        return result
 
     def points(self, rows: Sequence[Row], metric: str, x: str) -> list[_Points]:
         """Return the points of a metric of each experiment, in the order of x; none where it was not logged."""
@@ -125,7 +140,7 @@ class Curves:
         return [result[row.digest.id] or nothing for row in rows]
 
     def _kept(self, row: Row, metric: str, x: str) -> _Points | None:
-        key = (row.digest.id, x, metric)
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             stamp, points = self._points.get(key, (None, None))
             if points is None or stamp != row.stamp:
@@ -134,7 +149,7 @@ class Curves:
         return points
 
     def _keep(self, row: Row, metric: str, x: str, points: _Points) -> None:
-        key = (row.digest.id, x, metric)
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             self._forget(key)
             self._points[key] = row.stamp, points
@@ -142,7 +157,7 @@ class Curves:
             while self._bytes > self._most_bytes and len(self._points) > 1:
                 self._forget(next(iter(self._points)))
 
-    def _forget(self, key: tuple[str, str, str]) -> None:
+    def _forget(self, key: _Key) -> None:
         _, points = self._points.pop(key, (None, None))
         self._bytes -= _size(points) if points is not None else 0
 
@@ -159,7 +174,9 @@ def _system_points(row: Row, name: str, x: str) -> _Points:
     points = [
         (event.time.timestamp(), value)
         for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM)
-        if isinstance(event.data, Mapping) and isinstance(value := event.data.get(name), (int, float))
+        if (row.moment is None or row.moment.has(event))
+        and isinstance(event.data, Mapping)
+        and isinstance(value := event.data.get(name), (int, float))
     ]
     moments, values_ = (np.array(column, float) for column in (zip(*points, strict=True) if points else ([], [])))
     return ordered(moments, values_)
@@ -179,7 +196,8 @@ def _read(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row,
     np = package("numpy")
     if not rows:
         return []
-    reading = values.Reading(requested, x)
+    cuts = {row.digest.path: row.moment.last for row in rows if row.moment is not None}
+    reading = values.Reading(requested, x, cuts)
     result = []
     for chunk in list(reading.values(enumerate(row.digest for row in rows))):
         names = list(reading.metrics)
@@ -263,7 +281,10 @@ def encoded(
 
 
 def names(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the metrics of some experiments, each with its number of points and of experiments."""
+    """Return the metrics of some experiments, each with its number of points and of experiments, and the axes.
+
+    Coordinates are those of the latest lines: to see all of them each log had to be read.
+    """
     points: dict[str, int] = {}
     experiments: dict[str, int] = {}
     for row in rows:
@@ -271,5 +292,22 @@ def names(rows: Sequence[Row]) -> dict[str, Any]:
             points[name] = points.get(name, 0) + summary.count
             experiments[name] = experiments.get(name, 0) + 1
     metrics = [{"name": name, "points": points[name], "ids": experiments[name]} for name in points]
-    axes = ["step", "time", "elapsed", "active", *(f"{METRICS}{name}" for name in points)]
+    coordinates = dict.fromkeys(name for row in rows[:_MOST_SEARCHED] for name in _latest_coordinates(row.digest.path))
+    axes = ["step", *TIMES, *(f"{AT}{name}" for name in coordinates), *(f"{METRICS}{name}" for name in points)]
     return {"metrics": metrics, "axes": axes[:2000]}
+
+
+def _latest_coordinates(folder: Path) -> dict[str, None]:
+    """Return the names of the coordinates in the latest lines of an experiment."""
+    result: dict[str, None] = {}
+    for stream in layout.streams_in(folder):
+        path = folder / layout.stream_file(stream)
+        with while_there(folder, stream):
+            for _, line in islice(lines_from_end(path, whole_end(path)), _LINES_SEARCHED):
+                with suppress(BadLine):
+                    result.update(dict.fromkeys(event_from_line(line, stream).at))
+    return result
+
+
+_MOST_SEARCHED, _LINES_SEARCHED = 50, 100
+"""Experiments, and lines of each stream, that are searched for coordinates."""

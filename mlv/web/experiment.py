@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from mlv import retention
 from mlv.audit.verify import verify
+from mlv.errors import FileUnusable
 from mlv.events import Event
 from mlv.media.kinds import KINDS
-from mlv.query.digest import Digest, read_digest
-from mlv.query.events import Events
-from mlv.query.rewinds import rewinds_of
-from mlv.query.runs import RunView
-from mlv.store import layout
+from mlv.query.digest import Digest
+from mlv.query.moments import Moment, surviving
+from mlv.query.runs import RunView, views
+from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.web.files import references
 from mlv.web.index import Index, Row
@@ -25,6 +27,7 @@ from mlv.web.plain import as_text, plain
 
 _MOST_FILES = 5000
 """Files in one answer."""
+_LONGEST_DIFF = 1 << 20
 _LISTED = ("file", "checkpoint", "note", "system", "rewound", *KINDS)
 
 
@@ -34,26 +37,49 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
     Raises:
         NotAnExperiment: Its meta.json cannot be read any more.
     """
-    folder = row.digest.path
-    meta = read_meta(folder)
-    digest = read_digest(folder, meta.id, meta.content)
-    now = datetime.now(timezone.utc)
-    listed = _listed(folder)
+    digest = whole(row)
+    folder, meta = digest.path, digest.meta
+    now = index.asof or datetime.now(timezone.utc)
+    runs = digest.runs(now) if index.asof is None else views(digest.state, now, lambda process: False)
+    listed = _listed(folder, row.moment)
     return as_text({
         "id": digest.id, "short": digest.id[:8], "name": digest.name, "made_as": digest.made_as, "kind": digest.kind,
         "path": Path(os.path.relpath(folder, index.root)).as_posix(), "folder": str(folder),
         "created": _created(digest),
-        "status": digest.status(now), "total_s": digest.total_s(now), "params": plain(digest.params), "tags": list(digest.tags),
+        "status": row.status if index.asof is not None else digest.status(now),
+        "total_s": digest.total_s(now), "params": plain(digest.params), "tags": list(digest.tags),
         "notes": [*_first_note(digest), *listed["notes"]],
         "parent": _parent(index, digest), "children": _children(index, digest),
-        "runs": [_run(run) for run in digest.runs(now)], "script": plain(meta.content.get("script")),
-        "git": plain(meta.content.get("git")), "env": plain(meta.content.get("env")),
-        "machine": plain(meta.content.get("machine")),
+        "runs": [_run(run) for run in runs], "script": plain(meta.get("script")),
+        "git": plain(with_diff(digest)), "env": plain(meta.get("env")),
+        "machine": plain(meta.get("machine")),
         "metrics": {name: {**plain(_summary(summary)), "described": plain(dict(digest.state.descriptions.get(name, {})))}
                     for name, summary in digest.metrics.items()},
         "media": listed["media"], "files": listed["files"], "checkpoints": listed["checkpoints"], "system": listed["system"],
         "streams": layout.streams_in(folder),
     })  # fmt: skip
+
+
+def whole(row: Row) -> Digest:
+    """Return the digest of an experiment with all of its meta.json.
+
+    Raises:
+        NotAnExperiment: It cannot be read any more.
+    """
+    return replace(row.digest, meta=read_meta(row.digest.path).content)
+
+
+def with_diff(digest: Digest) -> dict[str, Any]:
+    """Return what was captured of git, with the text of the diff beside its reference, as far as it is not too long."""
+    git = dict(digest.captured("git"))
+    diff = git.get("diff")
+    reference = diff.get("file") if isinstance(diff, Mapping) else None
+    if isinstance(diff, Mapping) and isinstance(reference, Mapping):
+        with suppress(FileUnusable), attached.open_attached(digest.path, reference) as file:
+            content = file.read(_LONGEST_DIFF + 1)
+            text = content[:_LONGEST_DIFF].decode("utf-8", "replace")
+            git["diff"] = {**diff, "text": text, "cut": len(content) > _LONGEST_DIFF or diff.get("truncated") is True}
+    return git
 
 
 def _created(digest: Digest) -> float | None:
@@ -100,14 +126,14 @@ def _run(run: RunView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _listed(folder: Path) -> dict[str, Any]:
+def _listed(folder: Path, moment: Moment | None) -> dict[str, Any]:
     """Return media, files, checkpoints, notes and system metrics that the events of an experiment name."""
     media: Counter[tuple[str, str]] = Counter()
     files: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     system: dict[str, None] = {}
     checkpoints: list[Event] = []
-    for event in Events(folder, _LISTED, rewinds=rewinds_of(folder)):
+    for event in surviving(folder, _LISTED, moment):
         data = event.data if isinstance(event.data, Mapping) else {}
         if event.type == "system":
             system.update(dict.fromkeys(key for key in data if key != "of"))

@@ -79,7 +79,7 @@ def headers(path: str, status: os.stat_result) -> dict[str, str]:
         "accept-ranges": "bytes",
         "cache-control": "private, no-cache",
     }
-    if ending not in _TYPES:
+    if ending not in _TYPES or ending == "svg":  # a picture on a page is drawn nevertheless, and runs nothing
         name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2], flags=re.ASCII)
         result["content-disposition"] = f'attachment; filename="{name}"'
     return result

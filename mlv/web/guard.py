@@ -65,6 +65,8 @@ class Guard:
         # A link elsewhere may lead here; a script, a form or a picture elsewhere may not ask.
         is_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         is_foreign |= headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_link
+        # A browser names the site of every script that writes; a form elsewhere that names none must not.
+        is_foreign |= scope["method"] == "POST" and origin is None
         if is_foreign:
             return 403, "Another site may not ask this server."
         first = _raw_path(scope).split(b"/")[1:2]

@@ -7,19 +7,22 @@ import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from mlv.errors import NotAnExperiment
+from mlv.experiment.as_of import summary_of
+from mlv.query import moments
 from mlv.query.digest import Depth, Digest, fingerprint, read_digest
 from mlv.query.many.table import flat
+from mlv.query.moments import Moment
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
-from mlv.web.plain import as_text, plain
+from mlv.web.plain import as_text, plain, shortened
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
@@ -44,13 +47,23 @@ class Row:
     stamp: tuple[Any, ...]
     status: str
     error: str | None = None
+    moment: Moment | None = None
+    """Up to which events count; None for all."""
 
 
 class Index:
-    """The experiments below a folder, each read again only after it has changed."""
+    """The experiments below a folder, each read again only after it has changed; or all of them as of a moment."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, asof: datetime | None = None, present: Index | None = None) -> None:
+        """Begin without any experiment.
+
+        Args:
+            root: The folder.
+            asof: The moment; None follows the present.
+            present: An index without a moment, of which experiments are taken that have not changed since the moment.
+        """
         self._root = layout.absolute(root)
+        self._asof, self._present = asof, present
         self._rows: dict[str, Row] = {}
         self._ids: dict[Path, str] = {}
         self._gone: list[tuple[int, str]] = []
@@ -71,8 +84,15 @@ class Index:
         """The folder."""
         return self._root
 
+    @property
+    def asof(self) -> datetime | None:
+        """The moment, if it is not the present."""
+        return self._asof
+
     def refresh(self) -> bool:
         """Read what has changed, unless another thread is doing so; return whether this one did."""
+        if self._asof is not None and self.is_complete:
+            return False
         if not self._reading.acquire(blocking=False):
             return False
         try:
@@ -84,7 +104,7 @@ class Index:
     def _refresh(self) -> None:
         folders = list(layout.walk(self._root))
         for folder in folders:  # names first: the numbers may take long
-            if folder not in self._ids:
+            if folder not in self._ids and self._asof is None:
                 self._put(folder, Depth.SETTINGS)
         self._remove(set(folders))
         for folder in folders:
@@ -100,7 +120,10 @@ class Index:
             return  # a copy of it
         stamp = _stamp(folder)
         if before is None or before.stamp != stamp or before.depth < depth:
-            row = _read(folder, depth, stamp)
+            read = self._read(folder, depth, stamp)
+            if read is None:
+                return
+            row = read
         elif before.status in ("running", "lost"):  # it changes with the time alone
             row = _with_status(before)
             if row.status == before.status:
@@ -118,8 +141,23 @@ class Index:
             self._version += 1
             self._ids[folder] = row.digest.id
             self._rows.pop(row.digest.id, None)
-            self._rows[row.digest.id] = Row(row.digest, self._version, row.depth, row.stamp, row.status, row.error)
+            self._rows[row.digest.id] = replace(row, version=self._version)
             self._changed.notify_all()
+
+    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row | None:
+        """Read an experiment; None for one that was made after the moment."""
+        if self._asof is None:
+            return _read(folder, depth, stamp)
+        present = self._present.at(folder) if self._present is not None else None
+        if present is None or present.stamp != stamp or present.depth < depth:
+            present = _read(folder, depth, stamp)
+        return as_of(present, self._asof)
+
+    def at(self, folder: Path) -> Row | None:
+        """Return the experiment in a folder, as it was read last."""
+        with self._changed:
+            row = self._rows.get(self._ids.get(folder, ""))
+            return row if row is not None and row.digest.path == folder else None
 
     def _remove(self, folders: set[Path]) -> None:
         with self._changed:
@@ -150,7 +188,7 @@ class Index:
             is_complete = self.is_complete and is_all
         return {
             "cursor": f"{self._nonce}.{until}", "root": str(self._root), "reset": not is_known, "complete": is_complete,
-            "gone": gone, "n": len(rows), "columns": columns(rows, self._root),
+            "gone": gone, "n": len(rows), "columns": columns(rows, self._root, self._asof),
         }  # fmt: skip
 
     def row(self, word: str) -> Row:
@@ -212,8 +250,28 @@ def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row:
 
 
 def _with_status(row: Row) -> Row:
-    status = row.digest.status(datetime.now(timezone.utc))
-    return Row(row.digest, row.version, row.depth, row.stamp, status, row.error)
+    return replace(row, status=row.digest.status(datetime.now(timezone.utc)))
+
+
+def as_of(row: Row, asof: datetime) -> Row | None:
+    """Return an experiment as of a moment; None if it was made later."""
+    digest = row.digest
+    created = digest.created_at
+    if created is not None and created > asof:
+        return None
+    if row.status == BROKEN:
+        return row
+    heard = [run.last_heard for run in digest.state.runs.values() if run.last_heard is not None]
+    if heard and max(heard) <= asof:  # nothing has been logged since
+        return replace(row, status=moments.status_at(digest.state, asof))
+    try:
+        moment = moments.moment(digest.path, time=asof)
+        state = moments.state_at(digest.path, moment)
+        metrics = summary_of(digest.path, state, moment.last, moments.surviving(digest.path, "metrics", moment))
+    except Exception as error:  # one broken log must not hide the others
+        return replace(row, status=BROKEN, error=str(error) or repr(error))
+    past = replace(digest, state=state, metrics=metrics)
+    return replace(row, digest=past, status=moments.status_at(state, asof), moment=moment)
 
 
 def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
@@ -227,10 +285,10 @@ def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def columns(rows: Sequence[Row], root: Path) -> dict[str, Any]:
-    """Return rows as columns of plain values."""
+def columns(rows: Sequence[Row], root: Path, asof: datetime | None = None) -> dict[str, Any]:
+    """Return rows, as of a moment or as of now, as columns of plain values."""
     digests = [row.digest for row in rows]
-    now = datetime.now(timezone.utc)
+    now = asof or datetime.now(timezone.utc)
     runs = [next(reversed(digest.runs(now)), None) for digest in digests]
     created = [_seconds(digest.created_at) for digest in digests]
     heard = [[run.last_heard for run in digest.state.runs.values() if run.last_heard] for digest in digests]
@@ -246,33 +304,25 @@ def columns(rows: Sequence[Row], root: Path) -> dict[str, Any]:
         "duration": [run.duration_s if run else None for run in runs],
         "status": [row.status for row in rows],
         "tags": [list(digest.tags) for digest in digests],
-        "notes": [[_cut(note) for note in digest.notes] for digest in digests],
-        "archived": ["archived" in digest.tags for digest in digests],
+        "notes": [[shortened(note, _LONGEST_TEXT) for note in digest.notes] for digest in digests],
+        "archived": [digest.is_archived for digest in digests],
         "error": [row.error for row in rows],
     }
     params = [dict(islice(flat(digest.params), _MOST_NAMES)) for digest in digests]
-    result["params"] = _by_name(params, lambda value: _cut(plain(value)))
+    result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
     metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
     names = dict.fromkeys(name for own in metrics for name in own)
-    result["metrics"] = {
-        name: {stat: [_cut(plain(getattr(own[name], stat))) if name in own else None for own in metrics] for stat in _STATS}
-        for name in names
-    }
+    result["metrics"] = {name: {stat: [_cell(own.get(name), stat) for own in metrics] for stat in _STATS} for name in names}
     return as_text(result)
+
+
+def _cell(summary: Any, stat: str) -> Any:
+    return shortened(plain(getattr(summary, stat)), _LONGEST_TEXT) if summary is not None else None
 
 
 def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:
     names = dict.fromkeys(name for own in mappings for name in own)
     return {name: [form(own[name]) if name in own else None for own in mappings] for name in names}
-
-
-def _cut(value: Any) -> Any:
-    """Return a value short enough for a cell."""
-    if isinstance(value, str) and len(value) > _LONGEST_TEXT:
-        return f"{value[:_LONGEST_TEXT]}…"
-    if isinstance(value, (list, dict)) and len(text := str(value)) > _LONGEST_TEXT:
-        return f"{text[:_LONGEST_TEXT]}…"
-    return value
 
 
 def _seconds(when: datetime | None) -> float | None:

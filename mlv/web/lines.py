@@ -15,13 +15,13 @@ from mlv.errors import InvalidArgument
 from mlv.events import Event, metrics_of
 from mlv.media.kinds import KINDS
 from mlv.order import in_order
-from mlv.query.events import Events, is_named
+from mlv.query.events import is_named
+from mlv.query.moments import Moment, surviving
 from mlv.query.name_patterns import name_matcher
-from mlv.query.rewinds import rewinds_of
 from mlv.store import layout
 from mlv.store.reading import Lines, while_there
 from mlv.store.streams import lines_from_end, whole_end
-from mlv.web.plain import as_text, plain
+from mlv.web.plain import as_text, plain, whole
 
 _MOST_EVENTS = 1000
 _MOST_MEDIA = 5000
@@ -31,7 +31,7 @@ _LONGEST_DATA = 64 << 10
 """Bytes of an event's data that are sent with a list; `line` sends all."""
 
 
-def events(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
+def events(folder: Path, query: Mapping[str, str], moment: Moment | None = None) -> dict[str, Any]:
     """Return events, the latest first, and where to go on: `before` is None behind the first one.
 
     `type`, with commas between several, `stream` and `name`, a pattern, choose them, and `q` is a text that the line holds in
@@ -40,14 +40,15 @@ def events(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InvalidArgument, InvalidPattern: A part of the question is wrong.
     """
-    limit = _whole(query, "limit", 100, _MOST_EVENTS)
+    limit = whole(query, "limit", 100, _MOST_EVENTS)
     types = [name for name in query.get("type", "").split(",") if name]
     matches = name_matcher(query["name"], captures=True) if query.get("name") else None
     text = query.get("q", "").casefold()
 
     def is_requested(event: Event, line: bytes) -> bool:
         return (
-            (not types or event.type in types)
+            (moment is None or moment.has(event))
+            and (not types or event.type in types)
             and (matches is None or is_named(event, matches))
             and (not text or text in line.decode("utf-8", "replace").casefold())
         )
@@ -129,13 +130,6 @@ def _fields(event: Event) -> dict[str, Any]:
     })  # fmt: skip
 
 
-def _whole(query: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = query.get(name, "")
-    if text and not (text.isdecimal() and int(text[:9]) > 0):
-        raise InvalidArgument(f"{name}={text!r:.50}: give a whole number from 1 on", name=name)
-    return min(most, int(text[:9])) if text else default
-
-
 def line(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
     """Return one line as it stands in the log: that of `run` and `seq`, or the latest of a metric `m` at a `step`.
 
@@ -188,9 +182,9 @@ def _lines(folder: Path, text: bytes) -> Iterator[tuple[str, int, bytes]]:
                 yield stream, start, content
 
 
-def console(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
+def console(folder: Path, query: Mapping[str, str], moment: Moment | None = None) -> dict[str, Any]:
     """Return what was printed, the latest lines, in their order, and where to go on to the earlier ones."""
-    answer = events(folder, {**query, "stream": layout.CONSOLE_STREAM, "type": "message"})
+    answer = events(folder, {**query, "stream": layout.CONSOLE_STREAM, "type": "message"}, moment)
     printed = [
         {
             "time": event["time"],
@@ -203,7 +197,7 @@ def console(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
     return {"lines": printed, "before": answer["before"]}
 
 
-def media(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
+def media(folder: Path, query: Mapping[str, str], moment: Moment | None = None) -> dict[str, Any]:
     """Return the media of one name, in the order of logging; superseded ones are left out.
 
     Raises:
@@ -213,6 +207,6 @@ def media(folder: Path, query: Mapping[str, str]) -> dict[str, Any]:
     kinds: Sequence[str] = [kind] if kind else list(KINDS)
     if kind and kind not in KINDS:
         raise InvalidArgument(f"type={kind!r:.50} is no type of media: give one of {', '.join(KINDS)}", type=kind)
-    named = (event for event in Events(folder, kinds, rewinds=rewinds_of(folder)) if event.name == name)
+    named = (event for event in surviving(folder, kinds, moment) if event.name == name)
     items = [{**_fields(event), "data": as_text(plain(event.data))} for event in named]
     return {"name": name, "items": items[-_MOST_MEDIA:], "left_out": max(0, len(items) - _MOST_MEDIA)}

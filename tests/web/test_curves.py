@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 
@@ -145,7 +147,7 @@ def test_metric_that_nobody_logged(client, ids):
 @pytest.mark.parametrize(
     "query",
     [{}, {"m": "loss", "px": "x"}, {"m": "loss", "px": "0"}, {"m": "loss", "from": "nan"}, {"m": "loss", "smooth": "1"},
-     {"m": "loss", "asof": "2026-01-01"}],
+     {"m": "loss", "asof": "yesterday"}],
 )  # fmt: skip
 def test_wrong_questions(client, ids, query):
     """A question that cannot be answered is answered with a sentence."""
@@ -175,3 +177,35 @@ def test_names_of_metrics(client, ids):
     answer = client.get("api/metrics", params={"ids": ",".join(ids)}).json()
 
     assert {"name": "loss", "points": 6, "ids": 2} in answer["metrics"]
+
+
+def test_all_points_are_in_csv(client, ids, runs):
+    """The download has every value, also NaN, in the order of logging, with its step and its time."""
+    with mlv.Exp(runs, "long, =1", capture=()) as exp:
+        for step in range(9000):
+            exp.log.at(epoch=step // 1000)({"loss": float(step)}, step=step)
+    answer = client.get("api/csv", params={"ids": f"{ids[0]},{exp.id}", "m": "loss", "x": "at.epoch"})
+    rows = list(csv.reader(io.StringIO(answer.text)))
+    broken = list(csv.reader(io.StringIO(client.get("api/csv", params={"ids": ids[0], "m": "acc"}).text)))
+
+    assert answer.headers["content-disposition"] == 'attachment; filename="loss.csv"'
+    assert rows[0] == ["experiment", "id", "step", "time", "at.epoch", "value"]
+    assert len(rows) == 1 + 3 + 9000
+    assert rows[-1][:3] == ["long, =1", exp.id, "8999.0"]
+    assert rows[-1][4:] == ["8.0", "8999.0"]
+    assert [row[4] for row in broken[1:]] == ["0.0", "0.5", "nan"]
+
+
+def test_sparks_are_a_few_numbers(client, ids):
+    """A cell of the table has the last value of a few columns of each experiment."""
+    answer = client.get("api/sparks", params={"ids": ",".join(ids), "m": "loss", "n": 5}).json()
+
+    assert answer["curves"][ids[0]] == [1.0, None, 0.5, None, 0.3333]
+
+
+def test_coordinates_are_axes(client, runs):
+    """Coordinates that were logged last are named among the axes."""
+    with mlv.Exp(runs, "epochs", capture=()) as exp:
+        exp.log.at(epoch=1)({"loss": 1.0})
+
+    assert "at.epoch" in client.get("api/metrics", params={"ids": exp.id}).json()["axes"]

@@ -7,12 +7,12 @@ import shutil
 import mlv
 
 
-def whole(client, since: str = "") -> tuple[dict[str, dict], str, list[str]]:
+def whole(client, since: str = "", **more: object) -> tuple[dict[str, dict], str, list[str]]:
     """Ask until all experiments have been read; return rows by path, the cursor, and the IDs that are gone."""
     rows: dict[str, dict] = {}
     gone: list[str] = []
     while True:
-        answer = client.get("api/index", params={"since": since}).json()
+        answer = client.get("api/index", params={"since": since, **more}).json()
         columns, since = answer["columns"], answer["cursor"]
         for at in range(answer["n"]):
             row = {name: values[at] for name, values in columns.items() if isinstance(values, list)}
