@@ -91,6 +91,11 @@ class Connection:
             return Exp(**self._making)
         return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
 
+    def suggest_name(self, name: str) -> None:
+        """Name the experiment so, where it is still to be made and has no name."""
+        if self._exp is None and self._path is None and self._making["name"] is None:
+            self._making["name"] = name
+
     def close(self, status: str = "ok") -> None:
         """End the run of an experiment that was made here; of any other, only see that all is on the disk.
 
