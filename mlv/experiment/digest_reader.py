@@ -84,7 +84,9 @@ def _size(digest: Digest) -> int:
 
 
 def depth_for(x: Any) -> Depth:
-    """Return how much of an experiment an x axis needs: times count from when its runs began."""
+    """Return how much of an experiment an x axis needs: times count from when its runs began, and None asks it."""
+    if x is None:
+        return Depth.DESCRIPTIONS
     return Depth.STATE if x in (axes.ELAPSED, axes.ACTIVE) else Depth.SETTINGS
 
 

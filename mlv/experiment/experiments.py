@@ -134,10 +134,11 @@ class Experiments:
 
         Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
         latest run, `total_s` that of all runs together. Then a `params.NAME` for each param (nested ones by dots), a
-        `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+        `metrics.NAME` for the value that stands for each metric (the last, or what `log.describe(name, summary=)` and
+        `exp.summarize` say), and what is recorded of `git.` and `machine.`.
 
         Args:
-            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
+            stats: More of each metric, as columns `metrics.NAME.STAT`: of `last min max mean best count nans`.
             best: Full name of a metric: `best.step` is the step at which it is best, and a `best.NAME` the value of each metric
                 there, or at its last step before.
             mode: Whether `min` or `max` is best; by default what `log.describe(best, mode=...)` said.
@@ -238,7 +239,8 @@ class Experiments:
             b: Another one.
 
         Returns:
-            For each name the pair of values, of metrics the last; `mlv.query.compare.ABSENT` where an experiment has none.
+            For each name the pair of values, of metrics those that stand for them; where an experiment has none,
+            `mlv.query.compare.ABSENT`.
 
         Raises:
             NotAnExperiment: None of these is meant.
@@ -250,8 +252,8 @@ class Experiments:
         """Return a pandas DataFrame of the values that differ among these experiments.
 
         A row for each `section` (`params git packages machine metrics`) and `name`, and a column for each experiment, by its
-        name, or by its path below the root where names are equal; metrics by their last values. Where an experiment lacks
-        what another has, `mlv.query.compare.ABSENT` stands.
+        name, or by its path below the root where names are equal; metrics by the values that stand for them. Where an
+        experiment lacks what another has, `mlv.query.compare.ABSENT` stands.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -297,8 +299,9 @@ class Experiments:
             metrics: Names, or patterns over names; None takes all.
             x: `step`, a coordinate, `time` (the moment), `elapsed` (seconds since the first run began), `active` (the same
                 without what lay between runs, and pauses), or `metrics.NAME`, another metric; of several values at one x a
-                member's latest counts. None takes the last values. A metric to which a member never gave a step is numbered
-                there from 0, by position over all runs.
+                member's latest counts. None takes the values that stand for the metrics: the last ones, or what
+                `log.describe(metric, summary=)` and `exp.summarize` say. A metric to which a member never gave a step is
+                numbered there from 0, by position over all runs.
             stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
             ci: How sure the interval of the mean is, by Student's t; None leaves it out.
             grid: `exact` pools values at equal x; `interpolate` goes in straight lines between the values of a member; a
@@ -339,7 +342,7 @@ class Experiments:
             b: The other side.
             over: What is equal in a pair, `seed` or several names as in `aggregate`.
             metrics: As in `aggregate`.
-            x: As in `aggregate`; by default the last values are compared.
+            x: As in `aggregate`; by default the values that stand for the metrics are compared.
             stats: As in `aggregate`.
             ci: As in `aggregate`, of the mean difference.
             reruns: As in `aggregate`; a pair needs one experiment of each side, so `all` refuses them.
@@ -350,13 +353,13 @@ class Experiments:
         """
         from mlv.query.many import aggregate as aggregate_  # only where it is asked for
 
-        sides = [self._members(self._side(side), over, reruns) for side in (a, b)]
+        sides = [self._members(self._side(side, depth_for(x)), over, reruns) for side in (a, b)]
         return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self,
         metric: str | Sequence[str],
-        x: str = "step",
+        x: str | None = None,
         by: str | None = None,
         over: str | Iterable[str] = "seed",
         *,
@@ -377,7 +380,8 @@ class Experiments:
 
         Args:
             metric: Full name, or several.
-            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`.
+            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`. By default what
+                `log.describe(metric, x=)` says, if it says the same of all these metrics, or else the step.
             by: The param that the colours tell; by default every family has its own. Lines of one colour differ in dashes.
             over: Nuisance keys, as in `aggregate`.
             ax: matplotlib's Axes to draw into; by default those of a new figure.
@@ -411,7 +415,7 @@ class Experiments:
     def lines(
         self,
         metrics: str | Sequence[str],
-        x: str = "step",
+        x: str | None = None,
         by: str | None = None,
         over: str | Iterable[str] = "seed",
         style: Style | None = None,
@@ -426,15 +430,15 @@ class Experiments:
     def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
         return families.without_reruns(digests, over, self._parent_of, reruns)
 
-    def _side(self, side: Any) -> list[Digest]:
+    def _side(self, side: Any, depth: Depth) -> list[Digest]:
         if isinstance(side, Experiments):
-            return side.digests(Depth.SETTINGS)
+            return side.digests(depth)
         if isinstance(side, str):
-            digests = self.digests(depth_of(side))
+            digests = self.digests(max(depth, depth_of(side)))
             return [digest for digest, holds in zip(digests, engine.matching(side, digests), strict=True) if holds]
         if not isinstance(side, Mapping):
             raise InvalidArgument(f"a side is {side!r}: give params, a predicate of SQL, or experiments", given=side)
-        return self._with_params(self.digests(Depth.SETTINGS), side, "a side")
+        return self._with_params(self.digests(depth), side, "a side")
 
     def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]:
         """Return the experiments whose params have these values.

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from mlv.encoding import shown
 from mlv.interrupts import pass_on
+from mlv.state import STATISTICS
 
 _REASONS_SHOWN = 5  # the others tend to have the same cause
 _NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
@@ -19,6 +20,17 @@ def joined(problems: Sequence[tuple[str, str]]) -> str:
     reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
     more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
     return "; ".join([*reasons, *more])
+
+
+def problem_of_description(mode: Any, x: Any, summary: Any) -> str:
+    """Return the reason why a description cannot be stored, empty if there is none."""
+    if mode is not None and not (type(mode) is str and mode in ("min", "max")):
+        return f'mode={shown(mode)} is neither "min" nor "max"'
+    if x is not None and not (type(x) is str and x):
+        return f"x={shown(x)} is no name of a coordinate or metric"
+    if summary is not None and not (type(summary) is str and summary in STATISTICS):
+        return f"summary={shown(summary)} is none of {', '.join(STATISTICS)}"
+    return ""
 
 
 def is_text(value: object) -> TypeGuard[str]:

@@ -15,7 +15,7 @@ from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step
 from mlv.errors import InvalidArgument, InvalidName, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected, full_name
 from mlv.experiment.endings import described
-from mlv.experiment.log_arguments import exception_of, formatted, is_mapping, is_number, is_text, joined
+from mlv.experiment.log_arguments import exception_of, formatted, is_mapping, is_number, is_text, joined, problem_of_description
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
@@ -194,6 +194,8 @@ class Logger(MediaCalls):
         format: str | None = None,
         mode: str | None = None,
         description: str | None = None,
+        x: str | None = None,
+        summary: str | None = None,
     ) -> None:
         """Describe a metric, before or after it is logged: a line of type `metadata` under the metric's full name.
 
@@ -203,13 +205,46 @@ class Logger(MediaCalls):
             format: A format specification for `format(value, ...)`, such as `.4f`.
             mode: `min` or `max`: which value is the best.
             description: A sentence.
+            x: Its x axis in plots and in TensorBoard: a coordinate, or the full name of another metric, instead of the step.
+            summary: The statistic that stands for it in lists and tables: `last min max mean best none`, `last` by default.
         """
-        fields = {"unit": unit, "format": format, "mode": mode, "description": description}
+        fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
         data = {key: item for key, item in fields.items() if item is not None}
-        if mode is None or (type(mode) is str and mode in ("min", "max")):
+        chosen = {} if summary is None else {"summary": summary}
+        problem = problem_of_description(mode, x, summary)
+        if problem:
+            self._reject("metadata", self._name, {"name": name, **data, **chosen}, None, problem)
+            return
+        if data or not chosen:
             self._named("metadata", name, data, None)
-        else:
-            self._reject("metadata", self._name, {"name": name, **data}, None, f'mode={shown(mode)} is neither "min" nor "max"')
+        if chosen:
+            self._into(self._session.summary_stream)._named("metadata", name, chosen, None)
+
+    @never_raising
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Record values that are no series, such as a total time, below this logger: a line of type `summary`.
+
+        Lists, tables and SQL show and find each as they do a metric; where a metric has the same name, the value stands for it.
+        Of several values for one name the last counts. Values are numbers, NaN too, texts and truth values; nested mappings
+        join with `/`. Where no run goes on none begins, as for tags. Of ranks only the main one records.
+        """
+        if self._session.rank:
+            return
+        conversion = Conversion()
+        if not is_mapping(values):
+            reason, rest = f"summaries are a mapping of names to values, not {shown(values)}", conversion.value(values)
+            self._reject_summary(reason, rest, conversion.nonfinite)
+            return
+        flat = conversion.metrics(values)
+        for key, value in zip(list(flat), encoding.restored(flat, conversion.nonfinite).values(), strict=True):
+            if not isinstance(value, (int, float, str)):
+                conversion.problems.append((key, "is no number, text or truth value"))
+                conversion.unusable[key] = flat.pop(key)
+        good, bad = conversion.nonfinite_by_use()
+        if flat:
+            self._annotate("summary", dumps(flat), good)
+        if conversion.problems:
+            self._reject_summary(joined(conversion.problems), conversion.unusable, bad)
 
     # Messages, as in `logging`.
 
@@ -520,14 +555,35 @@ class Logger(MediaCalls):
             return self._step, str(error)
 
     def _put_rejected(self, type: str, name: str, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
-        record = Rejected(type, reason, readable).to_data()
-        self._put("rejected", name, step, dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()})
-        where = f"{type} {name!r}" if name else type
-        warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
+        self._put("rejected", name, step, *_rejected(type, reason, readable, nonfinite))
+        _warn_of_rejected(type, name, reason)
+
+    def _reject_summary(self, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
+        self._annotate("rejected", *_rejected("summary", reason, readable, nonfinite))
+        _warn_of_rejected("summary", self._name, reason)
+
+    def _annotate(self, type: str, data: bytes, nonfinite: Mapping[str, str]) -> None:
+        """Write an event for which no run begins: into the run that goes on, or beside all runs."""
+        self._session.put_summary(encoding.head(type, self._name) + encoding.tail(None, {}, data, nonfinite))
+
+    def _into(self, stream: str) -> Logger:
+        """Return a logger of the same name into another stream."""
+        return type(self)(self._session, stream, self._name)
 
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         tail = encoding.tail(step, self._at, data, nonfinite)
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
+
+
+def _rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Return the data of an event `rejected`, and its numbers that are not finite."""
+    record = Rejected(type, reason, readable).to_data()
+    return dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()}
+
+
+def _warn_of_rejected(type: str, name: str, reason: str) -> None:
+    where = f"{type} {name!r}" if name else type
+    warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
 
 def checked_event_name(name: object) -> str:
