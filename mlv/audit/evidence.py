@@ -177,6 +177,7 @@ class StreamExamination:
         run = self._evidence.run(fields["run"])
         if type_ in (RunStarted.TYPE, Seal.TYPE):
             source = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
+            # Ends that this one knew of when it was written: what is cut off later is missed here.
             after = fields["data"].get("after")
             for stream, digest in after.items() if isinstance(after, dict) else ():
                 self._evidence.named_ends[str(digest)] = source, stream

@@ -180,6 +180,7 @@ def _make(source: Path, target: Path, done: Merged) -> None:
 def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
     """Copy the files, then the lines that refer to them; lines written after the sizes were read wait for the next merge."""
     before = surroundings(source)
+    # Before the files are copied: lines up to here refer to files that are there by now.
     sizes = {stream: size for stream, size in stream_sizes(source).items() if not _is_link(source, stream, done)}
     _compare_meta(source, target, done)
     ours = merge_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
@@ -187,6 +188,7 @@ def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
         merge_lines.missing(stream, theirs, ours.get(stream, []))
         for stream, theirs in merge_lines.sources(source, sizes).items()
     ]
+    # Files first: a merge that is interrupted leaves no line that refers to nothing.
     brought = merge_files.bring(source, target, may_change=before.may_change, dry_run=dry_run)
     done.files += brought.files
     for lacking in absent:

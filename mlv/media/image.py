@@ -80,6 +80,7 @@ def prepare_many(values: Any, *, captions: Any = None, layout: str | None = None
     """
     descriptions: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
+    # One by one, since those of a list may differ in size and kind; an array is one piece of memory.
     if isinstance(values, (list, tuple)):
         for number, value in enumerate(values):
             try:
@@ -177,6 +178,7 @@ def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target
     """
     remaining = iter(buffers)
     pictures = [picture for description in options["images"] for picture in _pictures(description, remaining)]
+    # All before the first file is stored: what turns out unusable here leaves nothing behind.
     masks = {
         name: _mask_picture(name, description, next(remaining), pictures[0])
         for name, description in options.get("masks", {}).items()

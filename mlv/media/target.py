@@ -53,6 +53,7 @@ class FolderTarget:
             else:
                 with opening.emptied(temporary) as file:
                     file.write(content)
+                # Hashed from memory: to read it again would take as long as writing it did.
                 stored = Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:

@@ -152,6 +152,7 @@ class HDF5(Output):
 
     def _change(self, name: str, work: Callable[[Any], None]) -> None:
         commit = self._commits.get(name, 0) + 1
+        # To go on in a new file would leave out all that was in the old one.
         if name in self._commits and not (self._folder / name).exists():
             raise CannotResume(f"{self._folder / name} was removed", path=str(self._folder))
         h5files.change_h5(self._folder / name, self._exp, commit, work)

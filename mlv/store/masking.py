@@ -124,6 +124,7 @@ class Mask:
         masked = self.value(fields)
         if type_ in _OWN or (masked == fields and not self.is_in(type_)):
             return None
+        # Of the line as first written: the chains of seals go on to hold, also over a second redaction.
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
         if (type_ in ESSENTIAL or wire.TO_FILE in line) and _fixed(masked) == _fixed(fields):

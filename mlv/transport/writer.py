@@ -241,6 +241,7 @@ class Writer:
         if not source.is_new:
             self._catch_up(source)
         before, censor = source.last_seq, self._censors[source.run]
+        # What a censor knows of lines before (a key over several lines) goes back as well, if these are read again.
         state = censor.state
         frames, end = source.next_frames()
         if end == source.tail:
@@ -254,6 +255,7 @@ class Writer:
         if frames:
             self._heard[source.run] = monotonic()
         source.note_redacted(censor.redacted)
+        # Last: the space is the producer's again, and a next writer would not find these events any more.
         source.advance(end)
         source.already.clear()
         return True

@@ -88,6 +88,7 @@ class TerminalLines:
 
     def _complete(self, line: bytes, now: float) -> Iterator[str]:
         if b"\x1b" in line:
+            # A progress bar went up to write its lines anew: those that are held back were not final.
             for up in _UP.finditer(line):
                 self._are_rewritten = True
                 for _ in range(min(int(up[1] or 1), len(self._held))):
@@ -181,11 +182,13 @@ class Tee:
         is_loggable = getattr(self._session.channel, "free_bytes", _FREE_BYTES) >= _FREE_BYTES
         if self._waiting_bytes:
             wait_s = 0 if is_loggable and self._is_quiet else _WAIT_FOR_ROOM_S
+        # The display comes first: nobody waits for the log, but somebody may watch the terminal.
         ready = self._poll.poll(wait_s * 1000)
         has_output = False
         for fd, _ in ready:
             if fd == self._control.fileno():
                 self._answer_request()
+            # Else the pipe fills, and the printing process waits, rather than this one taking all memory.
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 has_output |= self._show(self._open[fd])
         self._is_quiet = not has_output

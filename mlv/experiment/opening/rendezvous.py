@@ -231,6 +231,7 @@ class Meeting:
                 return announcement
             if monotonic() - began > timeout_s:
                 raise self._not_met(timeout_s, announcement)
+            # Rank 0 makes others, and not this one: this process is more likely a task of its own.
             if monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
                 return None
             if others_since == math.inf and monotonic() >= next_look and may_be_apart(self._launch_rank):

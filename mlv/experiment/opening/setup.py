@@ -302,6 +302,7 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
     for number in count():
         folder = savedir / (name if number == 0 else f"{name}_{number}")
         try:
+            # The one test of whether the name is free that two processes cannot both pass.
             folder.mkdir()
             return folder
         except FileExistsError:
