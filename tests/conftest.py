@@ -79,6 +79,19 @@ def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def inline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write without a writer process: the same lines, sooner. A test in such a module that asks for a `ring` has one."""
+    if "ring" not in request.fixturenames:
+        monkeypatch.setenv("MLV_INLINE", "1")
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write through a ring and a writer process: where processes end, fork or wait for each other."""
+    monkeypatch.setenv("MLV_INLINE", "0")
+
+
+@pytest.fixture
 def python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script in a fresh interpreter, in a folder of its own, with a deadline."""
 

@@ -30,7 +30,7 @@ h5py: Any = pytest.importorskip("h5py")
 
 
 @pytest.fixture
-def exp(tmp_path):
+def exp(tmp_path, inline):
     with Exp(tmp_path, "exp", capture=()) as exp:
         yield exp
 
