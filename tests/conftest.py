@@ -210,7 +210,7 @@ def fork(work: Callable[[], object]) -> int:
     return pid
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

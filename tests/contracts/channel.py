@@ -619,7 +619,7 @@ class ChannelContract:
             thread.start()
 
         def log_elsewhere() -> None:
-            signal.alarm(10)
+            signal.alarm(60)
             channel.abandon()
             channel.put(LOSS, DATA, 0, data([9, 9]))
 

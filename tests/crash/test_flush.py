@@ -13,7 +13,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from crash.victims import writer_of
+from crash.victims import writer_at_work
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -22,7 +22,7 @@ def test_lines_are_fsynced_when_flush_returns(tmp_path):
     exp = mlv.Exp(tmp_path, "flushed", capture=())
     exp.flush()
     trace = tmp_path / "trace"
-    strace = traced(writer_of(exp.path), trace)
+    strace = traced(writer_at_work(exp.path), trace)
 
     exp.log("marker", {"text": "the last line"})
     assert exp.flush()

@@ -258,7 +258,7 @@ def test_children(python, tmp_path, method, end, status):
     )
 
     exp = Exp.open(tmp_path / "runs" / "exp")
-    wait_until(lambda: exp.runs[0].children[0].status != "running")
+    wait_until(lambda: exp.runs[0].children and exp.runs[0].children[0].status != "running")
     assert (exp.status, exp.runs[0].children[0].status) == ("ok", status)
 
 

@@ -219,6 +219,8 @@ while time.monotonic() < deadline and (not lengths or lengths[-1] < 2000):
         continue
     assert (values == range(len(values))).all()
     lengths.append(len(values))
+    if len(lengths) == 1:
+        print("reading", flush=True)
 print(len(set(lengths)))
 """
 
@@ -234,6 +236,9 @@ def test_other_process_reads_while_it_is_written(exp, both_ways):
         if step % 100 == 99:
             kept(exp)
             time.sleep(0.01)
+        if step == 99:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "reading\n"
 
     said, _ = reader.communicate(timeout=60)
     assert int(said) > 1

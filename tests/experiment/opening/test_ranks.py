@@ -58,7 +58,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever launched the tests, what they start is launched by them."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "20")
+    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "60")
 
 
 class Ranks:
