@@ -116,7 +116,7 @@ class TestEndings:
         assert process.stdout is not None
         process.stdout.readline()
         os.killpg(process.pid, signal.SIGINT)
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
 
         exp = opened(tmp_path)
         assert (exp.status, exp.runs[-1].exception["type"]) == ("interrupted", "KeyboardInterrupt")

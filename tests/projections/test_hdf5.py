@@ -268,7 +268,7 @@ def test_locked_file_is_waited_for(exp, both_ways):
 
     kept(exp)
 
-    holder.communicate(timeout=30)
+    holder.communicate(timeout=60)
     assert len(hdf.read_from_key(folder, "x")) == 2
 
 

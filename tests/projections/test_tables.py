@@ -266,7 +266,7 @@ def test_each_record_once_after_kills(tmp_path, form, victim):
                 process.kill()
         time.sleep(chance.uniform(0.0, 0.3))
         os.kill(trainer.pid, signal.SIGKILL)
-        trainer.communicate(timeout=20)
+        trainer.communicate(timeout=60)
     with mlv.Exp(tmp_path, "exp", **SETTINGS, on_exists="open", outputs=[form]) as exp:
         exp.log({"i": -1}, step=-1)
     projections.replay(exp, form)

@@ -792,7 +792,7 @@ class TestTogether:
         for child in children:
             child.start()
         for child in children:
-            child.join(30)
+            child.join(60)
         stop.set()
         thread.join()
 
