@@ -76,8 +76,10 @@ EXITS = {
 
 
 @pytest.mark.parametrize(("end", "code", "status"), [(end, *expected) for end, expected in EXITS.items()])
-def test_exits(python, tmp_path, end, code, status):
+def test_exits(python, tmp_path, monkeypatch, end, code, status):
     """W5: the end of a process is the end of its run; what is not known is not called ok; nothing else changes."""
+    if status != "killed":  # else it is the writer who says so
+        monkeypatch.setenv("MLV_INLINE", "1")
     done = python(BEGIN + end + "\n")
 
     assert done.returncode == code, done.stderr
@@ -179,6 +181,7 @@ def f(n):
 """
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("catcher", CATCHERS)
 def test_caught(python, tmp_path, catcher):
     """W5: a function that an exception left, which a framework caught, is no good end; the one that returned is."""
@@ -205,6 +208,7 @@ GOOD = {
 }
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("scope", GOOD)
 def test_returned(python, tmp_path, scope):
     """A function that returns, or a name that is let go of, ends the run well."""

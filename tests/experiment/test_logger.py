@@ -716,7 +716,7 @@ class TestNeverRaises:
         exp = Exp.open(either_log._session.folder)
         count = 0
 
-        @settings(max_examples=60)
+        @settings(max_examples=40)
         @given(anything, anything, anything)
         def check(a, b, c):
             nonlocal count
