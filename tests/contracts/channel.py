@@ -581,10 +581,9 @@ class ChannelContract:
             children: list[int] = []
 
             def action(children: list[int] = children) -> None:
-                pid = os.fork()
-                if pid == 0:
+                children.append(os.fork())  # first of all: no child may go on as the test runner
+                if children == [0]:
                     channel.abandon()
-                children.append(pid)
 
             try:
                 with Injected(point, action) as injected:

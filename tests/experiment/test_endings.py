@@ -297,7 +297,10 @@ def test_daemons(python, tmp_path, daemon, end, status, leave):
     quiet = (
         "sys.stdout = sys.stderr = open(os.devnull, 'w')\nos.dup2(sys.stderr.fileno(), 1)\nos.dup2(sys.stderr.fileno(), 2)\n"
     )
-    train = "import time\nexp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
+    train = (
+        "import time\nwhile not list(exp.events('run_ended')): time.sleep(0.01)\n"
+        "exp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
+    )
     script = BEGIN + DAEMONS[daemon].format(leave=leave) + "\n" + quiet + train + end + "\n"
     done = python(script)
     exp = Exp.open(tmp_path / "runs" / "exp")
