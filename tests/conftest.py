@@ -222,6 +222,16 @@ def fork(work: Callable[[], object]) -> int:
     return pid
 
 
+def everything_from(descriptor: int) -> bytes:
+    """Read a terminal or a pipe until nobody has its other end open any more, and close it."""
+    chunks = []
+    with suppress(OSError):  # which is how the end of a terminal is told
+        while chunk := os.read(descriptor, 1 << 16):
+            chunks.append(chunk)
+    os.close(descriptor)
+    return b"".join(chunks)
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s

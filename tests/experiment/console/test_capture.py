@@ -10,11 +10,10 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import run_command, wait_until
+from conftest import everything_from, run_command, wait_until
 
 import mlv
 
@@ -229,22 +228,12 @@ def test_a_terminal_stays_one(tmp_path):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 33, 99, 0, 0))
     os.close(theirs)
     process.communicate(b"\n", timeout=60)
-    shown = everything(ours)
-    os.close(ours)
+    shown = everything_from(ours)
 
     assert process.returncode == 0
     assert shown.startswith(b"True 111\r\n\r\x1b[32m0%\x1b[0m\r\x1b[32m10%")
     assert shown.endswith(b"100%\x1b[0m\r\nwider\r\n")
     assert printed(folder, "stdout") == ["True 111", "100%", "wider"]
-
-
-def everything(terminal):
-    """What was written to a terminal until nobody had it open any more."""
-    chunks = []
-    with suppress(OSError):  # which is how its end is told
-        while chunk := os.read(terminal, 1 << 16):
-            chunks.append(chunk)
-    return b"".join(chunks)
 
 
 def test_nobody_looks_any_more(tmp_path):
