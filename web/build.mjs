@@ -11,7 +11,8 @@ const page = {
   outdir: join(here, "../mlv/web/static"),
   bundle: true,
   minify: true,
-  format: "esm",
+  // A classic script also runs from a folder without a server, where browsers refuse modules.
+  format: "iife",
   target: ["es2022", "chrome111", "firefox113", "safari16.4"],
   jsx: "automatic",
   jsxImportSource: "preact",

@@ -6,10 +6,10 @@ export interface Pick {
   slot: number;
 }
 
-export type Panel = "charts" | "parallel" | "scatter" | "compare" | "media" | "sql";
-export type Tab = "overview" | "charts" | "media" | "console" | "events" | "files" | "system";
-export const panels: readonly Panel[] = ["charts", "compare", "parallel", "scatter", "media", "sql"];
-export const tabs: readonly Tab[] = ["overview", "charts", "media", "console", "events", "files", "system"];
+export type Panel = "charts" | "compare" | "scatter" | "parallel" | "params" | "media" | "sql" | "code";
+export type Tab = "overview" | "charts" | "media" | "console" | "events" | "files" | "system" | "code";
+export const panels: readonly Panel[] = ["charts", "compare", "scatter", "parallel", "params", "media", "sql", "code"];
+export const tabs: readonly Tab[] = ["overview", "charts", "media", "console", "events", "files", "system", "code"];
 
 export interface View {
   /** Identifier of the experiment whose page this is; empty on the list. */
@@ -22,16 +22,25 @@ export interface View {
   sort: readonly string[];
   /** Names of columns; empty lets the page choose. */
   cols: readonly string[];
+  /** Columns that stay at the left while others scroll. */
+  pin: readonly string[];
+  /** Column by which the list is divided. */
   group: string;
   pick: readonly Pick[];
   /** Rows whose sub-experiments are shown. */
   open: readonly string[];
   archived: boolean;
+  /** Show only those with the reader's star. */
+  starred: boolean;
   asof: string;
   /** Patterns of metric names; empty stands for all. */
   m: readonly string[];
   x: string;
   y: "linear" | "log";
+  /** The axis of x is logarithmic. */
+  lx: boolean;
+  /** Params over which experiments are pooled to bands. */
+  over: readonly string[];
   smooth: number;
   zoom: readonly [number, number] | null;
   robust: boolean;
@@ -40,6 +49,8 @@ export interface View {
   panel: Panel;
   /** Step of the media. */
   step: number | null;
+  /** Patterns of names of media; empty stands for all. */
+  media: readonly string[];
   /** Columns of the scatter plot: x, y and colour. */
   axes: readonly string[];
   sql: string;
@@ -51,8 +62,8 @@ export interface View {
 }
 
 export const start: View = {
-  exp: "", tab: "overview", where: "", q: "", sort: [], cols: [], group: "", pick: [], open: [], archived: false, asof: "",
-  m: [], x: "step", y: "linear", smooth: 0, zoom: null, robust: false, crowd: true, panel: "charts", step: null, axes: [],
+  exp: "", tab: "overview", where: "", q: "", sort: [], cols: [], pin: [], group: "", pick: [], open: [], archived: false, starred: false, asof: "",
+  m: [], x: "step", y: "linear", lx: false, over: [], smooth: 0, zoom: null, robust: false, crowd: true, panel: "charts", step: null, media: [], axes: [],
   sql: "", line: "", type: "", find: "",
 };
 
@@ -87,15 +98,20 @@ function query(view: View): Record<string, string> {
     find: view.find,
     group: view.group,
     line: view.line,
+    lx: view.lx ? "1" : "",
     m: list(view.m),
+    media: list(view.media),
     open: list(view.open),
+    over: list(view.over),
     panel: view.panel === "charts" ? "" : view.panel,
     pick: view.pick.map((pick) => `${pick.id}.${pick.slot}`).join(","),
+    pin: list(view.pin),
     q: view.q,
     robust: view.robust ? "1" : "",
     smooth: view.smooth ? String(view.smooth) : "",
     sort: list(view.sort),
     sql: view.sql,
+    starred: view.starred ? "1" : "",
     step: view.step === null ? "" : String(view.step),
     type: view.type,
     where: view.where,
@@ -147,20 +163,25 @@ export function view(path: string, search: string, hash = ""): View {
     q: text("q"),
     sort: items(text("sort")),
     cols: items(text("cols")),
+    pin: items(text("pin")),
     group: text("group"),
     pick: picks(text("pick")),
     open: items(text("open")),
     archived: text("archived") === "1",
+    starred: text("starred") === "1",
     asof: text("asof"),
     m: items(text("m")),
     x: text("x") || "step",
     y: choice(text("y"), ["linear", "log"] as const, "linear"),
+    lx: text("lx") === "1",
+    over: items(text("over")),
     smooth: Math.min(Math.max(number(text("smooth")) ?? 0, 0), 0.999),
     zoom: zoom.length === 2 && zoom[0] != null && zoom[1] != null && zoom[0] < zoom[1] ? [zoom[0], zoom[1]] : null,
     robust: text("robust") === "1",
     crowd: text("crowd") !== "0",
     panel: choice(text("panel"), panels, "charts"),
     step: number(text("step")),
+    media: items(text("media")),
     axes: items(text("axes")),
     sql: text("sql"),
     line: text("line"),

@@ -1,111 +1,22 @@
-/** One chart: the crowd in grey as upright spans, picked experiments as lines. The only module that touches uPlot. */
+/** One chart: its curves, its tools, the values under the pointer, and its table. */
 import { useEffect, useRef, useState } from "preact/hooks";
-import uPlot from "uplot";
-import { drawn } from "./rows";
+import type uPlot from "uplot";
 import { color, dashes, mixed } from "./colors";
-import { ends, filled, nearest, outside, spans, type Curve } from "./columns";
-import { count, duration, number } from "./format";
-import { curves as fetchCurves, type CurveAnswer } from "./source";
-import { change, cursor, isDark, rows, view } from "./state";
+import { columnOf, grown, type Points } from "./news";
+import { ends, nearest, outside, type Curve } from "./columns";
+import { count, number } from "./format";
+import { listen } from "./live";
+import { plot, point, remove, renew, ticks, type Scene } from "./plot";
+import { bandNames, footer, sentence } from "./readings";
+import { drawn, slot } from "./rows";
+import { curves as fetchCurves, json, pointsAddress, type Band, type CurveAnswer } from "./source";
+import { change, cursor, isDark, rows, view, watched } from "./state";
+import { svg } from "./vector";
 
-const sync = uPlot.sync("all");
-
-function grounds(): { ground: string; crowd: string; line: string; text: string } {
+function grounds(): { ground: string; grey: string; rule: string; text: string } {
   return isDark.value
-    ? { ground: "#1b1c1f", crowd: "#4a4c52", line: "#2b2d31", text: "#a5a29b" }
-    : { ground: "#ffffff", crowd: "#cfcdc6", line: "#eceae5", text: "#66645e" };
-}
-
-/** Trace a curve through first, least, greatest and last of its columns. */
-function path(u: uPlot, curve: Curve, values: Float64Array | null): Path2D {
-  const out = new Path2D();
-  const x = u.data[0] as unknown as Float64Array;
-  let open = false;
-  for (let index = 0; index < x.length; index += 1) {
-    const last = values ? values[index]! : curve.last[index]!;
-    if (last !== last) continue;
-    const across = u.valToPos(x[index]!, "x", true);
-    const corners = values || curve.min[index] === curve.max[index] ? [last] : [curve.first[index]!, curve.min[index]!, curve.max[index]!, last];
-    for (const corner of corners) {
-      const up = u.valToPos(corner, "y", true);
-      if (open) out.lineTo(across, up);
-      else out.moveTo(across, up);
-      open = true;
-    }
-  }
-  return out;
-}
-
-function drawCrowd(u: uPlot, crowd: readonly Curve[], tint: string): void {
-  const { ctx } = u;
-  const x = u.data[0] as unknown as Float64Array;
-  ctx.save();
-  ctx.beginPath();
-  ctx.rect(u.bbox.left, u.bbox.top, u.bbox.width, u.bbox.height);
-  ctx.clip();
-  ctx.fillStyle = ctx.strokeStyle = tint;
-  ctx.lineWidth = devicePixelRatio;
-  for (const curve of crowd) {
-    if (filled(curve) < x.length / 3) {
-      // Few points lie columns apart: upright spans would leave them unconnected.
-      ctx.stroke(path(u, curve, null));
-      continue;
-    }
-    const upright = spans(curve, (index) => Math.round(u.valToPos(x[index]!, "x", true)), (value) => u.valToPos(value, "y", true));
-    for (let at = 0; at < upright.length; at += 3) {
-      const top = Math.floor(upright[at + 1]!);
-      ctx.fillRect(upright[at]!, top, 1, Math.max(Math.ceil(upright[at + 2]!) - top, 1));
-    }
-  }
-  ctx.restore();
-}
-
-/** Draw NaN and infinities where they were logged: a ring on the floor, arrows at the edges. */
-function drawMarks(u: uPlot, all: readonly Curve[], tint: (curve: Curve) => string): void {
-  const { ctx } = u;
-  const size = 4 * devicePixelRatio;
-  const { top, height } = u.bbox;
-  for (const curve of all) {
-    ctx.fillStyle = ctx.strokeStyle = tint(curve);
-    ctx.lineWidth = 1.5 * devicePixelRatio;
-    for (const mark of curve.marks) {
-      const x = u.valToPos((u.data[0] as unknown as Float64Array)[mark.column] ?? NaN, "x", true);
-      if (x !== x) continue;
-      ctx.beginPath();
-      if (mark.kind === "nan") {
-        ctx.moveTo(x - size / 2, top + height - size - 1);
-        ctx.lineTo(x + size / 2, top + height - 1);
-        ctx.moveTo(x + size / 2, top + height - size - 1);
-        ctx.lineTo(x - size / 2, top + height - 1);
-        ctx.stroke();
-      } else {
-        const [tip, foot] = mark.kind === "inf" ? [top, top + size] : [top + height, top + height - size];
-        ctx.moveTo(x, tip);
-        ctx.lineTo(x - size / 2, foot);
-        ctx.lineTo(x + size / 2, foot);
-        ctx.fill();
-      }
-    }
-  }
-}
-
-/** Say what a chart shows, for people who cannot see it. */
-export function sentence(metric: string, all: readonly Curve[], name: (id: string) => string): string {
-  const range = ends(all, false);
-  if (!range) return `${metric}: no points.`;
-  const lasts = all.flatMap((curve) => {
-    const at = nearest(curve, curve.last.length - 1);
-    return at < 0 ? [] : [{ id: curve.id, last: curve.last[at]! }];
-  }).sort((a, b) => a.last - b.last);
-  const [low, high] = [lasts[0]!, lasts[lasts.length - 1]!];
-  const spread = lasts.length === 1 ? `it ends at ${number(low.last)}` : `they end between ${number(low.last)} (${name(low.id)}) and ${number(high.last)} (${name(high.id)})`;
-  return `${metric}: ${count(all.length, "curve")} from ${number(range[0])} to ${number(range[1])}; ${spread}.`;
-}
-
-export function footer(all: readonly Curve[]): string {
-  const sum = (key: "points" | "nan" | "inf" | "ninf"): number => all.reduce((total, curve) => total + curve[key], 0);
-  const infinite = sum("inf") + sum("ninf");
-  return [count(all.length, "curve"), count(sum("points"), "point"), sum("nan") ? `${sum("nan")} NaN` : "", infinite ? `${infinite} infinite` : ""].filter(Boolean).join(", ");
+    ? { ground: "#1b1c1f", grey: "#4a4c52", rule: "#2b2d31", text: "#a5a29b" }
+    : { ground: "#ffffff", grey: "#cfcdc6", rule: "#eceae5", text: "#66645e" };
 }
 
 function save(name: string, url: string): void {
@@ -115,16 +26,62 @@ function save(name: string, url: string): void {
   anchor.click();
 }
 
-export function Chart({ metric, ids }: { metric: string; ids: readonly string[] }) {
+function saveText(name: string, text: string, type: string): void {
+  save(name, URL.createObjectURL(new Blob([text], { type })));
+}
+
+/** Find the slot of a band: that of a picked member, or the first that no other has. */
+function bandSlots(bands: readonly Band[]): number[] {
+  const own = bands.map((band) => Math.max(-1, ...band.members.map((id) => slot(view.value.pick, id))));
+  const taken = new Set(own);
+  let next = 0;
+  return own.map((mine) => {
+    if (mine >= 0) return mine;
+    while (taken.has(next)) next += 1;
+    taken.add(next);
+    return next;
+  });
+}
+
+/** Find the step of the point next to a value inside a column, by looking ever closer. */
+async function stepOf(id: string, metric: string, from: number, to: number, y: number): Promise<number> {
+  let [begin, end] = [from, to];
+  for (let turn = 0; turn < 6; turn += 1) {
+    const answer = await fetchCurves({ ids: [id], metric, x: "step", zoom: [begin, end], columns: 1000, smooth: 0, isLog: false, over: "", asof: view.peek().asof });
+    const curve = answer.curves[0]!;
+    const near = (at: number): number => Math.min(Math.abs(curve.min[at]! - y), Math.abs(curve.max[at]! - y));
+    let best = -1;
+    for (let at = 0; at < curve.last.length; at += 1) if (curve.last[at] === curve.last[at] && (best < 0 || near(at) < near(best))) best = at;
+    if (best < 0) break;
+    const width = (end - begin) / 1000;
+    if (width < 1) return Math.ceil(answer.x[best]! - 1e-9);
+    [begin, end] = [answer.x[best]!, answer.x[best]! + width];
+  }
+  return Math.round(begin);
+}
+
+export interface ChartProps {
+  metric: string;
+  ids: readonly string[];
+  /** Axis where it is no choice of the reader: metrics of the machine know the time only. */
+  axis?: string;
+}
+
+export function Chart({ metric, ids, axis }: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   const figure = useRef<HTMLElement>(null);
-  const plot = useRef<uPlot | null>(null);
+  const made = useRef<uPlot | null>(null);
+  const scene = useRef<Scene | null>(null);
   const [answer, setAnswer] = useState<CurveAnswer | null>(null);
   const [refused, setRefused] = useState("");
   const [width, setWidth] = useState(0);
-  const [seen, setSeen] = useState(false);
+  const [isNear, setNear] = useState(false);
   const [asTable, setAsTable] = useState(false);
-  const { exp, pick: picks, x, y, smooth, zoom, robust, asof } = view.value;
+  const [version, setVersion] = useState(0);
+  const { exp, y, lx, smooth, zoom, robust, asof, crowd: withCrowd } = view.value;
+  const x = axis ?? view.value.x;
+  const over = axis || exp ? "" : view.value.over.join(",");
+  const isLogX = lx && x !== "time";
   const dark = isDark.value;
   const name = (id: string): string => rows.value.get(id)?.name || id.slice(0, 8);
 
@@ -132,7 +89,7 @@ export function Chart({ metric, ids }: { metric: string; ids: readonly string[] 
     const element = figure.current!;
     const size = new ResizeObserver(() => setWidth(Math.floor(box.current?.clientWidth ?? element.clientWidth)));
     // A chart asks for its points only once it comes near the screen.
-    const sight = new IntersectionObserver((entries) => setSeen(entries.some((entry) => entry.isIntersecting)), { rootMargin: "200px" });
+    const sight = new IntersectionObserver((entries) => setNear(entries.some((entry) => entry.isIntersecting)), { rootMargin: "200px" });
     size.observe(element);
     sight.observe(element);
     return () => {
@@ -141,117 +98,191 @@ export function Chart({ metric, ids }: { metric: string; ids: readonly string[] 
     };
   }, []);
 
-  // Moment of the newest line of those drawn: points are asked for again when it moves, unless the reader looks at a span of his own.
-  const newest = zoom || asof ? 0 : Math.max(0, ...ids.map((id) => rows.value.get(id)?.age || 0));
+  const latest = useRef(answer);
+  // A point that comes while an answer is on its way may not be in it.
+  const isAsking = useRef(false);
+  const isOvertaken = useRef(false);
+  const again = useRef<() => void>(() => undefined);
+
+  // Moment of the newest line of those whose points do not come by themselves: points are asked for again when it moves.
+  const newest = zoom || asof ? 0 : Math.max(0, ...ids.map((id) => (watched.value.has(id) ? 0 : rows.value.get(id)?.age || 0)));
   const columns = Math.max(Math.floor((width - 62) * devicePixelRatio), 50);
   useEffect(() => {
-    if (!seen || !width || !ids.length) return undefined;
+    if (!isNear || !width || !ids.length) return undefined;
     const asking = new AbortController();
-    fetchCurves({ ids, metric, x, zoom, columns, smooth, asof }, asking.signal).then(
+    isAsking.current = true;
+    isOvertaken.current = false;
+    fetchCurves({ ids, metric, x, zoom, columns, smooth, isLog: isLogX, over, asof }, asking.signal).then(
       (next) => {
-        // A pressed pointer draws a zoom, which a new plot would end.
-        if (box.current?.matches(":active")) return;
+        isAsking.current = false;
         setAnswer(next);
         setRefused("");
+        if (isOvertaken.current) again.current();
       },
-      (error: Error) => error.name !== "AbortError" && setRefused(error.message),
+      (error: Error) => {
+        if (error.name === "AbortError") return;
+        isAsking.current = false;
+        setRefused(error.message);
+      },
     );
     return () => asking.abort();
-  }, [seen, width > 0 && columns, ids.join(), metric, x, zoom?.join(), smooth, asof, newest]);
+  }, [isNear, width > 0 && columns, ids.join(), metric, x, zoom?.join(), smooth, isLogX, over, asof, newest, version]);
 
-  const shown = (answer?.curves ?? []).filter((curve) => curve.points + curve.nan + curve.inf + curve.ninf > 0);
+  latest.current = answer;
+  useEffect(() => {
+    if (!isNear || asof) return undefined;
+    let queue: Points[] = [];
+    let frame = 0;
+    let timer = 0;
+    let asked = 0;
+    again.current = () => {
+      // Often enough to look alive, and no more often than once a second.
+      if (timer) return;
+      timer = window.setTimeout(() => {
+        timer = 0;
+        asked = performance.now();
+        setVersion((before) => before + 1);
+      }, Math.max(0, asked + 1000 - performance.now()));
+    };
+    const draw = (): void => {
+      frame = 0;
+      const mine = queue;
+      queue = [];
+      const next = latest.current && !over && !isLogX ? grown(latest.current, mine, x, zoom !== null) : null;
+      if (next) {
+        latest.current = next;
+        setAnswer(next);
+      }
+      if (!next || next.x.length > 1.5 * columns) again.current();
+    };
+    const stop = listen((message) => {
+      if (message.name === "hello") {
+        if (ids.some((id) => watched.peek().has(id))) again.current();
+      } else if (message.name === "stale") {
+        if (ids.includes(message.id) && (message.m ?? metric) === metric) again.current();
+      } else if (message.name === "points" && message.m === metric && ids.includes(message.id)) {
+        if (isAsking.current) {
+          isOvertaken.current = true;
+          return;
+        }
+        queue.push(message);
+        frame ||= requestAnimationFrame(draw);
+      }
+    });
+    return () => {
+      stop();
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+    };
+  }, [isNear, columns, ids.join(), metric, x, zoom?.join(), smooth, isLogX, over, asof]);
+
+  const shown = (answer?.curves ?? []).filter((curve) => curve.points > 0);
   const range = ends(shown, robust);
   const isArcsinh = y === "log" && range !== null && range[0] <= 0;
   const hidden = robust && range ? outside(shown, range[0], range[1]) : 0;
-  const pickKey = (exp ? [] : picks).map((pick) => `${pick.id}.${pick.slot}`).join();
-
-  useEffect(() => {
-    if (!answer || !width || asTable || !box.current) return undefined;
-    const { ground, crowd: grey, line, text } = grounds();
-    const step = (answer.to - answer.from) / answer.columns || 1;
-    const grid = Float64Array.from({ length: answer.columns }, (_, index) => answer.from + index * step);
-    const picked = shown.filter((curve) => drawn(view.value, curve.id) >= 0);
-    const crowd = shown.filter((curve) => drawn(view.value, curve.id) < 0);
-    const tint = (curve: Curve): string => (drawn(view.value, curve.id) < 0 ? grey : color(drawn(view.value, curve.id), dark));
-    const log = y === "log";
-    const low = range?.[0] ?? 0;
-    const high = range?.[1] ?? 1;
-    const pad = high > low ? (high - low) * 0.05 : Math.abs(high) * 0.1 || 1;
-    const axis = { stroke: text, grid: { stroke: line, width: 1 }, ticks: { show: false }, font: "11px system-ui, sans-serif" };
-    const series: uPlot.Series[] = picked.map((curve): uPlot.Series => {
-      const own = color(drawn(view.value, curve.id), dark);
-      return {
-        stroke: own, width: 1.5, dash: dashes(drawn(view.value, curve.id)), spanGaps: true, points: { show: curve.points === 1, size: 5, fill: own },
-        paths: (u) => ({ stroke: path(u, curve, curve.smooth) }),
-      };
-    });
-    const made = new uPlot({
-      width, height: 200, padding: [8, 8, 0, 0], legend: { show: false },
-      series: [{}, ...series],
-      scales: {
-        x: { time: x === "time", min: answer.from, max: answer.to > answer.from ? answer.to : answer.from + 1 },
-        y: {
-          distr: log ? (isArcsinh ? 4 : 3) : 1, asinh: Math.max(Math.min(Math.abs(high), Math.abs(low)) / 10, Math.max(Math.abs(high), Math.abs(low)) / 1e4) || 1,
-          range: () => (log && !isArcsinh ? [low / 1.2, high * 1.2] : [low - pad, high + pad]),
-        },
-      },
-      axes: [
-        { ...axis, size: 26, ...(x === "elapsed" ? { values: (_, splits) => splits.map((value) => duration(value) || "0") } : {}) },
-        { ...axis, size: 54, values: (_, splits) => splits.map((value) => (value == null ? "" : number(value, 3))) },
-      ],
-      cursor: { sync: { key: "all", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
-      hooks: {
-        drawClear: [(u) => {
-          u.ctx.fillStyle = ground;
-          u.ctx.fillRect(0, 0, u.ctx.canvas.width, u.ctx.canvas.height);
-        }],
-        drawAxes: [(u) => {
-          drawCrowd(u, crowd, grey);
-          // Behind a smoothed line all its points stay, paler.
-          if (smooth) for (const curve of picked) drawCrowd(u, [curve], mixed(tint(curve), ground, 0.3));
-        }],
-        draw: [(u) => drawMarks(u, shown, tint)],
-        setCursor: [(u) => {
-          const at = u.cursor.left;
-          cursor.value = at == null || at < 0 ? null : u.posToVal(at, "x");
-        }],
-        setSelect: [(u) => {
-          if (u.select.width < 4) return;
-          change({ zoom: [u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x")].map((value) => Number(value.toPrecision(8))) as [number, number] });
-        }],
-      },
-    }, [grid as unknown as number[], ...picked.map((curve) => curve.last as unknown as number[])], box.current);
-    made.over.addEventListener("dblclick", () => change({ zoom: null }));
-    sync.sub(made);
-    plot.current = made;
-    return () => {
-      sync.unsub(made);
-      made.destroy();
-      plot.current = null;
+  const bands = answer?.bands ?? [];
+  const names = bandNames(bands);
+  const slots = bandSlots(bands);
+  const stroke = (at: number): { color: string; dash: number[] } => ({ color: color(at, dark), dash: dashes(at) });
+  const { ground, grey, rule, text } = grounds();
+  if (answer) {
+    const isLine = (curve: Curve): boolean => drawn(view.value, curve.id) >= 0 && !bands.length;
+    scene.current = {
+      answer,
+      crowd: bands.length && !withCrowd ? [] : shown.filter((curve) => !isLine(curve)),
+      lines: shown.filter(isLine).map((curve) => ({ curve, ...stroke(drawn(view.value, curve.id)) })),
+      bands: bands.map((band, at) => ({ band, ...stroke(slots[at]!) })),
+      low: range?.[0] ?? 0, high: range?.[1] ?? 1, isSmooth: smooth > 0,
     };
-  }, [answer, width, pickKey, y, robust, dark, asTable, x]);
+  }
+  const isDrawn = answer !== null && width > 0 && !asTable;
+  // What a plot is made anew for; new points alone are put into the one that is there.
+  const build = [isDrawn, width, scene.current?.lines.map((line) => line.curve.id + line.color).join(), bands.map((_, at) => slots[at]).join(), y, isArcsinh, isLogX, dark, x, withCrowd].join("|");
+  useEffect(() => {
+    if (!isDrawn || !box.current || !scene.current) return undefined;
+    const own = plot(box.current, scene as { current: Scene }, {
+      width, height: 200, axis: x, isLogX, scale: y === "log" ? (isArcsinh ? "arcsinh" : "log") : "linear", ground, grey, rule, text, pale: (hex) => mixed(hex, ground, 0.3),
+    }, {
+      moved: (at) => (cursor.value = at),
+      zoomed: (from, to) => change({ zoom: [Number(from.toPrecision(8)), Number(to.toPrecision(8))] }),
+      left: () => change({ zoom: null }),
+      clicked: (at, value) => void open(at, value),
+    });
+    made.current = own;
+    return () => {
+      remove(own);
+      made.current = null;
+    };
+  }, [build]);
+  useEffect(() => {
+    if (made.current && scene.current) renew(made.current, scene.current);
+  }, [answer, robust, smooth, withCrowd]);
 
-  const csv = (): void => {
-    const quoted = (value: string): string => (/[",\n]/.test(value) ? `"${value.replace(/"/g, '""')}"` : value);
-    const lines = ["experiment,id,x,first,min,max,last"];
-    const step = answer ? (answer.to - answer.from) / answer.columns : 0;
-    for (const curve of shown) {
-      for (let at = 0; at < curve.last.length; at += 1) {
-        if (curve.last[at] === curve.last[at]) lines.push([quoted(name(curve.id)), curve.id, answer!.from + at * step, curve.first[at], curve.min[at], curve.max[at], curve.last[at]].join(","));
-      }
+  /** Lead to the line of the log with the point nearest to a position. */
+  const open = async (at: number, value: number): Promise<void> => {
+    const current = scene.current;
+    if (!current || x !== "step") return;
+    const candidates = current.lines.length ? current.lines.map((line) => line.curve) : shown;
+    const column = columnOf(current.answer.x, at);
+    const distance = (curve: Curve): number => {
+      const near = nearest(curve, column);
+      return near < 0 || Math.abs(near - column) > 40 ? Infinity : Math.max(curve.min[near]! - value, value - curve.max[near]!, 0) + Math.abs(near - column) * 1e-9;
+    };
+    const curve = [...candidates].sort((a, b) => distance(a) - distance(b))[0];
+    if (!curve || distance(curve) === Infinity) return;
+    const near = nearest(curve, column);
+    const begin = current.answer.x[near]!;
+    try {
+      const step = await stepOf(curve.id, metric, begin, current.answer.x[near + 1] ?? current.answer.to, value);
+      const line = await json<{ event: { run: string; seq: number } }>(`exp/${curve.id}/line`, { m: metric, step: String(step) });
+      change({ exp: curve.id, tab: "events", line: `${line.event.run}.${line.event.seq}` });
+    } catch (error) {
+      setRefused((error as Error).message);
     }
-    save(`${metric.replace(/\W+/g, "-")}.csv`, URL.createObjectURL(new Blob([lines.join("\n")], { type: "text/csv" })));
   };
+
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const u = made.current;
+    const current = scene.current;
+    if (!u || !current || event.ctrlKey || event.metaKey || event.altKey || (event.target as Element).closest("button")) return;
+    const grid = current.answer.x;
+    const at = columnOf(grid, cursor.peek() ?? grid[grid.length - 1]!);
+    const stride = Math.max(1, Math.round(grid.length / 50));
+    const [low, high] = [grid[0]!, grid[grid.length - 1]!];
+    const center = cursor.peek() ?? (low + high) / 2;
+    if (event.key === "ArrowLeft") point(u, grid[Math.max(at - stride, 0)]!);
+    else if (event.key === "ArrowRight") point(u, grid[Math.min(at + stride, grid.length - 1)]!);
+    else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
+    else if (event.key === "-") change({ zoom: null });
+    else if (event.key === "Enter") void open(center, current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  const file = metric.replace(/\W+/g, "-");
   const said = answer ? sentence(metric, shown, name) : `${metric}: loading.`;
+  const asSvg = (): void => {
+    const u = made.current;
+    const current = scene.current;
+    if (!u || !current) return;
+    const marks = ticks(u);
+    saveText(`${file}.svg`, svg({
+      title: metric, foot: footer(shown, bands), width: u.over.clientWidth, height: u.over.clientHeight, ground, text, rule, grey, ...marks, grid: current.answer.x,
+      across: (value) => u.valToPos(value, "x"), up: (value) => u.valToPos(value, "y"), crowd: current.crowd,
+      bands: current.bands.map((item, at) => ({ ...item, name: names[at]! })), lines: current.lines.map((item) => ({ ...item, name: name(item.curve.id) })),
+    }), "image/svg+xml");
+  };
   return (
-    <figure class="chart" ref={figure} aria-label={said}>
+    <figure class="chart" ref={figure} aria-label={said} tabIndex={0} onKeyDown={onKeyDown}>
       <figcaption>
-        <b title={metric}>{metric}</b>
+        <b title={metric}>{metric.replace(/^system:/, "")}</b>
         {isArcsinh && <small title="There are zeros or negative values, which a logarithm has not.">arcsinh axis</small>}
         <span class="tools">
           <button type="button" aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>table</button>
-          <button type="button" onClick={() => plot.current && save(`${metric.replace(/\W+/g, "-")}.png`, plot.current.ctx.canvas.toDataURL("image/png"))}>PNG</button>
-          <button type="button" title="All columns drawn: first, least, greatest and last of each" onClick={csv}>CSV</button>
+          <button type="button" onClick={asSvg}>SVG</button>
+          <button type="button" onClick={() => made.current && save(`${file}.png`, made.current.ctx.canvas.toDataURL("image/png"))}>PNG</button>
+          <a title="All points" href={pointsAddress(ids, metric, x, asof)} download={`${file}.csv`}>CSV</a>
         </span>
       </figcaption>
       {refused ? <p class="bad" role="status">{refused}</p> : null}
@@ -259,39 +290,67 @@ export function Chart({ metric, ids }: { metric: string; ids: readonly string[] 
         <div class="scroll" tabIndex={0} role="region" aria-label={`${metric} as a table`}>
           <table><thead><tr><th>experiment</th><th>points</th><th>min</th><th>max</th><th>last</th><th>NaN</th></tr></thead>
             <tbody>{shown.map((curve) => {
-              const range = ends([curve], false);
+              const own = ends([curve], false);
               const at = nearest(curve, curve.last.length - 1);
-              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{range ? number(range[0]) : ""}</td><td>{range ? number(range[1]) : ""}</td><td>{at < 0 ? "" : number(curve.last[at]!)}</td><td>{curve.nan || ""}</td></tr>;
+              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{own ? number(own[0]) : ""}</td><td>{own ? number(own[1]) : ""}</td><td>{at < 0 ? "" : number(curve.last[at]!)}</td><td>{curve.nan || ""}</td></tr>;
             })}</tbody>
           </table>
         </div>
       ) : <div class="plot" ref={box} aria-hidden="true" />}
-      <Readout answer={answer} curves={shown} name={name} />
-      <p class="foot">{answer ? footer(shown) : " "}{hidden ? `, ${count(hidden, "column")} beyond the axis` : ""}</p>
+      <Readout answer={answer} curves={shown} names={names} slots={slots} name={name} />
+      <p class="foot">{answer ? footer(shown, bands) : " "}{hidden ? `, ${count(hidden, "column")} beyond the axis` : ""}</p>
     </figure>
   );
 }
 
+interface ReadoutProps {
+  answer: CurveAnswer | null;
+  curves: readonly Curve[];
+  names: readonly string[];
+  slots: readonly number[];
+  name: (id: string) => string;
+}
+
 /** Values under the pointer, beside the curves and never over them. */
-function Readout({ answer, curves, name }: { answer: CurveAnswer | null; curves: readonly Curve[]; name: (id: string) => string }) {
+function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
   const at = cursor.value;
+  if (!answer) return <div class="readout" />;
+  const column = at === null ? answer.x.length - 1 : columnOf(answer.x, at);
+  const near = (values: Float64Array): number => {
+    let index = Math.min(column, values.length - 1);
+    while (index >= 0 && values[index] !== values[index]) index -= 1;
+    return index;
+  };
+  if (answer.bands.length) {
+    return (
+      <div class="readout">
+        {answer.bands.slice(0, 12).map((band, index) => {
+          const own = near(band.p50);
+          return (
+            <span key={names[index]} title={`${count(band.members.length, "member")}: median, and the middle 80 %`}>
+              <i style={{ background: color(slots[index]!, isDark.value) }} />
+              <em>{names[index]} ({band.members.length})</em>
+              <b>{own < 0 ? "" : `${number(band.p50[own]!)} (${number(band.p10[own]!)} … ${number(band.p90[own]!)})`}</b>
+            </span>
+          );
+        })}
+      </div>
+    );
+  }
   const picked = curves.filter((curve) => drawn(view.value, curve.id) >= 0);
   const listed = (picked.length ? picked : curves.length === 1 ? curves : []).slice(0, 12);
-  if (!answer || !listed.length) return <div class="readout" />;
-  const step = (answer.to - answer.from) / answer.columns || 1;
-  const column = at === null ? answer.columns - 1 : Math.min(Math.max(Math.round((at - answer.from) / step), 0), answer.columns - 1);
   return (
     <div class="readout">
       {listed.map((curve) => {
-        const near = nearest(curve, column);
+        const own = nearest(curve, column);
         const mine = drawn(view.value, curve.id);
-        const low = near < 0 ? NaN : curve.min[near]!;
-        const high = near < 0 ? NaN : curve.max[near]!;
+        const low = own < 0 ? NaN : curve.min[own]!;
+        const high = own < 0 ? NaN : curve.max[own]!;
         return (
           <span key={curve.id} title={name(curve.id)}>
-            <i style={{ background: mine < 0 ? grounds().crowd : color(mine, isDark.value) }} />
+            <i style={{ background: mine < 0 ? grounds().grey : color(mine, isDark.value) }} />
             <em>{name(curve.id)}</em>
-            <b>{near < 0 ? "" : low === high ? number(low) : `${number(low)} … ${number(high)}`}</b>
+            <b>{own < 0 ? "" : low === high ? number(low) : `${number(low)} … ${number(high)}`}</b>
           </span>
         );
       })}

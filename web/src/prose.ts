@@ -1,8 +1,11 @@
 /** Markdown of notes and texts as a tree of plain nodes: no HTML, no remote image, only links that lead to pages. */
 
 export type Inline =
-  | { kind: "text" | "code"; text: string }
-  | { kind: "strong" | "emphasis" | "struck"; inner: Inline[] }
+  | { kind: "text"; text: string }
+  | { kind: "code"; text: string }
+  | { kind: "strong"; inner: Inline[] }
+  | { kind: "emphasis"; inner: Inline[] }
+  | { kind: "struck"; inner: Inline[] }
   | { kind: "link"; href: string; inner: Inline[] };
 
 export type Block =

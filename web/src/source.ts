@@ -1,8 +1,8 @@
 /** Questions to the server. */
 import type { Curve, Mark } from "./columns";
 
-/** Address below which everything lies: the folder above the one of this script. */
-export const root = new URL("..", import.meta.url);
+/** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
+export const root = new URL("..", globalThis.document ? (document.currentScript as HTMLScriptElement).src : "http://localhost/static/page.js");
 
 /** An answer that is none: its message is a sentence for people. */
 export class Refused extends Error {}
@@ -108,22 +108,55 @@ export interface CurveQuery {
   zoom: readonly [number, number] | null;
   columns: number;
   smooth: number;
+  /** Columns are equally wide in the logarithm of x. */
+  isLog: boolean;
+  /** Params over which experiments are pooled to bands. */
+  over: string;
   asof: string;
+}
+
+export interface Band {
+  members: string[];
+  settings: Record<string, unknown>;
+  /** Members with a value in a column; those whose value there is none. */
+  count: Float64Array;
+  diverged: Float64Array;
+  p10: Float64Array;
+  p50: Float64Array;
+  p90: Float64Array;
+  min: Float64Array;
+  max: Float64Array;
 }
 
 export interface CurveAnswer {
   from: number;
   to: number;
-  columns: number;
+  /** Where each column begins. */
+  x: Float64Array;
   curves: Curve[];
+  bands: Band[];
 }
 
 export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<CurveAnswer> {
   const answer = await ask("curves", {
     ids: query.ids.join(","), m: query.metric, x: query.x, from: query.zoom ? String(query.zoom[0]) : "", to: query.zoom ? String(query.zoom[1]) : "",
-    px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", asof: query.asof,
+    px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", log: query.isLog ? "1" : "", over: query.over, asof: query.asof,
   }, signal);
   return decode(await answer.arrayBuffer());
+}
+
+/** Write the address of a file of an experiment. */
+export function fileAddress(id: string, path: string): string {
+  const url = new URL(`api/exp/${id}/file`, root);
+  url.searchParams.set("path", path);
+  return url.href;
+}
+
+/** Write the address of all points of a chart as CSV. */
+export function pointsAddress(ids: readonly string[], metric: string, x: string, asof: string): string {
+  const url = new URL("api/csv", root);
+  for (const [name, value] of Object.entries({ ids: ids.join(","), m: metric, x, asof })) if (value) url.searchParams.set(name, value);
+  return url.href;
 }
 
 interface Header {
@@ -131,7 +164,9 @@ interface Header {
   from: number;
   to: number;
   n: number;
+  log?: boolean;
   curves: { id: string; points: number; nan?: number; inf?: number; ninf?: number; x0?: number; x1?: number; arrays: string[]; marks?: [number, Mark["kind"], number][] }[];
+  bands?: { members: string[]; settings: Record<string, unknown>; arrays: string[] }[];
 }
 
 /** Read an answer: the length of a header, the header, then columns of 64-bit floats. */
@@ -139,13 +174,15 @@ export function decode(buffer: ArrayBuffer): CurveAnswer {
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size))) as Header;
   let offset = 4 + size;
-  const decoded = header.curves.map((item): Curve => {
-    const arrays: Record<string, Float64Array> = {};
-    for (const name of item.arrays) {
-      arrays[name] = new Float64Array(buffer, offset, header.n);
-      offset += 8 * header.n;
-    }
-    const last = arrays.last ?? new Float64Array(header.n).fill(NaN);
+  const blocks = (names: readonly string[]): Record<string, Float64Array> => Object.fromEntries(names.map((name) => {
+    const values = new Float64Array(buffer, offset, header.n);
+    offset += 8 * header.n;
+    return [name, values];
+  }));
+  const empty = new Float64Array(header.n).fill(NaN);
+  const curves = header.curves.map((item): Curve => {
+    const arrays = blocks(item.arrays);
+    const last = arrays.last ?? empty;
     return {
       id: short(item.id), metric: header.m, points: item.points, nan: item.nan ?? 0, inf: item.inf ?? 0, ninf: item.ninf ?? 0,
       ends: item.x0 == null || item.x1 == null ? null : [item.x0, item.x1],
@@ -153,5 +190,14 @@ export function decode(buffer: ArrayBuffer): CurveAnswer {
       marks: (item.marks ?? []).map(([column, kind, count]) => ({ column, kind, count })),
     };
   });
-  return { from: header.from, to: header.to, columns: header.n, curves: decoded };
+  const bands = (header.bands ?? []).map((item): Band => {
+    const { count = empty, diverged = empty, p10 = empty, p50 = empty, p90 = empty, min = empty, max = empty } = blocks(item.arrays);
+    return { members: item.members.map(short), settings: item.settings, count, diverged, p10, p50, p90, min, max };
+  });
+  return { from: header.from, to: header.to, x: starts(header.from, header.to, header.n, header.log ?? false), curves, bands };
+}
+
+/** List where the columns of a range begin. */
+export function starts(from: number, to: number, columns: number, isLog: boolean): Float64Array {
+  return Float64Array.from({ length: columns }, (_, at) => (isLog ? from * (to / from) ** (at / columns) : from + (at * (to - from)) / columns));
 }

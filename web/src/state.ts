@@ -2,6 +2,7 @@
 import { computed, effect, signal } from "@preact/signals";
 import { address, toggle, view as parse, type View } from "./address";
 import { chosen, matching, sorted, tree } from "./rows";
+import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
 export const view = signal<View>(parse(location.pathname, location.search, location.hash));
@@ -15,7 +16,6 @@ export const refusal = signal("");
 export const now = signal(Date.now() / 1000);
 /** Column of x under the pointer, shared by all charts; null outside. */
 export const cursor = signal<number | null>(null);
-export const connection = signal<"live" | "waiting" | "lost" | "off">("off");
 
 const darkQuery = matchMedia("(prefers-color-scheme: dark)");
 export const isDark = signal(darkQuery.matches);
@@ -43,6 +43,8 @@ export function pick(id: string): void {
 }
 
 export const all = computed(() => [...rows.value.values()]);
+/** Moment of the newest line of all. */
+export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
 const filters = computed(() => JSON.stringify([view.value.q, view.value.archived]));
 const order = computed(() => view.value.sort.join(","));
 export const shown = computed(() => {
@@ -69,19 +71,41 @@ export const metrics = computed(() => {
   return [...counts.keys()].sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
 });
 
+// More would make one answer of the server too long to wait for; the chart's footer counts what it shows.
+export const mostDrawn = 100;
+/** Experiments that are drawn: those picked, then those shown, and how many are left out. */
+export const drawnIds = computed(() => {
+  const { pick, crowd } = view.value;
+  const picked = pick.map((pick) => pick.id);
+  const others = crowd || !picked.length ? shown.value.map((row) => row.id).filter((id) => !picked.includes(id)) : [];
+  const ids = [...picked, ...others.slice(0, Math.max(mostDrawn - picked.length, 0))];
+  return { ids, left: picked.length + others.length - ids.length };
+});
+/** Experiments that are followed line by line: that of its page, or those drawn that run. */
+export const watched = computed<ReadonlySet<string>>(() => {
+  const { exp } = view.value;
+  if (exp) return new Set([short(exp)]);
+  return new Set(drawnIds.value.ids.filter((id) => rows.value.get(id)?.status === "running"));
+});
+effect(() => watch([...watched.value].sort()));
+
 let mark = "";
 let turn = 0;
+let isAsking = false;
+let isOwed = false;
 
 /** Ask for the rows that changed since the last answer, and again while the server is still reading. */
-async function follow(): Promise<void> {
-  const mine = (turn += 1);
-  mark = "";
-  while (mine === turn) {
-    let pause = 2000;
-    try {
-      const whole = mark === "";
-      const answer = await index({ since: mark, asof: view.peek().asof });
-      if (mine !== turn) return;
+async function refresh(): Promise<void> {
+  // A question during another is put once more behind it, and not twice.
+  isOwed = isAsking;
+  if (isAsking) return;
+  isAsking = true;
+  let pause = -1;
+  const mine = turn;
+  try {
+    const whole = mark === "";
+    const answer = await index({ since: mark, asof: view.peek().asof });
+    if (mine === turn) {
       mark = answer.cursor;
       folder.value = answer.root;
       if (answer.rows.length || answer.gone.length || whole || answer.reset) {
@@ -91,26 +115,44 @@ async function follow(): Promise<void> {
         rows.value = next;
       }
       problem.value = "";
-      connection.value = "live";
       if (!answer.complete) pause = 50;
-    } catch (error) {
-      problem.value = error instanceof Refused ? error.message : "The server does not answer. The page goes on asking.";
-      connection.value = "lost";
     }
-    loading.value = false;
-    await new Promise((resolve) => setTimeout(resolve, pause));
-    // While nobody looks nothing is asked, so nothing is read.
-    if (document.visibilityState === "hidden") {
-      connection.value = "waiting";
-      await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
-    }
+  } catch (error) {
+    problem.value = error instanceof Refused ? error.message : "The server does not answer. The page goes on asking.";
+    pause = 2000;
   }
+  loading.value = false;
+  isAsking = false;
+  if (isOwed || mine !== turn) pause = 0;
+  // While nobody looks nothing is asked, so nothing is read.
+  if (pause >= 0 && document.visibilityState === "visible") setTimeout(() => void refresh(), pause);
 }
+
+/** How often each experiment has changed but for its points, since the page was opened. */
+export const changes = signal<ReadonlyMap<string, number>>(new Map());
+
+/** The same, points included. */
+export const pulses = signal<ReadonlyMap<string, number>>(new Map());
+
+function counted(counts: ReadonlyMap<string, number>, id: string): ReadonlyMap<string, number> {
+  return new Map(counts).set(id, (counts.get(id) ?? 0) + 1);
+}
+
+listen((message) => {
+  if (message.name === "index" || message.name === "hello") void refresh();
+  if (message.name === "changed" || message.name === "stale") changes.value = counted(changes.peek(), message.id);
+  if ("id" in message) pulses.value = counted(pulses.peek(), message.id);
+});
 
 const moment = computed(() => view.value.asof);
 effect(() => {
-  moment.value;
-  void follow();
+  mark = "";
+  turn += 1;
+  follow(!moment.value);
+  void refresh();
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") void refresh();
 });
 
 const condition = computed(() => view.value.where);
