@@ -106,7 +106,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
 
   // Moment of the newest line of those whose points do not come by themselves: points are asked for again when it moves.
   const newest = zoom || asof ? 0 : Math.max(0, ...ids.map((id) => (watched.value.has(id) ? 0 : rows.value.get(id)?.age || 0)));
-  const columns = Math.max(Math.floor((width - 62) * devicePixelRatio), 50);
+  const columns = Math.max(Math.floor((width - 68) * devicePixelRatio), 50);
   useEffect(() => {
     if (!isNear || !width || !ids.length) return undefined;
     const asking = new AbortController();

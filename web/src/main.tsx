@@ -8,9 +8,10 @@ import { List } from "./list";
 import { connection } from "./live";
 import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
 import { short } from "./source";
+import { Views } from "./views";
 
 function Head() {
-  const { where, q, archived, asof } = view.value;
+  const { where, q, asof } = view.value;
   const [draft, setDraft] = useState(where);
   useEffect(() => setDraft(where), [where]);
   return (
@@ -27,7 +28,7 @@ function Head() {
         }}>
           <input id="filter" aria-label="Filter by SQL" aria-invalid={refusal.value !== ""} spellcheck={false} placeholder="filter: params.lr < 0.1" value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
         </form>
-        <label class="check"><input type="checkbox" checked={archived} onChange={() => change({ archived: !archived })} /> archived</label>
+        <Views />
       </>}
       <span class="grow" />
       {asof && <small>as of {asof}</small>}
@@ -37,7 +38,7 @@ function Head() {
 }
 
 const keys: [string, string][] = [
-  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["Enter", "open the experiment"],
+  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
   ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 

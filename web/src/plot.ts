@@ -174,7 +174,7 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
   const [min, max] = across(scene.current.answer);
   const size = (scene_: Scene): number => Math.max(Math.abs(scene_.high), Math.abs(scene_.low));
   const made = new uPlot({
-    width: look.width, height: look.height, padding: [8, 8, 0, 0], legend: { show: false },
+    width: look.width, height: look.height, padding: [8, 14, 0, 0], legend: { show: false },
     series: [{}, ...series],
     scales: {
       x: { time: look.axis === "time", min, max, distr: look.isLogX ? 3 : 1 },

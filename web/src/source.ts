@@ -20,6 +20,14 @@ export async function json<T>(path: string, query: Record<string, string> = {}, 
   return (await ask(path, query, signal)).json() as Promise<T>;
 }
 
+/** Send a thing to be kept; the answer is what is kept now. */
+export async function send<T>(path: string, body: unknown): Promise<T> {
+  const answer = await fetch(new URL(`api/${path}`, root), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const content = (await answer.json().catch(() => ({}))) as T & { error?: string };
+  if (!answer.ok) throw new Refused(content.error ?? `The server answered ${answer.status} to ${path}.`);
+  return content;
+}
+
 /** Cut an identifier to what an address holds: 48 bits, so that ten thousand of them do not meet. */
 export function short(id: string): string {
   return id.slice(0, 12);
@@ -27,6 +35,8 @@ export function short(id: string): string {
 
 export interface Row {
   id: string;
+  /** All of its digits. */
+  whole: string;
   name: string;
   path: string;
   kind: string;
@@ -39,8 +49,12 @@ export interface Row {
   tags: readonly string[];
   archived: boolean;
   params: Record<string, unknown>;
-  metrics: Record<string, { last: number | null; min: number | null; max: number | null }>;
+  metrics: Record<string, Record<Stat, number | null>>;
 }
+
+/** Numbers that the list has of each metric. */
+export const stats = ["last", "min", "max", "mean", "count", "nans"] as const;
+export type Stat = (typeof stats)[number];
 
 export interface Index {
   cursor: string;
@@ -62,7 +76,7 @@ interface IndexAnswer {
   n: number;
   columns: {
     params?: Record<string, unknown[]>;
-    metrics?: Record<string, Record<"last" | "min" | "max", (number | string | null)[]>>;
+    metrics?: Record<string, Partial<Record<Stat, (number | string | null)[]>>>;
   } & Record<string, unknown>;
 }
 
@@ -83,6 +97,7 @@ export function rows(answer: IndexAnswer): Row[] {
   const metrics = Object.entries(answer.columns.metrics ?? {});
   return Array.from({ length: answer.n }, (_, at): Row => ({
     id: short(column<string>("id")[at]!),
+    whole: column<string>("id")[at]!,
     name: column<string>("name")[at] ?? "",
     path: column<string>("path")[at] ?? "",
     kind: column<string>("kind")[at] ?? "",
@@ -96,7 +111,7 @@ export function rows(answer: IndexAnswer): Row[] {
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
     metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
       const last = float(values.last?.[at]);
-      return last === null ? [] : [[name, { last, min: float(values.min?.[at]), max: float(values.max?.[at]) }]];
+      return last === null ? [] : [[name, Object.fromEntries(stats.map((stat) => [stat, float(values[stat]?.[at])])) as Record<Stat, number | null>]];
     })),
   }));
 }

@@ -1,7 +1,8 @@
 /** The view of this tab and what the server said: signals that all parts of the page read. */
 import { computed, effect, signal } from "@preact/signals";
 import { address, toggle, view as parse, type View } from "./address";
-import { chosen, matching, sorted, tree } from "./rows";
+import { hidden, load, stars } from "./own";
+import { chosen, grouped, matching, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
@@ -45,24 +46,28 @@ export function pick(id: string): void {
 export const all = computed(() => [...rows.value.values()]);
 /** Moment of the newest line of all. */
 export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
-const filters = computed(() => JSON.stringify([view.value.q, view.value.archived]));
+const filters = computed(() => JSON.stringify([view.value.q, view.value.archived, view.value.starred]));
 const order = computed(() => view.value.sort.join(","));
 export const shown = computed(() => {
   filters.value;
   order.value;
-  const { q, archived, sort } = view.peek();
-  return sorted(matching(all.value, q, archived, allowed.value), sort);
+  const { q, archived, sort, starred } = view.peek();
+  return sorted(matching(all.value, q, archived, allowed.value, hidden.value, starred ? stars.value : undefined), sort);
 });
-const opened = computed(() => view.value.open.join(","));
+const opened = computed(() => JSON.stringify([view.value.open, view.value.group]));
 export const lines = computed(() => {
   opened.value;
-  return tree(shown.value, new Set(view.peek().open));
+  const { open, group } = view.peek();
+  return group ? grouped(shown.value, group, new Set(open)) : tree(shown.value, new Set(open));
 });
-const asked = computed(() => view.value.cols.join(","));
+const asked = computed(() => JSON.stringify([view.value.cols, view.value.pin]));
+/** Columns shown, those that are pinned first. */
 export const cols = computed(() => {
   asked.value;
-  const named = view.peek().cols;
-  return named.length ? [...named] : chosen(all.value);
+  const { cols: named, pin } = view.peek();
+  const choice = named.length ? named : chosen(all.value);
+  const pinned = ["name", ...pin.filter((name) => name !== "name" && choice.includes(name))];
+  return [...pinned, ...choice.filter((name) => !pinned.includes(name))];
 });
 /** Metrics of the experiments shown, with how many have each. */
 export const metrics = computed(() => {
@@ -174,6 +179,8 @@ effect(() => {
     },
   );
 });
+
+void load();
 
 setInterval(() => {
   if (document.visibilityState === "visible") now.value = Date.now() / 1000;
