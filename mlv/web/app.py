@@ -15,20 +15,13 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.web import code, curves, differences, downloads, experiment, files, lines, own, plain
+from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
 from mlv.web.plain import as_text
 from mlv.web.queries import Queries
 
-STATIC = Path(__file__).parent / "static"
-"""The built page; not there where it could not be built."""
-NOT_BUILT = (
-    "The page of mlv was not built when mlv was installed. Install Node.js 20 or later, or let pip reach the network, and "
-    "install mlv again as you did, with --force-reinstall --no-deps and -v, which shows the reason"
-)
-"""The advice where the page is missing."""
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
@@ -130,10 +123,9 @@ class _Site:
 
     def page(self, request: Any) -> Any:
         """Send the page; below a folder its links lead one folder up."""
-        try:
-            text = (STATIC / "index.html").read_bytes()
-        except OSError:
-            return _respond(NOT_BUILT.encode(), 503, {"content-type": "text/plain; charset=utf-8"})
+        if not built.is_built():
+            return _respond(built.NOT_BUILT.encode(), 503, {"content-type": "text/plain; charset=utf-8"})
+        text = built.content("index.html")
         if "id" in request.path_params:
             for attribute in (b'href="', b'src="'):
                 text = text.replace(attribute + b"static/", attribute + b"../static/")
@@ -142,10 +134,8 @@ class _Site:
     def static(self, request: Any) -> Any:
         """Send a file of the page."""
         name = request.path_params["name"]
-        path = STATIC / name
-        if path.suffix not in _TYPES or name not in (os.listdir(STATIC) if STATIC.is_dir() else ()):
-            raise FileUnusable(f"the page has no file {name!r:.100}", path=name)
-        return _respond(path.read_bytes(), 200, {"content-type": _TYPES[path.suffix], "cache-control": "no-cache"})
+        kind = _TYPES.get(Path(name).suffix, "application/octet-stream")
+        return _respond(built.content(name), 200, {"content-type": kind, "cache-control": "no-cache"})
 
     def index(self, query: Query) -> Any:
         """Return the rows that have changed."""

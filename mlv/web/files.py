@@ -17,7 +17,7 @@ from mlv.store.streams import lines_with
 
 FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """Content security policy of a file: SVG is drawn, and runs nothing."""
-_TYPES = {
+TYPES = {
     "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif", "webp": "image/webp", "bmp": "image/bmp",
     "svg": "image/svg+xml", "wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg", "flac": "audio/flac",
     "mp4": "video/mp4", "webm": "video/webm", "txt": "text/plain; charset=utf-8", "log": "text/plain; charset=utf-8",
@@ -73,13 +73,13 @@ def headers(path: str, status: os.stat_result) -> dict[str, str]:
     """Return the headers with which a file is sent."""
     ending = path.rpartition(".")[2].lower()
     result = {
-        "content-type": _TYPES.get(ending, "application/octet-stream"),
+        "content-type": TYPES.get(ending, "application/octet-stream"),
         "content-security-policy": FILE_POLICY,
         "etag": f'"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}"',
         "accept-ranges": "bytes",
         "cache-control": "private, no-cache",
     }
-    if ending not in _TYPES or ending == "svg":  # a picture on a page is drawn nevertheless, and runs nothing
+    if ending not in TYPES or ending == "svg":  # a picture on a page is drawn nevertheless, and runs nothing
         name = re.sub(r"[^\w.-]", "_", path.rpartition("/")[2], flags=re.ASCII)
         result["content-disposition"] = f'attachment; filename="{name}"'
     return result

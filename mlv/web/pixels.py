@@ -114,6 +114,29 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
     return Pixels(arrays, int(is_inside.sum()), sorted(marks), totals)
 
 
+def kept(y: Any, stretches: int) -> Any:
+    """Return the indices of the points that stand for a curve: all, or of each of some equal stretches a few.
+
+    Those are the first, least, greatest and last finite value, and the first of each kind of the others.
+    """
+    np = package("numpy")
+    if len(y) <= 4 * stretches:
+        return np.arange(len(y))
+    at = np.arange(len(y), dtype=np.int64)
+    stretch = at * stretches // len(y)
+    is_finite = np.isfinite(y)
+    finite, own = at[is_finite], stretch[is_finite]
+    chosen = [np.array([], np.int64)]
+    if len(finite):
+        starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))
+        ends = np.concatenate((starts[1:], [len(own)])) - 1
+        by_value = finite[np.lexsort((finite, y[is_finite], own))]
+        chosen += [finite[starts], finite[ends], by_value[starts], by_value[ends]]
+    for is_kind in (np.isnan(y), y == np.inf, y == -np.inf):
+        chosen.append(at[is_kind][np.unique(stretch[is_kind], return_index=True)[1]])
+    return np.unique(np.concatenate(chosen))
+
+
 def smoothed(x: Any, y: Any, weight: float) -> Any:
     """Return the exponential moving average of finite values, without the bias of its beginning.
 

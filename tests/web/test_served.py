@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from mlv.web.app import STATIC
+from mlv.web.built import STATIC
 from tests.web.test_ui_command import address_of, started
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")

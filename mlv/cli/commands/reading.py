@@ -9,6 +9,7 @@ import typer
 
 from mlv.cli.application import app
 from mlv.cli.options import AsJson, Below, Experiment, NamePattern, Root, StreamName, Types, Where
+from mlv.errors import InvalidArgument
 
 
 @app.command("ls")
@@ -88,16 +89,38 @@ def ui(
     ] = None,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the address only.")] = False,
     new_token: Annotated[bool, typer.Option("--new-token", help="Make a new address; former ones no longer work.")] = False,
+    export: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--export",
+            metavar="PATH",
+            help="Write the page into a new folder, or a .html file, to open offline.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Where = None,
+    files: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--files", metavar="CHOICE", help="Files in the export: none, media or all.", show_default="none"),
+    ] = None,
+    while_stdin: Annotated[bool, typer.Option("--while-stdin", hidden=True)] = False,
 ) -> None:
     """Show the experiments at and below a folder in the browser, until Ctrl-C.
+
+    ROOT may be on another machine: `host:folder` starts `mlv ui` there over ssh.
 
     The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
     """
     from mlv.cli import choose, ui  # the other commands do without
 
+    if export is not None:
+        ui.export(choose.checked_root(root), export, where=where, files=files or "none")
+        return
+    if where is not None or files is not None:
+        raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
     ui.run(
-        choose.checked_root(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
-        new_token=new_token,
+        str(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        new_token=new_token, while_stdin=while_stdin,
     )  # fmt: skip
 
 

@@ -156,9 +156,9 @@ class Reading:
         np = package("numpy")
         holes: list[Skipped] = []
         table = long_table.metrics_of_many(digest.path, holes, self._cuts.get(digest.path))
-        codes, own = _coded(np, table.column("name"))
+        codes, own = coded(table.column("name"))
         is_requested = np.array([self._is_requested(name) for name in own], bool)
-        value, is_number = _numbers(np, table)
+        value, is_number = numbers(table)
         order = in_order(table)
         position = positions(table, self._x, order, digest)
         at = numbered(position[order], codes[order]) if self._x == STEP else position[order]
@@ -196,8 +196,9 @@ def _nearby(name: str, names: Sequence[str]) -> str:
     return f": {words.did_you_mean(f'{axes.METRICS}{name}' for name in close)}" if close and name not in names else ""
 
 
-def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
+def coded(names: Any) -> tuple[Any, list[str]]:
     """Return for each row the index of its text among the distinct texts, and these."""
+    np = package("numpy")
     encoded = names.combine_chunks().dictionary_encode()
     if hasattr(encoded, "combine_chunks"):
         encoded = encoded.combine_chunks()
@@ -219,7 +220,7 @@ def positions(table: Any, x: str | None, order: Any, digest: Digest) -> Any:
     at = table.column("at")
     if at.null_count == table.num_rows:
         return np.full(table.num_rows, np.nan)
-    codes, texts = _coded(np, at)
+    codes, texts = coded(at)
     coordinates = [orjson.loads(text).get(x) if text else None for text in texts]
     numbers = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
     return np.where(np.asarray(at.is_valid()), numbers[codes], np.nan)
@@ -229,8 +230,9 @@ def _floats(np: Any, column: Any) -> Any:
     return np.asarray(column.combine_chunks().cast("float64").to_numpy(zero_copy_only=False), float)
 
 
-def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
+def numbers(table: Any) -> tuple[Any, Any]:
     """Return the values as floats, and whether each is a number: NaN is one; truth values count as 1 and 0."""
+    np = package("numpy")
     value, is_number = _floats(np, table.column("value")), np.asarray(table.column("value").is_valid())
     if table.column("text").null_count < table.num_rows:
         pc = package("pyarrow.compute")
@@ -250,5 +252,5 @@ def ordered(table: Any) -> Any:
 def in_order(table: Any) -> Any:
     """Return the row numbers in the order of logging."""
     np = package("numpy")
-    runs, own = _coded(np, table.column("run"))
+    runs, own = coded(table.column("run"))
     return rows_in_order(runs, own, np.asarray(table.column("seq")), np.asarray(table.column("time").cast("int64")))
