@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import mlv
+from mlv.web.export import export
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
@@ -471,6 +472,25 @@ def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
         page.get_by_role("link", name="the spike").click()
         sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
     assert sorted(path for path in folder.rglob("*") if ".mlv" not in path.parts) == before
+
+
+@pytest.mark.parametrize("name", ["site", "site.html"])
+def test_export_opens_without_a_server(browser: Any, root: Path, tmp_path: Path, name: str) -> None:
+    """The exported page, a folder or one file, draws every spike and shows media from file://; its address is the view."""
+    export(root, tmp_path / name, with_files="media")
+    file = tmp_path / name / "index.html" if name == "site" else tmp_path / name
+    with opened(browser, file.as_uri()) as page:
+        page.get_by_role("button", name="pick spiky").click()
+        wait_until(page, lambda: high_columns(page)[0])
+        sync_api.expect(page.locator(".foot")).to_contain_text("of 10,202 points, extremes among them, 1 NaN, 1 infinite")
+        page.reload()
+        sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+        open_part(page, "plain", "media")
+        sync_api.expect(page.locator(".medium.image .box")).to_have_text(SCRIPT)
+        assert page.locator(".medium.image img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 4
+        page.go_back()
+        page.go_back()
+        sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
 
 
 def test_files_are_listed_with_their_line(page: Any) -> None:

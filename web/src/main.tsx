@@ -3,6 +3,7 @@ import { render } from "preact";
 import { tabs } from "./address";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Experiment } from "./experiment";
+import { exported, isFolder } from "./folder";
 import { age, moment } from "./format";
 import { List } from "./list";
 import { connection } from "./live";
@@ -31,8 +32,9 @@ function Head() {
         <Views />
       </>}
       <span class="grow" />
+      {exported() && <small title={exported()!.left_out.join(" ")}>written {moment(exported()!.made)}</small>}
       {asof && <small>as of {asof}</small>}
-      <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>
+      {!isFolder && <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>}
     </header>
   );
 }

@@ -1,8 +1,9 @@
 /** Questions to the server. */
 import type { Curve, Mark } from "./columns";
+import { answer as folderAnswer, chart as folderChart, file as folderFile, isFolder } from "./folder";
 
 /** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
-export const root = new URL("..", globalThis.document ? (document.currentScript as HTMLScriptElement).src : "http://localhost/static/page.js");
+export const root = new URL("..", (globalThis.document?.currentScript as HTMLScriptElement | null)?.src || "http://localhost/static/page.js");
 
 /** An answer that is none: its message is a sentence for people. */
 export class Refused extends Error {}
@@ -17,7 +18,7 @@ async function ask(path: string, query: Record<string, string>, signal?: AbortSi
 }
 
 export async function json<T>(path: string, query: Record<string, string> = {}, signal?: AbortSignal): Promise<T> {
-  return (await ask(path, query, signal)).json() as Promise<T>;
+  return (isFolder ? folderAnswer(path, query) : (await ask(path, query, signal)).json()) as Promise<T>;
 }
 
 /** Send a thing to be kept; the answer is what is kept now. */
@@ -153,6 +154,13 @@ export interface CurveAnswer {
 }
 
 export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<CurveAnswer> {
+  if (isFolder) {
+    const drawn = await folderChart(query);
+    return {
+      from: drawn.from, to: drawn.to, x: starts(drawn.from, drawn.to, query.columns, query.isLog), bands: [],
+      curves: drawn.curves.map(({ id, of, exact, ...curve }): Curve => ({ ...curve, id: short(id), metric: query.metric, ...(exact ? {} : { of }) })),
+    };
+  }
   const answer = await ask("curves", {
     ids: query.ids.join(","), m: query.metric, x: query.x, from: query.zoom ? String(query.zoom[0]) : "", to: query.zoom ? String(query.zoom[1]) : "",
     px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", log: query.isLog ? "1" : "", over: query.over, asof: query.asof,
@@ -162,6 +170,7 @@ export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<C
 
 /** Write the address of a file of an experiment. */
 export function fileAddress(id: string, path: string): string {
+  if (isFolder) return folderFile(id, path);
   const url = new URL(`api/exp/${id}/file`, root);
   url.searchParams.set("path", path);
   return url.href;

@@ -1,12 +1,21 @@
 /** The view of this tab and what the server said: signals that all parts of the page read. */
 import { computed, effect, signal } from "@preact/signals";
-import { address, toggle, view as parse, type View } from "./address";
+import { address, fragment, fragmentView, toggle, view as parse, type View } from "./address";
+import { isFolder } from "./folder";
 import { hidden, load, stars } from "./own";
 import { chosen, grouped, matching, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
-export const view = signal<View>(parse(location.pathname, location.search, location.hash));
+function current(): View {
+  return isFolder ? fragmentView(location.hash) : parse(location.pathname, location.search, location.hash);
+}
+
+function addressOf(next: View): string {
+  return isFolder ? fragment(next) : new URL(address(next), root).href;
+}
+
+export const view = signal<View>(current());
 export const rows = signal<ReadonlyMap<string, Row>>(new Map());
 export const folder = signal("");
 export const problem = signal("");
@@ -25,19 +34,23 @@ darkQuery.addEventListener("change", () => (isDark.value = darkQuery.matches));
 /** Change the view. `replace` keeps one step of Back for a change that goes on, such as typing. */
 export function change(patch: Partial<View>, replace = false): void {
   const next = { ...view.value, ...patch };
-  const url = new URL(address(next), root);
-  if (url.href === location.href) return;
-  if (replace) history.replaceState(null, "", url);
-  else history.pushState(null, "", url);
+  const url = addressOf(next);
+  if (url === addressOf(view.value)) return;
+  try {
+    if (replace) history.replaceState(null, "", url);
+    else history.pushState(null, "", url);
+  } catch {
+    // Inside a notebook's frame there is no history: the view is this page's alone.
+  }
   view.value = next;
 }
 
 /** Make the address of a changed view, for links. */
 export function link(patch: Partial<View>): string {
-  return new URL(address({ ...view.value, ...patch }), root).href;
+  return addressOf({ ...view.value, ...patch });
 }
 
-addEventListener("popstate", () => (view.value = parse(location.pathname, location.search, location.hash)));
+addEventListener("popstate", () => (view.value = current()));
 
 export function pick(id: string): void {
   change({ pick: toggle(view.value.pick, id) });
@@ -123,7 +136,7 @@ async function refresh(): Promise<void> {
       if (!answer.complete) pause = 50;
     }
   } catch (error) {
-    problem.value = error instanceof Refused ? error.message : "The server does not answer. The page goes on asking.";
+    problem.value = error instanceof Refused || isFolder ? (error as Error).message : "The server does not answer. The page goes on asking.";
     pause = 2000;
   }
   loading.value = false;
@@ -153,7 +166,7 @@ const moment = computed(() => view.value.asof);
 effect(() => {
   mark = "";
   turn += 1;
-  follow(!moment.value);
+  follow(!moment.value && !isFolder);
   void refresh();
 });
 document.addEventListener("visibilitychange", () => {
