@@ -452,6 +452,18 @@ def test_columns_are_chosen_pinned_and_grouped(page: Any) -> None:
     sync_api.expect(page.get_by_role("columnheader", name="duration")).to_have_count(0)
 
 
+def test_past_moment_is_shown(page: Any, address: str) -> None:
+    """As of a moment before the first experiment there is none; back to now all are there again."""
+    page.locator("summary", has_text="views").click()
+    page.get_by_label("As of").fill("2001-01-01T00:00:00Z")
+    page.get_by_label("As of").press("Enter")
+    sync_api.expect(page.locator(".counts").first).to_have_text("0 experiments")
+    sync_api.expect(page.locator(".live")).to_have_text("off")
+    page.go_back()
+    sync_api.expect(page.locator(".counts").first).to_have_text("5 experiments")
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+
+
 def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
     """A star and a saved view outlive a reload, and are written beside the experiments only."""
     folder = shutil.copytree(root, tmp_path / "runs")
@@ -471,6 +483,11 @@ def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
         sync_api.expect(page.locator(".rows .row")).to_have_count(1)
         page.get_by_role("link", name="the spike").click()
         sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+        page.get_by_role("link", name="plain", exact=True).click()
+        page.get_by_label("Private note").fill(SCRIPT)
+        page.get_by_role("button", name="save").click()
+        page.reload()
+        sync_api.expect(page.get_by_label("Private note")).to_have_value(SCRIPT)
     assert sorted(path for path in folder.rglob("*") if ".mlv" not in path.parts) == before
 
 

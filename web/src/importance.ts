@@ -1,5 +1,5 @@
 /** Which param matters: how much of a metric's variance is gone once experiments are grouped by a param. */
-import { cell, compare } from "./rows";
+import { cell, compare, put } from "./rows";
 import type { Row } from "./source";
 
 export interface Share {
@@ -36,7 +36,7 @@ export function groupsOf(rows: readonly Row[], param: string): Map<string, Row[]
   for (const row of [...having].sort((one, two) => compare(cell(one, param), cell(two, param)))) {
     const value = cell(row, param);
     const key = typeof value === "object" ? JSON.stringify(value) : String(value);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
+    put(groups, key, row);
   }
   return groups;
 }

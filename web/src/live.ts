@@ -13,7 +13,7 @@ type Post =
   | { kind: "state"; state: "live" | "lost" }
   | { kind: "news"; message: Message };
 
-const names = ["hello", "points", "stale", "changed", "index", "own"] as const;
+const names = ["hello", "points", "stale", "changed", "index"] as const;
 const retry = 3000;
 const channel = isFolder ? null : new BroadcastChannel(`mlv ${root.pathname}`);
 const tab = `${Date.now()}.${Math.random()}`;

@@ -51,6 +51,12 @@ function Page() {
     const onKeyDown = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const field = event.target as HTMLElement;
+      const menu = document.querySelector<HTMLDetailsElement>("details.menu[open]");
+      if (event.key === "Escape" && menu) {
+        menu.open = false;
+        menu.querySelector<HTMLElement>("summary")?.focus();
+        return;
+      }
       if (field.matches("input,select,textarea")) {
         if (event.key === "Escape") document.querySelector<HTMLElement>(".table")?.focus();
         return;
@@ -69,8 +75,15 @@ function Page() {
       else return;
       event.preventDefault();
     };
+    const onPointerDown = (event: Event): void => {
+      for (const menu of document.querySelectorAll<HTMLDetailsElement>("details.menu[open]")) if (!menu.contains(event.target as Node)) menu.open = false;
+    };
     addEventListener("keydown", onKeyDown);
-    return () => removeEventListener("keydown", onKeyDown);
+    addEventListener("pointerdown", onPointerDown);
+    return () => {
+      removeEventListener("keydown", onKeyDown);
+      removeEventListener("pointerdown", onPointerDown);
+    };
   }, []);
   const title = exp ? (rows.value.get(short(exp))?.name ?? exp.slice(0, 8)) : (folder.value.split("/").pop() ?? "");
   useEffect(() => {

@@ -3,15 +3,15 @@ import { Field } from "./charts";
 import { Card } from "./bits";
 import { count, number } from "./format";
 import { importance, method } from "./importance";
-import { columns, title } from "./rows";
+import { title } from "./rows";
 import { defaults } from "./scatter";
-import { change, shown, view } from "./state";
+import { change, columnNames, shown, view } from "./state";
 
 export function Matters() {
   const { axes } = view.value;
   const metric = axes[1] || defaults().y;
-  const options = columns(shown.value).filter((name) => name.startsWith("metrics.") || name === "duration");
-  const params = columns(shown.value).filter((name) => name.startsWith("params."));
+  const options = columnNames.value.filter((name) => name.startsWith("metrics.") || name === "duration");
+  const params = columnNames.value.filter((name) => name.startsWith("params."));
   const shares = importance(shown.value, metric, params);
   return (
     <>

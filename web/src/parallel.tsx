@@ -3,16 +3,18 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Field } from "./charts";
 import { color } from "./colors";
 import { count, plain } from "./format";
-import { cell, chosen, columns, slot, title } from "./rows";
+import { cell, chosen, slot, title } from "./rows";
 import { axis } from "./scales";
-import { Legend, shade } from "./scatter";
-import { change, isDark, pick, shown, view } from "./state";
+import { canvasOf, Legend, shade } from "./scatter";
+import type { Row } from "./source";
+import { change, columnNames, isDark, pick, shown, view } from "./state";
 
 const edges = { side: 50, top: 26, bottom: 16 };
 const height = 380;
 
 export function Parallel() {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const front = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
   const [near, setNear] = useState(-1);
   const { axes, pick: picks } = view.value;
@@ -33,32 +35,13 @@ export function Parallel() {
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    const element = canvas.current!;
-    const ctx = element.getContext("2d");
-    if (!ctx || !width || !last) return;
-    element.width = width * devicePixelRatio;
-    element.height = height * devicePixelRatio;
-    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const ctx = canvasOf(canvas.current!, width, height);
+    if (!ctx || !last) return;
     ctx.font = "11px system-ui, sans-serif";
-    const order = list.map((row, at) => ({ row, at, mine: slot(picks, row.id) })).sort((one, two) => Number(one.mine >= 0) - Number(two.mine >= 0) || Number(one.at === near) - Number(two.at === near));
-    for (const { row, at, mine } of order) {
-      const isFront = mine >= 0 || at === near;
-      ctx.strokeStyle = mine >= 0 ? color(mine, dark) : shade(last, cell(row, by));
-      ctx.globalAlpha = isFront ? 1 : picks.length || near >= 0 ? 0.3 : 0.75;
-      ctx.lineWidth = isFront ? 2.5 : 1.2;
-      ctx.beginPath();
-      let open = false;
-      scales.forEach((scale, index) => {
-        const share = scale.at(cell(row, names[index]!));
-        // Where an experiment has no value its line has a gap.
-        if (share !== share) open = false;
-        else if (open) ctx.lineTo(x(index), y(share));
-        else {
-          ctx.moveTo(x(index), y(share));
-          open = true;
-        }
-      });
-      ctx.stroke();
+    const order = list.map((row) => ({ row, mine: slot(picks, row.id) })).sort((one, two) => Number(one.mine >= 0) - Number(two.mine >= 0));
+    for (const { row, mine } of order) {
+      ctx.globalAlpha = mine >= 0 ? 1 : picks.length ? 0.3 : 0.75;
+      trace(ctx, row, mine >= 0);
     }
     ctx.globalAlpha = 1;
     scales.forEach((scale, index) => {
@@ -80,7 +63,29 @@ export function Parallel() {
         ctx.fillText(mark.label.slice(0, 10), x(index) + 6, y(mark.at) + 4);
       }
     });
+  }, [width, list, names.join(), picks, dark]);
+  useEffect(() => {
+    const ctx = canvasOf(front.current!, width, height);
+    if (ctx && list[near]) trace(ctx, list[near]!, true);
   }, [width, list, names.join(), picks, dark, near]);
+  const trace = (ctx: CanvasRenderingContext2D, row: Row, isFront: boolean): void => {
+    const mine = slot(picks, row.id);
+    ctx.strokeStyle = mine >= 0 ? color(mine, dark) : shade(last!, cell(row, by));
+    ctx.lineWidth = isFront ? 2.5 : 1.2;
+    ctx.beginPath();
+    let open = false;
+    scales.forEach((scale, index) => {
+      const share = scale.at(cell(row, names[index]!));
+      // Where an experiment has no value its line has a gap.
+      if (share !== share) open = false;
+      else if (open) ctx.lineTo(x(index), y(share));
+      else {
+        ctx.moveTo(x(index), y(share));
+        open = true;
+      }
+    });
+    ctx.stroke();
+  };
   const nearest = (event: MouseEvent): number => {
     const inside = canvas.current!.getBoundingClientRect();
     const [mouseX, mouseY] = [event.clientX - inside.left, event.clientY - inside.top];
@@ -101,7 +106,7 @@ export function Parallel() {
   return (
     <>
       <div class="choices">
-        <Field wide label="add" placeholder="param or metric" options={columns(list)} value="" onChange={(text) => text && change({ axes: [...names.filter((name) => name !== text), text] })} />
+        <Field wide label="add" placeholder="param or metric" options={columnNames.value} value="" onChange={(text) => text && change({ axes: [...names.filter((name) => name !== text), text] })} />
         {names.map((name) => <button type="button" class="chip" key={name} title={`leave out ${name}`} onClick={() => change({ axes: names.filter((one) => one !== name) })}>{title(name)} ×</button>)}
       </div>
       <div class="panel">
@@ -110,6 +115,7 @@ export function Parallel() {
             const at = names.length > 1 ? nearest(event) : -1;
             if (at >= 0) pick(list[at]!.id);
           }} />
+          <canvas ref={front} class="front" aria-hidden="true" style={{ height: `${height}px`, width: "100%" }} />
         </div>
         <p class="readout">{row ? <span><b>{row.name}</b> <em>{names.map((name) => `${title(name)} ${plain(cell(row, name))}`).join(", ")}</em></span> : null}</p>
         {last && <Legend of={title(by)} values={list.map((one) => cell(one, by))} by={last} />}

@@ -108,8 +108,15 @@ export function sorted(rows: readonly Row[], sort: readonly string[]): Row[] {
       const order = compare(left, right) * keys[index]!.sign;
       if (order) return order;
     }
-    return collator.compare(one.id, two.id);
+    return one.id < two.id ? -1 : 1;
   });
+}
+
+/** Put a row behind the others of its key. */
+export function put(groups: Map<string, Row[]>, key: string, row: Row): void {
+  const own = groups.get(key);
+  if (own) own.push(row);
+  else groups.set(key, [row]);
 }
 
 /** Arrange rows as a tree: children follow the parent that is open; one without a parent among the rows stands alone. */
@@ -118,7 +125,7 @@ export function tree(rows: readonly Row[], open: ReadonlySet<string>): Line[] {
   const children = new Map<string, Row[]>();
   const tops: Row[] = [];
   for (const row of rows) {
-    if (row.parent && ids.has(row.parent) && row.parent !== row.id) children.set(row.parent, [...(children.get(row.parent) ?? []), row]);
+    if (row.parent && ids.has(row.parent) && row.parent !== row.id) put(children, row.parent, row);
     else tops.push(row);
   }
   const out: Line[] = [];
@@ -137,7 +144,7 @@ export function grouped(rows: readonly Row[], column: string, open: ReadonlySet<
   for (const row of rows) {
     const value = cell(row, column);
     const key = value == null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
-    groups.set(key, [...(groups.get(key) ?? []), row]);
+    put(groups, key, row);
   }
   const order = (one: [string, Row[]], two: [string, Row[]]): number => {
     if (!one[0] || !two[0]) return Number(!one[0]) - Number(!two[0]);

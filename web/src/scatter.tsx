@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Field, Check } from "./charts";
 import { color, scale } from "./colors";
 import { count, plain, number } from "./format";
-import { cell, columns, slot, title } from "./rows";
+import { cell, slot, title } from "./rows";
 import { axis, type Axis } from "./scales";
-import { all, change, isDark, metrics, pick, rows, shown, view } from "./state";
+import { change, columnNames, isDark, metrics, paramNames, pick, rows, shown, view } from "./state";
 
 export interface Dot {
   name: string;
@@ -19,8 +19,18 @@ export interface Dot {
 
 const edges = { left: 62, right: 16, top: 12, bottom: 34 };
 
+/** Clear a canvas and set its size; what is drawn then is in pixels of the page. */
+export function canvasOf(canvas: HTMLCanvasElement, width: number, height: number): CanvasRenderingContext2D | null {
+  canvas.width = width * devicePixelRatio;
+  canvas.height = height * devicePixelRatio;
+  const ctx = width ? canvas.getContext("2d") : null;
+  ctx?.scale(devicePixelRatio, devicePixelRatio);
+  return ctx;
+}
+
 export function Plot({ dots, x, y, label, onPick, line }: { dots: readonly Dot[]; x: Axis; y: Axis; label: string; onPick?: (at: number) => void; line?: boolean }) {
   const canvas = useRef<HTMLCanvasElement>(null);
+  const front = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
   const [near, setNear] = useState(-1);
   const height = Math.min(460, Math.max(260, width * 0.62));
@@ -33,12 +43,8 @@ export function Plot({ dots, x, y, label, onPick, line }: { dots: readonly Dot[]
     return () => observer.disconnect();
   }, []);
   useEffect(() => {
-    const element = canvas.current!;
-    const ctx = element.getContext("2d");
-    if (!ctx || !width) return;
-    element.width = width * devicePixelRatio;
-    element.height = height * devicePixelRatio;
-    ctx.scale(devicePixelRatio, devicePixelRatio);
+    const ctx = canvasOf(canvas.current!, width, height);
+    if (!ctx) return;
     ctx.font = "11px system-ui, sans-serif";
     const [rule, words] = dark ? ["#2b2d31", "#a5a29b"] : ["#eceae5", "#66645e"];
     ctx.strokeStyle = rule;
@@ -62,18 +68,24 @@ export function Plot({ dots, x, y, label, onPick, line }: { dots: readonly Dot[]
       }
       ctx.stroke();
     }
-    for (const [at, dot] of [...dots.entries()].sort((one, two) => Number(one[1].isPicked) - Number(two[1].isPicked))) {
-      const [a, b] = [x.at(dot.x), y.at(dot.y)];
-      if (a !== a || b !== b) continue;
-      ctx.beginPath();
-      ctx.arc(across(a), up(b), dot.isPicked ? 6 : 4.5, 0, 7);
-      ctx.fillStyle = dot.tint;
-      ctx.fill();
-      ctx.lineWidth = dot.isPicked || at === near ? 2 : 1;
-      ctx.strokeStyle = dot.isPicked || at === near ? (dark ? "#ffffff" : "#1e1e1c") : dark ? "#1b1c1f" : "#ffffff";
-      ctx.stroke();
-    }
+    for (const dot of [...dots].sort((one, two) => Number(one.isPicked) - Number(two.isPicked))) circle(ctx, dot, dot.isPicked);
+  }, [width, height, dots, x, y, dark]);
+  useEffect(() => {
+    // What is under the pointer lies on a canvas of its own: thousands of points are not drawn anew for it.
+    const ctx = canvasOf(front.current!, width, height);
+    if (ctx && dots[near]) circle(ctx, dots[near]!, true);
   }, [width, height, dots, x, y, dark, near]);
+  const circle = (ctx: CanvasRenderingContext2D, dot: Dot, isFront: boolean): void => {
+    const [a, b] = [x.at(dot.x), y.at(dot.y)];
+    if (a !== a || b !== b) return;
+    ctx.beginPath();
+    ctx.arc(across(a), up(b), isFront ? 6 : 4.5, 0, 7);
+    ctx.fillStyle = dot.tint;
+    ctx.fill();
+    ctx.lineWidth = isFront ? 2 : 1;
+    ctx.strokeStyle = isFront ? (dark ? "#ffffff" : "#1e1e1c") : dark ? "#1b1c1f" : "#ffffff";
+    ctx.stroke();
+  };
   const nearest = (event: MouseEvent): number => {
     const inside = canvas.current!.getBoundingClientRect();
     let best = -1;
@@ -91,6 +103,7 @@ export function Plot({ dots, x, y, label, onPick, line }: { dots: readonly Dot[]
         const at = nearest(event);
         if (at >= 0) onPick?.(at);
       }} />
+      <canvas ref={front} class="front" aria-hidden="true" style={{ height: `${height}px`, width: "100%" }} />
       <p class="readout">{near >= 0 && dots[near] ? <span><i style={{ background: dots[near]!.tint }} /><b>{dots[near]!.name}</b> <em>{plain(dots[near]!.x)}, {plain(dots[near]!.y)}{dots[near]!.shade == null ? "" : `, ${plain(dots[near]!.shade)}`}</em></span> : null}</p>
     </div>
   );
@@ -113,7 +126,7 @@ export function shade(by: Axis, value: unknown): string {
 
 /** Choose axes where the reader did not: the first param of numbers that differs, the first metric, and another param. */
 export function defaults(): { x: string; y: string; by: string } {
-  const differing = [...new Set(all.value.flatMap((row) => Object.keys(row.params)))].filter((name) => new Set(shown.value.map((row) => JSON.stringify(row.params[name]))).size > 1);
+  const differing = paramNames.value.filter((name) => new Set(shown.value.map((row) => JSON.stringify(row.params[name]))).size > 1);
   const numeric = differing.filter((name) => shown.value.some((row) => typeof row.params[name] === "number"));
   const x = numeric[0] ?? differing[0];
   const by = differing.find((name) => name !== x);
@@ -124,7 +137,7 @@ export function Scatter() {
   const { axes, pick: picks, lx, y: yScale } = view.value;
   const usual = defaults();
   const [x, y, by] = [axes[0] || usual.x, axes[1] || usual.y, axes[2] || usual.by];
-  const options = columns(shown.value);
+  const options = columnNames.value;
   const having = shown.value.filter((row) => cell(row, x) != null && cell(row, y) != null);
   const shades = having.map((row) => cell(row, by));
   const scaleBy = axis(shades, false);

@@ -3,7 +3,7 @@ import { computed, effect, signal } from "@preact/signals";
 import { address, fragment, fragmentView, toggle, view as parse, type View } from "./address";
 import { isFolder } from "./folder";
 import { hidden, load, stars } from "./own";
-import { chosen, grouped, matching, sorted, tree } from "./rows";
+import { chosen, columns, grouped, matching, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
@@ -57,6 +57,9 @@ export function pick(id: string): void {
 }
 
 export const all = computed(() => [...rows.value.values()]);
+/** Every column that an experiment has, and every param. */
+export const columnNames = computed(() => columns(all.value));
+export const paramNames = computed(() => columnNames.value.filter((name) => name.startsWith("params.")).map((name) => name.slice(7)));
 /** Moment of the newest line of all. */
 export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
 const filters = computed(() => JSON.stringify([view.value.q, view.value.archived, view.value.starred]));
