@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from mlv.errors import NotAnExperiment
 from mlv.experiment.as_of import summary_of
 from mlv.query import moments
-from mlv.query.digest import Depth, Digest, fingerprint, read_digest
+from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many.table import flat
 from mlv.query.moments import Moment
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
+from mlv.web import saved
 from mlv.web.plain import as_text, plain, shortened
 
 BROKEN = "broken"
@@ -33,6 +37,9 @@ _MOST_CELLS = 1_000_000
 """Cells of one answer: it has fewer rows where these have many columns."""
 _LONGEST_TEXT = 300
 _LEAST_OF_ID = 8
+_SAVED_EVERY_S = 60.0
+_SETTLED_NS = 2_000_000_000
+"""A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
 """Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
 
@@ -71,6 +78,10 @@ class Index:
         self._nonce = secrets.token_hex(4)
         self._changed = threading.Condition()
         self._reading = threading.Lock()
+        self._saved: dict[Path, Row] = {}
+        """Rows that a former server has left, until their experiments are met."""
+        self._saved_at: tuple[int, float] | None = None
+        """Version and time of the last saving."""
         self.is_complete = False
         """Whether every experiment has been read once."""
 
@@ -102,7 +113,10 @@ class Index:
         return True
 
     def _refresh(self) -> None:
+        begun_ns = time.time_ns()
         folders = list(layout.walk(self._root))
+        if self._saved_at is None and self._asof is None and len(folders) >= saved.WORTH:
+            self._saved, self._saved_at = dict(saved.load(self._root)), (-1, -math.inf)
         for folder in folders:  # names first: the numbers may take long
             if folder not in self._ids and self._asof is None:
                 self._put(folder, Depth.SETTINGS)
@@ -111,7 +125,17 @@ class Index:
             self._put(folder, Depth.METRICS)
         with self._changed:
             self.is_complete = True
+            self._saved.clear()
             self._changed.notify_all()
+        self._save(begun_ns - _SETTLED_NS)
+
+    def _save(self, settled_ns: int) -> None:
+        """Save the rows of experiments that have not changed since a time, now and then."""
+        if self._saved_at is None or self._version == self._saved_at[0] or monotonic() < self._saved_at[1] + _SAVED_EVERY_S:
+            return
+        self._saved_at = self._version, monotonic()
+        settled = {row.digest.path: row for row in self.rows() if row.stamp and _changed_ns(row.stamp) < settled_ns}
+        saved.save(self._root, settled)
 
     def _put(self, folder: Path, depth: Depth) -> None:
         """Read an experiment at least to a depth, if it has changed or was not read so far."""
@@ -119,7 +143,10 @@ class Index:
         if before is not None and before.digest.path != folder:
             return  # a copy of it
         stamp = _stamp(folder)
-        if before is None or before.stamp != stamp or before.depth < depth:
+        left = self._saved.pop(folder, None)
+        if before is None and left is not None and left.stamp == stamp:
+            row = _with_status(left) if left.status != BROKEN else left
+        elif before is None or before.stamp != stamp or before.depth < depth:
             read = self._read(folder, depth, stamp)
             if read is None:
                 return
@@ -224,8 +251,20 @@ def _stamp(folder: Path) -> tuple[Any, ...]:
     """Return numbers that change with the files of an experiment."""
     with suppress(OSError):
         meta = os.stat(folder / layout.META)
-        return (meta.st_ino, meta.st_size, meta.st_mtime_ns, *fingerprint(folder))
+        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(folder))
     return ()
+
+
+def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    for stream in layout.streams_in(folder):
+        with suppress(FileNotFoundError):
+            status = os.stat(folder / layout.stream_file(stream))
+            yield stream, status.st_size, status.st_ctime_ns, status.st_ino
+
+
+def _changed_ns(stamp: tuple[Any, ...]) -> int:
+    """Return the time of the last change of an experiment's files."""
+    return max([stamp[2], *(stream[2] for stream in stamp[3:])])
 
 
 def _size(stamp: tuple[Any, ...]) -> int:
@@ -243,7 +282,7 @@ def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row:
     if depth == Depth.SETTINGS:
         return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
     try:
-        read = read_digest(folder, meta.id, kept, depth)
+        read = read_digest(folder, meta.id, kept, depth, by_columns=True)
     except Exception as error:  # one broken log must not hide the others
         return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
     return _with_status(Row(read, 0, depth, stamp, ""))

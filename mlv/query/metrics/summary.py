@@ -16,7 +16,7 @@ from mlv.events import Event, metrics_of
 from mlv.optional import package
 from mlv.query.metrics.columns import Cut, MetricColumns, read_points
 from mlv.query.metrics.lines import LineDecoder, metrics_line_of
-from mlv.query.metrics.selection import Choice, Entry, entries_of, plain_step
+from mlv.query.metrics.selection import plain_step, series_of
 from mlv.query.rewinds import SURVIVING, is_superseded
 from mlv.state import Rewind
 from mlv.store.streams import Skipped
@@ -169,21 +169,13 @@ def fast_summary(
     points = read_points(folder, None, cut, skipped, branches)
     if points.texts is not None or points.step_texts is not None:
         return None
-    by_name: dict[str, list[Entry]] = {}
-    for entry in entries_of(points, Choice(None, None), {}):
-        by_name.setdefault(entry.name, []).append(entry)
-    in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
-    return {name: _summary([_fold_of_columns(points, by_name[name])], _mode(descriptions, name), {}) for name in in_order}
+    every = series_of(points)
+    return {name: _summary([_fold_of_columns(points, *own)], _mode(descriptions, name), {}) for name, own in every.items()}
 
 
-def _fold_of_columns(points: MetricColumns, entries: list[Entry]) -> Fold:
+def _fold_of_columns(points: MetricColumns, lines: Any, indices: Any) -> Fold:
     """Return the fold of all values of one metric."""
     np = package("numpy")
-    lines = np.concatenate([entry.lines for entry in entries])
-    indices = np.concatenate([np.asarray(entry.indices) for entry in entries])
-    if len(entries) > 1:
-        order = np.lexsort((indices, lines))
-        lines, indices = lines[order], indices[order]
     values = points.values[indices]
     is_nan = np.isnan(values)
 
