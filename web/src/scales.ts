@@ -32,6 +32,36 @@ export function powers(low: number, high: number): number[] {
   return out.length ? out : [low];
 }
 
+/** Write the marks of an axis: short, and with as many digits as tell them apart. */
+export function markWords(splits: readonly (number | null)[]): string[] {
+  const present = splits.filter((value): value is number => value !== null);
+  const largest = Math.max(0, ...present.map(Math.abs));
+  const [size, unit] = ([[1e15, "e15"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]] as const).find(([least]) => largest >= least * (least === 1e3 ? 100 : 1)) ?? [1, ""];
+  const gap = Math.min(...present.slice(1).map((value, at) => Math.abs(value - present[at]!)).filter((value) => value > 0));
+  const isEven = present.length > 2 && Math.abs(present[2]! - present[1]! - present[1]! + present[0]!) < gap * 1e-6;
+  // Uneven marks are those of a logarithm, each of a size of its own.
+  if (!isEven || largest >= 1e15 || largest < 1e-3) return splits.map((value) => (value === null ? "" : number(value, 3)));
+  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(gap / size) + 1e-9)), 8);
+  return splits.map((value) => (value === null ? "" : `${(value / size).toFixed(decimals).replace("-", "−").replace(/^−(0(\.0+)?)$/, "$1")}${value === 0 ? "" : unit}`));
+}
+
+/** Write moments of an axis as finely as they lie apart. */
+export function momentWords(splits: readonly (number | null)[]): string[] {
+  const present = splits.filter((value): value is number => value !== null);
+  const gap = present.length > 1 ? present[1]! - present[0]! : 60;
+  const two = (value: number): string => String(value).padStart(2, "0");
+  return splits.map((value) => {
+    if (value === null) return "";
+    const date = new Date(value * 1000);
+    const day = `${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+    const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
+    if (gap >= 28 * 86400) return `${date.getFullYear()}-${two(date.getMonth() + 1)}`;
+    if (gap >= 86400) return day;
+    if (gap >= 60) return clock === "00:00" ? day : clock;
+    return `${clock}:${two(date.getSeconds())}`;
+  });
+}
+
 /** Make an axis for values: of numbers by their size, of anything else by their order. */
 export function axis(values: readonly unknown[], isLog: boolean, many = 6): Axis {
   const present = values.filter((value) => value != null);

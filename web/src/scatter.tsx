@@ -111,9 +111,9 @@ export function Plot({ dots, x, y, label, onPick, line }: { dots: readonly Dot[]
 
 /** Explain the colours: of numbers a scale, of words one each. */
 export function Legend({ of, values, by }: { of: string; values: readonly unknown[]; by: Axis }) {
-  const isNumber = values.some((value) => typeof value === "number");
+  const numbers = values.filter((value): value is number => typeof value === "number" && Number.isFinite(value));
   if (!values.length) return null;
-  if (isNumber && by.marks.length) return <p class="legend">{of} <i class="ramp" aria-hidden="true" /> {by.marks[0]!.label} to {by.marks[by.marks.length - 1]!.label}</p>;
+  if (numbers.length) return <p class="legend">{of} <i class="ramp" aria-hidden="true" /> {number(Math.min(...numbers))} to {number(Math.max(...numbers))}</p>;
   return <p class="legend">{of} {by.marks.map((mark) => <span key={mark.label}><i style={{ background: shade(by, mark.label) }} />{mark.label}</span>)}</p>;
 }
 

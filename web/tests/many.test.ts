@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { groupsOf, importance } from "../src/importance";
-import { axis, powers, steps, trace } from "../src/scales";
+import { axis, markWords, momentWords, powers, steps, trace } from "../src/scales";
 import { rows, type Row } from "../src/source";
 
 function made(params: Record<string, unknown[]>, loss: number[]): Row[] {
@@ -50,4 +50,20 @@ test("an axis places numbers by size, words by order, and nothing else", () => {
 test("a small curve has gaps where there is no number", () => {
   assert.equal(trace([0, 1, null, 2], 30, 10), "M0.0 10.0L10.0 5.0L30.0 0.0");
   assert.equal(trace([NaN, 1], 30, 10), "M30.0 5.0");
+});
+
+test("marks are short and tell each other apart", () => {
+  assert.deepEqual(markWords([14.16, 14.18, 14.2]), ["14.16", "14.18", "14.20"]);
+  assert.deepEqual(markWords([0, 5e9, 1e10]), ["0", "5G", "10G"]);
+  assert.deepEqual(markWords([-0.5, 0, 0.5]), ["−0.5", "0.0", "0.5"]);
+  assert.deepEqual(markWords([0.01, 0.1, null, 1, 10]), ["0.01", "0.1", "", "1", "10"]);
+  assert.deepEqual(markWords([0, 25000, 50000]), ["0", "25000", "50000"]);
+  assert.deepEqual(markWords([0, 1e5, 2e5]), ["0", "100k", "200k"]);
+});
+
+test("moments are as fine as they lie apart", () => {
+  const noon = new Date(2026, 10, 30, 12, 0, 0).getTime() / 1000;
+  assert.deepEqual(momentWords([noon, noon + 1]), ["12:00:00", "12:00:01"]);
+  assert.deepEqual(momentWords([noon, noon + 43200]), ["12:00", "12-01"]);
+  assert.deepEqual(momentWords([noon, noon + 86400]), ["11-30", "12-01"]);
 });
