@@ -239,11 +239,15 @@ def _by_values(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple
     result = []
     for chunk in list(reading.values(enumerate(row.digest for row in rows))):
         names = list(reading.metrics)
-        for member in np.unique(chunk.member):
-            of_member = chunk.member == member
-            for number in np.unique(chunk.metric[of_member & (chunk.metric >= 0)]):
-                is_own = of_member & (chunk.metric == number)
-                result.append((rows[int(member)], names[int(number)], ordered(chunk.x[is_own], chunk.value[is_own])))
+        # Sorted once: an experiment may have thousands of metrics.
+        order = np.lexsort((chunk.metric, chunk.member))
+        member, metric = chunk.member[order], chunk.metric[order]
+        starts = np.flatnonzero(np.concatenate(([True], (member[1:] != member[:-1]) | (metric[1:] != metric[:-1]))))
+        for own in np.split(order, starts[1:]) if len(order) else ():
+            number = int(chunk.metric[own[0]])
+            if number >= 0:
+                row = rows[int(chunk.member[own[0]])]
+                result.append((row, names[number], ordered(chunk.x[own], chunk.value[own])))
     return result
 
 
