@@ -91,8 +91,16 @@ class Connection:
             return Exp(**self._making)
         return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
 
+    def suggest_name(self, name: str) -> None:
+        """Name the experiment so, where it is still to be made and has no name."""
+        if self._exp is None and self._path is None and self._making["name"] is None:
+            self._making["name"] = name
+
     def close(self, status: str = "ok") -> None:
-        """End the run of an experiment that was made here; of any other, only see that all is on the disk."""
+        """End the run of an experiment that was made here; of any other, only see that all is on the disk.
+
+        A run that failed while an exception is handled keeps it, and is `interrupted` by Ctrl-C.
+        """
         exp = self._exp
         if exp is None:
             return
@@ -101,7 +109,11 @@ class Connection:
                 exp.flush()
                 return
             self._path, self._exp = exp.path, None
-            exp.close(status)
+            error = sys.exc_info()[1] if status == "failed" else None
+            if error is None:
+                exp.close(status)
+            else:
+                exp.__exit__(type(error), error, error.__traceback__)
 
     def add_params(self, params: Any) -> None:
         """Add a framework's params, leniently: `Exp.add_params(params, lenient=True)`."""
