@@ -79,10 +79,7 @@ class AsOf:
     @property
     def status(self) -> str:
         """Status of the latest run as of the moment; a process was never killed before its log says so."""
-        runs = sorted(self._state().deciding_runs, key=lambda run: (run.started is not None, run.started, run.id))
-        if not runs or self.time is None:
-            return "running"
-        return runs[-1].status(self.time)
+        return moments.status_at(self._state(), self.time)
 
     @property
     def best(self) -> Checkpoint:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import orjson
 
@@ -17,6 +15,7 @@ from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step
 from mlv.errors import InvalidArgument, InvalidName, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected, full_name
 from mlv.experiment.endings import described
+from mlv.experiment.log_arguments import exception_of, formatted, is_mapping, is_number, is_text, joined, problem_of_description
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
@@ -27,7 +26,6 @@ from mlv.media.jobs import Job, Prepared, Unusable
 from mlv.media.kinds import VALUE_KINDS, MediaCalls
 from mlv.never_raising import give_up, never_raising
 from mlv.notices import warn_once
-from mlv.state import STATISTICS
 from mlv.store import layout
 from mlv.store import meta as meta_
 from mlv.transport.wishes import Wishes
@@ -35,8 +33,6 @@ from mlv.transport.wishes import Wishes
 T = TypeVar("T")
 
 _encode = orjson.dumps
-_REASONS_SHOWN = 5
-_NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
 
 
 class Logger(MediaCalls):
@@ -140,8 +136,8 @@ class Logger(MediaCalls):
                             return
             if verbosity is not None:
                 self.verbose(verbosity)(data, value, step=step)
-            elif _is_text(data):
-                if _is_number(value):
+            elif is_text(data):
+                if is_number(value):
                     self.metric(data, value, step=step)
                 else:
                     self._event(data, value, step)
@@ -163,7 +159,7 @@ class Logger(MediaCalls):
         if verbosity is not None:
             self.verbose(verbosity).metrics(data, step=step)
             return
-        if not _is_mapping(data):
+        if not is_mapping(data):
             self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {shown(data)}")
             return
         conversion = Conversion()
@@ -176,7 +172,7 @@ class Logger(MediaCalls):
         if flat or not (conversion.problems or self._filter):
             self._put_converted("metrics", self._name, flat, number, good, conversion.pending)
         if conversion.problems:
-            reason = _joined(conversion.problems)
+            reason = joined(conversion.problems)
             self._put_rejected("metrics", self._name, number, reason, conversion.unusable, bad)
 
     @never_raising
@@ -215,7 +211,7 @@ class Logger(MediaCalls):
         fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
         data = {key: item for key, item in fields.items() if item is not None}
         chosen = {} if summary is None else {"summary": summary}
-        problem = _problem_of_description(mode, x, summary)
+        problem = problem_of_description(mode, x, summary)
         if problem:
             self._reject("metadata", self._name, {"name": name, **data, **chosen}, None, problem)
             return
@@ -235,7 +231,7 @@ class Logger(MediaCalls):
         if self._session.rank:
             return
         conversion = Conversion()
-        if not _is_mapping(values):
+        if not is_mapping(values):
             reason, rest = f"summaries are a mapping of names to values, not {shown(values)}", conversion.value(values)
             self._reject_summary(reason, rest, conversion.nonfinite)
             return
@@ -248,7 +244,7 @@ class Logger(MediaCalls):
         if flat:
             self._annotate("summary", dumps(flat), good)
         if conversion.problems:
-            self._reject_summary(_joined(conversion.problems), conversion.unusable, bad)
+            self._reject_summary(joined(conversion.problems), conversion.unusable, bad)
 
     # Messages, as in `logging`.
 
@@ -489,7 +485,7 @@ class Logger(MediaCalls):
         options = conversion.value(prepared.options)
         number, problem = self._checked_step(step)
         if conversion.problems or problem:
-            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            reason = "; ".join(filter(None, [joined(conversion.problems), problem]))
             self._put_rejected(prepared.type, name, number, reason, options, conversion.nonfinite)
             return
         if missing := missing_extra(prepared.type, prepared.options):
@@ -508,7 +504,7 @@ class Logger(MediaCalls):
         elif kind == "metric":
             self.metric(name, value, step=step)
         elif kind == "event":
-            self._event(name, value if _is_mapping(value) else {"value": value}, step)
+            self._event(name, value if is_mapping(value) else {"value": value}, step)
         else:
             kinds = ", ".join(sorted((*VALUE_KINDS, "event", "metric")))
             self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {kinds}")
@@ -516,8 +512,8 @@ class Logger(MediaCalls):
     def _message(
         self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, verbosity: int, extra: Any
     ) -> None:
-        data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}
-        error = _exception(exc_info)
+        data: dict[str, Any] = {"level": level, "message": formatted(message, args)}
+        error = exception_of(exc_info)
         if error is not None:
             data["exception"] = described(error)
         if extra:
@@ -529,7 +525,7 @@ class Logger(MediaCalls):
         converted = conversion.value(data)
         number, problem = self._checked_step(step)
         if conversion.problems or problem:
-            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            reason = "; ".join(filter(None, [joined(conversion.problems), problem]))
             self._put_rejected(type, name, number, reason, converted, conversion.nonfinite)
         else:
             self._put_converted(type, name, converted, number, conversion.nonfinite, conversion.pending)
@@ -590,31 +586,13 @@ def _warn_of_rejected(type: str, name: str, reason: str) -> None:
     warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
 
-def _problem_of_description(mode: Any, x: Any, summary: Any) -> str:
-    """Return the reason why a description cannot be stored, empty if there is none."""
-    if mode is not None and not (type(mode) is str and mode in ("min", "max")):
-        return f'mode={shown(mode)} is neither "min" nor "max"'
-    if x is not None and not (type(x) is str and x):
-        return f"x={shown(x)} is no name of a coordinate or metric"
-    if summary is not None and not (type(summary) is str and summary in STATISTICS):
-        return f"summary={shown(summary)} is none of {', '.join(STATISTICS)}"
-    return ""
-
-
-def _joined(problems: Sequence[tuple[str, str]]) -> str:
-    """Return the problems of values in one text; beyond the first few they are only counted."""
-    reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
-    more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
-    return "; ".join([*reasons, *more])
-
-
 def checked_event_name(name: object) -> str:
     """Accept the name of an event or of a logger.
 
     Raises:
         InvalidName: It is no text, or empty.
     """
-    if not _is_text(name):
+    if not is_text(name):
         raise InvalidName(f"event name {shown(name)} is of type {type(name).__name__}: give a text", name=name)
     text = str.__str__(name)
     if not text:
@@ -626,60 +604,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     from mlv.projections.selecting import compiled  # with classes that only a filter asks for
 
     return compiled(pattern)
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    try:
-        return isinstance(value, str)
-    except Exception as error:  # an object may lie about its class, even by raising
-        pass_on(error)
-        return False
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a plain number, which makes it a metric."""
-    kind = type(value)
-    if kind is float or kind is int:
-        return True
-    if kind in _NO_NUMBERS:
-        return False
-    from mlv.media.infer import kind_of  # `import mlv` does without
-
-    try:
-        return not isinstance(value, (bool, Enum)) and kind_of(value) == "metric"
-    except Exception as error:  # an object may lie about its class, even by raising
-        pass_on(error)
-        return False
-
-
-def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
-    try:
-        return isinstance(value, Mapping)
-    except Exception as error:
-        pass_on(error)
-        return False
-
-
-def _formatted(message: object, args: tuple[Any, ...]) -> str:
-    """Return `message % args`; if they do not fit, both side by side."""
-    try:
-        text = str(message)
-        if args:  # one mapping serves named fields, as in `logging`
-            return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
-        return text
-    except Exception as error:
-        pass_on(error)
-        return " ".join([message if type(message) is str else shown(message), *map(shown, args)])
-
-
-def _exception(exc_info: Any) -> BaseException | None:
-    if type(exc_info) is tuple:
-        return exc_info[1] if len(exc_info) == 3 and isinstance(exc_info[1], BaseException) else None
-    try:
-        return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
-    except Exception as error:  # the argument has no truth value
-        pass_on(error)
-        return None
 
 
 def travelled_logger(

@@ -40,8 +40,8 @@ def compare(a: Digest, b: Digest) -> dict[str, dict[str, Difference]]:
 
 def compare_many(digests: Sequence[Digest]) -> dict[str, dict[str, tuple[Any, ...]]]:
     """Return the values that are not the same in all experiments, by section and name, one of each experiment."""
-    every = [_sections(digest) for digest in digests]
-    by_section = {section: differences([sections[section] for sections in every]) for section in every[0]}
+    every = [sections(digest) for digest in digests]
+    by_section = {section: differences([own[section] for own in every]) for section in every[0]}
     return {section: differing for section, differing in by_section.items() if differing}
 
 
@@ -51,7 +51,8 @@ def differences(mappings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, .
     return {key: row for key, row in rows.items() if not all(_are_equal(row[0], value) for value in row[1:])}
 
 
-def _sections(digest: Digest) -> dict[str, dict[str, Any]]:
+def sections(digest: Digest) -> dict[str, dict[str, Any]]:
+    """Return the values that are compared, by section and name."""
     packages = digest.captured("env").get("packages")
     return {
         "params": dict(flat(digest.params)),
