@@ -20,7 +20,7 @@ class Callback:
     In the config of an application: `hydra.callbacks.mlv._target_: mlv.integrations.hydra.Callback`, and beside it the
     arguments. In the job, `mlv.Exp()` without a name is that experiment. With `--multirun`, the experiment is that of the
     sweep, whose param `overrides` says what is swept, and each job is a sub-experiment `job/job_3`; a number that the job
-    returns is its metric `return_value`.
+    returns is `return_value` in its summary.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Callback:
             if isinstance(result, BaseException):
                 exp.log.error("the job failed", exc_info=result)
             elif isinstance(result, (int, float)):
-                exp.log({"return_value": result})
+                exp.summarize({"return_value": result})
             has_failed = job_return.status.name == "FAILED"
             if self._is_sweep:
                 exp.close("failed" if has_failed else "ok")

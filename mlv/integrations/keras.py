@@ -66,7 +66,6 @@ class KerasCallback:
         self._batch_every, self._save_every = batch_every, save_every
         self._step: int | None = None
         self._before_epoch = 0
-        self._epoch = 0
         self._is_training = False
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -76,25 +75,26 @@ class KerasCallback:
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Find the step that the epoch begins with."""
-        self._epoch = epoch
         if self._step is None:
             with self._connection.guard("where the training goes on"):
                 self._begin(epoch)
         self._before_epoch = self._step or 0
+        self._log = self._connection.log.at(epoch=epoch)  # once an epoch: it costs as much as logging a batch
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log a batch, if it is its turn."""
         self._step = self._before_epoch + batch + 1
         if self._batch_every is not None and logs and self._step % self._batch_every == 0:
             metrics = {f"batch/{name}": value for name, value in logs.items()}
-            self._connection.log.at(epoch=self._epoch)(metrics, step=self._step)
+            self._log(metrics, step=self._step)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log an epoch, and save the model if it is its turn."""
         metrics = {**(logs or {})}
-        with self._connection.guard("the learning rate"):
-            metrics.setdefault("learning_rate", float(self.model.optimizer.learning_rate))
-        self._connection.log.at(epoch=epoch)(metrics, step=self._step)
+        if "learning_rate" not in metrics:
+            with self._connection.guard("the learning rate"):
+                metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
+        self._log(metrics, step=self._step)
         if self._save_every is not None and (epoch + 1) % self._save_every == 0:
             with self._connection.guard("a checkpoint"):
                 self._connection.exp.checkpoints().save(self.model, step=self._step, metrics={**metrics, "epoch": epoch})

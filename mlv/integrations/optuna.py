@@ -75,6 +75,8 @@ class Callback:
             if not self._is_described:
                 self._is_described = True
                 connection.add_params({"study": _description(study)})
+                if len(study.directions) == 1:
+                    connection.log.describe("value", mode=study.direction.name.lower()[:3], summary="best")
         with connection.guard("a trial"):
             duration = trial.duration.total_seconds() if trial.duration else None
             data = {"state": trial.state.name, "duration_s": duration, "params": trial.params}
@@ -96,8 +98,7 @@ def _finish(exp: Exp, trial: Any, state: str) -> None:
     exp.add_params(trial.params, lenient=True)
     for step, value in sorted(trial.intermediate_values.items()):
         exp.log({"reported": value}, step=step)
-    if values := _values(trial):
-        exp.log(values)
+    exp.summarize(_values(trial))
     if state == "PRUNED":
         exp.add_tags("pruned")
     exp.close(_STATUSES.get(state, "ended"))

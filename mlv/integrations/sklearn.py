@@ -13,7 +13,7 @@ from mlv.integrations.frameworks import framework
 
 _FOLD = re.compile(r"split(\d+)_(.+)")
 _PARAM = "param_"
-_RESULT = ("best_index_", "best_score_", "best_params_", "n_splits_", "refit_time_")
+_BEST = ("best_index_", "best_score_", "n_splits_", "refit_time_")
 
 
 def log_search(exp: Exp, search: Any, *, sub_exps: bool = False) -> None:
@@ -21,7 +21,8 @@ def log_search(exp: Exp, search: Any, *, sub_exps: bool = False) -> None:
 
     The number of a candidate is the step. `mean_test_score`, `std_test_score`, `rank_test_score` and all else that the search
     has of a candidate are metrics of these names; the score of each fold is `test_score`, at the coordinate `fold`. The table
-    `cv_results` has a row for each candidate, with its params. The event `search` has the best one.
+    `cv_results` has a row for each candidate, with its params. The best one is in the summary, and its params in the event
+    `search`.
 
     Args:
         exp: The experiment.
@@ -39,8 +40,9 @@ def log_search(exp: Exp, search: Any, *, sub_exps: bool = False) -> None:
         for fold, scores in sorted(candidate.folds.items()):
             exp.log.at(fold=fold)(scores, step=number)
     exp.log.table("cv_results", [{**candidate.row, **candidate.numbers} for candidate in candidates])
-    result = {name.rstrip("_"): _plain(getattr(search, name)) for name in _RESULT if hasattr(search, name)}
-    exp.log("search", {"type": type(search).__name__, "candidates": len(candidates), **result})
+    best = _Candidate(getattr(search, "best_params_", {})).params
+    exp.log("search", {"type": type(search).__name__, "candidates": len(candidates), "best_params": best})
+    exp.summarize({name.rstrip("_"): _plain(getattr(search, name)) for name in _BEST if hasattr(search, name)})
     for number, candidate in enumerate(candidates) if sub_exps else ():
         _log_candidate(exp, number, candidate)
 
@@ -96,9 +98,11 @@ def _candidates(results: Mapping[str, Any]) -> Iterator[_Candidate]:
 def _log_candidate(exp: Exp, number: int, candidate: _Candidate) -> None:
     sub_exp = init_sub_exp(exp.path / "meta.json", "candidate", f"candidate_{number}")
     sub_exp.add_params(candidate.params, lenient=True)
+    for name in candidate.folds.get(0, ()):
+        sub_exp.log.describe(name, summary="mean")
     for fold, scores in sorted(candidate.folds.items()):
         sub_exp.log(scores, step=fold)
-    sub_exp.log(candidate.numbers)
+    sub_exp.summarize(candidate.numbers)
     sub_exp.close("failed" if candidate.has_failed else "ok")
 
 

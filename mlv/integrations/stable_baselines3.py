@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from mlv.integrations.connection import Connection
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
 
+_NUMBERS = (float, int, bool)
 _PROGRESS = ("num_timesteps", "start_time")
 """Numbers of a model that say how far it is, not how it is trained."""
 
@@ -52,15 +54,15 @@ class SB3Writer:
 
     def write(self, key_values: Mapping[str, Any], key_excluded: Mapping[str, Any], step: int = 0) -> None:
         """Log what was recorded since the last time."""
-        types, metrics = _library("common.logger"), {}
+        metrics = {}
         for key, value in key_values.items():
             if "mlv" in (key_excluded.get(key) or ()):
                 continue
-            if isinstance(value, (types.Video, types.Figure, types.Image, types.HParam, str)) or getattr(value, "ndim", 0):
-                with self.connection.guard(key):
-                    self._write_media(types, key, value, step)
-            else:
+            if type(value) in _NUMBERS or not self._is_media(value):
                 metrics[key] = value
+            else:
+                with self.connection.guard(key):
+                    self._write_media(key, value, step)
         if metrics:
             self.connection.log(metrics, step=step)
 
@@ -68,8 +70,13 @@ class SB3Writer:
         """Close an experiment that was made here."""
         self.connection.close()
 
-    def _write_media(self, types: Any, key: str, value: Any, step: int) -> None:
-        log = self.connection.log
+    @staticmethod
+    def _is_media(value: Any) -> bool:
+        types = _library("common.logger")
+        return isinstance(value, (types.Video, types.Figure, types.Image, types.HParam, str)) or bool(getattr(value, "ndim", 0))
+
+    def _write_media(self, key: str, value: Any, step: int) -> None:
+        log, types = self.connection.log, _library("common.logger")
         if isinstance(value, str):
             log.text(key, value, step=step)
         elif isinstance(value, types.HParam):
@@ -163,6 +170,7 @@ class SB3Callback:
         self.model.save(path)
 
 
+@cache
 def _library(module: str) -> Any:
     return framework(f"stable_baselines3.{module}", least="2.0", below="3", install="stable-baselines3")
 

@@ -28,8 +28,9 @@ class XGBoostCallback:
     """Logs every round: the step is its number, over all trainings of a model; names are `train/rmse`, data and metric.
 
     `xgboost.cv` has two metrics instead, `train/rmse-mean` and `train/rmse-std`. How the model is trained is the param
-    `xgboost`, and the event `early_stopping` has the best round where there was one. Training that starts from a model
-    (`xgb_model=`) goes on behind its rounds: what was logged after them is superseded. With several workers, the first logs.
+    `xgboost`, and the summary has `best_iteration` and `best_score` where training stopped early. Training that starts from a
+    model (`xgb_model=`) goes on behind its rounds: what was logged after them is superseded. Of several workers, the first
+    logs.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class XGBoostCallback:
         return False
 
     def after_training(self, model: Any) -> Any:
-        """Log where training stopped early, save the last round, and close an experiment that was made here."""
+        """Record where training stopped early, save the last round, and close an experiment that was made here."""
         if self._is_main:
             connection = self._rounds.connection
             if self._latest is not None and not _is_cv(model):
@@ -93,8 +94,8 @@ class XGBoostCallback:
 
     def _log_best(self, model: Any) -> None:
         if (best := model.attr("best_iteration")) is not None:
-            data = {"best_iteration": int(best), "best_score": float(model.attr("best_score"))}
-            self._rounds.connection.log("early_stopping", data, step=self._latest and self._latest[0])
+            values = {"best_iteration": int(best), "best_score": float(model.attr("best_score"))}
+            self._rounds.connection.exp.summarize(values)
 
 
 def _is_cv(model: Any) -> bool:

@@ -87,7 +87,7 @@ def test_rounds_go_on_after_a_kill(library, python, tmp_path, monkeypatch):
 
 
 def test_xgboost_logs_settings_and_early_stopping(data, tmp_path):
-    """How a model is trained is a param, by the names of XGBoost; where it stopped is an event; a model can be saved."""
+    """How a model is trained is a param, by the names of XGBoost; where it stopped is a summary; a model can be saved."""
     xgboost = pytest.importorskip("xgboost")
     from mlv.integrations.xgboost import Callback
 
@@ -96,9 +96,9 @@ def test_xgboost_logs_settings_and_early_stopping(data, tmp_path):
     model.fit(*data, eval_set=[(data[0], 1 - data[1])], verbose=False)
 
     exp = mlv.Exp.open(tmp_path / "fit")
-    [stop] = exp.events("event", name="early_stopping")
-    assert stop.data["best_iteration"] == model.best_iteration
-    assert stop.step == exp.latest.step == exp.summary()["validation_0/logloss"].count - 1
+    [summary] = exp.events("summary")
+    assert summary.data == {"best_iteration": model.best_iteration, "best_score": pytest.approx(model.best_score)}
+    assert exp.latest.step == exp.summary()["validation_0/logloss"].count - 1
     assert (exp["seed"], exp["xgboost"]["objective"], exp["xgboost"]["learning_rate"]) == (1, "binary:logistic", 0.9)
     assert xgboost.Booster(model_file=exp.latest.path).num_boosted_rounds() == exp.latest.step + 1
     assert [run.status for run in exp.runs] == ["ok"]
@@ -178,3 +178,25 @@ def test_a_number_of_rounds_is_asked_for(tmp_path: Path):
 
     with pytest.raises(mlv.InvalidArgument, match="save_every=0"):
         Callback(savedir=tmp_path, save_every=0)
+
+
+@pytest.mark.filterwarnings("always::mlv.MlvWarning")
+@pytest.mark.parametrize("trouble", ["closed", "no folder for models"])
+def test_training_goes_on_whatever_becomes_of_the_experiment(trouble, data, tmp_path):
+    """With an experiment that is closed, or whose models cannot be saved, training ends as without; one warning says so."""
+    lightgbm = pytest.importorskip("lightgbm")
+    from mlv.integrations.lightgbm import Callback
+
+    exp = mlv.Exp(tmp_path, "fit")
+    if trouble == "closed":
+        exp.close()
+    else:
+        (exp.path / "models").write_text("in the way")
+    with pytest.warns(mlv.MlvWarning) as warned:
+        settings = {"verbose": -1, "num_threads": 1}
+        dataset = lightgbm.Dataset(*data)
+        model = lightgbm.train(settings, dataset, 4, [dataset], callbacks=[Callback(exp=exp, save_every=1)])
+
+    assert model.num_trees() == 4
+    assert 1 <= len(warned) <= 2  # one of logging, one of saving
+    exp.close()

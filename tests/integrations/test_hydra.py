@@ -45,7 +45,7 @@ def test_jobs_of_a_sweep_lie_below_it(python, tmp_path):
         ("job_2", 9, 9, "killed"),
     ]
     assert [surviving(job.path, "loss") for job in jobs] == [[0, 1, 2], [0, 1, 2], [0, 1]]
-    assert [job.summary().get("return_value") and job.summary()["return_value"].last for job in jobs] == [1, None, None]
+    assert [[event.data for event in job.events("summary")] for job in jobs] == [[{"return_value": 1}], [], []]
     [error] = jobs[1].events("message")
     assert error.data["exception"]["message"] == "no way down"
     assert [*sweep["overrides"]] == ["+lr=1,-1,9", "+other=${lr}"]

@@ -48,7 +48,8 @@ def test_candidates_are_steps_and_folds_a_coordinate(search, tmp_path):
     table = exp.tables("cv_results")
     assert [*map(str, table["param_gamma"])] == ["scale", "0.1"] * 3
     [event] = exp.events("event", name="search")
-    assert (event.data["best_params"], event.data["best_index"]) == (search.best_params_, search.best_index_)
+    [summary] = exp.events("summary")
+    assert (event.data["best_params"], summary.data["best_index"]) == (search.best_params_, search.best_index_)
 
 
 def test_candidates_become_sub_experiments(search, tmp_path):
