@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
 from typing import Any
@@ -106,7 +106,7 @@ def _finish(exp: Exp, trial: Any, state: str) -> None:
 
 def _values(trial: Any) -> dict[str, float]:
     """Return the values of a trial, by name; Optuna has the last reported one as the value of a pruned trial, which is none."""
-    values = trial.values if trial.state.name == "COMPLETE" else ()
+    values: Sequence[float] = trial.values if trial.state.name == "COMPLETE" else ()
     return {"value": values[0]} if len(values) == 1 else {f"value_{index}": value for index, value in enumerate(values)}
 
 

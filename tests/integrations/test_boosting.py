@@ -192,10 +192,9 @@ def test_training_goes_on_whatever_becomes_of_the_experiment(trouble, data, tmp_
         exp.close()
     else:
         (exp.path / "models").write_text("in the way")
+    dataset, callbacks = lightgbm.Dataset(*data), [Callback(exp=exp, save_every=1)]
     with pytest.warns(mlv.MlvWarning) as warned:
-        settings = {"verbose": -1, "num_threads": 1}
-        dataset = lightgbm.Dataset(*data)
-        model = lightgbm.train(settings, dataset, 4, [dataset], callbacks=[Callback(exp=exp, save_every=1)])
+        model = lightgbm.train({"verbose": -1, "num_threads": 1}, dataset, 4, [dataset], callbacks=callbacks)
 
     assert model.num_trees() == 4
     assert 1 <= len(warned) <= 2  # one of logging, one of saving
