@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlv import InvalidArgument
+from mlv.integrations.arguments import checked_interval
 from mlv.integrations.connection import Connection
 
 
@@ -17,12 +17,10 @@ class Rounds:
         """Keep where the rounds go, and after how many of them the model is saved; nothing is written yet.
 
         Raises:
-            InvalidArgument: `save_every` is no positive integer.
+            InvalidArgument: `save_every` is no whole number above 0.
         """
-        if save_every is not None and (type(save_every) is not int or save_every < 1):
-            raise InvalidArgument(f"save_every={save_every!r}: give a number of rounds, such as 50", save_every=save_every)
         self.connection = connection
-        self._save_every, self._suffix = save_every, suffix
+        self._save_every, self._suffix = checked_interval("save_every", save_every), suffix
         self._saved: int | None = None
 
     def begin(self, first: int) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mlv import Exp, init_sub_exp
+from mlv import Exp
 from mlv.integrations.connection import Connection, warn
 from mlv.integrations.frameworks import framework
+from mlv.integrations.sub_experiments import sub_experiment
 
 KIND = "job"
 """The kind of the experiments of jobs below a sweep."""
@@ -99,7 +100,7 @@ class Callback:
     def _job_exp(self, config: Any) -> Exp:
         exp = self._connection.exp
         if self._is_sweep:
-            exp = init_sub_exp(exp.path / "meta.json", KIND, f"job_{config.hydra.job.num}")
+            exp = sub_experiment(exp, KIND, f"job_{config.hydra.job.num}")
         exp.add_params(_task_config(config), lenient=True)
         exp.log("hydra", {"overrides": _overrides(config), "output_dir": str(config.hydra.runtime.output_dir)})
         return exp

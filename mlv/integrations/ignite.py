@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mlv.integrations.connection import Connection
@@ -22,6 +23,11 @@ def __getattr__(name: str) -> Any:
     library = framework("ignite.handlers.base_logger", least="0.4.8", below="0.6", install="pytorch-ignite")
     globals()[name] = derived(name, own, getattr(library, base))
     return globals()[name]
+
+
+@cache
+def _engines() -> Any:
+    return framework("ignite.engine", least="0.4.8", below="0.6", install="pytorch-ignite")
 
 
 class IgniteLogger:
@@ -58,11 +64,18 @@ class IgniteLogger:
         self.connection = Connection(exp, savedir, name, params, **options)
         self.trainer = trainer
         if trainer is not None:
-            trainer.add_event_handler(framework("ignite.engine", least="0.4.8", below="0.6").Events.STARTED, self._begin)
+            trainer.add_event_handler(_engines().Events.STARTED, self._begin)
 
     def close(self) -> None:
         """Close an experiment that was made here."""
         self.connection.close()
+
+    def log_at(self, engine: Any, event_name: Any, values: dict[str, Any]) -> None:
+        """Log values at the iteration of the trainer, or of the engine where there is none."""
+        state, events = (self.trainer or engine).state, _engines().Events
+        # What is so at the start of an epoch is so in its first iteration: that a trainer goes on does not repeat it.
+        is_ahead = event_name in (events.STARTED, events.EPOCH_STARTED)
+        self.connection.log.at(epoch=state.epoch)(values, step=state.iteration + is_ahead)
 
     def _begin(self, trainer: Any) -> None:
         if trainer.state.iteration:
@@ -104,15 +117,13 @@ class IgniteOutputHandler:
 
     def __call__(self, engine: Any, logger: Any, event_name: Any) -> None:
         """Log the values of an engine."""
-        connection = logger.connection
         metrics = self._setup_output_metrics_state_attrs(engine, log_text=True, key_tuple=False)
         if not metrics:
             return
         if self._has_steps:
-            connection.log(metrics, step=self.global_step_transform(engine, event_name))
+            logger.connection.log(metrics, step=self.global_step_transform(engine, event_name))
         else:
-            state = (logger.trainer or engine).state
-            connection.log.at(epoch=state.epoch)(metrics, step=state.iteration)
+            logger.log_at(engine, event_name, metrics)
 
 
 class IgniteOptimizerParamsHandler:
@@ -128,5 +139,4 @@ class IgniteOptimizerParamsHandler:
         before = f"{self.tag}/" if self.tag else ""
         groups = enumerate(self.optimizer.param_groups)
         values = {f"{before}{self.param_name}/group_{number}": float(group[self.param_name]) for number, group in groups}
-        state = (logger.trainer or engine).state
-        logger.connection.log.at(epoch=state.epoch)(values, step=state.iteration)
+        logger.log_at(engine, event_name, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mlv import InvalidArgument
+from mlv.integrations.arguments import checked_interval
 from mlv.integrations.connection import Connection
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
@@ -59,11 +59,9 @@ class KerasCallback:
             InvalidArgument: An argument cannot be used.
         """
         super().__init__()
-        for argument, value in (("batch_every", batch_every), ("save_every", save_every)):
-            if value is not None and (type(value) is not int or value < 1):
-                raise InvalidArgument(f"{argument}={value!r}: give a whole number above 0", argument=argument)
         self._connection = Connection(exp, savedir, name, params, **options)
-        self._batch_every, self._save_every = batch_every, save_every
+        self._batch_every = checked_interval("batch_every", batch_every)
+        self._save_every = checked_interval("save_every", save_every)
         self._step: int | None = None
         self._before_epoch = 0
         self._is_training = False

@@ -7,9 +7,10 @@ from contextlib import suppress
 from functools import wraps
 from typing import Any
 
-from mlv import Exp, init_sub_exp
+from mlv import Exp
 from mlv.integrations.connection import Connection
 from mlv.integrations.frameworks import framework
+from mlv.integrations.sub_experiments import sub_experiment
 
 KIND = "trial"
 """The kind of the sub-experiments."""
@@ -90,7 +91,7 @@ class Callback:
         self._connection.close()
 
     def _sub_exp(self, number: int) -> Exp:
-        return init_sub_exp(self._connection.exp.path / "meta.json", KIND, f"trial_{number}")
+        return sub_experiment(self._connection.exp, KIND, f"trial_{number}")
 
 
 def _finish(exp: Exp, trial: Any, state: str) -> None:

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from mlv import Exp, InvalidArgument, init_sub_exp
+from mlv import Exp, InvalidArgument
 from mlv.integrations.connection import Connection
 from mlv.integrations.frameworks import framework
+from mlv.integrations.sub_experiments import sub_experiment
 
 _FOLD = re.compile(r"split(\d+)_(.+)")
 _PARAM = "param_"
@@ -96,7 +97,7 @@ def _candidates(results: Mapping[str, Any]) -> Iterator[_Candidate]:
 
 
 def _log_candidate(exp: Exp, number: int, candidate: _Candidate) -> None:
-    sub_exp = init_sub_exp(exp.path / "meta.json", "candidate", f"candidate_{number}")
+    sub_exp = sub_experiment(exp, "candidate", f"candidate_{number}")
     sub_exp.add_params(candidate.params, lenient=True)
     for name in candidate.folds.get(0, ()):
         sub_exp.log.describe(name, summary="mean")

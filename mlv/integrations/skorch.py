@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mlv.integrations.arguments import checked_interval
 from mlv.integrations.connection import Connection
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
@@ -63,6 +64,7 @@ class SkorchCallback:
         Raises:
             InvalidArgument: An argument cannot be used.
         """
+        self.save_every_ = checked_interval("save_every", self.save_every)
         self.connection_ = Connection(self.exp, self.savedir, self.name, self.params, **(self.options or {}))
         return self
 
@@ -78,7 +80,7 @@ class SkorchCallback:
         epoch, step = net.history[-1], len(net.history)
         metrics = {name: value for name, value in epoch.items() if _is_measured(name, value)}
         self.connection_.log(metrics, step=step)
-        if self.save_every and step % self.save_every == 0:
+        if self.save_every_ is not None and step % self.save_every_ == 0:
             with self.connection_.guard("a checkpoint"):
                 self.connection_.exp.checkpoints().save(lambda path: _save(net, path), step=step, metrics=metrics)
 

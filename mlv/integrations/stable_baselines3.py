@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlv import InvalidArgument
+from mlv.integrations.arguments import checked_interval
 from mlv.integrations.connection import Connection
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
@@ -130,11 +130,8 @@ class SB3Callback:
             InvalidArgument: An argument cannot be used.
         """
         super().__init__()
-        if save_every is not None and (type(save_every) is not int or save_every < 1):
-            text = f"save_every={save_every!r}: give a number of timesteps, such as 10_000"
-            raise InvalidArgument(text, save_every=save_every)
         self._writer = __getattr__("Writer")(savedir, name, params, exp=exp, **options)
-        self._save_every = save_every
+        self._save_every = checked_interval("save_every", save_every)
         self._saved = 0
 
     def _on_training_start(self) -> None:

@@ -60,7 +60,7 @@ def test_a_trainer_goes_on_after_a_kill(python, tmp_path, monkeypatch):
     path = tmp_path / "runs" / "fit"
     assert surviving(path, "train/loss") == [*range(1, 13)]
     assert surviving(path, "val/mean") == [3, 6, 9, 12]
-    assert surviving(path, "lr/group_0") == [0, 3, 6, 9]
+    assert surviving(path, "lr/group_0") == [1, 4, 7, 10]
     means = [event for event in mlv.Exp.open(path).events("metrics") if "val/mean" in event.data]
     assert [(event.step, event.at["epoch"], event.data["val/mean"]) for event in means][:2] == [(3, 1, 2.0), (6, 2, 2.0)]
     assert is_intact(path)
