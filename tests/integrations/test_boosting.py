@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fits import die_and_go_on, is_intact, surviving
+from training import die_and_go_on, is_intact, surviving
 
 import mlv
 
@@ -23,7 +23,7 @@ from mlv.integrations.xgboost import Callback
 class Last(xgboost.callback.TrainingCallback):
     def after_iteration(self, model, epoch, evals_log):
         if epoch == last:
-            die()
+            kill()
 
 data, model = xgboost.DMatrix(X, y), start and str(start.path)
 options = {"callbacks": [Callback(exp=exp, save_every=3), Last()], "verbose_eval": False}
@@ -35,7 +35,7 @@ from mlv.integrations.lightgbm import Callback
 
 def end(env):
     if env.iteration == last:
-        die()
+        kill()
 end.order = 25
 
 data, model = lightgbm.Dataset(X, y, free_raw_data=False), start and str(start.path)
@@ -50,7 +50,7 @@ from mlv.integrations.catboost import Callback
 class Last:
     def after_iteration(self, info):
         if info.iteration - 1 == last:
-            die()
+            kill()
         return True
 
 model = catboost.CatBoostRegressor(iterations=12, verbose=False, train_dir="catboost", thread_count=1)
@@ -79,7 +79,7 @@ def test_rounds_go_on_after_a_kill(library, python, tmp_path, monkeypatch):
     pytest.importorskip(library)
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, DATA + TRAINING + SCRIPTS[library], last=7)
+    die_and_go_on(DATA + TRAINING + SCRIPTS[library], last=7, python=python)
 
     path = tmp_path / "runs" / "fit"
     assert surviving(path, METRICS[library]) == [*range(12)]

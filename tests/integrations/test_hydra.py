@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 
 import pytest
-from fits import DYING, is_intact, surviving
+from training import DYING, TESTS, is_intact, surviving
 
 import mlv
 
 pytest.importorskip("hydra")
 
-APP = f"""{DYING}
+APP = f"""{TESTS}{DYING}
 import hydra
 import mlv
 
@@ -21,7 +21,7 @@ def train(config):
         for step in range(3):
             exp.log({{"loss": config.lr / (step + 1)}}, step=step)
             if (config.lr, step) == (9, 1):
-                die()
+                kill()
     if config.lr < 0:
         raise ValueError("no way down")
     return config.lr

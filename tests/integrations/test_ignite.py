@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from fits import ONLY_OURS, die_and_go_on, is_intact, surviving
+from training import ONLY_OURS, die_and_go_on, is_intact, library, surviving, torch_of_one_thread
 
 import mlv
 
 pytestmark = ONLY_OURS
-pytest.importorskip("ignite.engine", reason="pytorch-ignite is not installed")
+torch_of_one_thread()
+library("ignite.metrics")
 
 TRAINING = """
-import warnings
-warnings.simplefilter("ignore")
 import torch
 from ignite.engine import Engine, Events
 from ignite.handlers import global_step_from_engine
@@ -44,18 +43,18 @@ def save():
 @trainer.on(Events.ITERATION_COMPLETED)
 def end():
     if trainer.state.iteration == last:
-        die()
+        kill()
 
 trainer.run(data, max_epochs=4)
 """
 
 
 @pytest.mark.crash
-def test_a_trainer_goes_on_after_a_kill(python, tmp_path, monkeypatch):
+def test_a_trainer_goes_on_after_a_kill(tmp_path, monkeypatch):
     """Of a trainer and an evaluator, each step is in the log once and in order, on one axis, over a kill."""
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, TRAINING + FIT, last=8)
+    die_and_go_on(TRAINING + FIT, last=8)
 
     path = tmp_path / "runs" / "fit"
     assert surviving(path, "train/loss") == [*range(1, 13)]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 
 import pytest
-from fits import ONLY_OURS, die_and_go_on, is_intact, surviving
+from training import ONLY_OURS, die_and_go_on, is_intact, library, surviving, torch_of_one_thread
 
 import mlv
 
-if not find_spec("keras") or not find_spec("torch"):
-    pytest.skip("keras with torch is not installed", allow_module_level=True)
 os.environ.setdefault("KERAS_BACKEND", "torch")
+torch_of_one_thread()
+library("keras")
 
 pytestmark = ONLY_OURS
-QUIET = """
-import warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-"""
 
 MODEL = """
 import keras, numpy as np
@@ -37,7 +32,7 @@ FIT = """
 class Last(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         if (self.epoch, batch) == (last, 2):
-            die()
+            kill()
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
@@ -58,11 +53,11 @@ def scope():
 
 
 @pytest.mark.crash
-def test_a_fit_goes_on_after_a_kill(python, tmp_path, monkeypatch):
+def test_a_fit_goes_on_after_a_kill(tmp_path, monkeypatch):
     """A fit that is killed in epoch 3 goes on with `initial_epoch` from its checkpoint: each batch and epoch is there once."""
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, QUIET + MODEL + FIT, last=3, env={**os.environ, "KERAS_BACKEND": "torch"})
+    die_and_go_on(MODEL + FIT, last=3)
 
     path = tmp_path / "runs" / "fit"
     assert surviving(path, "batch/loss") == [*range(1, 21)]

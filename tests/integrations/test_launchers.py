@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from fits import is_intact, surviving
+from training import is_intact, surviving
 
 import mlv
 

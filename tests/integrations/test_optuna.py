@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fits import die_and_go_on, is_intact, surviving
+from training import die_and_go_on, is_intact, surviving
 
 import mlv
 
@@ -18,7 +18,7 @@ def objective(trial, exp):
     for step in range(3):
         exp.log({"loss": x**2 + step}, step=step)
     if trial.number == last:
-        die()
+        kill()
     return x**2
 
 exp = Exp("runs", "study", on_exists="open")
@@ -33,7 +33,7 @@ def test_a_study_goes_on_after_a_kill(python, tmp_path, monkeypatch):
     """A study that is killed in a trial goes on: the trial says so, and the others are there once."""
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, STUDY, last=2)
+    die_and_go_on(STUDY, last=2, python=python)
 
     study = mlv.Exp.open(tmp_path / "runs" / "study")
     assert surviving(study.path, "value") == [0, 1, 3, 4, 5]

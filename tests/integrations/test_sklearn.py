@@ -6,7 +6,7 @@ import signal
 import warnings
 
 import pytest
-from fits import DYING, is_intact, surviving
+from training import DYING, TESTS, is_intact, surviving
 
 import mlv
 
@@ -98,7 +98,7 @@ def test_tasks_of_a_fit(n_jobs, tmp_path):
 @pytest.mark.crash
 def test_a_fit_that_is_killed(python, tmp_path):
     """The iterations before a kill are in the log, once and in order."""
-    script = f"""{DYING}
+    script = f"""{TESTS}{DYING}
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from mlv.integrations.sklearn import Callback
@@ -107,7 +107,7 @@ class Last(Callback):
     def on_fit_task_end(self, estimator, context, *, X=None, y=None, metadata=None, fitted_estimator=None):
         super().on_fit_task_end(estimator, context, X=X, y=y, fitted_estimator=fitted_estimator)
         if context.task_id == 4:
-            die()
+            kill()
 
 LogisticRegression().set_callbacks(Last(savedir="runs", name="fit", scoring="accuracy")).fit(*load_iris(return_X_y=True))
 """

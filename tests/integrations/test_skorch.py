@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from fits import ONLY_OURS, die_and_go_on, is_intact, surviving
+from training import ONLY_OURS, die_and_go_on, is_intact, library, surviving, torch_of_one_thread
 
 import mlv
 
 pytestmark = ONLY_OURS
-pytest.importorskip("skorch", reason="skorch is not installed")
+torch_of_one_thread()
+library("skorch")
 
 NET = """
-import warnings
-warnings.simplefilter("ignore")
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
@@ -32,7 +31,7 @@ class Net(torch.nn.Module):
 class Last(SkorchCallback):
     def on_epoch_end(self, net, **kwargs):
         if len(net.history) == last:
-            die()
+            kill()
 """
 FIT = """
 exp = Exp("runs", "fit", on_exists="open")
@@ -46,11 +45,11 @@ net.partial_fit(X, y, epochs=8 - len(net.history))
 
 
 @pytest.mark.crash
-def test_a_net_goes_on_after_a_kill(python, tmp_path, monkeypatch):
+def test_a_net_goes_on_after_a_kill(tmp_path, monkeypatch):
     """A net that is killed and loaded from its checkpoint goes on: each epoch is in the log once, in order."""
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, NET + FIT, last=5)
+    die_and_go_on(NET + FIT, last=5)
 
     path = tmp_path / "runs" / "fit"
     exp = mlv.Exp.open(path)

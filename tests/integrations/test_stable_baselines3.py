@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from fits import ONLY_OURS, die_and_go_on, is_intact, surviving
+from training import ONLY_OURS, die_and_go_on, is_intact, library, surviving, torch_of_one_thread
 
 import mlv
 
 pytestmark = ONLY_OURS
-sb3_logger = pytest.importorskip("stable_baselines3.common.logger", reason="stable_baselines3 is not installed")
+torch_of_one_thread()
+sb3_logger = library("stable_baselines3.common.logger")
 np = pytest.importorskip("numpy")
 
 LEARN = """
-import warnings
-warnings.simplefilter("ignore")
 import gymnasium
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
@@ -22,7 +21,7 @@ from mlv.integrations.stable_baselines3 import Callback
 class Last(BaseCallback):
     def _on_step(self):
         if self.num_timesteps == last:
-            die()
+            kill()
         return True
 
 exp = Exp("runs", "pole", on_exists="open")
@@ -36,12 +35,11 @@ model.learn(160 - model.num_timesteps, callback=callbacks, reset_num_timesteps=F
 
 
 @pytest.mark.crash
-def test_learning_goes_on_after_a_kill(python, tmp_path, monkeypatch):
+def test_learning_goes_on_after_a_kill(tmp_path, monkeypatch):
     """A model that is killed and loaded from its checkpoint learns on: each rollout is in the log once, in order."""
-    pytest.importorskip("gymnasium")
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(python, LEARN, last=110)
+    die_and_go_on(LEARN, last=110)
 
     path = tmp_path / "runs" / "pole"
     exp = mlv.Exp.open(path)
