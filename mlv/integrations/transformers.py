@@ -1,4 +1,4 @@
-"""Hugging Face transformers: `Callback` for its `Trainer`, and for the trainers of TRL; `report_to="mlv"` after `register()`."""
+"""Hugging Face transformers: `Callback` for its `Trainer` and those of TRL; `report_to="mlv"` after `register()`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mlv import Logger as MlvLogger
 from mlv import MissingExtra
 from mlv.integrations.checkpoints import keep_link, unshare
 from mlv.integrations.connection import Connection, warn
+from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
 
 LEAST, BELOW = "4.57", "6"
@@ -158,10 +159,7 @@ class TransformersCallback:
 
     def _name_by(self, args: Any) -> None:
         """Name the experiment after `run_name`, where nothing else names it."""
-        name = getattr(args, "run_name", None)
-        is_named = any(os.environ.get(variable) for variable in ("MLV_EXP", "MLV_NAME"))
-        if not is_named and isinstance(name, str) and re.fullmatch(r"\w[\w.=+-]*", name):
-            self._connection.suggest_name(name)
+        self._connection.suggest_name(getattr(args, "run_name", None))
 
 
 def _at(log: MlvLogger, epoch: Any) -> MlvLogger:
@@ -205,7 +203,7 @@ def register() -> None:
     integrations = framework("transformers.integrations.integration_utils", least=LEAST, below=BELOW)
     table = getattr(integrations, "INTEGRATION_TO_CALLBACK", None)
     if not isinstance(table, dict):
-        text = 'this version of transformers knows no other integrations: pass callbacks=[Callback(...)] in place of report_to="mlv"'
+        text = 'this version of transformers takes no others: pass callbacks=[Callback(...)] in place of report_to="mlv"'
         raise MissingExtra(text, package="transformers", extra=None)
     table["mlv"] = __getattr__("Callback")
 
@@ -214,7 +212,6 @@ def __getattr__(name: str) -> Any:
     if name != "Callback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name not in globals():
-        base = framework("transformers.trainer_callback", least=LEAST, below=BELOW).TrainerCallback
-        members = {"__module__": __name__, "__qualname__": name, "__doc__": TransformersCallback.__doc__}
-        globals()[name] = type(name, (TransformersCallback, base), members)
+        callbacks = framework("transformers.trainer_callback", least=LEAST, below=BELOW)
+        globals()[name] = derived(name, TransformersCallback, callbacks.TrainerCallback)
     return globals()[name]
