@@ -25,6 +25,7 @@ from benchmarks import (
     compat_helios,
     compat_mle,
     crowd,
+    frameworks,
     many,
     media,
     portfolio,
@@ -68,6 +69,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "page-list": ui.listing,
     "page-curves": ui.curves,
     "page-idle": ui.idle,
+    "frameworks": frameworks.frameworks,
 }
 _ROW_TIMEOUT_S = 600
 
