@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mlv import Exp, MissingExtra
-from mlv.integrations.connection import Connection
+from mlv.integrations.connection import Connection, log_metrics
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
 
@@ -77,7 +77,7 @@ class AccelerateTracker:
     def log(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
         """Log metrics at a step."""
         if self._is_main():
-            self._connection.log.metrics(values, step=step)
+            log_metrics(self._connection.log, values, step)
             self._step = step if step is not None else self._step
 
     def log_images(self, values: Mapping[str, Any], step: int | None = None, **_: Any) -> None:
@@ -123,9 +123,10 @@ class AccelerateTracker:
             self.rewind(state["step"])
 
     def _is_main(self) -> bool:
-        states = framework("accelerate.state", least=LEAST, below=BELOW)
+        from accelerate.state import PartialState, is_initialized  # there is an Accelerator, or there was a Tracker
+
         # Before an Accelerator is made, to ask for the rank would set up the process group too early.
-        return bool(states.PartialState().is_main_process) if states.is_initialized() else os.environ.get("RANK", "0") == "0"
+        return bool(PartialState().is_main_process) if is_initialized() else os.environ.get("RANK", "0") == "0"
 
 
 class Writer:

@@ -12,7 +12,7 @@ from typing import Any
 from mlv import Logger as MlvLogger
 from mlv import MissingExtra
 from mlv.integrations.checkpoints import keep_link, unshare
-from mlv.integrations.connection import Connection, warn
+from mlv.integrations.connection import Connection, log_metrics, warn
 from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
 
@@ -113,15 +113,15 @@ class TransformersCallback:
             if any(name.startswith("eval/") for name in metrics):
                 self._evaluated = state.global_step, metrics
             if metrics:
-                _at(exp.log, epoch).metrics(metrics, step=state.global_step)
+                log_metrics(_at(exp.log, epoch), metrics, state.global_step)
 
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Log the metrics of a prediction, which the trainer does not log itself."""
         if self._logs_for(state) and metrics and metrics is not self._logs:
             self._logs = metrics
             self._name_by(args)
-            log = self._connection.log
-            log.metrics({_renamed(name): value for name, value in metrics.items()}, step=state.global_step)
+            renamed = {_renamed(name): value for name, value in metrics.items()}
+            log_metrics(self._connection.log, renamed, state.global_step)
 
     # Checkpoints.
 
