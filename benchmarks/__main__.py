@@ -25,7 +25,6 @@ from benchmarks import (
     compat_helios,
     compat_mle,
     crowd,
-    frameworks,
     many,
     media,
     portfolio,
@@ -64,7 +63,6 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
     "mle-logging": compat_mle.saves,
-    "frameworks": frameworks.frameworks,
 }
 _ROW_TIMEOUT_S = 600
 

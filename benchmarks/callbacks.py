@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.figures import Figure, ratio
 from benchmarks.measuring import ACC, LOSS, LR, experiment, folder, in_turn
@@ -20,7 +22,14 @@ _Step = Callable[[int], object]
 def callbacks(quick: bool) -> list[Figure]:
     """Of each library that is installed: its own logger, and ours."""
     count, repetitions = (500, 4) if quick else (5_000, 10)
-    libraries = {"keras": _keras, "stable_baselines3": _stable_baselines3, "ignite": _ignite}
+    libraries = {
+        "keras": _keras,
+        "stable_baselines3": _stable_baselines3,
+        "ignite": _ignite,
+        "lightning": _lightning,
+        "transformers": _transformers,
+        "accelerate": _accelerate,
+    }
     figures = []
     for name, pairs in libraries.items():
         if not find_spec(name):
@@ -95,3 +104,59 @@ def _ignite(place: Path, exp: Exp) -> Iterator[tuple[str, _Step, _Step]]:
     what = "Ignite: an iteration, beside TensorBoard"
     yield what, lambda i: theirs(at(i), own, event), lambda i: ours(at(i), logger, event)
     own.close()
+
+
+def _lightning(place: Path, exp: Exp) -> Iterator[tuple[str, _Step, _Step]]:
+    from lightning.pytorch.loggers import CSVLogger
+
+    from mlv.integrations.lightning import Logger
+
+    def step_of(logger: Any) -> _Step:
+        def step(number: int) -> None:  # the trainer saves after each call
+            logger.log_metrics(metrics={"loss": LOSS, "acc": ACC, "lr": LR, "epoch": number // 1000}, step=number)
+            logger.save()
+
+        return step
+
+    yield "Lightning: a step, beside CSVLogger", step_of(CSVLogger(str(place), "theirs")), step_of(Logger(exp=exp))
+
+
+def _transformers(place: Path, exp: Exp) -> Iterator[tuple[str, _Step, _Step]]:
+    if not find_spec("tensorboard"):
+        return
+    from torch.utils.tensorboard import SummaryWriter
+    from transformers.integrations.integration_utils import TensorBoardCallback
+
+    from mlv.integrations.transformers import Callback
+
+    args = SimpleNamespace(output_dir=str(place), run_name=None)
+
+    def step_of(callback: Any) -> _Step:
+        def step(number: int) -> None:
+            state = SimpleNamespace(is_world_process_zero=True, global_step=number)
+            callback.on_log(args, state, None, logs={"loss": LOSS, "acc": ACC, "lr": LR, "epoch": number / 1000})
+
+        return step
+
+    theirs = TensorBoardCallback(SummaryWriter(place / "tensorboard"))
+    yield "transformers: a log, beside TensorBoard", step_of(theirs), step_of(Callback(exp=exp))
+    theirs.on_train_end(args, None, None)
+
+
+def _accelerate(place: Path, exp: Exp) -> Iterator[tuple[str, _Step, _Step]]:
+    if not find_spec("tensorboard"):
+        return
+    from accelerate import Accelerator
+    from accelerate.tracking import TensorBoardTracker
+
+    from mlv.integrations.accelerate import Tracker
+
+    Accelerator(cpu=True)  # both ask it which process this is
+
+    def step_of(tracker: Any) -> _Step:
+        tracker.start()
+        return lambda number: tracker.log({"loss": LOSS, "acc": ACC, "lr": LR, "epoch": number // 1000}, step=number)
+
+    theirs = TensorBoardTracker("theirs", place)
+    yield "Accelerate: a step, beside TensorBoard", step_of(theirs), step_of(Tracker(exp=exp))
+    theirs.finish()
