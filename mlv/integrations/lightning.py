@@ -163,7 +163,8 @@ class LightningLogger:
         """Take note of the trainer's last step, and of its latest metrics where a checkpoint is about to be saved."""
         self._position = position
         if scores is not None:
-            self._scores = {name: float(value) for name, value in scores.items() if _is_scalar(value)}
+            with self._connection.guard("metrics of a checkpoint"):
+                self._scores = {name: float(value) for name, value in scores.items() if _is_scalar(value)}
 
     # Checkpoints.
 
@@ -203,6 +204,7 @@ class LightningLogger:
         return scores
 
     def __getstate__(self) -> dict[str, Any]:
+        self._connection.stays_closed = not _is_main()
         return {**vars(self), "_of_epoch": (None, None)}
 
 
@@ -223,7 +225,9 @@ class LightningCallback:
                 logger.folder_of(_key(callback))
 
     def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Remember the step of a checkpoint that the trainer restores."""
+        """Remember the step of a checkpoint that the trainer restores to go on with the fit."""
+        if trainer.state.fn != "fit":
+            return
         entry = checkpoint.get(_KEY)
         position = entry.get("step") if isinstance(entry, Mapping) else checkpoint.get("global_step", 0) - 1
         self._restored = position if isinstance(position, int) and position >= 0 else None
