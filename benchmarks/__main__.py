@@ -32,6 +32,7 @@ from benchmarks import (
     rates,
     reading,
     starting,
+    ui,
     writer,
 )  # fmt: skip
 from benchmarks.figures import Figure, as_markdown, as_text
@@ -63,6 +64,10 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
     "mle-logging": compat_mle.saves,
+    "page": ui.start,
+    "page-list": ui.listing,
+    "page-curves": ui.curves,
+    "page-idle": ui.idle,
 }
 _ROW_TIMEOUT_S = 600
 
