@@ -11,14 +11,12 @@ import pytest
 import mlv
 
 CLASSES = [
-    ("accelerate", "Tracker"),
-    ("catboost", "Callback"),
-    ("keras", "Callback"),
-    ("lightgbm", "Callback"),
-    ("lightning", "Logger"),
-    ("transformers", "Callback"),
-    ("xgboost", "Callback"),
+    *(("catboost", "Callback"), ("ignite", "Logger"), ("keras", "Callback"), ("lightgbm", "Callback"), ("optuna", "Callback")),
+    *(("hydra", "Callback"), ("skorch", "Callback"), ("xgboost", "Callback"), ("accelerate", "Tracker")),
+    *(("lightning", "Logger"), ("transformers", "Callback")),
 ]
+INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite"}
+"""Names under which libraries are installed, where they are others."""
 
 
 @pytest.mark.parametrize(("library", "name"), CLASSES, ids=lambda text: text)
@@ -29,5 +27,5 @@ def test_a_missing_library_is_named(library, name, monkeypatch):
         monkeypatch.delitem(vars(module), name, raising=False)  # the class that was derived from one of the library
     monkeypatch.setitem(sys.modules, library, None)
 
-    with pytest.raises(mlv.MissingExtra, match=f"pip install '{library}>="):
+    with pytest.raises(mlv.MissingExtra, match=f"pip install '{INSTALLED.get(library, library)}>="):
         getattr(module, name)()

@@ -9,10 +9,10 @@ from training import ONLY_OURS, done, experiments, kill, killed, library, steps,
 
 import mlv
 import mlv.integrations
-from mlv.integrations.transformers import Callback
 
 torch = torch_of_one_thread()
 transformers = library("transformers")
+Callback = library("mlv.integrations.transformers").Callback
 library("accelerate")
 pytestmark = ONLY_OURS
 
