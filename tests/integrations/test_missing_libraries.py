@@ -12,7 +12,8 @@ import mlv
 
 CLASSES = [
     *(("catboost", "Callback"), ("ignite", "Logger"), ("keras", "Callback"), ("lightgbm", "Callback"), ("optuna", "Callback")),
-    *(("hydra", "Callback"), ("skorch", "Callback"), ("xgboost", "Callback")),
+    *(("hydra", "Callback"), ("skorch", "Callback"), ("xgboost", "Callback"), ("accelerate", "Tracker")),
+    *(("lightning", "Logger"), ("transformers", "Callback")),
 ]
 INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite"}
 """Names under which libraries are installed, where they are others."""
