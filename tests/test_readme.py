@@ -41,6 +41,7 @@ FRAMEWORKS = (
 """Libraries with a page of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
+    "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks
     "jq": shutil.which("jq"),
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
