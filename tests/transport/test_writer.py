@@ -250,10 +250,10 @@ def test_the_dead_writer_was_on_another_machine(tmp_path):
 def test_interval_of_syncing(tmp_path, monkeypatch, interval, is_synced):
     """What is appended is synced as often as MLV_FSYNC_INTERVAL says, while the run goes on."""
     monkeypatch.setenv("MLV_FSYNC_INTERVAL", interval)
-    rig, files = Rig(tmp_path / "exp"), Faulty(lambda call, name: None)
+    rig, files = Rig(tmp_path / "exp"), Faulty(lambda call, name: os._exit(11) if name == "fsync" else None)
     rig.log(rig.ring("rgoeson123"), 4)
 
-    status = rig.in_child(lambda: (rig.serve_here(files, until_s=0.5), os._exit(10 + ("fsync" in files.calls))))
+    status = rig.in_child(lambda: (rig.serve_here(files, until_s=20 if is_synced else 0.3), os._exit(10)))
 
     assert status == 10 + is_synced
 

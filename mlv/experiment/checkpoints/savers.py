@@ -61,12 +61,13 @@ def _library_saver(obj: Any) -> Saver | None:
 
     Modules and models are callable, so this is asked before an object is taken for a function that writes.
     """
+    # Before torch: a model of Keras whose backend is torch is a module as well.
+    if any(_is_a(obj, library, "Model") for library in ("keras", "tf_keras")):
+        return Saver(lambda path: obj.save(str(path)), ".keras")
     if _is_a(obj, "torch", "Module"):
         return Saver(lambda path: _library("torch").save(obj.state_dict(), path), ".pt")
     if any(_is_a(leaf, "torch", "Tensor") for leaf in _leaves(obj)):
         return Saver(lambda path: _library("torch").save(obj, path), ".pt")
-    if any(_is_a(obj, library, "Model") for library in ("keras", "tf_keras")):
-        return Saver(lambda path: obj.save(str(path)), ".keras")
     if _is_a(obj, "sklearn", "BaseEstimator"):
         return _estimator(obj)
     if isinstance(obj, (Mapping, list, tuple)) or _is_array(obj):

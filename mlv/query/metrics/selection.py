@@ -93,6 +93,24 @@ def entries_of(points: MetricColumns, choice: Choice, logged_names: dict[str, No
     return entries
 
 
+def series_of(points: MetricColumns) -> dict[str, tuple[Any, Any]]:
+    """Return line numbers and indices of the values of each metric, in the order of logging, by the order of first lines."""
+    np = package("numpy")
+    by_name: dict[str, list[Entry]] = {}
+    for entry in entries_of(points, Choice(None, None), {}):
+        by_name.setdefault(entry.name, []).append(entry)
+    result = {}
+    for name in sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name])):
+        entries = by_name[name]
+        lines = np.concatenate([entry.lines for entry in entries])
+        indices = np.concatenate([np.asarray(entry.indices) for entry in entries])
+        if len(entries) > 1:
+            order = np.lexsort((indices, lines))
+            lines, indices = lines[order], indices[order]
+        result[name] = lines, indices
+    return result
+
+
 def plain_step(step: float) -> Any:
     """Return a step as it was most likely logged: an integer where it can be one, None for NaN."""
     return None if step != step else int(step) if step.is_integer() and abs(step) <= EXACT else step

@@ -235,7 +235,7 @@ class _Session:
 
     @contextmanager
     def _interrupted(self) -> Iterator[None]:
-        """Interrupt DuckDB after the limit, if there is one."""
+        """End DuckDB's work after the limit, if there is one."""
         if self._limits is None:
             yield
             return
