@@ -194,7 +194,7 @@ def register(name: str = "mlv") -> None:
 
 
 def _init_by_project(tracker: Any, project_name: str, savedir: Any = None, **options: Any) -> None:
-    """Initialise a tracker as Accelerate does: with the name of the project, and `init_kwargs`."""
+    """Make a tracker as Accelerate does: with the name of the project, and `init_kwargs`."""
     __getattr__("Tracker").__init__(tracker, savedir, **options)
     tracker._connection.suggest_name(project_name)
 
