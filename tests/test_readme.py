@@ -196,7 +196,7 @@ def test_set_up_is_what_ci_does():
     """Two commands set everything up; they install and run what is there, and CI runs both as printed, in their order."""
     ci = (ROOT / ".ci" / "run").read_text()
     first, second = set_up_commands()
-    extras = re.findall(r"\[(\w+)\]", first + second)
+    extras = [extra for names in re.findall(r"\[([\w,]+)\]", first + second) for extra in names.split(",")]
 
     assert [block.kind for block in blocks(README) if SET_UP in block.text] == ["sh", "sh"]
     assert f"\n{first}\n{second}\n" in ci

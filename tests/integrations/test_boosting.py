@@ -83,6 +83,7 @@ def test_rounds_go_on_after_a_kill(library, python, tmp_path, monkeypatch):
 
     path = tmp_path / "runs" / "fit"
     assert surviving(path, METRICS[library]) == [*range(12)]
+    assert [*mlv.Exp.open(path).events(["params_changed", "message"])] == []
     assert is_intact(path)
 
 
