@@ -49,7 +49,7 @@ _SHORTEST = 14
 """Characters of the shortest token, prefix included."""
 _IN_TOKENS = bytes(ord("x") if chr(code) in "_-." or (code < 128 and chr(code).isalnum()) else ord(" ") for code in range(256))
 _RUN = "x" * _SHORTEST
-_LONGEST_PREFIX = 24
+_LONGEST_PREFIX = 24  # that of the longest in the table, `access-development-`, and some more
 
 
 class _Body(NamedTuple):
@@ -176,7 +176,7 @@ _WHOLE_TOKENS = (
     r")(?![A-Za-z0-9_-])"
 )
 """Tokens that are recognised by their form from end to end."""
-_LONGEST_ESCAPE = 12
+_LONGEST_ESCAPE = 12  # letters and digits of one, such as `u001b` or `31m`, and some more
 _LONGEST_COLOUR = 32
 """Characters of an escape that sets a colour of 24 bits, and some more."""
 _IN_ESCAPES = (b"\\", b"%", b"[", b";")

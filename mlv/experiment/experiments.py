@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlv.experiment.page import Page
     from mlv.query.many.plot import Limits, Line, Style
 
-_LEAST_OF_ID = 4
+_LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
 """Yields folders one by one, and may show its progress; the text names the activity."""
 
