@@ -30,7 +30,7 @@ from mlv.web.plain import as_text, bounded, plain, shortened
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
-_STATS = ("last", "min", "max", "mean", "count", "nans")
+_STATS = ("value", "last", "min", "max", "mean", "count", "nans")
 _MOST_NAMES = 500
 """Params, and metrics, of one experiment in the table; its own page has all."""
 _MOST_CELLS = 1_000_000
@@ -125,11 +125,36 @@ class Index:
 
     def refresh_soon(self, wait_s: float) -> None:
         """Read what has changed in another thread; wait for it, unless it takes long: a disk may hang."""
-        if not self._reading.locked():
-            threading.Thread(target=self.refresh, daemon=True).start()
+        is_over = threading.Event()
+
+        def run() -> None:
+            try:
+                if not self.refresh():  # another thread is at it
+                    with self._changed:
+                        self._changed.wait_for(lambda: not self._reading.locked(), wait_s)
+            finally:
+                is_over.set()
+
+        if self._reading.locked() and not self.is_complete:
+            return
+        threading.Thread(target=run, daemon=True).start()
         if self.is_complete:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._reading.locked(), wait_s)
+            is_over.wait(wait_s)
+
+    def wait(self, words: Iterable[str] | None, wait_s: float) -> bool:
+        """Read all experiments once, in another thread; return whether those of some IDs, or all, have been read in time."""
+        if not self.is_complete:
+            self.refresh_soon(0)
+        named = None if words is None else list(words)
+
+        def are_there() -> bool:
+            return self.is_complete or (named is not None and all(map(self._is_there, named)))
+
+        with self._changed:
+            return self._changed.wait_for(are_there, wait_s)
+
+    def _is_there(self, word: str) -> bool:
+        return word in self._rows or sum(identity.startswith(word) for identity in self._rows) == 1
 
     @property
     def waiting(self) -> dict[str, Any] | None:
@@ -299,7 +324,8 @@ def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
 
 def _changed_ns(stamp: tuple[Any, ...]) -> int:
     """Return the time of the last change of an experiment's files."""
-    return max([stamp[2], *(stream[2] for stream in stamp[3:])])
+    changed: int = max([stamp[2], *(stream[2] for stream in stamp[3:])])
+    return changed
 
 
 def _size(stamp: tuple[Any, ...]) -> int:
