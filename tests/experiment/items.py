@@ -40,7 +40,7 @@ WHOLE = [
     Happened("a", at(8), "image", {"file": SourceFile(PNG, ".png"), "caption": "eight"}, name="val/one", step=8),
     RunBegins("b", at(9), parent="a"),
     *steps("b", 10, 13),
-    Happened("a", at(13), "summary", {"time_s": math.inf, "device": "cpu"}, stream="summary"),
+    Happened("a", at(13), "summary", {"time_s": math.inf, "device": "cpu"}),
     RunEnds("b", at(14)),
     RunEnds("a", at(15), "failed", {"type": "ValueError", "message": "no", "traceback": "..."}),
     RunBegins("c", at(20), {"lr": 0.2}),

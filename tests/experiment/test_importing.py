@@ -51,6 +51,7 @@ def test_as_if_it_had_been_there(tmp_path):
     loss = exp.summary()["loss"]
     assert (loss.count, loss.last, loss.best) == (14, 1 / 24, 1 / 24)
     assert exp.summary()["time_s"].value == math.inf
+    assert [event.stream for event in exp.events("summary")] == ["summary"]
     assert [event.time for event in exp.events("metrics")][:3] == [at(1), at(2), at(3)]
     assert [event.seq for event in exp.events() if event.run == last.id] == [1, 2, 3, 4, 5, 6]
     [image] = exp.events("image")
@@ -177,7 +178,8 @@ def test_after_a_kill(tmp_path):
 
 def test_behind_an_end(tmp_path):
     """Where a source grew behind an end that was recorded, that end stays, and another run goes on: no event is lost."""
-    begin, rest = [RunBegins("a", at(0)), *steps("a", 1, 4)], steps("a", 4, 7)
+    odd = Happened("a", at(4), "event", {"type": "run_ended", "run": {"type": "run_ended"}}, name="no end")
+    begin, rest = [RunBegins("a", at(0)), *steps("a", 1, 4)], [odd, *steps("a", 4, 7)]
     imported(tmp_path, [*begin, RunEnds("a", at(3), "ended")])
     before = content(tmp_path)
     imported(tmp_path, [*begin, *rest, RunEnds("a", at(6), "ended")])
@@ -256,6 +258,25 @@ def test_files(tmp_path):
     assert "gone.png" in rejected["data"]["reason"]
     assert "intact" in verified(result.path)
     assert imported(tmp_path / "runs", items).lines == {}
+
+
+def test_a_disk_that_is_full(tmp_path, monkeypatch):
+    """Where the tree cannot be written, nothing is imported: no file counts as gone for it."""
+    from mlv.store import copying
+
+    (tmp_path / "a.png").write_bytes(PNG)
+    items = [RunBegins("a", at(0)), Happened("a", at(1), "image", {"file": SourceFile(tmp_path / "a.png", ".png")}, name="i")]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(copying, "copy_hashed", full)
+        with pytest.raises(OSError, match="No space left"):
+            imported(tmp_path / "runs", items)
+
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert imported(tmp_path / "runs", items).rejected == []
 
 
 def test_bad_values_and_credentials(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, step_number, tail
-from mlv.errors import InvalidArgument, InvalidStep
+from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import Happened, Item, RunBegins, RunEnds, SourceFile
 from mlv.store import layout
@@ -29,7 +29,7 @@ Line = tuple[str, bytes]
 Publish = Callable[[SourceFile, Happened, str], Any]
 """Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
 
-It may raise OSError.
+It may raise FileUnusable, where the source's own file cannot be read.
 """
 
 
@@ -152,13 +152,14 @@ class ImportedLines:
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
     def _event(self, run: _Run, event: Happened) -> Iterator[Line]:
-        stream, key = self._checked_stream(event.stream), f"{run.id}-{run.seq + 1}"
+        stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
+        key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
         data = event.data
         try:
             data = _replaced(data, lambda file: self._publish(file, event, key)) if not problem else data
-        except OSError as error:
-            problem = f"its file cannot be read: {error}"
+        except FileUnusable as error:
+            problem = str(error)
         if problem:
             data = _replaced(event.data, _path_text)
         conversion = Conversion()
@@ -211,6 +212,11 @@ def _nanoseconds(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise InvalidArgument(f"time {moment} has no zone: say which it is, such as UTC", time=moment)
     return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def _chooses_values(event: Happened) -> bool:
+    """Return whether an event is about what stands for a metric: such have a stream of their own."""
+    return event.type == "summary" or (event.type == "metadata" and isinstance(event.data, Mapping) and "summary" in event.data)
 
 
 def _coordinates(event: Happened) -> tuple[Any, Any, str]:

@@ -61,6 +61,7 @@ class Happened:
     step: Any = None
     at: Mapping[str, Any] = field(default_factory=dict)
     stream: str = layout.DEFAULT_STREAM
+    """Of no matter for summaries, and for descriptions that choose a statistic: they have a stream of their own."""
 
 
 @dataclass(frozen=True, slots=True)

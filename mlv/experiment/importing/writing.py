@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,7 +14,9 @@ from mlv import wire
 from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
-from mlv.encoding import utc_text
+from mlv.encoding import BadLine, event_from_line, utc_text
+from mlv.errors import FileUnusable
+from mlv.events import RunEnded
 from mlv.experiment.importing.lines import ImportedLines
 from mlv.experiment.importing.source import Happened, Item, Source, SourceFile
 from mlv.experiment.opening import params as params_
@@ -23,9 +25,8 @@ from mlv.experiment.opening.setup import checked_tags
 from mlv.media.target import MEDIA, safe_segment, safe_segments
 from mlv.store import blobs, claims, copying, layout, opening
 from mlv.store import meta as meta_
-from mlv.store.contents import content_of, reference
+from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
-from mlv.store.seals import run_and_seq
 from mlv.store.streams import read_lines
 
 _BUFFER_BYTES = 1 << 20
@@ -116,7 +117,7 @@ def _content(source: Source, name: str, redactor: Redactor, parent: Mapping[str,
 def _parent(below: Path | None) -> dict[str, Any] | None:
     if below is None:
         return None
-    return {"_mlv": "exp", "id": layout.exp_id(below), "path": os.path.join(os.pardir, os.pardir)}
+    return {"_mlv": "exp", "id": layout.exp_id(below), "path": "../.."}
 
 
 def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -124,8 +125,11 @@ def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
     result = {}
     for stream in layout.streams_in(folder):
         for _, line in read_lines(folder / layout.stream_file(stream)):
-            if wire.RUN_ENDED in line and (who := run_and_seq(line)) is not None:
-                result[who[0]] = who[1], line
+            if wire.RUN_ENDED in line:
+                with suppress(BadLine):
+                    event = event_from_line(line, stream)
+                    if event.type == RunEnded.TYPE and event.subject == event.run:
+                        result[event.run] = event.seq, line
     return result
 
 
@@ -188,8 +192,11 @@ class _PublishedFiles:
         """Make a file of an event, and return the reference to it.
 
         Raises:
-            OSError: The source's file cannot be read.
+            FileUnusable: The source's file cannot be read.
+            OSError: The experiment's own cannot be written.
         """
+        if isinstance(file.content, Path):
+            _check_readable(file.content)
         path = self._path(file, event, key)
         opening.make_folders(self._folder, path.parent)
         temporary = blobs.temporary_beside(path)
@@ -209,10 +216,25 @@ class _PublishedFiles:
         if event.type == "file":
             return self._folder.joinpath(layout.FILES, *(segments or [key]))
         stem = key if event.step is None else f"{event.step}-{key}"
-        label = f"-{safe_segment(file.label)}" if file.label else ""
+        label, suffix = f"-{safe_segment(file.label)}" if file.label else "", file.suffix.replace("/", "_")
         folder = self._folder.joinpath(layout.FILES, MEDIA, *segments)
-        names = (f"{safe_segment(stem)}{label}{more}{file.suffix}" for more in _numbered())
+        names = (f"{safe_segment(stem)}{label}{more}{suffix}" for more in _numbered())
         return next(folder / name for name in names if not os.path.lexists(folder / name))
+
+
+def _check_readable(path: Path) -> None:
+    """Accept a file or folder that can be read: a full disk must not count as a file that is gone.
+
+    Raises:
+        FileUnusable: It cannot.
+    """
+    try:
+        if path.is_dir():
+            os.listdir(path)
+        else:
+            opened(path).close()
+    except OSError as error:
+        raise FileUnusable(f"its file {path} cannot be read: {error.strerror or error}", path=str(path)) from None
 
 
 def _numbered() -> Iterator[str]:
