@@ -257,12 +257,12 @@ class Writer:
         are_clean = censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
         compose = composer.clean_line if are_clean else composer.line
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
-        cursors: dict[int, tuple[str, bytes]] = {}
+        cursors: dict[int, tuple[str, bytes, list[bytes], list[int]]] = {}
         already = source.already
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
             try:
-                stream, head = cursors[index]
+                stream, head, lines, seqs = cursors[index]
             except KeyError:
                 try:
                     stream, head = source.cursor(index)
@@ -270,9 +270,11 @@ class Writer:
                     self._say_lost(source, frame, "its stream has no name that a file may have")
                     continue
                 head = censor.head(head) if are_clean else head
-                cursors[index] = stream, head
+                lines, seqs = batches.setdefault(stream, ([], []))
+                cursors[index] = stream, head, lines, seqs
             if kind == BIG:
                 self._flush_batches(source, batches)
+                cursors.clear()
                 if payload.endswith(_JOB):
                     self._take_job(source, frame)
                 else:
@@ -282,9 +284,6 @@ class Writer:
                 source.said_end = True
             if seq in already:
                 continue
-            if stream not in batches:
-                batches[stream] = ([], [])
-            lines, seqs = batches[stream]
             lines.append(compose(seq, time_ns, head, kind, step, payload))
             seqs.append(seq)
         self._flush_batches(source, batches)
@@ -293,6 +292,8 @@ class Writer:
 
     def _flush_batches(self, source: Source, batches: dict[str, tuple[list[bytes], list[int]]]) -> None:
         for stream, (lines, seqs) in batches.items():
+            if not lines:
+                continue
             self._journal.append(source.run, stream, lines)
             source.already.update(seqs)
         batches.clear()
@@ -592,4 +593,5 @@ def main(folder: str, spool_folder: str, fd: str = "") -> None:
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         # It ends when the rings are empty and their processes gone: a batch system's signals must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
+    spool.bases()  # imports the search for the temporary folder: at the end of a run its `close` would wait for that
     serve(Path(folder), Path(spool_folder), int(fd) if fd else None)
