@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import wait_until
+from signalling import send
 
 import mlv
 from crash.victims import writer_of
@@ -25,10 +25,10 @@ def test_stopped_writer_loses_nothing(tmp_path):
     exp.flush()
     writer = writer_of(exp.path)
 
-    os.kill(writer, signal.SIGSTOP)
+    send(writer, signal.SIGSTOP)
     for number in range(20_000):
         exp.log({"number": number, "loss": 0.25}, step=number)
-    os.kill(writer, signal.SIGCONT)
+    send(writer, signal.SIGCONT)
     exp.close()
 
     assert [event.data["number"] for event in exp.events("metrics")] == list(range(20_000))
@@ -42,10 +42,10 @@ def test_patience_with_a_stopped_writer(tmp_path, monkeypatch):
     exp.flush()
     writer = writer_of(exp.path)
 
-    os.kill(writer, signal.SIGSTOP)
+    send(writer, signal.SIGSTOP)
     with pytest.warns(mlv.WritingStalled, match="dropped for now") as warned:
         number = log_until_it_is_dropped(exp)
-    os.kill(writer, signal.SIGCONT)
+    send(writer, signal.SIGCONT)
     assert exp.flush()
     exp.log({"number": number}, step=number)
     exp.close()
@@ -87,11 +87,11 @@ def test_memory_after_a_killed_writer(tmp_path):
         exp.log({"number": number})
     exp.flush()
     first = writer_of(exp.path)
-    os.kill(first, signal.SIGSTOP)
+    send(first, signal.SIGSTOP)
     exp.log("large", {"number": 1000, "text": "x" * 100_000_000})
-    os.kill(first, signal.SIGCONT)
+    send(first, signal.SIGCONT)
     wait_until(lambda: (exp.path / "log.jsonl").stat().st_size > 20_000_000, 60)  # the text is searched for credentials
-    os.kill(first, signal.SIGKILL)
+    send(first, signal.SIGKILL)
 
     assert exp.flush(60)
 
