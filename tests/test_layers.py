@@ -25,7 +25,8 @@ FLOORS = [
     {"mlv.audit", "mlv.projections"},
     {"mlv.experiment"},
     {"mlv"},
-    {"mlv.cli", "mlv.compat", "mlv.integrations"},
+    {"mlv.compat", "mlv.integrations", "mlv.web"},
+    {"mlv.cli"},
     {"mlv.__main__"},
 ]
 """Floor 0 is the ground; CONTRIBUTING shows them."""

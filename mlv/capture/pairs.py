@@ -18,7 +18,8 @@ from mlv.capture.names import (
     is_placeholder,
     is_strong_name,
 )
-from mlv.capture.shapes import REDACTED, has_random_run, is_basic
+from mlv.capture.random_texts import has_random_run, is_basic
+from mlv.capture.tokens import REDACTED
 
 
 class TextKind(Enum):

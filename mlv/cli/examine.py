@@ -21,7 +21,8 @@ from mlv.store import blobs
 from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.launch import can_launch
-from mlv.transport.ring import BIG_BUDGET, CAPACITY
+from mlv.transport.new_rings import CAPACITY
+from mlv.transport.spills import BIG_BUDGET
 
 OK, NOTE, CHANGE = "ok", "note", "change"
 

@@ -46,7 +46,7 @@ def run(
     folders: Sequence[Path],
     metrics: Sequence[str],
     *,
-    x: str,
+    x: str | None,
     by: str | None,
     over: Sequence[str],
     out: Path | None,
@@ -115,8 +115,9 @@ def _page(figure: Any, title: str) -> bytes:
     return f"{head}<body>{image}</body></html>\n".encode()
 
 
-def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
+def _show(lines: Sequence[Line], metric: str, x: str | None, view: View) -> None:
     plot.refuse_huge(lines, metric, view)
+    x = plot.axis_of(lines, x)
     plotext = package("plotext", "plot")
     screen = Screen()
     figure = plotext.figure

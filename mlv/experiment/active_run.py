@@ -19,7 +19,7 @@ from mlv.notices import warn
 from mlv.projections import outputs as outputs_
 from mlv.protocols import Channel
 from mlv.store.home import Home
-from mlv.transport.ring import loss_text
+from mlv.transport.writer_watch import loss_text
 
 if TYPE_CHECKING:
     from mlv.experiment.console.capture import ConsoleCapture

@@ -79,10 +79,7 @@ class AsOf:
     @property
     def status(self) -> str:
         """Status of the latest run as of the moment; a process was never killed before its log says so."""
-        runs = sorted(self._state().deciding_runs, key=lambda run: (run.started is not None, run.started, run.id))
-        if not runs or self.time is None:
-            return "running"
-        return runs[-1].status(self.time)
+        return moments.status_at(self._state(), self.time)
 
     @property
     def best(self) -> Checkpoint:
@@ -135,11 +132,11 @@ def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Eve
     """Summarise metrics: by columns where pyarrow is installed and all are numbers, else event by event."""
     skipped: list[Skipped] = []
     try:
-        metrics = fast_summary(folder, state.descriptions, cut, branches, skipped)
+        metrics = fast_summary(folder, state, cut, branches, skipped)
     except MissingExtra:
         metrics = None
     if metrics is None:
-        metrics = summary(events, state.descriptions)
+        metrics = summary(events, state)
         skipped += getattr(events, "skipped", [])
     result = Summaries(metrics)
     result.skipped = list(dict.fromkeys(skipped))

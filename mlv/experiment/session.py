@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from mlv.capture.redaction import Redactor
+from mlv.encoding import TAIL
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunStarted
 from mlv.experiment import signals
@@ -143,6 +144,11 @@ class Session:
         return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
+    def summary_stream(self) -> str:
+        """The stream of summaries, and of descriptions that choose a statistic."""
+        return layout.SUMMARY
+
+    @property
     def memory(self) -> dict[str, Any]:
         """State that other modules keep for as long as the run lasts, by their name."""
         return self.shared.run.memory if self.shared.run is not None else self._memory
@@ -268,6 +274,18 @@ class Session:
             put_event(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
         else:
             self._annotate(event_payload(type, data))
+
+    def put_summary(self, payload: bytes) -> None:
+        """Write an encoded event about metrics into the run that goes on, in the stream of such, or beside all runs.
+
+        Raises:
+            NotAnnotated: Nothing can be written there.
+        """
+        going_on = self.shared.run
+        if going_on is None:
+            self._annotate(payload)
+        else:
+            going_on.channel.put(self.cursor((self.summary_stream, b"")) or 0, TAIL, 0, payload)
 
     def _annotate(self, payload: bytes) -> None:
         from mlv.transport.annotating import annotate  # `import mlv` does without

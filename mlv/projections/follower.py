@@ -21,7 +21,7 @@ from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.launch import launch
 from mlv.transport.orders import Order
-from mlv.transport.writer import is_unattended, tidy
+from mlv.transport.spool_lock import is_unattended, tidy
 
 _POLL_S = 0.05
 _SOON_S = 0.002

@@ -33,15 +33,15 @@ class Difference(NamedTuple):
 
 
 def compare(a: Digest, b: Digest) -> dict[str, dict[str, Difference]]:
-    """Return the differences by section (`params git packages machine metrics`) and name; metrics by their last values."""
+    """Return the differences by section (`params git packages machine metrics`) and name; metrics by their values."""
     by_section = compare_many([a, b])
     return {section: {name: Difference(*values) for name, values in rows.items()} for section, rows in by_section.items()}
 
 
 def compare_many(digests: Sequence[Digest]) -> dict[str, dict[str, tuple[Any, ...]]]:
     """Return the values that are not the same in all experiments, by section and name, one of each experiment."""
-    every = [_sections(digest) for digest in digests]
-    by_section = {section: differences([sections[section] for sections in every]) for section in every[0]}
+    every = [sections(digest) for digest in digests]
+    by_section = {section: differences([own[section] for own in every]) for section in every[0]}
     return {section: differing for section, differing in by_section.items() if differing}
 
 
@@ -51,14 +51,15 @@ def differences(mappings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, .
     return {key: row for key, row in rows.items() if not all(_are_equal(row[0], value) for value in row[1:])}
 
 
-def _sections(digest: Digest) -> dict[str, dict[str, Any]]:
+def sections(digest: Digest) -> dict[str, dict[str, Any]]:
+    """Return the values that are compared, by section and name."""
     packages = digest.captured("env").get("packages")
     return {
         "params": dict(flat(digest.params)),
         "git": dict(flat(digest.captured("git"))),
         "packages": dict(packages) if isinstance(packages, Mapping) else {},
         "machine": dict(flat(digest.captured("machine"))),
-        "metrics": {name: summary.last for name, summary in digest.metrics.items()},
+        "metrics": {name: summary.value for name, summary in digest.metrics.items() if summary.has_value},
     }
 
 

@@ -65,9 +65,21 @@ def state_at(folder: Path, moment: Moment) -> State:
     return fold(until(Events(folder), moment))
 
 
+def status_at(state: State, time: datetime | None) -> str:
+    """Return the status of the latest run as of a moment; a process was never killed before its log says so."""
+    runs = sorted(state.deciding_runs, key=lambda run: (run.started is not None, run.started, run.id))
+    return runs[-1].status(time) if runs and time is not None else "running"
+
+
 def until(events: Iterable[Event], moment: Moment) -> Iterator[Event]:
     """Yield the events that had been logged at a moment."""
     return (event for event in events if moment.has(event))
+
+
+def surviving(folder: Path, types: str | Iterable[str], moment: Moment | None) -> Iterator[Event]:
+    """Yield events of some types that no rewind had superseded at a moment; None is now."""
+    rewinds = rewinds_of(folder, cut=None if moment is None else moment.last)
+    return (event for event in Events(folder, types, rewinds=rewinds) if moment is None or moment.has(event))
 
 
 def _moment_before(folder: Path, is_behind: Callable[[Event], bool], time: datetime | None) -> Moment:

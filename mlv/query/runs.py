@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ class RunView(FrozenRecord):
     """Whether the folder is a copy that was made while the run went on: here it is lost, its end is recorded elsewhere."""
 
 
-def views(state: State, now: datetime) -> list[RunView]:
+def views(state: State, now: datetime, is_gone: Callable[[Mapping[str, Any]], bool] = process_is_gone) -> list[RunView]:
     """Return the runs that no other run started, the latest last, each with its children."""
     children: dict[str, list[Run]] = {}
     for run in state.runs.values():
@@ -45,10 +45,10 @@ def views(state: State, now: datetime) -> list[RunView]:
             children.setdefault(run.parent_run, []).append(run)
 
     def view(run: Run) -> RunView:
-        last = state.standing(run, now, process_is_gone)
+        last = state.standing(run, now, is_gone)
         duration_s = last.replace(started=run.started).duration_s
         return RunView(
-            run.id, last.status(now, process_is_gone), run.started, last.ended, duration_s, last.paused, run.params,
+            run.id, last.status(now, is_gone), run.started, last.ended, duration_s, last.paused, run.params,
             last.exception, run.process, run.parent_run, tuple(view(child) for child in children.get(run.id, [])),
             last.is_copied,
         )  # fmt: skip

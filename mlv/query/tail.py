@@ -146,7 +146,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The latest value of a metric."""
+    """The latest value of a metric, or another one that stands for it."""
 
     value: Any
     step: Any

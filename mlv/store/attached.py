@@ -124,6 +124,23 @@ def open_attached(folder: Path, reference: Mapping[str, Any]) -> Iterator[Binary
         os.close(descriptor)
 
 
+def open_unchecked(folder: Path, path: object) -> BinaryIO:
+    """Open a regular file that an event names, whatever it holds now: to show it, and not to rely on it.
+
+    Raises:
+        FileUnusable: It is gone, is none of the experiment's, or is no regular file.
+    """
+    checked(folder, path)
+    try:
+        descriptor = _descriptor(folder, str(path).split("/"))
+    except OSError as error:
+        raise FileUnusable(f"{folder}/{path} cannot be read: {error.strerror}", path=path) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise FileUnusable(f"{folder}/{path} is no regular file", path=path)
+    return open(descriptor, "rb")
+
+
 def read(folder: Path, reference: Mapping[str, Any]) -> bytes:
     """Read the content of a file that an event refers to.
 

@@ -20,6 +20,8 @@ _TEXTS = ("message", "run_ended", "rejected", "note")
 """Types that `redact_except=["message"]` exempts: the words of the script or of a library, also those of its failure."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of structural events that the store itself goes by."""
+_OF_USERS = ("params", "summary")
+"""Structural types whose fields have names of the user's choice."""
 _REMEMBERED = 4096
 _LONGEST_REMEMBERED = 64
 _SAMPLED = 8
@@ -170,7 +172,7 @@ class Censor:
         if where == "console":
             return {**data, "message": self._redactor.text(str(data.get("message")), where)}
         clean = self._redactor.data(data, where)
-        if is_structural and isinstance(data, dict) and where != "params":
+        if is_structural and isinstance(data, dict) and where not in _OF_USERS:
             return {**clean, **{field: data[field] for field in _FIXED if field in data}}
         return clean
 

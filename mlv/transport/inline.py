@@ -27,7 +27,7 @@ from mlv.store.layout import DEFAULT_STREAM
 from mlv.transport.censor import Censor, redacted_text
 from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
-from mlv.transport.ring import loss_text
+from mlv.transport.writer_watch import loss_text
 
 _RETRY_AFTER_S = 0.01
 

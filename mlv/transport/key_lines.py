@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from mlv.capture.private_keys import MENTION
-from mlv.capture.shapes import REDACTED
+from mlv.capture.tokens import REDACTED
 
 _BEGINS = re.compile(r"-{4,5} ?BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)? ?-{0,5}|Private-Lines: ?\d+")
 _BEGINS_ENCODED = re.compile(

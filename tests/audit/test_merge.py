@@ -19,8 +19,8 @@ from mlv.audit.merge import Merged, merge
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.store import claims, layout
-from mlv.store.blobs import content_of
 from mlv.store.claims import FOR_MERGES, Claim
+from mlv.store.contents import content_of
 from mlv.store.owners import Owner
 
 

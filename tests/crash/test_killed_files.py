@@ -17,7 +17,8 @@ from conftest import wait_until
 import mlv
 from crash.victims import SEED, scaled
 from mlv.errors import FileUnusable
-from mlv.store.blobs import TEMPORARY, content_of
+from mlv.store.blobs import TEMPORARY
+from mlv.store.contents import content_of
 
 TRIALS = scaled(25, soak=200)
 

@@ -18,7 +18,7 @@ from conftest import wait_until
 import mlv
 from crash.victims import SEED, scaled
 from mlv.audit.verify import verify
-from mlv.store.blobs import content_of
+from mlv.store.contents import content_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 

@@ -293,8 +293,10 @@ def test_daemons(python, tmp_path, daemon, end, status, leave):
     quiet = (
         "sys.stdout = sys.stderr = open(os.devnull, 'w')\nos.dup2(sys.stderr.fileno(), 1)\nos.dup2(sys.stderr.fileno(), 2)\n"
     )
-    train = "import time\nexp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
-    script = BEGIN + DAEMONS[daemon].format(leave=leave) + "\n" + quiet + train + end + "\n"
+    # What it logs before the first process ends counts as that of a worker, until it logs again.
+    wait = "import time\nwhile os.path.exists(f'/proc/{first}'): time.sleep(0.01)\n"
+    train = "exp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
+    script = BEGIN + "first = os.getpid()\n" + DAEMONS[daemon].format(leave=leave) + "\n" + quiet + wait + train + end + "\n"
     done = python(script)
     exp = Exp.open(tmp_path / "runs" / "exp")
     wait_until(lambda: len(list(exp.events("metrics"))) == 2)

@@ -18,7 +18,7 @@ from contracts.evidence import assert_complete, events, payloads
 from mlv.encoding import DATA, TAIL, head
 from mlv.protocols import FileLayer
 from mlv.store.owners import Owner
-from mlv.transport import ring, spool, writer
+from mlv.transport import new_rings, spool, writer
 from mlv.transport.ring import Ring
 
 LOG, VAL, LATE = range(3)
@@ -41,11 +41,19 @@ class Rig:
         self.candidates = spool.candidates(self.folder, HERE)
         self.place = self.candidates[0]
 
-    def ring(self, run: str, process: Owner = HERE, capacity: int = 1 << 16, patience_s: float = 5.0) -> Ring:
+    def ring(
+        self,
+        run: str,
+        process: Owner = HERE,
+        capacity: int = 1 << 16,
+        patience_s: float = 5.0,
+        launch: Callable[[], None] = lambda: None,
+        **limits: float,
+    ) -> Ring:
         """A ring without a writer."""
         info = {"run": run, "exp": str(self.folder), "id": "", "process": process.to_data()}
-        path, place = ring.create(self.candidates, info, capacity)
-        made = Ring(path, place, lambda: None, self.candidates, patience_s)
+        path, place = new_rings.create(self.candidates, info, capacity)
+        made = Ring(path, place, launch, self.candidates, patience_s, **limits)
         for index, cursor in enumerate(CURSORS):
             made.add_cursor(index, cursor)
         self.logged[run] = []

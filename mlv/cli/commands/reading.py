@@ -1,4 +1,4 @@
-"""Commands that look at experiments: `ls`, `show`, `tail` and `summary`."""
+"""Commands that look at experiments: `ls`, `ui`, `show`, `tail` and `summary`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from mlv.cli.application import app
 from mlv.cli.options import AsJson, Below, Experiment, NamePattern, Root, StreamName, Types, Where
+from mlv.errors import InvalidArgument
 
 
 @app.command("ls")
@@ -64,6 +65,60 @@ def ls(
         show()
     else:
         screen.again(show, watch)
+
+
+@app.command("ui")
+def ui(
+    root: Root = Path("."),
+    port: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(
+            "--port", min=0, max=65535, metavar="N", help="Port; 0 for any free one.", show_default="8484, or the next free one"
+        ),
+    ] = None,
+    socket: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--socket", metavar="PATH", help="A socket that only you reach, instead of a port.", show_default=False),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen at.")] = "127.0.0.1",
+    allow_host: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--allow-host", metavar="NAME", help="Host name to answer to; may be given several times.", show_default=False
+        ),
+    ] = None,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Print the address only.")] = False,
+    new_token: Annotated[bool, typer.Option("--new-token", help="Make a new address; former ones no longer work.")] = False,
+    export: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--export",
+            metavar="PATH",
+            help="Write the page into a new folder, or a .html file, to open offline.",
+            show_default=False,
+        ),
+    ] = None,
+    where: Where = None,
+    files: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--files", metavar="CHOICE", help="Files in the export: none, media or all.", show_default="none"),
+    ] = None,
+) -> None:
+    """Show the experiments at and below a folder in the browser, until Ctrl-C.
+
+    The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
+    """
+    from mlv.cli import choose, ui  # the other commands do without
+
+    if export is not None:
+        ui.export(choose.checked_root(root), export, where=where, files=files or "none")
+        return
+    if where is not None or files is not None:
+        raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
+    ui.run(
+        choose.checked_root(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        new_token=new_token,
+    )  # fmt: skip
 
 
 @app.command("show")

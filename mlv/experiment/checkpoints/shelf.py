@@ -21,7 +21,9 @@ from mlv.notices import warn
 from mlv.query.events import Events
 from mlv.retention import PORTFOLIO_TYPES, Decision, Policy, PortfolioState, Saved, choose, events_of, fold, section_files
 from mlv.store import attached
-from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
+from mlv.store.blobs import TEMPORARY, make_durable, remove, unlock_folders
+from mlv.store.contents import content_of, reference
+from mlv.store.copying import link_or_copy
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state

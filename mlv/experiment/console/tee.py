@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from mlv.encoding import TAIL, head
-from mlv.experiment.console.capture import DONE, END, SYNC, SYNCED, pass_on, read_chunk, write_all
+from mlv.experiment.console.capture import DONE, END, SYNC, SYNCED
+from mlv.experiment.console.descriptors import read_chunk, relay, write_all
 from mlv.experiment.session import Session
 from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes
@@ -167,7 +168,7 @@ class Tee:
             self._control.send(DONE)
         while self._open and self._is_connected:
             self._turn(_LOOK_EVERY_S)
-        pass_on([(source.read, source.display) for source in self._open.values()])
+        relay([(source.read, source.display) for source in self._open.values()])
 
     def _drain(self) -> None:
         """Display the output so far."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,7 +16,7 @@ from mlv import words
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.order import rows_in_order
-from mlv.query.digest import Digest
+from mlv.query.digest import Digest, read_digest
 from mlv.query.many import axes
 from mlv.query.many.families import texts
 from mlv.query.metrics import long_table, parse_many_logs
@@ -23,7 +24,10 @@ from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse import PARSERS, in_threads
 from mlv.query.metrics.parse_json import NotPlain
 from mlv.query.metrics.parse_many_logs import STEP, LogValues
+from mlv.query.metrics.summary import Summary
 from mlv.query.name_patterns import NamePattern, name_matcher
+from mlv.query.sql.arrow import nearest_float
+from mlv.state import LAST
 from mlv.store.streams import Skipped
 
 
@@ -49,7 +53,7 @@ def read(digests: Iterable[Digest], requested: str | Iterable[str] | None, x: st
         digests: The experiments.
         requested: Names, or patterns over names; one with stars may match none. None takes all metrics.
         x: `step`, the name of a coordinate, `time elapsed active` or `metrics.NAME` as in `axes`: values without it are passed
-            over. None takes the last value of each metric.
+            over. None takes the value that stands for each metric, mostly the last number.
             The values of a metric that an experiment logged without any step are numbered there from 0, over all runs.
 
     Raises:
@@ -82,7 +86,11 @@ _BATCH = 16
 class Reading:
     """Reads values of metrics, of one experiment after the other, and checks at the end that all requested ones exist."""
 
-    def __init__(self, requested: str | Iterable[str] | None, x: str | None) -> None:
+    def __init__(
+        self, requested: str | Iterable[str] | None, x: str | None, cuts: Mapping[Path, Mapping[str, int]] | None = None
+    ) -> None:
+        """Prepare to read: of an experiment with a cut, by its folder, only up to the last `seq` of each run in it."""
+        self._cuts = cuts or {}
         self._requested = None if requested is None else texts(requested)
         if self._requested is None and requested is not None:
             raise InvalidArgument(
@@ -129,8 +137,18 @@ class Reading:
 
     def _read_batch(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Read a batch of experiments: plain logs together, all others one by one."""
-        if axes.is_special(self._x):
+        if axes.is_special(self._x) or self._cuts:
             return [self._read_one(member, digest) for member, digest in batch]
+        alike = [pair for pair in batch if not self._is_standing(pair[1])]
+        standing = [self._read_standing(member, digest) for member, digest in batch if self._is_standing(digest)]
+        return [*standing, *self._read_alike(alike)]
+
+    def _is_standing(self, digest: Digest) -> bool:
+        """Return whether an experiment says itself which values stand for its metrics, and these are wanted."""
+        return self._x is None and digest.state.is_summarized
+
+    def _read_alike(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
+        """Read experiments of which the values in the log are wanted."""
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
@@ -146,23 +164,49 @@ class Reading:
                 return [*separate, *([plain] if plain is not None else [])]
         return [self._read_one(member, digest) for member, digest in batch]
 
+    def _read_standing(self, member: int, digest: Digest) -> LogValues:
+        """Read one experiment that says itself which values stand for its metrics."""
+        np, log = package("numpy"), self._read_one(member, digest)
+        summaries = read_digest(digest.path, digest.id, digest.meta).metrics
+        numbers = {name: _standing_number(summary) for name, summary in summaries.items() if summary.statistic != LAST}
+        names = list(dict.fromkeys([*log.names, *numbers]))
+        keep = np.array([name not in numbers for name in log.names], bool)[log.metric] if log.names else log.metric > 0
+        standing = [(names.index(name), number) for name, number in numbers.items() if number is not None]
+        standing = [(code, number) for code, number in standing if self._is_requested(names[code])]
+        codes, values = [code for code, _ in standing], [number for _, number in standing]
+        return replace(
+            log,
+            names=names,
+            member=np.full(int(keep.sum()) + len(standing), member),
+            metric=np.concatenate([log.metric[keep], np.array(codes, np.int64)]),
+            x=np.zeros(int(keep.sum()) + len(standing)),
+            value=np.concatenate([log.value[keep], np.array(values, float)]),
+            has_numbers=bool(keep.any()) or bool(standing),
+        )
+
     def _read_one(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment, plain or not."""
         np = package("numpy")
         holes: list[Skipped] = []
-        table = long_table.metrics_of_many(digest.path, holes)
-        codes, own = _coded(np, table.column("name"))
+        table = long_table.metrics_of_many(digest.path, holes, self._cuts.get(digest.path))
+        codes, own = coded(table.column("name"))
         is_requested = np.array([self._is_requested(name) for name in own], bool)
-        value, is_number = _numbers(np, table)
+        value, is_number = numbers(table)
         order = in_order(table)
-        positions = _positions(np, table, self._x, order, digest)
-        at = numbered(positions[order], codes[order]) if self._x == STEP else positions[order]
+        position = positions(table, self._x, order, digest)
+        at = numbered(position[order], codes[order]) if self._x == STEP else position[order]
         is_kept = (is_requested[codes] if own else codes > 0)[order] & is_number[order]
         has_numbers = bool(is_kept.any())
         is_kept &= ~np.isnan(at)
         keep = order[is_kept]
         skipped = [f"{digest.path}/{hole}" for hole in holes]
         return LogValues(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
+
+
+def _standing_number(summary: Summary) -> float | None:
+    """Return the value that stands for a metric as a float; truth values count as 1 and 0, others are none."""
+    value = summary.value
+    return nearest_float(value) if isinstance(value, (int, float)) else None
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:
@@ -191,16 +235,18 @@ def _nearby(name: str, names: Sequence[str]) -> str:
     return f": {words.did_you_mean(f'{axes.METRICS}{name}' for name in close)}" if close and name not in names else ""
 
 
-def _coded(np: Any, names: Any) -> tuple[Any, list[str]]:
+def coded(names: Any) -> tuple[Any, list[str]]:
     """Return for each row the index of its text among the distinct texts, and these."""
+    np = package("numpy")
     encoded = names.combine_chunks().dictionary_encode()
     if hasattr(encoded, "combine_chunks"):
         encoded = encoded.combine_chunks()
     return np.asarray(encoded.indices.fill_null(0)).astype(np.int64), encoded.dictionary.to_pylist()
 
 
-def _positions(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -> Any:
-    """Return the position of each value on the x axis; NaN where it has none."""
+def positions(table: Any, x: str | None, order: Any, digest: Digest) -> Any:
+    """Return the position of each value of a metrics table on the x axis; NaN where it has none."""
+    np = package("numpy")
     if x is None:
         return np.zeros(table.num_rows)
     if x == STEP:
@@ -213,18 +259,19 @@ def _positions(np: Any, table: Any, x: str | None, order: Any, digest: Digest) -
     at = table.column("at")
     if at.null_count == table.num_rows:
         return np.full(table.num_rows, np.nan)
-    codes, texts = _coded(np, at)
+    codes, texts = coded(at)
     coordinates = [orjson.loads(text).get(x) if text else None for text in texts]
-    positions = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
-    return np.where(np.asarray(at.is_valid()), positions[codes], np.nan)
+    numbers = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
+    return np.where(np.asarray(at.is_valid()), numbers[codes], np.nan)
 
 
 def _floats(np: Any, column: Any) -> Any:
     return np.asarray(column.combine_chunks().cast("float64").to_numpy(zero_copy_only=False), float)
 
 
-def _numbers(np: Any, table: Any) -> tuple[Any, Any]:
+def numbers(table: Any) -> tuple[Any, Any]:
     """Return the values as floats, and whether each is a number: NaN is one; truth values count as 1 and 0."""
+    np = package("numpy")
     value, is_number = _floats(np, table.column("value")), np.asarray(table.column("value").is_valid())
     if table.column("text").null_count < table.num_rows:
         pc = package("pyarrow.compute")
@@ -244,5 +291,5 @@ def ordered(table: Any) -> Any:
 def in_order(table: Any) -> Any:
     """Return the row numbers in the order of logging."""
     np = package("numpy")
-    runs, own = _coded(np, table.column("run"))
+    runs, own = coded(table.column("run"))
     return rows_in_order(runs, own, np.asarray(table.column("seq")), np.asarray(table.column("time").cast("int64")))

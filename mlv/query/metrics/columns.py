@@ -11,7 +11,7 @@ from typing import Any
 from mlv.optional import package
 from mlv.order import rows_in_order
 from mlv.query.metrics import cache
-from mlv.query.metrics.long_table import requested_streams
+from mlv.query.metrics.long_table import requested_streams, rows_before
 from mlv.query.rewinds import SURVIVING, rewinds_of, surviving_rows
 from mlv.store import layout
 from mlv.store.streams import Skipped
@@ -102,7 +102,7 @@ def read_points(
         for number, table in enumerate(cache.read(folder, name, [] if skipped is None else skipped)):
             if number % 8 == 7:  # the pool would keep the memory of earlier tables, while later ones are made
                 pa.default_memory_pool().release_unused()
-            before_cut = table if cut is None else table.filter(pa.array(_is_before(table, cut)))
+            before_cut = table if cut is None else rows_before(table, cut)
             lines.add(surviving_rows(before_cut, rewinds))
     pa.default_memory_pool().release_unused()
     return lines.points()
@@ -116,13 +116,6 @@ def _size(path: Path) -> int:
     with suppress(OSError):
         return path.stat().st_size
     return 0
-
-
-def _is_before(table: Any, cut: Cut) -> Any:
-    np = package("numpy")
-    run = table["run"].combine_chunks()
-    last = np.asarray([cut.get(name, 0) for name in run.dictionary.to_pylist()] or [0], np.int64)
-    return table["seq"].to_numpy() <= last[np.asarray(run.indices)]
 
 
 class _TableColumns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,14 @@ from mlv.store.streams import Skipped
 
 
 def metrics(
-    folder: Path, streams: Sequence[str] | None = None, *, skipped: list[Skipped] | None = None, branches: str = SURVIVING
+    folder: Path,
+    streams: Sequence[str] | None = None,
+    *,
+    skipped: list[Skipped] | None = None,
+    branches: str = SURVIVING,
+    cut: Mapping[str, int] | None = None,
 ) -> Any:
-    """Return a `pyarrow.Table` of all values of all metrics that survive, of some streams or of all.
+    """Return a `pyarrow.Table` of all values of all metrics that survive, of some streams or of all, up to a cut.
 
     Its columns: `stream`, `run`, `seq`, `time` (microseconds, UTC), `step` (null where there is none, or it is no number),
     `name` (the full name), `value` (NaN and infinities restored; null where it is no number), `text` (the JSON of a value that
@@ -33,18 +38,26 @@ def metrics(
         MissingExtra: pyarrow is not installed.
     """
     pa = package("pyarrow")
-    exploded, rewinds = [], rewinds_of(folder, branches)
+    exploded, rewinds = [], rewinds_of(folder, branches, cut)
     for stream in requested_streams(folder, streams):
-        tables = _surviving(cache.read(folder, stream, [] if skipped is None else skipped), rewinds)
+        every = cache.read(folder, stream, [] if skipped is None else skipped)
+        tables = _surviving(every if cut is None else (rows_before(table, cut) for table in every), rewinds)
         exploded += [_exploded(table, layout.logical_stream(stream)) for table in tables]
     return pa.concat_tables(exploded) if exploded else _empty()
 
 
-def metrics_of_many(folder: Path, skipped: list[Skipped] | None = None) -> Any:
+def metrics_of_many(folder: Path, skipped: list[Skipped] | None = None, cut: Mapping[str, int] | None = None) -> Any:
     """Return `metrics` of one of many experiments; an empty table, with a warning, where it cannot be read."""
     with leaving_out(folder):
-        return metrics(folder, skipped=skipped)
+        return metrics(folder, skipped=skipped, cut=cut)
     return _empty()
+
+
+def rows_before(table: Any, cut: Mapping[str, int]) -> Any:
+    """Return the rows of a table of `mlv.query.metrics.schema` up to a cut, the last `seq` of each run."""
+    np, run = package("numpy"), table["run"].combine_chunks()
+    last = np.asarray([cut.get(name, 0) for name in run.dictionary.to_pylist()] or [0], np.int64)
+    return table.filter(package("pyarrow").array(table["seq"].to_numpy() <= last[np.asarray(run.indices)]))
 
 
 def _surviving(tables: Iterable[Any], rewinds: Sequence[Rewind]) -> Iterator[Any]:

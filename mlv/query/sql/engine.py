@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
@@ -22,6 +25,17 @@ _LOCKS = ("enable_external_access = false", "lock_configuration = true")
 """Settings that keep a query from reading and writing files, and from changing settings."""
 _MOST_SUGGESTIONS, _MOST_LISTED = 3, 12
 _LONGEST = 400
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a query that somebody else sends."""
+
+    seconds: float
+    rows: int
+    """Rows that are returned, from the first on."""
+    threads: int = 2
+    memory: str = "512MB"
 
 
 class Result:
@@ -87,7 +101,10 @@ class Result:
 
 
 def query(
-    text: str, digests: Callable[[bool], Sequence[Digest]], watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter
+    text: str,
+    digests: Callable[[bool], Sequence[Digest]],
+    watch: Callable[[Sequence[Digest]], Iterable[Digest]] = iter,
+    limits: Limits | None = None,
 ) -> Result:
     """Run a query over the views; only the views that it names are read.
 
@@ -95,13 +112,14 @@ def query(
         text: One statement that reads; it sees the views, and no files.
         digests: Returns the experiments; its argument says whether their metrics are needed.
         watch: Iterates over them while their lines are read, and may show progress.
+        limits: Of DuckDB's work, not of reading the views.
 
     Raises:
-        QueryFailed: DuckDB does not accept it, or it returns no table.
+        QueryFailed: DuckDB does not accept it, it returns no table, or it takes too long.
         MissingExtra: duckdb or pyarrow is not installed.
     """
     _check_text(text, "query", "select name from experiments")
-    session = _Session()
+    session = _Session(limits)
     names = session.views_in(text)
     chosen = digests("experiments" in names) if names else []
     skipped: list[str] = []
@@ -110,15 +128,21 @@ def query(
     return Result(session.run(text), skipped)
 
 
-def matching(predicate: str, digests: Sequence[Digest]) -> list[bool]:
+def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limits: Limits | None = None) -> list[bool]:
     """Return for each experiment whether a predicate over the view `experiments` holds.
+
+    Args:
+        predicate: In SQL.
+        digests: The experiments.
+        table: Their view, where it was made before: that takes a hundred times as long as the predicate.
+        limits: As in `query`.
 
     Raises:
         QueryFailed, MissingExtra: As `query`.
     """
     _check_text(predicate, "where", "params.lr < 0.1")
-    session = _Session()
-    table = experiments(digests)
+    session = _Session(limits)
+    table = experiments(digests) if table is None else table
     session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
     # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
     text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
@@ -139,10 +163,12 @@ def _check_text(text: object, argument: str, example: str) -> None:
 class _Session:
     """One connection, and the names that are registered in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits | None = None) -> None:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
-        self._connection = self._duckdb.connect(config=_SETTINGS)
+        self._limits = limits
+        own = {"threads": limits.threads, "memory_limit": limits.memory} if limits is not None else {}
+        self._connection = self._duckdb.connect(config={**_SETTINGS, **own})
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
         for setting in _LOCKS:
@@ -195,12 +221,31 @@ class _Session:
     def run(self, text: str, original: str | None = None) -> Any:
         """Return the table that a query gives."""
         try:
-            relation = self._connection.sql(text)
-            if relation is None:
-                raise QueryFailed("the query gives no table: give a select", query=original or text)
-            return _in_utc(relation.to_arrow_table())
+            with self._interrupted():
+                relation = self._connection.sql(text)
+                if relation is None:
+                    raise QueryFailed("the query gives no table: give a select", query=original or text)
+                relation = relation.limit(self._limits.rows) if self._limits is not None else relation
+                return _in_utc(relation.to_arrow_table())
+        except self._duckdb.InterruptException:
+            seconds = self._limits.seconds if self._limits is not None else 0
+            raise QueryFailed(f"the query took longer than {seconds:g} s, and was ended: choose less", query=text) from None
         except self._duckdb.Error as error:
             raise self._translated(error, original or text) from None
+
+    @contextmanager
+    def _interrupted(self) -> Iterator[None]:
+        """Interrupt DuckDB after the limit, if there is one."""
+        if self._limits is None:
+            yield
+            return
+        timer = threading.Timer(self._limits.seconds, self._connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _translated(self, error: Exception, text: str) -> QueryFailed:
         message, _, _ = str(error).partition("\n\nLINE ")
@@ -290,10 +335,20 @@ def _last(name: str) -> str:
 def _dotted(fields: Any, prefix: str = "") -> Iterator[str]:
     """Yield the names of all columns, as they are written in SQL."""
     for field in fields:
-        name = field.name if re.fullmatch(r"[A-Za-z_]\w*", field.name) else '"' + field.name.replace('"', '""') + '"'
+        name = identifier(field.name)
         yield prefix + name
         if hasattr(field.type, "num_fields") and str(field.type).startswith("struct<"):
             yield from _dotted([field.type.field(index) for index in range(field.type.num_fields)], f"{prefix}{name}.")
+
+
+def identifier(name: str) -> str:
+    """Return a name as it is written in SQL: in quotes, unless it is a plain word."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """Return a text as it is written in SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 _NAMES = (*VIEWS, *LONG_VIEWS)

@@ -20,8 +20,9 @@ import mlv
 from mlv import Exp, MlvWarning
 from mlv.audit.verify import verify
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, InvalidStep
-from mlv.store import blobs
-from mlv.store.blobs import TEMPORARY, content_of, files_in
+from mlv.store import blobs, contents, copying
+from mlv.store.blobs import TEMPORARY
+from mlv.store.contents import content_of, files_in
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -422,7 +423,7 @@ class TestAttach:
     def test_link_where_there_are_none(self, exp, source, folder, monkeypatch):
         """Where a link is impossible it is a copy, and one warning says so."""
         monkeypatch.setattr(blobs.os, "link", full)
-        monkeypatch.setattr(blobs, "_shares_blocks", lambda *_: False)
+        monkeypatch.setattr(copying, "_shares_blocks", lambda *_: False)
 
         with pytest.warns(MlvWarning, match="is copied, not linked") as warned:
             [exp.attach(path, how="link") for path in (source, folder)]
@@ -685,12 +686,13 @@ class TestRefused:
         """A file that is being written is refused; what is attached already stays."""
         exp.attach(source)
         source.write_text("changing")
-        refuse_changed = blobs._refuse_changed
+        refuse_changed = contents.refuse_changed
 
         def changed(path, before, after, size):
             refuse_changed(path, before, os.stat_result([*after[:8], after[8] + 1, after[9]]), size)
 
-        monkeypatch.setattr(blobs, "_refuse_changed", changed)
+        for module in (contents, copying):
+            monkeypatch.setattr(module, "refuse_changed", changed)
 
         with pytest.raises(FileUnusable, match="changed while it was read"):
             exp.attach(source, how=how)

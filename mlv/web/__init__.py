@@ -1,0 +1,1 @@
+"""The local web page of `mlv ui`: a server that reads folders of experiments, and writes nothing into them."""

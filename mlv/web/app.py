@@ -1,0 +1,282 @@
+"""The routes of the page's server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from threading import Lock, Thread
+from typing import Any
+
+import orjson
+
+from mlv.errors import FileUnusable, MlvError, NotAnExperiment
+from mlv.optional import package
+from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain
+from mlv.web.guard import App, Guard
+from mlv.web.index import Index, Row
+from mlv.web.live import Follower, Live
+from mlv.web.plain import as_text
+from mlv.web.queries import Queries
+
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
+          ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
+_WAIT_S = 1.0
+_SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
+_MOMENTS = 2
+"""Past moments whose experiments stay in memory."""
+
+Query = Mapping[str, str]
+Answer = Callable[[Query], Any]
+AnswerOfOne = Callable[[Index, Row, Query], Any]
+
+_OF_ONE: dict[str, AnswerOfOne] = {
+    "": lambda index, row, _: experiment.overview(index, row),
+    "/events": lambda _, row, query: lines.events(row.digest.path, query, row.moment),
+    "/line": lambda _, row, query: lines.line(row.digest.path, query),
+    "/console": lambda _, row, query: lines.console(row.digest.path, query, row.moment),
+    "/media": lambda _, row, query: lines.media(row.digest.path, query, row.moment),
+    "/verify": lambda _, row, __: experiment.verified(row),
+}
+"""The answers about one experiment, by the end of their path."""
+
+
+def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> App:
+    """Return the server's application for a folder of experiments.
+
+    Raises:
+        MissingExtra: starlette is not installed.
+    """
+    routing = package("starlette.routing", "ui")
+    site = _Site(Index(root))
+    routes = [
+        routing.Route("/", site.page),
+        routing.Route("/e/{id}", site.page),
+        routing.Route("/static/{name}", site.static),
+        routing.Route("/api/index", site.json(site.index)),
+        routing.Route("/api/select", site.json(site.select)),
+        routing.Route("/api/curves", site.curves),
+        routing.Route("/api/live", site.live),
+        routing.Route("/api/metrics", site.json(site.metrics)),
+        routing.Route("/api/sparks", site.json(site.sparks)),
+        routing.Route("/api/csv", site.csv),
+        routing.Route("/api/compare", site.json(site.compare)),
+        routing.Route("/api/sql", site.json(site.sql)),
+        routing.Route("/api/code", site.json(site.code)),
+        routing.Route("/api/own", site.json(site.own)),
+        routing.Route("/api/own", site.write, methods=["POST"]),
+        *(routing.Route(f"/api/exp/{{id}}{end}", site.of_one(answer)) for end, answer in _OF_ONE.items()),
+        routing.Route("/api/exp/{id}/file", site.file),
+    ]
+    inner = package("starlette.applications", "ui").Starlette(routes=routes, exception_handlers={MlvError: _error})
+    compressed = package("starlette.middleware.gzip", "ui").GZipMiddleware(inner, minimum_size=1024, compresslevel=5)
+    return Guard(compressed, token, allowed_hosts)
+
+
+def _respond(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Any:
+    responses = package("starlette.responses", "ui")
+    return responses.Response(content, status, {"content-type": "application/json", **(headers or {})})
+
+
+def _error(_request: Any, error: MlvError) -> Any:
+    """Return an error as its sentence."""
+    return _refusal(404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400, type(error).__name__, str(error))
+
+
+def _refusal(status: int, kind: str, sentence: str) -> Any:
+    return _respond(orjson.dumps({"error": as_text(sentence), "kind": kind}), status)
+
+
+class _Site:
+    """The answers."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._past: dict[datetime, Index] = {}
+        """The experiments as of the moments that were asked for last."""
+        self._lock = Lock()
+        self._curves = curves.Curves()
+        self._live = Live(index)
+        self._queries = Queries()
+        self._own = own.Own(index.root)
+
+    def json(self, answer: Answer) -> Callable[[Any], Any]:
+        """Return a handler that gives an answer as JSON; it runs in a thread."""
+
+        def handle(request: Any) -> Any:
+            return _respond(orjson.dumps(answer(request.query_params), option=orjson.OPT_SERIALIZE_NUMPY))
+
+        return handle
+
+    def of_one(self, answer: AnswerOfOne) -> Callable[[Any], Any]:
+        """Return a handler that gives an answer about one experiment as JSON."""
+
+        def handle(request: Any) -> Any:
+            index = self._index_of(request.query_params)
+            row = index.current(request.path_params["id"])
+            return _respond(orjson.dumps(answer(index, row, request.query_params)))
+
+        return handle
+
+    def page(self, request: Any) -> Any:
+        """Send the page; below a folder its links lead one folder up."""
+        if not built.is_built():
+            return _respond(built.NOT_BUILT.encode(), 503, {"content-type": "text/plain; charset=utf-8"})
+        text = built.content("index.html")
+        if "id" in request.path_params:
+            for attribute in (b'href="', b'src="'):
+                text = text.replace(attribute + b"static/", attribute + b"../static/")
+        return _respond(text, 200, {"content-type": _TYPES[".html"]})
+
+    def static(self, request: Any) -> Any:
+        """Send a file of the page."""
+        name = request.path_params["name"]
+        kind = _TYPES.get(Path(name).suffix, "application/octet-stream")
+        return _respond(built.content(name), 200, {"content-type": kind, "cache-control": "no-cache"})
+
+    def index(self, query: Query) -> Any:
+        """Return the rows that have changed."""
+        index = self._index_at(query)
+        if index.is_complete:
+            index.refresh()
+        else:
+            _in_background(index.refresh)
+        return index.news(query.get("since", ""), _WAIT_S)
+
+    def select(self, query: Query) -> Any:
+        """Return the IDs of the experiments for which a predicate of SQL holds."""
+        index = self._index_of(query)
+        return {"ids": self._queries.matching(query.get("where", ""), index)}
+
+    def sql(self, query: Query) -> Any:
+        """Return the rows of a query."""
+        return self._queries.answer(query, self._index_of({}))
+
+    def sparks(self, query: Query) -> Any:
+        """Return a metric of some experiments in a few columns each, for the cells of a table."""
+        count = plain.whole(query, "n", _SPARK_COLUMNS, _MOST_SPARK_COLUMNS)
+        metric = query.get("m", "")
+        return {"m": metric, "curves": self._curves.sparks(self._rows(query)[: curves.MOST_CURVES], metric, count)}
+
+    def csv(self, request: Any) -> Any:
+        """Send all points of a metric of some experiments as CSV."""
+        asked = curves.question(request.query_params)
+        rows = self._rows(request.query_params)
+        headers = {
+            "content-type": "text/csv; charset=utf-8",
+            "content-disposition": f'attachment; filename="{downloads.file_name(asked.metric)}"',
+        }
+        streaming = package("starlette.responses", "ui").StreamingResponse
+        return streaming(downloads.points(rows, asked.metric, asked.x), 200, headers)
+
+    def compare(self, query: Query) -> Any:
+        """Return the differences between some experiments."""
+        return differences.compared([experiment.whole(row) for row in self._rows(query)])
+
+    def code(self, query: Query) -> Any:
+        """Return the lines that make a view."""
+        return asdict(code.code(self._index.root, query))
+
+    def curves(self, request: Any) -> Any:
+        """Send a metric of some experiments as columns of pixels."""
+        query = request.query_params
+        answer = self._curves.answer(self._rows(query), curves.question(query))
+        return _respond(answer, 200, {"content-type": "application/octet-stream"})
+
+    def live(self, request: Any) -> Any:
+        """Send what is logged, for as long as the page is connected."""
+        if self._live.is_full:
+            return _refusal(503, "Busy", "Too many pages are connected: close some.")
+        query = request.query_params
+        self._index_of({})
+        cursor = request.headers.get("last-event-id") or query.get("cursor", "")
+        follower = Follower(self._live.folders(query.get("watch", "").split(",")), cursor)
+        headers = {
+            "content-type": "text/event-stream", "content-encoding": "identity",  # compressed, it would be held back
+            "x-accel-buffering": "no",
+        }  # fmt: skip
+        return package("starlette.responses", "ui").StreamingResponse(self._live.messages(follower), 200, headers)
+
+    def own(self, _: Query) -> Any:
+        """Return the reader's own things."""
+        return self._own.fold()
+
+    async def write(self, request: Any) -> Any:
+        """Add to the reader's own things."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return _refusal(415, "NotJson", "Send content of type application/json.")
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > own.MOST_BYTES:
+                return _refusal(413, "TooLarge", f"Send at most {own.MOST_BYTES} bytes.")
+        return await package("anyio.to_thread", "ui").run_sync(self._write, body)
+
+    def _write(self, body: bytes) -> Any:
+        try:
+            said = orjson.loads(body)
+        except ValueError:
+            return _refusal(400, "NotJson", "This is no JSON.")
+        try:
+            return _respond(orjson.dumps(self._own.add(said)))
+        except OSError as error:
+            return _refusal(409, "NotWritten", f"Your own things could not be written: {error}")
+
+    def metrics(self, query: Query) -> Any:
+        """Return the names of the metrics of some experiments."""
+        return curves.names(self._rows(query))
+
+    def file(self, request: Any) -> Any:
+        """Send a file of an experiment, or a range of its bytes."""
+        folder, path = self._index_of({}).current(request.path_params["id"]).digest.path, request.query_params.get("path", "")
+        file = files.named_file(folder, path)
+        status = os.fstat(file.fileno())
+        headers = files.headers(path, status)
+        if request.headers.get("if-none-match") == headers["etag"]:
+            file.close()
+            return _respond(b"", 304, headers)
+        try:
+            span = files.span(request.headers.get("range"), status.st_size)
+        except ValueError:
+            file.close()
+            return _respond(b"", 416, {**headers, "content-range": f"bytes */{status.st_size}"})
+        begin, end = span or (0, status.st_size)
+        if span is not None:
+            headers["content-range"] = f"bytes {begin}-{end - 1}/{status.st_size}"
+        headers["content-length"] = str(end - begin)
+        streaming = package("starlette.responses", "ui").StreamingResponse
+        return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
+
+    def _rows(self, query: Query) -> list[Row]:
+        """Return the experiments that are named; of those at a moment, the ones that were there."""
+        index, rows = self._index_of(query), []
+        for word in dict.fromkeys(filter(None, query.get("ids", "").split(","))):
+            with suppress(*[NotAnExperiment] if index.asof is not None else []):
+                rows.append(index.current(word))
+        return rows
+
+    def _index_of(self, query: Query) -> Index:
+        """Return the experiments as of the moment of a question, every one read once."""
+        index = self._index_at(query)
+        if not index.is_complete:
+            index.refresh()
+        return index
+
+    def _index_at(self, query: Query) -> Index:
+        """Return the experiments as of the moment of a question."""
+        asof = plain.asof(query)
+        if asof is None:
+            return self._index
+        with self._lock:
+            index = self._past.pop(asof, None) or Index(self._index.root, asof, self._index)
+            self._past[asof] = index
+            while len(self._past) > _MOMENTS:
+                del self._past[next(iter(self._past))]
+        return index
+
+
+def _in_background(task: Callable[[], object]) -> None:
+    Thread(target=task, daemon=True).start()

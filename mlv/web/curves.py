@@ -1,0 +1,313 @@
+"""Curves of metrics for charts: read once, kept in memory up to a limit, and sent as columns of pixels."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.errors import InvalidArgument
+from mlv.optional import package
+from mlv.query.digest import Digest
+from mlv.query.events import Events
+from mlv.query.many import families, values
+from mlv.query.many.axes import AT, METRICS, TIME, TIMES
+from mlv.query.many.statistics import Samples, aggregated
+from mlv.store import layout
+from mlv.store.layout import SYSTEM_STREAM
+from mlv.store.reading import while_there
+from mlv.store.streams import lines_from_end, whole_end
+from mlv.web.index import Row
+from mlv.web.pixels import Grid, Pixels, grid, ordered, pixels
+from mlv.web.plain import plain
+
+MOST_BYTES = 256 << 20
+"""Bytes of curves that stay in memory."""
+MOST_CURVES = 500
+"""Curves of one answer."""
+_SHORT_BYTES = 8 << 20
+"""A log of which all metrics are kept once one is asked for: the charts of an experiment ask for all of them."""
+SYSTEM = "system:"
+"""What a metric of the machine begins with in a question."""
+_BAND = ("mean", "p10", "p50", "p90", "min", "max")
+
+_Points = tuple[Any, Any]
+"""Positions, and values, in the order of the positions."""
+_Key = tuple[str, str, str, Any]
+"""ID, axis, metric, and the moment if there is one."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A chart: one metric of some experiments."""
+
+    metric: str
+    x: str = "step"
+    begin: float | None = None
+    end: float | None = None
+    columns: int = 700
+    is_log: bool = False
+    smooth: float = 0.0
+    over: str = ""
+    """Params, with commas between them, over which experiments are pooled to bands."""
+
+
+def question(query: Mapping[str, str]) -> Question:
+    """Read the question for a chart.
+
+    Raises:
+        InvalidArgument: A part of it is missing, or is no number.
+    """
+    if not query.get("m"):
+        raise InvalidArgument("m= is missing: give the full name of a metric, such as m=train/loss")
+    begin, end, smooth = (_number(query, name) for name in ("from", "to", "smooth"))
+    columns = _number(query, "px")
+    return Question(
+        query["m"], query.get("x") or "step", begin, end, 700 if columns is None else int(columns), query.get("log") == "1",
+        smooth or 0.0, query.get("over", ""),
+    )  # fmt: skip
+
+
+def _number(query: Mapping[str, str], name: str) -> float | None:
+    text = query.get(name, "")
+    try:
+        number = float(text) if text else None
+    except ValueError:
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise InvalidArgument(f"{name}={text!r:.50} is no number", name=name)
+    return number
+
+
+class Curves:
+    """The points of curves, the latest used ones in memory."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes, self._bytes = most_bytes, 0
+        self._points: OrderedDict[_Key, tuple[Any, _Points]] = OrderedDict()
+        """The stamp of the experiment's files, and the points."""
+        self._lock = threading.Lock()
+
+    def answer(self, rows: Sequence[Row], asked: Question) -> bytes:
+        """Return a chart in the form of `encoded`.
+
+        Raises:
+            InvalidArgument: There are too many experiments, or a part of the question is wrong.
+            MissingExtra: numpy or pyarrow is not installed.
+        """
+        if len(rows) > MOST_CURVES:
+            raise InvalidArgument(f"{len(rows)} experiments are too many for one answer: ask for {MOST_CURVES} at a time")
+        points = self.points(rows, asked.metric, asked.x)
+        columns = grid([x for x, _ in points], asked.begin, asked.end, asked.columns, is_log=asked.is_log)
+        drawn = [pixels(x, y, columns, asked.smooth) for x, y in points]
+        bands = _bands([row.digest for row in rows], points, columns, asked.over) if asked.over else []
+        return encoded(asked, columns, rows, points, drawn, bands)
+
+    def sparks(self, rows: Sequence[Row], metric: str, count: int) -> dict[str, Any]:
+        """Return the last value in each of some columns over the steps of each experiment, in a few digits."""
+        result = {}
+        for row, (x, y) in zip(rows, self.points(rows, metric, "step"), strict=True):
+            last = pixels(x, y, grid([x], None, None, count)).arrays["last"]
+            result[row.digest.id] = [float(f"{value:.4g}") if value == value else None for value in last]
+        return result
+
+    def points(self, rows: Sequence[Row], metric: str, x: str) -> list[_Points]:
+        """Return the points of a metric of each experiment, in the order of x; none where it was not logged."""
+        if metric.startswith(SYSTEM):
+            return [_system_points(row, metric.removeprefix(SYSTEM), x) for row in rows]
+        result = {row.digest.id: self._kept(row, metric, x) for row in rows}
+        missing = [row for row in rows if result[row.digest.id] is None]
+        small = [row for row in missing if sum(stream[1] for stream in row.stamp[3:]) <= _SHORT_BYTES]
+        for group, requested in ((small, None), ([row for row in missing if row not in small], _pattern(metric))):
+            for row, name, points in _read(group, requested, x):
+                self._keep(row, name, x, points)
+                if name == metric:
+                    result[row.digest.id] = points
+        np = package("numpy")
+        nothing = np.array([], float), np.array([], float)
+        for row in missing:
+            if result[row.digest.id] is None:
+                self._keep(row, metric, x, nothing)
+        return [result[row.digest.id] or nothing for row in rows]
+
+    def _kept(self, row: Row, metric: str, x: str) -> _Points | None:
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
+        with self._lock:
+            stamp, points = self._points.get(key, (None, None))
+            if points is None or stamp != row.stamp:
+                return None
+            self._points.move_to_end(key)
+        return points
+
+    def _keep(self, row: Row, metric: str, x: str, points: _Points) -> None:
+        key = (row.digest.id, x, metric, row.moment and row.moment.time)
+        with self._lock:
+            self._forget(key)
+            self._points[key] = row.stamp, points
+            self._bytes += _size(points)
+            while self._bytes > self._most_bytes and len(self._points) > 1:
+                self._forget(next(iter(self._points)))
+
+    def _forget(self, key: _Key) -> None:
+        _, points = self._points.pop(key, (None, None))
+        self._bytes -= _size(points) if points is not None else 0
+
+
+def _system_points(row: Row, name: str, x: str) -> _Points:
+    """Return the points of a system metric over the time; they are few, so that they are read each time.
+
+    Raises:
+        InvalidArgument: Another axis is asked for: the machine knows no steps.
+    """
+    if x != TIME:
+        raise InvalidArgument(f"x={x}: system metrics are drawn over x={TIME}", x=x)
+    np = package("numpy")
+    points = [
+        (event.time.timestamp(), value)
+        for event in Events(row.digest.path, "system", stream=SYSTEM_STREAM)
+        if (row.moment is None or row.moment.has(event))
+        and isinstance(event.data, Mapping)
+        and isinstance(value := event.data.get(name), (int, float))
+    ]
+    moments, values_ = (np.array(column, float) for column in (zip(*points, strict=True) if points else ([], [])))
+    return ordered(moments, values_)
+
+
+def _size(points: _Points) -> int:
+    return int(points[0].nbytes + points[1].nbytes) + 500
+
+
+def _pattern(metric: str) -> str:
+    """Return a pattern that a metric's name matches; braces would be captures."""
+    return metric.replace("{", "{{").replace("}", "}}")
+
+
+def _read(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row, str, _Points]]:
+    """Read the points of one metric, or of all, of some experiments."""
+    np = package("numpy")
+    if not rows:
+        return []
+    cuts = {row.digest.path: row.moment.last for row in rows if row.moment is not None}
+    reading = values.Reading(requested, x, cuts)
+    result = []
+    for chunk in list(reading.values(enumerate(row.digest for row in rows))):
+        names = list(reading.metrics)
+        for member in np.unique(chunk.member):
+            of_member = chunk.member == member
+            for number in np.unique(chunk.metric[of_member & (chunk.metric >= 0)]):
+                is_own = of_member & (chunk.metric == number)
+                result.append((rows[int(member)], names[int(number)], ordered(chunk.x[is_own], chunk.value[is_own])))
+    return result
+
+
+@dataclass(frozen=True)
+class _Band:
+    """A family of experiments, pooled in columns."""
+
+    family: families.Family
+    arrays: dict[str, Any]
+
+
+def _bands(digests: Sequence[Digest], points: Sequence[_Points], columns: Grid, over: str) -> list[_Band]:
+    """Join the curves of each family: of each member the mean of its values in a column, none beside one that is not finite."""
+    np = package("numpy")
+    result = []
+    for family in families.families(digests, over.split(","), lambda digest: None):
+        samples = [_column_means(*points[number], columns) for number in family.members]
+        column, value = (np.concatenate([sample[at] for sample in samples]) for at in (0, 1))
+        member = np.repeat(np.arange(len(samples)), [len(sample[0]) for sample in samples])
+        pooled = aggregated(
+            Samples(np.zeros(len(column), np.int64), member, column.astype(float), value), [len(samples)], _BAND, None
+        )
+        at = pooled["x"].astype(np.int64)
+        arrays = {}
+        for name in ("count", "diverged", *_BAND):
+            arrays[name] = np.full(columns.count, 0.0 if name in ("count", "diverged") else np.nan)
+            arrays[name][at] = pooled[name]
+        result.append(_Band(family, arrays))
+    return result
+
+
+def _column_means(x: Any, y: Any, columns: Grid) -> tuple[Any, Any]:
+    np = package("numpy")
+    column = columns.columns(x)
+    column, y = column[column >= 0], y[column >= 0]
+    filled, own = np.unique(column, return_inverse=True)
+    with np.errstate(invalid="ignore"):
+        return filled, np.bincount(own, weights=y, minlength=len(filled)) / np.bincount(own, minlength=len(filled))
+
+
+def encoded(
+    asked: Question,
+    columns: Grid,
+    rows: Sequence[Row],
+    points: Sequence[_Points],
+    drawn: Sequence[Pixels],
+    bands: Sequence[_Band] = (),
+) -> bytes:
+    """Return a chart as bytes: the length of a header, the header, then columns of 64-bit floats, all little-endian.
+
+    The header is JSON, with blanks at its end, so that the floats begin at a multiple of eight. Its `curves`, then its
+    `bands`, list the `arrays` that follow one another, each of `n` floats.
+    """
+    curves: list[dict[str, Any]] = []
+    blocks: list[Any] = []
+    for row, (x, _), own in zip(rows, points, drawn, strict=True):
+        curves.append({
+            "id": row.digest.id, "points": own.points, "of": len(x), **own.totals, "x0": float(x[0]) if len(x) else None,
+            "x1": float(x[-1]) if len(x) else None, "arrays": list(own.arrays), "marks": own.marks,
+        })  # fmt: skip
+        blocks += own.arrays.values()
+    families_ = []
+    for band in bands:
+        members = [rows[number].digest.id for number in band.family.members]
+        families_.append({"members": members, "settings": plain(dict(band.family.settings)), "arrays": list(band.arrays)})
+        blocks += band.arrays.values()
+    header = orjson.dumps({
+        "m": asked.metric, "x": asked.x, "from": columns.begin, "to": columns.end, "n": columns.count, "log": columns.is_log,
+        "curves": curves, "bands": families_,
+    })  # fmt: skip
+    header += b" " * (-(len(header) + 4) % 8)
+    return b"".join([len(header).to_bytes(4, "little"), header, *(block.astype("<f8").tobytes() for block in blocks)])
+
+
+def names(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the metrics of some experiments, each with its number of points and of experiments, and the axes.
+
+    Coordinates are those of the latest lines: to see all of them each log had to be read.
+    """
+    points: dict[str, int] = {}
+    experiments: dict[str, int] = {}
+    for row in rows:
+        for name, summary in row.digest.metrics.items():
+            points[name] = points.get(name, 0) + summary.count
+            experiments[name] = experiments.get(name, 0) + 1
+    metrics = [{"name": name, "points": points[name], "ids": experiments[name]} for name in points]
+    coordinates = dict.fromkeys(name for row in rows[:_MOST_SEARCHED] for name in _latest_coordinates(row.digest.path))
+    axes = ["step", *TIMES, *(f"{AT}{name}" for name in coordinates), *(f"{METRICS}{name}" for name in points)]
+    return {"metrics": metrics, "axes": axes[:2000]}
+
+
+def _latest_coordinates(folder: Path) -> dict[str, None]:
+    """Return the names of the coordinates in the latest lines of an experiment."""
+    result: dict[str, None] = {}
+    for stream in layout.streams_in(folder):
+        path = folder / layout.stream_file(stream)
+        with while_there(folder, stream):
+            for _, line in islice(lines_from_end(path, whole_end(path)), _LINES_SEARCHED):
+                with suppress(BadLine):
+                    result.update(dict.fromkeys(event_from_line(line, stream).at))
+    return result
+
+
+_MOST_SEARCHED, _LINES_SEARCHED = 50, 100
+"""Experiments, and lines of each stream, that are searched for coordinates."""

@@ -1,0 +1,329 @@
+"""The experiments below a folder as columns: what has changed since an answer is sent, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mlv.errors import NotAnExperiment
+from mlv.experiment.as_of import summary_of
+from mlv.query import moments
+from mlv.query.digest import Depth, Digest, fingerprint, read_digest
+from mlv.query.many.table import flat
+from mlv.query.moments import Moment
+from mlv.state import State
+from mlv.store import layout
+from mlv.store.meta import read_meta
+from mlv.web.plain import as_text, plain, shortened
+
+BROKEN = "broken"
+"""The status of an experiment that cannot be read."""
+_STATS = ("last", "min", "max", "mean", "count", "nans")
+_MOST_NAMES = 500
+"""Params, and metrics, of one experiment in the table; its own page has all."""
+_MOST_CELLS = 1_000_000
+"""Cells of one answer: it has fewer rows where these have many columns."""
+_LONGEST_TEXT = 300
+_LEAST_OF_ID = 8
+_KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
+"""Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """An experiment at the moment of its last reading."""
+
+    digest: Digest
+    version: int
+    depth: Depth
+    stamp: tuple[Any, ...]
+    status: str
+    error: str | None = None
+    moment: Moment | None = None
+    """Up to which events count; None for all."""
+
+
+class Index:
+    """The experiments below a folder, each read again only after it has changed; or all of them as of a moment."""
+
+    def __init__(self, root: Path, asof: datetime | None = None, present: Index | None = None) -> None:
+        """Begin without any experiment.
+
+        Args:
+            root: The folder.
+            asof: The moment; None follows the present.
+            present: An index without a moment, of which experiments are taken that have not changed since the moment.
+        """
+        self._root = layout.absolute(root)
+        self._asof, self._present = asof, present
+        self._rows: dict[str, Row] = {}
+        self._ids: dict[Path, str] = {}
+        self._gone: list[tuple[int, str]] = []
+        self._version = 0
+        self._nonce = secrets.token_hex(4)
+        self._changed = threading.Condition()
+        self._reading = threading.Lock()
+        self.is_complete = False
+        """Whether every experiment has been read once."""
+
+    @property
+    def version(self) -> int:
+        """A number that grows with every change."""
+        return self._version
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
+
+    @property
+    def asof(self) -> datetime | None:
+        """The moment, if it is not the present."""
+        return self._asof
+
+    def refresh(self) -> bool:
+        """Read what has changed, unless another thread is doing so; return whether this one did."""
+        if self._asof is not None and self.is_complete:
+            return False
+        if not self._reading.acquire(blocking=False):
+            return False
+        try:
+            self._refresh()
+        finally:
+            self._reading.release()
+        return True
+
+    def _refresh(self) -> None:
+        folders = list(layout.walk(self._root))
+        for folder in folders:  # names first: the numbers may take long
+            if folder not in self._ids and self._asof is None:
+                self._put(folder, Depth.SETTINGS)
+        self._remove(set(folders))
+        for folder in folders:
+            self._put(folder, Depth.METRICS)
+        with self._changed:
+            self.is_complete = True
+            self._changed.notify_all()
+
+    def _put(self, folder: Path, depth: Depth) -> None:
+        """Read an experiment at least to a depth, if it has changed or was not read so far."""
+        before = self._rows.get(self._ids.get(folder, ""))
+        if before is not None and before.digest.path != folder:
+            return  # a copy of it
+        stamp = _stamp(folder)
+        if before is None or before.stamp != stamp or before.depth < depth:
+            read = self._read(folder, depth, stamp)
+            if read is None:
+                return
+            row = read
+        elif before.status in ("running", "lost"):  # it changes with the time alone
+            row = _with_status(before)
+            if row.status == before.status:
+                return
+        else:
+            return
+        with self._changed:
+            other = self._rows.get(row.digest.id)
+            if other is not None and other.digest.path != folder and other.digest.path.exists():
+                self._ids[folder] = row.digest.id
+                if _size(stamp) <= _size(other.stamp):
+                    return
+            elif before is not None and before.digest.id != row.digest.id:
+                self._drop(before.digest.id)
+            self._version += 1
+            self._ids[folder] = row.digest.id
+            self._rows.pop(row.digest.id, None)
+            self._rows[row.digest.id] = replace(row, version=self._version)
+            self._changed.notify_all()
+
+    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row | None:
+        """Read an experiment; None for one that was made after the moment."""
+        if self._asof is None:
+            return _read(folder, depth, stamp)
+        present = self._present.at(folder) if self._present is not None else None
+        if present is None or present.stamp != stamp or present.depth < depth:
+            present = _read(folder, depth, stamp)
+        return as_of(present, self._asof)
+
+    def at(self, folder: Path) -> Row | None:
+        """Return the experiment in a folder, as it was read last."""
+        with self._changed:
+            row = self._rows.get(self._ids.get(folder, ""))
+            return row if row is not None and row.digest.path == folder else None
+
+    def _remove(self, folders: set[Path]) -> None:
+        with self._changed:
+            for folder in [folder for folder in self._ids if folder not in folders]:
+                row = self._rows.get(self._ids.pop(folder))
+                if row is not None and row.digest.path == folder:
+                    self._drop(row.digest.id)
+
+    def _drop(self, id: str) -> None:
+        self._version += 1
+        self._rows.pop(id, None)
+        self._gone.append((self._version, id))
+
+    def news(self, cursor: str, wait_s: float) -> dict[str, Any]:
+        """Return the rows that have changed since a cursor; wait for one, if not all experiments have been read yet."""
+        nonce, _, number = cursor.partition(".")
+        is_known = nonce == self._nonce and number.isdecimal()
+        since = int(number) if is_known else -1
+        with self._changed:
+            if not self.is_complete:
+                self._changed.wait_for(lambda: self.is_complete or self._version > since + 1, wait_s)
+            changed = [row for row in self._rows.values() if row.version > since]
+            rows = list(_within_limit(changed))
+            is_all = len(rows) == len(changed)
+            until = self._version if is_all else rows[-1].version
+            dropped = dict.fromkeys(identity for version, identity in self._gone if since < version <= until)
+            gone = [identity for identity in dropped if identity not in self._rows]
+            is_complete = self.is_complete and is_all
+        return {
+            "cursor": f"{self._nonce}.{until}", "root": str(self._root), "reset": not is_known, "complete": is_complete,
+            "gone": gone, "n": len(rows), "columns": columns(rows, self._root, self._asof),
+        }  # fmt: skip
+
+    def row(self, word: str) -> Row:
+        """Return the experiment whose ID begins with a word of eight digits or more.
+
+        Raises:
+            NotAnExperiment: There is none, or there are several.
+        """
+        with self._changed:
+            if word in self._rows:
+                return self._rows[word]
+            matches = (
+                [row for row in self._rows.values() if row.digest.id.startswith(word)] if len(word) >= _LEAST_OF_ID else []
+            )
+        if len(matches) != 1:
+            count = "are several experiments" if matches else "is no experiment"
+            raise NotAnExperiment(f"there {count} {word!r:.100} below {self._root}: give more of its ID", path=str(self._root))
+        return matches[0]
+
+    def current(self, word: str) -> Row:
+        """Return an experiment as `row` does, read again if it has changed."""
+        row = self.row(word)
+        self._put(row.digest.path, Depth.METRICS)
+        return self.row(row.digest.id)
+
+    def rows(self) -> list[Row]:
+        """Return all experiments."""
+        with self._changed:
+            return list(self._rows.values())
+
+
+def _stamp(folder: Path) -> tuple[Any, ...]:
+    """Return numbers that change with the files of an experiment."""
+    with suppress(OSError):
+        meta = os.stat(folder / layout.META)
+        return (meta.st_ino, meta.st_size, meta.st_mtime_ns, *fingerprint(folder))
+    return ()
+
+
+def _size(stamp: tuple[Any, ...]) -> int:
+    return sum(stream[1] for stream in stamp[3:])
+
+
+def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row:
+    """Read an experiment; a broken one has an error."""
+    try:
+        meta = read_meta(folder)
+    except NotAnExperiment as error:
+        digest = Digest(folder, layout.exp_id(folder) or secrets.token_hex(32), {"params": {}}, State(), {})
+        return Row(digest, 0, Depth.METRICS, stamp, BROKEN, str(error))
+    kept = {key: meta.content[key] for key in _KEPT if key in meta.content}
+    if depth == Depth.SETTINGS:
+        return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
+    try:
+        read = read_digest(folder, meta.id, kept, depth)
+    except Exception as error:  # one broken log must not hide the others
+        return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
+    return _with_status(Row(read, 0, depth, stamp, ""))
+
+
+def _with_status(row: Row) -> Row:
+    return replace(row, status=row.digest.status(datetime.now(timezone.utc)))
+
+
+def as_of(row: Row, asof: datetime) -> Row | None:
+    """Return an experiment as of a moment; None if it was made later."""
+    digest = row.digest
+    created = digest.created_at
+    if created is not None and created > asof:
+        return None
+    if row.status == BROKEN:
+        return row
+    heard = [run.last_heard for run in digest.state.runs.values() if run.last_heard is not None]
+    if heard and max(heard) <= asof:  # nothing has been logged since
+        return replace(row, status=moments.status_at(digest.state, asof))
+    try:
+        moment = moments.moment(digest.path, time=asof)
+        state = moments.state_at(digest.path, moment)
+        metrics = summary_of(digest.path, state, moment.last, moments.surviving(digest.path, "metrics", moment))
+    except Exception as error:  # one broken log must not hide the others
+        return replace(row, status=BROKEN, error=str(error) or repr(error))
+    past = replace(digest, state=state, metrics=metrics)
+    return replace(row, digest=past, status=moments.status_at(state, asof), moment=moment)
+
+
+def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
+    """Yield rows until an answer has enough cells; always one."""
+    names: set[str] = set()
+    for count, row in enumerate(rows, 1):
+        names.update(islice(row.digest.metrics, _MOST_NAMES))
+        names.update(islice(row.digest.params, _MOST_NAMES))
+        if count > 1 and count * len(names) * len(_STATS) > _MOST_CELLS:
+            return
+        yield row
+
+
+def columns(rows: Sequence[Row], root: Path, asof: datetime | None = None) -> dict[str, Any]:
+    """Return rows, as of a moment or as of now, as columns of plain values."""
+    digests = [row.digest for row in rows]
+    now = asof or datetime.now(timezone.utc)
+    runs = [next(reversed(digest.runs(now)), None) for digest in digests]
+    created = [_seconds(digest.created_at) for digest in digests]
+    heard = [[run.last_heard for run in digest.state.runs.values() if run.last_heard] for digest in digests]
+    result: dict[str, Any] = {
+        "id": [digest.id for digest in digests],
+        "name": [digest.name for digest in digests],
+        "path": [Path(os.path.relpath(digest.path, root)).as_posix() for digest in digests],
+        "kind": [digest.kind for digest in digests],
+        "parent": [digest.parent_id for digest in digests],
+        "created": created,
+        "started": [_seconds(run.started) if run else None for run in runs],
+        "age": [_seconds(max(moments)) if moments else at for moments, at in zip(heard, created, strict=True)],
+        "duration": [run.duration_s if run else None for run in runs],
+        "status": [row.status for row in rows],
+        "tags": [list(digest.tags) for digest in digests],
+        "notes": [[shortened(note, _LONGEST_TEXT) for note in digest.notes] for digest in digests],
+        "archived": [digest.is_archived for digest in digests],
+        "error": [row.error for row in rows],
+    }
+    params = [dict(islice(flat(digest.params), _MOST_NAMES)) for digest in digests]
+    result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
+    metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
+    names = dict.fromkeys(name for own in metrics for name in own)
+    result["metrics"] = {name: {stat: [_cell(own.get(name), stat) for own in metrics] for stat in _STATS} for name in names}
+    return as_text(result)
+
+
+def _cell(summary: Any, stat: str) -> Any:
+    return shortened(plain(getattr(summary, stat)), _LONGEST_TEXT) if summary is not None else None
+
+
+def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for own in mappings for name in own)
+    return {name: [form(own[name]) if name in own else None for own in mappings] for name in names}
+
+
+def _seconds(when: datetime | None) -> float | None:
+    return when.timestamp() if when is not None else None

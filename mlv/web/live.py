@@ -1,0 +1,199 @@
+"""New lines of watched experiments, and changes of the whole tree, as server-sent events; read while a page is connected."""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import orjson
+
+from mlv.encoding import BadLine, event_from_line
+from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.events import Event, metrics_of
+from mlv.optional import package
+from mlv.store import layout
+from mlv.store.reading import while_there
+from mlv.store.streams import read_lines, whole_end
+from mlv.web.index import Index
+from mlv.web.plain import as_text, plain
+
+MOST_WATCHED, MOST_STREAMS = 200, 8
+_LOOK_S, _LEAST_INDEX_S, _INDEX_SHARE, _SILENCE_S = 0.1, 2.0, 10, 15.0
+"""Watched files are looked at every 0.1 s; the tree every 2 s, or ten times as long as looking takes, if that is more."""
+_MOST_POINTS, _MOST_BYTES = 2000, 4 << 20
+"""More new points of a metric, or more new bytes of a stream, are not sent: the page asks for its curves again."""
+
+Message = tuple[str, dict[str, Any]]
+"""Name of a server-sent event, and its data."""
+
+
+@dataclass
+class _Watched:
+    """An experiment whose streams are followed."""
+
+    folder: Path
+    offsets: dict[str, int] = field(default_factory=dict)
+
+
+class Follower:
+    """The watched experiments, each from the offsets up to which its lines were sent."""
+
+    def __init__(self, folders: Mapping[str, Path], cursor: str = "") -> None:
+        """Begin at the ends of the streams, or where a cursor says.
+
+        Raises:
+            InvalidArgument: It is no cursor that was sent.
+        """
+        before = _offsets(cursor)
+        self._watched = {identity: _Watched(folder, before.get(identity, {})) for identity, folder in folders.items()}
+        for identity, watched in self._watched.items():
+            if identity not in before:
+                for stream in _streams(watched.folder):
+                    with while_there(watched.folder, stream):
+                        watched.offsets[stream] = whole_end(watched.folder / layout.stream_file(stream))
+
+    @property
+    def cursor(self) -> str:
+        """Where to go on after a lost connection."""
+        return base64.urlsafe_b64encode(
+            orjson.dumps({identity: own.offsets for identity, own in self._watched.items()})
+        ).decode()
+
+    def news(self) -> list[Message]:
+        """Return what has been logged since the last call."""
+        return [message for identity, watched in self._watched.items() for message in _news(identity, watched)]
+
+
+def _offsets(cursor: str) -> dict[str, dict[str, int]]:
+    if not cursor:
+        return {}
+    try:
+        saved = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return {str(identity): {str(name): int(at) for name, at in own.items()} for identity, own in saved.items()}
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidArgument(f"cursor={cursor!r:.80} is none that was sent", cursor=cursor) from None
+
+
+def _streams(folder: Path) -> list[str]:
+    with suppress(OSError):
+        return layout.streams_in(folder)
+    return []
+
+
+def _news(identity: str, watched: _Watched) -> Iterator[Message]:
+    points: dict[str, dict[str, list[Any]]] = {}
+    types: dict[str, None] = {}
+    for stream in _streams(watched.folder):
+        offset, path = watched.offsets.setdefault(stream, 0), watched.folder / layout.stream_file(stream)
+        with suppress(OSError):
+            size = os.stat(path).st_size
+            if size == offset:
+                continue
+            if size < offset or size - offset > _MOST_BYTES:  # replaced, or written while nobody was connected
+                watched.offsets[stream] = whole_end(path)
+                yield "stale", {"id": identity}
+                continue
+            for start, line in read_lines(path, offset):
+                if not line.endswith(b"\n"):
+                    break  # being written
+                watched.offsets[stream] = start + len(line)
+                with suppress(BadLine):
+                    event = event_from_line(line, layout.logical_stream(stream))
+                    if event.type == "metrics":
+                        _add(points, event)
+                    else:
+                        types[event.type] = None
+    if "rewound" in types:
+        yield "stale", {"id": identity}
+    elif types:
+        yield "changed", {"id": identity, "types": list(types)}
+    for metric, columns in points.items():
+        is_much = len(columns["y"]) > _MOST_POINTS
+        yield ("stale", {"id": identity, "m": metric}) if is_much else ("points", {"id": identity, "m": metric, **columns})
+
+
+def _add(points: dict[str, dict[str, list[Any]]], event: Event) -> None:
+    """Add the values of an event to the points of their metrics: steps, times, coordinates and values."""
+    for metric, value in metrics_of(event):
+        columns = points.setdefault(metric, {"x": [], "t": [], "at": [], "y": []})
+        columns["x"].append(plain(event.step))
+        columns["t"].append(event.time.timestamp())
+        columns["at"].append(plain(dict(event.at)))
+        columns["y"].append(plain(value))
+
+
+class Live:
+    """The streams of server-sent events of all connected pages."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._count = 0
+        self._next_look = 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more pages may connect."""
+        return self._count >= MOST_STREAMS
+
+    def folders(self, ids: Iterable[str]) -> dict[str, Path]:
+        """Return the folders of experiments; those that are gone are left out.
+
+        Raises:
+            InvalidArgument: There are too many.
+        """
+        result: dict[str, Path] = {}
+        for word in filter(None, ids):
+            with suppress(NotAnExperiment):
+                row = self._index.row(word)
+                result[row.digest.id] = row.digest.path
+        if len(result) > MOST_WATCHED:
+            raise InvalidArgument(f"{len(result)} experiments are too many to watch: give up to {MOST_WATCHED}")
+        return result
+
+    async def messages(self, follower: Follower) -> AsyncIterator[bytes]:
+        """Yield messages until the page goes away."""
+        in_thread = package("anyio.to_thread", "ui").run_sync
+        sleep = package("anyio", "ui").sleep
+        self._count += 1
+        try:
+            version, spoken = self._index.version, monotonic()
+            yield _encoded("hello", {}, follower.cursor)
+            while True:
+                for name, data in await in_thread(follower.news):
+                    spoken = monotonic()
+                    yield _encoded(name, data, follower.cursor)
+                self._look_around()
+                if self._index.version != version:
+                    version, spoken = self._index.version, monotonic()
+                    yield _encoded("index", {}, follower.cursor)
+                if monotonic() > spoken + _SILENCE_S:
+                    spoken = monotonic()
+                    yield b": nothing new\n\n"  # a proxy cuts off what is silent
+                await sleep(_LOOK_S)
+        finally:
+            self._count -= 1
+
+    def _look_around(self) -> None:
+        """Look at the whole tree, if it is time: beside the streams, whose points must not wait for it."""
+        if monotonic() >= self._next_look:
+            self._next_look = math.inf
+            threading.Thread(target=self._refresh, daemon=True).start()
+
+    def _refresh(self) -> None:
+        begin = monotonic()
+        try:
+            self._index.refresh()
+        finally:
+            self._next_look = monotonic() + max(_LEAST_INDEX_S, _INDEX_SHARE * (monotonic() - begin))
+
+
+def _encoded(name: str, data: dict[str, Any], cursor: str) -> bytes:
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), name.encode(), orjson.dumps(as_text(data)))

@@ -1,0 +1,170 @@
+"""Curves as columns of pixels: first, least, greatest and last value of each, so that no spike is hidden. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from mlv.errors import InvalidArgument
+from mlv.optional import package
+
+MOST_COLUMNS = 8192
+KINDS = ("nan", "inf", "ninf")
+"""Values that are no point of a line, as marks of their columns."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Columns of equal width between two positions of the x axis; in the logarithm of x, if it is logarithmic."""
+
+    begin: float
+    end: float
+    count: int
+    is_log: bool = False
+
+    def columns(self, x: Any) -> Any:
+        """Return the column of each position, -1 for one outside; both ends are inside."""
+        np = package("numpy")
+        begin, end = self.begin, self.end
+        with np.errstate(all="ignore"):
+            if self.is_log:
+                x, begin, end = np.log10(x), math.log10(begin), math.log10(end)
+            share = (x - begin) / (end - begin)
+            is_inside = (share >= 0) & (share <= 1)
+            return np.where(is_inside, np.minimum(np.floor(share * self.count), self.count - 1), -1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A curve in columns."""
+
+    arrays: dict[str, Any]
+    """Of each column `first`, `min`, `max` and `last` of the finite values; NaN where there is none."""
+    points: int
+    """Values in all columns, whether finite or not."""
+    marks: list[tuple[int, str, int]]
+    """Column, kind and number of values that are not finite."""
+    totals: dict[str, int]
+    """Number of values of each kind that are not finite."""
+
+
+def grid(x: list[Any], begin: float | None, end: float | None, count: int, *, is_log: bool = False) -> Grid:
+    """Return columns from the least to the greatest position of some curves, or from and to the requested ones.
+
+    Raises:
+        InvalidArgument: There are no columns, or too many, or their ends are no such range.
+    """
+    if not 1 <= count <= MOST_COLUMNS:
+        raise InvalidArgument(f"px={count}: give a number of columns from 1 to {MOST_COLUMNS}", px=count)
+    np = package("numpy")
+    usable = [values[np.isfinite(values) & (values > 0 if is_log else True)] for values in x]
+    usable = [values for values in usable if len(values)]
+    least = min((float(values.min()) for values in usable), default=1.0 if is_log else 0.0)
+    greatest = max((float(values.max()) for values in usable), default=least)
+    first, last = least if begin is None else begin, greatest if end is None else end
+    if not (math.isfinite(first) and math.isfinite(last)) or (is_log and first <= 0) or first > last:
+        raise InvalidArgument(f"from={first} to={last}: give two numbers, the smaller one first", begin=first, end=last)
+    if first == last:
+        first, last = (first / 2, last * 2) if is_log else _around(first)
+    return Grid(first, last, count, is_log)
+
+
+def _around(x: float) -> tuple[float, float]:
+    """Return a range around one position, wider than the distance of floats there."""
+    half = max(0.5, abs(x) * 1e-9)
+    return x - half, x + half
+
+
+def ordered(x: Any, y: Any) -> tuple[Any, Any]:
+    """Return points in the order of x; those of equal x stay in the order of logging."""
+    np = package("numpy")
+    if not len(x) or bool((x[1:] >= x[:-1]).all()):
+        return x, y
+    order = np.argsort(x, kind="stable")
+    return x[order], y[order]
+
+
+def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
+    """Return a curve, whose points are in the order of x, in columns; with `smooth`, also its smoothed line's last values."""
+    np = package("numpy")
+    column = columns.columns(x)
+    is_inside, is_finite = column >= 0, np.isfinite(y)
+    is_point = is_inside & is_finite
+    own, values = column[is_point], y[is_point]
+    starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1]))) if len(own) else np.array([], np.int64)
+    ends = np.concatenate((starts[1:], [len(own)])) - 1 if len(own) else starts
+    filled = own[starts]
+    arrays = {name: np.full(columns.count, np.nan) for name in ("first", "min", "max", "last")}
+    if len(own):
+        arrays["first"][filled], arrays["last"][filled] = values[starts], values[ends]
+        arrays["min"][filled] = np.minimum.reduceat(values, starts)
+        arrays["max"][filled] = np.maximum.reduceat(values, starts)
+    if smooth:
+        arrays["smooth"] = np.full(columns.count, np.nan)
+        if len(own):
+            line = np.full(len(y), np.nan)
+            line[is_finite] = smoothed(x[is_finite], y[is_finite], smooth)
+            arrays["smooth"][filled] = line[is_point][ends]
+    marks, totals = [], {}
+    for kind, is_kind in zip(KINDS, (np.isnan(y), y == np.inf, y == -np.inf), strict=True):
+        marked, numbers = np.unique(column[is_inside & is_kind], return_counts=True)
+        totals[kind] = int(numbers.sum())
+        marks += [(int(at), kind, int(number)) for at, number in zip(marked, numbers, strict=True)]
+    return Pixels(arrays, int(is_inside.sum()), sorted(marks), totals)
+
+
+def kept(y: Any, stretches: int) -> Any:
+    """Return the indices of the points that stand for a curve: all, or of each of some equal stretches a few.
+
+    Those are the first, least, greatest and last finite value, and the first of each kind of the others.
+    """
+    np = package("numpy")
+    if len(y) <= 4 * stretches:
+        return np.arange(len(y))
+    at = np.arange(len(y), dtype=np.int64)
+    stretch = at * stretches // len(y)
+    is_finite = np.isfinite(y)
+    finite, own = at[is_finite], stretch[is_finite]
+    chosen = [np.array([], np.int64)]
+    if len(finite):
+        starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1])))
+        ends = np.concatenate((starts[1:], [len(own)])) - 1
+        by_value = finite[np.lexsort((finite, y[is_finite], own))]
+        chosen += [finite[starts], finite[ends], by_value[starts], by_value[ends]]
+    for is_kind in (np.isnan(y), y == np.inf, y == -np.inf):
+        chosen.append(at[is_kind][np.unique(stretch[is_kind], return_index=True)[1]])
+    return np.unique(np.concatenate(chosen))
+
+
+def smoothed(x: Any, y: Any, weight: float) -> Any:
+    """Return the exponential moving average of finite values, without the bias of its beginning.
+
+    A value keeps `weight` of its influence over the mean distance of two points, so that evenly spaced points are smoothed
+    one by one, and others by their distance; points at the same position count one by one as well.
+
+    Raises:
+        InvalidArgument: The weight is not from 0 to below 1.
+    """
+    if not 0 <= weight < 1:
+        raise InvalidArgument(f"smooth={weight}: give a number from 0 to below 1, such as 0.6", smooth=weight)
+    np = package("numpy")
+    if len(y) < 2 or not weight:
+        return y.astype(float)
+    gaps = np.diff(x)
+    mean = float(x[-1] - x[0]) / (len(x) - 1)
+    distances = np.where(gaps > 0, gaps / mean, 1.0) if mean > 0 else np.ones(len(gaps))
+    kept = np.concatenate(([weight], weight**distances))
+    # Each point is the map `s -> kept * s + fresh`; maps are joined two, four, eight ... at a time, until nothing older counts.
+    total, share = (1 - kept) * y, 1 - kept
+    kept, distance = kept.copy(), 1
+    while distance < len(y) and float(kept[distance:].max(initial=0.0)) > _NOTHING:
+        total[distance:] += kept[distance:] * total[:-distance].copy()
+        share[distance:] += kept[distance:] * share[:-distance].copy()
+        kept[distance:] *= kept[:-distance].copy()
+        distance *= 2
+    with np.errstate(invalid="ignore", divide="ignore"):  # a point so close to the first that it has no share
+        return np.where(share > 0, total / share, y)
+
+
+_NOTHING = 1e-18

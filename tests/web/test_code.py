@@ -1,0 +1,116 @@
+"""The lines that the page gives for a view make the same table or chart where they are run."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import mlv
+from mlv.cli.app import app
+from mlv.web.code import code
+
+pytest.importorskip("duckdb", reason="filters need mlvlogger[sql]")
+pytest.importorskip("matplotlib", reason="charts need mlvlogger[plot]")
+
+
+@pytest.fixture
+def ids(runs: Path) -> list[str]:
+    """The IDs of the two experiments, the lower rate first."""
+    exps = sorted(mlv.find(runs), key=lambda exp: exp.params["lr"])
+    return [exp.id for exp in exps]
+
+
+def run_python(text: str) -> dict:
+    """Run lines; return the names that they set, and what they print as `printed`."""
+    names: dict = {}
+    with redirect_stdout(io.StringIO()) as out:
+        exec(text, names)
+    return {**names, "printed": out.getvalue()}
+
+
+def run_shell(text: str) -> str:
+    """Run lines of the command; return what they print."""
+    output = ""
+    for line in text.splitlines():
+        words = shlex.split(line)
+        assert words[0] == "mlv"
+        result = CliRunner().invoke(app, words[1:], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        output += result.output
+    return output
+
+
+def test_table(runs, ids):
+    """The table of a filter, sorted, with chosen columns."""
+    made = code(runs, {
+        "where": "params.lr < 0.15", "sort": "-metrics.loss.max", "cols": "name,params.model.depth,metrics.loss.max",
+    })  # fmt: skip
+
+    assert list(run_python(made.python)["table"]["id"]) == ids[:1]
+    assert mlv.find(runs).sql(made.sql).rows() == [("digits", 3, 1.0)]
+    assert "metrics.loss.max" in run_shell(made.shell)
+
+
+def test_charts_of_the_picked(runs, ids):
+    """The chart of picked experiments, smoothed and logarithmic."""
+    made = code(runs, {"pick": f"{ids[1][:12]}.0,{ids[0][:12]}.3", "m": "lo*,acc", "smooth": "0.5", "y": "log", "zoom": "0,2"})
+    chart = made.sql.split(";")[1]
+
+    assert {row[1] for row in mlv.find(runs).sql(chart).rows()} == set(ids)
+    assert {exp.id for exp in run_python(made.python)["exps"]} == set(ids)
+    assert "lo*" in run_shell(made.shell)
+
+
+def test_charts_in_families(runs):
+    """Bands over a param have it in all lines that can."""
+    made = code(runs, {"group": "lr", "m": "loss", "where": "params.lr > 0"})
+
+    assert 'over="lr"' in made.python
+    assert "--over=lr" in made.shell
+    run_python(made.python)
+    assert len(mlv.find(runs).sql(made.sql.split(";")[1]).rows()) == 6
+
+
+@pytest.mark.parametrize("panel", ["compare", "parallel", "scatter", "media", "sql"])
+def test_other_panels(runs, ids, panel):
+    """Each panel has lines that run."""
+    picks = ",".join(f"{identity[:12]}.{slot}" for slot, identity in enumerate(ids))
+    made = code(runs, {"panel": panel, "pick": picks, "axes": "params.lr,metrics.loss", "sql": "select 'it''s' as word"})
+
+    run_python(made.python)
+    if made.sql is not None:
+        mlv.find(runs).sql(made.sql)
+    if made.shell is not None:
+        assert run_shell(made.shell)
+
+
+@pytest.mark.parametrize("tab", ["overview", "charts", "media", "console", "events", "files", "system"])
+@pytest.mark.parametrize("asof", ["", "now"])
+def test_one_experiment(runs, ids, tab, asof):
+    """Each view of an experiment has lines that run, in Python as of a moment as well."""
+    if tab == "console":
+        with mlv.Exp(runs, "printing", capture=(), console=True) as exp:
+            print("said")
+        ids = [exp.id]
+    moment = str(time.time()) if asof else ""
+    made = code(runs, {"exp": ids[0], "tab": tab, "m": "loss", "asof": moment, "type": "run_started"})
+
+    names = run_python(made.python)
+    assert names["exp"].id == ids[0]
+    mlv.find(runs).sql(made.sql)
+    run_shell(made.shell)
+
+
+def test_hostile_words_stay_words(runs, ids):
+    """Quotes, semicolons and line breaks of an address are text in each language, never code."""
+    evil = "a'b\"; import os; $(touch x) `y` \\"
+    for query in ({"m": evil, "pick": f"{evil}.0"}, {"exp": evil, "tab": "events", "type": evil}, {"cols": f"params.{evil}"}):
+        made = code(runs, query)
+        compile(made.python, "lines", "exec")
+        assert all(word not in ("import", "$(touch") for line in (made.shell or "").splitlines() for word in shlex.split(line))

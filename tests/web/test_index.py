@@ -1,0 +1,104 @@
+"""The table of experiments: all of them once, then what has changed."""
+
+from __future__ import annotations
+
+import shutil
+
+import mlv
+
+
+def whole(client, since: str = "", **more: object) -> tuple[dict[str, dict], str, list[str]]:
+    """Ask until all experiments have been read; return rows by path, the cursor, and the IDs that are gone."""
+    rows: dict[str, dict] = {}
+    gone: list[str] = []
+    while True:
+        answer = client.get("api/index", params={"since": since, **more}).json()
+        columns, since = answer["columns"], answer["cursor"]
+        for at in range(answer["n"]):
+            row = {name: values[at] for name, values in columns.items() if isinstance(values, list)}
+            row["params"] = {name: values[at] for name, values in columns["params"].items()}
+            row["metrics"] = {
+                name: {stat: values[at] for stat, values in stats.items()} for name, stats in columns["metrics"].items()
+            }
+            rows[row["path"]] = row
+        gone += answer["gone"]
+        if answer["complete"]:
+            return rows, since, gone
+
+
+def test_all_experiments_are_listed(client):
+    """Every experiment has its params, and each metric in a few numbers; NaN is counted."""
+    rows, _, _ = whole(client)
+
+    assert sorted(rows) == ["digits", "digits_1"]
+    assert rows["digits"]["status"] == "ok"
+    assert rows["digits_1"]["params"] == {"lr": 0.2, "model.depth": 3}
+    assert rows["digits"]["metrics"]["acc"] == {"last": "NaN", "min": 0, "max": 0.5, "mean": 0.25, "count": 3, "nans": 1}
+
+
+def test_only_changes_are_sent(client, runs):
+    """With a cursor only what has changed since is sent: nothing, a new experiment, one that is gone."""
+    rows, cursor, _ = whole(client)
+    unchanged, cursor, _ = whole(client, cursor)
+    with mlv.Exp(runs, "more", {"lr": 9}, capture=()) as exp:
+        exp.log({"loss": 1.0})
+    added, cursor, _ = whole(client, cursor)
+    shutil.rmtree(runs / "digits")
+    _, cursor, gone = whole(client, cursor)
+
+    assert unchanged == {}
+    assert list(added) == ["more"]
+    assert gone == [rows["digits"]["id"]]
+
+
+def test_cursor_of_another_server_starts_anew(client):
+    """A page that was open while the server was started again gets everything."""
+    whole(client)
+
+    answer = client.get("api/index", params={"since": "ffffffff.5"}).json()
+
+    assert answer["reset"] is True
+    assert answer["n"] == 2
+
+
+def test_broken_experiment_is_a_row(client, runs):
+    """An experiment that cannot be read hides no other, and says why."""
+    (runs / "broken").mkdir()
+    (runs / "broken" / "meta.json").write_text("{")
+
+    rows, _, _ = whole(client)
+
+    assert len(rows) == 3
+    assert rows["broken"]["status"] == "broken"
+    assert "meta.json" in rows["broken"]["error"]
+
+
+def test_copy_counts_once(client, runs):
+    """A copy of an experiment is no second row."""
+    shutil.copytree(runs / "digits", runs / "copy")
+
+    rows, _, _ = whole(client)
+
+    assert len(rows) == 2
+
+
+def test_many_metrics_are_cut(client, runs):
+    """An experiment with thousands of metrics is listed with some of them."""
+    with mlv.Exp(runs, "wide", capture=()) as exp:
+        exp.log({f"m{number}": 1.0 for number in range(2000)})
+
+    rows, _, _ = whole(client)
+
+    assert sum(stats["count"] is not None for stats in rows["wide"]["metrics"].values()) == 500
+
+
+def test_select_answers_sql(client):
+    """The predicate is that of `mlv ls --where`; a wrong one is answered with a sentence."""
+    rows, _, _ = whole(client)
+
+    chosen = client.get("api/select", params={"where": "params.lr < 0.15 and metrics.loss.min < 1"})
+    wrong = client.get("api/select", params={"where": "params.lx < 0.15"})
+
+    assert chosen.json()["ids"] == [rows["digits"]["id"]]
+    assert wrong.status_code == 400
+    assert "params.lr" in wrong.json()["error"]

@@ -1,0 +1,438 @@
+"""The page in a real browser, on the real server and under its content policy, over points planted by the test."""
+
+from __future__ import annotations
+
+import base64
+import math
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mlv
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
+np = pytest.importorskip("numpy", reason="the page needs mlvlogger[ui]")
+REPOSITORY = Path(__file__).parents[2]
+STATIC = REPOSITORY / "mlv" / "web" / "static"
+AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
+CHROMIUM = shutil.which("chromium")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
+    pytest.mark.skipif(not (STATIC / "page.js").exists(), reason="the page is not built: npm ci && npm run build in web/"),
+]
+
+TOKEN = "b" * 43
+HOSTILE = "<img src=x onerror=alert(1)>"
+SCRIPT = "<script>document.title='taken'</script>"
+SPIKE = 5003
+POINTS = 10_000
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of experiments: one with a spike, one with NaN and infinity, one with hostile texts, and a sub-experiment."""
+    folder = tmp_path_factory.mktemp("made") / "runs"
+    (folder.parent / "notes.txt").write_text("words")
+    with mlv.Exp(folder, "spiky", {"lr": 0.1}, capture=()) as exp:
+        for step in range(POINTS):
+            exp.log({"loss": 50.0 if step == SPIKE else math.sin(step / 50) / 10}, step=step)
+    with mlv.Exp(folder, "broken", {"lr": 0.2}, capture=()) as exp:
+        for step in range(100):
+            exp.log({"loss": {10: math.nan, 20: math.inf}.get(step, 0.1)}, step=step)
+    with mlv.Exp(folder, HOSTILE, {"lr": 0.3, "text": SCRIPT}, capture=(), tags=["javascript:alert(1)"]) as exp:
+        exp.add_note(f"{SCRIPT} [here](javascript:alert(1)) ![there](https://evil.example/a.png) **bold**")
+        exp.log({"loss": 0.2}, step=0)
+    with mlv.Exp(folder, "plain", {"lr": 0.0, "seed": 1}, capture=("script",), tags=["paper"]) as exp:
+        kept = exp.checkpoints(latest=1)
+        for step in range(100):
+            exp.log({"loss": 0.1}, step=step)
+        kept.save({"w": 1}, step=99)
+        log_media(exp)
+        exp.attach(folder.parent / "notes.txt")
+        inner = mlv.init_sub_exp(kept.latest, "inner", params={"lr": 0.4})
+        inner.log({"loss": 0.3}, step=0)
+        inner.close()
+    return folder
+
+
+def log_media(exp: mlv.Exp) -> None:
+    """Log an item of each kind of media at two steps; the figure and the text try to run a script."""
+    pixels = base64.b64decode(
+        "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAAAAACMmsGiAAAADklEQVR4nGNgQAUMcAYAACQABRsXkbwAAAAASUVORK5CYII="
+    )
+    for step in (0, 50):
+        exp.log.image("seen", pixels, caption=f"at {step}", boxes=[{"box": [1, 1, 3, 3], "label": SCRIPT}], step=step)
+        exp.log.audio("heard", np.zeros(80), 8000, step=step)
+        exp.log.histogram("weights", [0, 1, 1, step], step=step)
+        exp.log.table("rows", [{"a": step, "b": SCRIPT}], step=step)
+        exp.log.text("words", f"**step {step}** {SCRIPT}", markdown=True, step=step)
+        exp.log.figure("drawn", Drawing(), format="svg", step=step)
+
+
+class Drawing:
+    """A figure of SVG with a script."""
+
+    def savefig(self, file: Any, format: str) -> None:
+        """Write it."""
+        file.write(
+            b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>parent.document.title="x"</script></svg>'
+        )
+
+
+@contextmanager
+def served(folder: Path, port: int = 0) -> Iterator[str]:
+    """Serve the page of a folder from a thread; yield its address."""
+    from mlv.web.app import application
+
+    config = uvicorn.Config(application(folder, TOKEN), port=port, log_level="critical", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/{TOKEN}/"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(root: Path) -> Iterator[str]:
+    with served(root) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A page on the list."""
+    with opened(browser, address) as page:
+        yield page
+
+
+@contextmanager
+def opened(browser: Any, address: str) -> Iterator[Any]:
+    """Open a page on the list; a violation of the policy, or an error of a script, fails the test."""
+    context = browser.new_context(viewport={"width": 1200, "height": 800}, color_scheme="light", reduced_motion="reduce")
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
+    open_list(page, address)
+    yield page
+    context.close()
+    # A refused filter is an answer with status 400, which browsers put into the console.
+    assert [fault for fault in faults if "status of 400" not in fault] == []
+
+
+def open_list(page: Any, address: str) -> None:
+    page.goto(address)
+    page.locator(".rows .row").first.wait_for()
+    page.locator(".chart canvas").first.wait_for()
+
+
+def dots(page: Any) -> dict[str, str]:
+    """Return the colour of each picked row by its name."""
+    script = "rows => rows.map(row => [row.querySelector('a').textContent, row.querySelector('.dot i').style.background])"
+    return dict(page.locator(".rows .row.picked").evaluate_all(script))
+
+
+def high_columns(page: Any) -> tuple[list[int], int]:
+    """Return the columns drawn where only a spike reaches, the upper quarters of the chart, and its width."""
+    return page.evaluate(
+        """() => {
+          const canvas = document.querySelector('.chart canvas'), over = document.querySelector('.u-over');
+          const scale = canvas.width / canvas.clientWidth, pixels = (length) => Math.round(length * scale);
+          const width = pixels(over.clientWidth), rows = pixels(over.clientHeight / 4);
+          const top = pixels(over.offsetTop + over.clientHeight / 4);
+          const data = canvas.getContext('2d').getImageData(pixels(over.offsetLeft), top, width, rows).data;
+          const out = [];
+          for (let column = 4; column < width - 4; column += 1) {
+            let drawn = 0;
+            for (let row = 0; row < rows; row += 1) {
+              const at = 4 * (row * width + column);
+              if (Math.min(data[at], data[at + 1], data[at + 2]) < 215) drawn += 1;
+            }
+            if (drawn === rows) out.push(column);
+          }
+          return [out, width];
+        }"""
+    )
+
+
+def wait_until(page: Any, check: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < deadline, "it did not come about in 30 s"
+        page.wait_for_timeout(50)
+
+
+@pytest.mark.parametrize("picked", [False, True])
+def test_spike_is_drawn(page: Any, picked: bool) -> None:
+    """One of 10,000 points that stands out is drawn where it was logged, in the crowd and as a picked line."""
+    if picked:
+        page.get_by_role("button", name="pick spiky").click()
+
+    wait_until(page, lambda: high_columns(page)[0])
+
+    columns, width = high_columns(page)
+    assert all(abs(column / width - SPIKE / POINTS) < 0.01 for column in columns)
+
+
+def test_nonfinite_is_counted(page: Any) -> None:
+    """A chart says how many points it stands for, and how many are none."""
+    sync_api.expect(page.locator(".foot")).to_have_text("5 curves, 10,202 points, 1 NaN, 1 infinite")
+
+
+def test_colors_stay(page: Any) -> None:
+    """Colours stay through a filter, a sort, another pick and a reload; a freed one goes to the next pick."""
+    page.get_by_role("button", name="pick plain").click()
+    page.get_by_role("button", name="pick spiky").click()
+    before = dots(page)
+    assert len(set(before.values())) == 2
+    page.get_by_role("button", name="pick plain").click()
+    page.locator("#filter").fill("params.lr < 0.2")
+    page.locator("#filter").press("Enter")
+    sync_api.expect(page.locator(".counts").first).to_contain_text("2 of 5")
+    page.get_by_role("columnheader", name="lr").get_by_role("button").click()
+    assert dots(page) == {"spiky": before["spiky"]}
+
+    page.reload()
+    page.locator(".rows .row.picked").wait_for()
+
+    assert dots(page) == {"spiky": before["spiky"]}
+    sync_api.expect(page.locator(".counts").first).to_contain_text("2 of 5")
+    page.get_by_role("button", name="pick plain").click()
+    assert dots(page)["plain"] == before["plain"]
+
+
+def test_back_undoes(page: Any) -> None:
+    """Back takes a pick away, and leads from an experiment to the list."""
+    page.get_by_role("button", name="pick plain").click()
+    page.get_by_role("link", name="spiky").click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("spiky")
+    page.go_back()
+    sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+    page.go_back()
+    sync_api.expect(page.locator(".rows .row.picked")).to_have_count(0)
+
+
+def test_wrong_filter_is_said(page: Any) -> None:
+    """A filter that the server refuses is answered with its sentence, and the rows stay."""
+    page.locator("#filter").fill("params.lrr < 1")
+    page.locator("#filter").press("Enter")
+    sync_api.expect(page.get_by_role("alert")).to_contain_text("lrr")
+    assert page.locator(".rows .row").count() == 4
+
+
+def test_hostile_names_are_text(page: Any) -> None:
+    """A name that looks like HTML is shown as it is, in the list and on its own page, and runs nothing."""
+    page.get_by_role("link", name=HOSTILE).click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE)
+    assert page.locator("#page script, #page img, [href^='javascript']").count() == 0
+    assert page.title() == f"{HOSTILE} · mlv"
+    sync_api.expect(page.locator("main")).to_contain_text(SCRIPT)
+
+
+def test_narrow_screen(page: Any) -> None:
+    """At 400 pixels nothing hangs over the side."""
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.locator(".chart canvas").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    page.get_by_role("link", name="plain", exact=True).click()
+    for part, content in CONTENT.items():
+        page.get_by_role("navigation").get_by_role("link", name=part).click()
+        page.locator(content).first.wait_for()
+        assert (part, page.evaluate("document.documentElement.scrollWidth")) == (part, 400)
+
+
+def test_keyboard_alone(page: Any) -> None:
+    """Rows are reached, picked and opened without a mouse, and ? lists the keys."""
+    page.keyboard.press("j")
+    for key in ("j", "x", "Home", "ArrowRight"):
+        page.keyboard.press(key)
+    sync_api.expect(page.locator(".rows .row")).to_have_count(5)
+    assert list(dots(page)) == [HOSTILE]
+    page.keyboard.press("?")
+    sync_api.expect(page.get_by_role("dialog")).to_contain_text("pick the row or let it go")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("plain")
+    page.keyboard.press("Escape")
+    page.locator(".rows .row").first.wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("broken")
+    sync_api.expect(page.locator(".rows .row")).to_have_count(1)
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe(page: Any, scheme: str) -> None:
+    """axe-core finds nothing on the list and on each part of an experiment's page, light and dark."""
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_role("button", name="pick plain").click()
+    page.locator(".chart canvas").first.wait_for()
+    page.evaluate(AXE.read_text())
+    assert findings(page) == []
+    page.get_by_role("link", name="plain", exact=True).click()
+    # Dark differs in its colours only, which few parts show all of.
+    for part in CONTENT if scheme == "light" else ("overview", "events"):
+        page.get_by_role("navigation").get_by_role("link", name=part).click()
+        page.locator(CONTENT[part]).first.wait_for()
+        assert (part, findings(page)) == (part, [])
+
+
+CONTENT = {
+    "overview": ".card", "charts": ".chart canvas", "media": ".medium img", "console": ".empty", "events": ".events tr",
+    "files": ".sheet", "system": ".chart canvas, .empty", "code": ".code",
+}  # fmt: skip
+"""Of each part of an experiment's page, its content."""
+
+
+def open_part(page: Any, name: str, part: str) -> None:
+    """Open a part of the page of an experiment, from the list."""
+    page.get_by_role("link", name=name, exact=True).click()
+    page.get_by_role("navigation").get_by_role("link", name=part).click()
+
+
+def test_overview_says_what_an_experiment_is(page: Any) -> None:
+    """Params, command, runs, checkpoint, child and the verdict on every line stand on an experiment's page; notes are text."""
+    page.get_by_role("link", name="plain", exact=True).click()
+    main = page.locator("main")
+    for text in ("seed", "cd ", "python", "Runs", "Metrics"):
+        sync_api.expect(main).to_contain_text(text)
+    page.get_by_role("button", name="check every line").click()
+    sync_api.expect(page.locator(".verdict")).to_have_text("intact")
+    page.get_by_role("link", name="inner/subexp_1").click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("subexp_1")
+    page.get_by_role("link", name="plain").first.click()
+    sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text("plain")
+
+
+def test_media_follow_one_slider(page: Any) -> None:
+    """One slider moves all media to a step, which the address keeps; nothing of theirs runs."""
+    open_part(page, "plain", "media")
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 50")
+    page.keyboard.press("[")
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 0")
+    sync_api.expect(page.locator(".medium.image figcaption")).to_have_text("at 0")
+    sync_api.expect(page.locator(".medium.image .box")).to_have_text(SCRIPT)
+    assert "step=0" in page.url
+    page.reload()
+    sync_api.expect(page.locator(".medium.text strong")).to_have_text("step 0")
+    sync_api.expect(page.locator(".medium.table")).to_contain_text(SCRIPT)
+    assert page.locator("#page script").count() == 0
+    assert page.locator(".medium.image img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 4
+    assert page.title() == "plain · mlv"
+
+
+def test_events_are_searched_and_lead_to_their_line(page: Any) -> None:
+    """A search keeps the events whose line has the words, and one shows its line as it stands in the log."""
+    open_part(page, HOSTILE, "events")
+    page.get_by_label("search").fill("evil.example")
+    page.get_by_label("search").press("Enter")
+    sync_api.expect(page.locator(".events tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="line r").click()
+    sync_api.expect(page.get_by_role("region", name="Line")).to_contain_text("log.jsonl, byte")
+    sync_api.expect(page.locator(".line pre").first).to_contain_text(SCRIPT)
+    assert "find=evil.example" in page.url
+    assert "line=r" in page.url
+
+
+def test_a_point_leads_to_its_line(page: Any) -> None:
+    """A click on the spike opens the line that logged it."""
+    page.get_by_role("button", name="pick spiky").click()
+    wait_until(page, lambda: high_columns(page)[0])
+    column, width = high_columns(page)[0][0], high_columns(page)[1]
+    over = page.locator(".u-over")
+    box = over.bounding_box()
+    page.mouse.click(box["x"] + column / width * box["width"] + 0.5, box["y"] + box["height"] / 3)
+    sync_api.expect(page.locator(".line pre").first).to_contain_text(f'"step": {SPIKE}')
+
+
+def test_files_are_listed_with_their_line(page: Any) -> None:
+    """Checkpoints and files have size, digest and the line that names them."""
+    open_part(page, "plain", "files")
+    sync_api.expect(page.locator("main")).to_contain_text("models/")
+    row = page.get_by_role("row", name="notes.txt")
+    sync_api.expect(row).to_contain_text("5 B")
+    with page.context.expect_page() as opened_file:
+        row.get_by_role("link", name="notes.txt").click()
+    sync_api.expect(opened_file.value.locator("body")).to_have_text("words")
+    row.get_by_role("link", name="r").last.click()
+    sync_api.expect(page.locator(".line pre").first).to_contain_text("notes.txt")
+
+
+def findings(page: Any) -> list[Any]:
+    """Return what axe-core, which the page has, finds on it."""
+    violations = page.evaluate("axe.run()")["violations"]
+    return [(finding["id"], finding["nodes"][0]["html"]) for finding in violations]
+
+
+def test_points_are_drawn_as_they_are_logged(browser: Any, tmp_path: Path) -> None:
+    """Points that are logged while the page is open are drawn, and what the reader set stays."""
+    with mlv.Exp(tmp_path / "runs", "growing", capture=()) as exp:
+        for step in range(50):
+            exp.log({"loss": 1.0}, step=step)
+        exp.flush()
+        with served(tmp_path / "runs") as address, opened(browser, address) as page:
+            page.get_by_role("button", name="pick growing").click()
+            sync_api.expect(page.locator(".foot")).to_contain_text("50 points")
+            sync_api.expect(page.locator(".live")).to_have_text("live")
+            url = page.url
+            exp.log({"loss": 7.5}, step=50)
+            sync_api.expect(page.locator(".foot")).to_contain_text("51 points", timeout=30_000)
+            sync_api.expect(page.locator(".readout")).to_contain_text("7.5")
+            assert page.url == url
+
+
+def test_seven_tabs_share_one_stream(browser: Any, tmp_path: Path) -> None:
+    """Seven tabs open, though a browser allows six connections; each draws a new point, also when the first has closed."""
+    with mlv.Exp(tmp_path / "runs", "growing", capture=()) as exp:
+        exp.log({"loss": 1.0}, step=0)
+        exp.log({"loss": 1.0}, step=1)
+        exp.flush()
+        with served(tmp_path / "runs") as address, opened(browser, address) as first:
+            tabs = [first.context.new_page() for _ in range(6)]
+            for tab in tabs:
+                open_list(tab, address)
+            for tab in tabs:
+                sync_api.expect(tab.locator(".live")).to_have_text("live")
+            exp.log({"loss": 2.0}, step=2)
+            for tab in tabs:
+                sync_api.expect(tab.locator(".foot")).to_contain_text("3 points", timeout=30_000)
+            first.close()
+            sync_api.expect(tabs[0].locator(".live")).to_have_text("live")
+            exp.log({"loss": 3.0}, step=3)
+            sync_api.expect(tabs[-1].locator(".foot")).to_contain_text("4 points", timeout=30_000)
+
+
+def test_lost_connection_is_said_and_resumes(browser: Any, root: Path) -> None:
+    """A dot says that the server is gone, and that it is back."""
+    with served(root) as address:
+        port = int(address.split(":")[2].split("/")[0])
+        context = browser.new_context()
+        page = context.new_page()
+        open_list(page, address)
+        sync_api.expect(page.locator(".live")).to_have_text("live")
+    sync_api.expect(page.locator(".live")).to_have_text("lost", timeout=30_000)
+    with served(root, port):
+        sync_api.expect(page.locator(".live")).to_have_text("live", timeout=30_000)
+        context.close()

@@ -1,0 +1,65 @@
+/** The charts of some experiments, and the choices that they share. */
+import { useEffect, useState } from "preact/hooks";
+import { Chart } from "./chart";
+import { named } from "./rows";
+import { json } from "./source";
+import { all, change, loading, rows, view } from "./state";
+
+function listed(text: string): string[] {
+  return text.split(",").map((item) => item.trim()).filter(Boolean);
+}
+
+/** A field that is read once its writer is done. */
+export function Field({ label, value, options, placeholder, wide, onChange }: {
+  label: string;
+  value: string;
+  options: readonly string[];
+  placeholder?: string;
+  wide?: boolean;
+  onChange: (value: string) => void;
+}) {
+  const id = `options-${label.replace(/\W+/g, "-")}`;
+  return (
+    <label class={wide ? "wide" : ""}>
+      <span>{label}</span>
+      <input list={id} value={value} placeholder={placeholder ?? ""} spellcheck={false} autocomplete="off" onChange={(event) => onChange(event.currentTarget.value.trim())} />
+      <datalist id={id}>{options.slice(0, 500).map((name) => <option key={name} value={name} />)}</datalist>
+    </label>
+  );
+}
+
+export function Check({ label, checked, title, onChange }: { label: string; checked: boolean; title?: string; onChange: () => void }) {
+  return <label class="check" title={title ?? ""}><input type="checkbox" checked={checked} onChange={onChange} /> {label}</label>;
+}
+
+export function Choices({ ids, names }: { ids: readonly string[]; names: readonly string[] }) {
+  const { exp, m, x, y, lx, over, smooth, zoom, robust, crowd, asof } = view.value;
+  const [axes, setAxes] = useState<readonly string[]>([]);
+  const params = [...new Set(all.value.flatMap((row) => Object.keys(row.params)))];
+  const question = ids.slice(0, 100).join();
+  const [isAsked, setAsked] = useState(false);
+  useEffect(() => {
+    // Names of axes are asked for once the reader turns to the choices.
+    if (isAsked && question) void json<{ axes: string[] }>("metrics", { ids: question, asof }).then((answer) => setAxes(answer.axes), () => undefined);
+  }, [isAsked, question, asof]);
+  return (
+    <div class="choices" role="toolbar" aria-label="Choices for all charts" onFocusCapture={() => setAsked(true)}>
+      <Field wide label="metrics" placeholder="all, or train/*, val/acc" options={names} value={m.join(", ")} onChange={(text) => change({ m: listed(text) })} />
+      <Field label="x" options={axes.length ? axes : ["step", "time", "elapsed", "active", ...names.map((name) => `metrics.${name}`)]} value={x} onChange={(text) => change({ x: text || "step", zoom: null })} />
+      <Check label="log x" checked={lx} onChange={() => change({ lx: !lx, zoom: null })} />
+      <Check label="log y" title="Where there are zeros or negative values the axis becomes that of arcsinh" checked={y === "log"} onChange={() => change({ y: y === "log" ? "linear" : "log" })} />
+      <Check label="robust" title="Leave the outermost 2 % of columns beyond the axis, counted" checked={robust} onChange={() => change({ robust: !robust })} />
+      {!exp && <Check label="others" title="Also those that are not picked, in grey" checked={crowd} onChange={() => change({ crowd: !crowd })} />}
+      {!exp && <Field label="bands over" placeholder="seed" options={params} value={over.join(", ")} onChange={(text) => change({ over: listed(text) })} />}
+      <label>smooth <input id="smooth" type="range" min="0" max="0.99" step="0.01" value={smooth} aria-valuetext={smooth ? String(smooth) : "off"} onInput={(event) => change({ smooth: Number(event.currentTarget.value) }, smooth !== 0)} /><output>{smooth || "off"}</output></label>
+      {zoom && <button type="button" onClick={() => change({ zoom: null })}>zoom out</button>}
+    </div>
+  );
+}
+
+export function Charts({ ids, names }: { ids: readonly string[]; names: readonly string[] }) {
+  const matching = names.filter((name) => named(name, view.value.m));
+  const has = (name: string): string[] => ids.filter((id) => rows.value.get(id)?.metrics[name]);
+  if (!matching.length) return <p class="empty">{loading.value ? "Reading." : names.length ? "No metric has such a name." : "No metric to draw."}</p>;
+  return <div class="charts">{matching.map((name) => <Chart key={name} metric={name} ids={has(name)} />)}</div>;
+}

@@ -1,0 +1,92 @@
+/** The page: its head, the list with its charts, and one experiment. */
+import { render } from "preact";
+import { tabs } from "./address";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Experiment } from "./experiment";
+import { age, moment } from "./format";
+import { List } from "./list";
+import { connection } from "./live";
+import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
+import { short } from "./source";
+
+function Head() {
+  const { where, q, archived, asof } = view.value;
+  const [draft, setDraft] = useState(where);
+  useEffect(() => setDraft(where), [where]);
+  return (
+    <header class="top">
+      <a class="brand" href={link({ exp: "" })} onClick={(event) => {
+        event.preventDefault();
+        change({ exp: "", tab: "overview" });
+      }}><b>mlv</b> <span title={folder.value}>{folder.value.split("/").filter(Boolean).pop() ?? ""}</span></a>
+      {!view.value.exp && <>
+        <input id="search" type="search" aria-label="Search" placeholder="search" value={q} onInput={(event) => change({ q: event.currentTarget.value }, q !== "")} />
+        <form role="search" aria-label="Filter" onSubmit={(event) => {
+          event.preventDefault();
+          change({ where: draft.trim() });
+        }}>
+          <input id="filter" aria-label="Filter by SQL" aria-invalid={refusal.value !== ""} spellcheck={false} placeholder="filter: params.lr < 0.1" value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
+        </form>
+        <label class="check"><input type="checkbox" checked={archived} onChange={() => change({ archived: !archived })} /> archived</label>
+      </>}
+      <span class="grow" />
+      {asof && <small>as of {asof}</small>}
+      <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>
+    </header>
+  );
+}
+
+const keys: [string, string][] = [
+  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["Enter", "open the experiment"],
+  ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
+];
+
+function Page() {
+  const help = useRef<HTMLDialogElement>(null);
+  const { exp } = view.value;
+  useEffect(() => {
+    const onKeyDown = (event: KeyboardEvent): void => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const field = event.target as HTMLElement;
+      if (field.matches("input,select,textarea")) {
+        if (event.key === "Escape") document.querySelector<HTMLElement>(".table")?.focus();
+        return;
+      }
+      const focus = (what: string): void => document.querySelector<HTMLElement>(what)?.focus();
+      if (event.key === "?") help.current?.showModal();
+      else if (event.key === "/") focus("#search");
+      else if (event.key === "f") focus("#filter");
+      else if (event.key === "s") focus("#smooth");
+      else if (event.key === "o") change({ zoom: null });
+      else if (event.key === "[") document.getElementById("before")?.click();
+      else if (event.key === "]") document.getElementById("after")?.click();
+      else if (view.peek().exp && /^[1-8]$/.test(event.key)) change({ tab: tabs[Number(event.key) - 1]! });
+      else if (event.key === "Escape" && view.peek().exp && !help.current?.open) change({ exp: "", tab: "overview" });
+      else if ((event.key === "j" || event.key === "k") && !field.closest(".table")) focus(".table");
+      else return;
+      event.preventDefault();
+    };
+    addEventListener("keydown", onKeyDown);
+    return () => removeEventListener("keydown", onKeyDown);
+  }, []);
+  const title = exp ? (rows.value.get(short(exp))?.name ?? exp.slice(0, 8)) : (folder.value.split("/").pop() ?? "");
+  useEffect(() => {
+    document.title = title ? `${title} · mlv` : "mlv";
+  }, [title]);
+  return (
+    <>
+      <Head />
+      {problem.value && <p class="bad" role="alert">{problem.value}</p>}
+      {exp ? <Experiment /> : <List />}
+      <dialog ref={help} aria-labelledby="keys">
+        <h2 id="keys">Keys</h2>
+        <dl>{keys.map(([key, text]) => <div key={key}><dt><kbd>{key}</kbd></dt><dd>{text}</dd></div>)}</dl>
+        <form method="dialog"><button>Close</button></form>
+      </dialog>
+    </>
+  );
+}
+
+// The address of the page changes with its view, which must not change where its style sheet and its icon lie.
+for (const element of document.querySelectorAll("link")) element.href = element.href;
+render(<Page />, document.getElementById("page")!);

@@ -1,0 +1,144 @@
+/** Rows and columns of the list: their values, their order, and which are shown. */
+import type { Pick, View } from "./address";
+import type { Row } from "./source";
+
+export interface Line {
+  row: Row;
+  depth: number;
+  children: number;
+}
+
+const own: Record<string, (row: Row) => unknown> = {
+  name: (row) => row.name, status: (row) => row.status, created: (row) => row.created, duration: (row) => row.duration,
+  kind: (row) => row.kind, tags: (row) => row.tags.join(" "), path: (row) => row.path, id: (row) => row.id,
+};
+
+/** Look up the value of a column. */
+export function cell(row: Row, column: string): unknown {
+  if (column.startsWith("params.")) return row.params[column.slice(7)];
+  if (column.startsWith("metrics.")) {
+    const match = /^metrics\.(.*?)(?:\.(last|min|max))?$/.exec(column)!;
+    return row.metrics[match[1]!]?.[(match[2] as "last" | "min" | "max" | undefined) ?? "last"] ?? undefined;
+  }
+  return own[column]?.(row);
+}
+
+/** Write the head of a column. */
+export function title(column: string): string {
+  return column.replace(/^(params|metrics)\./, "");
+}
+
+/** Compare two values: numbers by size, texts by their words and numbers, what is absent last. */
+export function compare(one: unknown, two: unknown): number {
+  if (typeof one === "number" && typeof two === "number") {
+    if (Number.isNaN(one) || Number.isNaN(two)) return Number(Number.isNaN(one)) - Number(Number.isNaN(two));
+    return one - two;
+  }
+  return collator.compare(String(one), String(two));
+}
+
+const collator = new Intl.Collator("en", { numeric: true });
+
+/** List every column that rows have. */
+export function columns(rows: readonly Row[]): string[] {
+  const params = new Set<string>();
+  const metrics = new Set<string>();
+  for (const row of rows) {
+    for (const name in row.params) params.add(name);
+    for (const name in row.metrics) metrics.add(name);
+  }
+  const sorted = (names: Set<string>, start: string): string[] => [...names].sort(collator.compare).map((name) => start + name);
+  return [...Object.keys(own), ...sorted(params, "params."), ...sorted(metrics, "metrics.")];
+}
+
+/** Choose columns where the reader did not: the params that differ, then a few metrics. */
+export function chosen(rows: readonly Row[]): string[] {
+  const values = new Map<string, Set<string>>();
+  const metrics = new Map<string, number>();
+  for (const row of rows) {
+    for (const name in row.params) {
+      const distinct = values.get(name) ?? new Set();
+      if (distinct.size < 50) distinct.add(JSON.stringify(row.params[name]));
+      values.set(name, distinct);
+    }
+    for (const name in row.metrics) if (!name.startsWith("system/")) metrics.set(name, (metrics.get(name) ?? 0) + 1);
+  }
+  const differing = [...values].filter(([, distinct]) => distinct.size > 1).sort((a, b) => b[1].size - a[1].size).slice(0, 5);
+  const frequent = [...metrics].sort((a, b) => b[1] - a[1] || collator.compare(a[0], b[0])).slice(0, 4);
+  return ["name", "status", ...differing.map(([name]) => `params.${name}`), ...frequent.map(([name]) => `metrics.${name}`), "duration", "created"];
+}
+
+/** Keep the rows that match the words of a search. */
+export function matching(rows: readonly Row[], q: string, archived: boolean, ids: ReadonlySet<string> | null): Row[] {
+  const words = q.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  return rows.filter((row) => {
+    if (!archived && row.archived) return false;
+    if (ids && !ids.has(row.id)) return false;
+    if (!words.length) return true;
+    const text = `${row.name} ${row.path} ${row.id} ${row.status} ${row.kind} ${row.tags.join(" ")} ${Object.entries(row.params).map(([name, value]) => `${name}=${String(value)}`).join(" ")}`.toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+}
+
+/** Order rows by columns; the newest comes first where nothing else decides. */
+export function sorted(rows: readonly Row[], sort: readonly string[]): Row[] {
+  const keys = [...sort, "-created"].map((key) => ({ column: key.replace(/^-/, ""), sign: key.startsWith("-") ? -1 : 1 }));
+  // Values are looked up once a row, not once a comparison.
+  const values = new Map(rows.map((row) => [row, keys.map((key) => cell(row, key.column))]));
+  return [...rows].sort((one, two) => {
+    const [a, b] = [values.get(one)!, values.get(two)!];
+    for (let index = 0; index < keys.length; index += 1) {
+      const [left, right] = [a[index], b[index]];
+      if (left == null || right == null) {
+        if ((left == null) !== (right == null)) return left == null ? 1 : -1;
+        continue;
+      }
+      const order = compare(left, right) * keys[index]!.sign;
+      if (order) return order;
+    }
+    return collator.compare(one.id, two.id);
+  });
+}
+
+/** Arrange rows as a tree: children follow the parent that is open; one without a parent among the rows stands alone. */
+export function tree(rows: readonly Row[], open: ReadonlySet<string>): Line[] {
+  const ids = new Set(rows.map((row) => row.id));
+  const children = new Map<string, Row[]>();
+  const tops: Row[] = [];
+  for (const row of rows) {
+    if (row.parent && ids.has(row.parent) && row.parent !== row.id) children.set(row.parent, [...(children.get(row.parent) ?? []), row]);
+    else tops.push(row);
+  }
+  const out: Line[] = [];
+  const visit = (row: Row, depth: number): void => {
+    const below = children.get(row.id) ?? [];
+    out.push({ row, depth, children: below.length });
+    if (open.has(row.id) && depth < 50) for (const child of below) visit(child, depth + 1);
+  };
+  for (const row of tops) visit(row, 0);
+  return out;
+}
+
+/** Sort by a column next: ascending, then descending, then not. */
+export function turned(sort: readonly string[], column: string): string[] {
+  if (sort[0] === column) return [`-${column}`];
+  if (sort[0] === `-${column}`) return [];
+  return [column];
+}
+
+/** Find the slot of an experiment, or -1. */
+export function slot(picks: readonly Pick[], id: string): number {
+  return picks.find((pick) => pick.id === id)?.slot ?? -1;
+}
+
+/** Find the slot that an experiment is drawn with: on its own page it has a colour although nobody picked it. */
+export function drawn(view: View, id: string): number {
+  const mine = slot(view.pick, id);
+  return view.exp && mine < 0 ? 0 : mine;
+}
+
+/** Check a name against patterns with stars; none match everything. */
+export function named(name: string, patterns: View["m"]): boolean {
+  if (!patterns.length) return true;
+  return patterns.some((pattern) => new RegExp(`^${pattern.replace(/[.*+?^${}()|[\]\\]/g, "\\$&").replace(/\\\*/g, ".*").replace(/\\\?/g, ".")}$`).test(name));
+}

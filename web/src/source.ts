@@ -1,0 +1,203 @@
+/** Questions to the server. */
+import type { Curve, Mark } from "./columns";
+
+/** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
+export const root = new URL("..", globalThis.document ? (document.currentScript as HTMLScriptElement).src : "http://localhost/static/page.js");
+
+/** An answer that is none: its message is a sentence for people. */
+export class Refused extends Error {}
+
+async function ask(path: string, query: Record<string, string>, signal?: AbortSignal): Promise<Response> {
+  const url = new URL(`api/${path}`, root);
+  for (const [name, value] of Object.entries(query)) if (value !== "") url.searchParams.set(name, value);
+  const answer = await fetch(url, signal ? { signal } : {});
+  if (answer.ok) return answer;
+  const message = await answer.json().then((body: { error?: string }) => body.error, () => undefined);
+  throw new Refused(message ?? `The server answered ${answer.status} to ${path}.`);
+}
+
+export async function json<T>(path: string, query: Record<string, string> = {}, signal?: AbortSignal): Promise<T> {
+  return (await ask(path, query, signal)).json() as Promise<T>;
+}
+
+/** Cut an identifier to what an address holds: 48 bits, so that ten thousand of them do not meet. */
+export function short(id: string): string {
+  return id.slice(0, 12);
+}
+
+export interface Row {
+  id: string;
+  name: string;
+  path: string;
+  kind: string;
+  parent: string | null;
+  created: number;
+  status: string;
+  /** Moment of the newest line, in seconds since 1970. */
+  age: number;
+  duration: number;
+  tags: readonly string[];
+  archived: boolean;
+  params: Record<string, unknown>;
+  metrics: Record<string, { last: number | null; min: number | null; max: number | null }>;
+}
+
+export interface Index {
+  cursor: string;
+  root: string;
+  /** Experiments are still being read: ask again at once. */
+  complete: boolean;
+  /** Rows of former answers no longer count. */
+  reset: boolean;
+  gone: string[];
+  rows: Row[];
+}
+
+interface IndexAnswer {
+  cursor: string;
+  root: string;
+  complete?: boolean;
+  reset?: boolean;
+  gone?: string[];
+  n: number;
+  columns: {
+    params?: Record<string, unknown[]>;
+    metrics?: Record<string, Record<"last" | "min" | "max", (number | string | null)[]>>;
+  } & Record<string, unknown>;
+}
+
+/** Read a number that JSON may only have as text. */
+export function float(value: unknown): number | null {
+  return typeof value === "number" ? value : typeof value === "string" && value !== "" ? Number(value) : null;
+}
+
+export async function index(query: { since?: string; asof?: string }): Promise<Index> {
+  const answer = await json<IndexAnswer>("index", { since: query.since ?? "", asof: query.asof ?? "" });
+  return { cursor: answer.cursor, root: answer.root, complete: answer.complete ?? true, reset: answer.reset ?? false, gone: (answer.gone ?? []).map(short), rows: rows(answer) };
+}
+
+/** Turn columns into rows. */
+export function rows(answer: IndexAnswer): Row[] {
+  const column = <T>(name: string): T[] => (answer.columns[name] as T[] | undefined) ?? [];
+  const params = Object.entries(answer.columns.params ?? {});
+  const metrics = Object.entries(answer.columns.metrics ?? {});
+  return Array.from({ length: answer.n }, (_, at): Row => ({
+    id: short(column<string>("id")[at]!),
+    name: column<string>("name")[at] ?? "",
+    path: column<string>("path")[at] ?? "",
+    kind: column<string>("kind")[at] ?? "",
+    parent: short(column<string | null>("parent")[at] ?? "") || null,
+    created: column<number>("created")[at] ?? NaN,
+    status: column<string>("status")[at] ?? "",
+    age: column<number>("age")[at] ?? NaN,
+    duration: column<number>("duration")[at] ?? NaN,
+    tags: column<string[]>("tags")[at] ?? [],
+    archived: column<boolean>("archived")[at] ?? false,
+    params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
+    metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
+      const last = float(values.last?.[at]);
+      return last === null ? [] : [[name, { last, min: float(values.min?.[at]), max: float(values.max?.[at]) }]];
+    })),
+  }));
+}
+
+export interface CurveQuery {
+  ids: readonly string[];
+  metric: string;
+  x: string;
+  zoom: readonly [number, number] | null;
+  columns: number;
+  smooth: number;
+  /** Columns are equally wide in the logarithm of x. */
+  isLog: boolean;
+  /** Params over which experiments are pooled to bands. */
+  over: string;
+  asof: string;
+}
+
+export interface Band {
+  members: string[];
+  settings: Record<string, unknown>;
+  /** Members with a value in a column; those whose value there is none. */
+  count: Float64Array;
+  diverged: Float64Array;
+  p10: Float64Array;
+  p50: Float64Array;
+  p90: Float64Array;
+  min: Float64Array;
+  max: Float64Array;
+}
+
+export interface CurveAnswer {
+  from: number;
+  to: number;
+  /** Where each column begins. */
+  x: Float64Array;
+  curves: Curve[];
+  bands: Band[];
+}
+
+export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<CurveAnswer> {
+  const answer = await ask("curves", {
+    ids: query.ids.join(","), m: query.metric, x: query.x, from: query.zoom ? String(query.zoom[0]) : "", to: query.zoom ? String(query.zoom[1]) : "",
+    px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", log: query.isLog ? "1" : "", over: query.over, asof: query.asof,
+  }, signal);
+  return decode(await answer.arrayBuffer());
+}
+
+/** Write the address of a file of an experiment. */
+export function fileAddress(id: string, path: string): string {
+  const url = new URL(`api/exp/${id}/file`, root);
+  url.searchParams.set("path", path);
+  return url.href;
+}
+
+/** Write the address of all points of a chart as CSV. */
+export function pointsAddress(ids: readonly string[], metric: string, x: string, asof: string): string {
+  const url = new URL("api/csv", root);
+  for (const [name, value] of Object.entries({ ids: ids.join(","), m: metric, x, asof })) if (value) url.searchParams.set(name, value);
+  return url.href;
+}
+
+interface Header {
+  m: string;
+  from: number;
+  to: number;
+  n: number;
+  log?: boolean;
+  curves: { id: string; points: number; nan?: number; inf?: number; ninf?: number; x0?: number; x1?: number; arrays: string[]; marks?: [number, Mark["kind"], number][] }[];
+  bands?: { members: string[]; settings: Record<string, unknown>; arrays: string[] }[];
+}
+
+/** Read an answer: the length of a header, the header, then columns of 64-bit floats. */
+export function decode(buffer: ArrayBuffer): CurveAnswer {
+  const size = new DataView(buffer).getUint32(0, true);
+  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size))) as Header;
+  let offset = 4 + size;
+  const blocks = (names: readonly string[]): Record<string, Float64Array> => Object.fromEntries(names.map((name) => {
+    const values = new Float64Array(buffer, offset, header.n);
+    offset += 8 * header.n;
+    return [name, values];
+  }));
+  const empty = new Float64Array(header.n).fill(NaN);
+  const curves = header.curves.map((item): Curve => {
+    const arrays = blocks(item.arrays);
+    const last = arrays.last ?? empty;
+    return {
+      id: short(item.id), metric: header.m, points: item.points, nan: item.nan ?? 0, inf: item.inf ?? 0, ninf: item.ninf ?? 0,
+      ends: item.x0 == null || item.x1 == null ? null : [item.x0, item.x1],
+      first: arrays.first ?? last, min: arrays.min ?? last, max: arrays.max ?? last, last, smooth: arrays.smooth ?? null,
+      marks: (item.marks ?? []).map(([column, kind, count]) => ({ column, kind, count })),
+    };
+  });
+  const bands = (header.bands ?? []).map((item): Band => {
+    const { count = empty, diverged = empty, p10 = empty, p50 = empty, p90 = empty, min = empty, max = empty } = blocks(item.arrays);
+    return { members: item.members.map(short), settings: item.settings, count, diverged, p10, p50, p90, min, max };
+  });
+  return { from: header.from, to: header.to, x: starts(header.from, header.to, header.n, header.log ?? false), curves, bands };
+}
+
+/** List where the columns of a range begin. */
+export function starts(from: number, to: number, columns: number, isLog: boolean): Float64Array {
+  return Float64Array.from({ length: columns }, (_, at) => (isLog ? from * (to / from) ** (at / columns) : from + (at * (to - from)) / columns));
+}

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import type { Curve } from "../src/columns";
+import { bandNames, footer } from "../src/readings";
+import { starts, type Band } from "../src/source";
+import { svg, xml, type Drawing } from "../src/vector";
+
+const none = new Float64Array(2);
+
+function band(settings: Record<string, unknown>): Band {
+  return { members: ["a", "b"], settings, count: none, diverged: Float64Array.of(0, 1), p10: Float64Array.of(1, 2), p50: Float64Array.of(2, 3), p90: Float64Array.of(3, 4), min: none, max: none };
+}
+
+function curve(): Curve {
+  return { id: "a", metric: "loss", points: 4, nan: 1, inf: 0, ninf: 1, ends: [0, 1], first: Float64Array.of(1, 2), min: Float64Array.of(0, 2), max: Float64Array.of(9, 2), last: Float64Array.of(1, 2), smooth: null, marks: [] };
+}
+
+test("bands are named by the settings in which they differ", () => {
+  assert.deepEqual(bandNames([band({ "params.lr": 0.1, act: "relu" }), band({ "params.lr": 0.2, act: "relu" })]), ["lr 0.1", "lr 0.2"]);
+  assert.deepEqual(bandNames([band({ lr: 0.1 })]), ["all"]);
+});
+
+test("a footer counts what a chart stands for", () => {
+  assert.equal(footer([curve(), curve()], [band({})]), "1 band of 2 curves, 8 points, 2 NaN, 2 infinite, 1 diverged");
+});
+
+test("an SVG has every extreme, and hostile names as text", () => {
+  const drawing: Drawing = {
+    title: "<script>", foot: "1 curve", width: 100, height: 50, ground: "#fff", text: "#000", rule: "#ccc", grey: "#999", x: [[0, "0"]], y: [[0, "0"]],
+    grid: starts(0, 1, 2, false), across: (x) => x * 100, up: (y) => y, crowd: [], bands: [{ band: band({}), color: "#111111", name: "b" }], lines: [{ curve: curve(), color: "#222222", dash: [], name: "a & b" }],
+  };
+  const text = svg(drawing);
+  assert.ok(text.includes("M58 31L58 30L58 39L58 31L108 32"), text);
+  assert.ok(text.includes("&lt;script&gt;") && !text.includes("<script>") && text.includes("a &amp; b"));
+  assert.equal(xml("a\u0000b\ud800"), "ab");
+});
+
+test("columns of a logarithmic axis are equally wide in the logarithm", () => {
+  assert.deepEqual([...starts(1, 10000, 4, true)].map(Math.round), [1, 10, 100, 1000]);
+});
