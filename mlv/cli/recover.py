@@ -77,9 +77,7 @@ def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
         error = _unreadable(folder)
         if error is not None:
             waiting.pop(folder, None)
-            yield Finished(
-                folder, False, error=error, advice="Give yourself the right to read it, or restore it, and run it again"
-            )
+            yield Finished(folder, False, error=error, advice=_TO_READ)
         elif claims.stale(folder):
             waiting.setdefault(folder, [])
     for folder, paths in waiting.items():
