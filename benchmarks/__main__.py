@@ -18,12 +18,14 @@ import mlv
 from benchmarks import (
     attach,
     beside,
+    callbacks,
     calls,
     compat_allogger,
     compat_dllogger,
     compat_helios,
     compat_mle,
     crowd,
+    frameworks,
     many,
     media,
     portfolio,
@@ -31,6 +33,7 @@ from benchmarks import (
     rates,
     reading,
     starting,
+    ui,
     writer,
 )  # fmt: skip
 from benchmarks.figures import Figure, as_markdown, as_text
@@ -58,9 +61,15 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "allogger": compat_allogger.values,
     "printing": beside.printing,
     "others": calls.others,
+    "callbacks": callbacks.callbacks,
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
     "mle-logging": compat_mle.saves,
+    "page": ui.start,
+    "page-list": ui.listing,
+    "page-curves": ui.curves,
+    "page-idle": ui.idle,
+    "frameworks": frameworks.frameworks,
 }
 _ROW_TIMEOUT_S = 600
 

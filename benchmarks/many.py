@@ -35,7 +35,7 @@ def listing(quick: bool) -> list[Figure]:
     """`mlv ls` without its index and with it, beside plain Python: pathlib, json, and the end of each log."""
     count = 1000 if quick else 10_000
     with folder() as place, _cache(place / "cache"), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        root = _experiments(place / "runs", count)
+        root = experiments(place / "runs", count)
         sleep(_SETTLED_S)
 
         def by_hand() -> float:
@@ -63,7 +63,7 @@ def pooling(quick: bool) -> list[Figure]:
 
     count = 1000 if quick else 10_000
     with folder() as place:
-        root = _experiments(place / "runs", count)
+        root = experiments(place / "runs", count)
         columns = "filename, step, data.loss as loss, data.acc as acc"
         source = f"read_json('{root}/*/log.jsonl', format='newline_delimited', filename=true)"
 
@@ -138,7 +138,7 @@ def _read_by_hand(root: Path, count: int) -> None:
     check_count(found, count)
 
 
-def _experiments(root: Path, count: int) -> Path:
+def experiments(root: Path, count: int) -> Path:
     """Finished experiments with all captures, as mlv writes them: a hundred families that differ in their seeds."""
     made = Exp(root.parent / "model", "digits", {"lr": 0.1})
     made.close()

@@ -197,6 +197,7 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 def _after(state: State, event: Event) -> State:
     data = event.data if isinstance(event.data, Mapping) else {}
+    # Whatever the event says besides: each is a sign of life of its run.
     state = _with_run(state, event, data)
     if event.type == "params":
         return state.replace(params={**state.params, **data})

@@ -34,7 +34,10 @@ WRITTEN = sorted(path for path in DOCS.rglob("*.md") if not path.is_symlink())
 """The pages of `docs/`; links lead to those of `schemas/`, which have tests of their own."""
 SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
-FRAMEWORKS = ("accelerate", "lightning", "transformers")
+FRAMEWORKS = (
+    *("accelerate", "catboost", "hydra", "ignite", "keras", "lightgbm", "lightning", "optuna", "skorch", "stable_baselines3"),
+    *("transformers", "xgboost", "sklearn"),
+)
 """Libraries with a page of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
@@ -60,7 +63,9 @@ class Block:
     @property
     def tool(self) -> str | None:
         """What has to be installed to run it, besides mlv."""
-        return next((tool for tool in OPTIONAL if re.search(rf"(import|from|\$|--to) {tool}\b", self.text)), None)
+        return next(
+            (tool for tool in OPTIONAL if re.search(rf"((import|from|\$|--to) |integrations\.){tool}\b", self.text)), None
+        )
 
 
 def blocks(page: Path) -> list[Block]:

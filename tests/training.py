@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
+import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import fork
+from conftest import fork, run_command
 
 import mlv
+
+Python = Callable[..., "subprocess.CompletedProcess[str]"]
 
 ONLY_OURS = [pytest.mark.filterwarnings("ignore"), pytest.mark.filterwarnings("error::mlv.MlvWarning")]
 """Marks of a module whose framework gives warnings of its own: only those of mlv are errors."""
@@ -59,3 +63,53 @@ def steps(path: str | Path, metric: str) -> list[int]:
 def experiments(folder: Path) -> list[str]:
     """Return the names of the experiments in a folder."""
     return sorted(path.parent.name for path in folder.glob("*/meta.json"))
+
+
+DYING = """
+import os
+from mlv import Exp
+from training import kill
+"""
+"""The beginning of scripts that kill themselves; as a script of its own, it needs `TESTS` in its path."""
+TESTS = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+
+
+def die_and_go_on(script: str, last: int, python: Python | None = None) -> None:
+    """Run a script, which calls `kill()` after the step `last`, in another process; then again, to its end, in this one.
+
+    Relative paths lie in the current folder; `Exp` and `os` are imported. The script leaves its experiment as `exp`.
+
+    Args:
+        script: What is run.
+        last: The step, which is None the second time.
+        python: Runs it in a fresh interpreter the first time, where a library that has threads does not outlive a fork.
+    """
+    code = DYING + textwrap.dedent(script)
+    if python is None:
+        killed(lambda: exec(code, {"last": last}))
+    else:
+        done = python(f"{TESTS}last = {last}\n{code}")
+        assert done.returncode == -signal.SIGKILL, done.stderr
+    namespace: dict[str, Any] = {"last": None}
+    exec(code, namespace)
+    namespace["exp"].close()
+
+
+def surviving(path: str | Path, name: str) -> list[float]:
+    """Return the steps of the values of a metric that are not superseded, one for each value, in the order of the log."""
+    exp = mlv.Exp.open(path)
+    survivors: list[Any] = []
+    for event in exp.events(["metrics", "rewound"]):
+        if event.type == "rewound":
+            survivors = [step for step in survivors if step <= event.data["step"]]
+        elif name in event.data:
+            survivors.append(event.step)
+    assert exp.summary()[name].count == len(survivors)
+    return survivors
+
+
+def is_intact(path: str | Path) -> bool:
+    """Return whether `mlv verify` has nothing to say against an experiment."""
+    verdict = run_command("verify", path)
+    assert verdict.returncode == 0, verdict.stdout + verdict.stderr
+    return True

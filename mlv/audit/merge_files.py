@@ -136,6 +136,7 @@ class _FileMerge:
             content = self._linked_or_copied(path, source, temporary)
             if expected is not None and content.sha256 != expected:
                 raise _Changed("holds other bytes than were published last: it is not copied")
+            # Before the move, like all else that is wrong for a moment: at its path the file is finished.
             _take_times(source, temporary)
             blobs.make_durable(temporary, read_only=history is not None or not os.access(source, os.W_OK))
             if superseded is None:

@@ -31,8 +31,8 @@ from mlv.store.streams import mend, read_lines
 from mlv.transport import recovery
 from mlv.transport.journal import Journal
 
-_LISTED_AT_ONCE = 1000
-_RECOVER_WITHIN_S = 30.0
+_LISTED_AT_ONCE = 1000  # an event stays a line of some 30 KB, however much was redacted
+_RECOVER_WITHIN_S = 30.0  # events that wait in a spool may hold the credential, too
 
 
 @dataclass

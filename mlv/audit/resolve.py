@@ -50,6 +50,7 @@ def find_file(folder: Path, reference: Reference) -> Path:
             candidates.append(path)
             if holds(path, reference):
                 return path
+    # Last: it reads the notes of all folders around, and hashes what lies there.
     moved = next((path for path in _moved_along(folder, reference) if holds(path, reference)), None)
     if moved is None:
         raise _broken(reference, candidates)

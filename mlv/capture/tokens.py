@@ -177,7 +177,7 @@ _WHOLE_TOKENS = (
     r")(?![A-Za-z0-9_-])"
 )
 """Tokens that are recognised by their form from end to end."""
-_LONGEST_ESCAPE = 12
+_LONGEST_ESCAPE = 12  # letters and digits of one, such as `u001b` or `31m`, and some more
 _LONGEST_COLOUR = 32
 """Characters of an escape that sets a colour of 24 bits, and some more."""
 _IN_ESCAPES = (b"\\", b"%", b"[", b";")

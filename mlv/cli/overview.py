@@ -101,8 +101,8 @@ def _standing(view: ExperimentView, latest: Mapping[str, Latest]) -> Mapping[str
     """Return for each metric with a latest value, and for each summary, the value that stands for it."""
     if not view.state.is_summarized:
         return latest
-    summaries, given = read_digest(view.path, view.id, view.meta).metrics, view.state.summaries
-    times = {**{name: each.time for name, each in given.items()}, **{name: each.time for name, each in latest.items()}}
+    summaries = read_digest(view.path, view.id, view.meta).metrics
+    times = {name: value.time for values in (view.state.summaries, latest) for name, value in values.items()}
     return {
         name: Latest(summary.value, summary.value_step, times[name])
         for name, summary in summaries.items()

@@ -29,7 +29,7 @@ _HEIGHT, _WIDEST = 20, 160
 _COLOURS = ("blue", "green", "red", "magenta", "cyan", "yellow")
 """Colours that both plotext and rich know by these names."""
 _LETTERS, _BLOCK = "abcdefghijklmnopqrstuvwxyz", "\u259a"
-_ELSEWHERE = 100
+_ELSEWHERE = 100  # a pipe has no width: this fits into most windows
 _ASCII = str.maketrans(
     {
         "\u2500": "-",

@@ -131,6 +131,7 @@ def _complete(done: Finished, folder: Path, path: Path, order: orders.Order | No
         orders.begin(path, folder)
     except OSError as error:
         reason = str(error)
+    # Its process keeps the file locked, and removes it when the output is complete.
     while not reason and path.exists() and orders.is_held(path):
         if monotonic() > deadline:
             done.problems.append(f"{order.output} is being completed by a process that goes on with it")

@@ -4,32 +4,60 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from mlv import words
+from mlv.cli import choose
 from mlv.cli.screen import progress, say
-from mlv.web import built, server
+from mlv.errors import InvalidArgument
+from mlv.web import built, remote, server
 from mlv.web import export as export_
+from mlv.web.guard import LOOPBACK
 
 
 def run(
-    root: Path, *, host: str, port: int | None, socket: Path | None, allowed_hosts: list[str], opens: bool, new_token: bool
+    root: str,
+    *,
+    host: str,
+    port: int | None,
+    socket: Path | None,
+    allowed_hosts: list[str],
+    opens: bool,
+    new_token: bool,
+    while_stdin: bool = False,
 ) -> None:
-    """Serve the page until Ctrl-C.
+    """Serve the page of a folder here, or of one on another machine, until Ctrl-C.
 
     Raises:
-        InvalidArgument, MissingExtra: As `server.serve`.
+        InvalidArgument, MissingExtra: As `server.serve` and `remote.serve`.
     """
+    address = remote.parsed(root)
+    if address is not None:
+        if socket is not None or allowed_hosts or new_token or host not in LOOPBACK:
+            raise InvalidArgument(f"{root} is on another machine: give it no option but --port and --no-open", root=root)
+        with _until_ctrl_c():
+            remote.serve(*address, _show, port=port, opens=opens)
+        return
+    folder = choose.checked_root(Path(root))
     if not built.is_built():
         say(built.NOT_BUILT)
 
-    def show(line: str) -> None:
-        print(line, flush=True)
+    with _until_ctrl_c():
+        server.serve(folder, _show, host=host, port=port, socket_path=socket, allowed_hosts=allowed_hosts, opens=opens,
+                     new_token=new_token, while_stdin=while_stdin)  # fmt: skip
 
+
+def _show(line: str) -> None:
+    print(line, flush=True)
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[None]:
     try:
-        server.serve(root, show, host=host, port=port, socket_path=socket, allowed_hosts=allowed_hosts, opens=opens,
-                     new_token=new_token)  # fmt: skip
+        yield
     except KeyboardInterrupt:
         # A thread that waits for a disk must not keep the process.
         sys.stdout.flush()

@@ -10,7 +10,7 @@ from mlv.encoding.decoding import BadLine, event_from_line, is_too_deep, loads, 
 from mlv.encoding.forms import DEEPEST, TAG, Huge, Reference, as_reference, digits
 from mlv.encoding.mappings import as_mapping
 from mlv.encoding.steps import ForeignStep, step_number
-from mlv.encoding.texts import shown, text_only, utc_text
+from mlv.encoding.texts import shown, text_only, type_name, utc_text
 
 __all__ = [
     "DATA",
@@ -43,5 +43,6 @@ __all__ = [
     "step_number",
     "tail",
     "text_only",
+    "type_name",
     "utc_text",
 ]

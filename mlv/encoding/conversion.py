@@ -39,7 +39,7 @@ from mlv.interrupts import pass_on, without_warnings
 
 PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 """Options by which orjson writes exact built-in types, UUIDs and enums on its own; all else goes through `Conversion`."""
-_LONGEST_RANGE = 100_000
+_LONGEST_RANGE = 100_000  # `range(10**12)` is a text, as its numbers have no room anywhere
 _ONLY_TEXT = frozenset({str})
 
 

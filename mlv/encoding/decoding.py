@@ -20,7 +20,7 @@ _DEEPEST_LINE = DEEPEST + 8
 """Levels of a line: those of its data, its own, and those of an object for a value that JSON lacks."""
 _SHALLOW = 2 * _DEEPEST_LINE
 """A text of so many bytes cannot be that deep."""
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING = rb'(?s:"[^"\\]*(?:\\.[^"\\]*)*")'  # compiled where it is needed: `import mlv` does without
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -31,7 +31,7 @@ def is_too_deep(text: bytes) -> bool:
     """
     if len(text) <= _SHALLOW or text.count(123) + text.count(91) <= _DEEPEST_LINE:  # { and [, faster than as bytes
         return False
-    brackets = (_STRING.sub(b"", text) if b'"' in text else text).translate(None, _NO_BRACKETS)
+    brackets = (re.sub(_STRING, b"", text) if b'"' in text else text).translate(None, _NO_BRACKETS)
     for _ in range(_DEEPEST_LINE):
         shorter = brackets.replace(b"{}", b"").replace(b"[]", b"")
         if len(shorter) == len(brackets):

@@ -12,7 +12,7 @@ from mlv.encoding.texts import text_only
 from mlv.foreign import unresolved
 from mlv.interrupts import pass_on
 
-_TRIES = 10
+_TRIES = 10  # another thread may change it at each look, for ever
 UNSET: Any = object()
 """Stands for the value of a key or field that has none."""
 

@@ -16,7 +16,7 @@ from mlv.interrupts import pass_on
 
 EXACT_TEXTS = ("uuid.UUID", "decimal.Decimal", "fractions.Fraction")
 """Types that are stored as their text, which is exact."""
-_LONGEST_REPR = 300
+_LONGEST_REPR = 300  # it is in messages and in the log: a whole array says no more
 _SHORT = Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
 _SHORT.maxlevel = 2

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from mlv.events import Event
 from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
 from mlv.state import Rewind, State
+from mlv.store import layout
 from mlv.store.meta import Meta
 
 if TYPE_CHECKING:
     import pandas
 
     from mlv.experiment.as_of import AsOf
+    from mlv.experiment.page import Page
     from mlv.query.events import Events
     from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
@@ -209,6 +211,22 @@ class Readings:
             return [read_digest(self._folder, meta.id, meta.content, depth)]
 
         return engine.query(query, read)
+
+    def show(self, *, height: int = 700) -> Page:
+        """Return the page of this experiment, and of those below it, as it is now: a notebook shows it in a frame.
+
+        The page is the one of `mlv ui`, without a server: it has at most some thousand points of each metric, among them every
+        spike, and no files.
+
+        Raises:
+            FileUnusable: The page was not built with mlv.
+            InvalidArgument: The height is no number of pixels.
+        """
+        from mlv.experiment.page import page_of  # `import mlv` does without
+
+        self._session.drain(DRAIN_TIMEOUT_S)
+        ids = [identity for folder in layout.walk(self._folder) if (identity := layout.exp_id(folder)) is not None]
+        return page_of(self._folder, ids, height)
 
     def _surviving(self, branches: str, type: str | Iterable[str], name: str | None = None) -> Events:
         from mlv.query.rewinds import checked_branches, rewinds_of  # `import mlv` does without

@@ -24,9 +24,10 @@ from mlv.store import layout
 from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
+    from mlv.experiment.page import Page
     from mlv.query.many.plot import Limits, Line, Style
 
-_LEAST_OF_ID = 4
+_LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
 """Yields folders one by one, and may show its progress; the text names the activity."""
 
@@ -126,6 +127,24 @@ class Experiments:
     def __repr__(self) -> str:
         count = "" if self._folders is None else f"{len(self._folders)} "
         return f"<{count}experiments at and below {str(self._root)!r}>"
+
+    def show(self, *, height: int = 700) -> Page:
+        """Return the page of these experiments, as they are now: a notebook shows it in a frame.
+
+        The page is the one of `mlv ui`, without a server: it has at most some thousand points of each metric, among them every
+        spike, and no files.
+
+        Raises:
+            FileUnusable: The page was not built with mlv.
+            InvalidArgument: There are more than 500, or the height is no number of pixels.
+            NotAnExperiment: There is none below the root.
+        """
+        from mlv.experiment.page import page_of  # only where it is asked for
+
+        ids = [identity for folder in self.paths if (identity := layout.exp_id(folder)) is not None]
+        if not ids:
+            self._refuse_none()
+        return page_of(self._root, ids, height)
 
     # As one table.
 

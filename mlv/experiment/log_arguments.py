@@ -11,7 +11,7 @@ from mlv.encoding import shown
 from mlv.interrupts import pass_on
 from mlv.state import STATISTICS
 
-_REASONS_SHOWN = 5
+_REASONS_SHOWN = 5  # the others tend to have the same cause
 _NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
 
 

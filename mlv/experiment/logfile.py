@@ -23,7 +23,7 @@ from mlv.store import layout, opening
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
-_MOST_LOOKED_AT = 1 << 20
+_MOST_LOOKED_AT = 1 << 20  # it may be any file, with no line in it at all
 
 
 class FileCalls:

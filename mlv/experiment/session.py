@@ -208,14 +208,17 @@ class Session:
         outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
         home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+            # Before the run can be seen: whoever outlives this process must find what was ordered.
             outputs.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
+        # Before the first event: its frame names a stream by the number that this line makes known.
         self.shared.cursors.announce(channel)
         put_event(channel, started.TYPE, started.to_data())
         run = ActiveRun(run_id, channel, self, home, outputs)
         _begun.add(run_id)
         end_runs_with_process()
         if run.handles_signals:
+            # With the first run and not on import: a script that logs nothing keeps its own handlers.
             signals.watch(runs_with_signals)
         if self.parent_run is None:
             run.report_failures()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import warnings
@@ -15,6 +16,9 @@ from mlv import Exp, InvalidArgument, Logger, MlvWarning
 _OPTIONS = frozenset(Exp.__init__.__kwdefaults__ or ())
 _AGAIN = ("outputs", "ranks", "redact", "redact_except", "keep", "capture", "system", "console")
 """Options that hold for each run; the others are about making an experiment."""
+
+_NAME = re.compile(r"\w[\w .=+-]*")
+"""What may name an experiment without further ado; a name with separators is a path of the framework's."""
 
 
 class Connection:
@@ -91,9 +95,10 @@ class Connection:
             return Exp(**self._making)
         return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
 
-    def suggest_name(self, name: str) -> None:
-        """Name the experiment so, where it is still to be made and has no name."""
-        if self._exp is None and self._path is None and self._making["name"] is None:
+    def suggest_name(self, name: Any) -> None:
+        """Name the experiment as the framework names its run, where it is still to be made and nobody has named it."""
+        is_named = self._path or self._making["name"] or os.environ.get("MLV_EXP") or os.environ.get("MLV_NAME")
+        if self._exp is None and not is_named and isinstance(name, str) and _NAME.fullmatch(name):
             self._making["name"] = name
 
     def close(self, status: str = "ok") -> None:
@@ -162,6 +167,14 @@ class Connection:
 
     def __repr__(self) -> str:
         return f"<Connection to {self._exp or self._path or self._making}>"
+
+
+def log_metrics(log: Logger, metrics: Any, step: Any) -> None:
+    """Log the metrics that a framework hands over; in a mapping of plain numbers it takes no second look at them."""
+    if type(metrics) is dict:
+        log(metrics, step=step)  # a seventh of the time of `log.metrics`
+    else:
+        log.metrics(metrics, step=step)
 
 
 def warn(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlv import Logger as MlvLogger
 from mlv.integrations.checkpoints import keep_link
-from mlv.integrations.connection import Connection
+from mlv.integrations.connection import Connection, log_metrics
 from mlv.integrations.frameworks import framework
 
 LEAST, BELOW = "2.1", "3"
@@ -100,7 +100,7 @@ class LightningLogger:
         if isinstance(metrics, Mapping) and "epoch" in metrics and len(metrics) > 1:
             metrics = dict(metrics)
             log = self._log_of(metrics.pop("epoch"))
-        log.metrics(metrics, step=step)
+        log_metrics(log, metrics, step)
 
     def _log_of(self, epoch: Any) -> MlvLogger:
         known, log = self._of_epoch

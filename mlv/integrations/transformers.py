@@ -1,4 +1,4 @@
-"""Hugging Face transformers: `Callback` for its `Trainer`, and for the trainers of TRL; `report_to="mlv"` after `register()`."""
+"""Hugging Face transformers: `Callback` for its `Trainer` and those of TRL; `report_to="mlv"` after `register()`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any
 from mlv import Logger as MlvLogger
 from mlv import MissingExtra
 from mlv.integrations.checkpoints import keep_link, unshare
-from mlv.integrations.connection import Connection, warn
+from mlv.integrations.connection import Connection, log_metrics, warn
+from mlv.integrations.derived import derived
 from mlv.integrations.frameworks import framework
 
 LEAST, BELOW = "4.57", "6"
@@ -112,15 +113,15 @@ class TransformersCallback:
             if any(name.startswith("eval/") for name in metrics):
                 self._evaluated = state.global_step, metrics
             if metrics:
-                _at(exp.log, epoch).metrics(metrics, step=state.global_step)
+                log_metrics(_at(exp.log, epoch), metrics, state.global_step)
 
     def on_predict(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
         """Log the metrics of a prediction, which the trainer does not log itself."""
         if self._logs_for(state) and metrics and metrics is not self._logs:
             self._logs = metrics
             self._name_by(args)
-            log = self._connection.log
-            log.metrics({_renamed(name): value for name, value in metrics.items()}, step=state.global_step)
+            renamed = {_renamed(name): value for name, value in metrics.items()}
+            log_metrics(self._connection.log, renamed, state.global_step)
 
     # Checkpoints.
 
@@ -158,10 +159,7 @@ class TransformersCallback:
 
     def _name_by(self, args: Any) -> None:
         """Name the experiment after `run_name`, where nothing else names it."""
-        name = getattr(args, "run_name", None)
-        is_named = any(os.environ.get(variable) for variable in ("MLV_EXP", "MLV_NAME"))
-        if not is_named and isinstance(name, str) and re.fullmatch(r"\w[\w.=+-]*", name):
-            self._connection.suggest_name(name)
+        self._connection.suggest_name(getattr(args, "run_name", None))
 
 
 def _at(log: MlvLogger, epoch: Any) -> MlvLogger:
@@ -205,7 +203,7 @@ def register() -> None:
     integrations = framework("transformers.integrations.integration_utils", least=LEAST, below=BELOW)
     table = getattr(integrations, "INTEGRATION_TO_CALLBACK", None)
     if not isinstance(table, dict):
-        text = 'this version of transformers knows no other integrations: pass callbacks=[Callback(...)] in place of report_to="mlv"'
+        text = 'this version of transformers takes no others: pass callbacks=[Callback(...)] in place of report_to="mlv"'
         raise MissingExtra(text, package="transformers", extra=None)
     table["mlv"] = __getattr__("Callback")
 
@@ -214,7 +212,6 @@ def __getattr__(name: str) -> Any:
     if name != "Callback":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name not in globals():
-        base = framework("transformers.trainer_callback", least=LEAST, below=BELOW).TrainerCallback
-        members = {"__module__": __name__, "__qualname__": name, "__doc__": TransformersCallback.__doc__}
-        globals()[name] = type(name, (TransformersCallback, base), members)
+        callbacks = framework("transformers.trainer_callback", least=LEAST, below=BELOW)
+        globals()[name] = derived(name, TransformersCallback, callbacks.TrainerCallback)
     return globals()[name]

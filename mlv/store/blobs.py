@@ -19,8 +19,8 @@ from mlv.store.contents import opened
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import Owner
 
-_EXCHANGE, _AT_FDCWD = 2, -100
-_SMALL_FOLDER = 64
+_EXCHANGE, _AT_FDCWD = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux, which Python does not name
+_SMALL_FOLDER = 64  # up to here a folder is scanned for each new file: that takes less than its fsync
 TEMPORARY = layout.TEMPORARY
 
 

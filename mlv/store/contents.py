@@ -13,7 +13,7 @@ from mlv.digests import sha256
 from mlv.encoding import Reference
 from mlv.store import opening
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 20  # beside the hash of so much, a call of the system takes no time
 FOLDER = "inode/directory"
 """The media type of a folder."""
 _MEDIA_TYPES = {

@@ -17,9 +17,9 @@ from mlv.store import opening
 from mlv.store.blobs import refuse_taken, remove
 from mlv.store.contents import CHUNK_BYTES, Content, content_of, files_in, folder_content, opened, refuse_changed
 
-_CHUNKS_WAITING = 8
-_FICLONE = 0x40049409
-_HASH_WITHIN_S = 60.0
+_CHUNKS_WAITING = 8  # smooths the pace of disk and hash, in 8 MiB of memory
+_FICLONE = 0x40049409  # of Linux, the same on all its file systems; Python does not name it
+_HASH_WITHIN_S = 60.0  # for one chunk: only a suspended process takes as long
 
 
 def copy_hashed(source: Path, target: Path) -> Content:

@@ -19,7 +19,7 @@ from mlv.transport.frames import BIG, LAST, Frame
 from mlv.transport.journal import Journal
 from mlv.transport.source import Source
 
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 18  # a large event is copied without ever being whole in memory
 _JOB = spool.JOB_SUFFIX.encode()
 
 

@@ -22,13 +22,13 @@ _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "act
 """Fields of structural events that the store itself goes by."""
 _OF_USERS = ("params", "summary")
 """Structural types whose fields have names of the user's choice."""
-_REMEMBERED = 4096
-_LONGEST_REMEMBERED = 64
+_REMEMBERED = 4096  # the texts of a program recur, so that most are judged once; 256 KiB at most with the next limit
+_LONGEST_REMEMBERED = 64  # longer texts seldom recur
 _SAMPLED = 8
 """Payloads of a stretch whose texts are looked for in all of them."""
 _MOST_KEYS = 32
 """Each is searched for in the whole stretch; beyond this, a look into each event costs as much."""
-_CHUNK = 4 << 20
+_CHUNK = 4 << 20  # a large event may be larger than the memory that is free
 _OVERLAP = 512
 """More than the beginning of a credential needs, so that none hides between two chunks."""
 

@@ -29,7 +29,7 @@ from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
 from mlv.transport.writer_watch import loss_text
 
-_RETRY_AFTER_S = 0.01
+_RETRY_AFTER_S = 0.01  # the thread that holds up the other one may go on at any moment
 
 
 class _PendingEvent(NamedTuple):

@@ -17,7 +17,7 @@ from mlv.transport.frames import CURSOR_OFFSET, DATA_OFFSET, INFO_OFFSET, MAGIC,
 
 CAPACITY = 8 << 20
 """Bytes of frames in a run's ring: 5 s of a hanging disk at some 15,000 events a second."""
-CHILD_CAPACITY = 2 << 20
+CHILD_CAPACITY = 2 << 20  # a job may have dozens of children, such as loaders of data, in the same shared memory
 UNFINISHED = ".new"
 """Behind the name of a ring that is being made."""
 
@@ -50,6 +50,7 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
         try:
             listed_in = listed_in or spool_folder
             _reserve(temporary, info, capacity)
+            # Its name last: a writer that lists the spool sees whole rings only.
             os.rename(temporary, spool_folder / name)
             if spool_folder != listed_in:
                 os.symlink(spool_folder / name, listed_in / name)

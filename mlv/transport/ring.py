@@ -57,7 +57,7 @@ LARGEST_INLINE = 64 << 10
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
-_LOOK_EVERY_NS = 1_000_000_000
+_LOOK_EVERY_NS = 1_000_000_000  # a look asks the system for the writer: too much for each event
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
 """No `dropped` event is longer."""
@@ -281,6 +281,7 @@ class Ring:
             return False
         if position - head >= OVERHEAD:
             start = head + DATA_OFFSET - lap_start(head, self._capacity)
+            # A reader at the head would else wait for a frame in the remainder of the lap.
             self._map[start : start + OVERHEAD] = pad(head)
         shift = DATA_OFFSET - lap_start(position, self._capacity)
         start = position + shift
@@ -443,6 +444,7 @@ class Ring:
         """Publish the waiting events, or drop them, and let the writer know that nothing follows. The lock is held."""
         while not self._is_closed and not self._pump():
             self._drop_first()
+        # Before the word that ends it: no event may be published that nobody will read.
         self._is_closed = True
         self._limit = -1  # a thread that still logs finds out on the slow path
         self._words[W_ENDED] = 1

@@ -12,8 +12,8 @@ from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.new_rings import UNFINISHED
 
-_ATTEND_WITHIN_S = 0.2
-_RING_MADE_WITHIN_S = 60.0
+_ATTEND_WITHIN_S = 0.2  # the holder attaches new rings every 50 ms
+_RING_MADE_WITHIN_S = 60.0  # a name without a header says nothing of its maker: only its age tells
 
 
 class Wait:

@@ -15,6 +15,7 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 from mlv import settings
 from mlv.encoding import Composer
@@ -36,15 +37,24 @@ from mlv.transport.spool_lock import Wait, is_unattended, lock, remove_idle
 from mlv.transport.wishes import Wishes
 from mlv.transport.worker import complete
 
-POLL_S = 0.02
-HEARTBEAT_EVERY_S = 60.0
-_SCAN_EVERY_S = 0.05
-_CHECK_OWNERS_EVERY_S = 0.25
-_RETRY_AFTER_S = 0.1
-_LOCK_WAIT_S = 10.0
-_LINGER_S = 3600.0
-"""How long a writer goes on trying when nothing can be written and all processes whose events it holds are gone."""
-_LINGER_WITHOUT_FOLDER_S = 5.0
+POLL_S = 0.02  # with the time that a disk takes, an event is in its file within 100 ms
+HEARTBEAT_EVERY_S = 60.0  # five are missed before a run counts as lost: see LOST_AFTER in state.py
+_SCAN_EVERY_S = 0.05  # lists a folder, which is dearer than a look into the rings that are known
+_CHECK_OWNERS_EVERY_S = 0.25  # asks the system for each process that logs
+_LOCK_WAIT_S = 10.0  # the writer that leaves has its seals to write and to fsync first
+
+
+class Endurance(NamedTuple):
+    """Times of a writer that can write nothing."""
+
+    retry_after_s: float = 0.1
+    linger_s: float = 3600.0
+    """How long it goes on trying when all processes whose events it holds are gone: a full disk may be emptied meanwhile."""
+    linger_without_folder_s: float = 5.0
+    """The same where the experiment is not at its path, long enough for a folder that is being moved."""
+
+
+_ENDURANCE = Endurance()
 
 
 class Writer:
@@ -62,6 +72,7 @@ class Writer:
         backlog: Backlog | None = None,
         sampler: Sampler | None = None,
         fd: int | None = None,
+        endurance: Endurance = _ENDURANCE,
     ) -> None:
         """Prepare to drain the rings that `serves` accepts. Without a sampler nothing is measured.
 
@@ -70,7 +81,7 @@ class Writer:
         self._folder, self._spool_folder, self._serves = folder, spool_folder, serves
         self._me = Owner.current()
         self._files = files
-        self._fd = fd
+        self._fd, self._endurance = fd, endurance
         self._home: Home | None = None
         self._journal = Journal(folder, files)
         self._backlog = backlog or Backlog(folder)
@@ -145,13 +156,14 @@ class Writer:
         if not self._problem:
             self._problem_since = now
         self._problem = error.errno or errno.EIO
-        self._next_try = now + _RETRY_AFTER_S
+        self._next_try = now + self._endurance.retry_after_s
 
     def _is_in_vain(self, now: float) -> bool:
         """Return whether nothing could be written for long, and no process is left that would log more."""
-        if not self._problem or now - self._problem_since < _LINGER_WITHOUT_FOLDER_S:
+        _, linger_s, linger_without_folder_s = self._endurance
+        if not self._problem or now - self._problem_since < linger_without_folder_s:
             return False
-        linger_s = _LINGER_S if self._where() is not None else _LINGER_WITHOUT_FOLDER_S
+        linger_s = linger_s if self._where() is not None else linger_without_folder_s
         is_over = all(source.is_ended or source.owner.is_gone() for source in self._sources.values())
         return is_over and now - self._problem_since >= linger_s
 
@@ -229,6 +241,7 @@ class Writer:
         if not source.is_new:
             self._catch_up(source)
         before, censor = source.last_seq, self._censors[source.run]
+        # What a censor knows of lines before (a key over several lines) goes back as well, if these are read again.
         state = censor.state
         frames, end = source.next_frames()
         if end == source.tail:
@@ -242,6 +255,7 @@ class Writer:
         if frames:
             self._heard[source.run] = monotonic()
         source.note_redacted(censor.redacted)
+        # Last: the space is the producer's again, and a next writer would not find these events any more.
         source.advance(end)
         source.already.clear()
         return True

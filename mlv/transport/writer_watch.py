@@ -31,7 +31,7 @@ _STALE_AFTER_S = 2.0
 """A writer stamps its ring every 20 ms, and late on a machine under load."""
 BEGINS_WITHIN_S = 1.0
 """A Python takes 0.1 s to start, several times that when many processes of a job start at once."""
-_LAUNCHES_BEFORE_WARNING = 2
+_LAUNCHES_BEFORE_WARNING = 2  # the first may be late on a machine under load
 
 
 class WriterWatch:
@@ -49,7 +49,7 @@ class WriterWatch:
         patience_s: float,
         begins_within_s: float = BEGINS_WITHIN_S,
     ) -> None:
-        """Watch the writer that `launch` has just been called for, or is about to be."""
+        """Prepare to watch the writer that `launch` is called for at this moment."""
         self._map, self._words = ring, words
         self._path, self._spool, self._folder, self._run = path, listed_in, folder, run
         self._launch, self._patience_s, self._begins_within_s = launch, patience_s, begins_within_s

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -19,12 +19,15 @@ from mlv.web import built, code, curves, differences, downloads, experiment, fil
 from mlv.web.guard import App, Guard
 from mlv.web.index import Index, Row
 from mlv.web.live import Follower, Live
+from mlv.web.patience import Patience, Waiting
 from mlv.web.plain import as_text
 from mlv.web.queries import Queries
 
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
+_CURVES_S = 120.0
+"""How long curves may take: a hundred long logs, read for the first time, take 20 s."""
 _SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
 _MOMENTS = 2
 """Past moments whose experiments stay in memory."""
@@ -83,7 +86,8 @@ def _respond(content: bytes, status: int = 200, headers: Mapping[str, str] | Non
 
 def _error(_request: Any, error: MlvError) -> Any:
     """Return an error as its sentence."""
-    return _refusal(404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400, type(error).__name__, str(error))
+    status = 503 if isinstance(error, Waiting) else 404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400
+    return _refusal(status, type(error).__name__, str(error))
 
 
 def _refusal(status: int, kind: str, sentence: str) -> Any:
@@ -102,6 +106,7 @@ class _Site:
         self._live = Live(index)
         self._queries = Queries()
         self._own = own.Own(index.root)
+        self._patient = Patience()
 
     def json(self, answer: Answer) -> Callable[[Any], Any]:
         """Return a handler that gives an answer as JSON; it runs in a thread."""
@@ -115,9 +120,10 @@ class _Site:
         """Return a handler that gives an answer about one experiment as JSON."""
 
         def handle(request: Any) -> Any:
-            index = self._index_of(request.query_params)
-            row = index.current(request.path_params["id"])
-            return _respond(orjson.dumps(answer(index, row, request.query_params)))
+            index, word, query = self._index_of(request.query_params), request.path_params["id"], request.query_params
+            folder = index.row(word).digest.path
+            content = self._patient.answer(str(folder), lambda: answer(index, index.current(word), query))
+            return _respond(orjson.dumps(content))
 
         return handle
 
@@ -140,10 +146,7 @@ class _Site:
     def index(self, query: Query) -> Any:
         """Return the rows that have changed."""
         index = self._index_at(query)
-        if index.is_complete:
-            index.refresh()
-        else:
-            _in_background(index.refresh)
+        index.refresh_soon(_WAIT_S)
         return index.news(query.get("since", ""), _WAIT_S)
 
     def select(self, query: Query) -> Any:
@@ -183,7 +186,8 @@ class _Site:
     def curves(self, request: Any) -> Any:
         """Send a metric of some experiments as columns of pixels."""
         query = request.query_params
-        answer = self._curves.answer(self._rows(query), curves.question(query))
+        asked = curves.question(query)
+        answer = self._patient.answer(str(query), lambda: self._curves.answer(self._rows(query), asked), _CURVES_S)
         return _respond(answer, 200, {"content-type": "application/octet-stream"})
 
     def live(self, request: Any) -> Any:
@@ -276,7 +280,3 @@ class _Site:
             while len(self._past) > _MOMENTS:
                 del self._past[next(iter(self._past))]
         return index
-
-
-def _in_background(task: Callable[[], object]) -> None:
-    Thread(target=task, daemon=True).start()

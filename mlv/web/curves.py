@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -20,8 +20,11 @@ from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.events import Events
 from mlv.query.many import families, values
-from mlv.query.many.axes import AT, METRICS, TIME, TIMES
+from mlv.query.many.axes import AT, METRICS, TIME, TIMES, times_of
 from mlv.query.many.statistics import Samples, aggregated
+from mlv.query.many.values import STEP
+from mlv.query.metrics.columns import numbered, read_points
+from mlv.query.metrics.selection import series_of
 from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.reading import while_there
@@ -34,6 +37,8 @@ MOST_BYTES = 256 << 20
 """Bytes of curves that stay in memory."""
 MOST_CURVES = 500
 """Curves of one answer."""
+_COLUMNS_BYTES = 1 << 20
+"""A longer log has a cache of its columns."""
 _SHORT_BYTES = 8 << 20
 """A log of which all metrics are kept once one is asked for: the charts of an experiment ask for all of them."""
 SYSTEM = "system:"
@@ -126,12 +131,10 @@ class Curves:
             return [_system_points(row, metric.removeprefix(SYSTEM), x) for row in rows]
         result = {row.digest.id: self._kept(row, metric, x) for row in rows}
         missing = [row for row in rows if result[row.digest.id] is None]
-        small = [row for row in missing if sum(stream[1] for stream in row.stamp[3:]) <= _SHORT_BYTES]
-        for group, requested in ((small, None), ([row for row in missing if row not in small], _pattern(metric))):
-            for row, name, points in _read(group, requested, x):
-                self._keep(row, name, x, points)
-                if name == metric:
-                    result[row.digest.id] = points
+        for row, name, points in _read(missing, metric, x):
+            self._keep(row, name, x, points)
+            if name == metric:
+                result[row.digest.id] = points
         np = package("numpy")
         nothing = np.array([], float), np.array([], float)
         for row in missing:
@@ -191,7 +194,42 @@ def _pattern(metric: str) -> str:
     return metric.replace("{", "{{").replace("}", "}}")
 
 
-def _read(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row, str, _Points]]:
+def _read(rows: Sequence[Row], metric: str, x: str) -> Iterator[tuple[Row, str, _Points]]:
+    """Read a metric of some experiments, and others with it where that costs nothing: charts ask for all of them."""
+    others = []
+    for row in rows:
+        series = _by_columns(row, metric, x) if _bytes(row) > _COLUMNS_BYTES and x in (STEP, *TIMES) else None
+        if series is None:
+            others.append(row)
+        else:
+            yield from ((row, name, points) for name, points in series.items())
+    small = [row for row in others if _bytes(row) <= _SHORT_BYTES]
+    for group, requested in ((small, None), ([row for row in others if row not in small], _pattern(metric))):
+        yield from _by_values(group, requested, x)
+
+
+def _bytes(row: Row) -> int:
+    return sum(stream[1] for stream in row.stamp[3:])
+
+
+def _by_columns(row: Row, metric: str, x: str) -> dict[str, _Points] | None:
+    """Read a long log from its cache, ten times as fast as by `values`; None where a value or a step is no plain number."""
+    np = package("numpy")
+    points = read_points(row.digest.path, None, row.moment.last if row.moment is not None else None, None)
+    if points.texts is not None or points.step_texts is not None:
+        return None
+    position = points.step if x == STEP else times_of(points.time / 1e6, x, row.digest)
+    result = {}
+    for name, (lines, indices) in series_of(points).items():
+        if name == metric or _bytes(row) <= _SHORT_BYTES:
+            own = position[lines]
+            own = numbered(own, np.zeros(len(own), np.int64)) if x == STEP else own
+            is_there = ~np.isnan(own)
+            result[name] = ordered(own[is_there].astype(float), points.values[indices][is_there])
+    return result
+
+
+def _by_values(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row, str, _Points]]:
     """Read the points of one metric, or of all, of some experiments."""
     np = package("numpy")
     if not rows:
@@ -201,11 +239,15 @@ def _read(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row,
     result = []
     for chunk in list(reading.values(enumerate(row.digest for row in rows))):
         names = list(reading.metrics)
-        for member in np.unique(chunk.member):
-            of_member = chunk.member == member
-            for number in np.unique(chunk.metric[of_member & (chunk.metric >= 0)]):
-                is_own = of_member & (chunk.metric == number)
-                result.append((rows[int(member)], names[int(number)], ordered(chunk.x[is_own], chunk.value[is_own])))
+        # Sorted once: an experiment may have thousands of metrics.
+        order = np.lexsort((chunk.metric, chunk.member))
+        member, metric = chunk.member[order], chunk.metric[order]
+        starts = np.flatnonzero(np.concatenate(([True], (member[1:] != member[:-1]) | (metric[1:] != metric[:-1]))))
+        for own in np.split(order, starts[1:]) if len(order) else ():
+            number = int(chunk.metric[own[0]])
+            if number >= 0:
+                row = rows[int(chunk.member[own[0]])]
+                result.append((row, names[number], ordered(chunk.x[own], chunk.value[own])))
     return result
 
 

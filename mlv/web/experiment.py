@@ -23,10 +23,12 @@ from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.web.files import references
 from mlv.web.index import Index, Row
-from mlv.web.plain import as_text, plain
+from mlv.web.plain import as_text, bounded, plain
 
 _MOST_FILES = 5000
 """Files in one answer."""
+_LARGEST_SECTION = 4 << 20
+"""Bytes of the params in an answer; meta.json has all."""
 _LONGEST_DIFF = 1 << 20
 _LISTED = ("file", "checkpoint", "note", "system", "rewound", *KINDS)
 
@@ -42,12 +44,13 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
     now = index.asof or datetime.now(timezone.utc)
     runs = digest.runs(now) if index.asof is None else views(digest.state, now, lambda process: False)
     listed = _listed(folder, row.moment)
+    params, is_cut = bounded(digest.params, _LARGEST_SECTION)
     return as_text({
         "id": digest.id, "short": digest.id[:8], "name": digest.name, "made_as": digest.made_as, "kind": digest.kind,
         "path": Path(os.path.relpath(folder, index.root)).as_posix(), "folder": str(folder),
         "created": _created(digest),
         "status": row.status if index.asof is not None else digest.status(now),
-        "total_s": digest.total_s(now), "params": plain(digest.params), "tags": list(digest.tags),
+        "total_s": digest.total_s(now), "params": plain(params), "params_cut": is_cut, "tags": list(digest.tags),
         "notes": [*_first_note(digest), *listed["notes"]],
         "parent": _parent(index, digest), "children": _children(index, digest),
         "runs": [_run(run) for run in runs], "script": plain(meta.get("script")),

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from mlv.errors import NotAnExperiment
 from mlv.experiment.as_of import summary_of
 from mlv.query import moments
-from mlv.query.digest import Depth, Digest, fingerprint, read_digest
+from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many.table import flat
 from mlv.query.moments import Moment
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
-from mlv.web.plain import as_text, plain, shortened
+from mlv.web import saved
+from mlv.web.plain import as_text, bounded, plain, shortened
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
@@ -32,7 +36,13 @@ _MOST_NAMES = 500
 _MOST_CELLS = 1_000_000
 """Cells of one answer: it has fewer rows where these have many columns."""
 _LONGEST_TEXT = 300
+_LARGE_META = 4 << 20
+"""Bytes of a meta.json that stay in memory of each section; its own page reads all."""
 _LEAST_OF_ID = 8
+_SAVED_EVERY_S = 60.0
+_PATIENCE_S = 3.0
+_SETTLED_NS = 2_000_000_000
+"""A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
 """Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
 
@@ -71,6 +81,14 @@ class Index:
         self._nonce = secrets.token_hex(4)
         self._changed = threading.Condition()
         self._reading = threading.Lock()
+        self._at: tuple[Path, float] | None = None
+        """The folder that is being read, and since when."""
+        self._reader = 0
+        """The thread that refreshes."""
+        self._saved: dict[Path, Row] = {}
+        """Rows that a former server has left, until their experiments are met."""
+        self._saved_at: tuple[int, float] | None = None
+        """Version and time of the last saving."""
         self.is_complete = False
         """Whether every experiment has been read once."""
 
@@ -96,13 +114,39 @@ class Index:
         if not self._reading.acquire(blocking=False):
             return False
         try:
+            self._reader = threading.get_ident()
             self._refresh()
         finally:
+            self._at, self._reader = None, 0
             self._reading.release()
+            with self._changed:
+                self._changed.notify_all()
         return True
 
+    def refresh_soon(self, wait_s: float) -> None:
+        """Read what has changed in another thread; wait for it, unless it takes long: a disk may hang."""
+        if not self._reading.locked():
+            threading.Thread(target=self.refresh, daemon=True).start()
+        if self.is_complete:
+            with self._changed:
+                self._changed.wait_for(lambda: not self._reading.locked(), wait_s)
+
+    @property
+    def waiting(self) -> dict[str, Any] | None:
+        """The folder that does not answer, and for how many seconds; None while all do."""
+        folder, since = self._at or (None, 0.0)
+        seconds = monotonic() - since
+        return {"folder": as_text(str(folder)), "seconds": round(seconds)} if folder and seconds > _PATIENCE_S else None
+
     def _refresh(self) -> None:
-        folders = list(layout.walk(self._root))
+        begun_ns = time.time_ns()
+        folders: list[Path] = []
+        self._at = self._root, monotonic()
+        for folder in layout.walk(self._root):
+            folders.append(folder)
+            self._at = folder, monotonic()
+        if self._saved_at is None and self._asof is None and len(folders) >= saved.WORTH:
+            self._saved, self._saved_at = dict(saved.load(self._root)), (-1, -math.inf)
         for folder in folders:  # names first: the numbers may take long
             if folder not in self._ids and self._asof is None:
                 self._put(folder, Depth.SETTINGS)
@@ -111,15 +155,33 @@ class Index:
             self._put(folder, Depth.METRICS)
         with self._changed:
             self.is_complete = True
+            self._saved.clear()
             self._changed.notify_all()
+        self._save(begun_ns - _SETTLED_NS)
+
+    def _save(self, settled_ns: int) -> None:
+        """Save the rows of experiments that have not changed since a time, now and then."""
+        if self._saved_at is None or self._version == self._saved_at[0] or monotonic() < self._saved_at[1] + _SAVED_EVERY_S:
+            return
+        self._saved_at = self._version, monotonic()
+        settled = {row.digest.path: row for row in self.rows() if row.stamp and _changed_ns(row.stamp) < settled_ns}
+        saved.save(self._root, settled)
 
     def _put(self, folder: Path, depth: Depth) -> None:
         """Read an experiment at least to a depth, if it has changed or was not read so far."""
         before = self._rows.get(self._ids.get(folder, ""))
         if before is not None and before.digest.path != folder:
             return  # a copy of it
+        if self._reader == threading.get_ident():
+            self._at = folder, monotonic()
         stamp = _stamp(folder)
-        if before is None or before.stamp != stamp or before.depth < depth:
+        if not stamp and before is not None:  # it was deleted while it was shown
+            self._remove(self._ids.keys() - {folder})
+            return
+        left = self._saved.pop(folder, None)
+        if before is None and left is not None and left.stamp == stamp:
+            row = _with_status(left) if left.status != BROKEN else left
+        elif before is None or before.stamp != stamp or before.depth < depth:
             read = self._read(folder, depth, stamp)
             if read is None:
                 return
@@ -159,7 +221,7 @@ class Index:
             row = self._rows.get(self._ids.get(folder, ""))
             return row if row is not None and row.digest.path == folder else None
 
-    def _remove(self, folders: set[Path]) -> None:
+    def _remove(self, folders: Collection[Path]) -> None:
         with self._changed:
             for folder in [folder for folder in self._ids if folder not in folders]:
                 row = self._rows.get(self._ids.pop(folder))
@@ -188,7 +250,7 @@ class Index:
             is_complete = self.is_complete and is_all
         return {
             "cursor": f"{self._nonce}.{until}", "root": str(self._root), "reset": not is_known, "complete": is_complete,
-            "gone": gone, "n": len(rows), "columns": columns(rows, self._root, self._asof),
+            "waiting": self.waiting, "gone": gone, "n": len(rows), "columns": columns(rows, self._root, self._asof),
         }  # fmt: skip
 
     def row(self, word: str) -> Row:
@@ -224,8 +286,20 @@ def _stamp(folder: Path) -> tuple[Any, ...]:
     """Return numbers that change with the files of an experiment."""
     with suppress(OSError):
         meta = os.stat(folder / layout.META)
-        return (meta.st_ino, meta.st_size, meta.st_mtime_ns, *fingerprint(folder))
+        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(folder))
     return ()
+
+
+def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+    for stream in layout.streams_in(folder):
+        with suppress(FileNotFoundError):
+            status = os.stat(folder / layout.stream_file(stream))
+            yield stream, status.st_size, status.st_ctime_ns, status.st_ino
+
+
+def _changed_ns(stamp: tuple[Any, ...]) -> int:
+    """Return the time of the last change of an experiment's files."""
+    return max([stamp[2], *(stream[2] for stream in stamp[3:])])
 
 
 def _size(stamp: tuple[Any, ...]) -> int:
@@ -240,10 +314,12 @@ def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row:
         digest = Digest(folder, layout.exp_id(folder) or secrets.token_hex(32), {"params": {}}, State(), {})
         return Row(digest, 0, Depth.METRICS, stamp, BROKEN, str(error))
     kept = {key: meta.content[key] for key in _KEPT if key in meta.content}
+    if stamp and stamp[1] > _LARGE_META:
+        kept = {key: bounded(value, _LARGE_META)[0] for key, value in kept.items()}
     if depth == Depth.SETTINGS:
         return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
     try:
-        read = read_digest(folder, meta.id, kept, depth)
+        read = read_digest(folder, meta.id, kept, depth, by_columns=True)
     except Exception as error:  # one broken log must not hide the others
         return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
     return _with_status(Row(read, 0, depth, stamp, ""))

@@ -47,6 +47,38 @@ def shortened(value: Any, most: int) -> Any:
     return value
 
 
+def bounded(value: Any, most: int) -> tuple[Any, bool]:
+    """Return a value that takes no more than about so many bytes as JSON, and whether anything is left out.
+
+    Texts are shortened, and of mappings and lists the first items stay.
+    """
+    left = [most]
+
+    def within(value: Any) -> Any:
+        if isinstance(value, str):
+            left[0] -= len(value) + 4
+            return value if left[0] >= 0 else f"{value[: max(0, len(value) + left[0])]}…"
+        if isinstance(value, Mapping):
+            kept: dict[Any, Any] = {}
+            for key, item in value.items():
+                if left[0] <= 0:
+                    break
+                left[0] -= len(str(key)) + 4
+                kept[key] = within(item)
+            return kept
+        if isinstance(value, (list, tuple)):
+            items = []
+            for item in value:
+                if left[0] <= 0:
+                    break
+                items.append(within(item))
+            return items
+        left[0] -= 8
+        return value
+
+    return within(value), left[0] <= 0
+
+
 def as_text(value: T) -> T:
     """Return a value whose texts UTF-8 can hold: names of files need not be."""
     result: Any = value

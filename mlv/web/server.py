@@ -7,6 +7,7 @@ import html
 import os
 import socket
 import tempfile
+import threading
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -34,8 +35,11 @@ def serve(
     allowed_hosts: Iterable[str] = (),
     opens: bool = True,
     new_token: bool = False,
+    while_stdin: bool = False,
 ) -> None:
-    """Serve the page of a folder until Ctrl-C; say its address, and open the browser.
+    """Serve the page of a folder until Ctrl-C, or with `while_stdin` until the end of the standard input.
+
+    It says the address, and opens the browser.
 
     Raises:
         InvalidArgument: The port or the socket is taken, or a host that others reach is not allowed by name.
@@ -56,6 +60,8 @@ def serve(
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", server_header=False,
                                 h11_max_incomplete_event_size=1 << 18)  # fmt: skip
         server = _server(uvicorn, config)
+        if while_stdin:
+            threading.Thread(target=_end_with_stdin, args=(server,), daemon=True).start()
         if socket_path is not None:
             say(f"{socket_path} (forward a port to it): http://localhost/{secret}/")
             server.run(sockets=[listener])
@@ -64,7 +70,7 @@ def serve(
         say(address)
         if host not in LOOPBACK:
             say(f"other machines can reach it, and whoever has this address reads all below {root}")
-        with _browser(address) if opens else _nothing():
+        with opened(address, opens):
             server.run(sockets=[listener])
     finally:
         listener.close()
@@ -135,9 +141,19 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+def _end_with_stdin(server: Any) -> None:
+    """End the server when the other end of its input is closed: the process that started it over ssh is gone."""
+    while os.read(0, 4096):
+        pass
+    server.should_exit = server.force_exit = True
+
+
 @contextmanager
-def _browser(address: str) -> Iterator[None]:
+def opened(address: str, opens: bool = True) -> Iterator[None]:
     """Open the browser at an address, by a file that only this user reads: arguments of processes show in `ps`."""
+    if not opens:
+        yield
+        return
     folder = state_folder()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, name = tempfile.mkstemp(".html", "open-", folder)  # of mode 0600
@@ -149,8 +165,3 @@ def _browser(address: str) -> Iterator[None]:
         yield
     finally:
         Path(name).unlink(missing_ok=True)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

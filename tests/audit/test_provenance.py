@@ -21,11 +21,6 @@ from mlv.store.streams import lines_with
 pytestmark = pytest.mark.usefixtures("inline")
 
 
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLV_INLINE", "1")
-
-
 def publish(exp: Exp, path: str, content: bytes, type: str = "file", step: int | None = None, **more: Any) -> Path:
     """Put a file into an experiment, and the event that says so into its log."""
     place = exp.path / path

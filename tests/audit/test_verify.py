@@ -383,7 +383,7 @@ class TestUnproven:
             exp = mlv.Exp(sys.argv[1], "exp", capture=())
             val = exp.logger("val")
             print("ready", flush=True)
-            end = time.monotonic() + 2
+            end = time.monotonic() + 1
             step = 0
             while time.monotonic() < end:
                 step += 1

@@ -22,7 +22,7 @@ from mlv.store.contents import content_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-KILLS = scaled(20, soak=200)
+KILLS = scaled(14, soak=200)
 POLICY = {"every": 5, "top": 2, "metric": "loss", "mode": "min", "latest": 2}
 
 KILLED_AT = """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import everything_from
 
 import mlv
 from mlv.audit.verify import verify
@@ -182,10 +183,9 @@ def test_terminals_see_progress(run):
     ours, theirs = os.openpty()
     try:
         run("train_digits.py", "--epochs", 2, stderr=theirs)
-        shown = os.read(ours, 1 << 16).decode()
     finally:
-        os.close(ours)
         os.close(theirs)
+    shown = everything_from(ours).decode()
 
     assert "training" in shown
     assert "100%" in shown

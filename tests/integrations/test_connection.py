@@ -11,7 +11,7 @@ import warnings
 import pytest
 
 import mlv
-from mlv.integrations import frameworks
+from mlv.integrations import frameworks, register
 from mlv.integrations.connection import Connection
 from mlv.integrations.frameworks import framework
 
@@ -232,3 +232,32 @@ def test_a_library_that_is_too_new(library):
         _ = [framework("trainers", least="2.0", below="3") for _ in range(2)]
 
     assert len(shown) == 1
+
+
+def test_register_of_what_has_no_hook():
+    """A library that cannot be registered with is an error that names the others."""
+    with pytest.raises(mlv.InvalidArgument, match="'keras3' has nothing to register with: give accelerate"):
+        register("keras3")
+
+
+@pytest.mark.parametrize(("suggested", "name"), [("tiny", "tiny"), ("out/tiny", None), (None, None), (3, None)])
+def test_a_name_of_the_framework(tmp_path, suggested, name):
+    """A framework's name for its run names the experiment where nobody else does, unless it is a path."""
+    connection = Connection(savedir=tmp_path)
+    connection.suggest_name(suggested)
+    connection.exp.close()
+
+    assert (connection.exp.name == name) is (name is not None)
+
+
+def test_a_name_of_the_framework_gives_way(tmp_path, monkeypatch):
+    """A name from the script or from the variables counts more than one of the framework."""
+    named = Connection(savedir=tmp_path, name="mine")
+    named.suggest_name("tiny")
+    monkeypatch.setenv("MLV_NAME", "variable")
+    unnamed = Connection(savedir=tmp_path)
+    unnamed.suggest_name("tiny")
+
+    assert [connection.exp.name for connection in (named, unnamed)] == ["mine", "variable"]
+    named.close()
+    unnamed.close()

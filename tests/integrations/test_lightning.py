@@ -105,7 +105,7 @@ def test_a_kill(folder, policy, command):
         logger = lightning.Logger("runs", "boring", on_exists="open")
         trainer = trainer_of(logger, max_epochs=4, callbacks=[pl.callbacks.ModelCheckpoint(**policy)])
         files = sorted(folder.glob("runs/boring/checkpoints/*"), key=lambda path: path.stat().st_mtime)
-        trainer.fit(model_of(kill_at=kill_at), ckpt_path=files[-1] if files else None, weights_only=False)
+        trainer.fit(model_of(kill_at=kill_at), ckpt_path=files[-1] if files else None)
 
     killed(lambda: fit(kill_at=13))
     done(fit)
@@ -263,7 +263,7 @@ def test_a_callback_used_twice(folder):
         callbacks = [lightning.Callback(), pl.callbacks.ModelCheckpoint(**policy)]
         logger = lightning.Logger("runs", "boring", on_exists="open")
         trainer = trainer_of(logger, max_epochs=epochs, callbacks=callbacks)
-        trainer.fit(model_of(), ckpt_path=path, weights_only=False)
+        trainer.fit(model_of(), ckpt_path=path)
 
     fit(1)
     fit(2, "runs/boring/checkpoints/epoch=0-step=4.ckpt")
@@ -271,6 +271,21 @@ def test_a_callback_used_twice(folder):
     exp = mlv.Exp.open("runs/boring")
     assert steps(exp.path, "loss_step") == [*range(10)]
     assert saved(exp) == [3, 7]
+
+
+def test_a_search_for_a_learning_rate(folder):
+    """A tuner takes the logger out of the trainer and puts it back: its trials log nothing."""
+    logger = lightning.Logger("runs", "boring")
+    trainer = trainer_of(logger)
+    model = model_of()
+    model.configure_optimizers = lambda: torch.optim.SGD(model.parameters(), lr=model.lr)
+    model.lr = 0.1
+    library("lightning.pytorch.tuner").Tuner(trainer).lr_find(model, num_training=3, attr_name="lr")
+    assert trainer.logger is logger
+    trainer.fit(model)
+
+    assert experiments(folder / "runs") == ["boring"]
+    assert steps("runs/boring", "loss_step") == [*range(10)]
 
 
 def test_a_fast_dev_run_leaves_nothing(folder):

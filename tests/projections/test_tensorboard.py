@@ -49,7 +49,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def exp(tmp_path):
+def exp(tmp_path, inline):
     with Exp(tmp_path, "exp", {"lr": 0.1, "net": {"depth": 3}}, capture=()) as exp:
         yield exp
 

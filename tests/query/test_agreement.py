@@ -59,19 +59,18 @@ params = st.dictionaries(
 texts = st.sampled_from(["", "a", "nan"])
 given_values = numbers | st.sampled_from([math.nan, math.inf, True, False]) | texts
 statistics = st.sampled_from(["last", "min", "max", "mean", "best", "none", "unknown"])
+stated_names = st.integers(0, 9) | st.integers(0, 9) | names
+"""Numbers stand for metrics that are logged."""
 descriptions = st.fixed_dictionaries(
-    {},
-    optional={
-        "summary": statistics,
-        "mode": st.sampled_from(["min", "max"]),
-        "x": st.sampled_from(["epoch", "loss", "a", "step"]),
-    },
+    {"summary": statistics, "x": st.sampled_from(["epoch", "epoch", "step"]) | stated_names},
+    optional={"mode": st.sampled_from(["min", "max"])},
 )
 # A description or a summary: its run, stream, second, name, and data.
 statements = st.tuples(
-    st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["log", "val", "summary", "summary"]), st.integers(0, 40),
-    st.tuples(st.just("metadata"), names, descriptions)
-    | st.tuples(st.just("summary"), st.sampled_from(["", "a"]), st.dictionaries(names, given_values, max_size=3)),
+    st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["log", "log", "val", "summary"]), st.integers(0, 40),
+    st.tuples(st.just("metadata"), stated_names, descriptions)
+    | st.tuples(st.just("metadata"), stated_names, descriptions)
+    | st.tuples(st.just("summary"), st.sampled_from(["", "", "a"]), st.dictionaries(stated_names, given_values, max_size=3)),
 )  # fmt: skip
 
 # A few lines of one shape: their run, stream, first second and its change, name, keys, coordinates, steps, and all values.
@@ -81,11 +80,10 @@ segments = st.tuples(
     st.tuples(steps, st.integers(-1, 3)), st.lists(values, min_size=1, max_size=8),
 )  # fmt: skip
 logs = st.fixed_dictionaries(
-    {"segments": st.lists(segments, max_size=5)},
+    {"segments": st.lists(segments, max_size=5), "statements": st.lists(statements, max_size=3)},
     optional={
         "rewind": st.tuples(st.integers(-1, 4), st.dictionaries(st.sampled_from(["r1", "r2"]), st.integers(1, 6), max_size=2)),
         "ends": st.dictionaries(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["ok", "failed", "killed"]), max_size=3),
-        "statements": st.lists(statements, max_size=4),
         "swapped": st.integers(0, 9),
         "damage": st.sampled_from([b"{\n", b"\xff\xfe\n", b"[]\n", b'{"run":"r1","seq":3}\n', b'{"run":"r1","se']),
     },
@@ -105,7 +103,29 @@ changes = st.tuples(
     st.sampled_from(["copy", "older copy", "rename", "link in", "link out", "loop", "dead link", "no log", "empty folder"]),
     st.integers(0, 3),
 )
+# The same with few names, of which most are described.
+few = st.lists(st.sampled_from(["loss", "a", "b"]), min_size=1, max_size=2, unique=True)
+plain_segments = st.tuples(
+    st.sampled_from(["r1", "r2"]), st.sampled_from(["log", "log", "val"]), st.integers(0, 40), st.integers(-1, 3), st.just(""),
+    few, st.fixed_dictionaries({"epoch": st.integers(0, 5)}) | st.just({}), st.tuples(st.integers(0, 9), st.just(1)),
+    st.lists(numbers | values, min_size=2, max_size=6),
+)  # fmt: skip
+plain_logs = st.fixed_dictionaries(
+    {"segments": st.lists(plain_segments, min_size=1, max_size=4), "statements": st.lists(statements, min_size=2, max_size=5)}
+)
+described = st.fixed_dictionaries(
+    {
+        "name": st.just("exp"),
+        "parent": st.none(),
+        "kind": st.none(),
+        "created": st.just(0),
+        "params": st.just({}),
+        "seed": st.none() | st.integers(0, 1),
+        "log": plain_logs,
+    }
+)
 trees = st.tuples(st.lists(experiments, min_size=1, max_size=4), st.lists(changes, max_size=3))
+trees |= st.tuples(st.lists(described, min_size=1, max_size=3), st.just([]))
 
 
 def log_line(run: str, seq: int, second: int, name: str, data: dict[str, Any], step: Any, at: dict[str, Any]) -> bytes:
@@ -114,6 +134,19 @@ def log_line(run: str, seq: int, second: int, name: str, data: dict[str, Any], s
     fields = {"name": name, "step": step, "at": at, "data": conversion.metrics(data), "nonfinite": conversion.nonfinite}
     kept = {key: value for key, value in fields.items() if value not in (None, "", {}) or key == "data" or value == 0 != ""}
     return line(run, seq, "metrics", second, **kept)
+
+
+def stated(statement: Any, segments: list[Any]) -> Any:
+    """A statement with names for numbers."""
+    logged = [f"{name}/{key}" if name else key for _, _, _, _, name, keys, *_ in segments for key in keys] or ["loss"]
+
+    def name_of(value: Any) -> Any:
+        return logged[value % len(logged)] if type(value) is int else value
+
+    run, stream, second, (kind, name, data) = statement
+    if kind == "summary":
+        return run, stream, second, (kind, name, {name_of(key): value for key, value in data.items()})
+    return run, stream, second, (kind, name_of(name), {key: name_of(value) for key, value in data.items()})
 
 
 def stated_line(run: str, seq: int, type: str, second: int, name: str, data: dict[str, Any]) -> bytes:
@@ -126,11 +159,11 @@ def stated_line(run: str, seq: int, type: str, second: int, name: str, data: dic
 def write_log(folder: Path, log: dict[str, Any]) -> None:
     """The streams of an experiment."""
     seqs = {"r1": 1, "r2": 1, "r3": 1}
-    used = sorted({segment[0] for segment in (*log["segments"], *log.get("statements", ()))} | set(log.get("ends", ())))
+    statements = [stated(statement, log["segments"]) for statement in log["statements"]]
+    used = sorted({segment[0] for segment in (*log["segments"], *statements)} | set(log.get("ends", ())))
     starts = [line(run, 1, "run_started", 5 * number, data={}) for number, run in enumerate(used)]
     lines: dict[str, list[bytes]] = {"log": starts, "val": [], "summary": []}
-    statements = log.get("statements", ())
-    for run, stream, second, (kind, name, data) in statements[:2]:
+    for run, stream, second, (kind, name, data) in statements[:3]:
         seqs[run] += 1
         lines[stream].append(stated_line(run, seqs[run], kind, second, name, data))
     for run, stream, second, pace, name, keys, at, (step, stride), all_values in log["segments"]:
@@ -139,7 +172,7 @@ def write_log(folder: Path, log: dict[str, Any]) -> None:
             data = dict(zip(keys, all_values[begin:], strict=False))
             lines[stream].append(log_line(run, seqs[run], second % 60, name, data, step, at))
             second, step = max(0, second + pace), step + stride if type(step) in (int, float) else step
-    for run, stream, second, (kind, name, data) in statements[2:]:
+    for run, stream, second, (kind, name, data) in statements[3:]:
         seqs[run] += 1
         lines[stream].append(stated_line(run, seqs[run], kind, second, name, data))
     for run, status in log.get("ends", {}).items():
@@ -384,14 +417,14 @@ def check_views(found: Any, expected: list[Experiment]) -> None:
             if cell is not None:
                 check_cell(cell, own[name], [other[name] for other in summaries if name in other])
     for name, column in columns.items():
-        for stat in ("last", "value"):
-            cells = [own[name][stat] if name in own else None for own in summaries]
-            if any(map(is_number, cells)):
-                quoted = column.replace('"', '""')
-                chosen = mlv.find(found._root, where=f'metrics."{quoted}".{stat} > 0.25').digests()
-                assert [one.id for one in chosen] == [
-                    exp.id for exp, cell in zip(expected, cells, strict=True) if is_number(cell) and naive.nearest(cell) > 0.25
-                ]
+        stat = "last" if all(own[name]["statistic"] == "last" for own in summaries if name in own) else "value"
+        cells = [own[name][stat] if name in own else None for own in summaries]
+        if any(map(is_number, cells)):
+            quoted = column.replace('"', '""')
+            chosen = mlv.find(found._root, where=f'metrics."{quoted}".{stat} > 0.25').digests()
+            assert [one.id for one in chosen] == [
+                exp.id for exp, cell in zip(expected, cells, strict=True) if is_number(cell) and naive.nearest(cell) > 0.25
+            ]
     query = "select exp, exp_name, stream, run, seq, name, value, text, step from metrics"
     long = [row_of(exp, value) for exp in expected for value in exp.values]
     same_rows(found.sql(query).rows(), long)
@@ -475,7 +508,7 @@ def check_pools(found: Any, expected: list[Experiment]) -> None:
                 assert row["p50"] == pytest.approx(median(finite), rel=1e-9, abs=scale)
     pools = [naive.pooled(family, "step") for family in families]
     for name in [name for name in dict.fromkeys(metric for pool in pools for metric, _ in pool) if "*" not in name][:2]:
-        axes = found.plot(name, grid="exact", band="none", ax=Figure().add_subplot())
+        axes = found.plot(name, "step", grid="exact", band="none", ax=Figure().add_subplot())
         drawn = sorted(points_of(zip(one.get_xdata(), one.get_ydata(), strict=True)) for one in axes.lines)
         lines = [{at: own for (metric, at), own in pool.items() if metric == name} for pool in pools]
         finite = [{at: [value for value in own if math.isfinite(value)] for at, own in line.items()} for line in lines]

@@ -74,3 +74,25 @@ def test_nan_and_infinity(tmp_path, monkeypatch):
 
     assert (found["x"].min, found["x"].max, found["x"].count, found["x"].nans) == (math.inf, math.inf, 4, 2)
     assert (found["y"].min, found["y"].max, found["y"].mean, found["y"].count) == (None, None, None, 1)
+
+
+def test_long_logs_are_read_by_columns_to_the_same(tmp_path):
+    """The columns of a long log give the digest that its lines give, and damaged lines are told once."""
+    pytest.importorskip("pyarrow", reason="columns need pyarrow")
+    rows = [
+        line("r1", 1, "run_started", data={}),
+        line("r1", 2, "metadata", name="a/x", data={"mode": "min"}),
+        *(line("r1", seq, "metrics", name="a", step=seq, data={"x": seq % 7 + 0.5, "y": 0.25}) for seq in range(3, 15_000)),
+        line("r1", 15_000, "run_ended", data={"status": "ok"}),
+    ]
+    (tmp_path / "meta.json").write_text('{"format": 1, "params": {}}')
+    write(tmp_path, *rows)
+    with open(tmp_path / "log.jsonl", "ab") as file:
+        file.write(b'{"broken\n')
+    skipped: list[list] = [[], []]
+
+    plain, fast = (read_digest(tmp_path, "e", {}, skipped=holes, by_columns=way) for way, holes in enumerate(skipped))
+
+    assert (tmp_path / "log.jsonl").stat().st_size > 1 << 20
+    assert fast == plain
+    assert len(skipped[0]) == len(set(skipped[1])) == 1

@@ -202,7 +202,7 @@ RECOVERING = """
     import mlv
 
     exp = mlv.Exp.open("runs/everything")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 50
     while exp.status == "running" or [run.status for run in exp.runs] != ["failed", "killed"]:
         assert time.monotonic() < deadline, exp.runs
         time.sleep(0.05)

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Rig:
     folder: Path
     logged: dict[str, list[int]] = field(default_factory=dict)
     """What every run has logged."""
+    endurance: writer.Endurance = field(default_factory=writer.Endurance)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
@@ -87,12 +89,11 @@ class Rig:
         """Be the writer, in a forked process; 0 where it finished."""
         return self.in_child(lambda: self.serve_here(files))
 
-    def serve_here(self, files: FileLayer | None = None, until_s: float = 20.0) -> bool:
+    def serve_here(self, files: FileLayer | None = None, until_s: float = 20.0, **options: Any) -> bool:
         """Be the writer, in this process."""
         until = time.monotonic() + until_s
-        return writer._serve_once(
-            self.place, 5.0, lambda wait: writer.Writer(self.folder, self.place, files).serve(wait, until)
-        )
+        made = partial(writer.Writer, self.folder, self.place, files, endurance=self.endurance, **options)
+        return writer._serve_once(self.place, 5.0, lambda wait: made().serve(wait, until))
 
     def serve_until_moment(self, moment: int) -> int:
         """Be the writer in a forked process that is killed at the n-th call of a function that it makes."""

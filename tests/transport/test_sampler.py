@@ -88,7 +88,7 @@ def test_children_are_not_sampled(tmp_path):
     """A child's run has no samples: it is in those of its parent."""
     with mlv.Exp(tmp_path, "exp", system=0.1) as exp:
         run = exp.runs[0].id
-        pid = fork(lambda: (exp.log({"loss": 1}), sleep(5)))
+        pid = fork(lambda: (exp.log({"loss": 1}), sleep(60)))
         wait_until(lambda: exp.runs[0].children)
         count = len(samples(exp.path))
         wait_until(lambda: len(samples(exp.path)) >= count + 3)

@@ -164,7 +164,8 @@ def test_hostile_texts_end_no_script(runs, tmp_path):
 
     assert HOSTILE not in text
     assert text.count("<script>") == text.count("</script>") == 6
-    assert 'src="static' not in text and 'href="static' not in text
+    assert 'src="static' not in text
+    assert 'href="static' not in text
 
 
 def open_in_browser(path: Path) -> tuple[str, str, list[str]]:

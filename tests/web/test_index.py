@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from pathlib import Path
+
+import pytest
 
 import mlv
+from mlv.query.digest import read_digest
+from mlv.web import index, saved
+from mlv.web.index import Index
 
 
 def whole(client, since: str = "", **more: object) -> tuple[dict[str, dict], str, list[str]]:
@@ -102,3 +109,63 @@ def test_select_answers_sql(client):
     assert chosen.json()["ids"] == [rows["digits"]["id"]]
     assert wrong.status_code == 400
     assert "params.lr" in wrong.json()["error"]
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch) -> Path:
+    """A folder with as many experiments as it is worth to save the rows of, changed long ago."""
+    monkeypatch.setattr(saved, "WORTH", 2)
+    monkeypatch.setattr(index, "_SETTLED_NS", -10_000_000_000)
+    for name in ("first", "second"):
+        with mlv.Exp(tmp_path / "many", name, {"lr": 1}, capture=()) as exp:
+            exp.log({"loss": 1.0})
+    return tmp_path / "many"
+
+
+def test_next_server_reads_what_has_changed(many, monkeypatch):
+    """Rows are saved, and a server that is started again reads only experiments that have changed since."""
+    Index(many).refresh()
+    with mlv.Exp.open(many / "second") as exp:
+        exp.log({"loss": 2.0})
+    read: list[str] = []
+
+    def noted(folder: Path, *more: object, **options: object) -> object:
+        read.append(folder.name)
+        return read_digest(folder, *more, **options)
+
+    monkeypatch.setattr(index, "read_digest", noted)
+    again = Index(many)
+    again.refresh()
+
+    assert read == ["second"]
+    assert {row.digest.name: row.digest.metrics["loss"].last for row in again.rows()} == {"first": 1.0, "second": 2.0}
+    assert {row.status for row in again.rows()} == {"ok"}
+
+
+@pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\ncos\nsystem\n(S'touch taken'\ntR."])
+def test_foreign_rows_are_not_believed(many, tmp_path, monkeypatch, damage):
+    """Saved rows that this user did not sign, and damaged ones, are read anew; nothing in them is run."""
+    monkeypatch.chdir(tmp_path)
+    Index(many).refresh()
+    [path] = (Path(os.environ["XDG_CACHE_HOME"]) / "mlv" / "pages").iterdir()
+    path.write_bytes(damage)
+    again = Index(many)
+    again.refresh()
+
+    assert {row.digest.name for row in again.rows()} == {"first", "second"}
+    assert not (tmp_path / "taken").exists()
+    assert path.read_bytes() != damage
+
+
+def test_rows_of_a_changed_file_are_not_believed(many):
+    """A file that was replaced by one of the same size and time is read again."""
+    Index(many).refresh()
+    log = many / "first" / "log.jsonl"
+    status = log.stat()
+    content = log.read_bytes()
+    log.write_bytes(content.replace(b'"loss":1.0', b'"loss":7.0'))
+    os.utime(log, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = Index(many)
+    again.refresh()
+
+    assert again.at(many / "first").digest.metrics["loss"].last == 7.0

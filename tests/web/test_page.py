@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import mlv
+from mlv.web.export import export
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
@@ -256,6 +257,10 @@ def test_narrow_screen(page: Any) -> None:
     page.set_viewport_size({"width": 400, "height": 800})
     page.locator(".chart canvas").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 400
+    for panel, content in PANELS.items():
+        open_view(page, panel)
+        page.locator(content).first.wait_for()
+        assert (panel, page.evaluate("document.documentElement.scrollWidth")) == (panel, 400)
     page.get_by_role("link", name="plain", exact=True).click()
     for part, content in CONTENT.items():
         page.get_by_role("navigation").get_by_role("link", name=part).click()
@@ -291,14 +296,23 @@ def test_axe(page: Any, scheme: str) -> None:
     page.locator(".chart canvas").first.wait_for()
     page.evaluate(AXE.read_text())
     assert findings(page) == []
+    for panel, content in PANELS.items() if scheme == "light" else ():
+        open_view(page, panel)
+        page.locator(content).first.wait_for()
+        assert (panel, findings(page, ".right")) == (panel, [])
     page.get_by_role("link", name="plain", exact=True).click()
     # Dark differs in its colours only, which few parts show all of.
     for part in CONTENT if scheme == "light" else ("overview", "events"):
         page.get_by_role("navigation").get_by_role("link", name=part).click()
         page.locator(CONTENT[part]).first.wait_for()
-        assert (part, findings(page)) == (part, [])
+        assert (part, findings(page, "main")) == (part, [])
 
 
+PANELS = {
+    "compare": ".card", "scatter": ".scatter canvas", "parallel": ".scatter canvas", "params": ".card", "media": ".medium img",
+    "sql": "textarea", "code": ".code",
+}  # fmt: skip
+"""Of each view beside the list, its content."""
 CONTENT = {
     "overview": ".card", "charts": ".chart canvas", "media": ".medium img", "console": ".empty", "events": ".events tr",
     "files": ".sheet", "system": ".chart canvas, .empty", "code": ".code",
@@ -367,6 +381,135 @@ def test_a_point_leads_to_its_line(page: Any) -> None:
     sync_api.expect(page.locator(".line pre").first).to_contain_text(f'"step": {SPIKE}')
 
 
+def open_view(page: Any, name: str) -> None:
+    """Open a view beside the list."""
+    page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
+
+
+def test_compared_are_what_differs(page: Any) -> None:
+    """Of two picked experiments only what differs is shown, and hostile params are text."""
+    page.get_by_role("button", name="pick plain").click()
+    page.get_by_role("button", name=f"pick {HOSTILE}").click()
+    open_view(page, "compare")
+    sync_api.expect(page.get_by_role("region", name="params")).to_contain_text(SCRIPT)
+    sync_api.expect(page.get_by_role("region", name="params")).to_contain_text("absent")
+    assert page.locator("#page script").count() == 0
+
+
+def test_many_are_drawn(page: Any) -> None:
+    """Scatter, parallel coordinates and the shares of params say in words what they show."""
+    open_view(page, "scatter")
+    page.get_by_role("combobox", name="colour").fill("status")
+    page.get_by_role("combobox", name="colour").press("Enter")
+    sync_api.expect(page.get_by_role("img", name="loss over lr: 5 experiments")).to_be_visible()
+    assert "axes=params.lr,metrics.loss,status" in page.url
+    open_view(page, "parallel")
+    sync_api.expect(page.get_by_role("img", name="5 experiments over")).to_be_visible()
+    open_view(page, "params")
+    sync_api.expect(page.locator("main")).to_contain_text("analysis of variance")
+    open_view(page, "media")
+    sync_api.expect(page.get_by_role("heading", name="seen")).to_be_visible()
+
+
+def test_sql_is_answered(page: Any) -> None:
+    """A query is answered by a table and a chart, a wrong one by a sentence; the address keeps it."""
+    open_view(page, "sql")
+    page.get_by_label("SQL", exact=True).fill("select name, params.lr, metrics.loss.last from experiments order by 2")
+    page.get_by_label("SQL", exact=True).press("Control+Enter")
+    sync_api.expect(page.get_by_role("row")).to_have_count(5 + 6)
+    sync_api.expect(page.get_by_role("img", name="last over lr")).to_be_visible()
+    page.reload()
+    sync_api.expect(page.get_by_role("img", name="last over lr")).to_be_visible()
+    page.get_by_label("SQL", exact=True).fill("select nme from experiments")
+    page.get_by_role("button", name="run").click()
+    sync_api.expect(page.get_by_role("alert")).to_contain_text("nme")
+
+
+def test_code_is_given(page: Any) -> None:
+    """The lines that make the view stand beside it."""
+    page.locator("#filter").fill("params.lr < 0.2")
+    page.locator("#filter").press("Enter")
+    open_view(page, "code")
+    for label in ("Python", "SQL", "Shell"):
+        sync_api.expect(page.get_by_label(label, exact=True)).to_contain_text("params.lr < 0.2")
+
+
+def test_columns_are_chosen_pinned_and_grouped(page: Any) -> None:
+    """Columns come and go, one that is pinned stays at the left, and rows are divided by a param; the address keeps it all."""
+    page.locator("summary", has_text="columns").click()
+    page.get_by_label("Columns").fill("duration")
+    page.get_by_role("checkbox", name="duration").uncheck()
+    sync_api.expect(page.get_by_role("columnheader", name="duration")).to_have_count(0)
+    page.get_by_label("Columns").fill("lr")
+    page.get_by_role("button", name="pin lr").click()
+    page.get_by_label("group by").select_option("params.lr")
+    page.reload()
+    sync_api.expect(page.locator(".row.group")).to_have_count(5)
+    header = page.get_by_role("columnheader", name="lr")
+    before = header.bounding_box()["x"]
+    page.locator(".table").evaluate("table => table.scrollLeft = 200")
+    assert header.bounding_box()["x"] == before
+    sync_api.expect(page.get_by_role("columnheader", name="duration")).to_have_count(0)
+
+
+def test_past_moment_is_shown(page: Any, address: str) -> None:
+    """As of a moment before the first experiment there is none; back to now all are there again."""
+    page.locator("summary", has_text="views").click()
+    page.get_by_label("As of").fill("2001-01-01T00:00:00Z")
+    page.get_by_label("As of").press("Enter")
+    sync_api.expect(page.locator(".counts").first).to_have_text("0 experiments")
+    sync_api.expect(page.locator(".live")).to_have_text("off")
+    page.go_back()
+    sync_api.expect(page.locator(".counts").first).to_have_text("5 experiments")
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+
+
+def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
+    """A star and a saved view outlive a reload, and are written beside the experiments only."""
+    folder = shutil.copytree(root, tmp_path / "runs")
+    before = sorted(path for path in folder.rglob("*") if ".mlv" not in path.parts)
+    with served(folder) as address, opened(browser, address) as page:
+        page.get_by_role("link", name="plain", exact=True).hover()
+        page.get_by_role("button", name="star plain").click()
+        sync_api.expect(page.get_by_role("button", name="star plain")).to_have_attribute("aria-pressed", "true")
+        page.get_by_role("button", name="pick spiky").click()
+        page.locator("summary", has_text="views").click()
+        page.get_by_label("Name of this view").fill("the spike")
+        page.get_by_role("button", name="save").click()
+        sync_api.expect(page.get_by_role("link", name="the spike")).to_be_visible()
+        open_list(page, address)
+        page.locator("summary", has_text="views").click()
+        page.get_by_label("only with a star").check()
+        sync_api.expect(page.locator(".rows .row")).to_have_count(1)
+        page.get_by_role("link", name="the spike").click()
+        sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+        page.get_by_role("link", name="plain", exact=True).click()
+        page.get_by_label("Private note").fill(SCRIPT)
+        page.get_by_role("button", name="save").click()
+        page.reload()
+        sync_api.expect(page.get_by_label("Private note")).to_have_value(SCRIPT)
+    assert sorted(path for path in folder.rglob("*") if ".mlv" not in path.parts) == before
+
+
+@pytest.mark.parametrize("name", ["site", "site.html"])
+def test_export_opens_without_a_server(browser: Any, root: Path, tmp_path: Path, name: str) -> None:
+    """The exported page, a folder or one file, draws every spike and shows media from file://; its address is the view."""
+    export(root, tmp_path / name, with_files="media")
+    file = tmp_path / name / "index.html" if name == "site" else tmp_path / name
+    with opened(browser, file.as_uri()) as page:
+        page.get_by_role("button", name="pick spiky").click()
+        wait_until(page, lambda: high_columns(page)[0])
+        sync_api.expect(page.locator(".foot")).to_contain_text("of 10,202 points, extremes among them, 1 NaN, 1 infinite")
+        page.reload()
+        sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+        open_part(page, "plain", "media")
+        sync_api.expect(page.locator(".medium.image .box")).to_have_text(SCRIPT)
+        assert page.locator(".medium.image img").evaluate("image => image.decode().then(() => image.naturalWidth)") == 4
+        page.go_back()
+        page.go_back()
+        sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+
+
 def test_files_are_listed_with_their_line(page: Any) -> None:
     """Checkpoints and files have size, digest and the line that names them."""
     open_part(page, "plain", "files")
@@ -380,9 +523,9 @@ def test_files_are_listed_with_their_line(page: Any) -> None:
     sync_api.expect(page.locator(".line pre").first).to_contain_text("notes.txt")
 
 
-def findings(page: Any) -> list[Any]:
-    """Return what axe-core, which the page has, finds on it."""
-    violations = page.evaluate("axe.run()")["violations"]
+def findings(page: Any, part: str = "html") -> list[Any]:
+    """Return what axe-core, which the page has, finds in a part of it."""
+    violations = page.evaluate("part => axe.run(part, {resultTypes: ['violations']})", part)["violations"]
     return [(finding["id"], finding["nodes"][0]["html"]) for finding in violations]
 
 

@@ -129,6 +129,18 @@ export function address(view: View): string {
   return path + (parts.length ? `?${parts.join("&")}` : "") + hash;
 }
 
+/** Write the address of a view behind the # of a page in a folder, where nothing else may change. */
+export function fragment(view: View): string {
+  const [path, part] = address(view).split("#") as [string, string | undefined];
+  return `#${path}${part ? `${path.includes("?") ? "&" : "?"}tab=${part}` : ""}`;
+}
+
+/** Read the view behind a #. */
+export function fragmentView(hash: string): View {
+  const [path = "", query = ""] = hash.replace(/^#/, "").split(/\?(.*)/s);
+  return view(path, query, new URLSearchParams(query).get("tab") ?? "");
+}
+
 function number(text: string | undefined): number | null {
   const value = text ? Number(text) : NaN;
   return Number.isFinite(value) ? value : null;

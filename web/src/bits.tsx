@@ -25,12 +25,12 @@ export function Facts({ entries }: { entries: readonly (readonly [string, Compon
 }
 
 /** A table that scrolls by itself; columns of numbers stand at the right. */
-export function Rows({ label, head, rows, numbers = [] }: { label: string; head: readonly string[]; rows: readonly (readonly ComponentChildren[])[]; numbers?: readonly number[] }) {
+export function Rows({ label, head, rows, numbers = [] }: { label: string; head: readonly ComponentChildren[]; rows: readonly (readonly ComponentChildren[])[]; numbers?: readonly number[] }) {
   const side = (at: number): string => (numbers.includes(at) ? "right" : "");
   return (
     <div class="sheet" tabIndex={0} role="region" aria-label={label}>
       <table>
-        <thead><tr>{head.map((name, at) => <th key={at} scope="col" class={side(at)}>{name}</th>)}</tr></thead>
+        <thead><tr>{head.map((name, at) => name === "" ? <td key={at} /> : <th key={at} scope="col" class={side(at)}>{name}</th>)}</tr></thead>
         <tbody>{rows.map((row, index) => <tr key={index}>{row.map((cell, at) => <td key={at} class={side(at)}>{cell}</td>)}</tr>)}</tbody>
       </table>
     </div>

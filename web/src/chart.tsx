@@ -5,6 +5,7 @@ import { color, dashes, mixed } from "./colors";
 import { columnOf, grown, type Points } from "./news";
 import { ends, nearest, outside, type Curve } from "./columns";
 import { count, number } from "./format";
+import { csv, isFolder } from "./folder";
 import { listen } from "./live";
 import { plot, point, remove, renew, ticks, type Scene } from "./plot";
 import { bandNames, footer, sentence } from "./readings";
@@ -106,7 +107,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
 
   // Moment of the newest line of those whose points do not come by themselves: points are asked for again when it moves.
   const newest = zoom || asof ? 0 : Math.max(0, ...ids.map((id) => (watched.value.has(id) ? 0 : rows.value.get(id)?.age || 0)));
-  const columns = Math.max(Math.floor((width - 62) * devicePixelRatio), 50);
+  const columns = Math.max(Math.floor((width - 68) * devicePixelRatio), 50);
   useEffect(() => {
     if (!isNear || !width || !ids.length) return undefined;
     const asking = new AbortController();
@@ -282,7 +283,9 @@ export function Chart({ metric, ids, axis }: ChartProps) {
           <button type="button" aria-pressed={asTable} onClick={() => setAsTable(!asTable)}>table</button>
           <button type="button" onClick={asSvg}>SVG</button>
           <button type="button" onClick={() => made.current && save(`${file}.png`, made.current.ctx.canvas.toDataURL("image/png"))}>PNG</button>
-          <a title="All points" href={pointsAddress(ids, metric, x, asof)} download={`${file}.csv`}>CSV</a>
+          {isFolder
+            ? <button type="button" title="All points that this page has" onClick={() => void csv(ids, metric, x, name).then((text) => saveText(`${file}.csv`, text, "text/csv"))}>CSV</button>
+            : <a title="All points" href={pointsAddress(ids, metric, x, asof)} download={`${file}.csv`}>CSV</a>}
         </span>
       </figcaption>
       {refused ? <p class="bad" role="status">{refused}</p> : null}

@@ -1,9 +1,10 @@
 /** The charts of some experiments, and the choices that they share. */
 import { useEffect, useState } from "preact/hooks";
 import { Chart } from "./chart";
+import { count } from "./format";
 import { named } from "./rows";
 import { json } from "./source";
-import { all, change, loading, rows, view } from "./state";
+import { change, loading, paramNames, rows, view } from "./state";
 
 function listed(text: string): string[] {
   return text.split(",").map((item) => item.trim()).filter(Boolean);
@@ -35,7 +36,6 @@ export function Check({ label, checked, title, onChange }: { label: string; chec
 export function Choices({ ids, names }: { ids: readonly string[]; names: readonly string[] }) {
   const { exp, m, x, y, lx, over, smooth, zoom, robust, crowd, asof } = view.value;
   const [axes, setAxes] = useState<readonly string[]>([]);
-  const params = [...new Set(all.value.flatMap((row) => Object.keys(row.params)))];
   const question = ids.slice(0, 100).join();
   const [isAsked, setAsked] = useState(false);
   useEffect(() => {
@@ -50,16 +50,25 @@ export function Choices({ ids, names }: { ids: readonly string[]; names: readonl
       <Check label="log y" title="Where there are zeros or negative values the axis becomes that of arcsinh" checked={y === "log"} onChange={() => change({ y: y === "log" ? "linear" : "log" })} />
       <Check label="robust" title="Leave the outermost 2 % of columns beyond the axis, counted" checked={robust} onChange={() => change({ robust: !robust })} />
       {!exp && <Check label="others" title="Also those that are not picked, in grey" checked={crowd} onChange={() => change({ crowd: !crowd })} />}
-      {!exp && <Field label="bands over" placeholder="seed" options={params} value={over.join(", ")} onChange={(text) => change({ over: listed(text) })} />}
+      {!exp && <Field label="bands over" placeholder="seed" options={paramNames.value} value={over.join(", ")} onChange={(text) => change({ over: listed(text) })} />}
       <label>smooth <input id="smooth" type="range" min="0" max="0.99" step="0.01" value={smooth} aria-valuetext={smooth ? String(smooth) : "off"} onInput={(event) => change({ smooth: Number(event.currentTarget.value) }, smooth !== 0)} /><output>{smooth || "off"}</output></label>
       {zoom && <button type="button" onClick={() => change({ zoom: null })}>zoom out</button>}
     </div>
   );
 }
 
+// An experiment may have thousands of metrics, and each chart is some nodes of the page even while it is out of sight.
+const stride = 100;
+
 export function Charts({ ids, names }: { ids: readonly string[]; names: readonly string[] }) {
   const matching = names.filter((name) => named(name, view.value.m));
+  const [most, setMost] = useState(stride);
   const has = (name: string): string[] => ids.filter((id) => rows.value.get(id)?.metrics[name]);
   if (!matching.length) return <p class="empty">{loading.value ? "Reading." : names.length ? "No metric has such a name." : "No metric to draw."}</p>;
-  return <div class="charts">{matching.map((name) => <Chart key={name} metric={name} ids={has(name)} />)}</div>;
+  return (
+    <>
+      <div class="charts">{matching.slice(0, most).map((name) => <Chart key={name} metric={name} ids={has(name)} />)}</div>
+      {matching.length > most && <p class="more"><button type="button" class="act" onClick={() => setMost(most + stride)}>{Math.min(stride, matching.length - most)} more of {count(matching.length, "metric")}</button></p>}
+    </>
+  );
 }

@@ -5,6 +5,8 @@ export interface Curve {
   metric: string;
   /** How many numbers it stands for, and what else was logged. */
   points: number;
+  /** How many were logged, where not all of them are there. */
+  of?: number;
   nan: number;
   inf: number;
   ninf: number;

@@ -1,5 +1,6 @@
 /** New lines as they are logged: one stream of the server for all tabs of a browser, and none while no page is visible. */
 import { signal } from "@preact/signals";
+import { isFolder } from "./folder";
 import { root, short } from "./source";
 import { union, type Message } from "./news";
 
@@ -12,9 +13,9 @@ type Post =
   | { kind: "state"; state: "live" | "lost" }
   | { kind: "news"; message: Message };
 
-const names = ["hello", "points", "stale", "changed", "index", "own"] as const;
+const names = ["hello", "points", "stale", "changed", "index"] as const;
 const retry = 3000;
-const channel = new BroadcastChannel(`mlv ${root.pathname}`);
+const channel = isFolder ? null : new BroadcastChannel(`mlv ${root.pathname}`);
 const tab = `${Date.now()}.${Math.random()}`;
 const listeners = new Set<(message: Message) => void>();
 
@@ -64,7 +65,7 @@ function begin(): void {
   announce();
   // Browsers allow six connections to a server: one tab holds the stream for all, and another takes over when it goes.
   // Where the address is no safe one there are no locks, and each tab holds its own.
-  if (!navigator.locks) {
+  if (!navigator.locks || !channel) {
     lead();
     return;
   }
@@ -107,7 +108,7 @@ function announce(): void {
 }
 
 function post(message: Post): void {
-  channel.postMessage(message);
+  channel?.postMessage(message);
 }
 
 function hand(message: Message): void {
@@ -155,7 +156,7 @@ function connect(): void {
   }
 }
 
-channel.onmessage = ({ data }: MessageEvent<Post>) => {
+if (channel) channel.onmessage = ({ data }: MessageEvent<Post>) => {
   if (isLeading && data.kind === "watch") {
     watches.set(data.tab, data.ids);
     if (stream) post({ kind: "state", state: stream.readyState === EventSource.OPEN ? "live" : "lost" });

@@ -3,14 +3,16 @@ import { render } from "preact";
 import { tabs } from "./address";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Experiment } from "./experiment";
+import { exported, isFolder } from "./folder";
 import { age, moment } from "./format";
 import { List } from "./list";
 import { connection } from "./live";
 import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
 import { short } from "./source";
+import { Views } from "./views";
 
 function Head() {
-  const { where, q, archived, asof } = view.value;
+  const { where, q, asof } = view.value;
   const [draft, setDraft] = useState(where);
   useEffect(() => setDraft(where), [where]);
   return (
@@ -27,17 +29,18 @@ function Head() {
         }}>
           <input id="filter" aria-label="Filter by SQL" aria-invalid={refusal.value !== ""} spellcheck={false} placeholder="filter: params.lr < 0.1" value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
         </form>
-        <label class="check"><input type="checkbox" checked={archived} onChange={() => change({ archived: !archived })} /> archived</label>
+        <Views />
       </>}
       <span class="grow" />
+      {exported() && <small title={exported()!.left_out.join(" ")}>written {moment(exported()!.made)}</small>}
       {asof && <small>as of {asof}</small>}
-      <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>
+      {!isFolder && <span class={`live ${connection.value}`} role="status" title={newest.value ? `newest line ${moment(newest.value)}, ${age(now.value - newest.value)}` : ""}><i aria-hidden="true" />{connection.value}</span>}
     </header>
   );
 }
 
 const keys: [string, string][] = [
-  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["Enter", "open the experiment"],
+  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
   ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 
@@ -48,6 +51,12 @@ function Page() {
     const onKeyDown = (event: KeyboardEvent): void => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
       const field = event.target as HTMLElement;
+      const menu = document.querySelector<HTMLDetailsElement>("details.menu[open]");
+      if (event.key === "Escape" && menu) {
+        menu.open = false;
+        menu.querySelector<HTMLElement>("summary")?.focus();
+        return;
+      }
       if (field.matches("input,select,textarea")) {
         if (event.key === "Escape") document.querySelector<HTMLElement>(".table")?.focus();
         return;
@@ -66,8 +75,15 @@ function Page() {
       else return;
       event.preventDefault();
     };
+    const onPointerDown = (event: Event): void => {
+      for (const menu of document.querySelectorAll<HTMLDetailsElement>("details.menu[open]")) if (!menu.contains(event.target as Node)) menu.open = false;
+    };
     addEventListener("keydown", onKeyDown);
-    return () => removeEventListener("keydown", onKeyDown);
+    addEventListener("pointerdown", onPointerDown);
+    return () => {
+      removeEventListener("keydown", onKeyDown);
+      removeEventListener("pointerdown", onPointerDown);
+    };
   }, []);
   const title = exp ? (rows.value.get(short(exp))?.name ?? exp.slice(0, 8)) : (folder.value.split("/").pop() ?? "");
   useEffect(() => {

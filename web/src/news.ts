@@ -3,7 +3,7 @@ import type { Curve } from "./columns";
 import { float, type CurveAnswer } from "./source";
 
 export type Message =
-  | { name: "hello" | "index" | "own" }
+  | { name: "hello" | "index" }
   | { name: "stale"; id: string; m?: string }
   | { name: "changed"; id: string; types: readonly string[] }
   | Points;

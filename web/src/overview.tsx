@@ -1,12 +1,13 @@
 /** What an experiment is: notes, runs, params, values, command, git, machine, and what it comes from. */
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { useAnswer } from "./answers";
 import { Card, Code, Copied, Diff, Facts, Lead, Rows, Status } from "./bits";
 import { diffLines } from "./differences";
 import { bytes, count, duration, moment, number, plain } from "./format";
 import { Markdown } from "./markdown";
+import { keep, notes, own, refusedOwn } from "./own";
 import { flat, quoted, timeLine, type Overview as Described, type Run } from "./overviews";
-import { float } from "./source";
+import { float, short } from "./source";
 import { now } from "./state";
 
 function value(item: unknown): string {
@@ -96,6 +97,21 @@ function Environment({ env }: { env: Record<string, unknown> }) {
   );
 }
 
+/** What the reader alone notes about an experiment; it is kept beside the experiments and not in this one. */
+function PrivateNote({ id }: { id: string }) {
+  const text = notes.value.get(short(id)) ?? "";
+  const [draft, setDraft] = useState(text);
+  useEffect(() => setDraft(text), [text, id]);
+  if (!own.value?.writable) return null;
+  return (
+    <Card label="Private note" aside={draft !== text ? <button type="button" class="act" onClick={() => void keep("note", id, draft.trim() || null)}>save</button> : null}>
+      <textarea class="private" aria-label="Private note" rows={3} placeholder="For your eyes; nothing is written into the experiment." value={draft} onInput={(event) => setDraft(event.currentTarget.value)} />
+      {refusedOwn.value && <p class="bad" role="alert">{refusedOwn.value}</p>}
+      <p class="foot">For all: <code>exp.add_note(…)</code></p>
+    </Card>
+  );
+}
+
 export function Overview({ of }: { of: Described }) {
   const params = flat(of.params);
   const metrics = Object.entries(of.metrics);
@@ -132,6 +148,7 @@ export function Overview({ of }: { of: Described }) {
       {machine.length > 0 && <Card label="Machine"><Facts entries={machine.map(([name, item]) => [name.replace(/_bytes$/, ""), name.endsWith("_bytes") && typeof item === "number" ? bytes(item) : plain(item)])} /></Card>}
       {of.env && <Environment env={of.env} />}
       <Verify id={of.id} />
+      <PrivateNote id={of.id} />
       <Card label="Code" aside={<Copied text={opened} />}><pre tabIndex={0} aria-label="Python">{opened}</pre></Card>
     </div>
   );

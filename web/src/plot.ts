@@ -1,7 +1,8 @@
 /** The canvas of a chart: crowd and bands below, lines above. The only module that touches uPlot. */
 import uPlot from "uplot";
 import { corners, filled, spans, type Curve } from "./columns";
-import { duration, number } from "./format";
+import { duration } from "./format";
+import { markWords, momentWords } from "./scales";
 import type { Band, CurveAnswer } from "./source";
 
 const sync = uPlot.sync("all");
@@ -174,7 +175,7 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
   const [min, max] = across(scene.current.answer);
   const size = (scene_: Scene): number => Math.max(Math.abs(scene_.high), Math.abs(scene_.low));
   const made = new uPlot({
-    width: look.width, height: look.height, padding: [8, 8, 0, 0], legend: { show: false },
+    width: look.width, height: look.height, padding: [8, 14, 0, 0], legend: { show: false },
     series: [{}, ...series],
     scales: {
       x: { time: look.axis === "time", min, max, distr: look.isLogX ? 3 : 1 },
@@ -189,8 +190,8 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
       },
     },
     axes: [
-      { ...axis, size: 26, ...(look.axis === "elapsed" || look.axis === "active" ? { values: (_, splits) => splits.map((value) => (value == null ? "" : duration(value) || "0")) } : look.axis === "time" ? {} : { values: (_, splits) => splits.map((value) => (value == null ? "" : number(value, 3))) }) },
-      { ...axis, size: 54, values: (_, splits) => splits.map((value) => (value == null ? "" : number(value, 3))) },
+      { ...axis, size: 26, values: (_, splits) => (look.axis === "time" ? momentWords(splits) : look.axis === "elapsed" || look.axis === "active" ? splits.map((value) => (value == null ? "" : duration(value) || "0")) : markWords(splits)) },
+      { ...axis, size: 54, values: (_, splits) => markWords(splits) },
     ],
     cursor: { sync: { key: "all", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
     hooks: {

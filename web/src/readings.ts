@@ -1,6 +1,6 @@
 /** Charts in words and as rows: their sentence, their counts, the names of their bands, and their points as CSV. */
 import { ends, nearest, type Curve } from "./columns";
-import { count, number, plain } from "./format";
+import { count, groups, number, plain } from "./format";
 import type { Band } from "./source";
 
 /** Say what a chart shows, for people who cannot see it. */
@@ -23,7 +23,7 @@ export function footer(all: readonly Curve[], bands: readonly Band[] = []): stri
   const diverged = bands.reduce((total, band) => total + Math.max(0, ...band.diverged), 0);
   return [
     bands.length ? `${count(bands.length, "band")} of ${count(all.length, "curve")}` : count(all.length, "curve"),
-    count(sum("points"), "point"), sum("nan") ? `${sum("nan")} NaN` : "", infinite ? `${infinite} infinite` : "",
+    all.some((curve) => curve.of) ? `${groups(sum("points"))} of ${count(all.reduce((total, curve) => total + (curve.of ?? curve.points), 0), "point")}, extremes among them` : count(sum("points"), "point"), sum("nan") ? `${sum("nan")} NaN` : "", infinite ? `${infinite} infinite` : "",
     diverged ? `${diverged} diverged` : "",
   ].filter(Boolean).join(", ");
 }

@@ -1,11 +1,18 @@
 /** Rows and columns of the list: their values, their order, and which are shown. */
 import type { Pick, View } from "./address";
-import type { Row } from "./source";
+import { stats, type Row, type Stat } from "./source";
 
 export interface Line {
   row: Row;
   depth: number;
   children: number;
+  /** A head above rows that share a value; its row is the first of them. */
+  group?: Group;
+}
+
+export interface Group {
+  label: string;
+  rows: readonly Row[];
 }
 
 const own: Record<string, (row: Row) => unknown> = {
@@ -17,15 +24,18 @@ const own: Record<string, (row: Row) => unknown> = {
 export function cell(row: Row, column: string): unknown {
   if (column.startsWith("params.")) return row.params[column.slice(7)];
   if (column.startsWith("metrics.")) {
-    const match = /^metrics\.(.*?)(?:\.(last|min|max))?$/.exec(column)!;
-    return row.metrics[match[1]!]?.[(match[2] as "last" | "min" | "max" | undefined) ?? "last"] ?? undefined;
+    const name = column.slice(8);
+    if (row.metrics[name]) return row.metrics[name].last ?? undefined;
+    const at = name.lastIndexOf(".");
+    const stat = stats.find((one) => one === name.slice(at + 1));
+    return stat ? (row.metrics[name.slice(0, at)]?.[stat as Stat] ?? undefined) : undefined;
   }
   return own[column]?.(row);
 }
 
 /** Write the head of a column. */
 export function title(column: string): string {
-  return column.replace(/^(params|metrics)\./, "");
+  return column.replace(/^(params|metrics|spark)\./, "");
 }
 
 /** Compare two values: numbers by size, texts by their words and numbers, what is absent last. */
@@ -51,7 +61,7 @@ export function columns(rows: readonly Row[]): string[] {
   return [...Object.keys(own), ...sorted(params, "params."), ...sorted(metrics, "metrics.")];
 }
 
-/** Choose columns where the reader did not: the params that differ, then a few metrics. */
+/** Choose columns where the reader did not: the params that differ, then a few metrics, the first with its curve. */
 export function chosen(rows: readonly Row[]): string[] {
   const values = new Map<string, Set<string>>();
   const metrics = new Map<string, number>();
@@ -65,14 +75,16 @@ export function chosen(rows: readonly Row[]): string[] {
   }
   const differing = [...values].filter(([, distinct]) => distinct.size > 1).sort((a, b) => b[1].size - a[1].size).slice(0, 5);
   const frequent = [...metrics].sort((a, b) => b[1] - a[1] || collator.compare(a[0], b[0])).slice(0, 4);
-  return ["name", "status", ...differing.map(([name]) => `params.${name}`), ...frequent.map(([name]) => `metrics.${name}`), "duration", "created"];
+  const first = frequent.slice(0, 1).map(([name]) => `spark.${name}`);
+  return ["name", "status", ...first, ...differing.map(([name]) => `params.${name}`), ...frequent.map(([name]) => `metrics.${name}`), "duration", "created"];
 }
 
 /** Keep the rows that match the words of a search. */
-export function matching(rows: readonly Row[], q: string, archived: boolean, ids: ReadonlySet<string> | null): Row[] {
+export function matching(rows: readonly Row[], q: string, archived: boolean, ids: ReadonlySet<string> | null, hidden?: ReadonlySet<string>, starred?: ReadonlySet<string>): Row[] {
   const words = q.toLowerCase().split(/\s+/).filter((word) => word !== "");
   return rows.filter((row) => {
-    if (!archived && row.archived) return false;
+    if (!archived && (row.archived || hidden?.has(row.id))) return false;
+    if (starred && !starred.has(row.id)) return false;
     if (ids && !ids.has(row.id)) return false;
     if (!words.length) return true;
     const text = `${row.name} ${row.path} ${row.id} ${row.status} ${row.kind} ${row.tags.join(" ")} ${Object.entries(row.params).map(([name, value]) => `${name}=${String(value)}`).join(" ")}`.toLowerCase();
@@ -96,8 +108,15 @@ export function sorted(rows: readonly Row[], sort: readonly string[]): Row[] {
       const order = compare(left, right) * keys[index]!.sign;
       if (order) return order;
     }
-    return collator.compare(one.id, two.id);
+    return one.id < two.id ? -1 : 1;
   });
+}
+
+/** Put a row behind the others of its key. */
+export function put(groups: Map<string, Row[]>, key: string, row: Row): void {
+  const own = groups.get(key);
+  if (own) own.push(row);
+  else groups.set(key, [row]);
 }
 
 /** Arrange rows as a tree: children follow the parent that is open; one without a parent among the rows stands alone. */
@@ -106,7 +125,7 @@ export function tree(rows: readonly Row[], open: ReadonlySet<string>): Line[] {
   const children = new Map<string, Row[]>();
   const tops: Row[] = [];
   for (const row of rows) {
-    if (row.parent && ids.has(row.parent) && row.parent !== row.id) children.set(row.parent, [...(children.get(row.parent) ?? []), row]);
+    if (row.parent && ids.has(row.parent) && row.parent !== row.id) put(children, row.parent, row);
     else tops.push(row);
   }
   const out: Line[] = [];
@@ -117,6 +136,38 @@ export function tree(rows: readonly Row[], open: ReadonlySet<string>): Line[] {
   };
   for (const row of tops) visit(row, 0);
   return out;
+}
+
+/** Divide rows by the value of a column; groups are in the order of their values, and a folded one shows its head only. */
+export function grouped(rows: readonly Row[], column: string, open: ReadonlySet<string>): Line[] {
+  const groups = new Map<string, Row[]>();
+  for (const row of rows) {
+    const value = cell(row, column);
+    const key = value == null ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
+    put(groups, key, row);
+  }
+  const order = (one: [string, Row[]], two: [string, Row[]]): number => {
+    if (!one[0] || !two[0]) return Number(!one[0]) - Number(!two[0]);
+    return compare(cell(one[1][0]!, column), cell(two[1][0]!, column));
+  };
+  return [...groups].sort(order).flatMap(([label, own]): Line[] => [
+    { row: own[0]!, depth: 0, children: 0, group: { label, rows: own } },
+    ...(open.has(folded(label)) ? [] : tree(own, open)),
+  ]);
+}
+
+/** Name a folded group among the open rows of an address. */
+export function folded(label: string): string {
+  return `=${label}`;
+}
+
+/** Mean and standard deviation of the numbers of a column, or null where a row has none. */
+export function spread(rows: readonly Row[], column: string): { mean: number; deviation: number; count: number } | null {
+  const values = rows.map((row) => cell(row, column)).filter((value): value is number => typeof value === "number" && Number.isFinite(value));
+  if (!values.length) return null;
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const deviation = values.length > 1 ? Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / (values.length - 1)) : 0;
+  return { mean, deviation, count: values.length };
 }
 
 /** Sort by a column next: ascending, then descending, then not. */

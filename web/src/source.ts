@@ -1,8 +1,9 @@
 /** Questions to the server. */
 import type { Curve, Mark } from "./columns";
+import { answer as folderAnswer, chart as folderChart, file as folderFile, isFolder } from "./folder";
 
 /** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
-export const root = new URL("..", globalThis.document ? (document.currentScript as HTMLScriptElement).src : "http://localhost/static/page.js");
+export const root = new URL("..", (globalThis.document?.currentScript as HTMLScriptElement | null)?.src || "http://localhost/static/page.js");
 
 /** An answer that is none: its message is a sentence for people. */
 export class Refused extends Error {}
@@ -17,7 +18,15 @@ async function ask(path: string, query: Record<string, string>, signal?: AbortSi
 }
 
 export async function json<T>(path: string, query: Record<string, string> = {}, signal?: AbortSignal): Promise<T> {
-  return (await ask(path, query, signal)).json() as Promise<T>;
+  return (isFolder ? folderAnswer(path, query) : (await ask(path, query, signal)).json()) as Promise<T>;
+}
+
+/** Send a thing to be kept; the answer is what is kept now. */
+export async function send<T>(path: string, body: unknown): Promise<T> {
+  const answer = await fetch(new URL(`api/${path}`, root), { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const content = (await answer.json().catch(() => ({}))) as T & { error?: string };
+  if (!answer.ok) throw new Refused(content.error ?? `The server answered ${answer.status} to ${path}.`);
+  return content;
 }
 
 /** Cut an identifier to what an address holds: 48 bits, so that ten thousand of them do not meet. */
@@ -27,6 +36,8 @@ export function short(id: string): string {
 
 export interface Row {
   id: string;
+  /** All of its digits. */
+  whole: string;
   name: string;
   path: string;
   kind: string;
@@ -39,8 +50,12 @@ export interface Row {
   tags: readonly string[];
   archived: boolean;
   params: Record<string, unknown>;
-  metrics: Record<string, { last: number | null; min: number | null; max: number | null }>;
+  metrics: Record<string, Record<Stat, number | null>>;
 }
+
+/** Numbers that the list has of each metric. */
+export const stats = ["last", "min", "max", "mean", "count", "nans"] as const;
+export type Stat = (typeof stats)[number];
 
 export interface Index {
   cursor: string;
@@ -62,7 +77,7 @@ interface IndexAnswer {
   n: number;
   columns: {
     params?: Record<string, unknown[]>;
-    metrics?: Record<string, Record<"last" | "min" | "max", (number | string | null)[]>>;
+    metrics?: Record<string, Partial<Record<Stat, (number | string | null)[]>>>;
   } & Record<string, unknown>;
 }
 
@@ -83,6 +98,7 @@ export function rows(answer: IndexAnswer): Row[] {
   const metrics = Object.entries(answer.columns.metrics ?? {});
   return Array.from({ length: answer.n }, (_, at): Row => ({
     id: short(column<string>("id")[at]!),
+    whole: column<string>("id")[at]!,
     name: column<string>("name")[at] ?? "",
     path: column<string>("path")[at] ?? "",
     kind: column<string>("kind")[at] ?? "",
@@ -96,7 +112,7 @@ export function rows(answer: IndexAnswer): Row[] {
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
     metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
       const last = float(values.last?.[at]);
-      return last === null ? [] : [[name, { last, min: float(values.min?.[at]), max: float(values.max?.[at]) }]];
+      return last === null ? [] : [[name, Object.fromEntries(stats.map((stat) => [stat, float(values[stat]?.[at])])) as Record<Stat, number | null>]];
     })),
   }));
 }
@@ -138,6 +154,13 @@ export interface CurveAnswer {
 }
 
 export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<CurveAnswer> {
+  if (isFolder) {
+    const drawn = await folderChart(query);
+    return {
+      from: drawn.from, to: drawn.to, x: starts(drawn.from, drawn.to, query.columns, query.isLog), bands: [],
+      curves: drawn.curves.map(({ id, of, exact, ...curve }): Curve => ({ ...curve, id: short(id), metric: query.metric, ...(exact ? {} : { of }) })),
+    };
+  }
   const answer = await ask("curves", {
     ids: query.ids.join(","), m: query.metric, x: query.x, from: query.zoom ? String(query.zoom[0]) : "", to: query.zoom ? String(query.zoom[1]) : "",
     px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", log: query.isLog ? "1" : "", over: query.over, asof: query.asof,
@@ -147,6 +170,7 @@ export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<C
 
 /** Write the address of a file of an experiment. */
 export function fileAddress(id: string, path: string): string {
+  if (isFolder) return folderFile(id, path);
   const url = new URL(`api/exp/${id}/file`, root);
   url.searchParams.set("path", path);
   return url.href;

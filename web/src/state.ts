@@ -1,11 +1,21 @@
 /** The view of this tab and what the server said: signals that all parts of the page read. */
 import { computed, effect, signal } from "@preact/signals";
-import { address, toggle, view as parse, type View } from "./address";
-import { chosen, matching, sorted, tree } from "./rows";
+import { address, fragment, fragmentView, toggle, view as parse, type View } from "./address";
+import { isFolder } from "./folder";
+import { hidden, load, stars } from "./own";
+import { chosen, columns, grouped, matching, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
-export const view = signal<View>(parse(location.pathname, location.search, location.hash));
+function current(): View {
+  return isFolder ? fragmentView(location.hash) : parse(location.pathname, location.search, location.hash);
+}
+
+function addressOf(next: View): string {
+  return isFolder ? fragment(next) : new URL(address(next), root).href;
+}
+
+export const view = signal<View>(current());
 export const rows = signal<ReadonlyMap<string, Row>>(new Map());
 export const folder = signal("");
 export const problem = signal("");
@@ -24,45 +34,56 @@ darkQuery.addEventListener("change", () => (isDark.value = darkQuery.matches));
 /** Change the view. `replace` keeps one step of Back for a change that goes on, such as typing. */
 export function change(patch: Partial<View>, replace = false): void {
   const next = { ...view.value, ...patch };
-  const url = new URL(address(next), root);
-  if (url.href === location.href) return;
-  if (replace) history.replaceState(null, "", url);
-  else history.pushState(null, "", url);
+  const url = addressOf(next);
+  if (url === addressOf(view.value)) return;
+  try {
+    if (replace) history.replaceState(null, "", url);
+    else history.pushState(null, "", url);
+  } catch {
+    // Inside a notebook's frame there is no history: the view is this page's alone.
+  }
   view.value = next;
 }
 
 /** Make the address of a changed view, for links. */
 export function link(patch: Partial<View>): string {
-  return new URL(address({ ...view.value, ...patch }), root).href;
+  return addressOf({ ...view.value, ...patch });
 }
 
-addEventListener("popstate", () => (view.value = parse(location.pathname, location.search, location.hash)));
+addEventListener("popstate", () => (view.value = current()));
 
 export function pick(id: string): void {
   change({ pick: toggle(view.value.pick, id) });
 }
 
 export const all = computed(() => [...rows.value.values()]);
+/** Every column that an experiment has, and every param. */
+export const columnNames = computed(() => columns(all.value));
+export const paramNames = computed(() => columnNames.value.filter((name) => name.startsWith("params.")).map((name) => name.slice(7)));
 /** Moment of the newest line of all. */
 export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
-const filters = computed(() => JSON.stringify([view.value.q, view.value.archived]));
+const filters = computed(() => JSON.stringify([view.value.q, view.value.archived, view.value.starred]));
 const order = computed(() => view.value.sort.join(","));
 export const shown = computed(() => {
   filters.value;
   order.value;
-  const { q, archived, sort } = view.peek();
-  return sorted(matching(all.value, q, archived, allowed.value), sort);
+  const { q, archived, sort, starred } = view.peek();
+  return sorted(matching(all.value, q, archived, allowed.value, hidden.value, starred ? stars.value : undefined), sort);
 });
-const opened = computed(() => view.value.open.join(","));
+const opened = computed(() => JSON.stringify([view.value.open, view.value.group]));
 export const lines = computed(() => {
   opened.value;
-  return tree(shown.value, new Set(view.peek().open));
+  const { open, group } = view.peek();
+  return group ? grouped(shown.value, group, new Set(open)) : tree(shown.value, new Set(open));
 });
-const asked = computed(() => view.value.cols.join(","));
+const asked = computed(() => JSON.stringify([view.value.cols, view.value.pin]));
+/** Columns shown, those that are pinned first. */
 export const cols = computed(() => {
   asked.value;
-  const named = view.peek().cols;
-  return named.length ? [...named] : chosen(all.value);
+  const { cols: named, pin } = view.peek();
+  const choice = named.length ? named : chosen(all.value);
+  const pinned = ["name", ...pin.filter((name) => name !== "name" && choice.includes(name))];
+  return [...pinned, ...choice.filter((name) => !pinned.includes(name))];
 });
 /** Metrics of the experiments shown, with how many have each. */
 export const metrics = computed(() => {
@@ -118,7 +139,7 @@ async function refresh(): Promise<void> {
       if (!answer.complete) pause = 50;
     }
   } catch (error) {
-    problem.value = error instanceof Refused ? error.message : "The server does not answer. The page goes on asking.";
+    problem.value = error instanceof Refused || isFolder ? (error as Error).message : "The server does not answer. The page goes on asking.";
     pause = 2000;
   }
   loading.value = false;
@@ -148,7 +169,7 @@ const moment = computed(() => view.value.asof);
 effect(() => {
   mark = "";
   turn += 1;
-  follow(!moment.value);
+  follow(!moment.value && !isFolder);
   void refresh();
 });
 document.addEventListener("visibilitychange", () => {
@@ -174,6 +195,8 @@ effect(() => {
     },
   );
 });
+
+void load();
 
 setInterval(() => {
   if (document.visibilityState === "visible") now.value = Date.now() / 1000;

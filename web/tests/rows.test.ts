@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { chosen, matching, named, sorted, tree, turned } from "../src/rows";
+import { cell, chosen, folded, grouped, matching, named, sorted, spread, tree, turned } from "../src/rows";
 import { rows, type Row } from "../src/source";
 
 const answer = {
@@ -41,8 +41,25 @@ test("children follow an open parent, and nobody without one is lost", () => {
   assert.deepEqual(tree(all, new Set(["aaaaaaaaaaaa"])).map((line) => line.depth), [0, 1, 0, 0]);
 });
 
+test("groups are in the order of their values, with those without one last, and a folded one shows its head only", () => {
+  const lines = grouped(all, "params.lr", new Set([folded("0.1")]));
+  assert.deepEqual(lines.map((line) => line.group?.label ?? line.row.name), ["0.01", "run_9", "0.1", "", "x"]);
+  assert.deepEqual(spread(all.filter((row) => row.params.lr === 0.1), "metrics.loss"), { mean: 1.25, deviation: Math.sqrt(2 * 0.75 ** 2), count: 2 });
+  assert.equal(spread(all, "params.opt"), null);
+});
+
+test("hidden rows stand aside, and stars choose", () => {
+  assert.deepEqual(names(matching(all, "", false, null, new Set(["bbbbbbbbbbbb"]))), ["run_10", "x"]);
+  assert.deepEqual(names(matching(all, "", false, null, undefined, new Set(["bbbbbbbbbbbb"]))), ["run_9"]);
+});
+
+test("a metric's name may look like a statistic", () => {
+  const [row] = rows({ cursor: "", root: "", n: 1, columns: { id: ["a"], metrics: { "acc.max": { last: [3] }, acc: { last: [1], max: [2], mean: [1.5] } } } });
+  assert.deepEqual(["metrics.acc.max", "metrics.acc.mean", "metrics.acc", "metrics.none.max"].map((name) => cell(row!, name)), [3, 1.5, 1, undefined]);
+});
+
 test("params that differ come before the metrics", () => {
-  assert.deepEqual(chosen(all), ["name", "status", "params.lr", "metrics.loss", "duration", "created"]);
+  assert.deepEqual(chosen(all), ["name", "status", "spark.loss", "params.lr", "metrics.loss", "duration", "created"]);
 });
 
 test("a star stands for any part of a name, and nothing else is special", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { around, compareLines, diffLines } from "../src/differences";
+import { diffLines } from "../src/differences";
 import { age, bytes, count, decimals, duration, number } from "../src/format";
 import { blocks, inline, isSafeLink } from "../src/prose";
 import { render } from "../src/terminal";
@@ -63,6 +63,4 @@ test("a terminal's colours and overwritten lines are shown as it would", () => {
 test("lines that differ are told apart", () => {
   const kinds = (text: string): string => diffLines(text).map((line) => line.kind[0]).join("");
   assert.equal(kinds("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n c\n"), "faasras");
-  assert.deepEqual(compareLines("a\nb\nc", "a\nx\nc").map((line) => line.text), [" a", "-b", "+x", " c"]);
-  assert.deepEqual(around(compareLines("1\n2\n3\n4\n5\n6\n7\n8", "1\n2\n3\n4\n5\n6\n7\n9"), 1).map((line) => line.text), ["6 equal lines", " 7", "-8", "+9"]);
 });

@@ -103,8 +103,11 @@ def ui(
         Optional[str],  # noqa: UP045
         typer.Option("--files", metavar="CHOICE", help="Files in the export: none, media or all.", show_default="none"),
     ] = None,
+    while_stdin: Annotated[bool, typer.Option("--while-stdin", hidden=True)] = False,
 ) -> None:
     """Show the experiments at and below a folder in the browser, until Ctrl-C.
+
+    ROOT may be on another machine: `host:folder` starts `mlv ui` there over ssh.
 
     The address holds a secret: who has it reads all below ROOT. Nothing is written into an experiment.
     """
@@ -116,8 +119,8 @@ def ui(
     if where is not None or files is not None:
         raise InvalidArgument("--where and --files are about an export: give --export PATH as well")
     ui.run(
-        choose.checked_root(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
-        new_token=new_token,
+        str(root), host=host, port=port, socket=socket, allowed_hosts=allow_host or [], opens=not no_open,
+        new_token=new_token, while_stdin=while_stdin,
     )  # fmt: skip
 
 

@@ -29,8 +29,8 @@ DESCRIPTORS = {1: "stdout", 2: "stderr"}
 END, DONE = b"e", b"d"
 SYNC, SYNCED = b"s", b"S"
 """Requests to the tee, of one byte each, and its answers: to end, and to pass on the output so far."""
-_MOST_STARTS = 4
-_PAUSE_WITHIN_S = 1.0
+_MOST_STARTS = 4  # something kills it each time, such as a limit of memory
+_PAUSE_WITHIN_S = 1.0  # a fork waits for it; too late, and Python only warns of threads
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class ConsoleCapture:
         except OSError:
             self._close_replacements()
             raise
+        # Only now that a tee reads: output would fill the pipes and hold up the script.
         self._take_over()
         _active.append(self)
         self.watch()
@@ -90,6 +91,7 @@ class ConsoleCapture:
         self._is_ending = True
         _flush()
         self._untap()
+        # What a later capture holds passes through this one, and belongs in front of its end.
         for above in reversed(_active[_active.index(self) + 1 :] if self in _active else ()):
             above.pass_on(until - monotonic())
         for captured in list(self._captured):

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 _PIPE_BYTES = 1 << 20
 """Bytes that a process may print ahead of the tee; the system may allow less."""
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16  # as much as a pipe holds by default
 FIRST_FREE = 10
 """Descriptors below this one are left to programs that open them by number."""
 

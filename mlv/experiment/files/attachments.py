@@ -14,7 +14,6 @@ from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
 from mlv.errors import FileUnusable, InvalidArgument
-from mlv.experiment.files.attaching import ATTACH_BY, refuse_own
 from mlv.experiment.files.publishing import (
     FileTarget,
     already_there,
@@ -25,7 +24,7 @@ from mlv.experiment.files.publishing import (
 )
 from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
-from mlv.store import blobs, copying, layout
+from mlv.store import blobs, layout
 from mlv.store.paths import checked_inside, checked_path
 from mlv.store.references import portable
 
@@ -113,6 +112,8 @@ class Attachments:
             InvalidArgument: `how` has an unknown value, or the path holds the experiment, or is a part of it to be moved.
             FileUnusable: It cannot be read, or changed meanwhile, or cannot be written; what was there before still is.
         """
+        from mlv.experiment.files.attaching import ATTACH_BY, refuse_own  # with copying: `import mlv` does without
+
         if how not in ATTACH_BY:
             raise InvalidArgument(f"how={how!r}: give 'copy', 'link' or 'move'", how=how)
         source = checked_path(path, "path")
@@ -286,7 +287,9 @@ def _filepath_target(target: FileTarget) -> Iterator[Path]:
             target = target.replace(path=target.path.with_name(path.name))
             if blobs.has_links(path):
                 resolved = private / blobs.TEMPORARY
-                copying.copy_hashed(path, resolved)
+                from mlv.store.copying import copy_hashed  # `import mlv` does without
+
+                copy_hashed(path, resolved)
                 path = resolved
             publish(target, path)
 

@@ -13,7 +13,7 @@ from mlv.errors import FileExists, FileUnusable, MlvError
 from mlv.experiment.session import Session
 from mlv.frozen import FrozenRecord
 from mlv.interrupts import pass_on
-from mlv.store import blobs, copying, layout
+from mlv.store import blobs, layout
 from mlv.store.contents import Content, content_of, reference
 from mlv.store.locks import alone_in
 
@@ -76,8 +76,10 @@ def _move(temporary: Path, target: FileTarget, twin: Path | None) -> None:
 
 
 def _is_linked(twin: Path, link: Path) -> bool:
+    from mlv.store.copying import link_or_copy  # `import mlv` does without
+
     try:
-        return copying.link_or_copy(twin, link)
+        return link_or_copy(twin, link)
     except OSError:
         return False
 

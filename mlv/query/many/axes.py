@@ -28,8 +28,12 @@ def is_special(x: str | None) -> bool:
 
 def times(table: Any, x: str, digest: Digest) -> Any:
     """Return the positions of a metrics table's rows on an axis of time, as floats."""
+    return times_of(package("numpy").asarray(table.column("time").cast("int64")) / 1e6, x, digest)
+
+
+def times_of(moments: Any, x: str, digest: Digest) -> Any:
+    """Return the positions of moments, in seconds since 1970, on an axis of time."""
     np = package("numpy")
-    moments = np.asarray(table.column("time").cast("int64")) / 1e6
     if x == TIME:
         return moments
     now = datetime.now(timezone.utc)

@@ -19,7 +19,7 @@ from mlv.query.many import families, grids
 from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf
 from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import Samples, aggregated
+from mlv.query.many.statistics import Samples, aggregated, samples_of
 from mlv.query.many.values import Values
 from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.name_patterns import name_matcher
@@ -141,12 +141,8 @@ def lines(
         patterns = " or ".join(map(repr, requested))
         text = f"nobody logged a metric like {patterns}: `mlv summary EXP` lists those of an experiment"
         raise UnknownMetric(text, name=patterns)
-    family_of = np.zeros(len(digests), np.int64)
-    for number, family in enumerate(every):
-        family_of[family.members] = number
     width = max(1, len(values.metrics))
-    sizes = np.repeat([len(family.members) for family in every], width)
-    points = Samples(family_of[values.member] * width + values.metric, values.member, values.x, values.value)
+    points, sizes = samples_of(values, every, width)
     repeated = _repeated(np, points)
     points = _smoothed(points, style.smooth)
     logged = {int(group): len(np.unique(points.member[points.group == group])) for group in np.unique(points.group)}
@@ -241,7 +237,7 @@ def _text(value: Any) -> str:
 
 AS_IT_IS = {"parse_math": False, "usetex": False}
 """Properties of a text in a figure that shows its characters."""
-_FEW = 10
+_FEW = 10  # matplotlib has ten colours that all can tell apart
 _BESIDE = 8
 _DASHES = ("-", "--", ":", "-.")
 LOGS = ("", "x", "y", "xy")

@@ -74,6 +74,7 @@ def entries_of(points: MetricColumns, choice: Choice, logged_names: dict[str, No
     """Return an entry for each requested metric, in the order of logging; add the names of all metrics to `logged_names`."""
     np = package("numpy")
     prefix_texts, key_texts = points.texts_of["name"], points.texts_of["keys"]
+    # Most logs write one set of names: then no row has to be looked at to know its metric.
     is_one = len(prefix_texts) == len(key_texts) == 1
     codes = points.codes["keys"] if is_one else points.codes["name"].astype(np.int64) * len(key_texts) + points.codes["keys"]
     pairs, firsts = ([0], [0]) if is_one else np.unique(codes, return_index=True)
@@ -90,6 +91,24 @@ def entries_of(points: MetricColumns, choice: Choice, logged_names: dict[str, No
                 indices = range(number, len(points.values), len(names)) if is_even else points.firsts(lines) + number
                 entries.append(Entry(column, name, tuple(captures.values()), lines, indices))
     return entries
+
+
+def series_of(points: MetricColumns) -> dict[str, tuple[Any, Any]]:
+    """Return line numbers and indices of the values of each metric, in the order of logging, by the order of first lines."""
+    np = package("numpy")
+    by_name: dict[str, list[Entry]] = {}
+    for entry in entries_of(points, Choice(None, None), {}):
+        by_name.setdefault(entry.name, []).append(entry)
+    result = {}
+    for name in sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name])):
+        entries = by_name[name]
+        lines = np.concatenate([entry.lines for entry in entries])
+        indices = np.concatenate([np.asarray(entry.indices) for entry in entries])
+        if len(entries) > 1:
+            order = np.lexsort((indices, lines))
+            lines, indices = lines[order], indices[order]
+        result[name] = lines, indices
+    return result
 
 
 def plain_step(step: float) -> Any:

@@ -16,7 +16,7 @@ from mlv.events import Event, metrics_of
 from mlv.optional import package
 from mlv.query.metrics.columns import Cut, MetricColumns, read_points
 from mlv.query.metrics.lines import LineDecoder, metrics_line_of
-from mlv.query.metrics.selection import Choice, Entry, entries_of, plain_step
+from mlv.query.metrics.selection import plain_step, series_of
 from mlv.query.rewinds import SURVIVING, is_superseded
 from mlv.state import BEST, LAST, NONE, Rewind, State, statistic_of
 from mlv.store.streams import Skipped
@@ -103,7 +103,7 @@ class Fold:
 _NOWHERE: At = (-math.inf, 0, None)
 
 
-GIVEN = "summary"
+SUMMARIZED = "summary"
 """The statistic of a value that was not computed: one of `exp.summarize`."""
 
 
@@ -171,17 +171,18 @@ def summary(events: Iterable[Event], state: State) -> dict[str, Summary]:
             if fold is None:
                 fold = folds[name] = Fold()
             fold.take(value, at)
-    return _with_given({name: _summary([fold], _described(state, name), {}) for name, fold in folds.items()}, state)
+    return _with_summarized({name: _summary([fold], _described(state, name), {}) for name, fold in folds.items()}, state)
 
 
 def _described(state: State, name: str) -> Mapping[str, Any]:
     return state.descriptions.get(name, {})
 
 
-def _with_given(metrics: dict[str, Summary], state: State) -> dict[str, Summary]:
+def _with_summarized(metrics: dict[str, Summary], state: State) -> dict[str, Summary]:
     """Return the summaries with those of `exp.summarize`: such a value stands for the metric of its name."""
-    given = {name: metrics.get(name, Summary()).standing(GIVEN, each.value) for name, each in state.summaries.items()}
-    return {**metrics, **given}
+    values = {name: summarized.value for name, summarized in state.summaries.items()}
+    standing = {name: metrics.get(name, Summary()).standing(SUMMARIZED, value) for name, value in values.items()}
+    return {**metrics, **standing}
 
 
 class Summaries(dict[str, Summary]):
@@ -204,22 +205,13 @@ def fast_summary(
     points = read_points(folder, None, cut, skipped, branches)
     if points.texts is not None or points.step_texts is not None:
         return None
-    by_name: dict[str, list[Entry]] = {}
-    for entry in entries_of(points, Choice(None, None), {}):
-        by_name.setdefault(entry.name, []).append(entry)
-    in_order = sorted(by_name, key=lambda name: min(int(entry.lines[0]) for entry in by_name[name]))
-    folds = {name: [_fold_of_columns(points, by_name[name])] for name in in_order}
-    return _with_given({name: _summary(fold, _described(state, name), {}) for name, fold in folds.items()}, state)
+    folds = {name: [_fold_of_columns(points, *own)] for name, own in series_of(points).items()}
+    return _with_summarized({name: _summary(fold, _described(state, name), {}) for name, fold in folds.items()}, state)
 
 
-def _fold_of_columns(points: MetricColumns, entries: list[Entry]) -> Fold:
+def _fold_of_columns(points: MetricColumns, lines: Any, indices: Any) -> Fold:
     """Return the fold of all values of one metric."""
     np = package("numpy")
-    lines = np.concatenate([entry.lines for entry in entries])
-    indices = np.concatenate([np.asarray(entry.indices) for entry in entries])
-    if len(entries) > 1:
-        order = np.lexsort((indices, lines))
-        lines, indices = lines[order], indices[order]
     values = points.values[indices]
     is_nan = np.isnan(values)
 
@@ -298,7 +290,7 @@ class Folding:
         # In several streams the clock of a run may have been ahead: its moment is at most the latest of its times.
         until = {run: max(moments) for run, moments in ends.items() if len(moments) > 1}
         with suppress(_Unclear):
-            return _with_given(
+            return _with_summarized(
                 {name: _summary(folds, _described(state, name), until) for name, folds in by_metric.items()}, state
             )
         return None

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -456,20 +457,25 @@ class TestAttach:
         assert path.read_text() == "a,b\n1,2\n"
         assert not source.exists()
 
-    def test_move_really_from_another_disk(self, exp, spool):
+    def test_move_really_from_another_disk(self, exp, elsewhere):
         """The same with two real file systems."""
-        if spool.stat().st_dev == exp.path.stat().st_dev:
-            pytest.skip("needs a second file system")
-        (spool / "folder").mkdir()
-        (spool / "folder" / "a").write_text("a")
-        (spool / "b").write_text("b")
+        (elsewhere / "folder").mkdir()
+        (elsewhere / "folder" / "a").write_text("a")
+        (elsewhere / "b").write_text("b")
 
-        exp.attach(spool / "folder", how="move")
-        exp.attach(spool / "b", how="move")
+        exp.attach(elsewhere / "folder", how="move")
+        exp.attach(elsewhere / "b", how="move")
 
         assert files(exp) == ["b", "folder/a"]
-        assert not (spool / "folder").exists()
-        assert not (spool / "b").exists()
+        assert not (elsewhere / "folder").exists()
+        assert not (elsewhere / "b").exists()
+
+    @pytest.fixture
+    def elsewhere(self, exp, spool):
+        """A folder on another file system than that of the experiment: on the disk, or in memory."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folders = [each for each in (Path(temporary), spool) if each.stat().st_dev != exp.path.stat().st_dev]
+            yield folders[0] if folders else pytest.skip("needs a second file system")
 
     def test_move_from_where_nothing_may_be_removed(self, exp, folder, permissions):
         """What cannot be removed is copied, with a warning."""
@@ -794,7 +800,7 @@ class TestTogether:
         for child in children:
             child.start()
         for child in children:
-            child.join(30)
+            child.join(60)
         stop.set()
         thread.join()
 

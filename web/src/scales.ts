@@ -1,0 +1,102 @@
+/** Axes: where values lie between two ends, and which marks stand at them. */
+import { number } from "./format";
+
+export interface Axis {
+  /** Share between the ends, 0 to 1, or NaN of what the axis has not. */
+  at: (value: unknown) => number;
+  marks: { at: number; label: string }[];
+  isLog: boolean;
+}
+
+/** Choose round numbers between two ends, about as many as asked for. */
+export function steps(low: number, high: number, many: number): number[] {
+  if (!(high > low)) return [low];
+  const rough = (high - low) / Math.max(many, 1);
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= rough)!;
+  const out: number[] = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9; at += 1) out.push(Number((at * step).toPrecision(12)));
+  return out;
+}
+
+/** Powers of ten, and where these are few also 2 and 5. */
+export function powers(low: number, high: number): number[] {
+  const out: number[] = [];
+  const few = Math.log10(high / low) < 3;
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
+    for (const factor of few ? [1, 2, 5] : [1]) {
+      const value = Number((factor * 10 ** power).toPrecision(12));
+      if (value >= low * 0.999 && value <= high * 1.001) out.push(value);
+    }
+  }
+  return out.length ? out : [low];
+}
+
+/** Write the marks of an axis: short, and with as many digits as tell them apart. */
+export function markWords(splits: readonly (number | null)[]): string[] {
+  const present = splits.filter((value): value is number => value !== null);
+  const largest = Math.max(0, ...present.map(Math.abs));
+  const [size, unit] = ([[1e15, "e15"], [1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]] as const).find(([least]) => largest >= least * (least === 1e3 ? 100 : 1)) ?? [1, ""];
+  const gap = Math.min(...present.slice(1).map((value, at) => Math.abs(value - present[at]!)).filter((value) => value > 0));
+  const isEven = present.length > 2 && Math.abs(present[2]! - present[1]! - present[1]! + present[0]!) < gap * 1e-6;
+  // Uneven marks are those of a logarithm, each of a size of its own.
+  if (!isEven || largest >= 1e15 || largest < 1e-3) return splits.map((value) => (value === null ? "" : number(value, 3)));
+  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(gap / size) + 1e-9)), 8);
+  return splits.map((value) => (value === null ? "" : `${(value / size).toFixed(decimals).replace("-", "−").replace(/^−(0(\.0+)?)$/, "$1")}${value === 0 ? "" : unit}`));
+}
+
+/** Write moments of an axis as finely as they lie apart. */
+export function momentWords(splits: readonly (number | null)[]): string[] {
+  const present = splits.filter((value): value is number => value !== null);
+  const gap = present.length > 1 ? present[1]! - present[0]! : 60;
+  const two = (value: number): string => String(value).padStart(2, "0");
+  return splits.map((value) => {
+    if (value === null) return "";
+    const date = new Date(value * 1000);
+    const day = `${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+    const clock = `${two(date.getHours())}:${two(date.getMinutes())}`;
+    if (gap >= 28 * 86400) return `${date.getFullYear()}-${two(date.getMonth() + 1)}`;
+    if (gap >= 86400) return day;
+    if (gap >= 60) return clock === "00:00" ? day : clock;
+    return `${clock}:${two(date.getSeconds())}`;
+  });
+}
+
+/** Make an axis for values: of numbers by their size, of anything else by their order. */
+export function axis(values: readonly unknown[], isLog: boolean, many = 6): Axis {
+  const present = values.filter((value) => value != null);
+  const numbers = present.filter((value): value is number => typeof value === "number" && Number.isFinite(value));
+  if (present.length && present.every((value) => typeof value === "number")) {
+    const low = Math.min(...numbers);
+    const high = Math.max(...numbers);
+    if (isLog && low > 0) {
+      const [begin, wide] = [Math.log10(low), Math.log10(high) - Math.log10(low)];
+      const at = (value: unknown): number => (typeof value === "number" && value > 0 ? (wide ? (Math.log10(value) - begin) / wide : 0.5) : NaN);
+      return { at, isLog: true, marks: powers(low, high).map((value) => ({ at: at(value), label: number(value, 3) })) };
+    }
+    const at = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? (high > low ? (value - low) / (high - low) : 0.5) : NaN);
+    return { at, isLog: false, marks: numbers.length ? steps(low, high, many).map((value) => ({ at: at(value), label: number(value, 3) })) : [] };
+  }
+  const words = [...new Set(present.map((value) => word(value)))].sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
+  const at = (value: unknown): number => (value == null ? NaN : words.length > 1 ? words.indexOf(word(value)) / (words.length - 1) : 0.5);
+  return { at, isLog: false, marks: words.length <= 20 ? words.map((label) => ({ at: at(label), label })) : [] };
+}
+
+function word(value: unknown): string {
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** Trace values in a box: gaps where there is none. */
+export function trace(y: readonly (number | null)[], width: number, height: number): string {
+  const finite = y.filter((value): value is number => value !== null && Number.isFinite(value));
+  const [low, high] = [Math.min(...finite), Math.max(...finite)];
+  let open = false;
+  return y.map((value, at) => {
+    if (value === null || !Number.isFinite(value)) return "";
+    const across = y.length > 1 ? (at / (y.length - 1)) * width : 0;
+    const up = high > low ? height - ((value - low) / (high - low)) * height : height / 2;
+    const command = open ? "L" : "M";
+    open = true;
+    return `${command}${across.toFixed(1)} ${up.toFixed(1)}`;
+  }).join("");
+}
