@@ -76,18 +76,24 @@ class _Answers(NamedTuple):
     """The answers of git and GitPython from which a record is made."""
 
     facts: dict[str, Any]
-    """The facts that GitPython reads from the repository's files."""
+    """The folder and the remotes of the repository, and its head where GitPython read that from the files."""
     log: _Answer
     status: _Answer
     diff: _Answer
     trouble: str | None
-    """Why the facts are missing."""
+    """Why GitPython could not read the facts."""
 
 
 # --- Asking ----------------------------------------------------------------------------------------------------------
 
 
 _GIT = ("--no-pager", "-c", "core.fsmonitor=false", "-c", f"core.hooksPath={os.devnull}")
+_ROOT = (*_GIT, "rev-parse", "--show-toplevel")
+_REMOTES = (
+    # The first key is in every repository: without a match git would say that it failed.
+    *(*_GIT, "config", "--local", "--includes", "--null", "--get-regexp"),
+    r"^(core\.repositoryformatversion|remote\..*\.url)$",
+)
 _LOG = (*_GIT, "rev-list", "--max-count=1", "--encoding=UTF-8", "--format=%an%x00%ae%x00%ct%x00%B", "HEAD", "--")
 _STATUS = (
     *(*_GIT, "status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z", "--untracked-files=normal"),
@@ -103,23 +109,31 @@ _DIFF = (
 
 
 def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[str, str]) -> _Answers | None:
-    """Ask git three questions at once, and meanwhile GitPython; None outside of a repository."""
+    """Ask git, and GitPython for the facts that git leaves open; None outside of a repository."""
     if not start.is_dir():
         return _answers_without_git({}, f"there is no folder {start}", None)
+    deadline_s = time.monotonic() + timeout_s
     with ExitStack() as stack:
+
+        def asked(words: Sequence[str], cap_bytes: int) -> _Command:
+            return stack.enter_context(_Command(words, start, environ, cap_bytes, timeout_s, deadline_s))
+
         try:
-            log, status, diff = (
-                stack.enter_context(_Command(words, start, environ, cap_bytes, timeout_s))
-                for words, cap_bytes in ((_LOG, 2**20), (_STATUS, 64 * 2**20), (_DIFF, diff_cap_bytes))
-            )
+            log, status, diff = asked(_LOG, 2**20), asked(_STATUS, 64 * 2**20), asked(_DIFF, diff_cap_bytes)
+            logged = log.answer()
+            if logged.error and "not a git repository (or any" in logged.error:
+                return None
+            root, remotes = asked(_ROOT, 2**16), asked(_REMOTES, 2**20)
         except OSError as error:
             return _ask_without_git(start, error)
-        # To import GitPython is to run `git version` without a deadline: so see first that git answers at all.
-        logged = log.answer()
-        if logged.error and "not a git repository (or any" in logged.error:
-            return None
-        facts, trouble = (None, None) if logged.is_late else _facts(start, git_works=True)
-        return _Answers(facts or {}, logged, status.answer(), diff.answer(), trouble)
+        facts, trouble = _facts_of_git(root.answer(), remotes.answer()), None
+        state = status.answer()
+        # To import GitPython takes more processor time than all of this, and runs `git version` without a deadline: so it
+        # is asked only where git left something open, and answers at all.
+        if (facts is None or state.error) and not logged.is_late:
+            read, trouble = _facts(start, git_works=True)
+            facts = read or facts
+        return _Answers(facts or {}, logged, state, diff.answer(), trouble)
 
 
 def _ask_without_git(start: Path, error: OSError) -> _Answers | None:
@@ -140,11 +154,17 @@ class _Command:
     """A git command under way; at the end of the `with` it is gone."""
 
     def __init__(
-        self, words: Sequence[str], folder: Path, environ: Mapping[str, str], cap_bytes: int, timeout_s: float
+        self,
+        words: Sequence[str],
+        folder: Path,
+        environ: Mapping[str, str],
+        cap_bytes: int,
+        timeout_s: float,
+        deadline_s: float,
     ) -> None:
-        self._name = next(f"git {word}" for word in words if word in ("rev-list", "status", "diff"))
+        self._name = next(f"git {word}" for word in words if word in ("rev-list", "status", "diff", "rev-parse", "config"))
         self._timeout_s = timeout_s
-        self._deadline_s = time.monotonic() + timeout_s
+        self._deadline_s = deadline_s
         self._process = subprocess.Popen(
             # GitPython looks there as well.
             [environ.get("GIT_PYTHON_GIT_EXECUTABLE") or "git", *words],
@@ -237,6 +257,19 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
         # A partial clone would fetch missing objects from its remote, which can take for ever.
         "GIT_ALLOW_PROTOCOL": "none",
     }
+
+
+def _facts_of_git(root: _Answer, remotes: _Answer) -> dict[str, Any] | None:
+    """Return the facts in git's own answers; None where one is missing, as in a bare repository."""
+    if root.error or remotes.error:
+        return None
+    pairs = (entry.partition("\n") for entry in _text(remotes.output).split("\0"))
+    urls = {key.removeprefix("remote.").removesuffix(".url"): url for key, _, url in pairs if key.startswith("remote.")}
+    return {"root": _text(root.output).removesuffix("\n"), "remotes": urls}
+
+
+def _text(output: bytes) -> str:
+    return printable(os.fsdecode(output))
 
 
 def _facts(start: Path, *, git_works: bool) -> tuple[dict[str, Any] | None, str | None]:
@@ -340,7 +373,7 @@ def _from_status(status: _Answer, max_untracked: int) -> dict[str, Any]:
     if status.error or not status.output:
         return {}
     headers, changes, untracked = {}, 0, []
-    entries = iter(printable(os.fsdecode(status.output)).split("\0"))
+    entries = iter(_text(status.output).split("\0"))
     for entry in entries:
         kind, _, body = entry.partition(" ")
         if kind == "#":

@@ -49,7 +49,8 @@ _SHORTEST = 14
 """Characters of the shortest token, prefix included."""
 _IN_TOKENS = bytes(ord("x") if chr(code) in "_-." or (code < 128 and chr(code).isalnum()) else ord(" ") for code in range(256))
 _RUN = "x" * _SHORTEST
-_LONGEST_PREFIX = 24  # that of the longest in the table, `access-development-`, and some more
+_HEAD = 2
+"""Characters of the shortest prefix."""
 
 
 class _Body(NamedTuple):
@@ -227,43 +228,39 @@ def _tokens(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Find the tokens that begin within a long run."""
     judged: dict[str, int] = {}
     done = start
-    for beginning in _beginnings_in(text, start, end):
-        if beginning.start() >= done and (token_end := _token_end(text, beginning, end, judged)) is not None:
-            yield beginning.start(), token_end
+    for begin in _beginnings_in(text, start, end):
+        if begin >= done and (token_end := _token_end(text, begin, end, judged)) is not None:
+            yield begin, token_end
             done = token_end
 
 
-def _beginnings_in(text: str, start: int, end: int) -> Iterator[re.Match[str]]:
+def _beginnings_in(text: str, start: int, end: int) -> Iterator[int]:
     """Find where tokens may begin in a run: at its start, behind an escape that ends there, behind each `_`, `-` and `.`.
 
     A long word is passed over by one search for those three, 20 times quicker than a try at each of its letters.
     """
-    beginning, inner = _beginnings()
     last = start + _LONGEST_ESCAPE if text[start - 1 : start].encode("ascii", "replace") in _IN_ESCAPES else start
     for position in range(start, last + 1):
-        if _begins_a_word(text, position) and (match := beginning.match(text, position, end)):
-            yield match
+        if _begins_a_word(text, position):
+            yield position
+    inner = compiled(_inner_beginning())
     while separator := inner.search(text, last, end):
         last = separator.start() + 1
-        match = beginning.match(text, last, end)
-        assert match is not None  # `inner` is a separator and the same
-        yield match
+        yield last
 
 
-def _token_end(text: str, beginning: re.Match[str], end: int, judged: dict[str, int]) -> int | None:
-    """Find the end of the token that begins with a prefix, or with a shorter one; None if there is none.
+def _token_end(text: str, begin: int, end: int, judged: dict[str, int]) -> int | None:
+    """Find the end of the token that begins at a position with a prefix, or with a shorter one; None if there is none.
 
     Up to where a prefix was `judged` in vain it is not tried again: `sk-sk-sk-` would be read once for each.
     """
-    begin = beginning.start()
     if whole := compiled(_WHOLE_TOKENS).match(text, begin, end):
         return whole.end()
-    for length in range(min(beginning.end() - begin, _LONGEST_PREFIX), 1, -1):
-        prefix = text[begin : begin + length]
-        if prefix not in _TOKENS or begin < judged.get(prefix, 0):
+    for prefix in _by_head().get(text[begin : begin + _HEAD], ()):
+        if not text.startswith(prefix, begin, end) or begin < judged.get(prefix, 0):
             continue
         for body in _TOKENS[prefix]:
-            token = compiled(body.pattern).match(text, begin + length)
+            token = compiled(body.pattern).match(text, begin + len(prefix))
             if token and body.is_secret(text[begin : token.end()]):
                 return token.end()
             if token:
@@ -283,27 +280,32 @@ _ESCAPE_END = (
 
 
 @cache
-def _beginnings() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Compile the expression of how tokens begin, and the same behind a separator within a run."""
-    return re.compile(_beginning()), re.compile(f"[-_.]{_beginning()}")
+def _by_head() -> dict[str, list[str]]:
+    """Sort the prefixes by their first characters, the longest first."""
+    heads: dict[str, list[str]] = {}
+    for prefix in sorted(_TOKENS, key=len, reverse=True):
+        heads.setdefault(prefix[:_HEAD], []).append(prefix)
+    return heads
+
+
+@cache
+def _inner_beginning() -> str:
+    """Write the expression of how a token may begin behind a separator; only the first characters of a prefix are compared.
+
+    It is short, since the first experiment of a process waits until it is compiled.
+    """
+    return f"[-_.](?:{_trie(_by_head())}|{_WHOLE_TOKENS})"
 
 
 @cache
 def _beginnings_of_bytes() -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    beginning = _beginning().encode()
+    """Compile the expression of how tokens begin, and the same behind a separator within a run."""
+    beginning = f"(?:{_trie(_TOKENS)}|{_WHOLE_TOKENS})".encode()
     return re.compile(beginning), re.compile(b"[-_.]" + beginning)
 
 
-@cache
-def _beginning() -> str:
-    return f"(?:{_trie(_TOKENS)}|{_WHOLE_TOKENS})"
-
-
 def _trie(words: Iterable[str]) -> str:
-    """Write words as one expression that looks at each character once, and takes the longest word.
-
-    It is short, since the first experiment of a process waits until it is compiled: branches that go on alike are one.
-    """
+    """Write words as one short expression that looks at each character once, and takes the longest word."""
     branches: dict[str, list[str]] = {}
     for word in words:
         branches.setdefault(word[:1], []).append(word[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -15,6 +16,14 @@ from typer.models import CommandFunctionType
 
 from mlv.errors import MlvError, MlvWarning
 
+_ADVICE = {
+    errno.EACCES: "Give yourself the right to it (chmod, chown), or run this as its owner",
+    errno.EPERM: "Give yourself the right to it (chmod, chown), or run this as its owner",
+    errno.EROFS: "Its file system takes no changes: name a path on another one",
+    errno.ENOSPC: "Make room there, or name a path on another file system",
+    errno.EDQUOT: "Make room there, or name a path on another file system",
+}
+"""The way out of an error of the system, behind its own words."""
 NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
@@ -43,7 +52,9 @@ class _Commands(TyperGroup):
         except MlvError as error:
             _complain(str(error))
         except OSError as error:
-            _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+            about = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+            advice = _ADVICE.get(error.errno or 0)
+            _complain(f"{about}. {advice}" if advice else about)
         raise typer.Exit(_ERROR)
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 
 from mlv.errors import FileUnusable, InvalidArgument, MlvError, NotAnExperiment
@@ -167,6 +168,17 @@ def checked_root(root: Path) -> Path:
         problem = "is a file" if root.exists() else "does not exist"
         raise InvalidArgument(f"{str(root)!r} {problem}: give a folder that holds experiments", root=str(root))
     return root
+
+
+def seconds(value: float, option: str) -> float:
+    """Accept a length of time.
+
+    Raises:
+        InvalidArgument: It is none.
+    """
+    if not 0 <= value < inf:
+        raise InvalidArgument(f"{option} {value:g} is no length of time: give seconds, 0 or more", option=option)
+    return value
 
 
 def _experiment_around(path: Path) -> Path | None:

@@ -19,12 +19,13 @@ from mlv.events import RunEnded, Seal
 from mlv.projections import outputs, replay, replaying
 from mlv.projections import position as position_
 from mlv.projections.registry import OUTPUTS
-from mlv.store import claims, layout
+from mlv.store import claims, layout, opening
 from mlv.store.streams import read_lines, whole_end
 from mlv.transport import orders, recovery, spool, spool_lock
 from mlv.transport.header import look
 
 _POLL_S = 0.02
+_TO_READ = "Give yourself the right to read it, or restore it, and run it again"
 
 
 @dataclass
@@ -44,6 +45,8 @@ class Finished:
     problems: list[str] = field(default_factory=list)
     """A sentence on each output that cannot be completed."""
     error: str | None = None
+    advice: str = "Make room, or the folder writable, and run it again"
+    """The way to have it finished, where something waits."""
 
 
 def run(root: Path, timeout_s: float, as_json: bool) -> bool:
@@ -71,10 +74,30 @@ def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
         if any(map(spool_lock.is_unattended, spool.rings_in(path))) or orders.left_orders([path]):
             waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(path)
     for folder in dict.fromkeys([root, *layout.walk(root)]):  # the root itself may hold logs without an experiment
-        if claims.stale(folder):
+        error = _unreadable(folder)
+        if error is not None:
+            waiting.pop(folder, None)
+            yield Finished(folder, False, error=error, advice=_TO_READ)
+        elif claims.stale(folder):
             waiting.setdefault(folder, [])
     for folder, paths in waiting.items():
         yield finish(folder, paths, timeout_s)
+
+
+def _unreadable(folder: Path) -> str | None:
+    """Return why it cannot be seen whether something waits for an experiment; None where it can."""
+    held = layout.claim_path(folder, layout.DEFAULT_STREAM).parent
+    try:
+        if layout.is_experiment(folder):
+            opening.content(folder / layout.META)
+        for path in (os.path.join(held, name) for name in os.listdir(held) if not name.startswith(".")):
+            with suppress(FileNotFoundError):  # its writer left meanwhile
+                opening.content(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return f"{os.path.relpath(error.filename or folder, folder)} cannot be read: {error.strerror or error}"
+    return None
 
 
 def finish(folder: Path, spools: list[Path], timeout_s: float) -> Finished:
@@ -178,7 +201,7 @@ def sentence(done: Finished) -> str:
     text = ", ".join(filter(None, clauses))
     if not done.is_done and (done.error or not done.problems):
         reason = f": {done.error}" if done.error else ""
-        unfinished = f"not finished{reason}. Make room, or the folder writable, and run it again"
+        unfinished = f"not finished{reason}. {done.advice}"
         text = f"{text}; {unfinished}" if text else unfinished
     return words.printable(f"{done.path}: {text or 'nothing was missing'}")
 

@@ -51,7 +51,10 @@ def _is_name(name: str) -> bool:
         return False
     if name.startswith(layout.TEMPORARY) or layout.is_position(name):
         return False
-    return len(name.encode("utf-8", "surrogatepass")) <= _LONGEST and not any(map(_is_unprintable, name))
+    if len(name.encode("utf-8", "surrogatepass")) > _LONGEST:
+        return False
+    # Most names are printable, which is one look: a save of a checkpoint examines dozens.
+    return name.isprintable() or not any(map(_is_unprintable, name))
 
 
 def _is_unprintable(character: str) -> bool:

@@ -41,12 +41,12 @@ class FrameAppender:
         are_clean = self._censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
         compose = self._composer.clean_line if are_clean else self._composer.line
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
-        cursors: dict[int, tuple[str, bytes]] = {}
+        cursors: dict[int, tuple[str, bytes, list[bytes], list[int]]] = {}
         already = self._source.already  # bound once: the loop below runs for each event that was ever logged
         for frame in frames:
             seq, time_ns, step, index, kind, payload = frame
             try:
-                stream, head = cursors[index]
+                stream, head, lines, seqs = cursors[index]
             except KeyError:
                 try:
                     stream, head = self._source.cursor(index)
@@ -54,9 +54,11 @@ class FrameAppender:
                     self._say_lost(frame, "its stream has no name that a file may have")
                     continue
                 head = self._censor.head(head) if are_clean else head
-                cursors[index] = stream, head
+                lines, seqs = batches.setdefault(stream, ([], []))
+                cursors[index] = stream, head, lines, seqs
             if kind == BIG:
                 self._flush(batches)
+                cursors.clear()
                 if payload.endswith(_JOB):
                     self._take_job(frame)
                 else:
@@ -66,15 +68,14 @@ class FrameAppender:
                 self._source.said_end = True
             if seq in already:
                 continue
-            if stream not in batches:
-                batches[stream] = ([], [])
-            lines, seqs = batches[stream]
             lines.append(compose(seq, time_ns, head, kind, step, payload))
             seqs.append(seq)
         self._flush(batches)
 
     def _flush(self, batches: dict[str, tuple[list[bytes], list[int]]]) -> None:
         for stream, (lines, seqs) in batches.items():
+            if not lines:  # it had a large event, or nothing new
+                continue
             self._journal.append(self._source.run, stream, lines)
             self._source.already.update(seqs)
         batches.clear()

@@ -422,4 +422,5 @@ def main(folder: str, spool_folder: str, fd: str = "") -> None:
     for ignored in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
         # It ends when the rings are empty and their processes gone: a batch system's signals must not cost the last lines.
         signal.signal(ignored, signal.SIG_IGN)
+    spool.bases()  # imports the search for the temporary folder: at the end of a run its `close` would wait for that
     serve(Path(folder), Path(spool_folder), int(fd) if fd else None)

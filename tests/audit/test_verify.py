@@ -422,6 +422,7 @@ class TestUnproven:
             header = ring.read_bytes()[:4096]
             from mlv.transport import frames
             pid = int.from_bytes(header[frames.W_WRITER_PID * 8:][:8], "little")
+            assert pid  # 0, where it is not there yet, would stop pytest as well
             os.kill(pid, signal.SIGKILL)
             exp.log({"loss": 2})
             os.kill(os.getpid(), signal.SIGKILL)

@@ -296,6 +296,21 @@ def test_bare_repository(new, repository):
     assert record.keys().isdisjoint({"error", "dirty", "diff", "untracked"})
 
 
+def test_what_is_imported(repository):
+    """GitPython takes longer to import than git to answer: it is left alone where git leaves nothing open."""
+    program = """if True:
+        import sys
+        from pathlib import Path
+        from mlv.capture.git import capture_git
+        from mlv.capture.redaction import Redactor
+
+        assert "error" not in capture_git(Path(sys.argv[1]), redactor=Redactor()).record
+        assert "git" not in sys.modules
+    """
+    environ = {**ENVIRON, "PYTHONPATH": str(Path(mlv.__file__).parents[1])}
+    subprocess.run([sys.executable, "-c", program, repository.path], env=environ, check=True, timeout=60)
+
+
 def test_worktree(repository, tmp_path):
     """A linked worktree is a repository of its own place and branch."""
     repository.git("worktree", "add", "--quiet", "-b", "other", tmp_path / "linked")
@@ -452,6 +467,17 @@ def test_a_slow_command_costs_only_its_own_part(repository, git_that, tmp_path, 
     assert record["commit"] == repository.git("rev-parse", "HEAD")
     assert record["dirty"] is True
     assert missing.isdisjoint(record)
+
+
+@pytest.mark.parametrize("slow", ["rev-parse", "config"])
+def test_a_slow_command_whose_answer_is_in_the_files(repository, git_that, tmp_path, slow):
+    """Folder and remotes are read from the files of the repository where git does not tell them in time."""
+    repository.git("remote", "add", "origin", "git@example.org:me/r.git")
+    environ = git_that(f"""
+        case "$*" in *" {slow} "*) sleep 600 & echo $! > {tmp_path}/bin/{slow}.pid; wait ;; *) exec "$real" "$@" ;; esac
+    """)
+
+    assert repository.capture(environ=environ, timeout_s=1.5) == repository.capture()
 
 
 def test_a_git_that_hangs(repository, git_that, tmp_path):

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conftest import run_command
+from other_user import as_other
 
 import mlv
 
@@ -54,6 +58,29 @@ def test_an_empty_word(command, runs, words):
     done = command(*words)
 
     assert (done.returncode, done.stderr) == (2, "mlv: EXP '' is empty: give a path, or `.` for the current folder\n")
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="mlv-open-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_without_the_right(runs, open_folder):
+    """A path that may not be read is named with what to do about it."""
+    folder = Path(shutil.copytree(runs / "a", open_folder / "a"))
+    assert run_command("verify", "a", cwd=open_folder).returncode == 0  # imports what the other user may not read
+    (folder / "log.jsonl").chmod(0o600)
+
+    def verify() -> None:
+        done = run_command("verify", "a", cwd=open_folder)
+        advice = "Give yourself the right to it (chmod, chown), or run this as its owner"
+        assert (done.returncode, done.stderr) == (2, f"mlv: a/log.jsonl: Permission denied. {advice}\n")
+
+    as_other(verify)
 
 
 def test_a_huge_number_on_a_logarithmic_axis(command, runs):

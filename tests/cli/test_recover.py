@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -122,3 +123,26 @@ def test_what_cannot_be_finished(command, killed):
     aside.rename(log)
     assert command("recover", "runs").returncode == 0
     assert verify(killed).findings == ()
+
+
+def test_what_cannot_be_read(command, runs):
+    """An experiment whose state cannot be read is no finished one: it is named with the reason, and the status is 1."""
+    meta = runs / "digits" / "meta.json"
+    meta.chmod(0o644)
+    os.truncate(meta, 1 << 30)
+
+    failed = command("recover", "runs")
+
+    assert failed.returncode == 1
+    assert failed.stdout.startswith("runs/digits: not finished: meta.json cannot be read: has more than ")
+    assert failed.stdout.endswith("Give yourself the right to read it, or restore it, and run it again\n")
+    assert json.loads(command("recover", "--json", "runs").stdout)["done"] is False
+
+
+@pytest.mark.parametrize("timeout", ["-1", "nan", "inf", "-inf"])
+def test_no_length_of_time(command, runs, timeout):
+    """A time limit that is none is refused."""
+    refused = command("recover", "runs", f"--timeout={timeout}")
+
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"mlv: --timeout {timeout} is no length of time: give seconds, 0 or more\n"

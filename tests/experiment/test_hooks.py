@@ -67,6 +67,29 @@ SIGNALS = {
         """,
         ["SIGTERM", "SIGTERM"],
     ),
+    "given back, to who takes it only where it is free": (
+        """
+        exp = begin()
+        signal.signal(TERM, DFL)
+        if signal.getsignal(TERM) is DFL:
+            signal.signal(TERM, mine)
+        kill()
+        exp.close()
+        kill()
+        say("on")
+        """,
+        [],
+    ),
+    "taken before only where it is free": (
+        """
+        if signal.getsignal(TERM) is DFL:
+            signal.signal(TERM, mine)
+        exp = begin()
+        kill()
+        say("on")
+        """,
+        ["SIGTERM"],
+    ),
     "set before, between and after, all chained": (
         """
         def chain(word):

@@ -13,6 +13,7 @@ from time import time_ns
 import pytest
 from conftest import run_command
 from contracts.evidence import events
+from other_user import OTHER_UID, as_other
 
 import mlv
 from mlv.encoding import DATA, head
@@ -24,7 +25,6 @@ from mlv.transport.ring import _QueuedEvent
 from mlv.transport.source import Source
 from transport.rig import GONE, LATE, LOG, Rig
 
-OTHER_UID = 65534
 RUN = "rforged123"
 SECRET = b'"type":"event","data":{"key":"the key of the victim"}}'
 
@@ -37,24 +37,6 @@ def shared(monkeypatch) -> Iterator[Path]:
     monkeypatch.setenv("MLV_SPOOL", str(folder))
     yield folder
     shutil.rmtree(folder)
-
-
-def as_other(task: Callable[[], None]) -> None:
-    """Do something in a process of another user; without root there is none."""
-    if os.getuid() != 0:
-        pytest.skip("only root can act as a second user")
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setgroups([])
-            os.setgid(OTHER_UID)
-            os.setuid(OTHER_UID)
-            os.umask(0)
-            task()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def forged(tmp_path: Path, folder: Path, victim: Path) -> bytes:

@@ -13,6 +13,7 @@ import time
 import pytest
 from conftest import fork, wait_until
 from contracts.evidence import assert_complete, events, files, lines, payloads
+from signalling import send
 from store.faults import Faulty
 
 import mlv
@@ -125,8 +126,8 @@ def test_a_run_that_begins_in_the_middle(tmp_path, living):
     assert payloads(rig.folder, "rkilled123") == rig.logged["rkilled123"]
     ring = rig.place / "rgoeson123.ring"
     writer = int.from_bytes(ring.read_bytes()[8 * f.W_WRITER_PID :][:8], "little")
-    assert writer not in (0, os.getpid())
-    os.kill(writer, signal.SIGKILL)
+    assert writer != os.getpid()
+    send(writer, signal.SIGKILL)
 
 
 def test_a_writer_at_work(tmp_path, living):
@@ -238,10 +239,10 @@ def crashed(savedir, name="exp"):
     channel = exp.log._session.channel
     wait_until(lambda: channel._watch.writer_is_alive())
     assert exp.flush()
-    os.kill(channel._words[f.W_WRITER_PID], signal.SIGSTOP)
+    send(channel._words[f.W_WRITER_PID], signal.SIGSTOP)
     for i in range(1, 50):
         exp.log({"i": i})
-    os.kill(channel._words[f.W_WRITER_PID], signal.SIGKILL)
+    send(channel._words[f.W_WRITER_PID], signal.SIGKILL)
     [path] = [ring for place in spool.find(exp.path, HERE) for ring in spool.rings_in(place)]
     content = path.read_bytes()
     text = content[f.INFO_OFFSET : f.CURSOR_OFFSET].replace(b'"start":"%s"' % HERE.start.encode(), b'"start":"1"')

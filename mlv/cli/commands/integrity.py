@@ -55,7 +55,7 @@ def recover(
     """
     from mlv.cli import choose, recover  # the other commands do without
 
-    if not recover.run(choose.checked_root(root), timeout, as_json):
+    if not recover.run(choose.checked_root(root), choose.seconds(timeout, "--timeout"), as_json):
         raise typer.Exit(NOT_WELL)
 
 
