@@ -510,6 +510,64 @@ def test_export_opens_without_a_server(browser: Any, root: Path, tmp_path: Path,
         sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
 
 
+def test_chart_is_taken_along(page: Any) -> None:
+    """A chart is saved as SVG with its spike, and as CSV of all points; it is a table too."""
+    page.get_by_role("button", name="pick spiky").click()
+    wait_until(page, lambda: high_columns(page)[0])
+    with page.expect_download() as drawing:
+        page.get_by_role("button", name="SVG").click()
+    assert "loss" in drawing.value.path().read_text()
+    with page.expect_download() as points:
+        page.get_by_role("link", name="CSV").click()
+    lines = points.value.path().read_text().splitlines()
+    assert len(lines) == 1 + 10_202
+    assert [line.split(",")[2] for line in lines[1:] if float(line.rpartition(",")[2]) == 50] == [str(SPIKE)]
+    page.get_by_role("button", name="table").click()
+    row = page.get_by_role("region", name="loss as a table").get_by_role("row", name="spiky")
+    sync_api.expect(row).to_contain_text("50")
+
+
+def test_axes_are_chosen(page: Any) -> None:
+    """An axis of logarithms with negative values says that it is one of arcsinh; the address keeps axis and zoom."""
+    page.get_by_label("log y").check()
+    sync_api.expect(page.locator("figcaption")).to_contain_text("arcsinh axis")
+    page.get_by_label("bands over").fill("seed")
+    page.get_by_label("bands over").press("Enter")
+    sync_api.expect(page.locator(".foot")).to_contain_text("bands of 5 curves")
+    page.get_by_label("bands over").fill("")
+    page.get_by_label("bands over").press("Enter")
+    page.locator("figure.chart").focus()
+    page.keyboard.press("+")
+    sync_api.expect(page.get_by_role("button", name="zoom out")).to_be_visible()
+    assert "y=log&zoom=" in page.url
+    page.go_back()
+    sync_api.expect(page.get_by_role("button", name="zoom out")).to_have_count(0)
+
+
+def test_nothing_is_asked_while_nobody_looks(page: Any) -> None:
+    """A page that is hidden asks nothing, and goes on when it is looked at."""
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+    look(page, "hidden")
+    sync_api.expect(page.locator(".live")).to_have_text("waiting")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+    look(page, "visible")
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+
+
+def look(page: Any, state: str) -> None:
+    """Hide or show a page, as a browser does that changes tabs."""
+    page.evaluate(
+        """state => {
+          Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        state,
+    )
+
+
 def test_files_are_listed_with_their_line(page: Any) -> None:
     """Checkpoints and files have size, digest and the line that names them."""
     open_part(page, "plain", "files")

@@ -41,7 +41,7 @@ function Head() {
 
 const keys: [string, string][] = [
   ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
-  ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
+  ["→ ←", "show and hide sub-experiments"], ["c", "charts"], ["e", "code for what is shown"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 
 function Page() {
@@ -67,6 +67,8 @@ function Page() {
       else if (event.key === "f") focus("#filter");
       else if (event.key === "s") focus("#smooth");
       else if (event.key === "o") change({ zoom: null });
+      else if (event.key === "c") change(view.peek().exp ? { tab: "charts" } : { panel: "charts" });
+      else if (event.key === "e") change(view.peek().exp ? { tab: "code" } : { panel: "code" });
       else if (event.key === "[") document.getElementById("before")?.click();
       else if (event.key === "]") document.getElementById("after")?.click();
       else if (view.peek().exp && /^[1-8]$/.test(event.key)) change({ tab: tabs[Number(event.key) - 1]! });

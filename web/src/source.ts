@@ -49,6 +49,8 @@ export interface Row {
   duration: number;
   tags: readonly string[];
   archived: boolean;
+  /** Why it could not be read. */
+  error: string;
   params: Record<string, unknown>;
   metrics: Record<string, Record<Stat, number | null>>;
 }
@@ -109,6 +111,7 @@ export function rows(answer: IndexAnswer): Row[] {
     duration: column<number>("duration")[at] ?? NaN,
     tags: column<string[]>("tags")[at] ?? [],
     archived: column<boolean>("archived")[at] ?? false,
+    error: column<string | null>("error")[at] ?? "",
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
     metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
       const last = float(values.last?.[at]);

@@ -170,7 +170,7 @@ export function Table() {
                     </span>
                   );
                 }
-                if (column === "status") return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)}><State line={line} /></span>;
+                if (column === "status") return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)} title={row.error}><State line={line} /></span>;
                 if (column.startsWith("spark.")) return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)}><Spark line={line} metric={column.slice(6)} tint={tint} /></span>;
                 const value = texts[index]![at_]!;
                 const isNumber = typeof cell(row, column) === "number";
