@@ -521,7 +521,7 @@ def test_chart_is_taken_along(page: Any) -> None:
         page.get_by_role("link", name="CSV").click()
     lines = points.value.path().read_text().splitlines()
     assert len(lines) == 1 + 10_202
-    assert [line.split(",")[2] for line in lines[1:] if float(line.rpartition(",")[2]) == 50] == [str(SPIKE)]
+    assert [float(line.split(",")[2]) for line in lines[1:] if float(line.rpartition(",")[2]) == 50] == [SPIKE]
     page.get_by_role("button", name="table").click()
     row = page.get_by_role("region", name="loss as a table").get_by_role("row", name="spiky")
     sync_api.expect(row).to_contain_text("50")
