@@ -18,12 +18,14 @@ import mlv
 from benchmarks import (
     attach,
     beside,
+    callbacks,
     calls,
     compat_allogger,
     compat_dllogger,
     compat_helios,
     compat_mle,
     crowd,
+    frameworks,
     many,
     media,
     portfolio,
@@ -59,6 +61,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "allogger": compat_allogger.values,
     "printing": beside.printing,
     "others": calls.others,
+    "callbacks": callbacks.callbacks,
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
     "mle-logging": compat_mle.saves,
@@ -66,6 +69,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "page-list": ui.listing,
     "page-curves": ui.curves,
     "page-idle": ui.idle,
+    "frameworks": frameworks.frameworks,
 }
 _ROW_TIMEOUT_S = 600
 

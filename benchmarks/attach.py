@@ -16,10 +16,11 @@ _SCRIPT = """
 import json, re, sys, time
 from pathlib import Path
 from mlv import Exp
+from mlv.store import copying
 from mlv.store import blobs
 
 savedir, source, how = sys.argv[1:]
-blobs._shares_blocks = lambda source, target: False  # what is measured is the copy
+copying._shares_blocks = lambda source, target: False  # what is measured is the copy
 memory = lambda name: int(re.search(rf"{name}:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 exp = Exp(savedir, "bench", capture=())
 with exp.file("small", "w") as file:

@@ -5,6 +5,8 @@ python examples/train_digits.py --epochs 20 --lr 0.05
 
 from __future__ import annotations
 
+import shlex
+import sys
 from argparse import ArgumentParser, Namespace
 
 import matplotlib.pyplot as plt
@@ -87,6 +89,7 @@ def main() -> None:
         log_confusion(exp.log, Network(best.load()), test_split)
 
     print(f"accuracy {best.metrics['test/acc']:.4f} on {len(test_split.digits)} test images; best checkpoint: {best.path}")
+    print("look at it:", shlex.join([sys.executable, "-m", "mlv", "ui", str(exp.path.parent)]))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from mlv.frozen import FrozenDict, FrozenRecord
 
 CORE_TYPES = frozenset({
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "params_changed", "tags", "tags_removed",
-    "note", "archived", "moved", "metrics", "metadata", "message", "event", "file", "checkpoint", "system", "rejected",
-    "dropped", "rewound", "redacted", "seal",
+    "note", "archived", "moved", "metrics", "metadata", "summary", "message", "event", "file", "checkpoint", "system",
+    "rejected", "dropped", "rewound", "redacted", "seal",
 })  # fmt: skip
 """The types of format 1 but those of media: `media.kinds.TYPES` has all."""
 

@@ -235,6 +235,7 @@ def own_text(value: Any) -> str | None:
     """
     kind = type(value)
     module, name = kind.__module__.partition(".")[0], kind.__name__
+    # First of all: its `str` may be the secret in a subclass.
     if hasattr(kind, "get_secret_value"):
         return _HIDDEN
     if isinstance(value, re.Pattern):

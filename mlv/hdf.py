@@ -25,7 +25,7 @@ FOLDER = "hdf5"
 FILES = ("metrics.h5", "arrays.h5", "images.h5")
 """One dataset for each metric in the first; in the others, one for each array or image."""
 _DEFAULT_STREAM = "log"
-_WAIT_S = 30.0
+_WAIT_S = 30.0  # its writer holds it only while it changes it
 _POLL_S = 0.02
 _ESCAPED = re.compile("[%\0]|^[.#]")
 

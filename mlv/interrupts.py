@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_LONGEST_CHAIN = 50
+_LONGEST_CHAIN = 50  # causes may be set by hand, even in a circle
 _VARARGS = 4
 """Flag of code that takes any number of arguments, as in `inspect`."""
 

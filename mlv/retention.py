@@ -213,6 +213,7 @@ def choose(contents: PortfolioState, new: Saved, policy: Policy) -> Decision:
     }
     leaving: dict[str, list[str]] = {}
     for section, staying in ((TOP, best), (LATEST, recent)):
+        # By name: after a resume the same checkpoint is another object, read from the log.
         names = {saved.name for saved in staying if saved is not new}
         for name in contents.sections[section]:
             if name not in names:

@@ -23,7 +23,7 @@ from mlv.words import address_problem, did_you_mean
 T = TypeVar("T")
 
 PROJECT_FILE = "pyproject.toml"
-SYSTEM_EVERY_S = 10.0
+SYSTEM_EVERY_S = 10.0  # 8,640 lines a day, less than a log of any training
 SYSTEM_AT_MOST_EVERY_S = 0.1
 RELATIONS = ("auto", "together", "apart")
 """Whether the processes of a launch share one experiment, make one each, or their arguments decide."""

@@ -1,4 +1,4 @@
-"""The state of an experiment after its events: runs, params, tags, notes, descriptions, moves and rewinds. A pure fold."""
+"""The state of an experiment after its events, from its runs and params to its moves and rewinds. A pure fold."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mlv.events import Event
+from mlv.events import Event, full_name
 from mlv.frozen import FrozenDict, FrozenRecord
 from mlv.order import Key, keyed
 
@@ -19,9 +19,27 @@ _NOT_YET = timedelta(days=1)
 
 STRUCTURAL = (
     "run_started", "run_ended", "run_paused", "run_resumed", "heartbeat", "params", "tags", "tags_removed", "note",
-    "archived", "moved", "metadata", "rewound",
+    "archived", "moved", "metadata", "summary", "rewound",
 )  # fmt: skip
 """The types of which this fold uses more than the time."""
+
+
+LAST, BEST, NONE = "last", "best", "none"
+STATISTICS = (LAST, "min", "max", "mean", BEST, NONE)
+"""The numbers of which `log.describe(name, summary=)` chooses the one that stands for a metric."""
+
+
+def statistic_of(description: Mapping[str, Any]) -> str:
+    """Return the statistic that a description of a metric chooses; the last value where it chooses none that is known."""
+    chosen = description.get("summary")
+    return chosen if isinstance(chosen, str) and chosen in STATISTICS else LAST
+
+
+class Summarized(FrozenRecord):
+    """A value of `exp.summarize`, which stands for the metric of its name, if there is one."""
+
+    value: Any
+    time: datetime
 
 
 class Run(FrozenRecord):
@@ -114,12 +132,19 @@ class State(FrozenRecord):
     """Its folders before it was moved, the latest last."""
     descriptions: Mapping[str, Mapping[str, Any]] = FrozenDict()
     """The descriptions of metrics by `log.describe`, by full name."""
+    summaries: Mapping[str, Summarized] = FrozenDict()
+    """The values of `exp.summarize`, by full name."""
     rewinds: tuple[Rewind, ...] = ()
 
     def tags_with(self, recorded: Any) -> tuple[str, ...]:
         """Return all tags: those recorded in meta.json and those added, without those taken away."""
         tags = (*(map(str, recorded) if isinstance(recorded, Sequence) and not isinstance(recorded, str) else ()), *self.tags)
         return tuple(tag for tag in dict.fromkeys(tags) if tag not in self.removed_tags)
+
+    @property
+    def is_summarized(self) -> bool:
+        """Whether anything but its last value stands for some metric."""
+        return bool(self.summaries) or any(statistic_of(each) != LAST for each in self.descriptions.values())
 
     @property
     def main_runs(self) -> list[Run]:
@@ -172,6 +197,7 @@ def in_order(events: Iterable[Event]) -> list[Event]:
 
 def _after(state: State, event: Event) -> State:
     data = event.data if isinstance(event.data, Mapping) else {}
+    # Whatever the event says besides: each is a sign of life of its run.
     state = _with_run(state, event, data)
     if event.type == "params":
         return state.replace(params={**state.params, **data})
@@ -195,6 +221,9 @@ def _after(state: State, event: Event) -> State:
     if event.type == "metadata":
         description = state.descriptions.get(event.name, {})
         return state.replace(descriptions={**state.descriptions, event.name: {**description, **data}})
+    if event.type == "summary":
+        values = {full_name(event.name, key): Summarized(value, event.time) for key, value in data.items()}
+        return state.replace(summaries={**state.summaries, **values})
     return state
 
 

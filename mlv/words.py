@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 STATUS_STYLES = {
@@ -33,8 +34,11 @@ LEVEL_STYLES = {"debug": "dim", "info": "green", "warning": "yellow", "error": "
 _LONGEST = 400
 _MOST_BITS = 400
 """Size of the largest integer that is shown with all its digits, some 120."""
-_FORMAT = re.compile(r"(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z", re.DOTALL)
-"""The format specifications that are followed: a width or precision of a hundred million would take all memory."""
+_FORMAT = r"(?s:(?:.?[<>=^])?[-+ ]?#?0?[0-9]{0,2}[,_]?(?:\.[0-9]{1,2})?[bdeEfFgGnoxX%]?\Z)"
+"""The format specifications that are followed: a width or precision of a hundred million would take all memory.
+
+Like other expressions that few scripts need, it is compiled with its first use: `import mlv` does without.
+"""
 # A path object has made one slash of two. A single letter is a drive, and an unknown word with one slash a folder.
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/(/?)", re.IGNORECASE)
 _SCHEMES = frozenset({
@@ -82,7 +86,7 @@ def number(value: Any, format: str | None = None) -> str:
     """Return the text of a metric's value, by a format specification if one fits."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return compact(value)
-    if not isinstance(format, str) or not _FORMAT.match(format) or _is_huge(value):
+    if not isinstance(format, str) or not re.match(_FORMAT, format) or _is_huge(value):
         return _short(value)
     try:
         return printable(f"{value:{format}}")
@@ -172,17 +176,21 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(character if character.isprintable() or character in keep else repr(character)[1:-1] for character in text)
 
 
-_WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")
+_WIDE = "".join(chr(ord(sign) + 0xFEE0) for sign in "=+-@")  # the same signs twice as wide, as East Asian keyboards write them
 FORMULA = rf"^\s*[-=+@|%{_WIDE}]|^[\t\r\n]"
 """Pattern of texts that a spreadsheet takes for a formula, or a command."""
-_FORMULA = re.compile(FORMULA)
 
 
 def inert(text: str) -> str:
     """Return a cell that a spreadsheet takes for text: a text that begins like a formula gets an apostrophe; numbers stay."""
-    if not _FORMULA.match(text) or _is_number(text):
+    if not _formula().match(text) or _is_number(text):
         return text
     return f"'{text}"
+
+
+@cache
+def _formula() -> re.Pattern[str]:
+    return re.compile(FORMULA)
 
 
 def _is_number(text: str) -> bool:

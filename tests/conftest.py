@@ -19,11 +19,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 import pytest
 
 from mlv import notices
 
 Command = Callable[..., "subprocess.CompletedProcess[Any]"]
+MEMORY = Path("/dev/shm")
+ROOM_BYTES = 6 << 30
+"""Free memory from which on the temporary files of tests are kept in it: they take 1.5 GB."""
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background ignores Ctrl-C, and what we start would inherit that: tests that send it to a
@@ -46,6 +50,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("quick_modules", "test modules that `-m quick` chooses", type="linelist", default=[])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep temporary files in memory, where there is room: an experiment is synced a dozen times, which takes a disk 50 ms."""
+    if config.getoption("basetemp") is None and MEMORY.is_dir():
+        free_bytes = min(shutil.disk_usage(MEMORY).free, psutil.virtual_memory().available)
+        if free_bytes > ROOM_BYTES:
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import no other modules where only those that are quick are run: that takes longer than their tests."""
     is_other = collection_path.name.startswith("test_") and collection_path not in _quick(config)
@@ -66,7 +78,7 @@ def _quick(config: pytest.Config) -> set[Path]:
 @pytest.fixture(autouse=True)
 def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep the rings of each test apart from those of the machine, and see that none is left behind."""
-    folder = tempfile.mkdtemp(prefix="mlv-test-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+    folder = tempfile.mkdtemp(prefix="mlv-test-", dir=MEMORY if MEMORY.is_dir() else None)
     monkeypatch.setenv("MLV_SPOOL", folder)
     yield Path(folder)
     wait_until(lambda: _is_removed(folder))
@@ -76,6 +88,19 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said once in another test may be said again."""
     monkeypatch.setattr(notices, "_lines_warned", set())
+
+
+@pytest.fixture
+def inline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write without a writer process: the same lines, sooner. A test in such a module that asks for a `ring` has one."""
+    if "ring" not in request.fixturenames:
+        monkeypatch.setenv("MLV_INLINE", "1")
+
+
+@pytest.fixture
+def ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write through a ring and a writer process: where processes end, fork or wait for each other."""
+    monkeypatch.setenv("MLV_INLINE", "0")
 
 
 @pytest.fixture
@@ -197,7 +222,17 @@ def fork(work: Callable[[], object]) -> int:
     return pid
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def everything_from(descriptor: int) -> bytes:
+    """Read a terminal or a pipe until nobody has its other end open any more, and close it."""
+    chunks = []
+    with suppress(OSError):  # which is how the end of a terminal is told
+        while chunk := os.read(descriptor, 1 << 16):
+            chunks.append(chunk)
+    os.close(descriptor)
+    return b"".join(chunks)
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Return when the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

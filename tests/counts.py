@@ -8,6 +8,7 @@ import io
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 
 HERE = Path(__file__).parents[1]
@@ -103,6 +104,13 @@ class Sources:
         texts = (token.string for token in tokens if token.type == tokenize.COMMENT)
         return [text for text in texts if not text.startswith(PRAGMAS)]
 
+    def lines_beside(self) -> int:
+        """Return the number of lines of the texts beside constants and fields, which say what a comment would."""
+        bodies = (getattr(node, "body", None) for tree in self.trees.values() for node in ast.walk(tree))
+        pairs = (pair for body in bodies if isinstance(body, list) for pair in pairwise(body))
+        texts = [text for node, text in pairs if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_text(text)]
+        return sum((text.end_lineno or text.lineno) - text.lineno + 1 for text in texts)
+
 
 def bound_names(tree: ast.AST) -> Iterator[str]:
     """Yield each name that a module binds, once for each time."""
@@ -130,6 +138,10 @@ def imports(tree: ast.AST, *, for_types: bool) -> Iterator[ast.Import | ast.Impo
             yield node
         elif for_types or not (isinstance(node, ast.If) and ast.unparse(node.test).lstrip("_") == "TYPE_CHECKING"):
             yield from imports(node, for_types=for_types)
+
+
+def _is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 def _module_name(path: Path) -> str:
@@ -186,6 +198,7 @@ def main() -> None:
         ("of them without a reason", len(bare), bare),
         ("circles of imports, not for types", len(sources.circles()), sources.circles()),
         ("comments, % of lines", round(100 * len(comments) / sum(lines.values()), 2), []),
+        ("texts beside constants and fields, % of lines", round(100 * sources.lines_beside() / sum(lines.values()), 2), []),
     ]
     if options.tree == HERE:
         figures += [(f"files touched to add {addition}", len(files), files) for addition, files in TOUCHED.items()]

@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Value:
     seq: int
     line: int
     """Number of its line, in the order of the events."""
+    moved: int | None = None
+    """Its step in an output, where a description names another x axis."""
 
     @property
     def position(self) -> float | None:
@@ -108,6 +110,56 @@ class Experiment:
         return list(
             self._values(filter(self.survives, (event for event in self.streams[stream] if event["type"] == "metrics")))
         )
+
+    def scalars(self, stream: str) -> list[Value]:
+        """Return the values of a stream in the order of its file, with summaries, and with steps from described x axes."""
+        axes: dict[str, str] = {}
+        latest: dict[str, int] = {}
+        result = []
+        for number, event in enumerate(filter(self.survives, self.streams[stream])):
+            if event["type"] == "metadata" and "x" in event["data"]:
+                axes.pop(event["name"], None)
+                axes |= {event["name"]: event["data"]["x"]} if event["data"]["x"] != "step" else {}
+            if event["type"] not in ("metrics", "summary"):
+                continue
+            values = list(self._values([event]))
+            latest |= {value.name: place for value in values if (place := whole(value.value)) is not None}
+            for value in values:
+                x = axes.get(value.name)
+                at = whole(event.get("at", {}).get(x))
+                moved = None if x is None else at if at is not None else latest.get(x)
+                result.append(replace(value, line=number, moved=moved))
+        return result
+
+    @property
+    def descriptions(self) -> dict[str, dict[str, Any]]:
+        """The descriptions of metrics: a later one adds to an earlier one."""
+        result: dict[str, dict[str, Any]] = {}
+        for event in in_order(self.of_type("run_started") + self.of_type("metadata")):
+            if event["type"] == "metadata":
+                result[event["name"]] = {**result.get(event["name"], {}), **event["data"]}
+        return result
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The values of summaries, the last of each name."""
+        events = in_order(self.of_type("run_started") + self.of_type("metadata") + self.of_type("summary"))
+        return {value.name: value.value for value in self._values(event for event in events if event["type"] == "summary")}
+
+    @property
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        """The few numbers of each metric, and what stands for it."""
+        described, given = self.descriptions, self.given
+        result = {name: summary(own, described.get(name, {})) for name, own in by_name(self.values).items()}
+        for name, value in given.items():
+            standing = {"value": value, "value_step": None, "statistic": "summary"}
+            result[name] = {**result.get(name, summary([], {})), **standing}
+        return result
+
+    @property
+    def standing(self) -> dict[str, Any]:
+        """The value that stands for each metric, of those that have one."""
+        return {name: summary["value"] for name, summary in self.summaries.items() if summary["statistic"] != "none"}
 
     @property
     def status(self) -> str:
@@ -171,19 +223,43 @@ def by_name(values: Iterable[Value]) -> dict[str, list[Value]]:
     return result
 
 
-def summary(values: list[Value]) -> dict[str, Any]:
+def summary(values: list[Value], described: dict[str, Any]) -> dict[str, Any]:
     """Return the few numbers of one metric; truth values are none, NaN is counted only."""
-    numbers = [value.value for value in values if type(value.value) in (int, float)]
-    finite = [number for number in numbers if number == number]
+    numbers = [value for value in values if type(value.value) in (int, float)]
+    finite = [value for value in numbers if value.value == value.value]
+    least = min(finite, key=lambda value: value.value, default=None)
+    greatest = max(finite, key=lambda value: value.value, default=None)
+    best = {"min": least, "max": greatest}.get(described.get("mode", ""))
+    mean = sum(nearest(value.value) for value in finite) / len(finite) if finite else None
+    chosen = {"min": least, "max": greatest, "best": best}.get(described.get("summary", "last"))
+    standing = (values[-1].value, values[-1].step, "last") if values else (None, None, "last")
+    if described.get("summary") == "none":
+        standing = None, None, "none"
+    elif described.get("summary") == "mean" and finite:
+        standing = mean, None, "mean"
+    elif chosen is not None:
+        standing = chosen.value, chosen.step, described["summary"]
     return {
-        "last": values[-1].value,
-        "last_step": values[-1].step,
-        "min": min(finite, default=None),
-        "max": max(finite, default=None),
-        "mean": sum(map(nearest, finite)) / len(finite) if finite else None,
+        "last": values[-1].value if values else None,
+        "last_step": values[-1].step if values else None,
+        "min": least and least.value,
+        "max": greatest and greatest.value,
+        "best": best and best.value,
+        "best_step": best and best.step,
+        "mean": mean,
         "count": len(numbers),
         "nans": len(numbers) - len(finite),
+        **dict(zip(("value", "value_step", "statistic"), standing, strict=True)),
     }
+
+
+def whole(value: Any) -> int | None:
+    """Return a number as a step in outputs: an integer of 64 bits; a list of one number counts as that number."""
+    if isinstance(value, list):
+        return whole(value[0]) if len(value) == 1 and not isinstance(value[0], list) else None
+    if type(value) not in (int, float) or (type(value) is float and not math.isfinite(value)):
+        return None
+    return math.floor(value) if -(2**63) <= math.floor(value) < 2**63 else None
 
 
 def nearest(number: float) -> float:
@@ -267,7 +343,11 @@ def pooled(family: list[Experiment], x: str | None) -> dict[tuple[str, float], l
     result: dict[tuple[str, float], list[float]] = {}
     for exp in family:
         own: dict[tuple[str, float], float] = {}
-        for name, values in by_name(exp.values).items():
+        stated = {name: each["value"] for name, each in exp.summaries.items() if each["statistic"] != "last" and not x}
+        for name, value in stated.items():
+            if type(value) in (int, float, bool):
+                own[name, 0] = nearest(value)
+        for name, values in by_name(value for value in exp.values if value.name not in stated).items():
             for value, position in zip(values, numbered(values) if x else [0] * len(values), strict=True):
                 if type(value.value) in (int, float, bool) and position is not None:
                     own[name, nearest(position)] = nearest(value.value)

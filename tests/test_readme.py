@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -33,7 +34,13 @@ WRITTEN = sorted(path for path in DOCS.rglob("*.md") if not path.is_symlink())
 """The pages of `docs/`; links lead to those of `schemas/`, which have tests of their own."""
 SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
+FRAMEWORKS = (
+    *("accelerate", "catboost", "hydra", "ignite", "keras", "lightgbm", "lightning", "optuna", "skorch", "stable_baselines3"),
+    *("transformers", "xgboost", "sklearn"),
+)
+"""Libraries with a page of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
+    **{name: find_spec(name) for name in FRAMEWORKS},
     "jq": shutil.which("jq"),
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
@@ -56,7 +63,9 @@ class Block:
     @property
     def tool(self) -> str | None:
         """What has to be installed to run it, besides mlv."""
-        return next((tool for tool in OPTIONAL if re.search(rf"(import|\$|--to) {tool}\b", self.text)), None)
+        return next(
+            (tool for tool in OPTIONAL if re.search(rf"((import|from|\$|--to) |integrations\.){tool}\b", self.text)), None
+        )
 
 
 def blocks(page: Path) -> list[Block]:
@@ -112,7 +121,10 @@ def test_every_block_runs(page, tool, shell):
         if block.kind == "python" and (name := re.match(r"# (\w+\.py)\n", block.text)):
             (shell / name[1]).write_text(block.text)
         elif block.kind == "python":
-            printed = run_python(page, block, namespace)
+            with warnings.catch_warnings():
+                if tool in FRAMEWORKS:
+                    warnings.simplefilter("ignore")
+                printed = run_python(page, block, namespace)
             if following is not None and following.kind == "text":
                 assert_alike(printed, following.text, f"{page.name}, line {following.line}")
         elif block.kind in ("console", "sh"):

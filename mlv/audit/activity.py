@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mlv.store import claims, layout
 from mlv.store.claims import Claim
-from mlv.transport import recovery, spool, writer
+from mlv.transport import recovery, spool, spool_lock
 
 
 @dataclass(frozen=True)
@@ -66,4 +66,4 @@ def unattended_spools(folder: Path) -> list[Path]:
     """Return the spools with rings of the experiment that no living writer drains."""
     real = os.path.realpath(folder)
     paths = [path for owner, path in recovery.spools_below(folder) if os.path.realpath(owner) == real]
-    return [path for path in paths if any(map(writer.is_unattended, spool.rings_in(path)))]
+    return [path for path in paths if any(map(spool_lock.is_unattended, spool.rings_in(path)))]

@@ -20,7 +20,7 @@ from mlv.store.ends import digest_if_final
 from mlv.store.seals import Chain, is_redacted, run_and_seq
 from mlv.store.streams import read_lines
 
-_MOST_FINDINGS = 20
+_MOST_FINDINGS = 20  # a file of another kind has a million bad lines, and one finding says as much
 
 
 @dataclass
@@ -177,6 +177,7 @@ class StreamExamination:
         run = self._evidence.run(fields["run"])
         if type_ in (RunStarted.TYPE, Seal.TYPE):
             source = f"{self.file}: {'run' if type_ == RunStarted.TYPE else 'the final seal of'} {run.id}"
+            # Ends that this one knew of when it was written: what is cut off later is missed here.
             after = fields["data"].get("after")
             for stream, digest in after.items() if isinstance(after, dict) else ():
                 self._evidence.named_ends[str(digest)] = source, stream

@@ -126,6 +126,7 @@ _DATA = {
     "archived": {"archived": _Rule(lambda value: isinstance(value, bool), "true or false")},
     "moved": {"from": _TEXT},
     "metadata": {},
+    "summary": {},
     "metrics": {},
     "message": {"level": _WORD, "message": _TEXT},
     "rejected": {"type": _WORD, "reason": _TEXT},

@@ -65,7 +65,7 @@ def merge(src: Path, dst: Path, *, dry_run: bool = False) -> Iterator[Merged]:
         OSError: The target cannot be written.
     """
     _check(src, dst)
-    tree = _Tree(dst)
+    tree = Tree(dst)
     targets: dict[Path, Path] = {}
     for source in layout.walk(src):
         target = tree.copy_of(source, _expected_target(src, dst, source, targets))
@@ -102,10 +102,12 @@ def _expected_target(src: Path, dst: Path, source: Path, targets: dict[Path, Pat
     return dst / src.resolve().name if dst.is_dir() and not layout.is_experiment(dst) else dst
 
 
-class _Tree:
-    """The experiments of the target, by their IDs."""
+class Tree:
+    """The experiments of a tree that others are brought into, by their IDs."""
 
     def __init__(self, root: Path) -> None:
+        """Look for the experiments at and below a folder."""
+        self.root = root
         self._folders = [folder for folder in layout.walk(root) if layout.exp_id(folder)]
         self._reserved: set[Path] = set()
 
@@ -132,6 +134,11 @@ class _Tree:
             copies = next((self._by_any_id[identity] for identity in known_ids(source) if identity in self._by_any_id), [])
         return expected if expected in copies else next(iter(copies), None)
 
+    def add(self, folder: Path) -> None:
+        """Note an experiment that was made meanwhile."""
+        for folders_of in (self._by_id, self._by_any_id):
+            folders_of.setdefault(layout.exp_id(folder), []).append(folder)
+
     def free(self, expected: Path) -> Path:
         """Return the path for a new copy: the expected one, with a suffix where that is taken."""
         for number in count():
@@ -145,6 +152,16 @@ class _Tree:
 def _is_taken(folder: Path) -> bool:
     """Return whether a path cannot become an experiment: only a missing one, or an empty folder, can."""
     return os.path.lexists(folder) and not (folder.is_dir() and not any(folder.iterdir()))
+
+
+def bring_into(source: Path, target: Path) -> Merged:
+    """Merge one experiment into its copy.
+
+    Raises:
+        ExperimentBusy: Another process merges into it, or redacts it.
+        OSError: It cannot be written.
+    """
+    return _merged(source, target, is_new=False, dry_run=False)
 
 
 def _merged(source: Path, target: Path, is_new: bool, dry_run: bool) -> Merged:
@@ -180,6 +197,7 @@ def _make(source: Path, target: Path, done: Merged) -> None:
 def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
     """Copy the files, then the lines that refer to them; lines written after the sizes were read wait for the next merge."""
     before = surroundings(source)
+    # Before the files are copied: lines up to here refer to files that are there by now.
     sizes = {stream: size for stream, size in stream_sizes(source).items() if not _is_link(source, stream, done)}
     _compare_meta(source, target, done)
     ours = merge_lines.sources(target, stream_sizes(target)) if target.is_dir() else {}
@@ -187,6 +205,7 @@ def _bring(source: Path, target: Path, done: Merged, *, dry_run: bool) -> None:
         merge_lines.missing(stream, theirs, ours.get(stream, []))
         for stream, theirs in merge_lines.sources(source, sizes).items()
     ]
+    # Files first: a merge that is interrupted leaves no line that refers to nothing.
     brought = merge_files.bring(source, target, may_change=before.may_change, dry_run=dry_run)
     done.files += brought.files
     for lacking in absent:

@@ -13,8 +13,8 @@ from typing import Any
 from mlv import wire
 from mlv.audit.file_history import REDACTING, FileVersion, History, histories, is_attaching, references, versions_of
 from mlv.encoding import loads
-from mlv.store import attached, blobs, layout, opening
-from mlv.store.blobs import Content, content_of, files_in
+from mlv.store import attached, blobs, copying, layout, opening
+from mlv.store.contents import Content, content_of, files_in
 from mlv.store.streams import read_lines
 
 _ATTACHMENT_FOLDERS = (layout.FILES, layout.MODELS)
@@ -136,6 +136,7 @@ class _FileMerge:
             content = self._linked_or_copied(path, source, temporary)
             if expected is not None and content.sha256 != expected:
                 raise _Changed("holds other bytes than were published last: it is not copied")
+            # Before the move, like all else that is wrong for a moment: at its path the file is finished.
             _take_times(source, temporary)
             blobs.make_durable(temporary, read_only=history is not None or not os.access(source, os.W_OK))
             if superseded is None:
@@ -191,12 +192,12 @@ class _FileMerge:
             earlier = self._copied.get((status.st_dev, status.st_ino)) if source.is_file() else None
             if earlier is not None:
                 with suppress(OSError):
-                    blobs.link_or_copy(earlier, temporary)
+                    copying.link_or_copy(earlier, temporary)
                     return content_of(temporary)
             if source.is_dir():
-                return blobs.copy_hashed(source, temporary)
+                return copying.copy_hashed(source, temporary)
             with attached.held(self._theirs, path) as name:
-                return blobs.copy_hashed(name, temporary)
+                return copying.copy_hashed(name, temporary)
         except FileNotFoundError:
             raise _Changed("was removed while it was read") from None
         except OSError as error:

@@ -11,8 +11,8 @@ from mlv.store.claims import FOR_MERGES
 from mlv.store.seals import Chain, chains_of, is_redacted, line_digest, run_and_seq
 from mlv.store.streams import StreamFile, read_lines
 
-_CHUNK_BYTES = 1 << 20
-_MOST_DIFFERENCES = 5
+_CHUNK_BYTES = 1 << 20  # a log may be larger than memory
+_MOST_DIFFERENCES = 5  # enough to see what happened; all would fill the terminal
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from mlv.events import Event
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout, opening
 from mlv.store.attached import is_inside
-from mlv.store.blobs import Content, content_of
+from mlv.store.contents import Content, content_of
 from mlv.store.identities import known_ids
 from mlv.store.references import absolute_path
 from mlv.store.streams import lines_with

@@ -21,8 +21,8 @@ from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.events import Redacted
 from mlv.query.metrics import cache
 from mlv.store import blobs, claims, layout, opening
-from mlv.store.blobs import Content, content_of, files_in, folder_content
 from mlv.store.claims import FOR_MERGES, Claim
+from mlv.store.contents import Content, content_of, files_in, folder_content, reference
 from mlv.store.files import replace_file
 from mlv.store.masking import Mask, why_unread
 from mlv.store.owners import Owner, host_name
@@ -31,8 +31,8 @@ from mlv.store.streams import mend, read_lines
 from mlv.transport import recovery
 from mlv.transport.journal import Journal
 
-_LISTED_AT_ONCE = 1000
-_RECOVER_WITHIN_S = 30.0
+_LISTED_AT_ONCE = 1000  # an event stays a line of some 30 KB, however much was redacted
+_RECOVER_WITHIN_S = 30.0  # events that wait in a spool may hold the credential, too
 
 
 @dataclass
@@ -287,7 +287,7 @@ def _published(redaction: Redaction) -> Iterator[dict[str, Any]]:
         if history.is_let_go or not _touches(redaction, path) or blobs.has_links(redaction.folder / path):
             continue
         content = _content_after(redaction, path)
-        now = {"now": dict(blobs.reference(redaction.folder, redaction.folder / path, content))} if content is not None else {}
+        now = {"now": dict(reference(redaction.folder, redaction.folder / path, content))} if content is not None else {}
         yield {"path": path, **now}
 
 

@@ -13,7 +13,7 @@ from mlv.audit.provenance import events_naming
 from mlv.encoding import TAG, Reference, as_reference, shown
 from mlv.errors import FileUnusable, InvalidArgument, ReferenceBroken
 from mlv.store import attached, layout, moves
-from mlv.store.blobs import content_of
+from mlv.store.contents import content_of
 from mlv.store.identities import known_ids
 from mlv.store.owners import host_name
 from mlv.store.references import completed, holds
@@ -50,6 +50,7 @@ def find_file(folder: Path, reference: Reference) -> Path:
             candidates.append(path)
             if holds(path, reference):
                 return path
+    # Last: it reads the notes of all folders around, and hashes what lies there.
     moved = next((path for path in _moved_along(folder, reference) if holds(path, reference)), None)
     if moved is None:
         raise _broken(reference, candidates)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -17,14 +16,14 @@ import orjson
 from mlv.audit import seq_ranges
 from mlv.audit.activity import Surroundings, surroundings
 from mlv.audit.evidence import Evidence, RunEvidence, StreamExamination
-from mlv.audit.file_history import FileVersion, History, histories, outside, references
+from mlv.audit.file_history import FileVersion, histories, references
+from mlv.audit.file_judge import FileJudge
 from mlv.audit.findings import Finding, Report, worst, worst_first
 from mlv.audit.seq_ranges import Range
 from mlv.encoding import BadLine, loads, parse_time
-from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment
+from mlv.errors import InvalidArgument, NotAnExperiment
 from mlv.state import Run
-from mlv.store import attached, ends, layout, opening
-from mlv.store.blobs import FOLDER, Content, content_of
+from mlv.store import ends, layout, opening
 from mlv.store.claims import FOR_MERGES
 from mlv.store.origins import is_copy
 from mlv.store.owners import process_is_gone
@@ -68,7 +67,6 @@ class _Examination:
         self._streams = self._examinations()
         self._cut_off: set[str] = set()
         self._renamed: set[str] = set()
-        self._contents: dict[tuple[int, ...], Content] = {}
 
     def _examinations(self) -> list[StreamExamination]:
         by_stream: dict[str, StreamExamination] = {}
@@ -110,8 +108,9 @@ class _Examination:
         for stream in self._streams:
             self._judge_unsealed(stream)
         files = histories(self._evidence.claims)
+        judge = FileJudge(self._folder, self._may_change)
         for path, history in files.items():
-            self._judge_file(path, history)
+            self._evidence.findings += judge.findings(path, history)
         self._judge_surroundings()
         self._evidence.findings += self._evidence.redactions.findings(self._folder, identity)
         findings = self._evidence.findings
@@ -353,88 +352,6 @@ class _Examination:
                     f"{stream.file}, bytes {start} to {end}: no seal covers the lines of run {run.id}, so nothing proves them"
                 )
                 self._find("unproven", text, stream.file, start, end)
-
-    # Files.
-
-    def _judge_file(self, path: str, history: History) -> None:
-        """Compare a file, or a folder as a whole, with the version of it that was published last."""
-        file, latest = self._folder / path, history.latest
-        if not outside({**(latest.reference or {}), "path": path}):
-            try:
-                attached.checked(self._folder, path, anywhere=True)
-            except FileUnusable as error:
-                if os.path.lexists(file) or not history.is_let_go:
-                    self._find("unproven", f"an event names a file that is not looked at: {error}", path)
-                return
-        if outside({**(latest.reference or {}), "path": path}):
-            if not file.exists():
-                self._find("intact", f"{path}, outside the experiment, is not there any more")
-        elif history.is_let_go:
-            if file.exists() and history.is_redacted:
-                self._find("unproven", f"{path} is still there, although it was to be redacted: run `mlv redact` again", path)
-            elif file.exists():
-                self._find("intact", f"{path} is still there, although the log says that it was removed")
-        else:
-            self._judge_content(path, history, latest)
-
-    def _judge_content(self, path: str, history: History, latest: FileVersion) -> None:
-        try:
-            content = self._content(self._folder / path)
-        except OSError as error:
-            self._fault("missing", f"{path} cannot be read: {error.strerror}", path)
-            return
-        if latest.sha256 is None:
-            self._find("unproven", f"no SHA-256 of {path} was recorded: nothing proves that it is as it was", path)
-        elif content.sha256 != latest.sha256:
-            self._judge_changed_content(path, history, content)
-        elif len(history.published) > 1:
-            self._find("intact", f"{path} was published {len(history.published)} times; the latest is there", path)
-
-    def _judge_changed_content(self, path: str, history: History, content: Content) -> None:
-        reference = history.latest.reference or {}
-        recorded, kind = reference.get("size"), reference.get("media_type")
-        earlier = history.superseded(content.sha256)
-        if earlier is not None and history.is_redacted:
-            self._find("unproven", f"{path} is as it was before it was to be redacted: run `mlv redact` again", path)
-        elif earlier is not None:
-            text = f"{path} holds the content published {earlier}, which the one published {history.latest} superseded"
-            self._fault("edited", text, path)
-        elif kind is not None and content.is_folder != (kind == FOLDER):
-            now, before = ("folder", "file") if content.is_folder else ("file", "folder")
-            self._fault("edited", f"{path} is a {now}, and a {before} was recorded", path)
-        elif content.is_folder:
-            text = (
-                f"the folder {path} was edited: the SHA-256 of the list of its files is {content.sha256}, and "
-                f"{history.latest.sha256} was recorded (size {content.size}, and {recorded} was recorded)"
-            )
-            self._fault("edited", text, path)
-        elif isinstance(recorded, int) and content.size < recorded:
-            text = f"{path} is of size {content.size}, and {recorded} was recorded: the rest is cut off"
-            self._fault("truncated", text, path, content.size, recorded)
-        else:
-            text = f"{path} was edited: its SHA-256 is {content.sha256}, and {history.latest.sha256} was recorded"
-            self._fault("edited", text, path)
-
-    def _fault(self, verdict: str, text: str, file: str, start: int | None = None, end: int | None = None) -> None:
-        """Report a damaged file; as unproven while lines may still be added, since one of them may explain it."""
-        if self._may_change:
-            self._find("unproven", f"{text}. It may have been published or removed just now; verify again later", file)
-        else:
-            self._find(verdict, f"{text}. Restore it from a copy", file, start, end)
-
-    def _content(self, path: Path) -> Content:
-        """Return the content of a file or folder; a file with several names is read once.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-        status = path.stat()
-        key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
-        if not stat.S_ISREG(status.st_mode):
-            return content_of(path)
-        if key not in self._contents:
-            self._contents[key] = content_of(path)
-        return self._contents[key]
 
     # Who is at work.
 

@@ -18,7 +18,8 @@ from mlv.capture.names import (
     is_placeholder,
     is_strong_name,
 )
-from mlv.capture.shapes import REDACTED, has_random_run, is_basic
+from mlv.capture.random_texts import has_random_run, is_basic
+from mlv.capture.tokens import REDACTED
 
 
 class TextKind(Enum):
@@ -34,7 +35,7 @@ _TELLING_PAIR = (
     r"(?:passw|passphrase|secret|credential|pwd|key|token|auth|connection.?string)[\w.\-]{0,20}"
     r"""\\?["']?\]?[ \t]{0,8}[:=,]"""
 )
-_LONGEST_NAME = 120
+_LONGEST_NAME = 120  # a text without a break would be searched anew from each sign
 _IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 # The name is taken whole or not at all (a group in a lookahead is never reconsidered), so that long runs stay linear.

@@ -12,7 +12,7 @@ from typing import Any
 from mlv.capture.names import holds_digit, is_made_up
 from mlv.frozen import FrozenRecord
 
-_MOST = 100
+_MOST = 100  # they travel in the header of a ring, which has 8 KiB for them and the rest
 _LONGEST, _LONGEST_TOGETHER = 500, 4000
 _MOST_REPETITIONS = 8
 """Of open length in one pattern."""

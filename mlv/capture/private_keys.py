@@ -6,7 +6,7 @@ import re
 from itertools import zip_longest
 
 from mlv.capture.names import compiled
-from mlv.capture.shapes import REDACTED
+from mlv.capture.tokens import REDACTED
 
 MENTION = "PRIVATE KEY"
 """Words in every header of a private key."""

@@ -17,7 +17,8 @@ from typing import Any
 from mlv.capture.names import compiled, is_credential, is_credential_name, is_made_up, is_placeholder, is_strong_name
 from mlv.capture.pairs import TextKind, has_telling_pair, without_values
 from mlv.capture.private_keys import MENTION, without_private_keys
-from mlv.capture.shapes import REDACTED, may_hold_shapes, without_shapes
+from mlv.capture.shapes import may_hold_shapes, without_shapes
+from mlv.capture.tokens import REDACTED
 
 __all__ = ["REDACTED", "Redactor", "is_credential_name", "printable"]
 

@@ -44,6 +44,8 @@ def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = 
         run = _only_run(ends)
         if meta is None or run is None:
             return None
+        if _is_summarized(ends):
+            return None  # by lines that may be anywhere
         metrics = _first_metrics(ends)
         if not metrics and not ends.is_all:
             return None  # its metrics stand before the files and checkpoints that end it
@@ -175,6 +177,14 @@ def _ends_with_whole_seal(last: Record, count: int) -> bool:
 def _status(verdict: Record) -> str:
     data = verdict.get("data")
     return str(data.get("status", "ok")) if type(data) is dict else "ok"
+
+
+def _is_summarized(ends: _Ends) -> bool:
+    """Return whether anything but its last value may stand for a metric. `mlv` records that in a stream of its own."""
+    return any(
+        record["type"] == "summary" or (record["type"] == "metadata" and "summary" in (record.get("data") or ()))
+        for record in ends.records
+    )
 
 
 def _first_metrics(ends: _Ends) -> list[list[str]]:

@@ -21,15 +21,16 @@ from mlv.store import blobs
 from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.launch import can_launch
-from mlv.transport.ring import BIG_BUDGET, CAPACITY
+from mlv.transport.new_rings import CAPACITY
+from mlv.transport.spills import BIG_BUDGET
 
 OK, NOTE, CHANGE = "ok", "note", "change"
 
-_LEAST_FREE = 1 << 30
-_FSYNCS = 7
+_LEAST_FREE = 1 << 30  # a few checkpoints of a small model
+_FSYNCS = 7  # their median is that of a disk at rest, also if one or two meet other work
 _FSYNC_SHARE = 0.25
 """The largest share of its time that the writer should spend in fsync."""
-_SKEW_S = 2.0
+_SKEW_S = 2.0  # file systems keep times of a second or two
 _IN_MEMORY = ("tmpfs", "ramfs")
 
 

@@ -27,17 +27,8 @@ from mlv.store import keys, layout, opening
 _FORM = [4, *Row._fields]
 """The version of the index, and the fields of its rows: an index of another form is not used."""
 _PURPOSE = "mlv index"
-_WORTH = 100
-"""Least number of experiments for an index: fewer are read faster than the file is written."""
-_SETTLED_NS = 2_000_000_000
-"""A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _LASTING = frozenset({"ok", "failed", "interrupted", "preempted", "ended", "killed"})
 """Statuses that do not change while the files do not."""
-
-_READ_BATCH = 250
-"""Least number of folders to read per process: each takes 150 us, a process 3 ms."""
-_CHECK_BATCH = 1000
-"""Least number of folders to check per process: to see that one is unchanged takes 10 us."""
 
 Look = Callable[[str, Sequence[str]], Row]
 """A function that reads an experiment, from its folder and the names of its files."""
@@ -46,9 +37,25 @@ _Stamp = list[int]
 _WIDTH = 3
 
 
-def rows(root: Path, look: Look) -> Iterator[Row]:
+class Limits(NamedTuple):
+    """Numbers from which on an index, and several processes, are worth their while."""
+
+    worth: int = 100
+    """Least number of experiments for an index: fewer are read faster than the file is written."""
+    settled_ns: int = 2_000_000_000
+    """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
+    read_batch: int = 250
+    """Least number of folders to read per process: each takes 150 us, a process 3 ms."""
+    check_batch: int = 1000
+    """Least number of folders to check per process: to see that one is unchanged takes 10 us."""
+
+
+LIMITS = Limits()
+
+
+def rows(root: Path, look: Look, limits: Limits = LIMITS) -> Iterator[Row]:
     """Yield every experiment at and below a folder, in the order of `layout.walk`; only changed ones are read."""
-    index = Index(root, look)
+    index = Index(root, look, limits)
     yield from index.rows()
     index.save()
 
@@ -83,10 +90,11 @@ _News = dict[str, "_Folder | None"]
 class Index:
     """The saved entry of each folder, by its path below the root, and its present entry."""
 
-    def __init__(self, root: Path, look: Look) -> None:
+    def __init__(self, root: Path, look: Look, limits: Limits = LIMITS) -> None:
         self._root, self._look, self._path = str(root), look, path_of(root)
         self._begin = "" if self._root == "." else os.path.join(self._root, "")
-        self._settled_ns = time.time_ns() - _SETTLED_NS
+        self._limits = limits
+        self._settled_ns = time.time_ns() - limits.settled_ns
         self._before, self._text, self._saved_rows = self._read()
         self._after: dict[str, list[Any]] = {}
         self._rows: dict[str, _Values] = {}
@@ -149,7 +157,7 @@ class Index:
 
         Call it when `rows` has ended.
         """
-        if self._count >= _WORTH and ([*text] != self._text or self._after != self._before):
+        if self._count >= self._limits.worth and ([*text] != self._text or self._after != self._before):
             self._save({"form": _FORM, "text": text, "folders": self._after}, self._rows)
 
     @cached_property
@@ -157,9 +165,10 @@ class Index:
         """The changed folders; several processes search where there are many folders."""
         news: _News = {}
         level = [""]
-        while 0 < len(level) < 2 * _READ_BATCH:
+        while 0 < len(level) < 2 * self._limits.read_batch:
             level = self._look_at(level, news)
-        for changes in in_processes(self._look_below, level, _READ_BATCH if not self._before else _CHECK_BATCH):
+        batch = self._limits.check_batch if self._before else self._limits.read_batch
+        for changes in in_processes(self._look_below, level, batch):
             news.update(changes)
         return news
 

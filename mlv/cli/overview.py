@@ -13,6 +13,7 @@ from mlv import words
 from mlv.cli.ends import row_from_ends
 from mlv.cli.row import METRICS_SHOWN, Row, row_of
 from mlv.encoding import utc_text
+from mlv.query.digest import read_digest
 from mlv.query.runs import RunView
 from mlv.query.tail import Latest, latest_metrics
 from mlv.query.view import ExperimentView
@@ -38,6 +39,7 @@ class Overview:
     runs: Sequence[RunView] = ()
     """The runs without a parent run, the latest last."""
     metrics: Mapping[str, Latest] = field(default_factory=dict)
+    """The value that stands for each metric: the latest one, unless a description or a summary names another."""
     damage: Sequence[Skipped] = ()
     """Damaged lines that were skipped, in the part of the log that was read."""
 
@@ -47,7 +49,7 @@ class Overview:
         return form if isinstance(form, str) else None
 
     def first_metrics(self, count: int) -> dict[str, Latest]:
-        """Return the latest values of so many metrics, the described ones first."""
+        """Return the values of so many metrics, the described ones first."""
         names = sorted(self.metrics, key=lambda name: name not in self.view.state.descriptions)
         return {name: self.metrics[name] for name in names[:count]}
 
@@ -88,11 +90,24 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
         skipped: list[Skipped] = []
         view = ExperimentView(folder, meta.id, meta.content, read_state(folder, skipped=skipped))
         heard = {run.id: run.last_heard for run in view.state.runs.values()}
-        metrics = latest_metrics(folder, within_bytes, skipped, heard)
+        metrics = _standing(view, latest_metrics(folder, within_bytes, skipped, heard))
         status, runs = view.status(now), view.runs(now)
     except Exception as error:
         return Overview(ExperimentView(folder, meta.id, meta.content), now, str(error) or repr(error))
     return Overview(view, now, _meta_problem(view), status, runs, metrics, _in_order(skipped))
+
+
+def _standing(view: ExperimentView, latest: Mapping[str, Latest]) -> Mapping[str, Latest]:
+    """Return for each metric with a latest value, and for each summary, the value that stands for it."""
+    if not view.state.is_summarized:
+        return latest
+    summaries = read_digest(view.path, view.id, view.meta).metrics
+    times = {name: value.time for values in (view.state.summaries, latest) for name, value in values.items()}
+    return {
+        name: Latest(summary.value, summary.value_step, times[name])
+        for name, summary in summaries.items()
+        if name in times and summary.has_value
+    }
 
 
 def _in_order(holes: Iterable[Skipped]) -> list[Skipped]:

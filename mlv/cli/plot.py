@@ -29,7 +29,7 @@ _HEIGHT, _WIDEST = 20, 160
 _COLOURS = ("blue", "green", "red", "magenta", "cyan", "yellow")
 """Colours that both plotext and rich know by these names."""
 _LETTERS, _BLOCK = "abcdefghijklmnopqrstuvwxyz", "\u259a"
-_ELSEWHERE = 100
+_ELSEWHERE = 100  # a pipe has no width: this fits into most windows
 _ASCII = str.maketrans(
     {
         "\u2500": "-",
@@ -46,7 +46,7 @@ def run(
     folders: Sequence[Path],
     metrics: Sequence[str],
     *,
-    x: str,
+    x: str | None,
     by: str | None,
     over: Sequence[str],
     out: Path | None,
@@ -115,8 +115,9 @@ def _page(figure: Any, title: str) -> bytes:
     return f"{head}<body>{image}</body></html>\n".encode()
 
 
-def _show(lines: Sequence[Line], metric: str, x: str, view: View) -> None:
+def _show(lines: Sequence[Line], metric: str, x: str | None, view: View) -> None:
     plot.refuse_huge(lines, metric, view)
+    x = plot.axis_of(lines, x)
     plotext = package("plotext", "plot")
     screen = Screen()
     figure = plotext.figure

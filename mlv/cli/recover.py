@@ -21,7 +21,7 @@ from mlv.projections import position as position_
 from mlv.projections.registry import OUTPUTS
 from mlv.store import claims, layout
 from mlv.store.streams import read_lines, whole_end
-from mlv.transport import orders, recovery, spool, writer
+from mlv.transport import orders, recovery, spool, spool_lock
 from mlv.transport.header import look
 
 _POLL_S = 0.02
@@ -64,11 +64,11 @@ def run(root: Path, timeout_s: float, as_json: bool) -> bool:
 def recovered(root: Path, timeout_s: float) -> Iterator[Finished]:
     """Recover one experiment after the other; those with a live writer are left to it."""
     for path in spool.existing():
-        writer.tidy(path)
+        spool_lock.tidy(path)
     top = os.path.realpath(root)
     waiting: dict[Path, list[Path]] = {}
     for folder, path in recovery.spools_below(root):
-        if any(map(writer.is_unattended, spool.rings_in(path))) or orders.left_orders([path]):
+        if any(map(spool_lock.is_unattended, spool.rings_in(path))) or orders.left_orders([path]):
             waiting.setdefault(root / os.path.relpath(os.path.realpath(folder), top), []).append(path)
     for folder in dict.fromkeys([root, *layout.walk(root)]):  # the root itself may hold logs without an experiment
         if claims.stale(folder):
@@ -108,6 +108,7 @@ def _complete(done: Finished, folder: Path, path: Path, order: orders.Order | No
         orders.begin(path, folder)
     except OSError as error:
         reason = str(error)
+    # Its process keeps the file locked, and removes it when the output is complete.
     while not reason and path.exists() and orders.is_held(path):
         if monotonic() > deadline:
             done.problems.append(f"{order.output} is being completed by a process that goes on with it")
@@ -121,7 +122,7 @@ def _complete(done: Finished, folder: Path, path: Path, order: orders.Order | No
     done.problems.append(f"{order.output} cannot be completed: {reason}. {order.again} builds it")
     with suppress(OSError):
         path.unlink()
-    writer.tidy(path.parent)
+    spool_lock.tidy(path.parent)
 
 
 def _complete_begun(done: Finished, folder: Path) -> None:

@@ -41,10 +41,10 @@ class Row(NamedTuple):
     error: str | None
     """The reason why it cannot be read, or is not to be believed."""
     metric_texts: list[list[str]]
-    """Names and latest values in words of the first metrics near the end of the log, described ones before the others."""
+    """Names, and values in words that stand for them, of the first metrics near the end of the log, described ones first."""
     tags: list[str] | None = None
     metrics: dict[str, Any] | None = None
-    """The latest values of the metrics near the end of each stream."""
+    """The values that stand for the metrics near the end of each stream, mostly the latest."""
     damaged: list[str] | None = None
     """Damaged lines that were skipped."""
 

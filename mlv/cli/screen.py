@@ -27,8 +27,7 @@ from mlv.store.streams import Skipped
 
 T = TypeVar("T")
 
-_ENDLESS = 100_000
-_PATIENCE_S = 1.0
+_ENDLESS = 100_000  # where a program reads, no line is broken
 MOST_ROWS = 2000
 """Largest number of rows in a printed table: nobody reads a longer one, and its layout takes minutes."""
 
@@ -98,8 +97,8 @@ def passed_over(folder: str | Path, holes: Sequence[Skipped | str]) -> str:
     return f"passed over {folder}/{holes[0]}{more}. mlv verify {folder} says what is missing"
 
 
-def progress(items: Sequence[T], description: str) -> Iterator[T]:
-    """Yield items; on a terminal a bar shows the progress after the first second."""
+def progress(items: Sequence[T], description: str, patience_s: float = 1.0) -> Iterator[T]:
+    """Yield items; on a terminal a bar shows the progress as soon as the patience is over."""
     if not sys.stderr.isatty():
         yield from items
         return
@@ -108,7 +107,7 @@ def progress(items: Sequence[T], description: str) -> Iterator[T]:
     bar = Progress(console=Console(stderr=True), transient=True)
     task = bar.add_task(description, total=len(items))
     # From another thread: one long log may take all the time there is.
-    patience = Timer(_PATIENCE_S, bar.start)
+    patience = Timer(patience_s, bar.start)
     patience.daemon = True
     patience.start()
     try:

@@ -22,7 +22,7 @@ from mlv.store import layout, meta
 
 HOUSEKEEPING_TYPES = ("seal", "heartbeat", "system")
 """Types that are printed only on request: they are for proofs, or written by the clock."""
-_QUIET_S = 5.0
+_QUIET_S = 5.0  # children may print on after the end of the run
 
 
 def run(

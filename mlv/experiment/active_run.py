@@ -19,13 +19,13 @@ from mlv.notices import warn
 from mlv.projections import outputs as outputs_
 from mlv.protocols import Channel
 from mlv.store.home import Home
-from mlv.transport.ring import loss_text
+from mlv.transport.writer_watch import loss_text
 
 if TYPE_CHECKING:
     from mlv.experiment.console.capture import ConsoleCapture
     from mlv.experiment.session import Session
 
-CLOSE_TIMEOUT_S = 30.0
+CLOSE_TIMEOUT_S = 30.0  # what a batch system grants between asking a job to end and killing it
 OUTPUTS_TIMEOUT_S = 10.0
 """How long the end of a run waits for its outputs; after that they go on by themselves."""
 _NOTICE = "signal"
@@ -140,6 +140,7 @@ class ActiveRun:
 
         The remaining sessions get a channel of the class `then`, or begin another run with their next event.
         """
+        # First: the last lines that were printed belong to this run.
         self._end_console(timeout_s)
         with self._shared.lock:
             if self._is_over:
@@ -160,6 +161,7 @@ class ActiveRun:
                 ending.status, exception=described(ending.error) if ending.error else None, filtered=self._filtered or None
             )
             put_event(self.channel, ended.TYPE, ended.to_data())
+        # Without the lock: another thread that logs shall not wait for a disk.
         is_complete = self.channel.close(timeout_s)
         if is_complete and timeout_s > 0 and self.parent_run is None and not self.is_gone:
             self.outputs.wait(min(OUTPUTS_TIMEOUT_S, timeout_s), is_last=True)

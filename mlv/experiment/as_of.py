@@ -132,11 +132,11 @@ def summary_of(folder: Path, state: State, cut: Cut | None, events: Iterable[Eve
     """Summarise metrics: by columns where pyarrow is installed and all are numbers, else event by event."""
     skipped: list[Skipped] = []
     try:
-        metrics = fast_summary(folder, state.descriptions, cut, branches, skipped)
+        metrics = fast_summary(folder, state, cut, branches, skipped)
     except MissingExtra:
         metrics = None
     if metrics is None:
-        metrics = summary(events, state.descriptions)
+        metrics = summary(events, state)
         skipped += getattr(events, "skipped", [])
     result = Summaries(metrics)
     result.skipped = list(dict.fromkeys(skipped))

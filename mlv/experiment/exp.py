@@ -443,6 +443,16 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         self._writable().annotate("note", {"text": self._redactor.text(str(text), "note")})
         warn_of_redactions(self._redactor)
 
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Record values that are no series, such as a total time: an event of type `summary`, as `exp.log.summarize` does.
+
+        It never raises. Where no run goes on, also after `close()`, the event is written beside the runs, as tags are.
+
+        Raises:
+            MetaEdited: As `log`.
+        """
+        self.log.summarize(values)
+
     def pause(self, reason: str | None = None) -> None:
         """Record that work stops for a while: an event of type `run_paused`."""
         self._writable().emit_record(RunPaused(reason))

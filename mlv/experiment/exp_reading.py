@@ -157,6 +157,8 @@ class Readings:
     def summary(self, *, branches: str = "surviving") -> Summaries:
         """Return statistics of each metric, by full name: `last`, `min`, `max`, `best`, `mean`, `count`. Needs no extra.
 
+        `value` is the one that stands for the metric: the last, or what `log.describe(name, summary=)` and `exp.summarize` say.
+
         Damaged lines are passed over; their byte ranges stand in `.skipped` of what is returned.
 
         Args:

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
-from mlv.errors import InvalidArgument, MlvWarning, NotAnExperiment
+from mlv.errors import InvalidArgument, NotAnExperiment
+from mlv.experiment.digest_reader import DigestReader, depth_for, depth_of, without_copies
 from mlv.experiment.exp import Exp
-from mlv.notices import warn
 from mlv.optional import package
 from mlv.query.compare import Difference, compare, compare_many
-from mlv.query.digest import Depth, Digest, fingerprint, read_digest
-from mlv.query.many import axes, families, grids, table
+from mlv.query.digest import Depth, Digest
+from mlv.query.many import families, grids, table
 from mlv.query.many.grids import Grid
 from mlv.query.many.statistics import STATS
 from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
-from mlv.store import meta as meta_
 from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
     from mlv.experiment.page import Page
     from mlv.query.many.plot import Limits, Line, Style
 
-_LEAST_OF_ID = 4
+_LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
 """Yields folders one by one, and may show its progress; the text names the activity."""
 
@@ -61,7 +59,7 @@ def find(
     for subject, value in (("kind", kind), *predicates, *(("tag", tag) for tag in required_tags)):
         if value is not None and not isinstance(value, str):
             raise InvalidArgument(f"{subject}={value!r} is of type {type(value).__name__}: give a text", value=value)
-    return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), _DigestReader())
+    return Experiments(folder, _Filter(kind, where, frozenset(required_tags)), DigestReader())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,51 +73,7 @@ class _Filter:
 
 def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
     """Return these experiments; their parents are looked for below the root."""
-    return Experiments(root, _Filter(None, None, frozenset()), _DigestReader(), list(dict.fromkeys(folders)))
-
-
-class _DigestReader:
-    """Reads experiments, and again only those that have changed since."""
-
-    def __init__(self) -> None:
-        self._metas: dict[Path, meta_.Meta] = {}
-        self._digests: dict[Path, tuple[Any, Depth, Digest]] = {}
-        self._by_id: dict[str, Path] | None = None
-
-    def meta(self, folder: Path) -> meta_.Meta | None:
-        """Return the meta.json of an experiment; None, and a warning, where it cannot be read."""
-        try:
-            meta = self._metas.get(folder) or meta_.read_meta(folder)
-        except NotAnExperiment as error:
-            warn(str(error), MlvWarning)
-            return None
-        return self._metas.setdefault(folder, meta)
-
-    def digest(self, folder: Path, depth: Depth = Depth.STATE) -> Digest | None:
-        """Return an experiment as it is now, read at least to the depth; None where it cannot be read."""
-        meta = self.meta(folder)
-        if meta is None:
-            return None
-        before = self._digests.pop(folder, None)
-        with leaving_out(folder):
-            now = fingerprint(folder)
-            if before is None or before[0] != now or before[1] < depth:
-                before = (now, depth, read_digest(folder, meta.id, meta.content, depth))
-            self._digests[folder] = before
-        return before[2] if folder in self._digests and before is not None else None
-
-    def parent(self, root: Path, digest: Digest) -> Digest | None:
-        """Return the parent of an experiment; None where it is neither at its recorded path nor below the root."""
-        parent_id = digest.parent_id
-        if parent_id is None:
-            return None
-        recorded = Path(os.path.normpath(digest.path / str(digest.captured("parent").get("path", ".."))))
-        if layout.is_experiment(recorded) and (meta := self.meta(recorded)) is not None and meta.id == parent_id:
-            return self.digest(recorded, Depth.SETTINGS)
-        if self._by_id is None:
-            self._by_id = {meta.id: folder for folder in layout.walk(root) if (meta := self.meta(folder)) is not None}
-        folder = self._by_id.get(parent_id)
-        return None if folder is None else self.digest(folder, Depth.SETTINGS)
+    return Experiments(root, _Filter(None, None, frozenset()), DigestReader(), list(dict.fromkeys(folders)))
 
 
 class Experiments:
@@ -129,7 +83,7 @@ class Experiments:
         self,
         root: Path,
         choice: _Filter,
-        reader: _DigestReader,
+        reader: DigestReader,
         folders: Sequence[Path] | None = None,
         watch: Watch | None = None,
     ) -> None:
@@ -199,10 +153,11 @@ class Experiments:
 
         Columns: `id name made_as kind status path created started duration_s total_s tags parent`: `duration_s` is that of the
         latest run, `total_s` that of all runs together. Then a `params.NAME` for each param (nested ones by dots), a
-        `metrics.NAME` for the last value of each metric, and what is recorded of `git.` and `machine.`.
+        `metrics.NAME` for the value that stands for each metric (the last, or what `log.describe(name, summary=)` and
+        `exp.summarize` say), and what is recorded of `git.` and `machine.`.
 
         Args:
-            stats: More of each metric, as columns `metrics.NAME.STAT`: of `min max mean best count nans`.
+            stats: More of each metric, as columns `metrics.NAME.STAT`: of `last min max mean best count nans`.
             best: Full name of a metric: `best.step` is the step at which it is best, and a `best.NAME` the value of each metric
                 there, or at its last step before.
             mode: Whether `min` or `max` is best; by default what `log.describe(best, mode=...)` said.
@@ -303,7 +258,8 @@ class Experiments:
             b: Another one.
 
         Returns:
-            For each name the pair of values, of metrics the last; `mlv.query.compare.ABSENT` where an experiment has none.
+            For each name the pair of values, of metrics those that stand for them; where an experiment has none,
+            `mlv.query.compare.ABSENT`.
 
         Raises:
             NotAnExperiment: None of these is meant.
@@ -315,8 +271,8 @@ class Experiments:
         """Return a pandas DataFrame of the values that differ among these experiments.
 
         A row for each `section` (`params git packages machine metrics`) and `name`, and a column for each experiment, by its
-        name, or by its path below the root where names are equal; metrics by their last values. Where an experiment lacks
-        what another has, `mlv.query.compare.ABSENT` stands.
+        name, or by its path below the root where names are equal; metrics by the values that stand for them. Where an
+        experiment lacks what another has, `mlv.query.compare.ABSENT` stands.
 
         Raises:
             MissingExtra: pandas is not installed.
@@ -362,8 +318,9 @@ class Experiments:
             metrics: Names, or patterns over names; None takes all.
             x: `step`, a coordinate, `time` (the moment), `elapsed` (seconds since the first run began), `active` (the same
                 without what lay between runs, and pauses), or `metrics.NAME`, another metric; of several values at one x a
-                member's latest counts. None takes the last values. A metric to which a member never gave a step is numbered
-                there from 0, by position over all runs.
+                member's latest counts. None takes the values that stand for the metrics: the last ones, or what
+                `log.describe(metric, summary=)` and `exp.summarize` say. A metric to which a member never gave a step is
+                numbered there from 0, by position over all runs.
             stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
             ci: How sure the interval of the mean is, by Student's t; None leaves it out.
             grid: `exact` pools values at equal x; `interpolate` goes in straight lines between the values of a member; a
@@ -379,7 +336,7 @@ class Experiments:
         """
         from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
 
-        members = self._members(self.digests(_depth_for(x)), over, reruns)
+        members = self._members(self.digests(depth_for(x)), over, reruns)
         return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid)
 
     def paired(
@@ -404,7 +361,7 @@ class Experiments:
             b: The other side.
             over: What is equal in a pair, `seed` or several names as in `aggregate`.
             metrics: As in `aggregate`.
-            x: As in `aggregate`; by default the last values are compared.
+            x: As in `aggregate`; by default the values that stand for the metrics are compared.
             stats: As in `aggregate`.
             ci: As in `aggregate`, of the mean difference.
             reruns: As in `aggregate`; a pair needs one experiment of each side, so `all` refuses them.
@@ -415,13 +372,13 @@ class Experiments:
         """
         from mlv.query.many import aggregate as aggregate_  # only where it is asked for
 
-        sides = [self._members(self._side(side), over, reruns) for side in (a, b)]
+        sides = [self._members(self._side(side, depth_for(x)), over, reruns) for side in (a, b)]
         return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
 
     def plot(
         self,
         metric: str | Sequence[str],
-        x: str = "step",
+        x: str | None = None,
         by: str | None = None,
         over: str | Iterable[str] = "seed",
         *,
@@ -442,7 +399,8 @@ class Experiments:
 
         Args:
             metric: Full name, or several.
-            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`.
+            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`. By default what
+                `log.describe(metric, x=)` says, if it says the same of all these metrics, or else the step.
             by: The param that the colours tell; by default every family has its own. Lines of one colour differ in dashes.
             over: Nuisance keys, as in `aggregate`.
             ax: matplotlib's Axes to draw into; by default those of a new figure.
@@ -476,7 +434,7 @@ class Experiments:
     def lines(
         self,
         metrics: str | Sequence[str],
-        x: str = "step",
+        x: str | None = None,
         by: str | None = None,
         over: str | Iterable[str] = "seed",
         style: Style | None = None,
@@ -485,21 +443,21 @@ class Experiments:
         """Return the lines that `plot` draws. Not called by users."""
         from mlv.query.many.plot import Style, lines  # only where it is asked for
 
-        members = self._members(self.digests(_depth_for(x)), over, reruns)
+        members = self._members(self.digests(depth_for(x)), over, reruns)
         return lines(members, self._parent_of, metrics, x, by, over, style or Style())
 
     def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
         return families.without_reruns(digests, over, self._parent_of, reruns)
 
-    def _side(self, side: Any) -> list[Digest]:
+    def _side(self, side: Any, depth: Depth) -> list[Digest]:
         if isinstance(side, Experiments):
-            return side.digests(Depth.SETTINGS)
+            return side.digests(depth)
         if isinstance(side, str):
-            digests = self.digests(_depth_of(side))
+            digests = self.digests(max(depth, depth_of(side)))
             return [digest for digest, holds in zip(digests, engine.matching(side, digests), strict=True) if holds]
         if not isinstance(side, Mapping):
             raise InvalidArgument(f"a side is {side!r}: give params, a predicate of SQL, or experiments", given=side)
-        return self._with_params(self.digests(Depth.SETTINGS), side, "a side")
+        return self._with_params(self.digests(depth), side, "a side")
 
     def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]:
         """Return the experiments whose params have these values.
@@ -530,7 +488,7 @@ class Experiments:
         """
         if not self.paths and next(layout.walk(self._root), None) is None:
             self._refuse_none()
-        return _without_copies(self._digests_of(self.paths, depth))
+        return without_copies(self._digests_of(self.paths, depth))
 
     def _selected(self, selector: Any) -> Digest:
         """Return the one experiment that a selector names.
@@ -587,7 +545,7 @@ class Experiments:
     def _matching(self, folders: Sequence[Path], where: str | Mapping[str, Any]) -> list[Path]:
         """Return the folders of the experiments for which a predicate holds, or that have the params."""
         # Before the choice: of copies the one that counts may not match while an older one does.
-        digests = _without_copies(self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else _depth_of(where)))
+        digests = without_copies(self._digests_of(folders, Depth.SETTINGS if isinstance(where, Mapping) else depth_of(where)))
         if not digests and next(layout.walk(self._root), None) is None:
             self._refuse_none()
         if isinstance(where, Mapping):
@@ -606,34 +564,3 @@ class Experiments:
     def _refuse_none(self) -> NoReturn:
         text = f"no experiments at or below {str(self._root)!r}: give the folder that was the savedir"
         raise NotAnExperiment(text, path=str(self._root))
-
-
-def _without_copies(digests: Sequence[Digest]) -> list[Digest]:
-    """Keep one copy of each experiment: that with the longest log, of equal ones the first. Warn about the others."""
-    chosen: dict[str, Digest] = {}
-    for digest in digests:
-        longest = chosen.setdefault(digest.id, digest)
-        if longest is not digest and _size(digest) > _size(longest):
-            chosen[digest.id] = digest
-    if len(chosen) < len(digests):
-        copy = next(digest for digest in digests if chosen[digest.id] is not digest)
-        text = f"{copy.path} is a copy of {chosen[copy.id].path}"
-        more = len(digests) - len(chosen) - 1
-        warn(f"{text}{f', and there are {more} more copies' if more else ''}: each experiment counts once", MlvWarning)
-    chosen_ids = {id(digest) for digest in chosen.values()}
-    return [digest for digest in digests if id(digest) in chosen_ids]
-
-
-def _size(digest: Digest) -> int:
-    with suppress(OSError):
-        return sum(size for _, size, _ in fingerprint(digest.path))
-    return 0
-
-
-def _depth_for(x: Any) -> Depth:
-    """Return how much of an experiment an x axis needs: times count from when its runs began."""
-    return Depth.STATE if x in (axes.ELAPSED, axes.ACTIVE) else Depth.SETTINGS
-
-
-def _depth_of(predicate: str) -> Depth:
-    return Depth.METRICS if "metrics" in predicate.lower() else Depth.STATE

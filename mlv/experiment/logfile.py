@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from mlv import settings
-from mlv.encoding import BadLine, event_from_line
+from mlv.encoding import TAIL, BadLine, event_from_line
 from mlv.errors import FileUnusable, InvalidArgument, InvalidName, SavedirUnusable
 from mlv.experiment.active_run import ActiveRun
 from mlv.experiment.logger import Logger, MutedLogger
@@ -23,7 +23,7 @@ from mlv.store import layout, opening
 from mlv.store.paths import checked_path
 from mlv.transport.wishes import Wishes
 
-_MOST_LOOKED_AT = 1 << 20
+_MOST_LOOKED_AT = 1 << 20  # it may be any file, with no line in it at all
 
 
 class FileCalls:
@@ -88,6 +88,15 @@ class FileSession(Session):
     def stream(self) -> str:
         """The stream of the file."""
         return self._own_stream
+
+    @property
+    def summary_stream(self) -> str:
+        """The stream of the file: it is all there is."""
+        return self._own_stream
+
+    def put_summary(self, payload: bytes) -> None:
+        """Write an encoded event as any other: it may begin the run."""
+        self.channel.put(0, TAIL, 0, payload)
 
     def _target(self) -> tuple[str, str]:
         return os.path.realpath(self._folder / layout.stream_file(self._own_stream)), ""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import struct
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypeGuard, TypeVar, cast
+from typing import Any, NoReturn, TypeVar, cast
 
 import orjson
 
@@ -17,6 +15,7 @@ from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step
 from mlv.errors import InvalidArgument, InvalidName, InvalidStep, MlvWarning, RejectedWarning
 from mlv.events import Rejected, full_name
 from mlv.experiment.endings import described
+from mlv.experiment.log_arguments import exception_of, formatted, is_mapping, is_number, is_text, joined, problem_of_description
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
@@ -34,8 +33,6 @@ from mlv.transport.wishes import Wishes
 T = TypeVar("T")
 
 _encode = orjson.dumps
-_REASONS_SHOWN = 5
-_NO_NUMBERS = frozenset({dict, str, bool, list, type(None)})
 
 
 class Logger(MediaCalls):
@@ -139,8 +136,8 @@ class Logger(MediaCalls):
                             return
             if verbosity is not None:
                 self.verbose(verbosity)(data, value, step=step)
-            elif _is_text(data):
-                if _is_number(value):
+            elif is_text(data):
+                if is_number(value):
                     self.metric(data, value, step=step)
                 else:
                     self._event(data, value, step)
@@ -162,7 +159,7 @@ class Logger(MediaCalls):
         if verbosity is not None:
             self.verbose(verbosity).metrics(data, step=step)
             return
-        if not _is_mapping(data):
+        if not is_mapping(data):
             self._reject("metrics", self._name, data, step, f"metrics are a mapping of names to numbers, not {shown(data)}")
             return
         conversion = Conversion()
@@ -175,7 +172,7 @@ class Logger(MediaCalls):
         if flat or not (conversion.problems or self._filter):
             self._put_converted("metrics", self._name, flat, number, good, conversion.pending)
         if conversion.problems:
-            reason = _joined(conversion.problems)
+            reason = joined(conversion.problems)
             self._put_rejected("metrics", self._name, number, reason, conversion.unusable, bad)
 
     @never_raising
@@ -197,6 +194,8 @@ class Logger(MediaCalls):
         format: str | None = None,
         mode: str | None = None,
         description: str | None = None,
+        x: str | None = None,
+        summary: str | None = None,
     ) -> None:
         """Describe a metric, before or after it is logged: a line of type `metadata` under the metric's full name.
 
@@ -206,13 +205,46 @@ class Logger(MediaCalls):
             format: A format specification for `format(value, ...)`, such as `.4f`.
             mode: `min` or `max`: which value is the best.
             description: A sentence.
+            x: Its x axis in plots and in TensorBoard: a coordinate, or the full name of another metric, instead of the step.
+            summary: The statistic that stands for it in lists and tables: `last min max mean best none`, `last` by default.
         """
-        fields = {"unit": unit, "format": format, "mode": mode, "description": description}
+        fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
         data = {key: item for key, item in fields.items() if item is not None}
-        if mode is None or (type(mode) is str and mode in ("min", "max")):
+        chosen = {} if summary is None else {"summary": summary}
+        problem = problem_of_description(mode, x, summary)
+        if problem:
+            self._reject("metadata", self._name, {"name": name, **data, **chosen}, None, problem)
+            return
+        if data or not chosen:
             self._named("metadata", name, data, None)
-        else:
-            self._reject("metadata", self._name, {"name": name, **data}, None, f'mode={shown(mode)} is neither "min" nor "max"')
+        if chosen:
+            self._into(self._session.summary_stream)._named("metadata", name, chosen, None)
+
+    @never_raising
+    def summarize(self, values: Mapping[str, Any]) -> None:
+        """Record values that are no series, such as a total time, below this logger: a line of type `summary`.
+
+        Lists, tables and SQL show and find each as they do a metric; where a metric has the same name, the value stands for it.
+        Of several values for one name the last counts. Values are numbers, NaN too, texts and truth values; nested mappings
+        join with `/`. Where no run goes on none begins, as for tags. Of ranks only the main one records.
+        """
+        if self._session.rank:
+            return
+        conversion = Conversion()
+        if not is_mapping(values):
+            reason, rest = f"summaries are a mapping of names to values, not {shown(values)}", conversion.value(values)
+            self._reject_summary(reason, rest, conversion.nonfinite)
+            return
+        flat = conversion.metrics(values)
+        for key, value in zip(list(flat), encoding.restored(flat, conversion.nonfinite).values(), strict=True):
+            if not isinstance(value, (int, float, str)):
+                conversion.problems.append((key, "is no number, text or truth value"))
+                conversion.unusable[key] = flat.pop(key)
+        good, bad = conversion.nonfinite_by_use()
+        if flat:
+            self._annotate("summary", dumps(flat), good)
+        if conversion.problems:
+            self._reject_summary(joined(conversion.problems), conversion.unusable, bad)
 
     # Messages, as in `logging`.
 
@@ -453,7 +485,7 @@ class Logger(MediaCalls):
         options = conversion.value(prepared.options)
         number, problem = self._checked_step(step)
         if conversion.problems or problem:
-            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            reason = "; ".join(filter(None, [joined(conversion.problems), problem]))
             self._put_rejected(prepared.type, name, number, reason, options, conversion.nonfinite)
             return
         if missing := missing_extra(prepared.type, prepared.options):
@@ -472,7 +504,7 @@ class Logger(MediaCalls):
         elif kind == "metric":
             self.metric(name, value, step=step)
         elif kind == "event":
-            self._event(name, value if _is_mapping(value) else {"value": value}, step)
+            self._event(name, value if is_mapping(value) else {"value": value}, step)
         else:
             kinds = ", ".join(sorted((*VALUE_KINDS, "event", "metric")))
             self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {kinds}")
@@ -480,8 +512,8 @@ class Logger(MediaCalls):
     def _message(
         self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, verbosity: int, extra: Any
     ) -> None:
-        data: dict[str, Any] = {"level": level, "message": _formatted(message, args)}
-        error = _exception(exc_info)
+        data: dict[str, Any] = {"level": level, "message": formatted(message, args)}
+        error = exception_of(exc_info)
         if error is not None:
             data["exception"] = described(error)
         if extra:
@@ -493,7 +525,7 @@ class Logger(MediaCalls):
         converted = conversion.value(data)
         number, problem = self._checked_step(step)
         if conversion.problems or problem:
-            reason = "; ".join(filter(None, [_joined(conversion.problems), problem]))
+            reason = "; ".join(filter(None, [joined(conversion.problems), problem]))
             self._put_rejected(type, name, number, reason, converted, conversion.nonfinite)
         else:
             self._put_converted(type, name, converted, number, conversion.nonfinite, conversion.pending)
@@ -523,21 +555,35 @@ class Logger(MediaCalls):
             return self._step, str(error)
 
     def _put_rejected(self, type: str, name: str, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
-        record = Rejected(type, reason, readable).to_data()
-        self._put("rejected", name, step, dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()})
-        where = f"{type} {name!r}" if name else type
-        warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
+        self._put("rejected", name, step, *_rejected(type, reason, readable, nonfinite))
+        _warn_of_rejected(type, name, reason)
+
+    def _reject_summary(self, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
+        self._annotate("rejected", *_rejected("summary", reason, readable, nonfinite))
+        _warn_of_rejected("summary", self._name, reason)
+
+    def _annotate(self, type: str, data: bytes, nonfinite: Mapping[str, str]) -> None:
+        """Write an event for which no run begins: into the run that goes on, or beside all runs."""
+        self._session.put_summary(encoding.head(type, self._name) + encoding.tail(None, {}, data, nonfinite))
+
+    def _into(self, stream: str) -> Logger:
+        """Return a logger of the same name into another stream."""
+        return type(self)(self._session, stream, self._name)
 
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         tail = encoding.tail(step, self._at, data, nonfinite)
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
 
 
-def _joined(problems: Sequence[tuple[str, str]]) -> str:
-    """Return the problems of values in one text; beyond the first few they are only counted."""
-    reasons = [f"{path or 'the value'} {reason}" for path, reason in problems[:_REASONS_SHOWN]]
-    more = [f"and {len(problems) - _REASONS_SHOWN} more"] if len(problems) > _REASONS_SHOWN else []
-    return "; ".join([*reasons, *more])
+def _rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Return the data of an event `rejected`, and its numbers that are not finite."""
+    record = Rejected(type, reason, readable).to_data()
+    return dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()}
+
+
+def _warn_of_rejected(type: str, name: str, reason: str) -> None:
+    where = f"{type} {name!r}" if name else type
+    warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
 
 
 def checked_event_name(name: object) -> str:
@@ -546,7 +592,7 @@ def checked_event_name(name: object) -> str:
     Raises:
         InvalidName: It is no text, or empty.
     """
-    if not _is_text(name):
+    if not is_text(name):
         raise InvalidName(f"event name {shown(name)} is of type {type(name).__name__}: give a text", name=name)
     text = str.__str__(name)
     if not text:
@@ -558,60 +604,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     from mlv.projections.selecting import compiled  # with classes that only a filter asks for
 
     return compiled(pattern)
-
-
-def _is_text(value: object) -> TypeGuard[str]:
-    try:
-        return isinstance(value, str)
-    except Exception as error:  # an object may lie about its class, even by raising
-        pass_on(error)
-        return False
-
-
-def _is_number(value: object) -> bool:
-    """Return whether a value is a plain number, which makes it a metric."""
-    kind = type(value)
-    if kind is float or kind is int:
-        return True
-    if kind in _NO_NUMBERS:
-        return False
-    from mlv.media.infer import kind_of  # `import mlv` does without
-
-    try:
-        return not isinstance(value, (bool, Enum)) and kind_of(value) == "metric"
-    except Exception as error:  # an object may lie about its class, even by raising
-        pass_on(error)
-        return False
-
-
-def _is_mapping(value: object) -> TypeGuard[Mapping[Any, Any]]:
-    try:
-        return isinstance(value, Mapping)
-    except Exception as error:
-        pass_on(error)
-        return False
-
-
-def _formatted(message: object, args: tuple[Any, ...]) -> str:
-    """Return `message % args`; if they do not fit, both side by side."""
-    try:
-        text = str(message)
-        if args:  # one mapping serves named fields, as in `logging`
-            return text % (args[0] if len(args) == 1 and isinstance(args[0], Mapping) and args[0] else args)
-        return text
-    except Exception as error:
-        pass_on(error)
-        return " ".join([message if type(message) is str else shown(message), *map(shown, args)])
-
-
-def _exception(exc_info: Any) -> BaseException | None:
-    if type(exc_info) is tuple:
-        return exc_info[1] if len(exc_info) == 3 and isinstance(exc_info[1], BaseException) else None
-    try:
-        return exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1] if exc_info else None
-    except Exception as error:  # the argument has no truth value
-        pass_on(error)
-        return None
 
 
 def travelled_logger(

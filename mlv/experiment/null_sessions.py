@@ -200,6 +200,9 @@ class SilentSession(Session):
     def annotate(self, type: str, data: Mapping[str, Any], *, is_beside: bool = False) -> None:
         """Do nothing: rank 0 annotates."""
 
+    def put_summary(self, payload: bytes) -> None:
+        """Do nothing: rank 0 summarizes."""
+
     def close(self, status: str, error: BaseException | None = None, timeout_s: float = 0) -> None:
         """Do nothing: there is no run to end."""
 

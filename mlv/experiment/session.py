@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Any
 
 from mlv.capture.redaction import Redactor
+from mlv.encoding import TAIL
 from mlv.errors import MlvWarning, WritingStalled
 from mlv.events import Record, RunStarted
 from mlv.experiment import signals
@@ -143,6 +144,11 @@ class Session:
         return layout.rank_stream(self.rank) if self.rank else layout.DEFAULT_STREAM
 
     @property
+    def summary_stream(self) -> str:
+        """The stream of summaries, and of descriptions that choose a statistic."""
+        return layout.SUMMARY
+
+    @property
     def memory(self) -> dict[str, Any]:
         """State that other modules keep for as long as the run lasts, by their name."""
         return self.shared.run.memory if self.shared.run is not None else self._memory
@@ -202,14 +208,17 @@ class Session:
         outputs = outputs_.Outputs(self._folder, self.exp_id, self._outputs)
         home = self._home = self._home or Home(self._folder, self.exp_id)  # a child goes on with its parent's
         if self.parent_run is None:  # the outputs of the run that started this one have its events as well
+            # Before the run can be seen: whoever outlives this process must find what was ordered.
             outputs.order(run_id)
         channel = outputs.tap(self._open_channel(run_id, home))
+        # Before the first event: its frame names a stream by the number that this line makes known.
         self.shared.cursors.announce(channel)
         put_event(channel, started.TYPE, started.to_data())
         run = ActiveRun(run_id, channel, self, home, outputs)
         _begun.add(run_id)
         end_runs_with_process()
         if run.handles_signals:
+            # With the first run and not on import: a script that logs nothing keeps its own handlers.
             signals.watch(runs_with_signals)
         if self.parent_run is None:
             run.report_failures()
@@ -268,6 +277,18 @@ class Session:
             put_event(self.channel if self.is_closed or going_on is None else going_on.channel, type, data)
         else:
             self._annotate(event_payload(type, data))
+
+    def put_summary(self, payload: bytes) -> None:
+        """Write an encoded event about metrics into the run that goes on, in the stream of such, or beside all runs.
+
+        Raises:
+            NotAnnotated: Nothing can be written there.
+        """
+        going_on = self.shared.run
+        if going_on is None:
+            self._annotate(payload)
+        else:
+            going_on.channel.put(self.cursor((self.summary_stream, b"")) or 0, TAIL, 0, payload)
 
     def _annotate(self, payload: bytes) -> None:
         from mlv.transport.annotating import annotate  # `import mlv` does without

@@ -16,9 +16,9 @@ from time import monotonic, sleep
 from types import FrameType
 from typing import Any, Protocol
 
-_NOTICE_WITHIN_S = 1.0
-_END_WITHIN_S = 3.0
-_AGAIN_AFTER_S = 0.02
+_NOTICE_WITHIN_S = 1.0  # the handler that the user installed waits behind it
+_END_WITHIN_S = 3.0  # a batch system soon kills what does not die of its signal
+_AGAIN_AFTER_S = 0.02  # by then the call that the signal interrupted has gone on
 _ACTION_BYTES = 512
 """Room for a `struct sigaction` of any system."""
 

@@ -17,7 +17,7 @@ _OWN = frozenset(logging.LogRecord("", 0, "", 0, "", (), None).__dict__) | {"mes
 """Attributes that every record has; all others were passed as `extra`."""
 _LEVELS = {logging.ERROR: "error", logging.WARNING: "warning", logging.INFO: "info"}
 _NAMES = ("DEBUG", "INFO", "WARNING", "ERROR")
-_DEEPEST = 8
+_DEEPEST = 8  # arguments of messages may contain themselves
 
 
 class Handler(logging.Handler):

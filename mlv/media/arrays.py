@@ -27,7 +27,7 @@ _FORMATS = {"?": "b", **dict.fromkeys("bhilq", "i"), **dict.fromkeys("BHILQ", "u
 _CODES = {"b1": "?", "f2": "e", "f4": "f", "f8": "d", "i1": "b", "i2": "h", "i4": "i", "i8": "q",
           "u1": "B", "u2": "H", "u4": "I", "u8": "Q"}  # fmt: skip
 """Codes in `struct`, of standard size, by the type of the items."""
-_MOST_AXES = 64
+_MOST_AXES = 64  # more than numpy has
 _SHOWN_SHAPES = 3
 
 

@@ -18,8 +18,8 @@ from mlv.protocols import Buffer
 FORMATS: Formats = formats(wav=rb"RIFF....WAVE", flac=rb"fLaC", ogg=rb"OggS", mp3=rb"ID3|\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]")
 
 _DTYPES = ("int16", "int32", "uint8")
-_MOST_CHANNELS = 64
-_MOST_BYTES = 2**32 - 1024
+_MOST_CHANNELS = 64  # beyond it, an array is more likely something else than sound
+_MOST_BYTES = 2**32 - 1024  # the header of a WAV file counts in 32 bits
 _HIGHEST_RATE = 10_000_000
 
 

@@ -18,7 +18,7 @@ from mlv.protocols import Buffer
 READ_AT_ONCE = 8 << 20
 """Bytes. A smaller file is read at once, so that it may be overwritten afterwards; a larger one is copied by a worker."""
 
-_BEGINNING = 64
+_BEGINNING = 64  # all marks of formats that are known lie within it
 _CHUNK_BYTES = 1 << 20
 
 Formats = Mapping[str, "re.Pattern[bytes]"]

@@ -15,8 +15,8 @@ from mlv.media import arrays
 from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
-MOST_BINS = 10_000
-_CHUNK_VALUES = 1 << 20
+MOST_BINS = 10_000  # they stand in the line itself, and a picture shows fewer
+_CHUNK_VALUES = 1 << 20  # 8 MiB of floats at a time, of an array that may have gigabytes
 _LEFT_OUT = ("nan", "inf", "-inf")
 _LEAST_ULPS = 16
 """Width of the narrowest bins, in units of the last place of the greatest value: so edges ascend in spite of rounding."""

@@ -21,7 +21,7 @@ FORMATS: Formats = formats(
 # Level 1 with runs only is both: the fastest to write, and the smallest file of a photograph. Measured for 256x256x3: a
 # photograph takes 4.5 ms and 115 kB, noise 4.6 ms and 197 kB; the usual level 6 takes 9.5 ms and 115 kB, 6.3 ms and 197 kB.
 _PNG = {"compress_level": 1, "compress_type": zlib.Z_RLE}
-_MOST_CLASSES = 65_535
+_MOST_CLASSES = 65_535  # a PNG has 16 bits for each pixel
 
 
 # In the training process.
@@ -80,6 +80,7 @@ def prepare_many(values: Any, *, captions: Any = None, layout: str | None = None
     """
     descriptions: list[dict[str, Any]] = []
     buffers: list[Buffer] = []
+    # One by one, since those of a list may differ in size and kind; an array is one piece of memory.
     if isinstance(values, (list, tuple)):
         for number, value in enumerate(values):
             try:
@@ -177,6 +178,7 @@ def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], target: Target
     """
     remaining = iter(buffers)
     pictures = [picture for description in options["images"] for picture in _pictures(description, remaining)]
+    # All before the first file is stored: what turns out unusable here leaves nothing behind.
     masks = {
         name: _mask_picture(name, description, next(remaining), pictures[0])
         for name, description in options.get("masks", {}).items()

@@ -11,8 +11,8 @@ from typing import Any
 from mlv.interrupts import pass_on
 from mlv.media.arrays import is_array
 
-_CHANNELS = (1, 3, 4)
-_MOST_IMAGES = 64
+_CHANNELS = (1, 3, 4)  # grey, colours, colours with transparency
+_MOST_IMAGES = 64  # more of them at once are data, not pictures to look at
 _REAL = re.compile(r"(torch\.)?(b?float|u?int|bool)")
 _FIXED_KINDS = "MmSU"
 
@@ -44,6 +44,7 @@ def kind_of(value: Any) -> str:
 
 
 def _kind_of(value: Any) -> str:
+    # From the cheapest test to the dearest: most values are texts and numbers.
     if isinstance(value, str):
         return "text"
     if isinstance(value, (int, float)):

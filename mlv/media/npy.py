@@ -6,7 +6,7 @@ import struct
 
 _MAGIC = b"\x93NUMPY\x01\x00"
 _LENGTH = struct.Struct("<H")
-_ALIGNED = 64
+_ALIGNED = 64  # as numpy writes it: data begin there, which can be mapped into memory
 
 
 def header(descr: str, shape: tuple[int, ...]) -> bytes:

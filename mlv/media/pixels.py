@@ -17,7 +17,7 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 """Pillow's word for pixels with so many channels: grey, grey and alpha, and colours without and with it."""
 
 _DTYPES = "uint8, bool, integers in 0..255 or floats in 0..1"
-_HALF_A_LEVEL = 0.5 / 255
+_HALF_A_LEVEL = 0.5 / 255  # less is rounded away and need not be told
 _SLIGHTLY = 0.1
 """How far beyond 0..1 values may lie and be cut off: filters and resizing overshoot so."""
 _ARRAYS = ("__array__", "__array_interface__")

@@ -14,7 +14,7 @@ from mlv.media import arrays
 from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
-MOST_THRESHOLDS = 10_000
+MOST_THRESHOLDS = 10_000  # they stand in the line itself
 
 
 def prepare(labels: Any, predictions: Any, *, thresholds: Any = 127) -> Prepared:

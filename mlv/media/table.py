@@ -15,7 +15,7 @@ from mlv.media import arrays
 from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
-INLINE_BYTES = 64 << 10
+INLINE_BYTES = 64 << 10  # a small table is read with the line, without a file to open
 _BEGINNING = 5
 _LISTS = ("to_list", "to_pylist", "tolist")
 """How columns of polars, pyarrow and arrays become lists of Python values."""

@@ -12,9 +12,10 @@ from mlv.encoding import Reference
 from mlv.media.jobs import NoPlace, Unusable
 from mlv.protocols import Buffer
 from mlv.store import blobs, layout, opening
+from mlv.store.contents import Content, content_of, reference
 
 MEDIA = "media"
-_LONGEST_SEGMENT = 80
+_LONGEST_SEGMENT = 80  # with number, hash and suffix a name stays within what file systems take
 _SEGMENT_BYTES, _NAME_BYTES = 180, 800
 """A file system takes 255 bytes for a name, which has more than this segment in it, and 4,096 for a path."""
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}\Z")
@@ -48,16 +49,17 @@ class FolderTarget:
         try:
             if callable(content):
                 content(str(temporary))
-                stored = blobs.content_of(temporary)
+                stored = content_of(temporary)
             else:
                 with opening.emptied(temporary) as file:
                     file.write(content)
-                stored = blobs.Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
+                # Hashed from memory: to read it again would take as long as writing it did.
+                stored = Content(hashlib.sha256(content).hexdigest(), len(content), is_folder=False)
             blobs.settle(temporary, path)
         except BaseException:
             blobs.remove(temporary)
             raise
-        return blobs.reference(self._folder, path, stored)
+        return reference(self._folder, path, stored)
 
     def _temporary(self, path: Path) -> Path:
         if not self._folder.is_dir():  # and shall not be made again

@@ -9,7 +9,7 @@ from mlv.encoding import shown
 from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
-INLINE_BYTES = 64 << 10
+INLINE_BYTES = 64 << 10  # a short text is read with the line, without a file to open
 _BEGINNING = 200
 
 

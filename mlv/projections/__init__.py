@@ -39,7 +39,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-_KEPT_S = 30.0
+_KEPT_S = 30.0  # a follower commits once a second, and ends soon after its run
 _POLL_S = 0.05
 
 

@@ -16,7 +16,7 @@ from mlv.state import Rewind
 from mlv.store import layout, opening
 from mlv.store.streams import Overlong, whole_line
 
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 20  # read at once, however long the log is
 
 
 @dataclass(frozen=True)

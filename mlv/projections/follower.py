@@ -21,18 +21,18 @@ from mlv.transport import spool
 from mlv.transport.header import look
 from mlv.transport.launch import launch
 from mlv.transport.orders import Order
-from mlv.transport.writer import is_unattended, tidy
+from mlv.transport.spool_lock import is_unattended, tidy
 
 _POLL_S = 0.05
 _SOON_S = 0.002
 """Pause after an event: more follow soon, and a caller who flushes after each event waits for us."""
 _LOOK_S = 0.1
-_CHILDREN_WITHIN_S = 60.0
+_CHILDREN_WITHIN_S = 60.0  # one that was killed leaves its ring for a writer to finish
 _DELETIONS = 5
 """Number of times that an output which somebody deleted is begun again."""
 _WRITER_WITHIN_S = 0.5
 """Seconds that a ring of a process that is gone may lack a writer: one may be on its way."""
-_MOST_WRITERS = 5
+_MOST_WRITERS = 5  # if so many could not finish the ring, one more will not
 _HEAVY = ("boto3", "comet_ml", "tensorflow", "torch")
 """Packages that tensorboardX imports if they are installed."""
 

@@ -14,7 +14,7 @@ _DTYPES = {
     "bfloat16": 14, "complex128": 18, "float16": 19,
 }  # fmt: skip
 """Numbers of TensorFlow's types."""
-_PRODUCER = 22
+_PRODUCER = 22  # the version that TensorFlow writes for graphs of this form
 
 
 def graph_def(event: Event, folder: Path) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from errno import EAGAIN
 from pathlib import Path
@@ -20,7 +20,7 @@ EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
 """Attributes of the file: ID of its experiment, and number of its changes."""
 REPLACED_BYTES = 4 << 20
 """Files up to this size are copied, changed and replaced, so that a reader never waits; larger ones are changed in place."""
-_WAIT_S = 60.0
+_WAIT_S = 60.0  # a program that reads it holds the lock for as long as it has it open
 _POLL_S = 0.05
 
 
@@ -173,6 +173,19 @@ def _is_free(path: Path) -> bool:
             return True
     except OSError as error:
         return error.errno != EAGAIN  # a broken file is not locked
+
+
+def free_link(file: Any, names: Iterable[str]) -> tuple[Any, str]:
+    """Return the group for a new dataset, and its name in it; a `%` follows a name that is taken."""
+    group = file
+    *above, last = names
+    for name in above:
+        while name in group and not hasattr(group[name], "keys"):
+            name += "%"
+        group = group.require_group(name)
+    while last in group:
+        last += "%"
+    return group, last
 
 
 def _wait(path: Path, deadline: float) -> None:

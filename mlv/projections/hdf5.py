@@ -21,9 +21,9 @@ from mlv.query.metrics.lines import MetricsLine, microseconds
 from mlv.store import attached, layout
 
 METRICS, ARRAYS, IMAGES = hdf.FILES
-_MOST_LINES = 400_000
-_MOST_BYTES = 64 << 20
-_LEAST_CHUNK, _GREATEST_CHUNK = 512, 16_384
+_MOST_LINES = 400_000  # what waits is in memory, and a commit writes it
+_MOST_BYTES = 64 << 20  # arrays are large: few of them wait
+_LEAST_CHUNK, _GREATEST_CHUNK = 512, 16_384  # small chunks cost an index each, large ones lie empty
 
 
 @dataclass(slots=True)
@@ -152,6 +152,7 @@ class HDF5(Output):
 
     def _change(self, name: str, work: Callable[[Any], None]) -> None:
         commit = self._commits.get(name, 0) + 1
+        # To go on in a new file would leave out all that was in the old one.
         if name in self._commits and not (self._folder / name).exists():
             raise CannotResume(f"{self._folder / name} was removed", path=str(self._folder))
         h5files.change_h5(self._folder / name, self._exp, commit, work)
@@ -171,7 +172,7 @@ class HDF5(Output):
                     dataset.resize(series.count + len(rows), 0)
                     dataset[series.count :] = rows
                 else:
-                    group, link = _free_link(file, self.path_of(stream, column.name))
+                    group, link = h5files.free_link(file, map(hdf.escaped, self.path_of(stream, column.name)))
                     chunk = min(max(len(rows), _LEAST_CHUNK), _GREATEST_CHUNK)
                     dataset = group.create_dataset(link, data=rows, maxshape=(None,), chunks=(chunk,))
                     series.path = dataset.name
@@ -187,19 +188,6 @@ class HDF5(Output):
                 dataset.attrs["step"] = series.count if array.step is None else array.step
                 dataset.attrs["time"] = array.time_s
                 series.count += 1
-
-
-def _free_link(file: Any, segments: list[str]) -> tuple[Any, str]:
-    """Return the group for a new dataset, and its name in it; a `%` follows a name that is taken."""
-    group = file
-    *above, last = map(hdf.escaped, segments)
-    for segment in above:
-        while segment in group and not hasattr(group[segment], "keys"):
-            segment += "%"
-        group = group.require_group(segment)
-    while last in group:
-        last += "%"
-    return group, last
 
 
 def _references(event: Event) -> Iterator[tuple[str, Mapping[str, Any]]]:

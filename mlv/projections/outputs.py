@@ -31,8 +31,8 @@ from mlv.transport.orders import Order
 EVENT = "output_failed"
 """Name of the event that tells of an output that stopped."""
 _POLL_S = 0.02
-_SOON_S = 0.001
-_LOOK_S = 1.0
+_SOON_S = 0.001  # most often only the last lines are missing
+_LOOK_S = 1.0  # to see whether somebody keeps an output tries its lock
 
 
 class Tap(Protocol):

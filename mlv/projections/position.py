@@ -14,7 +14,7 @@ import orjson
 from mlv.store import layout, opening
 from mlv.store.blobs import replace_whole
 
-_LOOK_BACK = 4096
+_LOOK_BACK = 4096  # some lines with their times: no other log has the same
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from mlv.state import Rewind
 from mlv.store import layout, opening
 from mlv.store.home import Home
 
-_COMMIT_EVERY_S = 1.0
+_COMMIT_EVERY_S = 1.0  # a kill costs the work of a second; to commit takes an fsync
 _UNUSABLE = (CannotResume, AttributeError, LookupError, TypeError, ValueError)
 """Errors of a projection whose earlier output is gone, or whose position file was damaged."""
 

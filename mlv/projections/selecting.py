@@ -35,14 +35,14 @@ class Selection:
             return None
         if self.search is None or (event.type not in _NAMED and not event.name):
             return event
-        if event.type == "metrics" and isinstance(event.data, dict):
+        if event.type in ("metrics", "summary") and isinstance(event.data, dict):
             prefix = prefix_of(event.name)
             data = {key: value for key, value in event.data.items() if self.search(prefix + key)}
             return replace(event, data=data) if data else None
         return event if self.search(event.name) else None
 
 
-_NAMED = frozenset({"metrics", "event", "message"})
+_NAMED = frozenset({"metrics", "summary", "event", "message"})
 """Types whose events a filter judges also where they have no name: structural ones pass."""
 
 

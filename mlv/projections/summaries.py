@@ -19,8 +19,8 @@ from mlv.store import attached
 
 MOST_THRESHOLDS = 127
 """Number of points of a curve that TensorBoard takes."""
-_MOST_FRAMES = 200
-_CONVERTING_S = 60
+_MOST_FRAMES = 200  # an image is in memory as a whole in whoever looks at it
+_CONVERTING_S = 60  # the other outputs wait for it
 _FILMS = "mov,mp4,matroska,webm,avi,gif,mpeg,mpegts,flv,ogg,asf"
 """Formats that hold all that they show; a playlist would let ffmpeg read files anywhere."""
 

@@ -6,11 +6,11 @@ import math
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from mlv.encoding import parse_time, text_only
 from mlv.errors import MlvError
@@ -20,10 +20,11 @@ from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
+from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files
 from mlv.projections.tfrecords import framed
-from mlv.query.metrics.lines import MetricsLine, microseconds
+from mlv.query.metrics.lines import MetricsLine, metrics_line_of, microseconds
 from mlv.store import layout
 from mlv.store.blobs import replace_whole
 from mlv.store.meta import read_meta
@@ -56,7 +57,9 @@ class TensorBoard(Output):
     A series has its full name as tag; where a series of that name has another kind of page in TensorBoard already, the kind
     follows, as in `loss/image`. A step that is a whole number stays what it is, a fraction is rounded down, a list or mapping
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
-    Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts.
+    Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts. From the line of
+    `log.describe(name, x=)` on, the whole number of that x is the step of the metric. Values of `exp.summarize` stand in a
+    folder of their own, as those of the stream `summary`.
 
     Superseded lines are left out: a new rewind has the files written again, under names that come behind the old ones,
     which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.
@@ -88,6 +91,7 @@ class TensorBoard(Output):
         self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
+        self._axes = {stream: StepAxes(*data) for stream, data in state.get("axes", {}).items()}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         self.going_back = {}
@@ -141,7 +145,8 @@ class TensorBoard(Output):
         }
         session = self._session.to_data() if self._session else None
         identity = {"exp": self._exp, "created_s": self._created_s, "rewinds": self._rewinds}
-        return {**identity, "files": sizes, "series": series, "session": session}
+        axes = {stream: own.to_data() for stream, own in self._axes.items()}
+        return {**identity, "files": sizes, "series": series, "session": session, **({"axes": axes} if axes else {})}
 
     def close(self) -> None:
         """Close the files."""
@@ -179,6 +184,7 @@ class TensorBoard(Output):
         time = _TIME.pack(b"\x09", points.time_us / 1e6)
         step = whole_step(points.step)
         head = None if step is None else time + _step(step)
+        moved = self._axes[stream].steps(points) if stream in self._axes else None
         prefix = points.prefix
         for key, value in points.data.items():
             kind = type(value)
@@ -190,14 +196,19 @@ class TensorBoard(Output):
                     packed = _VALUE.pack(value)
                 except (OverflowError, StructError):  # the latter for integers that are none of the floats
                     packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
-                series.file.add((time + _step(series.count) if head is None else head) + series.head + packed)
+                own, begin = step, head
+                if moved and name in moved:
+                    own = moved[name]
+                    begin = time + _step(own)
+                series.file.add((time + _step(series.count) if begin is None else begin) + series.head + packed)
                 series.count += 1
-                if step is not None:
-                    if series.last_step is not None and step < series.last_step:
+                if own is not None:
+                    if series.last_step is not None and own < series.last_step:
                         self.going_back[name] = None
-                    series.last_step = step
+                    series.last_step = own
             elif kind is str:
-                self._add(stream, "text", prefix + key, text_value(value), points.time_us, step)
+                own = (moved or {}).get(prefix + key, step)
+                self._add(stream, "text", prefix + key, text_value(value), points.time_us, own)
 
     def _write_event(self, batch: LineBatch, event: Event) -> None:
         if event.type in TYPES and (self.texts or event.type not in ("message", "note", "event")):
@@ -206,6 +217,11 @@ class TensorBoard(Output):
                 self._add(batch.file, kind, name, value, time_us, step)
         elif event.type == "graph":
             self._write_graph(batch, event)
+        elif event.type == "summary" and isinstance(event.data, dict):
+            values = replace(event, type="metrics")
+            self._write_points(batch.file, cast("MetricsLine", metrics_line_of(values)))
+        elif event.type == "metadata" and isinstance(event.data, dict) and "x" in event.data:
+            self._axes.setdefault(batch.file, StepAxes()).describe(event.name, event.data["x"])
         elif self._session is not None and batch.stream == layout.DEFAULT_STREAM:
             self._session.take(event)
 

@@ -20,7 +20,7 @@ _FILE_VERSION = "brain.Event:2"
 _LOOK = 256
 _AROUND = 8 + 4 + 4
 """Bytes of the length of a record, and of two checksums."""
-_LEVELS = 3
+_LEVELS = 3  # runs of TensorBoard lie in folders below the one that is shown
 
 
 class EventFile:

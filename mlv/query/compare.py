@@ -33,7 +33,7 @@ class Difference(NamedTuple):
 
 
 def compare(a: Digest, b: Digest) -> dict[str, dict[str, Difference]]:
-    """Return the differences by section (`params git packages machine metrics`) and name; metrics by their last values."""
+    """Return the differences by section (`params git packages machine metrics`) and name; metrics by their values."""
     by_section = compare_many([a, b])
     return {section: {name: Difference(*values) for name, values in rows.items()} for section, rows in by_section.items()}
 
@@ -59,7 +59,7 @@ def sections(digest: Digest) -> dict[str, dict[str, Any]]:
         "git": dict(flat(digest.captured("git"))),
         "packages": dict(packages) if isinstance(packages, Mapping) else {},
         "machine": dict(flat(digest.captured("machine"))),
-        "metrics": {name: summary.last for name, summary in digest.metrics.items()},
+        "metrics": {name: summary.value for name, summary in digest.metrics.items() if summary.has_value},
     }
 
 

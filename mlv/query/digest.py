@@ -35,9 +35,11 @@ class Depth(IntEnum):
 
     SETTINGS = 0
     """Its meta.json, and the params that were added."""
-    STATE = 1
-    """Its runs, tags, notes and descriptions as well."""
-    METRICS = 2
+    DESCRIPTIONS = 1
+    """The descriptions and summaries of its metrics as well."""
+    STATE = 2
+    """Its runs, tags and notes as well."""
+    METRICS = 3
 
 
 def read_digest(
@@ -54,21 +56,22 @@ def read_digest(
     With `by_columns`, a log of some megabytes is read in a fifth of the time, and its parsed lines stay in its cache. Whole
     numbers come as floats. Where pyarrow is not installed, and where a value is no plain number, nothing is different.
     """
-    if depth is Depth.SETTINGS and not _adds_params(folder):
+    needed = {Depth.SETTINGS: ("params",), Depth.DESCRIPTIONS: ("params", "metadata", "summary")}.get(depth)
+    if needed is not None and not any(_may_hold(folder, type_) for type_ in needed):
         return Digest(folder, id, meta)
     if depth < Depth.METRICS:
         return Digest(folder, id, meta, read_state(folder, skipped=skipped))
     if by_columns and sum(size for _, size, _ in fingerprint(folder)) > _WORTH_BYTES and is_installed("pyarrow"):
         state = read_state(folder, skipped=skipped)
-        by_name = fast_summary(folder, state.descriptions, skipped=skipped)
+        by_name = fast_summary(folder, state, skipped=skipped)
         if by_name is not None:
             return Digest(folder, id, meta, state, by_name)
     rewinds = rewinds_of(folder)
     folding = Folding(rewinds)
     state = read_state(folder, also=folding.take, skipped=skipped)
-    metrics = folding.summaries(state.descriptions)
+    metrics = folding.summaries(state)
     if metrics is None:
-        metrics = summary(Events(folder, "metrics", rewinds=rewinds), state.descriptions)
+        metrics = summary(Events(folder, "metrics", rewinds=rewinds), state)
     return Digest(folder, id, meta, state, metrics)
 
 
@@ -76,10 +79,10 @@ _WORTH_BYTES = 1 << 16
 """Shorter logs are read line by line before numpy has made its arrays; one of 160 kB takes 6 ms by lines, and 3 by columns."""
 
 
-def _adds_params(folder: Path) -> bool:
-    """Return whether a log may hold an event of type `params`."""
+def _may_hold(folder: Path, type_: str) -> bool:
+    """Return whether a log may hold an event of a type."""
     paths = [folder / layout.stream_file(stream) for stream in layout.streams_in(folder)]
-    return any(next(lines_with(path, wire.quoted("params")), None) is not None for path in paths if path.exists())
+    return any(next(lines_with(path, wire.quoted(type_)), None) is not None for path in paths if path.exists())
 
 
 def fingerprint(folder: Path) -> tuple[tuple[str, int, int], ...]:

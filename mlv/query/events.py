@@ -23,7 +23,7 @@ from mlv.store.seals import run_and_seq
 from mlv.store.streams import Skipped
 
 _FOLLOW_POLL_S = 0.02
-_FOLLOW_LOOK_S = 0.5
+_FOLLOW_LOOK_S = 0.5  # reads the folder for new streams
 
 
 class Events:

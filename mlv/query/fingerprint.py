@@ -10,7 +10,7 @@ from typing import Any
 from mlv.optional import package
 from mlv.store import keys
 
-_ROW_BYTES = 1 << 14
+_ROW_BYTES = 1 << 14  # the key is as long as a row: so it stays in the cache of a processor
 _ROWS_AT_ONCE = 16
 """Rows that, with their sums and products, stay in a processor's cache."""
 _PURPOSE = "mlv fingerprint"

@@ -80,6 +80,7 @@ def surviving_rows(table: Any, rewinds: Sequence[Rewind]) -> Any:
     runs = runs.combine_chunks() if isinstance(runs, pa.ChunkedArray) else runs
     names, codes = runs.dictionary.to_pylist(), np.asarray(runs.indices)
     seq, step = table["seq"].to_numpy(), table["step"].to_numpy()
+    # Floats do not hold these, and round them to the other side of the step that is rewound to.
     odd = _exact_steps(table["step_text"])
     gone = np.zeros(table.num_rows, bool)
     for rewind in rewinds:
@@ -116,6 +117,7 @@ def rewound(folder: Path, step: Any) -> Rewound:
             if who is None:
                 continue
             run, seq = who
+            # Also of lines without a step, and of lines that a rewind superseded: the numbers only grow.
             last[run] = max(seq, last.get(run, 0))
             line_step = _step(line)
             if line_step is not None and not is_superseded(rewinds, run, seq, line_step):

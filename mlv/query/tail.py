@@ -25,7 +25,7 @@ from mlv.store.reading import read_state, while_there
 from mlv.store.streams import Skipped, lines_from_end, read_lines, stream_size, whole_end
 
 _POLL_S = 0.02
-_LOOK_EVERY_S = 0.5
+_LOOK_EVERY_S = 0.5  # reads the folder for new streams, and the state of the runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Latest:
-    """The latest value of a metric."""
+    """The latest value of a metric, or another one that stands for it."""
 
     value: Any
     step: Any

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 
 Keys = tuple[str, ...]
 """The keys of a name, the outermost first."""
-_DIGITS = 4
+_DIGITS = 4  # as many again follow where the first are not enough
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 

@@ -17,7 +17,7 @@ from mlv.store import layout
 if TYPE_CHECKING:
     from typing import TypeGuard
 
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20  # a file may be larger than memory
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -111,11 +111,7 @@ def open_attached(folder: Path, reference: Mapping[str, Any]) -> Iterator[Binary
         FileUnusable: It is gone, is none of the experiment's, is no regular file, or holds something else.
     """
     path = reference.get("path")
-    checked(folder, path)
-    try:
-        descriptor = _descriptor(folder, str(path).split("/"))
-    except OSError as error:
-        raise FileUnusable(f"{folder}/{path} cannot be read: {error.strerror}", path=path) from None
+    descriptor = _opened(folder, path)
     try:
         _refuse_other(descriptor, folder, reference)
         with open(descriptor, "rb", closefd=False) as file:
@@ -130,11 +126,7 @@ def open_unchecked(folder: Path, path: object) -> BinaryIO:
     Raises:
         FileUnusable: It is gone, is none of the experiment's, or is no regular file.
     """
-    checked(folder, path)
-    try:
-        descriptor = _descriptor(folder, str(path).split("/"))
-    except OSError as error:
-        raise FileUnusable(f"{folder}/{path} cannot be read: {error.strerror}", path=path) from None
+    descriptor = _opened(folder, path)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise FileUnusable(f"{folder}/{path} is no regular file", path=path)
@@ -149,6 +141,14 @@ def read(folder: Path, reference: Mapping[str, Any]) -> bytes:
     """
     with open_attached(folder, reference) as file:
         return file.read()
+
+
+def _opened(folder: Path, path: object) -> int:
+    checked(folder, path)
+    try:
+        return _descriptor(folder, str(path).split("/"))
+    except OSError as error:
+        raise FileUnusable(f"{folder}/{path} cannot be read: {error.strerror}", path=path) from None
 
 
 def _descriptor(folder: Path, names: list[str]) -> int:

@@ -18,7 +18,7 @@ from mlv.store import layout, opening
 from mlv.store.files import temporary_beside
 from mlv.store.owners import Owner
 
-_LOCK_TIMEOUT_S = 1.0
+_LOCK_TIMEOUT_S = 1.0  # on a network file system a lock may never come; it is for order only
 _CHANGING = ".changing"
 """The name claimed to change files of the experiment as a whole. It begins with a dot, as no stream does."""
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EINVAL, errno.EACCES)
@@ -206,6 +206,7 @@ def _write_new(path: Path, mine: Claim) -> None:
     with opening.new(path) as file:
         try:
             file.write(mine.to_bytes())
+            # On the disk before it has its name: a claim that a power cut empties would be held for ever.
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
@@ -225,10 +226,13 @@ def _succeed(path: Path, held: Claim, mine: Claim) -> bool:
         if rival is None or (rival != mine and not (rival.owner.is_gone() and _succeed(marker, rival, mine))):
             return False
     try:
+        # Read again under the marker: the claim may have had a successor before this process made it.
         if _read(path) != held:
             return False  # somebody else was faster
         temporary = temporary_beside(path)
+        # The content first: a claim without one would belong to nobody who could be judged.
         _write_new(temporary, mine)
+        # One step: at no moment is the stream nobody's.
         os.replace(temporary, path)
         return True
     finally:

@@ -49,6 +49,7 @@ def _last_line(path: Path) -> bytes:
     with suppress(OSError), opening.reading(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _LONGEST))
+        # From the end: a log of gigabytes has its seal in the last kilobytes.
         content = file.read()
         start = content.rfind(b"\n", 0, -1) + 1
         return content[start:] if start or size <= _LONGEST else b""

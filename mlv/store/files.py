@@ -29,6 +29,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        # Content before name: after a power cut the name would otherwise stand for an empty file.
         move_new(temporary, path)
     finally:
         with suppress(FileNotFoundError):
@@ -49,6 +50,7 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
             file.writelines(chunks)
             file.flush()
             os.fsync(file.fileno())
+        # Before the move: at its final path it never has a mode that lets others read more.
         os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
         os.replace(temporary, path)
     finally:

@@ -33,6 +33,7 @@ class Home:
                 mine = os.fstat(self._fd)
                 if _is_at(self._folder, mine):
                     return self._folder
+                # The system keeps the present path of an open folder; of a removed one it has an ending that `_is_at` refuses.
                 moved = Path(os.readlink(f"/proc/self/fd/{self._fd}"))
                 if _is_at(moved, mine):
                     return moved

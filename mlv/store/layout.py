@@ -26,6 +26,9 @@ REWOUND = "rewound"
 """The stream of `rewound` events: readers of others need not search for them there."""
 ANNOTATIONS = "annotations"
 """The stream of annotations that belong to no run, such as tags."""
+SUMMARY = "summary"
+"""The stream of `summary` events, and of the descriptions that choose a statistic: who reads the ends of a log alone sees by it
+that they do not suffice."""
 SYSTEM_STREAM = "system"
 CONSOLE_STREAM = "console"
 HOUSEKEEPING = ".mlv"
@@ -43,7 +46,8 @@ EVERY, TOP, LATEST = "every_k", "top_k", "latest"
 SECTIONS = (EVERY, TOP, LATEST)
 """The folders of a portfolio; a checkpoint tends to stay longest in the first that has it."""
 
-RESERVED = re.compile(r"(log|files|models|system|console|rewound|annotations|rank\d+)\Z", re.IGNORECASE)
+# Compiled where it is needed: `import mlv` does without.
+_RESERVED = r"(?i:log|files|models|system|console|rewound|annotations|rank\d+)"
 _ID = re.compile(r"[0-9a-f]{64}")
 _BEGINNING = 1 << 16
 """Bytes of a log within which its first run says the ID of the experiment."""
@@ -362,7 +366,7 @@ def check_label(name: object, subject: str) -> str:
             rank<N>, or holds @).
     """
     text = check_name(name, subject)
-    if RESERVED.match(text) or "@" in text or text.startswith("."):
+    if re.fullmatch(_RESERVED, text) or "@" in text or text.startswith("."):
         raise InvalidName(
             f"{subject} {text!r} is reserved: log, files, models, system, console, rewound, annotations, rank<N>, names "
             f"with @ and names that begin with a dot are mlv's own; choose another",

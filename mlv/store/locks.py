@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-_WITHIN_S = 10.0
-_POLL_S = 0.001
+_WITHIN_S = 10.0  # the holder moves or links one file, and fsyncs it
+_POLL_S = 0.001  # the block that the other one runs is short
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from mlv.store import opening
 from mlv.store.seals import is_redacted, line_digest
 
 MASK = "<redacted>"
-_LARGEST_TEXT = 64 << 20
+_LARGEST_TEXT = 64 << 20  # the text and its copy without credentials are in memory together
 _OWN = frozenset({Seal.TYPE, Redacted.TYPE, Heartbeat.TYPE, Dropped.TYPE})
 """Types of the writers' own events, which hold nothing of the user's."""
 ESSENTIAL = frozenset({*STRUCTURAL, "checkpoint"})
@@ -36,7 +36,7 @@ _PACKED = {
 }  # fmt: skip
 """First bytes of files that are compressed or encoded: a search in their bytes misses texts."""
 _WIDE = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
-_SAMPLE = 4096
+_SAMPLE = 4096  # marks of formats and NUL bytes stand at the beginning
 
 
 def why_unread(path: Path) -> str | None:
@@ -124,6 +124,7 @@ class Mask:
         masked = self.value(fields)
         if type_ in _OWN or (masked == fields and not self.is_in(type_)):
             return None
+        # Of the line as first written: the chains of seals go on to hold, also over a second redaction.
         digest = None if forget else line_digest(line)
         proof = {"sha256": digest.hex()} if digest is not None else {}
         if (type_ in ESSENTIAL or wire.TO_FILE in line) and _fixed(masked) == _fixed(fields):

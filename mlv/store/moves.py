@@ -19,7 +19,7 @@ from mlv.store.blobs import remove, replace_whole
 from mlv.store.reading import Lines
 
 _MOVED, _TRASH = "moved", "trash"
-_MOST_MOVES = 100
+_MOST_MOVES = 100  # notes on moves may lead in a circle
 
 
 def trash_path(folder: Path, now: datetime) -> Path:
@@ -50,12 +50,14 @@ def move(folder: Path, target: Path, *, is_noted: bool = True) -> None:
         raise InvalidArgument(
             f"{target} is in {folder}, which cannot be moved into itself: give another folder", path=str(target)
         )
+    # Before the move: afterwards there is nothing left to walk at the old path.
     identities = {layout.exp_id(inner): inner.relative_to(folder) for inner in layout.walk(folder)}
     top = _outermost(folder).parent
     try:
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, "it is there already")
         target.parent.mkdir(parents=True, exist_ok=True)
+        # One step, on one disk: there is never half an experiment at either path.
         os.rename(folder, target)
     except OSError as error:
         advice = f"`mlv merge {folder} {target}` copies it" if error.errno == errno.EXDEV else "choose another place"

@@ -77,6 +77,7 @@ def process_start(pid: int) -> str | None:
             return None
         # The command stands in parentheses and may hold any byte, also parentheses.
         fields = stat[stat.rindex(b")") + 2 :].split()
+        # A zombie has ended; its pid is kept only until its parent asks for its status.
         return None if fields[0] in (b"Z", b"X") else fields[19].decode()
     import psutil
 

@@ -1,4 +1,4 @@
-"""Paths that a user gives: accepted, and made absolute."""
+"""Paths that a user gives: accepted, and made absolute, or kept inside an experiment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mlv.errors import InvalidArgument
+from mlv.errors import InvalidArgument, InvalidName
 from mlv.store import layout
 from mlv.words import address_problem
 
@@ -34,3 +34,39 @@ def checked_path(path: Any, what: str) -> Path:
         return layout.absolute(os.path.expanduser(text))
     except FileNotFoundError:
         raise InvalidArgument(f"{what}={text!r} is relative to a folder that is gone: give an absolute path") from None
+
+
+def checked_inside(folder: Path, name: Any) -> Path:
+    """Accept a relative path below a folder of an experiment: `model.npz`, `tables/final.csv`.
+
+    Raises:
+        InvalidName: It is none, is empty, absolute, or leads out of the folder, also through a symbolic link.
+    """
+    try:
+        text = os.fsdecode(os.fspath(name))
+    except TypeError:
+        raise InvalidName(f"file name {name!r:.100} is of type {type(name).__name__}: give a text", name=name) from None
+    segments = text.replace("\\", "/").split("/")
+    if any(segment in ("", ".", "..") for segment in segments) or os.path.isabs(text) or os.path.splitdrive(text)[0]:
+        raise InvalidName(
+            f"file name {text!r} is empty, absolute, or leads out of {folder}: give a path below it, such as 'model.npz'",
+            name=text,
+        )
+    if any(ord(character) < 32 or ord(character) == 127 or "\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidName(f"file name {text!r} holds a control character, or is no text that UTF-8 can hold", name=text)
+    if any(segment.startswith(layout.TEMPORARY) or len(segment.encode()) > 200 for segment in segments):
+        raise InvalidName(
+            f"file name {text!r} has a part that begins with {layout.TEMPORARY!r} or is longer than 200 bytes: choose another",
+            name=text,
+        )
+    if problem := layout.problem_of_locale(text):
+        raise InvalidName(f"file name {text!r} {problem}", name=text)
+    path = folder.joinpath(*segments)
+    real, top = os.path.realpath(path.parent), os.path.join(os.path.realpath(folder.parent), folder.name)
+    if real != top and not real.startswith(top + os.sep):
+        raise InvalidName(
+            f"file name {text!r} leads out of {folder} through a symbolic link, to {real}: files of an experiment lie in its "
+            f"own folder",
+            name=text,
+        )
+    return path

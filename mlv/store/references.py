@@ -15,7 +15,7 @@ from mlv.digests import sha256
 from mlv.encoding import TAG, Reference, loads, utc_text
 from mlv.errors import FileUnusable, InvalidArgument, NotAnExperiment, ReferenceBroken
 from mlv.store import layout, opening
-from mlv.store.blobs import Content, content_of, files_in
+from mlv.store.contents import Content, content_of, files_in
 from mlv.store.owners import host_name
 
 CHANGED = "changed before it was hashed"

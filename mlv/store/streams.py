@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from io import BytesIO
@@ -20,11 +20,11 @@ from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 
-_PIECE_FROM_END = 64 << 10
+_PIECE_FROM_END = 64 << 10  # the last lines of most logs, in one read
 
 
 _CHUNK_BYTES = 1 << 20
-_BEGINNING = 256
+_BEGINNING = 256  # of a line too long to be read: its run, number, time and type
 _SHORT = 64 << 20
 """Files up to this size in bytes are read line by line without a limit on the length of a line."""
 
@@ -63,6 +63,7 @@ class StreamFile:
         try:
             self.size = self._files.size(self._fd)
             if is_new:
+                # A file whose name is not on the disk is gone after a power cut, with all that was fsynced into it.
                 sync_folder(folder)
         except BaseException:
             self._files.close(self._fd)
@@ -76,21 +77,12 @@ class StreamFile:
         Raises:
             OSError: Not all could be written; those that were are taken back, now or before the next append.
         """
-        self.take_back()
-        self._torn = True  # before the write: an exception in the middle of it leaves the mark
-        try:
-            self._write(lines)
-        except OSError:
-            with suppress(OSError):
-                self.take_back()
-            raise
-        self._torn = False
-        self.size += len(lines)
+        self.append_chunks([lines])
 
-    def append_chunks(self, chunks: Iterator[bytes]) -> None:
+    def append_chunks(self, chunks: Iterable[bytes]) -> None:
         """Add one line that arrives in chunks; as `append`."""
         self.take_back()
-        self._torn = True
+        self._torn = True  # before the write: an exception in the middle of it leaves the mark
         total = 0
         try:
             for chunk in chunks:
@@ -117,6 +109,7 @@ class StreamFile:
             OSError: It is still there.
         """
         if self._torn:
+            # By its size as it was, not as it is now: nobody else appends, and what is behind is half a line.
             self._files.truncate(self._fd, self.size)
             self._torn = False
 
@@ -166,6 +159,7 @@ def mend(folder: Path, stream: str) -> Path | None:
         opening.make_folders(folder, side.parent)
         file.seek(start)
         side = _copy_tail(file, side)
+        # After the copy is fsynced: until then the half line stands in both, and afterwards in one.
         file.truncate(start)
         return side
 

@@ -13,13 +13,13 @@ from typing import Any
 import orjson
 
 from mlv import encoding
-from mlv.encoding import DEEPEST, TAG, Conversion
+from mlv.encoding import DEEPEST, TAG, Conversion, type_name
 from mlv.errors import MissingExtra
 
 STRUCTURE = "_mlv_tree"
 """Member of the `.npz` that holds the structure: its JSON as an array of bytes, which every reader of the format can read."""
 
-_OF_AN_EXTENSION = 2
+_OF_AN_EXTENSION = 2  # what `dtype.isbuiltin` is for types that others registered, such as bfloat16
 _SCALARS = (bool, int, float, str, bytes)
 _KEYS = (str, int, float, bool, bytes, type(None))
 
@@ -150,10 +150,10 @@ class _Flattening:
             array = _as_numpy(value)
         except (TypeError, ValueError, RuntimeError) as error:  # sparse, on no device, a key of a random generator ...
             raise TypeError(
-                f"{_path_text(path)}, of type {_type_name(value)}, cannot become an array of numpy: {error}"
+                f"{_path_text(path)}, of type {type_name(value)}, cannot become an array of numpy: {error}"
             ) from error
         if array is None or array.dtype.hasobject:
-            kind = _type_name(value) if array is None else "array of Python objects"
+            kind = type_name(value) if array is None else "array of Python objects"
             raise TypeError(f"{_path_text(path)} is of type {kind}: neither an array nor text, a number, True, False or None")
         name = self._name(path)
         self.arrays[name] = stored = _storable(array)
@@ -214,11 +214,6 @@ def _class_of(name: str, fields: tuple[str, ...]) -> Any:
 
 def _path_text(path: tuple[str, ...]) -> str:
     return "/".join(path) or "the value"
-
-
-def _type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _numpy() -> Any:

@@ -11,7 +11,7 @@ from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
 from mlv.transport.settle import settle
 
-_WITHIN_S = 10.0
+_WITHIN_S = 10.0  # another annotation holds the stream for as long as it takes to write a line
 
 
 def annotate(folder: Path, payload: bytes, redactor: Redactor) -> None:

@@ -47,6 +47,7 @@ class Backlog:
             FileNotFoundError: Its file is gone.
             OSError: It cannot be taken now.
         """
+        # Renamed first: the name holds what the ring forgets, so that a next writer can go on.
         queued = enqueue(path, source.run, seq, time_ns, cursor)
         if not source.has_job(seq):
             source.begin_job(seq)
@@ -107,6 +108,7 @@ class Backlog:
         source = self._sources[queued.run]
         stream, _ = source.cursor(queued.cursor)
         line = composers[queued.run].line(queued.seq, queued.time_ns, b"", TAIL, 0, answer.payload)
+        # The line before the removal of the job: a writer that dies between the two finds its number at the end of the stream.
         journal.append(queued.run, stream, [line])
         self._answers.popleft()
         _discard(queued)

@@ -20,13 +20,15 @@ _TEXTS = ("message", "run_ended", "rejected", "note")
 """Types that `redact_except=["message"]` exempts: the words of the script or of a library, also those of its failure."""
 _FIXED = ("exp", "parent_run", "process", "of", "status", "folder", "save", "action", "places")
 """Fields of structural events that the store itself goes by."""
-_REMEMBERED = 4096
-_LONGEST_REMEMBERED = 64
+_OF_USERS = ("params", "summary")
+"""Structural types whose fields have names of the user's choice."""
+_REMEMBERED = 4096  # the texts of a program recur, so that most are judged once; 256 KiB at most with the next limit
+_LONGEST_REMEMBERED = 64  # longer texts seldom recur
 _SAMPLED = 8
 """Payloads of a stretch whose texts are looked for in all of them."""
 _MOST_KEYS = 32
 """Each is searched for in the whole stretch; beyond this, a look into each event costs as much."""
-_CHUNK = 4 << 20
+_CHUNK = 4 << 20  # a large event may be larger than the memory that is free
 _OVERLAP = 512
 """More than the beginning of a credential needs, so that none hides between two chunks."""
 
@@ -170,7 +172,7 @@ class Censor:
         if where == "console":
             return {**data, "message": self._redactor.text(str(data.get("message")), where)}
         clean = self._redactor.data(data, where)
-        if is_structural and isinstance(data, dict) and where != "params":
+        if is_structural and isinstance(data, dict) and where not in _OF_USERS:
             return {**clean, **{field: data[field] for field in _FIXED if field in data}}
         return clean
 

@@ -16,7 +16,8 @@ from mlv.store.home import Home
 from mlv.store.owners import Owner
 from mlv.transport import frames, spool
 from mlv.transport.launch import can_launch, launch
-from mlv.transport.ring import CAPACITY, CHILD_CAPACITY, NoRoom, Ring, create
+from mlv.transport.new_rings import CAPACITY, CHILD_CAPACITY, NoRoom, create
+from mlv.transport.ring import Ring
 from mlv.transport.wishes import Wishes
 
 

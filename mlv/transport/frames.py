@@ -37,7 +37,7 @@ W_REASON_BYTES = 28  # by the writer: length of the text that says why the first
 REASON_OFFSET = 2048
 INFO_OFFSET = 4096
 CURSOR_OFFSET = 12288
-DATA_OFFSET = 65536
+DATA_OFFSET = 65536  # a whole number of pages on every machine, those with pages of 64 KiB included
 CURSOR_BYTES = DATA_OFFSET - CURSOR_OFFSET
 
 FIELDS = struct.Struct("<QQqII")
@@ -93,11 +93,13 @@ def parse(data: bytes, position: int, capacity: int, last_seq: int) -> Stretch:
     """
     frames: list[Frame] = []
     offset, size = 0, len(data)
+    # Bound once, and no NamedTuple is called: this loop runs for each event.
     unpack, crc32, make = _WHOLE.unpack_from, zlib.crc32, tuple.__new__
     while offset + OVERHEAD <= size:
         crc, seq, time_ns, step, code, length = unpack(data, offset)
         end = offset + OVERHEAD + (0 if length == PAD else length)
         body = data[offset + 4 : end]
+        # The length is part of what the CRC covers: until it matches, the end is a guess.
         if end > size or crc != crc32(body, position + offset & 0xFFFFFFFF):
             break
         if length == PAD:

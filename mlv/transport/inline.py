@@ -27,9 +27,9 @@ from mlv.store.layout import DEFAULT_STREAM
 from mlv.transport.censor import Censor, redacted_text
 from mlv.transport.job_censor import clean_job
 from mlv.transport.journal import Journal
-from mlv.transport.ring import loss_text
+from mlv.transport.writer_watch import loss_text
 
-_RETRY_AFTER_S = 0.01
+_RETRY_AFTER_S = 0.01  # the thread that holds up the other one may go on at any moment
 
 
 class _PendingEvent(NamedTuple):

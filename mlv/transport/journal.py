@@ -24,7 +24,7 @@ from mlv.store.seals import Chain, chains_of, run_and_seq
 from mlv.store.streams import StreamFile, read_beginnings_from_end
 from mlv.transport.spool import new_run_id
 
-_POLL_S = 0.01
+_POLL_S = 0.01  # a claim is a file: one can only look again
 
 
 class Journal:
@@ -72,6 +72,7 @@ class Journal:
         Raises:
             OSError: None of them was appended.
         """
+        # One write for all lines: each call of the system costs more than to make a line.
         self._open(stream).append(b"".join(lines))
         chain = self._chains.setdefault((run, stream), Chain())
         if chain is not None:
@@ -104,6 +105,7 @@ class Journal:
         """
         line = self._composer.line(self._seq + 1, time_ns(), b"", TAIL, 0, payload)
         self.append(self.run, stream, [line])
+        # After the append: a number whose line failed is given to the next, or there would be a gap.
         self._seq += 1
         return line
 
@@ -230,6 +232,7 @@ class Journal:
             with suppress(OSError):  # it is synced
                 file.close()
             with suppress(OSError):
+                # Last: the next owner reads the file as soon as the claim is gone.
                 claims.release(self.folder, self._actual[stream], self._claim)
 
     def is_deleted(self) -> bool:
@@ -264,6 +267,7 @@ class Journal:
     def _open_as(self, stream: str, granted: Granted) -> StreamFile:
         if granted.was_stale:
             self.stale_streams.append(stream)
+        # Before the file is opened: should that fail, `surrender` still knows of the claim.
         self._actual[stream] = granted.stream
         file = self._streams[stream] = StreamFile(self.folder, granted.stream, self._files)
         if granted.stream not in self._ends and (end := ends.end_of(file.path)) is not None:
@@ -276,6 +280,7 @@ class Journal:
         if chain is not None:
             return chain
         file = self._open(stream)
+        # Lines of a failed append are none of the run's, and must not be in its seal.
         file.take_back()
         chains = chains_of(file.path)
         for owner in [owner for (owner, of), cached in self._chains.items() if of == stream and cached is None]:

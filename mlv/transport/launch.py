@@ -35,7 +35,7 @@ PATH = sys.argv[COUNT:]
 from importlib import import_module
 import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
-_LAUNCH_WITHIN_S = 10.0
+_LAUNCH_WITHIN_S = 10.0  # what is awaited only forks and ends: longer, and the machine starts nothing at all
 _unfinished: list[Any] = []
 """Launchers that were not awaited, as a signal handler raised: dropped, they would warn; the next launch reaps them."""
 
@@ -86,6 +86,7 @@ def launch_module(
 
     path = module_path()
     count = str(len(arguments))
+    # Without site: it starts sooner, and no `.pth` file of the user's runs.
     command = [sys.executable, "-I", "-S", "-c", _PROGRAM, module, count, *arguments, *path[:-1], *also, path[-1]]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -45,6 +45,7 @@ def recover(folder: Path, timeout_s: float = 30.0) -> bool:
     deadline = monotonic() + timeout_s
     spool_folders = spool.find(folder, Owner.current())
     done = [drain_spool(folder, spool_folder, max(0.0, deadline - monotonic())) for spool_folder in spool_folders]
+    # After the rings: a verdict before their events would stand in front of what the run still had to say.
     is_done = settle_stale(folder) and all(done)
     for path in orders.left_orders(spool_folders):
         with suppress(OSError):  # the order stays, and `mlv recover` says why
@@ -67,6 +68,7 @@ def drain_spool(folder: Path, spool_folder: Path, timeout_s: float = 30.0) -> bo
             writer.rescue(folder, spool_folder, max(0.0, deadline - monotonic()))
         elif alone and not is_launched:
             with suppress(OSError):
+                # A process that lives goes on to log: its ring needs a writer that stays, not this process.
                 launch(folder, spool_folder)
             is_launched = True
         if not any(map(_is_left_behind, _headers(spool_folder))):

@@ -5,28 +5,22 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import struct
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
 from pathlib import Path
-from time import monotonic, monotonic_ns, sleep, time_ns
-from typing import Any, NamedTuple
+from time import monotonic, sleep, time_ns
+from typing import NamedTuple
 from zlib import crc32
 
 import orjson
 
 from mlv import settings, wire
 from mlv.encoding import DATA, TAIL, as_tail, dumps, head
-from mlv.errors import MlvWarning, RedactedWarning, RejectedWarning, WritingStalled
 from mlv.events import Dropped, Rejected
-from mlv.interrupts import pass_on
-from mlv.media.jobs import rejected_text
-from mlv.notices import warn
 from mlv.protocols import Buffer, Cursor
-from mlv.store.owners import process_start
 from mlv.transport import spool
 from mlv.transport.frames import (
     BIG,
@@ -35,9 +29,7 @@ from mlv.transport.frames import (
     INFO_OFFSET,
     LAST,
     LONGEST,
-    MAGIC,
     OVERHEAD,
-    REASON_OFFSET,
     W_CAPACITY,
     W_COMPLETE,
     W_CURSOR_BYTES,
@@ -48,101 +40,27 @@ from mlv.transport.frames import (
     W_ERRNO,
     W_HEAD,
     W_INFO_BYTES,
-    W_MAGIC,
-    W_REASON_BYTES,
-    W_REDACTED,
-    W_REJECTED,
-    W_STAMP,
     W_SYNCED,
     W_TAIL,
     W_WANTED_SYNC,
-    W_WRITER_PID,
-    W_WRITER_START,
     frame_end,
     lap_start,
     next_lap,
     pack_fields,
     pad,
 )
+from mlv.transport.spills import BIG_BUDGET, Spills
+from mlv.transport.writer_watch import BEGINS_WITHIN_S, WriterWatch, loss_text
 
-CAPACITY = 8 << 20
-"""Bytes of frames in a run's ring: 5 s of a hanging disk at some 15,000 events a second."""
-CHILD_CAPACITY = 2 << 20
 LARGEST_INLINE = 64 << 10
 """Payloads above this go through a file of the spool."""
-BIG_BUDGET = 512 << 20
-"""Bytes of large events that may wait in the spool."""
-UNFINISHED = ".new"
-"""Behind the name of a ring that is being made."""
 _RESERVE = 2 * (LARGEST_INLINE + 64) + 4096
 """Bytes of a ring that only the end of its run may use, so that it finds room however full the ring is."""
 
-_LOOK_EVERY_NS = 1_000_000_000
-_STALE_AFTER_S = 2.0
-_BEGINS_WITHIN_S = 1.0
-_LAUNCHES_BEFORE_WARNING = 2
+_LOOK_EVERY_NS = 1_000_000_000  # a look asks the system for the writer: too much for each event
 _MASK = 0xFFFFFFFF
 _DROPPED_BYTES = 512
 """No `dropped` event is longer."""
-
-
-class NoRoom(OSError):
-    """No spool has room for a ring."""
-
-
-def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> tuple[Path, Path]:
-    """Make a ring in the first spool with room for all of it, and list it in the first that can be used at all.
-
-    Space is reserved: a page of shared memory that is missing later would be a signal that kills the process.
-
-    Returns:
-        The ring, and the spool that lists it.
-
-    Raises:
-        NoRoom: There is room nowhere.
-    """
-    name: str = info["run"] + spool.RING_SUFFIX
-    listed_in: Path | None = None
-    problems = []
-    for spool_folder in candidates:
-        temporary = spool_folder / (name + UNFINISHED)
-        try:
-            spool.prepare(spool_folder)
-        except OSError as error:
-            problems.append(f"{spool_folder.parent}: {error.strerror or error}")
-            continue
-        try:
-            listed_in = listed_in or spool_folder
-            _reserve(temporary, info, capacity)
-            os.rename(temporary, spool_folder / name)
-            if spool_folder != listed_in:
-                os.symlink(spool_folder / name, listed_in / name)
-            return spool_folder / name, listed_in
-        except OSError as error:
-            problems.append(f"{spool_folder.parent}: {error.strerror or error}")
-            for path in (temporary, spool_folder / name):
-                with suppress(OSError):
-                    path.unlink()
-    reasons = "; ".join(problems) or "no local folder is there"
-    raise NoRoom(errno.ENOSPC, f"no room for a ring of {capacity} bytes ({reasons}). Set MLV_SPOOL to a local folder")
-
-
-def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
-    import fcntl  # not everywhere; where it is missing there are no rings
-
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # without locks no writer takes it: better to know it now
-        os.posix_fallocate(fd, 0, DATA_OFFSET + capacity)
-        text = orjson.dumps(info)
-        if len(text) > CURSOR_OFFSET - INFO_OFFSET:
-            raise OSError(errno.ENAMETOOLONG, "path and patterns of the run are too long for a ring")
-        words = {W_MAGIC: MAGIC, W_CAPACITY: capacity, W_INFO_BYTES: len(text)}
-        for word, value in words.items():
-            os.pwrite(fd, struct.pack("<Q", value), word * 8)
-        os.pwrite(fd, text, INFO_OFFSET)
-    finally:
-        os.close(fd)
 
 
 class _QueuedEvent(NamedTuple):
@@ -174,6 +92,8 @@ class Ring:
         launch: Callable[[], None],
         candidates: Sequence[Path] = (),
         patience_s: float = settings.PATIENCE.default,
+        spill_bytes: int = BIG_BUDGET,
+        begins_within_s: float = BEGINS_WITHIN_S,
     ) -> None:
         """Map the ring; `launch` starts a writer and returns at once, the candidates may take large events as well."""
         with open(spool.opened(path, os.O_RDWR), "r+b") as file:
@@ -185,9 +105,7 @@ class Ring:
         info = orjson.loads(text)
         self.run: str = info["run"]
         self._folder: str = info["exp"]
-        self._path = path
-        self._spool, self._launch, self._patience_s = listed_in, launch, patience_s
-        self._candidates = dict.fromkeys([path.parent, listed_in, *candidates])
+        self._spool, self._patience_s = listed_in, patience_s
         self._capacity = self._words[W_CAPACITY]
         self._reserve = min(_RESERVE, self._capacity // 8)
         self._largest_inline = min(LARGEST_INLINE, self._capacity // 8)
@@ -201,15 +119,12 @@ class Ring:
         self._looked_at = time_ns()
         self._outage_until: float | None = None
         self._dropped: tuple[int, int] | None = None
-        self._spilled_bytes = 0
-        """Bytes put into the spools since the waiting bytes were last counted."""
-        self._private: set[Path] = set()
-        """Spools that were checked: only this user can enter them."""
         self._crowded_until: float | None = None
-        self._launched_at = monotonic()
-        self._launches = 1
-        self._warned: set[str] = set()
         self._is_ending = self._is_closed = self._is_abandoned = False
+        self._spills = Spills(self.run, [path.parent, listed_in, *candidates], spill_bytes)
+        self._watch = WriterWatch(
+            self._map, self._words, path, listed_in, self._folder, self.run, launch, patience_s, begins_within_s
+        )
         launch()
 
     # Accepting events: the hot path.
@@ -295,7 +210,7 @@ class Ring:
                 finally:
                     self._busy = False
             if warning:
-                self._warn_once(*warning)
+                self._watch.warn_once(*warning)
             if not self._left_over or monotonic() >= until:
                 return
             self._look()
@@ -308,7 +223,7 @@ class Ring:
             return self._refuse()
         if self._pump():
             self._outage_until = None
-            self._warned.discard("dropping")
+            self._watch.is_over("dropping")
             if self._is_ending:
                 self._end()
             return None
@@ -323,7 +238,7 @@ class Ring:
             return "loss", loss_text(Path(self._folder), self.run)
         return "dropping", (
             f"the events of run {self.run} are dropped for now: nothing could be written for {self._patience_s:g} s "
-            f"and the queue of {self._capacity >> 20} MiB is full. {self._reason()}"
+            f"and the queue of {self._capacity >> 20} MiB is full. {self._watch.reason()}"
         )
 
     def _pump(self) -> bool:
@@ -366,6 +281,7 @@ class Ring:
             return False
         if position - head >= OVERHEAD:
             start = head + DATA_OFFSET - lap_start(head, self._capacity)
+            # A reader at the head would else wait for a frame in the remainder of the lap.
             self._map[start : start + OVERHEAD] = pad(head)
         shift = DATA_OFFSET - lap_start(position, self._capacity)
         start = position + shift
@@ -440,9 +356,8 @@ class Ring:
         return ("closed", f"logged into run {self.run} while it ended: the event is not stored") if waiting else None
 
     def _forget(self, event: _QueuedEvent) -> None:
-        if event.kind == BIG and not self._is_abandoned:
-            with suppress(OSError):
-                os.unlink(os.fsdecode(event.payload))
+        if event.kind == BIG:
+            self._spills.remove(Path(os.fsdecode(event.payload)))
 
     # Large events.
 
@@ -455,10 +370,9 @@ class Ring:
         self, cursor: int, step: int, buffers: Sequence[Buffer], moment_ns: int, patience_s: float, suffix: str
     ) -> _QueuedEvent:
         """Put a large payload into a file of the spool; return the small event that stands for it."""
-        size = sum(map(len, buffers))
         deadline = monotonic() + patience_s
         while True:
-            path = self._spill_to_a_spool(buffers, size, suffix) if self._is_within_budget(size) else None
+            path = self._spills.add(buffers, suffix)
             if path is not None:
                 self._crowded_until = None
                 return _QueuedEvent(cursor, BIG, step, os.fsencode(path), moment_ns)
@@ -469,121 +383,21 @@ class Ring:
             self._look()
             sleep(0.01)
         # Keep a record of the event, without its data, rather than nothing.
-        reason = f"{size} bytes found no room in any spool"
-        self._warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
+        reason = f"{sum(map(len, buffers))} bytes found no room in any spool"
+        self._watch.warn_once("spill", f"an event of run {self.run} is stored without its data: {reason}")
         return _QueuedEvent(0, TAIL, 0, _record_tail(Rejected("unknown", reason)), moment_ns)
 
-    def _spill_to_a_spool(self, buffers: Sequence[Buffer], size: int, suffix: str) -> Path | None:
-        name = f"{self.run}.{os.urandom(6).hex()}{suffix}"
-        for spool_folder in self._candidates:
-            path = spool_folder / name
-            try:
-                if spool_folder not in self._private:
-                    spool.prepare(spool_folder)
-                    self._private.add(spool_folder)  # nobody else can make it theirs
-                _write_new(path, buffers)
-                self._spilled_bytes += size
-                return path
-            except OSError as error:
-                self._private.discard(spool_folder)  # removed, perhaps
-                if not self._is_abandoned:
-                    with suppress(OSError):
-                        path.unlink()
-                pass_on(error)  # a TimeoutError of a signal handler, for one
-        return None
-
-    def _is_within_budget(self, size_bytes: int) -> bool:
-        """Return whether so many bytes more may wait in the spools: any number, where nothing else does."""
-        if self._spilled_bytes + size_bytes > BIG_BUDGET:
-            self._spilled_bytes = spool.waiting_bytes(self.run, self._candidates)  # a writer renames the jobs that it takes
-        return not self._spilled_bytes or self._spilled_bytes + size_bytes <= BIG_BUDGET
-
-    # Looking after the writer.
+    # Waiting for the writer.
 
     def _look(self, is_waiting: bool = False) -> None:
-        """See whether the writer lives and writes; start another one, or warn. Called without the lock.
-
-        A fresh stamp is taken as a sign of life, unless somebody waits for the writer.
-        """
-        if self._is_abandoned:
-            return
-        self._looked_at = time_ns()
-        problem = self._words[W_ERRNO]
-        if problem == errno.ESTALE:
-            self._warn_of_loss()
-        elif problem:
-            self._warn_once(
-                f"errno {problem}",
-                f"the events of run {self.run} wait in memory: {os.strerror(problem)}. They are written as soon as that is "
-                f"possible; when {self._capacity >> 20} MiB are full, logging waits, at most {self._patience_s:g} s",
-            )
-        self._warn_of_changed()
-        stamp = self._words[W_STAMP]
-        is_fresh = stamp and (monotonic_ns() - stamp) / 1e9 < _STALE_AFTER_S
-        if (is_fresh and not is_waiting) or self._writer_is_alive():
-            self._launches = 0 if is_fresh else self._launches
-            return
-        # Back off: a writer that cannot start must not be started in a loop.
-        has_begun = self._words[W_WRITER_PID] != 0
-        wait_s = min(60.0, (0.1 if has_begun else _BEGINS_WITHIN_S) * 2**self._launches)
-        if monotonic() - self._launched_at > wait_s:
-            if not has_begun and self._launches >= _LAUNCHES_BEFORE_WARNING:
-                self._warn_once(
-                    "launch",
-                    f"the writer of run {self.run} does not begin: its events wait in memory. "
-                    f"{self._spool / spool.ERRORS} may say why",
-                )
-            self._relaunch()
-
-    def _relaunch(self) -> None:
-        """Start a writer; if one is there already the new one goes away at once."""
-        self._launches += 1
-        self._launched_at = monotonic()
-        try:
-            self._launch()
-        except OSError as error:
-            pass_on(error)
-            self._warn_once("launch", f"the writer of run {self.run} cannot be started: {error}. Its events wait in memory")
-
-    def _writer_is_alive(self) -> bool:
-        pid, start = self._words[W_WRITER_PID], self._words[W_WRITER_START]
-        return pid != 0 and process_start(pid) == str(start)
-
-    def _reason(self) -> str:
-        problem = self._words[W_ERRNO]
-        if problem:
-            return f"The writer says: {os.strerror(problem)}. Make room, or look at the disk"
-        return "The disk hangs, or the writer was stopped" if self._writer_is_alive() else "The writer is gone"
+        """See to it that a writer writes; see `WriterWatch`. Called without the lock."""
+        if not self._is_abandoned:
+            self._looked_at = time_ns()
+            self._watch.look(is_waiting)
 
     def outlook(self) -> str:
         """Describe the fate of the waiting events; see `Channel`."""
-        if "loss" in self._warned:
-            return ""
-        if self._writer_is_alive():
-            return "its writer goes on with it"
-        if self._path.exists():
-            return f"there is no writer. Its events wait in {self._path}: the next run in it, or `mlv recover`, brings them in"
-        return f"its events are lost, as {self._path} was removed and there is no writer"
-
-    def _warn_of_loss(self) -> None:
-        self._warn_once("loss", loss_text(Path(self._folder), self.run))
-
-    def _warn_of_changed(self) -> None:
-        """Say that a worker could not complete an event, or that credentials were taken out of some: the log shows it."""
-        if self._words[W_REJECTED]:
-            text = bytes(self._map[REASON_OFFSET : REASON_OFFSET + self._words[W_REASON_BYTES]]).decode(errors="ignore")
-            self._warn_once("rejected", rejected_text(self.run, text, self._words[W_REJECTED]), RejectedWarning)
-        if self._words[W_REDACTED]:
-            from mlv.transport.censor import redacted_text  # `import mlv` does without
-
-            self._warn_once("redacted", redacted_text(self.run, self._words[W_REDACTED]), RedactedWarning)
-
-    def _warn_once(self, topic: str, message: str, category: type[MlvWarning] = WritingStalled) -> None:
-        if topic not in self._warned:
-            self._warned.add(topic)
-            warn(message, category)
-
-    # Waiting for the writer.
+        return self._watch.outlook()
 
     def add_cursor(self, index: int, cursor: Cursor) -> None:
         """Announce a cursor; see `Channel`."""
@@ -622,14 +436,15 @@ class Ring:
                 self._busy = False
         is_done = self._wait(W_DONE, 1, timeout_s)
         if self._words[W_ERRNO] == errno.ESTALE and timeout_s > 0:
-            self._warn_of_loss()
-        self._warn_of_changed()
+            self._watch.warn_of_loss()
+        self._watch.warn_of_changed()
         return is_done
 
     def _end(self) -> None:
         """Publish the waiting events, or drop them, and let the writer know that nothing follows. The lock is held."""
         while not self._is_closed and not self._pump():
             self._drop_first()
+        # Before the word that ends it: no event may be published that nobody will read.
         self._is_closed = True
         self._limit = -1  # a thread that still logs finds out on the slow path
         self._words[W_ENDED] = 1
@@ -671,34 +486,12 @@ class Ring:
         self._words = memoryview(mine)[:INFO_OFFSET].cast("Q")
         self._crcs = memoryview(mine).cast("I")
         self._map = mine
+        self._watch.abandon(mine, self._words)
         self._lock = threading.RLock()
         self._left_over = deque()  # another one: a call that was cut in two may be taking from the old one
-        self._is_closed = self._is_abandoned = True
+        self._is_closed = self._is_abandoned = self._spills.is_abandoned = True
         self._limit = -1
-
-
-def loss_text(folder: Path, run: str) -> str:
-    """Return the warning that the files of a run are gone while it logs."""
-    return f"the experiment in {folder} was removed or replaced during run {run}: what it logged since then is lost"
 
 
 def _record_tail(record: Dropped | Rejected) -> bytes:
     return head(record.TYPE, "") + as_tail(DATA, 0, dumps(record.to_data()))
-
-
-def _write_new(path: Path, buffers: Sequence[Buffer]) -> None:
-    """Write a file that only this user can read.
-
-    Should a fork in a signal handler cut this in two, both sides write the same bytes to the same offsets of one file.
-    """
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        offset = 0
-        for buffer in buffers:
-            unwritten = memoryview(buffer)
-            while unwritten:
-                written = os.pwrite(fd, unwritten, offset)
-                offset += written
-                unwritten = unwritten[written:]
-    finally:
-        os.close(fd)

@@ -44,6 +44,7 @@ class Sampler:
         self._followed: dict[str, _Followed] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        # Threads share it without a lock: `append` and `popleft` of a deque are one step each.
         self._samples: deque[System] = deque(maxlen=_MOST_WAITING)
 
     def follow(self, run: str, pid: int, interval_s: float) -> None:
@@ -86,6 +87,7 @@ class Sampler:
 
     def _measure(self, run: str, followed: _Followed) -> None:
         is_first, now = followed.meter is None, monotonic()
+        # Outside the lock: a device that hangs must not keep the writer from following other runs.
         followed.meter = followed.meter or followed.make_meter()
         values = followed.meter.measure()
         if not is_first:

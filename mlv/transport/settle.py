@@ -35,6 +35,7 @@ def settle(folder: Path, journal: Journal, streams: Collection[str], alive: Coll
                 if state.process is None or not process_is_gone(state.process) or is_copy(folder, state.folder, state.process):
                     continue
                 journal.end(run, "killed", beginnings.get(run, stream))
+                # In the other streams of the run only the seal is missing.
                 del runs[run]
             journal.adopt(run, stream)
             journal.seal(run)

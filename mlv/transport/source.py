@@ -19,7 +19,7 @@ from mlv.transport.frames import Frame
 from mlv.transport.header import parse_header
 
 _LONGEST = 2 * f.LONGEST
-_GIVE_UP_AFTER_S = 5.0
+_GIVE_UP_AFTER_S = 5.0  # a store that another processor made is seen within microseconds, on any machine
 
 
 class Source:
@@ -65,7 +65,9 @@ class Source:
     def attach(self, owner: Owner) -> None:
         """Sign as the writer of the ring."""
         self.is_new = not self._words[f.W_TOUCHED]
+        # Before anything is read: a next writer then looks into the streams for what this one appended.
         self._words[f.W_TOUCHED] = 1
+        # Before the pid, which tells the producer that both are there.
         self._words[f.W_WRITER_START] = int(owner.start) if owner.start.isdigit() else 0
         self._words[f.W_WRITER_PID] = owner.pid
         self.stamp(0)
@@ -186,6 +188,7 @@ class Source:
     def advance(self, position: int) -> None:
         """Give the space up to a position back to the producer."""
         self._stuck_since = None
+        # Before the tail: a next writer begins there, and would not see the end of the run any more.
         self._words[f.W_SAID_END] = self.said_end
         self._words[f.W_TAIL] = position
         self._update_complete()
@@ -233,10 +236,12 @@ class Source:
     def finish(self) -> None:
         """Remove the ring with all that belongs to it, and tell the producer that its run is sealed."""
         with suppress(OSError):  # its list may have gone, or point to a path outside all spools
+            # The ring before its list: what is listed is looked for, and nothing lists a ring that is left over.
             os.unlink(spool.target_of(self.path))
         for path in (self.path, *spool.big_files(self.run, self.path.parent.name)):
             with suppress(OSError):
                 os.unlink(path)
+        # Before the last word: nobody who waits for an fsync shall find the run done and that not.
         self._words[f.W_SYNCED] = self._words[f.W_COMPLETE] = self._words[f.W_HEAD]
         self._words[f.W_DONE] = 1  # last: the producer's `close` returns at it
 

@@ -30,7 +30,7 @@ JOB_SUFFIX = ".job"
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
-_WAITING = re.compile(r"[0-9a-f.]{1,99}(?:\.big|\.job)\Z")
+_WAITING = r"[0-9a-f.]{1,99}(?:\.big|\.job)"  # compiled where it is needed: `import mlv` does without
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse", "glusterfs", "panfs", "wekafs")
 
 
@@ -129,7 +129,7 @@ def big_files(run: str, key: str) -> list[Path]:
 
 def _is_waiting(path: Path, run: str) -> bool:
     """Return whether a file may hold a large event or a job of a run, by its name."""
-    return path.name.startswith(run + ".") and _WAITING.match(path.name, len(run) + 1) is not None
+    return path.name.startswith(run + ".") and re.fullmatch(_WAITING, path.name[len(run) + 1 :]) is not None
 
 
 def own_file(name: bytes, run: str, ring: Path) -> Path:

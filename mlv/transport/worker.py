@@ -32,7 +32,7 @@ DEADLINE_S = 900.0
 """How long one job may take."""
 _MOST_DEATHS = 3
 """Workers may be killed for reasons of their own, such as too little memory; a job that three died of is given up."""
-_DYING_WITHIN_S = 5.0
+_DYING_WITHIN_S = 5.0  # the writer has other rings to drain
 _NICENESS = 5
 """Training goes first where there are fewer processors than work."""
 _PROGRAM = f"""
@@ -168,6 +168,7 @@ class Worker:
         except OSError:
             return False
         if self._process.stdout is not None:
+            # The writer drains its rings meanwhile, and never waits for an encoder.
             os.set_blocking(self._process.stdout.fileno(), False)
         return True
 

@@ -6,21 +6,19 @@ Started as `python -I -S -c ...` by `launch.py`. `recovery.py` calls `rescue` in
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
-import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from time import monotonic, sleep, time
-from typing import Any, BinaryIO
+from time import monotonic
+from typing import NamedTuple
 
-from mlv import settings, wire
-from mlv.encoding import TAIL, Composer
+from mlv import settings
+from mlv.encoding import Composer
 from mlv.events import Dropped, Heartbeat
 from mlv.protocols import FileLayer
 from mlv.store import claims
@@ -28,31 +26,35 @@ from mlv.store.home import Home
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.owners import Owner
 from mlv.transport import orders, spool
+from mlv.transport.appending import FrameAppender
 from mlv.transport.backlog import Backlog
 from mlv.transport.censor import Censor
-from mlv.transport.frames import BIG, LAST, Frame
-from mlv.transport.header import look
 from mlv.transport.journal import Journal
-from mlv.transport.ring import UNFINISHED
 from mlv.transport.sampler import Sampler
 from mlv.transport.settle import settle
 from mlv.transport.source import Source
+from mlv.transport.spool_lock import Wait, is_unattended, lock, remove_idle
 from mlv.transport.wishes import Wishes
 from mlv.transport.worker import complete
 
-POLL_S = 0.02
-HEARTBEAT_EVERY_S = 60.0
-_SCAN_EVERY_S = 0.05
-_CHECK_OWNERS_EVERY_S = 0.25
-_RETRY_AFTER_S = 0.1
-_LOCK_WAIT_S = 10.0
-_ATTEND_WITHIN_S = 0.2
-_LINGER_S = 3600.0
-"""How long a writer goes on trying when nothing can be written and all processes whose events it holds are gone."""
-_LINGER_WITHOUT_FOLDER_S = 5.0
-_RING_MADE_WITHIN_S = 60.0
-_CHUNK_BYTES = 1 << 18
-_JOB = spool.JOB_SUFFIX.encode()
+POLL_S = 0.02  # with the time that a disk takes, an event is in its file within 100 ms
+HEARTBEAT_EVERY_S = 60.0  # five are missed before a run counts as lost: see LOST_AFTER in state.py
+_SCAN_EVERY_S = 0.05  # lists a folder, which is dearer than a look into the rings that are known
+_CHECK_OWNERS_EVERY_S = 0.25  # asks the system for each process that logs
+_LOCK_WAIT_S = 10.0  # the writer that leaves has its seals to write and to fsync first
+
+
+class Endurance(NamedTuple):
+    """Times of a writer that can write nothing."""
+
+    retry_after_s: float = 0.1
+    linger_s: float = 3600.0
+    """How long it goes on trying when all processes whose events it holds are gone: a full disk may be emptied meanwhile."""
+    linger_without_folder_s: float = 5.0
+    """The same where the experiment is not at its path, long enough for a folder that is being moved."""
+
+
+_ENDURANCE = Endurance()
 
 
 class Writer:
@@ -70,6 +72,7 @@ class Writer:
         backlog: Backlog | None = None,
         sampler: Sampler | None = None,
         fd: int | None = None,
+        endurance: Endurance = _ENDURANCE,
     ) -> None:
         """Prepare to drain the rings that `serves` accepts. Without a sampler nothing is measured.
 
@@ -78,7 +81,7 @@ class Writer:
         self._folder, self._spool_folder, self._serves = folder, spool_folder, serves
         self._me = Owner.current()
         self._files = files
-        self._fd = fd
+        self._fd, self._endurance = fd, endurance
         self._home: Home | None = None
         self._journal = Journal(folder, files)
         self._backlog = backlog or Backlog(folder)
@@ -153,13 +156,14 @@ class Writer:
         if not self._problem:
             self._problem_since = now
         self._problem = error.errno or errno.EIO
-        self._next_try = now + _RETRY_AFTER_S
+        self._next_try = now + self._endurance.retry_after_s
 
     def _is_in_vain(self, now: float) -> bool:
         """Return whether nothing could be written for long, and no process is left that would log more."""
-        if not self._problem or now - self._problem_since < _LINGER_WITHOUT_FOLDER_S:
+        _, linger_s, linger_without_folder_s = self._endurance
+        if not self._problem or now - self._problem_since < linger_without_folder_s:
             return False
-        linger_s = _LINGER_S if self._where() is not None else _LINGER_WITHOUT_FOLDER_S
+        linger_s = linger_s if self._where() is not None else linger_without_folder_s
         is_over = all(source.is_ended or source.owner.is_gone() for source in self._sources.values())
         return is_over and now - self._problem_since >= linger_s
 
@@ -237,108 +241,24 @@ class Writer:
         if not source.is_new:
             self._catch_up(source)
         before, censor = source.last_seq, self._censors[source.run]
+        # What a censor knows of lines before (a key over several lines) goes back as well, if these are read again.
         state = censor.state
         frames, end = source.next_frames()
         if end == source.tail:
             return False
         try:
-            self._append(source, frames)
+            FrameAppender(self._journal, self._backlog, source, self._composers[source.run], censor).append(frames)
         except OSError:
             source.rewind(before)
             censor.state = state
             raise
+        if frames:
+            self._heard[source.run] = monotonic()
         source.note_redacted(censor.redacted)
+        # Last: the space is the producer's again, and a next writer would not find these events any more.
         source.advance(end)
         source.already.clear()
         return True
-
-    def _append(self, source: Source, frames: list[Frame]) -> None:
-        composer, censor = self._composers[source.run], self._censors[source.run]
-        are_clean = censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
-        compose = composer.clean_line if are_clean else composer.line
-        batches: dict[str, tuple[list[bytes], list[int]]] = {}
-        cursors: dict[int, tuple[str, bytes]] = {}
-        already = source.already
-        for frame in frames:
-            seq, time_ns, step, index, kind, payload = frame
-            try:
-                stream, head = cursors[index]
-            except KeyError:
-                try:
-                    stream, head = source.cursor(index)
-                except KeyError:
-                    self._say_lost(source, frame, "its stream has no name that a file may have")
-                    continue
-                head = censor.head(head) if are_clean else head
-                cursors[index] = stream, head
-            if kind == BIG:
-                self._flush_batches(source, batches)
-                if payload.endswith(_JOB):
-                    self._take_job(source, frame)
-                else:
-                    self._append_big(source, frame, stream, head)
-                continue
-            if not head and payload.startswith(wire.RUN_ENDED):
-                source.said_end = True
-            if seq in already:
-                continue
-            if stream not in batches:
-                batches[stream] = ([], [])
-            lines, seqs = batches[stream]
-            lines.append(compose(seq, time_ns, head, kind, step, payload))
-            seqs.append(seq)
-        self._flush_batches(source, batches)
-        if frames:
-            self._heard[source.run] = monotonic()
-
-    def _flush_batches(self, source: Source, batches: dict[str, tuple[list[bytes], list[int]]]) -> None:
-        for stream, (lines, seqs) in batches.items():
-            self._journal.append(source.run, stream, lines)
-            source.already.update(seqs)
-        batches.clear()
-
-    def _append_big(self, source: Source, frame: Frame, stream: str, head: bytes) -> None:
-        """Copy a large event from its spool file into the stream, in chunks, unless it is there."""
-        path: Path | None = None
-        if frame.seq not in source.already:
-            try:
-                path = spool.own_file(frame.payload, source.run, source.path)
-                file = open(spool.opened(path, os.O_RDONLY), "rb")  # noqa: SIM115 - closed below
-            except (FileNotFoundError, PermissionError):
-                self._say_lost(source, frame, "its spool file is gone")
-            else:
-                with file:
-                    self._append_from(file, frame, source, stream, head)
-            source.already.add(frame.seq)
-        if not head and frame.step == LAST:
-            source.said_end = True
-        with suppress(OSError):
-            os.unlink(path or spool.own_file(frame.payload, source.run, source.path))
-
-    def _append_from(self, file: BinaryIO, frame: Frame, source: Source, stream: str, head: bytes) -> None:
-        composer, censor = self._composers[source.run], self._censors[source.run]
-        is_looked_at = censor.may_hold(file)
-        file.seek(0)
-        if is_looked_at:
-            self._journal.append(source.run, stream, [composer.line(frame.seq, frame.time_ns, head, TAIL, 0, file.read())])
-            return
-        digest, opening = hashlib.sha256(), composer.opening(frame.seq, frame.time_ns) + censor.head(head)
-        self._journal.append_large(source.run, stream, _hashed(_chunks(opening, file), digest), digest)
-
-    def _take_job(self, source: Source, frame: Frame) -> None:
-        if frame.seq in source.already:
-            return
-        try:
-            path = spool.own_file(frame.payload, source.run, source.path)
-            self._backlog.take(source, path, frame.seq, frame.time_ns, frame.cursor)
-        except FileNotFoundError:
-            self._say_lost(source, frame, "its spool file is gone")
-        source.already.add(frame.seq)  # until the ring has let go of it, it is not done either: it would be taken again
-
-    def _say_lost(self, source: Source, frame: Frame, reason: str) -> None:
-        if frame.seq not in source.already:
-            self._journal.say(Dropped(frame.seq, frame.seq, 1, reason, of=source.run), source.home)
-            source.already.add(frame.seq)
 
     def _work(self) -> bool:
         # Files go to the experiment's present folder; if it is gone, to a path at which nothing can be made.
@@ -450,35 +370,6 @@ class Writer:
         self._settled.clear()
 
 
-class Wait:
-    """A sleep that ends when somebody writes into the wake-up pipe of a spool, or the time is over."""
-
-    def __init__(self, spool_folder: Path) -> None:
-        path = spool_folder / spool.WAKE
-        self._fd: int | None = None
-        with suppress(OSError):  # a file system without pipes: it sleeps all the time, then
-            if not path.exists():
-                os.mkfifo(path, 0o600)
-            self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self._poll = select.poll()  # unlike select, it takes descriptors above 1,023: `rescue` runs in the user's process
-        if self._fd is not None:
-            self._poll.register(self._fd, select.POLLIN)
-
-    def __call__(self, timeout_s: float) -> None:
-        """Sleep."""
-        if self._fd is None:
-            sleep(timeout_s)
-            return
-        if self._poll.poll(timeout_s * 1000):
-            with suppress(BlockingIOError):
-                os.read(self._fd, 4096)
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        if self._fd is not None:
-            os.close(self._fd)
-
-
 def serve(folder: Path, spool_folder: Path, fd: int | None = None) -> None:
     """Be the writer of a spool, unless there is one: then see that it takes the rings in the spool, and leave."""
 
@@ -513,56 +404,8 @@ def _serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], 
         return serve(wait)
     finally:
         wait.close()
-        _remove(spool_folder)
+        remove_idle(spool_folder)
         os.close(fd)
-
-
-def tidy(spool_folder: Path) -> None:
-    """Remove a spool in which nothing waits, unless somebody is at work in it."""
-    fd = lock(spool_folder, 0.0) if spool_folder.exists() else None
-    if fd is not None:
-        _remove(spool_folder)
-        os.close(fd)
-
-
-def _remove(spool_folder: Path) -> None:
-    """Remove a spool that lists no ring, with the unfinished rings of processes that were killed while making one."""
-    for path in spool_folder.glob(f"*{spool.RING_SUFFIX}{UNFINISHED}"):
-        with suppress(OSError):
-            header, age_s = look(path), time() - path.stat().st_mtime
-            if header.owner.is_gone() if header is not None else age_s > _RING_MADE_WITHIN_S:
-                path.unlink()
-    spool.remove(spool_folder)
-
-
-def lock(spool_folder: Path, wait_s: float) -> int | None:
-    """Take the lock that makes a process the writer of a spool; None if another one has it and is at work."""
-    import fcntl  # not everywhere; where it is missing there are no spools, and the inline twin serves
-
-    began = monotonic()
-    while True:
-        try:
-            fd = spool.opened(spool_folder / spool.LOCK, os.O_RDWR | os.O_CREAT)
-        except OSError:
-            return None  # the spool was removed, or is not ours: nothing is left to write
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(fd), os.stat(spool_folder / spool.LOCK)):
-                return fd
-        except OSError:
-            pass  # held, or removed by the one who had it
-        os.close(fd)
-        waited_s = monotonic() - began
-        is_needed = any(is_unattended(path) for path in spool.rings_in(spool_folder))
-        if waited_s >= wait_s or (waited_s >= _ATTEND_WITHIN_S and not is_needed):
-            return None
-        sleep(0.01)
-
-
-def is_unattended(path: Path) -> bool:
-    """Return whether a ring has no writer that lives."""
-    header = look(path)
-    return header is not None and not header.is_attended
 
 
 def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
@@ -572,19 +415,6 @@ def _tried(task: Callable[[], object], problems: list[OSError]) -> bool:
     except OSError as error:
         problems.append(error)
         return False
-
-
-def _chunks(opening: bytes, file: BinaryIO) -> Iterator[bytes]:
-    yield opening
-    while chunk := file.read(_CHUNK_BYTES):
-        yield chunk
-    yield b"\n"
-
-
-def _hashed(chunks: Iterator[bytes], digest: Any) -> Iterator[bytes]:
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
 
 
 def main(folder: str, spool_folder: str, fd: str = "") -> None:

@@ -19,9 +19,11 @@ from mlv.audit.merge import Merged, merge
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument, NotAnExperiment
 from mlv.store import claims, layout
-from mlv.store.blobs import content_of
 from mlv.store.claims import FOR_MERGES, Claim
+from mlv.store.contents import content_of
 from mlv.store.owners import Owner
+
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def made(root: Path, name: str = "exp", steps: int = 3, **options: Any) -> mlv.Exp:
@@ -142,6 +144,7 @@ class TestACopy:
         assert len({path.stat().st_ino for path in found}) == 1
 
 
+@pytest.mark.usefixtures("ring")
 class TestBothWentOn:
     def test_both_ways(self, tmp_path):
         """Runs that were made in either copy are in both afterwards, and every seal still holds."""
@@ -367,9 +370,8 @@ class TestAHostileCopy:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_any_order(tmp_path, monkeypatch, seed):
+def test_any_order(tmp_path, seed):
     """However runs and merges follow each other in three copies, in the end all hold everything, and every seal holds."""
-    monkeypatch.setenv("MLV_INLINE", "1")
     random = Random(seed)
     copies = [tmp_path / name for name in ("a", "b", "c")]
     made(copies[0])

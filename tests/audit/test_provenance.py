@@ -15,15 +15,10 @@ import mlv
 from mlv import Exp, FileRef, FileUnusable, InvalidArgument, init_sub_exp, whence
 from mlv.audit.provenance import PRODUCED, USED, default_root
 from mlv.encoding import Reference
-from mlv.store import blobs
+from mlv.store import contents
 from mlv.store.streams import lines_with
 
 pytestmark = pytest.mark.usefixtures("inline")
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLV_INLINE", "1")
 
 
 def publish(exp: Exp, path: str, content: bytes, type: str = "file", step: int | None = None, **more: Any) -> Path:
@@ -31,7 +26,7 @@ def publish(exp: Exp, path: str, content: bytes, type: str = "file", step: int |
     place = exp.path / path
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
-    reference = blobs.reference(exp.path, place, blobs.content_of(place))
+    reference = contents.reference(exp.path, place, contents.content_of(place))
     exp.log._emit(type, path, reference if type == "file" else {**more, "file": reference}, step)
     return place
 
@@ -93,7 +88,7 @@ class TestProduced:
             folder = exp.path / "files" / "table"
             folder.mkdir(parents=True)
             (folder / "a.csv").write_bytes(b"1")
-            exp.log._emit("file", "table", blobs.reference(exp.path, folder, blobs.content_of(folder)), None)
+            exp.log._emit("file", "table", contents.reference(exp.path, folder, contents.content_of(folder)), None)
         shutil.copytree(folder, tmp_path / "copy")
 
         [origin] = whence(tmp_path / "copy", runs)
@@ -125,7 +120,7 @@ class TestProduced:
         """That a checkpoint was let go, or is kept in another place, does not mean that it was made then."""
         with Exp.open(exp.path) as again:
             file = exp.path / "models" / "1.npz"
-            reference = blobs.reference(exp.path, file, blobs.content_of(file))
+            reference = contents.reference(exp.path, file, contents.content_of(file))
             again.log._emit("checkpoint", "", {"action": "removed", "places": ["models/1.npz"], "file": reference}, None)
 
         assert [origin.event.step for origin in whence(file)] == [3]
@@ -286,7 +281,7 @@ def test_what_no_experiment_produces(tmp_path, path):
     """B5: an event that names what is the store's own, or lies outside, has not produced it."""
     (tmp_path / "elsewhere").write_bytes(b"a secret")
     with Exp(tmp_path / "runs", "exp", capture=()) as exp:
-        digest = blobs.content_of(tmp_path / "elsewhere").sha256
+        digest = contents.content_of(tmp_path / "elsewhere").sha256
         exp.log._emit("file", "x", Reference({"_mlv": "file", "path": path, "size": 8, "sha256": digest}), None)
 
     assert [origin.role for origin in whence(tmp_path / "elsewhere", tmp_path / "runs")] == [USED]

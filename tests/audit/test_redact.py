@@ -24,6 +24,8 @@ from mlv.store import layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner, process_start
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 SECRET = "hunter2xyz"
 
 
@@ -274,6 +276,7 @@ class TestGone:
 
         assert redacted(exp).unread == {"files/packed.bin": why}
 
+    @pytest.mark.usefixtures("ring")
     def test_what_waits_in_a_spool(self, tmp_path, python, spool):
         """Events that a killed writer left come into the log first, and are redacted with the rest."""
         python(
@@ -458,6 +461,7 @@ class TestProof:
 
 
 class TestRefused:
+    @pytest.mark.usefixtures("ring")
     def test_a_run_goes_on(self, tmp_path):
         """While a run goes on nothing is done, and the text says who writes."""
         exp = mlv.Exp(tmp_path, "exp", capture=())

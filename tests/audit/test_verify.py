@@ -23,7 +23,7 @@ from mlv.audit.verify import verify
 from mlv.encoding import DATA, Composer, Reference, dumps, head
 from mlv.errors import NotAnExperiment
 from mlv.events import Dropped, RunEnded, RunStarted
-from mlv.store import blobs
+from mlv.store import blobs, contents
 from mlv.store.owners import Owner
 from mlv.transport import recovery
 from mlv.transport.journal import Journal
@@ -383,7 +383,7 @@ class TestUnproven:
             exp = mlv.Exp(sys.argv[1], "exp", capture=())
             val = exp.logger("val")
             print("ready", flush=True)
-            end = time.monotonic() + 2
+            end = time.monotonic() + 1
             step = 0
             while time.monotonic() < end:
                 step += 1
@@ -706,7 +706,7 @@ class Logged:
             (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
             (self.folder / path).write_bytes(content)
         place = self.folder / path
-        found = dict(blobs.reference(self.folder, place, blobs.content_of(place)))
+        found = dict(contents.reference(self.folder, place, contents.content_of(place)))
         started, ended = RunStarted(meta_of(self.folder)), RunEnded("ok")
         said = [(started.TYPE, started.to_data()), (type, data(found)), (ended.TYPE, ended.to_data())]
         journal, line, second = Journal(self.folder), Composer(run).line, int(run[1:])

@@ -120,7 +120,7 @@ def test_interrupted(runs, tmp_path):
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
     exp.close()
 
     assert (process.returncode, errors) == (130, "")

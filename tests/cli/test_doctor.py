@@ -14,7 +14,7 @@ from mlv.cli import examine
 from mlv.cli.examine import CHANGE, NOTE, OK
 from mlv.cli.installed import installed
 from mlv.settings import PATIENCE, SETTINGS
-from mlv.transport import ring, spool
+from mlv.transport import new_rings, spool
 
 
 @pytest.fixture(autouse=True)
@@ -285,7 +285,7 @@ def test_packages(monkeypatch):
 
 def test_ring_and_doctor_ask_for_the_same():
     """The doctor reserves what a ring needs."""
-    assert examine.CAPACITY is ring.CAPACITY
+    assert examine.CAPACITY is new_rings.CAPACITY
 
 
 def test_ls_without_a_root(command, project):

@@ -55,7 +55,7 @@ def test_follow_until_the_end(tmp_path):
     trainer = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     trainer.stdout.readline()
     done = export(tmp_path, "exp", "--to", "csv", "--follow")
-    trainer.communicate(timeout=20)
+    trainer.communicate(timeout=60)
 
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "exp" / "csv" / "log.csv").read_text().splitlines()) == 3

@@ -9,6 +9,7 @@ import shutil
 import threading
 from contextlib import redirect_stdout
 from datetime import datetime, timezone
+from functools import partial
 from io import StringIO
 
 import pytest
@@ -16,7 +17,7 @@ from logs import line, write
 
 from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
-from mlv.cli.index import path_of
+from mlv.cli.index import Index, Limits, path_of
 from mlv.cli.overview import read_row
 from mlv.store import layout
 
@@ -25,14 +26,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
+EAGER = Limits(worth=1, settled_ns=-(10**12))
 
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch, tmp_path_factory):
     """Keep an index of few experiments, however recent they are."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setattr(index, "_WORTH", 1)
-    monkeypatch.setattr(index, "_SETTLED_NS", -(10**12))
+    monkeypatch.setattr(ls, "Index", partial(Index, limits=EAGER))
 
 
 def experiment(folder, value=1.0, *, is_over=True) -> None:
@@ -47,18 +48,18 @@ def look(folder, files):
     return read_row(folder, files, NOW)
 
 
-def listed(root):
-    return list(index.rows(root, look))
+def listed(root, limits=EAGER):
+    return list(index.rows(root, look, limits))
 
 
 def as_it_is(root):
     return [read_row(folder, None, NOW) for folder in layout.walk(root)]
 
 
-def looks_of(root) -> list[str]:
+def looks_of(root, limits=EAGER) -> list[str]:
     """The experiments that are looked at when the folder is listed."""
     looked = []
-    list(index.rows(root, lambda folder, files: looked.append(os.path.basename(folder)) or look(folder, files)))
+    list(index.rows(root, lambda folder, files: looked.append(os.path.basename(folder)) or look(folder, files), limits))
     return sorted(looked)
 
 
@@ -168,12 +169,11 @@ def test_only_what_changed_is_read_again(tmp_path):
     assert looks_of(tmp_path) == ["b", "c"]
 
 
-def test_what_changed_just_now_is_not_believed(tmp_path, monkeypatch):
+def test_what_changed_just_now_is_not_believed(tmp_path):
     """A file that was written within the last moments may change once more without a sign: it is read again."""
-    monkeypatch.setattr(index, "_SETTLED_NS", 10**12)
     experiment(tmp_path / "a")
 
-    assert [looks_of(tmp_path) for _ in range(2)] == [["a"], ["a"]]
+    assert [looks_of(tmp_path, EAGER._replace(settled_ns=10**12)) for _ in range(2)] == [["a"], ["a"]]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"version":1}', b'{"version":99,"folders":{}}', b"\xff"])
@@ -187,12 +187,11 @@ def test_a_damaged_index(tmp_path, content):
     assert looks_of(tmp_path) == []
 
 
-def test_few_experiments_need_no_index(tmp_path, monkeypatch):
+def test_few_experiments_need_no_index(tmp_path):
     """A folder that is read in no time leaves no file behind."""
-    monkeypatch.setattr(index, "_WORTH", 2)
     experiment(tmp_path / "a")
 
-    listed(tmp_path)
+    listed(tmp_path, EAGER._replace(worth=2))
 
     assert not path_of(tmp_path).exists()
 
@@ -222,15 +221,14 @@ def test_two_readers_at_once(tmp_path):
     assert os.listdir(path_of(tmp_path).parent) == [path_of(tmp_path).name]
 
 
-def test_several_processes_tell_the_same(tmp_path, monkeypatch):
+def test_several_processes_tell_the_same(tmp_path):
     """The rows come in the order of the folders, whichever process read them."""
-    monkeypatch.setattr(index, "_READ_BATCH", 3)
-    monkeypatch.setattr(index, "_CHECK_BATCH", 3)
+    limits = EAGER._replace(read_batch=3, check_batch=3)
     for number in range(25):
         experiment(tmp_path / f"e{number % 7}" / f"sub{number}", number)
 
-    assert listed(tmp_path) == as_it_is(tmp_path)
-    assert listed(tmp_path) == as_it_is(tmp_path)
+    assert listed(tmp_path, limits) == as_it_is(tmp_path)
+    assert listed(tmp_path, limits) == as_it_is(tmp_path)
 
 
 def test_parts(monkeypatch):

@@ -12,6 +12,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from conftest import everything_from
 from rich.text import Text
 
 import mlv
@@ -85,22 +86,18 @@ def printed(tmp_path: Path, variables: dict[str, str], is_terminal: bool) -> dic
     env = {name: value for name, value in env.items() if value}
     process = subprocess.Popen([sys.executable, "-c", script], stdout=theirs, stderr=theirs, cwd=tmp_path, env=env)
     os.close(theirs)
-    read = []
-    try:
-        while chunk := os.read(ours, 1 << 16):
-            read.append(chunk)
-    except OSError:  # how a terminal ends
-        pass
-    finally:
-        os.close(ours)
+    read = everything_from(ours)
     assert process.wait(timeout=120) == 0
-    sections = b"".join(read).decode().replace("\r", "").split("@@\n")[1:]
+    sections = read.decode().replace("\r", "").split("@@\n")[1:]
     return {" ".join(command): section for command, section in zip(COMMANDS, sections, strict=True)}
 
 
 @pytest.mark.parametrize(("is_terminal", "variables"), ENVIRONMENTS.values(), ids=ENVIRONMENTS)
 def test_every_command(exp, tmp_path, is_terminal, variables):
-    """R7, R8, R16: numbers, IDs and runs are whole on one line, times are the viewer's and name the zone, in every command."""
+    """R7, R8, R16: numbers, IDs and runs are whole on one line, times are the viewer's and name the zone, in every command.
+
+    NO_COLOR and a dumb terminal get no colours, of plots either.
+    """
     output = printed(tmp_path, variables, is_terminal)
 
     plain = {name: re.sub(r"\x1b\[[0-9;]*m", "", text) for name, text in output.items()}
@@ -141,14 +138,9 @@ def test_every_command(exp, tmp_path, is_terminal, variables):
         assert f"started ({made:%Z}" in plain["ls R"]
     coloured = "\x1b[" in output["show A"]
     assert coloured == (("FORCE_COLOR" in variables or is_terminal) and variables.get("TERM") != "dumb")
-
-
-def test_no_colours(exp, tmp_path):
-    """R16: NO_COLOR and a dumb terminal get no colours, of plots either."""
-    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        output = printed(tmp_path, variables, True)
-        colours = re.findall(r"\x1b\[[0-9;]*m", "".join(output.values()))
-        assert not [colour for colour in colours if re.search(r"[\[;][349][0-7]\b", colour)]
+    if "NO_COLOR" in variables or variables.get("TERM") == "dumb":
+        styles = re.findall(r"\x1b\[[0-9;]*m", "".join(output.values()))
+        assert not [style for style in styles if re.search(r"[\[;][349][0-7]\b", style)]
 
 
 @pytest.mark.parametrize("width", range(1, 60))

@@ -27,8 +27,7 @@ def terminal_in_place(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def test_a_bar(monkeypatch):
     """A bar appears while the first item still takes its time, and is gone at the end."""
     terminal = terminal_in_place(monkeypatch)
-    monkeypatch.setattr(screen, "_PATIENCE_S", 0)
-    for _ in screen.progress([1, 2], "reading logs"):
+    for _ in screen.progress([1, 2], "reading logs", patience_s=0):
         wait_until(lambda: "reading logs" in terminal.getvalue())
 
     assert terminal.getvalue().endswith("\x1b[2K")
@@ -44,8 +43,7 @@ def test_what_is_quick(monkeypatch):
 def test_a_reading_that_is_given_up(monkeypatch):
     """A bar goes when its loop is left."""
     terminal = terminal_in_place(monkeypatch)
-    monkeypatch.setattr(screen, "_PATIENCE_S", 0)
-    items = screen.progress([1, 2], "reading logs")
+    items = screen.progress([1, 2], "reading logs", patience_s=0)
     next(items)
     wait_until(lambda: "reading logs" in terminal.getvalue())
     items.close()
@@ -55,8 +53,7 @@ def test_a_reading_that_is_given_up(monkeypatch):
 
 def test_no_bar_in_a_pipe(monkeypatch):
     """Elsewhere nothing is shown."""
-    monkeypatch.setattr(screen, "_PATIENCE_S", 0)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
-    assert list(screen.progress([1, 2], "reading logs")) == [1, 2]
+    assert list(screen.progress([1, 2], "reading logs", patience_s=0)) == [1, 2]
     assert sys.stderr.getvalue() == ""

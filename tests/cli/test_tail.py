@@ -112,7 +112,7 @@ def test_follow(runs, tmp_path):
         exp.logger("new")({"third": 3})
         assert json.loads(process.stdout.readline())["data"] == {"third": 3}
         exp.close()
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=60)
 
     assert process.returncode == 0
     assert [json.loads(line)["type"] for line in rest.splitlines()] == ["run_ended"]
@@ -134,7 +134,7 @@ def test_follow_what_is_killed(tmp_path):
             assert process.stdout is not None
             process.stdout.readline()
             training.kill()
-            rest, _ = process.communicate(timeout=30)
+            rest, _ = process.communicate(timeout=60)
 
     assert rest.splitlines()[-1].endswith("ended  killed")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mlv
-from mlv.store import blobs
+from mlv.store import contents
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def small(runs: Path, tmp_path: Path) -> Path:
     """A bare copy of a file that a sub-experiment published, beside the folder with the experiments."""
     exp = mlv.Exp.open(runs / "digits" / "squeeze" / "subexp_1")
     (exp.path / "small.npz").write_bytes(b"small")
-    reference = blobs.reference(exp.path, exp.path / "small.npz", blobs.content_of(exp.path / "small.npz"))
+    reference = contents.reference(exp.path, exp.path / "small.npz", contents.content_of(exp.path / "small.npz"))
     exp.log.at(epoch=2)._emit("file", "small.npz", reference, 7)
     exp.close()
     return Path(shutil.copyfile(exp.path / "small.npz", tmp_path / "found.bin"))

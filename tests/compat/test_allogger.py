@@ -17,6 +17,7 @@ numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("tensorboardX")
 event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ import mlv
 import mlv.compat.allogger as allogger
 
 pytest.importorskip("h5py")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture(autouse=True)
@@ -21,14 +24,25 @@ def place(tmp_path, monkeypatch):
     allogger.close()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A logdir with a session that is over, and one of a worker in it: made once, as it takes half a dozen processes."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLV_INLINE", "1")
+        patch.setenv("MLV_SPOOL", str(tmp_path_factory.mktemp("spool")))
+        allogger.basic_configure(logdir="log", default_outputs=["hdf"])
+        allogger.get_logger("main").log(1, "x")
+        allogger.get_logger("worker", logdir="log/Process-1").log(1, "x")
+        allogger.close()
+    return folder / "log"
+
+
 @pytest.fixture
-def logdir(place):
-    """A logdir with a session that is over, and one of a worker in it."""
-    allogger.basic_configure(logdir="log", default_outputs=["hdf"])
-    allogger.get_logger("main").log(1, "x")
-    allogger.get_logger("worker", logdir="log/Process-1").log(1, "x")
-    allogger.close()
-    return place / "log"
+def logdir(made, place):
+    """A copy of the logdir, in the test's own folder."""
+    return Path(shutil.copytree(made, place / "log", symlinks=True))
 
 
 @pytest.mark.parametrize(("policy", "sessions"), [("c", 3), ("continue", 3), ("", 3), ("cl", 1), ("clear", 1), ("CL", 1)])

@@ -20,6 +20,7 @@ from mlv.projections.h5files import change_h5
 numpy = pytest.importorskip("numpy")
 h5py = pytest.importorskip("h5py")
 pytest.importorskip("tensorboardX")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture(autouse=True)

@@ -138,8 +138,9 @@ def test_whatever_ends_a_script(python, ending):
 
     wait_until(has_all_rows)
     [exp] = mlv.find("log")
+    text = exp.path.parents[1] / f"{exp.name}.log"  # kept by another process than the rows
+    wait_until(lambda: text.exists() and "last words" in text.read_text())
     assert [event.data["root.main/x"] for event in exp.events("metrics")] == [value / 3 for value in range(50)]
-    assert "last words" in (exp.path.parents[1] / f"{exp.name}.log").read_text()
     assert list(rows("scalar/main/x")["value"]) == [value / 3 for value in range(50)]
 
 

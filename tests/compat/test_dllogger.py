@@ -21,6 +21,8 @@ from mlv.compat.dllogger.lines import DLLLines
 from mlv.compat.dllogger.logger import default_prefix_format
 from mlv.compat.room import REPLACED, ROOM
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 README = """
 from mlv.compat.dllogger import StdOutBackend, JSONStreamBackend, Verbosity
 import mlv.compat.dllogger as DLLogger

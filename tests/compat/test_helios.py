@@ -24,6 +24,8 @@ from mlv.compat.helios.core import loggers, logging
 from mlv.compat.helios.core.outputs import EventFiles, LogFile
 from mlv.compat.room import ROOM
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 NAME = r"[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d"
 
 

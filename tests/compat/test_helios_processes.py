@@ -36,17 +36,21 @@ def ran(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
 
 
 def messages(folder: Path, pattern: str = "*.log") -> list[str]:
-    """Messages of the only file, which may be growing; each line that has an end has to be whole."""
-    [path] = (folder / "logs").glob(pattern)
-    whole, _, _ = path.read_text().rpartition("\n")
+    """Messages of the only file, which may be to come, or growing; each line that has an end has to be whole."""
+    paths = list((folder / "logs").glob(pattern))
+    assert len(paths) < 2
+    whole = "".join(path.read_text().rpartition("\n")[0] for path in paths)
     return [re.fullmatch(r"\[[-\d]{10} [:\d]{8},\d{3}\] \[\w+\]: (.*)", line)[1] for line in whole.splitlines()]
 
 
 def scalars(folder: Path) -> list[tuple[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    [run] = (folder / "runs").iterdir()
-    found: Any = EventAccumulator(str(run), size_guidance={"scalars": 0})
+    runs = list((folder / "runs").glob("*"))
+    assert len(runs) < 2
+    if not runs:
+        return []
+    found: Any = EventAccumulator(str(runs[0]), size_guidance={"scalars": 0})
     found.Reload()
     return [(event.step, event.value) for event in found.Scalars("loss")] if "loss" in found.Tags()["scalars"] else []
 

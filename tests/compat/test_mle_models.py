@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.mark.parametrize("model_type", ["jax", "sklearn", "numpy"])

@@ -19,6 +19,7 @@ from mlv.compat.room import REPLACED, ROOM
 pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def test_signatures():

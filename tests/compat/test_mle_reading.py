@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from mlv.compat.room import ROOM
 pytest.importorskip("h5py")
 pytest.importorskip("yaml")
 pytest.importorskip("matplotlib").use("Agg")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 @pytest.fixture(autouse=True)

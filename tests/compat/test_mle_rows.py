@@ -18,6 +18,7 @@ from mlv.compat.room import ROOM
 h5py = pytest.importorskip("h5py")
 numpy = pytest.importorskip("numpy")
 pytest.importorskip("yaml")
+pytestmark = pytest.mark.usefixtures("inline")
 
 
 def column(folder, name, group="stats", seed="no_seed_provided"):

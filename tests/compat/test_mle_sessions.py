@@ -270,7 +270,7 @@ def test_fork_while_a_thread_logs(tmp_path):
         if pid == 0:
             thread = threading.Thread(target=lambda: log.update({"num_epochs": 1}, {"test_loss": 1.0}))
             thread.start()
-            thread.join(20)
+            thread.join(60)
             os._exit(thread.is_alive())
     assert os.waitpid(pid, 0)[1] == 0
 

@@ -99,7 +99,7 @@ both_ways = pytest.mark.parametrize("size", [0, 300_000], ids=["small", "large"]
 
 
 class ChannelContract:
-    """Inherit, and give a fixture `open_channel`: a function from a folder to a channel for the run `RUN`."""
+    """Inherit, and give a fixture `open_channel`: a function from a folder to a channel for the run `RUN`, or another."""
 
     signals_every_s = 0.0005
     """More often than calls of this channel take."""
@@ -111,11 +111,11 @@ class ChannelContract:
         return made
 
     @pytest.fixture
-    def open_channel(self) -> Callable[[Path], Channel]:
+    def open_channel(self) -> Callable[..., Channel]:
         raise NotImplementedError
 
     @pytest.fixture
-    def channel(self, folder: Path, open_channel: Callable[[Path], Channel]) -> Iterator[Channel]:
+    def channel(self, folder: Path, open_channel: Callable[..., Channel]) -> Iterator[Channel]:
         made = self.announced(open_channel(folder))
         yield made
         made.close(20)
@@ -389,16 +389,17 @@ class ChannelContract:
         assert_complete(folder)
 
     @both_ways
-    def test_closing_within_a_call_at_every_point(self, tmp_path, open_channel, size, capsys):
+    def test_closing_within_a_call_at_every_point(self, folder, open_channel, size, capsys):
         """A signal handler may end the run in the middle of a call: what it said is there, and the run is sealed.
 
         The event of that call is there too, or it is said that it is not.
         """
+        keeper = self.announced(open_channel(folder, "rkeeper123"))  # one writer, if there is any, serves all runs
+        keeper.put(LOSS, DATA, 0, data(0))
         point = 0
         while True:
-            folder = tmp_path / f"exp{point}"
-            folder.mkdir()
-            channel = self.announced(open_channel(folder))
+            run = f"rclosing{point:03}"
+            channel = self.announced(open_channel(folder, run))
             channel.put(LOSS, DATA, 0, data(0))
             with Injected(point, lambda channel=channel: self.end(channel)) as injected:
                 channel.put(LOSS, DATA, 0, data(1, x="x" * size))
@@ -407,12 +408,14 @@ class ChannelContract:
             channel.close(20)
 
             is_refused = "the event is not stored" in capsys.readouterr().err
-            assert [e["data"]["status"] for e in lines(folder) if e["type"] == "run_ended"] == ["ok"], point
-            assert payloads(folder, RUN) == ([0] if is_refused else [0, 1]), (point, is_refused)
-            assert_complete(folder)
+            assert [e["data"]["status"] for e in lines(folder, run=run) if e["type"] == "run_ended"] == ["ok"], point
+            assert payloads(folder, run) == ([0] if is_refused else [0, 1]), (point, is_refused)
             point += 7 if size and injected.seen > 100 else 1
             if not injected.is_done:
                 break
+
+        assert self.end(keeper)
+        assert_complete(folder)
 
     # What a worker completes.
 
@@ -578,10 +581,9 @@ class ChannelContract:
             children: list[int] = []
 
             def action(children: list[int] = children) -> None:
-                pid = os.fork()
-                if pid == 0:
+                children.append(os.fork())  # first of all: no child may go on as the test runner
+                if children == [0]:
                     channel.abandon()
-                children.append(pid)
 
             try:
                 with Injected(point, action) as injected:
@@ -619,7 +621,7 @@ class ChannelContract:
             thread.start()
 
         def log_elsewhere() -> None:
-            signal.alarm(10)
+            signal.alarm(60)
             channel.abandon()
             channel.put(LOSS, DATA, 0, data([9, 9]))
 

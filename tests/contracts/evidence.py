@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ def files(folder: Path) -> list[Path]:
 
 
 def raw_lines(path: Path) -> list[bytes]:
-    """The lines of a file, each of which must be whole."""
-    content = path.read_bytes()
-    assert content == b"" or content.endswith(b"\n"), f"{path} ends with half a line: {content[-200:]!r}"
+    """The lines of a file, each of which must be whole; one that is being written at this moment soon is."""
+    deadline = time.monotonic() + 2
+    while (content := path.read_bytes()) and not content.endswith(b"\n"):
+        assert time.monotonic() < deadline, f"{path} ends with half a line: {content[-200:]!r}"
+        time.sleep(0.01)
     return content.splitlines(keepends=True)
 
 

@@ -94,7 +94,7 @@ class ProjectionContract:
             pytest.importorskip(module)
 
     @pytest.fixture
-    def exp(self, tmp_path: Path) -> Exp:
+    def exp(self, tmp_path: Path, inline: None) -> Exp:
         """An experiment whose log is written by hand."""
         exp = Exp(tmp_path, "exp", capture=())
         exp.close()
@@ -161,6 +161,7 @@ class ProjectionContract:
         assert self.points(folder, "x") == [(step, step) for step in range(6)]
         assert self.files(folder) == self.files(replay(exp, self.kind(path=tmp_path / "after")))
 
+    @pytest.mark.usefixtures("inline")
     @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.differing_executors, HealthCheck.too_slow])
     @given(acts=ACTS)
     def test_whatever_happens(self, tmp_path_factory, acts):

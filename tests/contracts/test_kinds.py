@@ -37,12 +37,6 @@ def bad_calls_of(kind: Any) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events are written, and files made, before a call returns."""
-    monkeypatch.setenv("MLV_INLINE", "1")
-
-
-@pytest.fixture
 def logged(tmp_path: Path, inline: None, kind: Any) -> mlv.Exp:
     """An experiment that has ended, with an event for each row of a kind."""
     if missing := missing_extra(kind.name):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,13 +28,13 @@ def test_full_disk(small_disk):
     ballast.write_bytes(bytes(free_bytes(small_disk) - 100 * 1024))
 
     with pytest.warns(mlv.WritingStalled, match="No space left on device") as warned:
-        train(exp, EVENTS, seconds=2.5)
+        count = train(exp, until=lambda: len(warned))
     ballast.unlink()
     remount_larger(small_disk)
     exp.close()
 
     assert sum("No space left" in str(warning.message) for warning in warned) == 1
-    assert [event.data["number"] for event in exp.events("metrics")] == list(range(EVENTS))
+    assert [event.data["number"] for event in exp.events("metrics")] == list(range(count))
     assert verify(exp.path).verdict == "intact"
 
 
@@ -74,12 +76,15 @@ def test_full_spool(small_disk, tmp_path, monkeypatch):
     assert verify(exp.path).verdict == "intact"
 
 
-def train(exp: mlv.Exp, events: int, seconds: float) -> None:
-    """Log events, spread over some seconds: a loop looks after its writer once a second."""
-    for number in range(events):
-        exp.log({"number": number, "filler": FILLER}, step=number)
-        if number % 100 == 0:
-            time.sleep(seconds * 100 / events)
+def train(exp: mlv.Exp, until: Callable[[], object]) -> int:
+    """Log many events, and on until something is so: a loop looks after its writer once a second. Gives their number."""
+    for number in itertools.count(1):
+        exp.log({"number": number - 1, "filler": FILLER}, step=number)
+        if number >= EVENTS and until():
+            return number
+        if number >= EVENTS:
+            time.sleep(0.02)
+    raise AssertionError
 
 
 def free_bytes(folder: Path) -> int:

@@ -13,7 +13,7 @@ import pytest
 from conftest import wait_until
 
 import mlv
-from crash.victims import writer_of
+from crash.victims import writer_at_work
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -22,13 +22,13 @@ def test_lines_are_fsynced_when_flush_returns(tmp_path):
     exp = mlv.Exp(tmp_path, "flushed", capture=())
     exp.flush()
     trace = tmp_path / "trace"
-    strace = traced(writer_of(exp.path), trace)
+    strace = traced(writer_at_work(exp.path), trace)
 
     exp.log("marker", {"text": "the last line"})
     assert exp.flush()
     returned_at = time.time()
     strace.send_signal(signal.SIGINT)
-    strace.wait(20)
+    strace.wait(60)
     exp.close()
 
     log = rf"\(\d+<{re.escape(str(exp.path))}/log.jsonl>"
@@ -47,7 +47,7 @@ def traced(pid: int, trace: Path) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(command, stderr=stderr)
     wait_until(lambda: said.stat().st_size)
     if b"attached" not in said.read_bytes():
-        process.wait(20)
+        process.wait(60)
         pytest.skip(f"strace may not trace here: {said.read_text()}")
     return process
 

@@ -26,7 +26,7 @@ from typer.testing import CliRunner
 
 from mlv.cli.app import app
 
-TRIALS = scaled(20, soak=500)
+TRIALS = scaled(12, soak=500)
 """For each reader."""
 
 

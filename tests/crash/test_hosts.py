@@ -99,7 +99,7 @@ def test_silence_is_no_death(tmp_path, start):
     silent = start("alpha", 0)
     wait_until((tmp_path / "alpha.begun").exists)
     silent.send_signal(signal.SIGKILL)
-    silent.wait(20)
+    silent.wait(60)
     exp = tmp_path / "exp"
     log = exp / "log.jsonl"
     log.write_bytes(log.read_bytes().replace(b'"time":"202', b'"time":"192'))

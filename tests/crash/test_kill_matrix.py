@@ -19,14 +19,14 @@ from conftest import wait_until
 from contracts.evidence import assert_complete, events, payloads
 
 import mlv
-from crash.victims import AT_ONCE, SEED, finish, is_there, kill, moment, scaled, writer_of
+from crash.victims import AT_ONCE, SEED, finish, is_there, kill, moment, scaled, writer_at_work, writer_of
 from mlv.audit.verify import verify
 from mlv.store.owners import Owner
 from mlv.transport import spool
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(120, soak=1800))]
 
-TRIALS = scaled(48, soak=500)
+TRIALS = scaled(30, soak=500)
 CHILDREN = 2
 STOPPING, FIRST_PID = 0, 1
 FIRST_COUNT = FIRST_PID + CHILDREN
@@ -188,7 +188,7 @@ def test_writer_that_gets_no_memory(tmp_path):
     """A writer that runs out of memory dies, and another one goes on: nothing is lost or doubled."""
     exp = mlv.Exp(tmp_path, "exp", capture=())
     exp.flush()
-    first = writer_of(exp.path)
+    first = writer_at_work(exp.path)
 
     resource.prlimit(first, resource.RLIMIT_AS, (1 << 20, 1 << 20))
     for number in range(20_000):
@@ -229,7 +229,7 @@ def test_writer_that_the_kernel_kills(tmp_path, cgroup):
     """A writer that the kernel kills, because its group has no memory left, costs nothing."""
     exp = mlv.Exp(tmp_path, "exp", capture=())
     exp.flush()
-    first = writer_of(exp.path)
+    first = writer_at_work(exp.path)
     (cgroup / "cgroup.procs").write_text(str(first))
 
     exp.log("large", {"i": 0, "text": "x" * 10_000_000})

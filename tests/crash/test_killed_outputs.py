@@ -186,7 +186,7 @@ def test_a_replay_is_killed_again_and_again(tmp_path, kind, replaced_bytes, is_r
     place = tmp_path / "output"
     command = [sys.executable, "-c", PROJECTING, str(exp.path), kind().name, str(place), str(replaced_bytes)]
 
-    for number in range(6):
+    for number in range(4):
         process = subprocess.Popen(command)
         wait_until(lambda: place.exists() and any(not path.name.startswith(".") for path in place.iterdir()))
         time.sleep(random.uniform(0.0, 0.5))

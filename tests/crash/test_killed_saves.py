@@ -18,11 +18,11 @@ from conftest import wait_until
 import mlv
 from crash.victims import SEED, scaled
 from mlv.audit.verify import verify
-from mlv.store.blobs import content_of
+from mlv.store.contents import content_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-KILLS = scaled(20, soak=200)
+KILLS = scaled(14, soak=200)
 POLICY = {"every": 5, "top": 2, "metric": "loss", "mode": "min", "latest": 2}
 
 KILLED_AT = """

@@ -8,7 +8,7 @@ from crash.victims import finish, kill, moment, scaled, trials, worker_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-TRIALS = scaled(20, soak=200)
+TRIALS = scaled(14, soak=200)
 MEDIA = 0.01
 
 

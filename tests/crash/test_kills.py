@@ -8,7 +8,7 @@ from crash.victims import finish, kill, moment, scaled, trials
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(scaled(300, soak=1800))]
 
-TRIALS = scaled(60, soak=500)
+TRIALS = scaled(36, soak=500)
 
 
 def test_the_training_process_is_killed(tmp_path):

@@ -88,8 +88,7 @@ class Victim:
 
     def writer(self) -> int:
         """Process ID of the writer, once it is at work."""
-        wait_until(lambda: is_there(writer_of(self.exp)))
-        return writer_of(self.exp)
+        return writer_at_work(self.exp)
 
     def stop(self) -> int:
         """Let the process close the experiment and end; gives its exit status."""
@@ -127,6 +126,13 @@ def writer_of(folder: Path) -> int:
             file.seek(8 * W_WRITER_PID)
             return int.from_bytes(file.read(8), "little")
     return 0
+
+
+def writer_at_work(folder: Path) -> int:
+    """Process ID of the writer of an experiment, once there is one: never 0, which stands for all processes to the system."""
+    found = [0]
+    wait_until(lambda: found.append(writer_of(folder)) or is_there(found[-1]))
+    return found[-1]
 
 
 def is_there(pid: int) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import everything_from
 
 import mlv
 from mlv.audit.verify import verify
@@ -53,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Co
 @pytest.fixture(scope="module")
 def training(run) -> Ran:
     process = run("train_digits.py", "--exp-name", "digits", "--epochs", EPOCHS)
-    return Ran(process, mlv.Exp.open(Path(process.stdout.split()[-1]).parents[2]))
+    return Ran(process, mlv.Exp.open(Path(process.stdout.splitlines()[0].split()[-1]).parents[2]))
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +64,15 @@ def squeezing(run, training) -> Ran:
 
 
 def test_training_says_what_came_of_it(training):
-    """The only line gives the accuracy, which is good, and the best checkpoint; errors get the place and the digest."""
-    words = training.process.stdout.split()
+    """The lines give the accuracy, which is good, the best checkpoint, and how to look; errors get the path and the digest."""
+    outcome, look = training.process.stdout.splitlines()
+    words = outcome.split()
     # Of a new machine, matplotlib says that it looks for fonts.
     errors = [line for line in training.process.stderr.splitlines() if "atplotlib" not in line]
 
     assert float(words[1]) > 0.95
     assert Path(words[-1]) == training.exp.best.path
-    assert training.process.stdout.count("\n") == 1
+    assert look == f"look at it: {sys.executable} -m mlv ui {training.exp.path.parent}"
     assert errors[0] == f"mlv: {training.exp.path}"
     assert re.fullmatch(r"mlv: digits is complete, digest [0-9a-f]{64}", errors[1])
     assert len(errors) == 2
@@ -181,10 +183,9 @@ def test_terminals_see_progress(run):
     ours, theirs = os.openpty()
     try:
         run("train_digits.py", "--epochs", 2, stderr=theirs)
-        shown = os.read(ours, 1 << 16).decode()
     finally:
-        os.close(ours)
         os.close(theirs)
+    shown = everything_from(ours).decode()
 
     assert "training" in shown
     assert "100%" in shown

@@ -11,19 +11,6 @@ import mlv
 
 
 @pytest.fixture
-def inline(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write without a writer process: the same lines, sooner. A test in such a module that asks for a `ring` has one."""
-    if "ring" not in request.fixturenames:
-        monkeypatch.setenv("MLV_INLINE", "1")
-
-
-@pytest.fixture
-def ring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Write through a ring and a writer process: where processes end, fork or wait for each other."""
-    monkeypatch.setenv("MLV_INLINE", "0")
-
-
-@pytest.fixture
 def exp(tmp_path: Path) -> Iterator[mlv.Exp]:
     """An experiment that is being written, without the captures that take time."""
     made = mlv.Exp(tmp_path / "runs", "exp", {"lr": 0.1}, capture=())

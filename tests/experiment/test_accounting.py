@@ -15,9 +15,8 @@ from conftest import run_command, wait_until
 
 import mlv
 from mlv.store.owners import Owner
-from mlv.transport import ring as rings
+from mlv.transport import new_rings, spool_lock
 from mlv.transport import spool as spools
-from mlv.transport import writer
 
 fcntl = pytest.importorskip("fcntl")
 
@@ -106,13 +105,13 @@ def test_ring_that_was_never_finished(tmp_path, made_s):
     exp = mlv.Exp(tmp_path / "runs", "exp", capture=(), system=False)
     exp.log({"loss": 1}, step=1)
     [ring] = [ring for place in spools.find(exp.path, Owner.current()) for ring in spools.rings_in(place)]
-    left = ring.with_name(f"rdead12345.ring{rings.UNFINISHED}")
+    left = ring.with_name(f"rdead12345.ring{new_rings.UNFINISHED}")
     left.write_bytes(bytes(4096))
     os.utime(left, (left.stat().st_mtime - made_s,) * 2)
     exp.close()
 
     wait_until(lambda: not (ring.parent / spools.LOCK).exists())
-    writer.tidy(ring.parent)
+    spool_lock.tidy(ring.parent)
     assert left.exists() == (made_s == 0)  # another process may be making it at this moment
 
 

@@ -284,7 +284,7 @@ class TestThreads:
 
         thread = threading.Thread(target=work)
         thread.start()
-        started.wait(20)
+        started.wait(60)
         exp.close()
         thread.join(60)
 

@@ -76,8 +76,10 @@ EXITS = {
 
 
 @pytest.mark.parametrize(("end", "code", "status"), [(end, *expected) for end, expected in EXITS.items()])
-def test_exits(python, tmp_path, end, code, status):
+def test_exits(python, tmp_path, monkeypatch, end, code, status):
     """W5: the end of a process is the end of its run; what is not known is not called ok; nothing else changes."""
+    if status != "killed":  # else it is the writer who says so
+        monkeypatch.setenv("MLV_INLINE", "1")
     done = python(BEGIN + end + "\n")
 
     assert done.returncode == code, done.stderr
@@ -179,6 +181,7 @@ def f(n):
 """
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("catcher", CATCHERS)
 def test_caught(python, tmp_path, catcher):
     """W5: a function that an exception left, which a framework caught, is no good end; the one that returned is."""
@@ -205,6 +208,7 @@ GOOD = {
 }
 
 
+@pytest.mark.usefixtures("inline")
 @pytest.mark.parametrize("scope", GOOD)
 def test_returned(python, tmp_path, scope):
     """A function that returns, or a name that is let go of, ends the run well."""
@@ -258,7 +262,7 @@ def test_children(python, tmp_path, method, end, status):
     )
 
     exp = Exp.open(tmp_path / "runs" / "exp")
-    wait_until(lambda: exp.runs[0].children[0].status != "running")
+    wait_until(lambda: exp.runs[0].children and exp.runs[0].children[0].status != "running")
     assert (exp.status, exp.runs[0].children[0].status) == ("ok", status)
 
 
@@ -293,8 +297,10 @@ def test_daemons(python, tmp_path, daemon, end, status, leave):
     quiet = (
         "sys.stdout = sys.stderr = open(os.devnull, 'w')\nos.dup2(sys.stderr.fileno(), 1)\nos.dup2(sys.stderr.fileno(), 2)\n"
     )
-    train = "import time\nexp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
-    script = BEGIN + DAEMONS[daemon].format(leave=leave) + "\n" + quiet + train + end + "\n"
+    # What it logs before the first process ends counts as that of a worker, until it logs again.
+    wait = "import time\nwhile not list(exp.events('run_ended')): time.sleep(0.01)\n"
+    train = "exp.log({'b': 1})\nwhile not os.path.exists('go'): time.sleep(0.01)\nexp.log({'b': 2})\n"
+    script = BEGIN + DAEMONS[daemon].format(leave=leave) + "\n" + quiet + wait + train + end + "\n"
     done = python(script)
     exp = Exp.open(tmp_path / "runs" / "exp")
     wait_until(lambda: len(list(exp.events("metrics"))) == 2)

@@ -11,6 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from conftest import wait_until
 
 from mlv import Exp
 
@@ -223,7 +224,15 @@ SIGNALS = {
     ),
     "blocked": ("exp = begin()\nsignal.pthread_sigmask(signal.SIG_BLOCK, {TERM})\nkill()\nsay(signal.sigpending())", []),
     "a pause": (
-        "signal.signal(TERM, mine)\nexp = begin()\nthreading.Timer(0.2, kill).start()\nsignal.pause()\nsay('on')",
+        """
+        signal.signal(signal.SIGALRM, lambda *_: None)
+        signal.alarm(20)  # where the other signal came before the pause
+        signal.signal(TERM, mine)
+        exp = begin()
+        threading.Timer(0.2, kill).start()
+        signal.pause()
+        say("on")
+        """,
         ["SIGTERM"],
     ),
     "an error of a handler": ("signal.signal(TERM, lambda *_: 1 / 0)\nexp = begin()\nkill()", ["SIGTERM"]),
@@ -315,8 +324,9 @@ def test_signals(tmp_path, case):
 
     assert with_[:2] == without[:2], with_[2]
     if notices is not None:
-        told = Exp.open(tmp_path / "runs" / "exp").events("message")
-        assert [event.data["extra"]["signal"] for event in told] == notices
+        exp = Exp.open(tmp_path / "runs" / "exp")
+        wait_until(lambda: exp.status != "running")  # a process that dies of a signal does not wait for long
+        assert [event.data["extra"]["signal"] for event in exp.events("message")] == notices
 
 
 STATE = """

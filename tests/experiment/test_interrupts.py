@@ -503,6 +503,7 @@ class TestAnyMoment:
                 assert came is None, at
             log({"after": 1.0}, step=at)
 
+        assert exp.flush(60)
         events = list(exp.events())
         assert [event.seq for event in events] == list(range(1, len(events) + 1))
         assert [event.step for event in events if event.data and "after" in event.data] == list(range(1, at + 1))

@@ -12,7 +12,7 @@ import pytest
 
 from mlv import Exp, ExpRef, FileRef, InvalidArgument, InvalidParams, ParamsConflict, ReferenceBroken, init_sub_exp
 from mlv.encoding import Reference
-from mlv.store.blobs import content_of, reference
+from mlv.store.contents import content_of, reference
 from mlv.store.references import portable
 
 pytestmark = pytest.mark.usefixtures("inline")

@@ -16,7 +16,7 @@ import mlv
 from mlv.errors import InvalidName, InvalidPattern, MlvWarning, RedactedWarning
 
 NEEDLES = {kind: VALUE if kind in AROUND else KEY_LINES[2] if kind == "private key" else TOKENS[kind] for kind in SECRETS}
-SAMPLE = {kind: TOKENS[kind] for kind in ("ghp", "openai", "aws", "docker", "discord", "vault")}
+SAMPLE = {kind: TOKENS[kind] for kind in ("ghp", "aws", "docker")}
 
 pytestmark = pytest.mark.filterwarnings("ignore::mlv.errors.RedactedWarning")
 

@@ -22,7 +22,15 @@ if os.name != "posix":
 BEGIN = "import mlv, os, signal, sys, threading, time\n"
 RUN = "exp = mlv.Exp('runs', 'exp', capture=())\nexp.log({'a': 1})\nprint('ready', flush=True)\n"
 WAIT = "while True:\n    time.sleep(0.01)\n"
-USER = "def user(number, frame):\n    print('user', signal.Signals(number).name, flush=True)\n"
+USER = """
+is_over = False
+
+def user(number, frame):
+    global is_over
+    is_over = True
+    print("user", signal.Signals(number).name, flush=True)
+"""
+UNTIL = "while not is_over:\n    time.sleep(0.01)\n"
 
 
 class Victim:
@@ -41,13 +49,13 @@ class Victim:
         """What it printed since, up to its end."""
         if number is not None:
             self.process.send_signal(number)
-        said, self.errors = self.process.communicate(timeout=30)
+        said, self.errors = self.process.communicate(timeout=60)
         return str(said)
 
 
-def told(folder: Path) -> tuple[str, list[str]]:
+def told(folder: Path, name: str = "exp") -> tuple[str, list[str]]:
     """The status, and the signals that the log tells of."""
-    exp = Exp.open(folder / "runs" / "exp")
+    exp = Exp.open(folder / "runs" / name)
     wait_until(lambda: exp.status != "running")
     return exp.status, [event.data["extra"]["signal"] for event in exp.events("message")]
 
@@ -92,13 +100,13 @@ class TestDefault:
         victim = Victim(tmp_path, BEGIN + "other = mlv.Exp('runs', 'other', capture=())\n" + RUN + WAIT)
         victim.end(signal.SIGTERM)
 
-        assert [Exp.open(tmp_path / "runs" / name).status for name in ("exp", "other")] == ["preempted"] * 2
+        assert [told(tmp_path, name)[0] for name in ("exp", "other")] == ["preempted"] * 2
 
 
 class TestHandlers:
     def test_the_users_own(self, tmp_path):
         """A handler that was there before is called after the notice; the verdict comes at the real end."""
-        script = BEGIN + USER + "signal.signal(signal.SIGTERM, user)\n" + RUN + "time.sleep(0.3)\nexp.log({'after': 1})\n"
+        script = BEGIN + USER + "signal.signal(signal.SIGTERM, user)\n" + RUN + UNTIL + "exp.log({'after': 1})\n"
         victim = Victim(tmp_path, script)
 
         assert victim.end(signal.SIGTERM) == "user SIGTERM\n"
@@ -120,7 +128,7 @@ class TestHandlers:
         """What a handler does decides how the process ends; a fault is told as a fault, and a word of the user's counts."""
         handler = "def user(number, frame):\n    global is_over\n    is_over = True\n" + f"    {end}\n"
         script = BEGIN + handler + "is_over = False\nsignal.signal(signal.SIGTERM, user)\n" + RUN
-        victim = Victim(tmp_path, script + "while not is_over:\n    time.sleep(0.01)\n")
+        victim = Victim(tmp_path, script + UNTIL)
         victim.end(signal.SIGTERM)
 
         assert victim.process.returncode == code
@@ -187,7 +195,7 @@ sys.exit(0)
 class TestSlurm:
     def test_its_sigusr1(self, tmp_path):
         """Under SLURM, SIGUSR1 is a notice too; the writer process, which gets it as well, goes on."""
-        script = BEGIN + USER + "signal.signal(signal.SIGUSR1, user)\n" + RUN + "time.sleep(0.3)\nexp.log({'after': 1})\n"
+        script = BEGIN + USER + "signal.signal(signal.SIGUSR1, user)\n" + RUN + UNTIL + "exp.log({'after': 1})\n"
         victim = Victim(tmp_path, script, SLURM_JOB_ID="7")
 
         assert victim.end(signal.SIGUSR1) == "user SIGUSR1\n"
@@ -196,7 +204,7 @@ class TestSlurm:
     def test_elsewhere(self, tmp_path, monkeypatch):
         """Elsewhere SIGUSR1 is the user's alone."""
         monkeypatch.delenv("SLURM_JOB_ID", raising=False)
-        victim = Victim(tmp_path, BEGIN + USER + "signal.signal(signal.SIGUSR1, user)\n" + RUN + "time.sleep(0.3)\n")
+        victim = Victim(tmp_path, BEGIN + USER + "signal.signal(signal.SIGUSR1, user)\n" + RUN + UNTIL)
 
         assert victim.end(signal.SIGUSR1) == "user SIGUSR1\n"
         assert told(tmp_path) == ("ok", [])

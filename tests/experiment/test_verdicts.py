@@ -47,7 +47,7 @@ def begun(folder: Path, rest: str) -> subprocess.Popen[bytes]:
 
 def ended(process: subprocess.Popen[bytes]) -> None:
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
 
 def status_in(folder: Path, after: timedelta = timedelta(0)) -> str:
@@ -72,7 +72,7 @@ def test_ended(tmp_path, status):
     process = begun(tmp_path, rest)
     if number is not None:
         process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     wait_until(lambda: status_in(tmp_path) != "running")
     assert status_in(tmp_path) == status_in(tmp_path, timedelta(days=9)) == status
@@ -100,7 +100,7 @@ def test_killed_with_its_writer(tmp_path):
     process = begun(
         tmp_path, "import psutil\n[child.kill() for child in psutil.Process().children()]\nos.kill(os.getpid(), 9)\n"
     )
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
 
     wait_until(lambda: status_in(tmp_path) == "killed")
 
@@ -129,7 +129,7 @@ def test_lost_and_found(tmp_path):
 @pytest.mark.parametrize("rest", ["os._exit(3)", "import faulthandler\nfaulthandler._sigsegv()", "os.abort()"])
 def test_without_a_word(tmp_path, rest):
     """A process that ends without a word, however it does, was killed."""
-    begun(tmp_path, rest).communicate(timeout=30)
+    begun(tmp_path, rest).communicate(timeout=60)
 
     wait_until(lambda: status_in(tmp_path) == "killed")
 

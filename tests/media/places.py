@@ -11,7 +11,7 @@ import orjson
 from mlv.encoding import Conversion, Reference
 from mlv.media import jobs
 from mlv.media.jobs import Job, Prepared
-from mlv.store import blobs
+from mlv.store import blobs, contents
 
 
 class Folder:
@@ -34,7 +34,7 @@ class Folder:
             blobs.remove(temporary)
             raise
         self.files.append(path)
-        return blobs.reference(self.path, path, blobs.content_of(path))
+        return contents.reference(self.path, path, contents.content_of(path))
 
     def line(self, prepared: Prepared) -> dict[str, Any]:
         """Bring a value to a worker as bytes, do the job there, and give the line's fields from its type on."""
@@ -61,6 +61,6 @@ class Folder:
     def at(self, reference: dict[str, Any]) -> Path:
         """Where a file lies, which is what its reference says."""
         path = self.path / reference["path"]
-        content = blobs.content_of(path)
+        content = contents.content_of(path)
         assert (content.sha256, content.size) == (reference["sha256"], reference["size"])
         return path

@@ -11,6 +11,7 @@ import sys
 import textwrap
 
 import pytest
+from conftest import everything_from
 
 import mlv
 from mlv.projections import Console
@@ -134,8 +135,7 @@ def test_colours_on_a_terminal_only(tmp_path):
     environ.pop("NO_COLOR", None)
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, stderr=follower, timeout=60, check=True, env=environ)
     os.close(follower)
-    seen = os.read(leader, 10_000)
-    os.close(leader)
+    seen = everything_from(leader)
 
     assert b"\r\x1b[K\x1b[" in seen
     assert b"a=" in seen

@@ -86,7 +86,7 @@ def _first_bytes(path: Path) -> int:
 
 
 @pytest.fixture
-def exp(tmp_path: Path) -> Exp:
+def exp(tmp_path: Path, inline: None) -> Exp:
     """An experiment whose log is written by hand."""
     exp = Exp(tmp_path, "exp", capture=())
     exp.close()

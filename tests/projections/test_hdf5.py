@@ -30,7 +30,7 @@ h5py: Any = pytest.importorskip("h5py")
 
 
 @pytest.fixture
-def exp(tmp_path):
+def exp(tmp_path, inline):
     with Exp(tmp_path, "exp", capture=()) as exp:
         yield exp
 
@@ -219,6 +219,8 @@ while time.monotonic() < deadline and (not lengths or lengths[-1] < 2000):
         continue
     assert (values == range(len(values))).all()
     lengths.append(len(values))
+    if len(lengths) == 1:
+        print("reading", flush=True)
 print(len(set(lengths)))
 """
 
@@ -234,6 +236,9 @@ def test_other_process_reads_while_it_is_written(exp, both_ways):
         if step % 100 == 99:
             kept(exp)
             time.sleep(0.01)
+        if step == 99:
+            assert reader.stdout is not None
+            assert reader.stdout.readline() == "reading\n"
 
     said, _ = reader.communicate(timeout=60)
     assert int(said) > 1
@@ -263,7 +268,7 @@ def test_locked_file_is_waited_for(exp, both_ways):
 
     kept(exp)
 
-    holder.communicate(timeout=30)
+    holder.communicate(timeout=60)
     assert len(hdf.read_from_key(folder, "x")) == 2
 
 

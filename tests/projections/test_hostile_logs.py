@@ -14,6 +14,8 @@ from logs import line
 import mlv
 from mlv.projections import replay
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 SECRET = b"RIFF-a-secret-of-the-reader"
 KINDS = {"audio": "a.wav", "image": "a.png", "figure": "a.png", "video": "a.gif", "array": "a.npy", "graph": "a.json"}
 

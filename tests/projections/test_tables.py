@@ -23,6 +23,8 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 FORMS = ["csv", "parquet"]
 
 
@@ -97,6 +99,7 @@ def test_the_folder_is_a_dataset_of_long_rows(tmp_path):
         assert duckdb.sql(f"select count(*), count(name) from read_parquet('{pattern}')").fetchall() == [(count, count)]
 
 
+@pytest.mark.usefixtures("ring")
 def test_live_and_replayed_files_are_equal(tmp_path, form):
     """What was kept while runs went on, with commits in between, is byte for byte what the log gives afterwards."""
     exp = mlv.Exp(tmp_path, "exp", **SETTINGS, outputs=[form])
@@ -245,6 +248,7 @@ while True:
 
 
 @pytest.mark.crash
+@pytest.mark.usefixtures("ring")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("victim", ["trainer", "writer", "projector"])
 def test_each_record_once_after_kills(tmp_path, form, victim):
@@ -252,7 +256,7 @@ def test_each_record_once_after_kills(tmp_path, form, victim):
     import psutil
 
     chance = random.Random(victim + form)
-    for _ in range(3):
+    for _ in range(2):
         script = [sys.executable, "-c", TRAINING, str(tmp_path), form]
         trainer = subprocess.Popen(script, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert trainer.stdout is not None
@@ -266,7 +270,7 @@ def test_each_record_once_after_kills(tmp_path, form, victim):
                 process.kill()
         time.sleep(chance.uniform(0.0, 0.3))
         os.kill(trainer.pid, signal.SIGKILL)
-        trainer.communicate(timeout=20)
+        trainer.communicate(timeout=60)
     with mlv.Exp(tmp_path, "exp", **SETTINGS, on_exists="open", outputs=[form]) as exp:
         exp.log({"i": -1}, step=-1)
     projections.replay(exp, form)

@@ -49,7 +49,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def exp(tmp_path):
+def exp(tmp_path, inline):
     with Exp(tmp_path, "exp", {"lr": 0.1, "net": {"depth": 3}}, capture=()) as exp:
         yield exp
 
@@ -109,6 +109,35 @@ def test_steps(exp, steps, expected):
         exp.log({"x": 1}, step=step)
 
     assert [step for step, _ in points(shown(exp), "x")] == expected
+
+
+def test_described_axes(exp):
+    """A metric stands at the coordinate or metric that its description names; before the first one, at its step."""
+    exp.log.describe("val/loss", x="epoch")
+    exp.log.describe("eval/acc", x="train/step")
+    exp.log.describe("lr", x="step")
+    exp.log({"val/loss": 0.5, "eval/acc": 0.1, "lr": 1}, step=10)
+    exp.log({"train/step": 500}, step=20)
+    exp.log.at(epoch=3)({"val/loss": 0.4, "eval/acc": 0.2, "lr": 1}, step=30)
+    exp.log({"eval/acc": 0.3, "train/step": 900.5}, step=40)
+
+    folder = shown(exp)
+
+    found = {tag: [step for step, _ in points(folder, tag)] for tag in ("val/loss", "eval/acc", "lr", "train/step")}
+    assert found == {"val/loss": [10, 3], "eval/acc": [10, 500, 900], "lr": [10, 30], "train/step": [20, 40]}
+
+
+def test_summaries(exp):
+    """Values of `summarize` are scalars and texts in a run of their own, apart from the curves of the same name."""
+    exp.log({"loss": 0.5}, step=3)
+    exp.summarize({"loss": 0.25, "time_s": 12, "device": "cpu"})
+
+    folder = shown(exp)
+
+    assert points(folder, "loss") == [(3, 0.5)]
+    assert (points(folder / "summary", "loss"), points(folder / "summary", "time_s")) == ([(0, 0.25)], [(0, 12.0)])
+    assert texts_of(folder / "summary", "device") == ["cpu"]
+    assert read(shown(exp, filter="^time", path=exp.path.parent / "some") / "summary").Tags()["scalars"] == ["time_s"]
 
 
 def test_positions_count_over_runs(exp):
@@ -259,7 +288,11 @@ def test_live_is_byte_equal_to_replay(tmp_path):
 def test_resume_takes_back_what_was_not_committed(exp, tmp_path, kept):
     """What a kill left behind the last commit is cut off; what was written afterwards follows."""
     exp.close()
-    whole = b"".join(line("r1", seq, "metrics", data={"a": seq, "text": "t"}) for seq in range(1, 200))
+    axes = [line("r1", 1, "metadata", name="a", data={"x": "n"}), line("r1", 2, "metadata", name="b", data={"x": "epoch"})]
+    metrics = ({"a": seq, "b": seq, "text": "t", **({"n": 7 * seq} if seq < 90 else {})} for seq in range(3, 200))
+    whole = b"".join(axes) + b"".join(
+        line("r1", seq, "metrics", at={"epoch": 2 * seq}, data=data) for seq, data in enumerate(metrics, 3)
+    )
     middle = whole.find(b"\n", 9000) + 1
     for name in ("one", "two"):
         (tmp_path / name).mkdir()

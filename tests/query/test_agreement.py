@@ -56,6 +56,23 @@ params = st.dictionaries(
     st.sampled_from([0.1, 1, 1.0, "1", True, None, [1, 2], {"b": 1, "c": "d"}, 2**53 + 1]), max_size=2,
 )  # fmt: skip
 
+texts = st.sampled_from(["", "a", "nan"])
+given_values = numbers | st.sampled_from([math.nan, math.inf, True, False]) | texts
+statistics = st.sampled_from(["last", "min", "max", "mean", "best", "none", "unknown"])
+stated_names = st.integers(0, 9) | st.integers(0, 9) | names
+"""Numbers stand for metrics that are logged."""
+descriptions = st.fixed_dictionaries(
+    {"summary": statistics, "x": st.sampled_from(["epoch", "epoch", "step"]) | stated_names},
+    optional={"mode": st.sampled_from(["min", "max"])},
+)
+# A description or a summary: its run, stream, second, name, and data.
+statements = st.tuples(
+    st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["log", "log", "val", "summary"]), st.integers(0, 40),
+    st.tuples(st.just("metadata"), stated_names, descriptions)
+    | st.tuples(st.just("metadata"), stated_names, descriptions)
+    | st.tuples(st.just("summary"), st.sampled_from(["", "", "a"]), st.dictionaries(stated_names, given_values, max_size=3)),
+)  # fmt: skip
+
 # A few lines of one shape: their run, stream, first second and its change, name, keys, coordinates, steps, and all values.
 segments = st.tuples(
     st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["log", "log", "val"]), st.integers(0, 40), st.integers(-3, 3),
@@ -63,7 +80,7 @@ segments = st.tuples(
     st.tuples(steps, st.integers(-1, 3)), st.lists(values, min_size=1, max_size=8),
 )  # fmt: skip
 logs = st.fixed_dictionaries(
-    {"segments": st.lists(segments, max_size=5)},
+    {"segments": st.lists(segments, max_size=5), "statements": st.lists(statements, max_size=3)},
     optional={
         "rewind": st.tuples(st.integers(-1, 4), st.dictionaries(st.sampled_from(["r1", "r2"]), st.integers(1, 6), max_size=2)),
         "ends": st.dictionaries(st.sampled_from(["r1", "r2", "r3"]), st.sampled_from(["ok", "failed", "killed"]), max_size=3),
@@ -86,7 +103,29 @@ changes = st.tuples(
     st.sampled_from(["copy", "older copy", "rename", "link in", "link out", "loop", "dead link", "no log", "empty folder"]),
     st.integers(0, 3),
 )
+# The same with few names, of which most are described.
+few = st.lists(st.sampled_from(["loss", "a", "b"]), min_size=1, max_size=2, unique=True)
+plain_segments = st.tuples(
+    st.sampled_from(["r1", "r2"]), st.sampled_from(["log", "log", "val"]), st.integers(0, 40), st.integers(-1, 3), st.just(""),
+    few, st.fixed_dictionaries({"epoch": st.integers(0, 5)}) | st.just({}), st.tuples(st.integers(0, 9), st.just(1)),
+    st.lists(numbers | values, min_size=2, max_size=6),
+)  # fmt: skip
+plain_logs = st.fixed_dictionaries(
+    {"segments": st.lists(plain_segments, min_size=1, max_size=4), "statements": st.lists(statements, min_size=2, max_size=5)}
+)
+described = st.fixed_dictionaries(
+    {
+        "name": st.just("exp"),
+        "parent": st.none(),
+        "kind": st.none(),
+        "created": st.just(0),
+        "params": st.just({}),
+        "seed": st.none() | st.integers(0, 1),
+        "log": plain_logs,
+    }
+)
 trees = st.tuples(st.lists(experiments, min_size=1, max_size=4), st.lists(changes, max_size=3))
+trees |= st.tuples(st.lists(described, min_size=1, max_size=3), st.just([]))
 
 
 def log_line(run: str, seq: int, second: int, name: str, data: dict[str, Any], step: Any, at: dict[str, Any]) -> bytes:
@@ -97,17 +136,45 @@ def log_line(run: str, seq: int, second: int, name: str, data: dict[str, Any], s
     return line(run, seq, "metrics", second, **kept)
 
 
+def stated(statement: Any, segments: list[Any]) -> Any:
+    """A statement with names for numbers."""
+    logged = [f"{name}/{key}" if name else key for _, _, _, _, name, keys, *_ in segments for key in keys] or ["loss"]
+
+    def name_of(value: Any) -> Any:
+        return logged[value % len(logged)] if type(value) is int else value
+
+    run, stream, second, (kind, name, data) = statement
+    if kind == "summary":
+        return run, stream, second, (kind, name, {name_of(key): value for key, value in data.items()})
+    return run, stream, second, (kind, name_of(name), {key: name_of(value) for key, value in data.items()})
+
+
+def stated_line(run: str, seq: int, type: str, second: int, name: str, data: dict[str, Any]) -> bytes:
+    """A line of a description or of a summary."""
+    conversion = Conversion()
+    fields = {"name": name, "data": conversion.metrics(data), "nonfinite": conversion.nonfinite}
+    return line(run, seq, type, second, **{key: value for key, value in fields.items() if value or key == "data"})
+
+
 def write_log(folder: Path, log: dict[str, Any]) -> None:
     """The streams of an experiment."""
     seqs = {"r1": 1, "r2": 1, "r3": 1}
-    used = sorted({segment[0] for segment in log["segments"]} | set(log.get("ends", ())))
-    lines = {"log": [line(run, 1, "run_started", 5 * number, data={}) for number, run in enumerate(used)], "val": []}
+    statements = [stated(statement, log["segments"]) for statement in log["statements"]]
+    used = sorted({segment[0] for segment in (*log["segments"], *statements)} | set(log.get("ends", ())))
+    starts = [line(run, 1, "run_started", 5 * number, data={}) for number, run in enumerate(used)]
+    lines: dict[str, list[bytes]] = {"log": starts, "val": [], "summary": []}
+    for run, stream, second, (kind, name, data) in statements[:3]:
+        seqs[run] += 1
+        lines[stream].append(stated_line(run, seqs[run], kind, second, name, data))
     for run, stream, second, pace, name, keys, at, (step, stride), all_values in log["segments"]:
         for begin in range(0, len(all_values), len(keys)):
             seqs[run] += 1
             data = dict(zip(keys, all_values[begin:], strict=False))
             lines[stream].append(log_line(run, seqs[run], second % 60, name, data, step, at))
             second, step = max(0, second + pace), step + stride if type(step) in (int, float) else step
+    for run, stream, second, (kind, name, data) in statements[3:]:
+        seqs[run] += 1
+        lines[stream].append(stated_line(run, seqs[run], kind, second, name, data))
     for run, status in log.get("ends", {}).items():
         lines["log"].append(line(run, seqs[run] + 1, "run_ended", 50, data={"status": status}))
     if (swapped := log.get("swapped", 0)) < len(lines["log"]) - 1:
@@ -220,17 +287,18 @@ def test_lists_and_pages(tmp_path_factory, tree):
     assert [row["path"] for row in listed] == [str(exp.path) for exp in expected]
     text = told("ls", root)
     for exp, row in zip(expected, listed, strict=True):
-        summaries = {name: naive.summary(own) for name, own in naive.by_name(exp.values).items()}
-        last = {name: as_json(summary["last"]) for name, summary in summaries.items()}
+        summaries = exp.summaries
+        standing = {name: as_json(value) for name, value in exp.standing.items()}
         assert (row["id"], row["name"], row["status"]) == (exp.id, exp.name, exp.status)
         assert row["damaged"] or not exp.damaged  # half a line at the end is no damage, and may be told
-        assert alike(row["metrics"], last)
+        assert alike(row["metrics"], standing)
         page = json.loads(told("show", exp.path, "--json"))
         assert (page["id"], page["name"], page["status"]) == (exp.id, exp.name, exp.status)
         assert page["damaged"] or not exp.damaged
-        assert alike({name: metric["value"] for name, metric in page["metrics"].items()}, last)
-        assert alike({name: metric["step"] for name, metric in page["metrics"].items()}, steps_of(summaries))
-        in_row = [f"{printable(name)}={number(summary['last'], None)}" for name, summary in summaries.items()]
+        assert alike({name: metric["value"] for name, metric in page["metrics"].items()}, standing)
+        steps = {name: summaries[name]["value_step"] for name in standing}
+        assert alike({name: metric["step"] for name, metric in page["metrics"].items()}, steps)
+        in_row = [f"{printable(name)}={number(value, None)}" for name, value in exp.standing.items()]
         rows = [row for row in text.split("\n") if row.endswith(exp.id[:8])]
         assert any(sum(metric in row for metric in in_row) >= min(4, len(in_row)) for row in rows)
         check_summaries(json.loads(told("summary", exp.path, "--json")), summaries, as_json)
@@ -238,10 +306,6 @@ def test_lists_and_pages(tmp_path_factory, tree):
             opened = mlv.Exp.open(exp.path)
             check_summaries({name: vars_of(found) for name, found in opened.summary().items()}, summaries)
             assert (opened.id, opened.name, opened.status) == (exp.id, exp.name, exp.status)
-
-
-def steps_of(summaries: dict[str, Any]) -> dict[str, Any]:
-    return {name: summary["last_step"] for name, summary in summaries.items()}
 
 
 def vars_of(summary: Any) -> dict[str, Any]:
@@ -253,9 +317,11 @@ def check_summaries(found: dict[str, Any], expected: dict[str, Any], form: Any =
     assert found.keys() == expected.keys()
     for name, summary in expected.items():
         own = found[name]
-        for stat in ("last", "last_step", "min", "max", "count", "nans"):
+        for stat in ("last", "last_step", "min", "max", "best", "best_step", "count", "nans", "value_step", "statistic"):
             assert alike(own[stat], form(summary[stat])), (name, stat)
         assert close(own["mean"], form(summary["mean"])), name
+        same = close if summary["statistic"] == "mean" else alike
+        assert same(own["value"], form(summary["value"])), name
 
 
 @settings(max_examples=30, deadline=None)
@@ -308,17 +374,24 @@ def check_frame(found: Any, expected: list[Experiment]) -> None:
     assert frame["id"].tolist() == [exp.id for exp in expected]
     assert frame["name"].tolist() == [exp.name for exp in expected]
     assert frame["status"].tolist() == [exp.status for exp in expected]
-    every = dict.fromkeys(value.name for exp in expected for value in exp.values)
+    every = dict.fromkeys(name for exp in expected for name in exp.summaries)
     paths = [("metrics", name, *stat) for name in every for stat in ((), *((stat,) for stat in stats))]
     columns = joined([*(("params", *keys) for exp in expected for keys, _ in exp.params), *paths])
     for place, exp in enumerate(expected):
         for keys, value in exp.params:
             assert alike(plain(frame[columns[("params", *keys)]].iloc[place]), missing(value)), keys
-        for name, own in naive.by_name(exp.values).items():
-            summary = naive.summary(own)
+        for name, summary in exp.summaries.items():
             for stat in ("min", "max", "count", "nans"):
                 assert alike(plain(frame[columns["metrics", name, stat]].iloc[place]), missing(summary[stat])), (name, stat)
-            assert alike(plain(frame[columns["metrics", name]].iloc[place]), missing(summary["last"])), name
+        for name, value in exp.standing.items():
+            same = close if exp.summaries[name]["statistic"] == "mean" else alike
+            assert same(plain(frame[columns["metrics", name]].iloc[place]), missing(value)), name
+        hidden = [columns["metrics", name] for name in exp.summaries if name not in exp.standing]
+        assert all(
+            missing(plain(frame[column].iloc[place])) != missing(plain(frame[column].iloc[place]))
+            for column in hidden
+            if column in frame
+        )
 
 
 def plain(value: Any) -> Any:
@@ -332,9 +405,9 @@ def missing(value: Any) -> Any:
 
 def check_views(found: Any, expected: list[Experiment]) -> None:
     """The views of SQL, and predicates."""
-    every = list(dict.fromkeys(value.name for exp in expected for value in exp.values))
+    every = list(dict.fromkeys(name for exp in expected for name in exp.summaries))
     columns = dict(zip(every, distinct(every), strict=True))
-    summaries = [{name: naive.summary(own) for name, own in naive.by_name(exp.values).items()} for exp in expected]
+    summaries = [exp.summaries for exp in expected]
     rows = found.sql("select id, name, status, metrics from experiments").rows()
     assert [row[:3] for row in rows] == [(exp.id, exp.name, exp.status) for exp in expected]
     for (*_, metrics), own in zip(rows, summaries, strict=True):
@@ -342,14 +415,15 @@ def check_views(found: Any, expected: list[Experiment]) -> None:
             cell = (metrics or {}).get(column)
             assert (cell is None) == (name not in own)
             if cell is not None:
-                check_cell(cell, own[name], any(is_number(other[name]["last"]) for other in summaries if name in other))
+                check_cell(cell, own[name], [other[name] for other in summaries if name in other])
     for name, column in columns.items():
-        lasts = [own[name]["last"] if name in own else None for own in summaries]
-        if any(map(is_number, lasts)):
+        stat = "last" if all(own[name]["statistic"] == "last" for own in summaries if name in own) else "value"
+        cells = [own[name][stat] if name in own else None for own in summaries]
+        if any(map(is_number, cells)):
             quoted = column.replace('"', '""')
-            chosen = mlv.find(found._root, where=f'metrics."{quoted}".last > 0.25').digests()
+            chosen = mlv.find(found._root, where=f'metrics."{quoted}".{stat} > 0.25').digests()
             assert [one.id for one in chosen] == [
-                exp.id for exp, last in zip(expected, lasts, strict=True) if is_number(last) and naive.nearest(last) > 0.25
+                exp.id for exp, cell in zip(expected, cells, strict=True) if is_number(cell) and naive.nearest(cell) > 0.25
             ]
     query = "select exp, exp_name, stream, run, seq, name, value, text, step from metrics"
     long = [row_of(exp, value) for exp in expected for value in exp.values]
@@ -394,15 +468,17 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
-def check_cell(cell: dict[str, Any], summary: dict[str, Any], has_numbers: bool) -> None:
+def check_cell(cell: dict[str, Any], summary: dict[str, Any], every: list[dict[str, Any]]) -> None:
     """A metric in the view `experiments`."""
-    last = summary["last"]
     for stat in ("min", "max", "count", "nans"):
         assert alike(cell[stat], None if summary[stat] is None else naive.nearest(summary[stat])), stat
-    if has_numbers:
-        assert alike(cell["last"], naive.nearest(last) if is_number(last) and last == last else None)
-    if not is_number(last) and last is not None:
-        assert cell["text"] == (last if isinstance(last, str) else json_of(last))
+    for stat in ("last", "value"):
+        if any(is_number(other[stat]) for other in every):
+            value = summary[stat]
+            assert close(cell[stat], naive.nearest(value) if is_number(value) and value == value else None)
+    others = [summary[stat] for stat in ("last", "value") if summary[stat] is not None and not is_number(summary[stat])]
+    if others:
+        assert cell["text"] == (others[0] if isinstance(others[0], str) else json_of(others[0]))
 
 
 def check_pools(found: Any, expected: list[Experiment]) -> None:
@@ -432,7 +508,7 @@ def check_pools(found: Any, expected: list[Experiment]) -> None:
                 assert row["p50"] == pytest.approx(median(finite), rel=1e-9, abs=scale)
     pools = [naive.pooled(family, "step") for family in families]
     for name in [name for name in dict.fromkeys(metric for pool in pools for metric, _ in pool) if "*" not in name][:2]:
-        axes = found.plot(name, grid="exact", band="none", ax=Figure().add_subplot())
+        axes = found.plot(name, "step", grid="exact", band="none", ax=Figure().add_subplot())
         drawn = sorted(points_of(zip(one.get_xdata(), one.get_ydata(), strict=True)) for one in axes.lines)
         lines = [{at: own for (metric, at), own in pool.items() if metric == name} for pool in pools]
         finite = [{at: [value for value in own if math.isfinite(value)] for at, own in line.items()} for line in lines]
@@ -465,7 +541,7 @@ def test_outputs(tmp_path_factory, tree):
         for exp in expected:
             folder = base / to / ("" if len(expected) == 1 else os.path.relpath(exp.path, root))
             for stream in exp.streams:
-                check(folder, stream, exp.points(stream))
+                check(folder, stream, exp.scalars(stream) if to == "tensorboard" else exp.points(stream))
 
 
 def check_csv(folder: Path, stream: str, points: list[Value]) -> None:
@@ -537,6 +613,8 @@ def by_metric(points: list[Value]) -> dict[str, list[list[Any]]]:
 
 
 def whole_step(value: Value, place: int) -> int:
+    if value.moved is not None:
+        return value.moved
     if isinstance(value.step, list) and len(value.step) == 1:
         return math.floor(value.step[0])
     return place if value.position is None else math.floor(value.position)

@@ -318,7 +318,7 @@ class TestFollow:
             time.sleep(0.05)
         exp.logger("val")({"n": 4})
         exp.close()
-        thread.join(20)
+        thread.join(60)
 
         assert found == [0, 1, 2, 3, 4, "end"]
 

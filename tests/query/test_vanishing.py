@@ -107,12 +107,14 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two experiments, which are copied for each test."""
     made = tmp_path_factory.mktemp("made") / "runs"
-    for name in ("a", "b"):
-        with mlv.Exp(made, name, {"name": name}, capture=(), tags=["t"]) as exp:
-            exp.log({"loss": 1.0}, step=0)
-            exp.logger("val")({"acc": 1}, step=1)
-            with exp.file("file.txt", "w") as file:
-                file.write("the same")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLV_INLINE", "1")
+        for name in ("a", "b"):
+            with mlv.Exp(made, name, {"name": name}, capture=(), tags=["t"]) as exp:
+                exp.log({"loss": 1.0}, step=0)
+                exp.logger("val")({"acc": 1}, step=1)
+                with exp.file("file.txt", "w") as file:
+                    file.write("the same")
     return made
 
 

@@ -50,7 +50,8 @@ FAILING = """
         val({"loss": 0.2})
         log("named", {"when": datetime.datetime.now(), "raw": b"x", "huge": -2**70, "odd": "\\ud800", "_mlv_x": [float("nan")]})
         log("scalar", float("nan"))
-        log.describe("loss", unit="nat", format=".4f", mode="min", description="Cross-entropy.")
+        log.describe("loss", unit="nat", format=".4f", mode="min", description="Cross-entropy.", x="epoch", summary="min")
+        exp.summarize({"runtime_s": 3.5, "nan": float("nan"), "best": {"model": "a~/b", "found": True}, "bad": [1]})
         log.warning("disk at %d %%", 91, step=2, disk="/dev/sda1")
         try:
             with log.span("work", step=3) as span:
@@ -201,7 +202,7 @@ RECOVERING = """
     import mlv
 
     exp = mlv.Exp.open("runs/everything")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 50
     while exp.status == "running" or [run.status for run in exp.runs] != ["failed", "killed"]:
         assert time.monotonic() < deadline, exp.runs
         time.sleep(0.05)

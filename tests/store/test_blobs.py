@@ -13,23 +13,12 @@ from pathlib import Path
 import pytest
 
 from mlv.errors import InvalidName
-from mlv.store import blobs
-from mlv.store.blobs import (
-    TEMPORARY,
-    checked_inside,
-    content_of,
-    copy_hashed,
-    files_in,
-    has_links,
-    link_or_copy,
-    make_durable,
-    media_type,
-    reference,
-    remove,
-    settle,
-    temporary_beside,
-)
+from mlv.store import blobs, contents, copying
+from mlv.store.blobs import TEMPORARY, has_links, make_durable, remove, settle, temporary_beside
+from mlv.store.contents import content_of, files_in, media_type, reference
+from mlv.store.copying import copy_hashed, link_or_copy
 from mlv.store.owners import process_start
+from mlv.store.paths import checked_inside
 
 SIZES = [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 20_000_001]
 
@@ -178,8 +167,8 @@ class TestCopying:
             os.pwrite(target, os.pread(source, 100, 0), 0)
             return True
 
-        monkeypatch.setattr(blobs, "_shares_blocks", clone)
-        monkeypatch.setattr(blobs, "_copy_bytes", refuse())
+        monkeypatch.setattr(copying, "_shares_blocks", clone)
+        monkeypatch.setattr(copying, "_copy_bytes", refuse())
 
         assert copy_hashed(tmp_path / "a", tmp_path / "b") == content_of(tmp_path / "a")
         assert link_or_copy(tmp_path / "a", tmp_path / "c", reflink=True)
@@ -230,7 +219,8 @@ class TestCopying:
             def hexdigest(self):
                 return self._digest.hexdigest()
 
-        monkeypatch.setattr(blobs, "sha256", Changing)
+        for module in (contents, copying):
+            monkeypatch.setattr(module, "sha256", Changing)
 
         with pytest.raises(OSError, match="changed while it was read"):
             read(path)
@@ -243,7 +233,8 @@ class TestCopying:
         script = """
             import atexit, sys
             from pathlib import Path
-            from mlv.store.blobs import content_of, copy_hashed
+            from mlv.store.contents import content_of
+            from mlv.store.copying import copy_hashed
             a = Path(sys.argv[1])
             atexit.register(lambda: print(copy_hashed(a, a.with_name("b")) == content_of(a)))
             """

@@ -17,7 +17,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
 
 
 @pytest.fixture
-def hostile(tmp_path):
+def hostile(tmp_path, inline):
     """A finished experiment, and a folder of the reader's own with a file in it."""
     with mlv.Exp(tmp_path / "runs", "x", {"lr": 1}, capture=(), system=False) as exp:
         for step in range(10):

@@ -56,7 +56,7 @@ def test_who_does_not_come_to_an_end(tmp_path):
 
     with alone_in(tmp_path, within_s=0.05):
         process.kill()
-        process.wait(20)
+        process.wait(60)
     with alone_in(tmp_path):
         assert True
 

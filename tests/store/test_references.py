@@ -14,7 +14,7 @@ import pytest
 
 from mlv import Exp, ExpRef, FileRef, FileUnusable, InvalidArgument, NotAnExperiment, ReferenceBroken
 from mlv.encoding import Conversion, Reference
-from mlv.store.blobs import content_of
+from mlv.store.contents import content_of
 from mlv.store.references import all_completed, completed
 
 WEIGHTS = hashlib.sha256(b"weights").hexdigest()

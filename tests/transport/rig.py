@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from contracts.evidence import assert_complete, events, payloads
 from mlv.encoding import DATA, TAIL, head
 from mlv.protocols import FileLayer
 from mlv.store.owners import Owner
-from mlv.transport import ring, spool, writer
+from mlv.transport import new_rings, spool, writer
 from mlv.transport.ring import Ring
 
 LOG, VAL, LATE = range(3)
@@ -35,17 +36,26 @@ class Rig:
     folder: Path
     logged: dict[str, list[int]] = field(default_factory=dict)
     """What every run has logged."""
+    endurance: writer.Endurance = field(default_factory=writer.Endurance)
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True)
         self.candidates = spool.candidates(self.folder, HERE)
         self.place = self.candidates[0]
 
-    def ring(self, run: str, process: Owner = HERE, capacity: int = 1 << 16, patience_s: float = 5.0) -> Ring:
+    def ring(
+        self,
+        run: str,
+        process: Owner = HERE,
+        capacity: int = 1 << 16,
+        patience_s: float = 5.0,
+        launch: Callable[[], None] = lambda: None,
+        **limits: float,
+    ) -> Ring:
         """A ring without a writer."""
         info = {"run": run, "exp": str(self.folder), "id": "", "process": process.to_data()}
-        path, place = ring.create(self.candidates, info, capacity)
-        made = Ring(path, place, lambda: None, self.candidates, patience_s)
+        path, place = new_rings.create(self.candidates, info, capacity)
+        made = Ring(path, place, launch, self.candidates, patience_s, **limits)
         for index, cursor in enumerate(CURSORS):
             made.add_cursor(index, cursor)
         self.logged[run] = []
@@ -79,12 +89,11 @@ class Rig:
         """Be the writer, in a forked process; 0 where it finished."""
         return self.in_child(lambda: self.serve_here(files))
 
-    def serve_here(self, files: FileLayer | None = None, until_s: float = 20.0) -> bool:
+    def serve_here(self, files: FileLayer | None = None, until_s: float = 20.0, **options: Any) -> bool:
         """Be the writer, in this process."""
         until = time.monotonic() + until_s
-        return writer._serve_once(
-            self.place, 5.0, lambda wait: writer.Writer(self.folder, self.place, files).serve(wait, until)
-        )
+        made = partial(writer.Writer, self.folder, self.place, files, endurance=self.endurance, **options)
+        return writer._serve_once(self.place, 5.0, lambda wait: made().serve(wait, until))
 
     def serve_until_moment(self, moment: int) -> int:
         """Be the writer in a forked process that is killed at the n-th call of a function that it makes."""

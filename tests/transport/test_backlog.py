@@ -26,6 +26,7 @@ from mlv.transport.backlog import Backlog
 from mlv.transport.source import Source
 from mlv.transport.spool import Queued
 from mlv.transport.worker import Worker, complete
+from mlv.transport.writer import Endurance
 from transport.rig import GONE, LOG, VAL, Rig
 
 ENDED, KILLED = "rended1234", "rkilled123"
@@ -36,10 +37,7 @@ class JobRig(Rig):
 
     def serve_here(self, files=None, until_s=20.0, complete=None):
         backlog = Backlog(self.folder, complete=complete or partial(workers.complete, self.folder))
-        until = time.monotonic() + until_s
-        return writer._serve_once(
-            self.place, 5.0, lambda wait: writer.Writer(self.folder, self.place, files, backlog=backlog).serve(wait, until)
-        )
+        return super().serve_here(files, until_s, backlog=backlog)
 
     def log(self, channel, count, big=()):
         """Log so many events, each third of which is a job, into both streams."""
@@ -146,11 +144,11 @@ def test_killed_before_it_says_how_far_it_is(tmp_path, monkeypatch):
 # Refused.
 
 
-def test_a_disk_that_refuses_the_next_writer(tmp_path, monkeypatch):
+def test_a_disk_that_refuses_the_next_writer(tmp_path):
     """A writer that cannot open the streams which a dead one left does not take a run for done whose jobs it does not know."""
-    monkeypatch.setattr("mlv.transport.writer._RETRY_AFTER_S", 0.001)
     for at in itertools.count():
         rig = two_runs(tmp_path / str(at))
+        rig.endurance = Endurance(retry_after_s=0.001)
         if rig.serve(Faulty(killer(at))) == 0:
             break
 
@@ -177,10 +175,10 @@ def test_events_behind_a_job_that_are_refused(tmp_path):
     rig.assert_all_there({ENDED: "ok"})
 
 
-def test_a_folder_that_was_moved(tmp_path, monkeypatch):
+def test_a_folder_that_was_moved(tmp_path):
     """Jobs wait for an experiment that is not where it was; they are done when it is there again."""
-    monkeypatch.setattr(writer, "_LINGER_WITHOUT_FOLDER_S", 0.1)
     rig = two_runs(tmp_path / "exp")
+    rig.endurance = Endurance(linger_without_folder_s=0.1)
 
     def move_away(queued):
         if rig.folder.exists():
@@ -194,11 +192,10 @@ def test_a_folder_that_was_moved(tmp_path, monkeypatch):
     rig.assert_all_there(STATUSES)
 
 
-def test_a_job_that_is_refused_for_ever(tmp_path, monkeypatch):
+def test_a_job_that_is_refused_for_ever(tmp_path):
     """A writer whose workers can write no file goes away some time after its producers, and leaves the jobs."""
-    monkeypatch.setattr(writer, "_LINGER_WITHOUT_FOLDER_S", 0.1)
-    monkeypatch.setattr(writer, "_LINGER_S", 2.0)
     rig = two_runs(tmp_path / "exp")
+    rig.endurance = Endurance(linger_s=2.0, linger_without_folder_s=0.1)
     (rig.folder / "files").write_text("in the way")
 
     assert not Rig.serve_here(rig, until_s=30)

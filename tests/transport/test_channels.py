@@ -15,8 +15,8 @@ class TestRing(ChannelContract):
 
     @pytest.fixture
     def open_channel(self):
-        def open_(folder):
-            channel = channels.open_channel(folder, "id", RUN, None)
+        def open_(folder, run=RUN):
+            channel = channels.open_channel(folder, "id", run, None)
             assert isinstance(channel, Ring)
             return channel
 
@@ -30,4 +30,4 @@ class TestInline(ChannelContract):
 
     @pytest.fixture
     def open_channel(self):
-        return lambda folder: Inline(folder, RUN)
+        return lambda folder, run=RUN: Inline(folder, run)

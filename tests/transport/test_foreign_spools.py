@@ -17,7 +17,7 @@ from contracts.evidence import events
 import mlv
 from mlv.encoding import DATA, head
 from mlv.store.owners import Owner
-from mlv.transport import recovery, spool, writer
+from mlv.transport import recovery, spool, spool_lock, writer
 from mlv.transport.frames import BIG
 from mlv.transport.header import look
 from mlv.transport.ring import _QueuedEvent
@@ -98,7 +98,7 @@ def entries(exp: mlv.Exp, place: Path) -> dict[str, Callable[[], object]]:
         "remove": lambda: spool.remove(place),
         "look": lambda: look(place / f"{RUN}.ring"),
         "Source": lambda: refused(place / f"{RUN}.ring"),
-        "lock": lambda: writer.lock(place, 0.1),
+        "lock": lambda: spool_lock.lock(place, 0.1),
         "rescue": lambda: writer.rescue(folder, place, 0.2),
         "serve": lambda: writer.serve(folder, place),
         "drain_spool": lambda: recovery.drain_spool(folder, place, 0.2),

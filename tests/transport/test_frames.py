@@ -16,7 +16,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from mlv.store.owners import Owner  # noqa: E402
-from mlv.transport import frames, ring  # noqa: E402
+from mlv.transport import frames, new_rings, ring  # noqa: E402
 from mlv.transport.frames import OVERHEAD, Frame  # noqa: E402
 from mlv.transport.source import Source  # noqa: E402
 
@@ -233,7 +233,7 @@ def test_ring_and_source(tmp_path_factory, capacity, script):
 def _ring_and_source(folder: Path, capacity: int) -> tuple[ring.Ring, Source]:
     info = {"run": "rtest", "exp": "/", "id": "", "process": Owner.current().to_data()}
     folder.chmod(0o700)
-    path, listed_in = ring.create([folder / "key"], info, capacity)
+    path, listed_in = new_rings.create([folder / "key"], info, capacity)
     return ring.Ring(path, listed_in, lambda: None, patience_s=0), Source(path)
 
 

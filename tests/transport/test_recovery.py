@@ -102,7 +102,7 @@ def test_beside_a_run_that_goes_on(tmp_path, living):
 
     for run in STATUSES:
         assert payloads(rig.folder, run) == rig.logged[run]
-    assert goes_on._writer_is_alive()
+    assert goes_on._watch.writer_is_alive()
     assert goes_on._words[f.W_WRITER_PID] != os.getpid()
     rig.log(goes_on, 5)
     assert goes_on.drain(10)
@@ -236,7 +236,7 @@ def crashed(savedir, name="exp"):
     exp = mlv.Exp(savedir, name, capture=())
     exp.log({"i": 0})
     channel = exp.log._session.channel
-    wait_until(lambda: channel._writer_is_alive())
+    wait_until(lambda: channel._watch.writer_is_alive())
     assert exp.flush()
     os.kill(channel._words[f.W_WRITER_PID], signal.SIGSTOP)
     for i in range(1, 50):
@@ -246,7 +246,7 @@ def crashed(savedir, name="exp"):
     content = path.read_bytes()
     text = content[f.INFO_OFFSET : f.CURSOR_OFFSET].replace(b'"start":"%s"' % HERE.start.encode(), b'"start":"1"')
     size = len(text.rstrip(b"\0"))
-    wait_until(lambda: not channel._writer_is_alive())
+    wait_until(lambda: not channel._watch.writer_is_alive())
     channel.abandon()
     with open(path, "r+b") as file:  # as if this process had died, too
         file.seek(f.INFO_OFFSET)

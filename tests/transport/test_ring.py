@@ -16,10 +16,11 @@ from contracts.evidence import lines, payloads
 
 from mlv.encoding import DATA
 from mlv.errors import WritingStalled
-from mlv.transport import channels, ring, spool
+from mlv.transport import channels, new_rings, ring, spool
 from mlv.transport.inline import Inline
 from mlv.transport.ring import Ring
 from mlv.transport.source import Source
+from mlv.transport.spills import Spills
 from transport.rig import GONE, HERE, LATE, Rig
 
 
@@ -188,10 +189,9 @@ def test_interrupted_at_the_ends_of_laps(tmp_path, seed):
 # Large events.
 
 
-def test_large_events_wait_for_their_budget(rig, monkeypatch):
+def test_large_events_wait_for_their_budget(rig):
     """More large events than the spool may hold wait for the writer; none is lost."""
-    monkeypatch.setattr(ring, "BIG_BUDGET", 250_000)
-    channel = rig.ring("rlarge1234", patience_s=20)
+    channel = rig.ring("rlarge1234", patience_s=20, spill_bytes=250_000)
     started = threading.Timer(0.2, rig.serve_here)
     started.start()
     put(channel, 20, size=100_000)
@@ -203,8 +203,7 @@ def test_large_events_wait_for_their_budget(rig, monkeypatch):
 
 def test_jobs_wait_for_their_budget(rig, monkeypatch):
     """What a writer has taken from the ring waits in the spool all the same; the patience is used up once, not for each."""
-    monkeypatch.setattr(ring, "BIG_BUDGET", 250_000)
-    channel = rig.ring("rlarge1234", patience_s=0.1)
+    channel = rig.ring("rlarge1234", patience_s=0.1, spill_bytes=250_000)
     for seq in (1, 2):
         channel.hand_over(0, [bytes(100_000)])
         [path] = [path for path in rig.place.glob("*.job") if spool.Queued.of_path(path) is None]
@@ -224,9 +223,8 @@ def test_jobs_wait_for_their_budget(rig, monkeypatch):
 
 def test_a_large_event_above_the_budget(rig, monkeypatch):
     """One that is larger than all that may wait is taken where nothing else waits, at once."""
-    monkeypatch.setattr(ring, "BIG_BUDGET", 250_000)
     monkeypatch.setattr(ring, "sleep", None)
-    channel = rig.ring("rlarge1234")
+    channel = rig.ring("rlarge1234", spill_bytes=250_000)
 
     channel.hand_over(0, [bytes(300_000)])
 
@@ -236,7 +234,7 @@ def test_a_large_event_above_the_budget(rig, monkeypatch):
 def test_large_events_without_room(rig, monkeypatch):
     """Where no spool takes it, what can be kept of a large event is stored, with one warning."""
     channel = rig.ring("rlarge1234", patience_s=0.1)
-    monkeypatch.setattr(Ring, "_spill_to_a_spool", lambda self, *content: None)
+    monkeypatch.setattr(Spills, "add", lambda self, *content: None)
     with pytest.warns(WritingStalled, match="no room in any spool") as warned:
         put(channel, 2, size=100_000)
     rig.end(channel)
@@ -269,12 +267,11 @@ def test_a_writer_that_cannot_be_started(tmp_path, monkeypatch):
     assert [ring for place in spool.candidates(tmp_path / "exp", HERE) for ring in spool.rings_in(place)] == []
 
 
-def test_a_writer_that_does_not_begin(rig, monkeypatch):
+def test_a_writer_that_does_not_begin(rig):
     """A writer that is started and never comes is started again, now and then; that it does not come is said."""
-    monkeypatch.setattr("mlv.transport.ring._BEGINS_WITHIN_S", 0.2)
     launches = []
-    channel = rig.ring("ralone1234")
-    channel._launch = lambda: launches.append(time.monotonic())
+    channel = rig.ring("ralone1234", launch=lambda: launches.append(time.monotonic()), begins_within_s=0.2)
+    launches.clear()
     put(channel, 10)
 
     with pytest.warns(WritingStalled, match="does not begin"):
@@ -331,8 +328,8 @@ def test_a_ring_larger_than_the_space(tmp_path):
     candidates = [tmp_path / "a" / "key", tmp_path / "b" / "key"]
     for place in candidates:
         place.parent.mkdir(mode=0o700)
-    with pytest.raises(ring.NoRoom, match=r"no room for a ring of .* bytes") as raised:
-        ring.create(candidates, info(), 1 << 50)
+    with pytest.raises(new_rings.NoRoom, match=r"no room for a ring of .* bytes") as raised:
+        new_rings.create(candidates, info(), 1 << 50)
     for place in candidates:
         assert str(place.parent) in str(raised.value)
         assert list(place.iterdir()) == []
@@ -341,7 +338,7 @@ def test_a_ring_larger_than_the_space(tmp_path):
 def test_a_ring_is_reserved(tmp_path):
     """Every page of a ring has its place in memory from the beginning: none is missing later."""
     (tmp_path / "a").mkdir(mode=0o700)
-    path, place = ring.create([tmp_path / "a" / "key"], info(), 1 << 20)
+    path, place = new_rings.create([tmp_path / "a" / "key"], info(), 1 << 20)
     assert place == tmp_path / "a" / "key"
     assert path.stat().st_blocks * 512 >= (1 << 20)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -350,14 +347,14 @@ def test_a_ring_is_reserved(tmp_path):
 def test_a_ring_in_the_second_place(tmp_path, monkeypatch):
     """A ring that found room in the second place only is listed in the first; both names go when it is finished."""
     rig = Rig(tmp_path / "exp")
-    reserve = ring._reserve
+    reserve = new_rings._reserve
 
     def full(path, *rest):
         if path.parent == rig.place:
             raise OSError(28, "No space left on device")
         reserve(path, *rest)
 
-    monkeypatch.setattr(ring, "_reserve", full)
+    monkeypatch.setattr(new_rings, "_reserve", full)
     channel = rig.ring("rsecond123")
     assert (rig.place / "rsecond123.ring").is_symlink()
     put(channel, 5)
@@ -386,7 +383,7 @@ def test_a_place_that_vanishes_in_the_middle(tmp_path, monkeypatch):
     folder = tmp_path / "exp"
     folder.mkdir()
     monkeypatch.setattr(spool, "bases", lambda environ=os.environ: [spool.chosen()])
-    reserve, times = ring._reserve, []
+    reserve, times = new_rings._reserve, []
 
     def removed(path, *rest):
         if not times:
@@ -394,7 +391,7 @@ def test_a_place_that_vanishes_in_the_middle(tmp_path, monkeypatch):
             path.parent.rmdir()
         reserve(path, *rest)
 
-    monkeypatch.setattr(ring, "_reserve", removed)
+    monkeypatch.setattr(new_rings, "_reserve", removed)
     channel = channels.open_channel(folder, "id", "rrace12345", None)
 
     assert isinstance(channel, Ring)

@@ -15,7 +15,7 @@ from conftest import fork, run_command, wait_until
 
 import mlv
 from mlv.errors import InvalidArgument
-from mlv.transport import ring
+from mlv.transport import new_rings
 from mlv.transport.ring import Ring
 from mlv.transport.sampler import Sampler
 from mlv.transport.writer import Writer
@@ -88,7 +88,7 @@ def test_children_are_not_sampled(tmp_path):
     """A child's run has no samples: it is in those of its parent."""
     with mlv.Exp(tmp_path, "exp", system=0.1) as exp:
         run = exp.runs[0].id
-        pid = fork(lambda: (exp.log({"loss": 1}), sleep(5)))
+        pid = fork(lambda: (exp.log({"loss": 1}), sleep(60)))
         wait_until(lambda: exp.runs[0].children)
         count = len(samples(exp.path))
         wait_until(lambda: len(samples(exp.path)) >= count + 3)
@@ -138,7 +138,7 @@ def measured(tmp_path, meter, until):
     """Events of a run whose machine is measured, and the samples."""
     rig = Rig(tmp_path / "exp")
     info = {"run": "rsampled12", "exp": str(rig.folder), "id": "", "process": HERE.to_data(), "system_s": 0.02}
-    path, place = ring.create(rig.candidates, info, 1 << 16)
+    path, place = new_rings.create(rig.candidates, info, 1 << 16)
     channel = Ring(path, place, lambda: None, rig.candidates)
     for index, cursor in enumerate(CURSORS):
         channel.add_cursor(index, cursor)

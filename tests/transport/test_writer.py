@@ -18,6 +18,7 @@ from mlv.store.claims import Claim
 from mlv.store.owners import Owner
 from mlv.store.streams import mend
 from mlv.transport import frames as f
+from mlv.transport.writer import Endurance
 from transport.rig import GONE, HERE, LOG, Rig
 
 
@@ -122,11 +123,11 @@ def refusing(at, number, times, half):
 
 @pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize(("number", "times"), [(errno.ENOSPC, 1), (errno.EIO, 2), (errno.EDQUOT, 5)])
-def test_a_disk_that_refuses_at_every_system_call(tmp_path, monkeypatch, number, times, half):
+def test_a_disk_that_refuses_at_every_system_call(tmp_path, number, times, half):
     """Whatever call of the system fails, and some after it: all is there when the disk takes it again."""
-    monkeypatch.setattr("mlv.transport.writer._RETRY_AFTER_S", 0.001)
     for at in itertools.count():
         rig = two_runs(tmp_path / str(at))
+        rig.endurance = Endurance(retry_after_s=0.001)
         layer = Faulty(refusing(at, number, times, half))
 
         assert rig.serve_here(layer)
@@ -155,10 +156,10 @@ def test_one_stream_that_refuses(tmp_path):
     rig.assert_all_there({"rstuck1234": "ok", "rfree12345": "ok"})
 
 
-def test_a_dead_writer_and_a_full_disk(tmp_path, monkeypatch):
+def test_a_dead_writer_and_a_full_disk(tmp_path):
     """A writer that comes after a dead one, and finds the disk full, doubles nothing when there is space again."""
-    monkeypatch.setattr("mlv.transport.writer._RETRY_AFTER_S", 0.01)
     rig = two_runs(tmp_path / "exp")
+    rig.endurance = Endurance(retry_after_s=0.01)
     assert rig.serve(Faulty(killer(8, half=True))) == -signal.SIGKILL
     assert lines(rig.folder, "val") or lines(rig.folder, "log")
     limit = iter(range(100))
@@ -249,10 +250,10 @@ def test_the_dead_writer_was_on_another_machine(tmp_path):
 def test_interval_of_syncing(tmp_path, monkeypatch, interval, is_synced):
     """What is appended is synced as often as MLV_FSYNC_INTERVAL says, while the run goes on."""
     monkeypatch.setenv("MLV_FSYNC_INTERVAL", interval)
-    rig, files = Rig(tmp_path / "exp"), Faulty(lambda call, name: None)
+    rig, files = Rig(tmp_path / "exp"), Faulty(lambda call, name: os._exit(11) if name == "fsync" else None)
     rig.log(rig.ring("rgoeson123"), 4)
 
-    status = rig.in_child(lambda: (rig.serve_here(files, until_s=0.5), os._exit(10 + ("fsync" in files.calls))))
+    status = rig.in_child(lambda: (rig.serve_here(files, until_s=20 if is_synced else 0.3), os._exit(10)))
 
     assert status == 10 + is_synced
 
@@ -370,10 +371,10 @@ def test_the_end_finds_room_in_a_full_ring(tmp_path, recwarn):
 # Leaving.
 
 
-def test_a_folder_that_is_gone(tmp_path, monkeypatch):
+def test_a_folder_that_is_gone(tmp_path):
     """A writer whose experiment was deleted goes away when its producers have, and leaves the events where they are."""
-    monkeypatch.setattr("mlv.transport.writer._LINGER_WITHOUT_FOLDER_S", 0.3)
     rig = two_runs(tmp_path / "exp")
+    rig.endurance = Endurance(linger_without_folder_s=0.3)
     rig.folder.rmdir()
 
     assert not rig.serve_here(until_s=10)
@@ -383,11 +384,10 @@ def test_a_folder_that_is_gone(tmp_path, monkeypatch):
     rig.assert_all_there(STATUSES)
 
 
-def test_a_disk_that_never_takes_it(tmp_path, monkeypatch):
+def test_a_disk_that_never_takes_it(tmp_path):
     """A writer that can write nothing goes away some time after its producers have."""
-    monkeypatch.setattr("mlv.transport.writer._LINGER_WITHOUT_FOLDER_S", 0.1)
-    monkeypatch.setattr("mlv.transport.writer._LINGER_S", 0.5)
     rig = two_runs(tmp_path / "exp")
+    rig.endurance = Endurance(linger_s=0.5, linger_without_folder_s=0.1)
 
     def refuse(call, name):
         if name == "write":

@@ -59,11 +59,14 @@ def plot(
         ),
     ],
     x: Annotated[
-        str,
+        Optional[str],  # noqa: UP045
         typer.Option(
-            "--x", metavar="NAME", help="step, a coordinate, time, elapsed, active (elapsed without pauses), or metrics.NAME."
+            "--x",
+            metavar="NAME",
+            help="step, a coordinate, time, elapsed, active (elapsed without pauses), or metrics.NAME.",
+            show_default="as log.describe(metric, x=) says, or step",
         ),
-    ] = "step",
+    ] = None,
     by: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--by", metavar="PARAM", help="Param that the colours stand for.", show_default="all that differ"),

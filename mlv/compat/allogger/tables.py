@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mlv.projections.h5files import free_link
+
 REUSE_SPACE = {"fs_strategy": "fsm", "fs_persist": True, "fs_threshold": 1}
 """A compressed chunk that grows moves: without this, its earlier space is lost, which over hours costs gigabytes."""
 
@@ -28,20 +30,7 @@ def append(file: Any, path: str, before: int, rows: Sequence[tuple[Any, ...]], s
         dataset.resize(before + len(rows), 0)
         dataset[before:] = table
         return path
-    group, name = _free_link(file, path)
+    group, name = free_link(file, path.split("/"))
     chunk = max(1, min(1024, _CHUNK_BYTES // kind.itemsize))
     dataset = group.create_dataset(name, data=table, maxshape=(None,), chunks=(chunk,), compression="gzip")
     return str(dataset.name).removeprefix("/")
-
-
-def _free_link(file: Any, path: str) -> tuple[Any, str]:
-    """Return the group for a new table, and its name there."""
-    group = file
-    *above, last = path.split("/")
-    for segment in above:
-        while segment in group and not hasattr(group[segment], "keys"):
-            segment += "%"
-        group = group.require_group(segment)
-    while last in group:
-        last += "%"
-    return group, last

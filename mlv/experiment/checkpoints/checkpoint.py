@@ -13,7 +13,7 @@ from mlv.experiment.checkpoints import savers
 from mlv.frozen import FrozenDict
 from mlv.retention import PortfolioState, Saved
 from mlv.store import attached
-from mlv.store.blobs import content_of
+from mlv.store.contents import content_of
 from mlv.store.references import portable
 
 

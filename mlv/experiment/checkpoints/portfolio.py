@@ -16,7 +16,7 @@ from mlv.experiment.session import Session
 from mlv.notices import warn_once
 from mlv.retention import Policy, Saved, checked_policy
 from mlv.store import layout
-from mlv.store.blobs import checked_inside
+from mlv.store.paths import checked_inside
 
 
 def portfolio_of(

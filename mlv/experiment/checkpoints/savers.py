@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mlv.encoding import DEEPEST
+from mlv.encoding import DEEPEST, type_name
 from mlv.errors import CheckpointNotLoaded, InvalidArgument, MissingExtra, MlvError
 from mlv.experiment.endings import described
 from mlv.store import trees
@@ -40,7 +40,7 @@ def saver_of(obj: Any, suffix: str = "") -> Saver:
     if library_saver is not None:
         if suffix not in ("", library_saver.suffix):
             raise InvalidArgument(
-                f"suffix={suffix!r}: a value of type {_type_name(obj)} is saved as {library_saver.suffix!r}. To save it "
+                f"suffix={suffix!r}: a value of type {type_name(obj)} is saved as {library_saver.suffix!r}. To save it "
                 f"otherwise, give a function that takes a path, {_CALLABLE}",
                 suffix=suffix,
             )
@@ -48,8 +48,8 @@ def saver_of(obj: Any, suffix: str = "") -> Saver:
     if callable(obj) and not isinstance(obj, type):
         return Saver(obj, _checked_suffix(suffix))
     raise InvalidArgument(
-        f"nobody knows how to save a value of type {_type_name(obj)}: give a function that takes a path, {_CALLABLE}",
-        type=_type_name(obj),
+        f"nobody knows how to save a value of type {type_name(obj)}: give a function that takes a path, {_CALLABLE}",
+        type=type_name(obj),
     )
 
 
@@ -61,12 +61,13 @@ def _library_saver(obj: Any) -> Saver | None:
 
     Modules and models are callable, so this is asked before an object is taken for a function that writes.
     """
+    # Before torch: a model of Keras whose backend is torch is a module as well.
+    if any(_is_a(obj, library, "Model") for library in ("keras", "tf_keras")):
+        return Saver(lambda path: obj.save(str(path)), ".keras")
     if _is_a(obj, "torch", "Module"):
         return Saver(lambda path: _library("torch").save(obj.state_dict(), path), ".pt")
     if any(_is_a(leaf, "torch", "Tensor") for leaf in _leaves(obj)):
         return Saver(lambda path: _library("torch").save(obj, path), ".pt")
-    if any(_is_a(obj, library, "Model") for library in ("keras", "tf_keras")):
-        return Saver(lambda path: obj.save(str(path)), ".keras")
     if _is_a(obj, "sklearn", "BaseEstimator"):
         return _estimator(obj)
     if isinstance(obj, (Mapping, list, tuple)) or _is_array(obj):
@@ -209,8 +210,3 @@ def error_summary(error: Exception) -> str:
     """Return the type and the beginning of the message of a library's exception, on one line."""
     description = described(error)
     return f"{description['type']}: {' '.join(description['message'].split())[:_LONGEST_MESSAGE]}".rstrip(": .")
-
-
-def _type_name(value: Any) -> str:
-    kind = type(value)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -21,12 +21,14 @@ from mlv.notices import warn
 from mlv.query.events import Events
 from mlv.retention import PORTFOLIO_TYPES, Decision, Policy, PortfolioState, Saved, choose, events_of, fold, section_files
 from mlv.store import attached
-from mlv.store.blobs import TEMPORARY, content_of, link_or_copy, make_durable, reference, remove, unlock_folders
+from mlv.store.blobs import TEMPORARY, make_durable, remove, unlock_folders
+from mlv.store.contents import content_of, reference
+from mlv.store.copying import link_or_copy
 from mlv.store.files import move_new, sync_folder
 from mlv.store.owners import process_is_gone
 from mlv.store.reading import read_state
 
-_DURABLE_WITHIN_S = 10.0
+_DURABLE_WITHIN_S = 10.0  # training goes on meanwhile; what could not be removed is removed with the next one
 _PRIVATE = re.compile(re.escape(TEMPORARY) + r"(r[0-9a-z]+)-[0-9a-f]+")
 _BASENAME = "checkpoint"
 _FINAL = re.compile(r"\d{6}")
@@ -135,6 +137,7 @@ class Shelf:
         private.mkdir()
         written = _written(saver, private)
         unlock_folders(written)
+        # Before it has a name that anybody may load.
         make_durable(written)
         content = content_of(written)
         suffix = written.name[len(_BASENAME) :] if written.name.startswith(_BASENAME) else written.suffix
@@ -142,6 +145,7 @@ class Shelf:
             new = replace(new, save=save, name=_file_name(save, new.step, suffix))
             decision = choose(self.state, new, self.policy)
             written = written.rename(written.with_name(new.name))
+            # Its final name on the disk first: it tells a next run which links belong to an unfinished save.
             sync_folder(private)
             paths = [self._folder / section / new.name for section in decision.sections]
             if _put_all(written, paths):

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -18,6 +18,7 @@ import orjson
 
 from mlv.errors import MlvWarning
 from mlv.experiment.console import taps
+from mlv.experiment.console.descriptors import FIRST_FREE, moved_up, relay, terminal_like, wide_pipe, write_all
 from mlv.notices import warn
 from mlv.transport.launch import can_launch, launch_module
 
@@ -28,13 +29,8 @@ DESCRIPTORS = {1: "stdout", 2: "stderr"}
 END, DONE = b"e", b"d"
 SYNC, SYNCED = b"s", b"S"
 """Requests to the tee, of one byte each, and its answers: to end, and to pass on the output so far."""
-_PIPE_BYTES = 1 << 20
-"""Bytes that a process may print ahead of the tee; the system may allow less."""
-_CHUNK_BYTES = 1 << 16
-_MOST_STARTS = 4
-_PAUSE_WITHIN_S = 1.0
-_FIRST_FREE = 10
-"""Descriptors below this one are left to programs that open them by number."""
+_MOST_STARTS = 4  # something kills it each time, such as a limit of memory
+_PAUSE_WITHIN_S = 1.0  # a fork waits for it; too late, and Python only warns of threads
 
 
 @dataclass(frozen=True)
@@ -79,11 +75,12 @@ class ConsoleCapture:
             for fd in DESCRIPTORS:
                 self._open(fd)
             self._open_copies()
-            self._pause = tuple(map(_moved, os.pipe()))
+            self._pause = tuple(map(moved_up, os.pipe()))
             self._control = self._start()
         except OSError:
             self._close_replacements()
             raise
+        # Only now that a tee reads: output would fill the pipes and hold up the script.
         self._take_over()
         _active.append(self)
         self.watch()
@@ -94,6 +91,7 @@ class ConsoleCapture:
         self._is_ending = True
         _flush()
         self._untap()
+        # What a later capture holds passes through this one, and belongs in front of its end.
         for above in reversed(_active[_active.index(self) + 1 :] if self in _active else ()):
             above.pass_on(until - monotonic())
         for captured in list(self._captured):
@@ -160,17 +158,17 @@ class ConsoleCapture:
 
         with suppress(OSError):  # closed: nothing is printed there
             os.fstat(fd)
-            read, write = _terminal_like(fd) if os.isatty(fd) else _pipe()
-            display = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
-            self._captured.append(Captured(DESCRIPTORS[fd], _moved(read), display))
-            self._ends[fd] = _moved(write)
+            read, write = terminal_like(fd) if os.isatty(fd) else wide_pipe()
+            display = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
+            self._captured.append(Captured(DESCRIPTORS[fd], moved_up(read), display))
+            self._ends[fd] = moved_up(write)
 
     def _open_copies(self) -> None:
         """Copy the output of a notebook or a test: it does not go through the descriptors."""
         for name in DESCRIPTORS.values():
             stream = getattr(sys, name)
             if stream is not None and not taps.reaches(stream, DESCRIPTORS):
-                read, write = map(_moved, _pipe())
+                read, write = map(moved_up, wide_pipe())
                 self._captured.append(Captured(name, read, -1))
                 self._copies[name] = write
                 self._tap(stream, write)
@@ -333,54 +331,7 @@ class ConsoleCapture:
             for captured in self._captured:
                 if captured.name == name and captured.display >= 0 and self._is_ours(fd):
                     os.dup2(captured.display, fd)
-        pass_on([(captured.read, captured.display) for captured in self._captured], self._is_done.set)
-
-
-def pass_on(routes: Sequence[tuple[int, int]], when_idle: Callable[[], None] = lambda: None) -> None:
-    """Display output without logging it, until nobody can print any more; `routes` are pairs of descriptors, from and to."""
-    import select
-
-    poll, displays = select.poll(), dict(routes)
-    for read in displays:
-        poll.register(read, select.POLLIN)
-    while displays:
-        ready = poll.poll(0)
-        if not ready:
-            when_idle()
-            ready = poll.poll()
-        for read, _ in ready:
-            chunk = read_chunk(read)
-            if not chunk:
-                poll.unregister(read)
-                del displays[read]
-            elif not write_all(displays[read], chunk):
-                displays[read] = -1
-
-
-def read_chunk(fd: int) -> bytes:
-    """Read the output that is ready; empty if nobody can print there any more."""
-    try:
-        return os.read(fd, _CHUNK_BYTES)
-    except OSError:  # EIO: no process has the terminal open
-        return b""
-
-
-def write_all(fd: int, data: bytes) -> bool:
-    """Write all bytes to a display; return whether somebody still reads it."""
-    remaining = memoryview(data)
-    try:
-        while remaining and fd >= 0:
-            remaining = remaining[os.write(fd, remaining) :]
-    except BlockingIOError:  # somebody has made the terminal non-blocking
-        import select
-
-        waiting = select.poll()
-        waiting.register(fd, select.POLLOUT)
-        waiting.poll()
-        return write_all(fd, bytes(remaining))
-    except OSError:
-        return False
-    return fd >= 0
+        relay([(captured.read, captured.display) for captured in self._captured], self._is_done.set)
 
 
 def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> ConsoleCapture | None:
@@ -393,37 +344,6 @@ def begin(folder: Path, exp_id: str, run: str, wishes: Mapping[str, Any]) -> Con
     except OSError as error:
         warn(f"what is printed is not captured: {error}", MlvWarning)
         return None
-
-
-def _terminal_like(fd: int) -> tuple[int, int]:
-    """Return the two ends of a terminal of the same kind and size, which passes text on unchanged."""
-    import fcntl
-    import termios
-
-    read, write = os.openpty()
-    with suppress(OSError, termios.error):
-        attributes = termios.tcgetattr(fd)
-        attributes[1] &= ~termios.OPOST  # the real one makes a carriage return of each line's end
-        termios.tcsetattr(write, termios.TCSANOW, attributes)
-        fcntl.ioctl(write, termios.TIOCSWINSZ, fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
-    return read, write
-
-
-def _pipe() -> tuple[int, int]:
-    import fcntl
-
-    read, write = os.pipe()
-    with suppress(OSError, AttributeError):
-        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return read, write
-
-
-def _moved(fd: int) -> int:
-    import fcntl
-
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
-    os.close(fd)
-    return moved
 
 
 def _before_each_cell(call: Callable[..., None]) -> Callable[[], None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-_DEEPEST = 3
+_DEEPEST = 3  # streams that wrap each other may do so in a circle
 
 
 def tap(stream: Any, copy: Callable[[bytes], object]) -> Callable[[], None]:

@@ -17,7 +17,8 @@ from typing import Any
 import orjson
 
 from mlv.encoding import TAIL, head
-from mlv.experiment.console.capture import DONE, END, SYNC, SYNCED, pass_on, read_chunk, write_all
+from mlv.experiment.console.capture import DONE, END, SYNC, SYNCED
+from mlv.experiment.console.descriptors import read_chunk, relay, write_all
 from mlv.experiment.session import Session
 from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes
@@ -26,7 +27,7 @@ _LOOK_EVERY_S = 0.25
 _BYTES_AT_A_TIME = 4096
 """Bytes of output per turn; even if all were empty lines, their events have room in `_FREE_BYTES` of a ring."""
 _FREE_BYTES = 1 << 20
-_WAIT_FOR_ROOM_S = 0.005
+_WAIT_FOR_ROOM_S = 0.005  # the writer makes room every 20 ms
 _PACE_S = 0.0002
 """Pause between two polls during output: each write that wakes a waiting tee costs the printing process time."""
 _LOG_EVERY_S = 0.01
@@ -37,7 +38,7 @@ _LONGEST = 1 << 20
 """Bytes of a line that become one event; a longer one becomes several."""
 _HELD_S = 1.0
 """How long a line is held back once lines are rewritten."""
-_HELD_LINES = 128
+_HELD_LINES = 128  # a progress bar of several lines goes up by fewer
 _LAST_WORDS_S = 1.0
 """How long the tee reads on after the end of the run, while children still print."""
 
@@ -87,6 +88,7 @@ class TerminalLines:
 
     def _complete(self, line: bytes, now: float) -> Iterator[str]:
         if b"\x1b" in line:
+            # A progress bar went up to write its lines anew: those that are held back were not final.
             for up in _UP.finditer(line):
                 self._are_rewritten = True
                 for _ in range(min(int(up[1] or 1), len(self._held))):
@@ -167,7 +169,7 @@ class Tee:
             self._control.send(DONE)
         while self._open and self._is_connected:
             self._turn(_LOOK_EVERY_S)
-        pass_on([(source.read, source.display) for source in self._open.values()])
+        relay([(source.read, source.display) for source in self._open.values()])
 
     def _drain(self) -> None:
         """Display the output so far."""
@@ -180,11 +182,13 @@ class Tee:
         is_loggable = getattr(self._session.channel, "free_bytes", _FREE_BYTES) >= _FREE_BYTES
         if self._waiting_bytes:
             wait_s = 0 if is_loggable and self._is_quiet else _WAIT_FOR_ROOM_S
+        # The display comes first: nobody waits for the log, but somebody may watch the terminal.
         ready = self._poll.poll(wait_s * 1000)
         has_output = False
         for fd, _ in ready:
             if fd == self._control.fileno():
                 self._answer_request()
+            # Else the pipe fills, and the printing process waits, rather than this one taking all memory.
             elif self._waiting_bytes < _MOST_WAITING_BYTES:
                 has_output |= self._show(self._open[fd])
         self._is_quiet = not has_output

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import threading
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -14,23 +13,25 @@ from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from mlv.capture.redaction import REDACTED, Redactor
 from mlv.encoding import TAG, Reference, step_number
-from mlv.errors import FileExists, FileUnusable, InvalidArgument, MlvError, MlvWarning
+from mlv.errors import FileUnusable, InvalidArgument
+from mlv.experiment.files.publishing import (
+    FileTarget,
+    already_there,
+    not_published,
+    publish,
+    temporary_of,
+    translated_os_errors,
+)
 from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import Session
-from mlv.frozen import FrozenRecord
-from mlv.interrupts import pass_on
-from mlv.notices import warn, warn_once
 from mlv.store import blobs, layout
-from mlv.store.blobs import Content
-from mlv.store.locks import alone_in
-from mlv.store.paths import checked_path
+from mlv.store.paths import checked_inside, checked_path
 from mlv.store.references import portable
 
 T = TypeVar("T")
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MODES = ("w", "wb", "w+", "w+b", "x", "xb", "x+", "x+b")
-_ELSEWHERE = (errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Attachments:
@@ -111,25 +112,27 @@ class Attachments:
             InvalidArgument: `how` has an unknown value, or the path holds the experiment, or is a part of it to be moved.
             FileUnusable: It cannot be read, or changed meanwhile, or cannot be written; what was there before still is.
         """
-        if how not in _ATTACH_BY:
+        from mlv.experiment.files.attaching import ATTACH_BY, refuse_own  # with copying: `import mlv` does without
+
+        if how not in ATTACH_BY:
             raise InvalidArgument(f"how={how!r}: give 'copy', 'link' or 'move'", how=how)
         source = checked_path(path, "path")
         target = self._target(source.name if name is None else name, step)
-        _refuse_own(source, self._folder, how)
+        refuse_own(source, self._folder, how)
         if target.session.is_disabled:
             return source
         if target.session.is_silent:
             return target.path
-        with _translated_os_errors(f"{str(source)!r} cannot be attached as {target.name!r}"):
-            return _ATTACH_BY[how](target, source)
+        with translated_os_errors(f"{str(source)!r} cannot be attached as {target.name!r}"):
+            return ATTACH_BY[how](target, source)
 
-    def _target(self, name: Any, step: float | None, is_new: bool = False) -> _Target:
+    def _target(self, name: Any, step: float | None, is_new: bool = False) -> FileTarget:
         session = self._writable()
         files = session.folder / layout.FILES
-        path = blobs.checked_inside(files, name)
+        path = checked_inside(files, name)
         if (clean := _clean_name(session, files, path.relative_to(files).as_posix(), self._redactor)) is not None:
             path = files / clean
-        target = _Target(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
+        target = FileTarget(session, path, path.relative_to(files).as_posix(), step_number(step), is_new, [])
         if session.is_closed:
             text = (
                 f"{target.name!r} is not published: the run in {self._folder} has ended. Do it before close(), or open the "
@@ -140,7 +143,7 @@ class Attachments:
             text = f"{target.name!r} is not published: the experiment in {self._folder} was removed or replaced during the run"
             raise FileUnusable(text, path=str(path))
         if is_new and os.path.lexists(path):
-            raise _exists(target)
+            raise already_there(target)
         return target
 
 
@@ -168,7 +171,7 @@ class FileBlock(AbstractContextManager[T], Generic[T]):
 
     __slots__ = ("_call", "_context", "_target")
 
-    def __init__(self, call: str, target: _Target, context: AbstractContextManager[T]) -> None:
+    def __init__(self, call: str, target: FileTarget, context: AbstractContextManager[T]) -> None:
         self._call, self._target, self._context = call, target, context
 
     def __enter__(self) -> T:
@@ -223,19 +226,6 @@ def _with_reference(file: T, refer: Callable[[], Reference | None]) -> T:
     return file
 
 
-class _Target(FrozenRecord):
-    """The path at which a file is published, and the other fields of its event."""
-
-    session: Session
-    path: Path
-    name: str
-    step: float | None
-    is_new: bool
-    """Whether the path must not exist yet."""
-    published: list[Reference]
-    """The reference within the experiment, once it is published."""
-
-
 def _checked_mode(mode: Any) -> str:
     letters = set(mode) if isinstance(mode, str) else set()
     is_known = letters <= set("wxbt+") and len(letters & set("wx")) == 1 and not letters >= set("bt")
@@ -250,7 +240,7 @@ def _checked_mode(mode: Any) -> str:
 
 
 @contextmanager
-def _open_target(target: _Target, options: dict[str, Any]) -> Iterator[IO[Any]]:
+def _open_target(target: FileTarget, options: dict[str, Any]) -> Iterator[IO[Any]]:
     """Yield a file to write into, and publish it at the end."""
     if target.session.is_silent:
         import tempfile  # `import mlv` does without
@@ -258,13 +248,13 @@ def _open_target(target: _Target, options: dict[str, Any]) -> Iterator[IO[Any]]:
         with tempfile.TemporaryFile(**{**options, "mode": options["mode"].replace("x", "w")}) as file:
             yield file
         return
-    with _temporary(target) as temporary:
-        with _translated_os_errors(_not_published(target)):
+    with temporary_of(target) as temporary:
+        with translated_os_errors(not_published(target)):
             file = _open_new(temporary, **options)
-        with _translated_os_errors(_not_published(target), _FULL), file:
+        with translated_os_errors(not_published(target), _FULL), file:
             yield file
-        with _translated_os_errors(_not_published(target)):
-            _publish(target, temporary)
+        with translated_os_errors(not_published(target)):
+            publish(target, temporary)
 
 
 def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) -> IO[Any]:
@@ -278,7 +268,7 @@ def _open_new(path: Path, mode: str, encoding: str | None, newline: str | None) 
 
 
 @contextmanager
-def _filepath_target(target: _Target) -> Iterator[Path]:
+def _filepath_target(target: FileTarget) -> Iterator[Path]:
     """Yield a path for a library to write to, and publish the file at the end."""
     if target.session.is_silent:
         import tempfile  # `import mlv` does without
@@ -286,23 +276,25 @@ def _filepath_target(target: _Target) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder) / target.path.name
         return
-    with _temporary(target) as private:
-        with _translated_os_errors(_not_published(target)):
+    with temporary_of(target) as private:
+        with translated_os_errors(not_published(target)):
             private.mkdir()
-        with _translated_os_errors(_not_published(target), _FULL):
+        with translated_os_errors(not_published(target), _FULL):
             yield private / target.path.name
-        with _translated_os_errors(_not_published(target)):
+        with translated_os_errors(not_published(target)):
             path = _only_one(private, target)
             blobs.unlock_folders(path)
             target = target.replace(path=target.path.with_name(path.name))
             if blobs.has_links(path):
                 resolved = private / blobs.TEMPORARY
-                blobs.copy_hashed(path, resolved)
+                from mlv.store.copying import copy_hashed  # `import mlv` does without
+
+                copy_hashed(path, resolved)
                 path = resolved
-            _publish(target, path)
+            publish(target, path)
 
 
-def _only_one(private: Path, target: _Target) -> Path:
+def _only_one(private: Path, target: FileTarget) -> Path:
     """Return the path that a library wrote: the path it got, or that with a suffix."""
     basename = target.path.name
     names = sorted(os.listdir(private))
@@ -316,151 +308,3 @@ def _only_one(private: Path, target: _Target) -> Path:
         )
         raise FileUnusable(text, path=str(target.path), names=names)
     return private / names[0]
-
-
-def _attach_copy(target: _Target, source: Path) -> Path:
-    with _temporary(target) as temporary:
-        content = blobs.copy_hashed(source, temporary)
-        return _publish(target, temporary, content)
-
-
-def _attach_link(target: _Target, source: Path) -> Path:
-    with _temporary(target) as temporary:
-        if not blobs.link_or_copy(source, temporary, reflink=True):
-            text = f"{source} is copied, not linked: there are no links from there to {target.path.parent}"
-            warn_once(text, MlvWarning)
-        return _publish(target, temporary)
-
-
-def _attach_move(target: _Target, source: Path) -> Path:
-    before = os.lstat(source)
-    path = _attach_by_rename(target, source) or _attach_copy(target, source)
-    if _is_at(source, before):  # it was copied, or its content was stored already
-        blobs.remove(source)
-    if _is_at(source, before):
-        warn(f"{source} is attached, but could not be removed from there: {path} is a copy", MlvWarning)
-    return path
-
-
-def _is_at(path: Path, file: os.stat_result) -> bool:
-    """Return whether a path is still this very file: somebody may have made a new one of that name by now."""
-    try:
-        return os.path.samestat(os.lstat(path), file)
-    except OSError:
-        return False
-
-
-def _attach_by_rename(target: _Target, source: Path) -> Path | None:
-    """Move in one step; None, and nothing done, where that is impossible."""
-    if blobs.has_links(source):
-        return None
-    try:
-        return _publish(target, source)
-    except OSError as error:
-        if error.errno not in _ELSEWHERE:
-            raise
-        return None
-
-
-_ATTACH_BY: dict[str, Callable[[_Target, Path], Path]] = {"copy": _attach_copy, "link": _attach_link, "move": _attach_move}
-
-
-def _refuse_own(source: Path, folder: Path, how: str) -> None:
-    """Keep an experiment from being attached to itself, and from losing its own files."""
-    real, real_folder = Path(os.path.realpath(source)), Path(os.path.realpath(folder))
-    if real == real_folder or real in real_folder.parents:
-        text = f"{str(source)!r} holds the experiment {folder} that it would be attached to: give a folder beside it"
-        raise InvalidArgument(text, path=str(source))
-    owner = layout.enclosing_experiment(real)
-    if how == "move" and owner is not None and layout.is_own(owner, real):
-        text = f"{str(source)!r} is a part of the experiment {owner}, and stays there: attach it with how='copy'"
-        raise InvalidArgument(text, path=str(source), how=how)
-
-
-_publishing = threading.RLock()
-"""Held while a file gets its path and its event, so that threads that publish the same name do both in the same order.
-
-Between processes, a lock on the folder does the same.
-"""
-
-
-def _after_fork_in_child() -> None:
-    global _publishing
-    _publishing = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def _publish(target: _Target, temporary: Path, content: Content | None = None) -> Path:
-    """Publish a finished file or folder, and emit its event; `temporary` is left over if its content is stored already."""
-    from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
-
-    blobs.make_durable(temporary, read_only=False)
-    content = content or blobs.content_of(temporary)
-    with _publishing, alone_in(target.session.folder / layout.FILES):
-        contents = Contents.of(target.session)
-        if target.is_new or not contents.holds(target.path, content):
-            _move(temporary, target, contents.path_of(content))
-            blobs.make_durable(target.path)
-            contents.add(target.path, content)
-        data = blobs.reference(target.session.folder, target.path, content)
-        target.session.emit("file", data, name=target.name, step=target.step)
-        target.published.append(data)
-    return target.path
-
-
-def _move(temporary: Path, target: _Target, twin: Path | None) -> None:
-    """Move a file to its path; if a twin with the same content exists, link the path to that instead."""
-    with _temporary(target) as link:
-        is_linked = twin is not None and _is_linked(twin, link)
-        try:
-            blobs.move_into_place(link if is_linked else temporary, target.path, is_new=target.is_new)
-        except FileExistsError as error:
-            raise (_exists(target) if target.is_new else error) from error
-
-
-def _is_linked(twin: Path, link: Path) -> bool:
-    try:
-        return blobs.link_or_copy(twin, link)
-    except OSError:
-        return False
-
-
-@contextmanager
-def _temporary(target: _Target) -> Iterator[Path]:
-    """Yield a temporary path beside the target, and remove whatever is left there at the end."""
-    with _translated_os_errors(_not_published(target)):
-        temporary = blobs.temporary_beside(target.path)
-    pid = os.getpid()
-    try:
-        yield temporary
-    finally:
-        if os.getpid() == pid:  # a forked child that leaves the block does not own the file
-            blobs.remove(temporary)
-
-
-def _not_published(target: _Target) -> str:
-    return f"{target.name!r} is not published in {target.session.folder}"
-
-
-@contextmanager
-def _translated_os_errors(context: str, errnos: Container[int] | None = None) -> Iterator[None]:
-    """Translate errors of the system, or only those of `errnos`: others are the caller's own."""
-    try:
-        yield
-    except MlvError:
-        raise
-    except OSError as error:
-        pass_on(error)
-        if errnos is not None and error.errno not in errnos:
-            raise
-        where = f" ({error.filename})" if error.filename else ""
-        text = f"{context}: {error.strerror or error}{where}. What was there before still is; mend that, and do it again"
-        raise FileUnusable(text, errno=error.errno, path=error.filename) from error
-
-
-def _exists(target: _Target) -> FileExists:
-    text = f"{target.name!r} is published already, and mode 'x' asks for a new file: choose another name, or mode 'w'"
-    return FileExists(text, path=str(target.path))

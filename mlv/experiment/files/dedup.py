@@ -14,7 +14,7 @@ from mlv.events import Event
 from mlv.experiment.session import Session
 from mlv.query.events import Events
 from mlv.store import attached, layout, opening
-from mlv.store.blobs import FOLDER, Content, content_of, files_in
+from mlv.store.contents import FOLDER, Content, content_of, files_in
 
 _State = Union[tuple[Any, ...], None]
 

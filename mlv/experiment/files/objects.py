@@ -12,7 +12,7 @@ from mlv.errors import ExtraNotFound, ExtraUnusable, FileUnusable, MlvError, Not
 from mlv.experiment.files.attachments import Attachments
 from mlv.experiment.opening.captures import warn_of_redactions
 from mlv.experiment.session import DRAIN_TIMEOUT_S, Session
-from mlv.store import attached, blobs, layout, trees
+from mlv.store import attached, contents, layout, paths, trees
 
 EXTRA = "extra"
 """Folder below `files` where extras lie."""
@@ -92,7 +92,7 @@ class Extras(Attachments):
     def _extra(self, name: Any) -> str:
         """Check and return the name of an extra."""
         folder = self._folder / layout.FILES / EXTRA
-        return blobs.checked_inside(folder, name).relative_to(folder).as_posix()
+        return paths.checked_inside(folder, name).relative_to(folder).as_posix()
 
     def _saved(self, name: str) -> Path:
         """Return the latest file of an extra: it may have been saved in several formats."""
@@ -152,5 +152,5 @@ def _loaded(path: Path) -> Any:
 
 
 def _extra_names(folder: Path) -> str:
-    files = [name.rpartition(".") for name in blobs.files_in(folder)] if folder.is_dir() else []
+    files = [name.rpartition(".") for name in contents.files_in(folder)] if folder.is_dir() else []
     return ", ".join(dict.fromkeys(name for name, _, suffix in files if f".{suffix}" in _SUFFIXES)) or "none"

@@ -13,7 +13,7 @@ from mlv.interrupts import pass_on
 from mlv.notices import warn
 from mlv.store.references import all_completed
 
-_PROBLEMS_SHOWN = 8
+_PROBLEMS_SHOWN = 8  # the others tend to have the same cause
 
 
 def plain_params(params: Any, *, strict: bool = False) -> tuple[dict[str, Any], dict[str, str]]:
@@ -136,7 +136,7 @@ def _tells_rank(key: str, main: Any, own: Any, numbers: Collection[int]) -> bool
     """Return whether a param is the number of a rank, its device or its host: a `lora_rank` of 8 and 16 is not."""
     words = set(key.lower().replace("-", "_").split("_"))
     if isinstance(main, str) and isinstance(own, str):
-        return bool(words & _OF_HOSTS or (_DEVICE.fullmatch(main) and _DEVICE.fullmatch(own)))
+        return bool(words & _OF_HOSTS or (re.fullmatch(_DEVICE, main) and re.fullmatch(_DEVICE, own)))
     if isinstance(main, bool) and isinstance(own, bool):
         return main and bool(words & {"main", "master"})
     return ("pid" in words) or (bool(words & _OF_RANKS) and main == 0 and own in numbers)
@@ -144,7 +144,7 @@ def _tells_rank(key: str, main: Any, own: Any, numbers: Collection[int]) -> bool
 
 _OF_RANKS = frozenset(("rank", "procid", "process", "localid", "device", "gpu", "node"))
 _OF_HOSTS = frozenset(("host", "hostname", "node"))
-_DEVICE = re.compile(r"[a-z]+(:\d+)?")
+_DEVICE = r"[a-z]+(:\d+)?"  # compiled where it is needed: `import mlv` does without
 
 
 def check_changes(

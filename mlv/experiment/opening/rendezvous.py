@@ -32,16 +32,16 @@ from mlv.store.files import sync_folder, temporary_beside
 from mlv.store.owners import Owner
 from mlv.store.reading import read_state
 
-_POLL_S, _POLL_MOST_S = 0.01, 0.5
+_POLL_S, _POLL_MOST_S = 0.01, 0.5  # thousands of ranks look at one folder, maybe of a network file system
 _RECENT_S = 600.0
 """Ranks of one launch begin within this time of each other."""
 _GRACE_S = 5.0
 """How long the announcement of a run that is over is ignored: a new launch may be about to replace it."""
-_KEPT_S = 7 * 86400.0
+_KEPT_S = 7 * 86400.0  # no rank comes later than the longest time in a queue
 _OTHERS_FOR_S = 10.0
 """How long rank 0 may make other experiments only, until a rank takes itself for an independent task."""
-_LOOK_EVERY_S = 1.0
-_MOST_BESIDE = 1000
+_LOOK_EVERY_S = 1.0  # reads the folders beside the savedir
+_MOST_BESIDE = 1000  # a savedir may be one of a million folders
 _LAUNCHES = Path(layout.HOUSEKEEPING, "launches")
 _BEGAN = time()
 """When this process began, approximately."""
@@ -231,6 +231,7 @@ class Meeting:
                 return announcement
             if monotonic() - began > timeout_s:
                 raise self._not_met(timeout_s, announcement)
+            # Rank 0 makes others, and not this one: this process is more likely a task of its own.
             if monotonic() - others_since > min(_OTHERS_FOR_S, timeout_s / 30):
                 return None
             if others_since == math.inf and monotonic() >= next_look and may_be_apart(self._launch_rank):

@@ -9,7 +9,7 @@ from mlv.experiment.session import Session
 from mlv.query.rewinds import rewound
 from mlv.store import layout
 
-_WITHIN_S = 10.0
+_WITHIN_S = 10.0  # the steps of events that wait in the ring count as well
 
 
 def rewind(session: Session, step: Any) -> None:

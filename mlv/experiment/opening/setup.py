@@ -38,8 +38,8 @@ from mlv.store.meta import Meta
 from mlv.store.reading import read_state
 from mlv.transport.wishes import Wishes
 
-_META_WITHIN_S = 10.0
-_RECOVER_WITHIN_S = 10.0
+_META_WITHIN_S = 10.0  # its maker captures git and packages before it writes this file
+_RECOVER_WITHIN_S = 10.0  # training should begin, also beside a log that cannot be finished now
 
 
 class ExpComponents(FrozenRecord):
@@ -302,6 +302,7 @@ def make_folder(savedir: Path, name: str, suffix: bool) -> Path:
     for number in count():
         folder = savedir / (name if number == 0 else f"{name}_{number}")
         try:
+            # The one test of whether the name is free that two processes cannot both pass.
             folder.mkdir()
             return folder
         except FileExistsError:

@@ -18,7 +18,7 @@ from mlv.experiment.opening.setup import ExpComponents, Making
 from mlv.experiment.session import session_in_this_process
 from mlv.store import layout
 from mlv.store import meta as meta_
-from mlv.store.blobs import FOLDER, content_of
+from mlv.store.contents import FOLDER, content_of
 from mlv.store.paths import checked_path
 
 

@@ -15,7 +15,7 @@ from mlv.query.many import axes, families, grids
 from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf
 from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import Samples, aggregated
+from mlv.query.many.statistics import Samples, aggregated, samples_of
 from mlv.query.metrics import data_frames
 from mlv.query.rewinds import SURVIVING, rewinds_of
 from mlv.query.unreadable import leaving_out
@@ -50,14 +50,9 @@ def aggregate(
         count = sum(len(family.members) for family in portion)
         values = values_.joined(reading.values(islice(watched, count)))
         skipped += values.skipped
-        family_of = np.zeros(len(digests), np.int64)
-        for number, family in enumerate(portion):
-            family_of[family.members] = number
         width = max(1, len(reading.metrics))
-        sizes = np.repeat([len(family.members) for family in portion], width)
-        group = family_of[values.member] * width + values.metric
-        points = grids.on_grid(Samples(group, values.member, values.x, values.value), grid)
-        numbers = aggregated(points, sizes, stats, ci)
+        samples, sizes = samples_of(values, portion, width)
+        numbers = aggregated(grids.on_grid(samples, grid), sizes, stats, ci)
         group = numbers.pop("group")
         tables.append({"family": first + group // width, "metric": group % width, **numbers})
     reading.check()

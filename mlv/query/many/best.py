@@ -37,6 +37,7 @@ def at_best(digest: Digest, metric: str, mode: str | None = None) -> dict[str, A
     table = table.take(values.in_order(table))
     names = np.asarray(table.column("name").to_pylist(), object)
     value, step = (np.asarray(table.column(name).cast("float64").to_numpy(), float) for name in ("value", "step"))
+    # The rows are in the order of the events: `argmin` takes the earliest of equals.
     own = np.flatnonzero((names == metric) & ~np.isnan(value))
     if not len(own):
         return {}

@@ -74,6 +74,7 @@ def without_reruns(digests: Sequence[Digest], over: str | Iterable[str], parent_
     equal: dict[bytes, list[int]] = {}
     for number, digest in enumerate(digests):
         kinds, settings = _lineage(digest, parent_of)
+        # Without the key, its number in the list tells an experiment from all others.
         is_known = any(_is_below(name, nuisance) for name in settings)
         equal.setdefault(_canonical([kinds, settings, None if is_known else number]), []).append(number)
     latest = {max(numbers, key=lambda number: (digests[number].created, number)) for numbers in equal.values()}

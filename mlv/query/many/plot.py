@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,10 @@ from mlv.query.many import families, grids
 from mlv.query.many import values as values_
 from mlv.query.many.families import Family, ParentOf
 from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import Samples, aggregated
+from mlv.query.many.statistics import Samples, aggregated, samples_of
+from mlv.query.many.values import Values
+from mlv.query.metrics.parse_many_logs import STEP
+from mlv.query.name_patterns import name_matcher
 
 _TOKENS = re.compile(r"([^\s=]*=?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)?\s?")
 CENTERS = ("median", "mean")
@@ -84,6 +88,8 @@ class Line:
     high: Any
     notes: tuple[str, ...] = ()
     """The ways in which values were brought together, where they were not only pooled at equal x."""
+    axis: str = STEP
+    """The x axis."""
 
     @property
     def title(self) -> str:
@@ -92,6 +98,11 @@ class Line:
         members = f"{self.members} of {self.members + self.absent}" if self.absent else f"{self.members}"
         count = f" ({members}{diverged})" if self.members > 1 or self.absent or self.diverged else ""
         return (self.label + count).strip()
+
+
+def axis_of(lines: Sequence[Line], x: str | None) -> str:
+    """Return the x axis that was asked for, or else that of the lines."""
+    return x or next((line.axis for line in lines), STEP)
 
 
 def x_label(lines: Sequence[Line], x: str) -> str:
@@ -104,12 +115,14 @@ def lines(
     digests: Sequence[Digest],
     parent_of: ParentOf,
     metrics: str | Sequence[str],
-    x: str,
+    x: str | None,
     by: str | None,
     over: str | Iterable[str],
     style: Style = Style(),
 ) -> list[Line]:
     """Return the lines of a plot without families that have no value; each of several metrics has lines of its own.
+
+    Without an x, it is the one that `log.describe(metric, x=)` says of all these metrics, or else the step.
 
     Raises:
         InvalidArgument: A param or coordinate is unknown.
@@ -117,23 +130,19 @@ def lines(
         InvalidPattern: A pattern over names cannot be read.
     """
     requested = families.texts(metrics)
-    if requested is None or not all(isinstance(metric, str) for metric in requested) or not isinstance(x, str):
+    if requested is None or not all(isinstance(metric, str) for metric in requested) or not isinstance(x, (str, type(None))):
         raise InvalidArgument(f"metric={metrics!r} and x={x!r}: give a name each", metric=metrics, x=x)
     np = package("numpy")
     every = families.families(digests, over, parent_of)
     if by is not None:
         families.check_setting(by, list(dict.fromkeys(name for family in every for name in family.settings)), "by")
-    values = values_.read(digests, [metric.replace("{", "{{").replace("}", "}}") for metric in requested], x)
+    values, x = _read(digests, [metric.replace("{", "{{").replace("}", "}}") for metric in requested], x)
     if not values.metrics:
         patterns = " or ".join(map(repr, requested))
         text = f"nobody logged a metric like {patterns}: `mlv summary EXP` lists those of an experiment"
         raise UnknownMetric(text, name=patterns)
-    family_of = np.zeros(len(digests), np.int64)
-    for number, family in enumerate(every):
-        family_of[family.members] = number
     width = max(1, len(values.metrics))
-    sizes = np.repeat([len(family.members) for family in every], width)
-    points = Samples(family_of[values.member] * width + values.metric, values.member, values.x, values.value)
+    points, sizes = samples_of(values, every, width)
     repeated = _repeated(np, points)
     points = _smoothed(points, style.smooth)
     logged = {int(group): len(np.unique(points.member[points.group == group])) for group in np.unique(points.group)}
@@ -149,8 +158,34 @@ def lines(
         colour = label if by is None else f"{by}={_text(every[number].settings.get(by))}"
         count = logged[int(group)]
         absent, diverged = int(sizes[group]) - count, int(rows["diverged"].max())
-        result.append(Line(label, colour, count, absent, diverged, rows["x"], *style.drawn(rows), notes))
+        result.append(Line(label, colour, count, absent, diverged, rows["x"], *style.drawn(rows), notes, x))
     return sorted(result, key=lambda line: _by_number(line.label))
+
+
+def _read(digests: Sequence[Digest], requested: Sequence[str], x: str | None) -> tuple[Values, str]:
+    """Read values, and return them with their x axis."""
+    described = _described_axes(digests, requested) if x is None else {}
+    axes = set(described.values())
+    if len(axes) == 1:
+        [axis] = axes
+        # A coordinate of the line itself says more than a metric beside it.
+        for candidate in (axis,) if axes_.is_special(axis) else (axis, f"{axes_.METRICS}{axis}"):
+            with suppress(InvalidArgument):  # no value has such a coordinate
+                values = values_.read(digests, requested, candidate)
+                if described.keys() >= set(values.metrics):
+                    return values, candidate
+    return values_.read(digests, requested, x or STEP), x or STEP
+
+
+def _described_axes(digests: Sequence[Digest], requested: Sequence[str]) -> dict[str, str]:
+    """Return the x axes that requested metrics are described with; of several the last experiment's."""
+    matchers = [name_matcher(pattern) for pattern in requested]
+    return {
+        name: described["x"]
+        for digest in digests
+        for name, described in digest.state.descriptions.items()
+        if isinstance(described.get("x"), str) and any(matches(name) for matches in matchers)
+    }
 
 
 def _notes(grid: Grid, repeated: bool, smooth: float) -> tuple[str, ...]:
@@ -202,7 +237,7 @@ def _text(value: Any) -> str:
 
 AS_IT_IS = {"parse_math": False, "usetex": False}
 """Properties of a text in a figure that shows its characters."""
-_FEW = 10
+_FEW = 10  # matplotlib has ten colours that all can tell apart
 _BESIDE = 8
 _DASHES = ("-", "--", ":", "-.")
 LOGS = ("", "x", "y", "xy")
@@ -232,12 +267,13 @@ def _are_limits(limits: Any) -> bool:
     return all(end is None or (isinstance(end, (int, float)) and math.isfinite(end)) for end in limits)
 
 
-def draw(axes: Any, lines: Sequence[Line], metric: str, x: str, view: View = View()) -> Any:
+def draw(axes: Any, lines: Sequence[Line], metric: str, x: str | None, view: View = View()) -> Any:
     """Draw lines and their bands into matplotlib's Axes, and return them.
 
     Each group has a colour; lines of one colour differ in their dashes.
     """
     refuse_huge(lines, metric, view)
+    x = axis_of(lines, x)
     groups = list(dict.fromkeys(line.group for line in lines))
     colours = dict(zip(groups, _colours(len(groups)), strict=True))
     counts = dict.fromkeys(groups, 0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlv.errors import InvalidArgument
 from mlv.optional import package
-from mlv.query.many.families import texts
+from mlv.query.many.families import Family, texts
+
+if TYPE_CHECKING:
+    from mlv.query.many.values import Values
 
 STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")
 
@@ -26,6 +29,17 @@ class Samples:
     """Number of the experiment."""
     x: Any
     value: Any
+
+
+def samples_of(values: Values, families: Sequence[Family], width: int) -> tuple[Samples, Any]:
+    """Return values by family and metric, where each family has `width` groups, and the number of members of each group."""
+    np = package("numpy")
+    family_of = np.zeros(1 + max((max(family.members) for family in families), default=0), np.int64)
+    for number, family in enumerate(families):
+        family_of[family.members] = number
+    group = family_of[values.member] * width + values.metric
+    sizes = np.repeat([len(family.members) for family in families], width)
+    return Samples(group, values.member, values.x, values.value), sizes
 
 
 def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:

@@ -16,7 +16,8 @@ _GIT, _MACHINE = ("commit", "branch", "dirty"), ("host", "cpu", "memory_bytes")
 
 
 def frame(digests: Sequence[Digest], stats: Sequence[str], now: datetime) -> Any:
-    """Return a DataFrame with a row per experiment; `stats` are numbers of each metric beside its last value.
+    """Return a DataFrame with a row per experiment; `stats` are numbers of each metric beside the value that
+    stands for it, mostly the last.
 
     Raises:
         MissingExtra: pandas is not installed.
@@ -111,7 +112,8 @@ def _metric(name: str, *stat: str) -> Keys:
 
 def _metrics(digest: Digest, stats: Sequence[str]) -> Iterator[tuple[Keys, Any]]:
     for name, summary in digest.metrics.items():
-        yield _metric(name), summary.last
+        if summary.has_value:
+            yield _metric(name), summary.value
         for stat in stats:
             yield _metric(name, stat), getattr(summary, stat)
 

@@ -16,7 +16,7 @@ from mlv import words
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
 from mlv.order import rows_in_order
-from mlv.query.digest import Digest
+from mlv.query.digest import Digest, read_digest
 from mlv.query.many import axes
 from mlv.query.many.families import texts
 from mlv.query.metrics import long_table, parse_many_logs
@@ -24,7 +24,10 @@ from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse import PARSERS, in_threads
 from mlv.query.metrics.parse_json import NotPlain
 from mlv.query.metrics.parse_many_logs import STEP, LogValues
+from mlv.query.metrics.summary import Summary
 from mlv.query.name_patterns import NamePattern, name_matcher
+from mlv.query.sql.arrow import nearest_float
+from mlv.state import LAST
 from mlv.store.streams import Skipped
 
 
@@ -50,7 +53,7 @@ def read(digests: Iterable[Digest], requested: str | Iterable[str] | None, x: st
         digests: The experiments.
         requested: Names, or patterns over names; one with stars may match none. None takes all metrics.
         x: `step`, the name of a coordinate, `time elapsed active` or `metrics.NAME` as in `axes`: values without it are passed
-            over. None takes the last value of each metric.
+            over. None takes the value that stands for each metric, mostly the last number.
             The values of a metric that an experiment logged without any step are numbered there from 0, over all runs.
 
     Raises:
@@ -136,6 +139,16 @@ class Reading:
         """Read a batch of experiments: plain logs together, all others one by one."""
         if axes.is_special(self._x) or self._cuts:
             return [self._read_one(member, digest) for member, digest in batch]
+        alike = [pair for pair in batch if not self._is_standing(pair[1])]
+        standing = [self._read_standing(member, digest) for member, digest in batch if self._is_standing(digest)]
+        return [*standing, *self._read_alike(alike)]
+
+    def _is_standing(self, digest: Digest) -> bool:
+        """Return whether an experiment says itself which values stand for its metrics, and these are wanted."""
+        return self._x is None and digest.state.is_summarized
+
+    def _read_alike(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
+        """Read experiments of which the values in the log are wanted."""
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
@@ -150,6 +163,26 @@ class Reading:
                 separate = [self._read_one(member, digest) for member, digest in batch if member in alone | several]
                 return [*separate, *([plain] if plain is not None else [])]
         return [self._read_one(member, digest) for member, digest in batch]
+
+    def _read_standing(self, member: int, digest: Digest) -> LogValues:
+        """Read one experiment that says itself which values stand for its metrics."""
+        np, log = package("numpy"), self._read_one(member, digest)
+        summaries = read_digest(digest.path, digest.id, digest.meta).metrics
+        numbers = {name: _standing_number(summary) for name, summary in summaries.items() if summary.statistic != LAST}
+        names = list(dict.fromkeys([*log.names, *numbers]))
+        keep = np.array([name not in numbers for name in log.names], bool)[log.metric] if log.names else log.metric > 0
+        standing = [(names.index(name), number) for name, number in numbers.items() if number is not None]
+        standing = [(code, number) for code, number in standing if self._is_requested(names[code])]
+        codes, values = [code for code, _ in standing], [number for _, number in standing]
+        return replace(
+            log,
+            names=names,
+            member=np.full(int(keep.sum()) + len(standing), member),
+            metric=np.concatenate([log.metric[keep], np.array(codes, np.int64)]),
+            x=np.zeros(int(keep.sum()) + len(standing)),
+            value=np.concatenate([log.value[keep], np.array(values, float)]),
+            has_numbers=bool(keep.any()) or bool(standing),
+        )
 
     def _read_one(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment, plain or not."""
@@ -168,6 +201,12 @@ class Reading:
         keep = order[is_kept]
         skipped = [f"{digest.path}/{hole}" for hole in holes]
         return LogValues(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
+
+
+def _standing_number(summary: Summary) -> float | None:
+    """Return the value that stands for a metric as a float; truth values count as 1 and 0, others are none."""
+    value = summary.value
+    return nearest_float(value) if isinstance(value, (int, float)) else None
 
 
 def _matcher(patterns: Sequence[str] | None) -> Callable[[str], bool]:

@@ -265,9 +265,11 @@ class PartWriter:
         try:
             self._write_all(self._signed_content())
             self._file.close()
+            # Readers of the part that was there go on with it: they have it open.
             os.replace(self._temporary, self._path)
         except OSError:
             return None
+        # After the replacement: they followed on the one that is gone, and count as of another log meanwhile.
         self._remove_later_parts()
         return self._path.parent
 
@@ -297,6 +299,7 @@ class PartWriter:
         self._waiting = []
 
     def _write_group(self, table: Any, block_count: int) -> None:
+        # Hashed from memory, not from the file, which others may change between the two.
         content = memoryview(_encoded(table))
         offset = self._groups[-1].offset + self._groups[-1].size if self._groups else 0
         self._write_all(content)

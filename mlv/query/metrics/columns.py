@@ -148,6 +148,7 @@ class _TableColumns:
             self._values.add(lists.flatten().to_numpy(zero_copy_only=False), widths)
             for name, codes in self._codes.items():
                 codes_of_text, column = self._codes_of_text[name], batch[name]
+                # Each table has codes of its own: these bring them to common ones.
                 own = [codes_of_text.setdefault(text, len(codes_of_text)) for text in column.dictionary.to_pylist()]
                 if not _has_any(column) or (len(own) == 1 and not column.null_count):
                     codes.add_one(own[0] if _has_any(column) else -1, len(column))

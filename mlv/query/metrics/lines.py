@@ -26,13 +26,15 @@ class MetricsLine(NamedTuple):
     """The text before a key in a full name: empty, or it ends with a slash."""
     data: Mapping[str, Any]
     """Logged values by their keys; mostly numbers."""
+    at: Mapping[str, Any] | None = None
+    """The coordinates, of a line in the form that mlv writes; None without any."""
 
 
 def metrics_line_of(event: Event) -> MetricsLine | None:
     """Return the metrics of an event; None if it is of another type."""
     if event.type != "metrics" or not isinstance(event.data, dict):
         return None
-    return MetricsLine(event.run, event.seq, microseconds(event.time), event.step, prefix_of(event.name), event.data)
+    return MetricsLine(event.run, event.seq, microseconds(event.time), event.step, prefix_of(event.name), event.data, event.at)
 
 
 def microseconds(moment: datetime) -> int:
@@ -57,7 +59,8 @@ class LineDecoder:
                 return None
             if "nonfinite" in fields or wire.TAGGED in line:
                 data = restored(data, fields.get("nonfinite") or {})
-            return MetricsLine(run, seq, self._microseconds(fields["time"]), fields.get("step"), prefix_of(name), data)
+            time_us, prefix = self._microseconds(fields["time"]), prefix_of(name)
+            return MetricsLine(run, seq, time_us, fields.get("step"), prefix, data, fields.get("at"))
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
 

@@ -12,7 +12,7 @@ from mlv.optional import package
 from mlv.query.metrics.schema import EXACT, constant, coordinate, lists, schema
 
 _LONG_INTEGER = re.compile(rb":-?\d{16,}[,}]")
-_MOST_KEYS = 60
+_MOST_KEYS = 60  # the parser takes longer with each column, most of them empty
 
 
 class NotPlain(ValueError):
@@ -194,6 +194,7 @@ def _common(table: Any) -> list[Any]:
     at = combined(table["at"]) if "at" in table.column_names else None
     step = combined(table["step"])
     bounds = pc.min_max(step).as_py()
+    # A float would round them: such lines are read one by one.
     if max(-(bounds["min"] or 0), bounds["max"] or 0) >= EXACT:
         raise NotPlain
     return [
@@ -214,6 +215,7 @@ def _at_texts(at: Any) -> Any:
     for name, child in fields:
         if name.startswith(TAG) or child.type not in (pa.int64(), pa.float64(), pa.string(), pa.bool_()):
             raise NotPlain
+        # Each different coordinate becomes text once; there are few, and a million lines.
         words = child.dictionary_encode()
         values = words.dictionary.to_pylist()
         if any(isinstance(value, (int, float)) and not abs(value) < EXACT for value in values):

@@ -26,7 +26,7 @@ LONGEST = 1 << 20
 _MARK = b'",' + wire.METRICS
 _ODD = (b"null", wire.TAGGED, wire.NONFINITE)
 """Texts in lines that have to be read one by one."""
-_MOST_KEYS = 100
+_MOST_KEYS = 100  # the parser takes longer with each column, most of them empty
 _is_metrics = wire.type_filter(("metrics",))
 
 

@@ -56,6 +56,7 @@ def pattern_of(line: bytes) -> Pattern | None:
 def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> Pattern | None:
     if len(are_times) >= _MOST_SLOTS:
         return None
+    # The pattern is parsed once by the parser of single lines: so the two can never disagree about a field.
     texts = [TIME if is_time else b"%d" % (_MARKER + number) for number, is_time in enumerate(are_times)]
     line = b"".join(chain.from_iterable(zip(gaps, texts, strict=False))) + gaps[-1]
     around = b"\n".join(gaps)  # one search for all: each in each would take for ever in a line of many numbers
@@ -227,6 +228,7 @@ class _BlockLines:
 
         `heads` are texts, one for each line of the block, that replace the pattern's text before the first slot.
         """
+        # The cheapest test first: most lines of another form have another number of commas.
         lines = lines[self.stop_counts[lines] == _stops(pattern.gaps)]
         begins, ends = self.slots(pattern, lines)
         last = ends[-1] + len(pattern.gaps[-1])
@@ -369,6 +371,7 @@ def _table_of_slots(pattern: Pattern, seq: Any, time: Any, numbers: Any, slots: 
     pa, np = package("pyarrow"), package("numpy")
     kinds = {field.name: field.type for field in schema()}
     fields = dict(zip(kinds, pattern.row, strict=True))
+    # All values in one piece of memory, as a column of lists has them.
     values = np.empty((len(seq), len(fields["values"])))
     values[:] = [np.nan if value is None else value for value in fields["values"]]
     in_data = [index for index, (name, _) in enumerate(slots) if name == "data"]

@@ -74,6 +74,7 @@ def entries_of(points: MetricColumns, choice: Choice, logged_names: dict[str, No
     """Return an entry for each requested metric, in the order of logging; add the names of all metrics to `logged_names`."""
     np = package("numpy")
     prefix_texts, key_texts = points.texts_of["name"], points.texts_of["keys"]
+    # Most logs write one set of names: then no row has to be looked at to know its metric.
     is_one = len(prefix_texts) == len(key_texts) == 1
     codes = points.codes["keys"] if is_one else points.codes["name"].astype(np.int64) * len(key_texts) + points.codes["keys"]
     pairs, firsts = ([0], [0]) if is_one else np.unique(codes, return_index=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from mlv.query.metrics.columns import Cut, MetricColumns, read_points
 from mlv.query.metrics.lines import LineDecoder, metrics_line_of
 from mlv.query.metrics.selection import plain_step, series_of
 from mlv.query.rewinds import SURVIVING, is_superseded
-from mlv.state import Rewind
+from mlv.state import BEST, LAST, NONE, Rewind, State, statistic_of
 from mlv.store.streams import Skipped
 
 
@@ -45,6 +45,22 @@ class Summary:
     """The step of `last`."""
     best_step: Any = None
     """The step of `best`; the earliest of equals."""
+    value: Any = None
+    """The one value that stands for the metric in lists and tables; None where none does."""
+    value_step: Any = None
+    """The step of `value`; None for a mean, and for a value of `exp.summarize`."""
+    statistic: str = LAST
+    """What `value` is: `last min max mean best none`, as `log.describe(name, summary=...)` says, or `summary`, which is a value
+    of `exp.summarize`. It is `last` where there is no number of the kind that was chosen."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether a value stands for the metric in lists and tables."""
+        return self.statistic != NONE
+
+    def standing(self, statistic: str, value: Any, step: Any = None) -> Summary:
+        """Return the summary with another value to stand for the metric."""
+        return replace(self, value=value, value_step=step, statistic=statistic)
 
 
 At = tuple[float, int, Any]
@@ -87,25 +103,39 @@ class Fold:
 _NOWHERE: At = (-math.inf, 0, None)
 
 
-def _summary(folds: Sequence[Fold], mode: Any, until: Mapping[str, float]) -> Summary:
-    """Return the summary of a metric; of several runs and streams, where no line of another stream decides.
+SUMMARIZED = "summary"
+"""The statistic of a value that was not computed: one of `exp.summarize`."""
+
+
+def _summary(folds: Sequence[Fold], described: Mapping[str, Any], until: Mapping[str, float]) -> Summary:
+    """Return the summary of a metric with a description; of several runs and streams, where no line of another stream decides.
 
     Raises:
         _Unclear: Some line may.
     """
     last = _outermost(folds, lambda fold: fold.last_at, until, max)
+    statistic = statistic_of(described)
     count, nans = sum(fold.count for fold in folds), sum(fold.nans for fold in folds)
     if count == nans:
-        return Summary(last=last.last, count=count, nans=nans, last_step=last.last_at[2])
+        plain = Summary(last=last.last, count=count, nans=nans, last_step=last.last_at[2])
+        return plain.standing(NONE, None) if statistic == NONE else plain.standing(LAST, last.last, last.last_at[2])
     numeric = [fold for fold in folds if fold.count > fold.nans]
     lowest, highest = min(fold.least for fold in numeric), max(fold.greatest for fold in numeric)
     least = _outermost([fold for fold in numeric if fold.least == lowest], lambda fold: fold.least_at, until, min)
     greatest = _outermost([fold for fold in numeric if fold.greatest == highest], lambda fold: fold.greatest_at, until, min)
     best, best_step = {
         "min": (least.least, least.least_at[2]), "max": (greatest.greatest, greatest.greatest_at[2]),
-    }.get(str(mode), (None, None))  # fmt: skip
+    }.get(str(described.get("mode")), (None, None))  # fmt: skip
     mean = sum(fold.total for fold in numeric) / (count - nans)
-    return Summary(last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_at[2], best_step)
+    if statistic == BEST and best is None:
+        statistic = LAST
+    value, step = {
+        LAST: (last.last, last.last_at[2]), "min": (least.least, least.least_at[2]), "mean": (mean, None),
+        "max": (greatest.greatest, greatest.greatest_at[2]), BEST: (best, best_step), NONE: (None, None),
+    }[statistic]  # fmt: skip
+    return Summary(
+        last.last, least.least, greatest.greatest, best, mean, count, nans, last.last_at[2], best_step, value, step, statistic
+    )
 
 
 def _outermost(folds: Sequence[Fold], at: Callable[[Fold], At], until: Mapping[str, float], end: Callable[..., Any]) -> Fold:
@@ -128,8 +158,11 @@ class _Unclear(Exception):
     """The streams one by one do not show which value is first, or last."""
 
 
-def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary]:
-    """Fold events, which come in order, to a summary of each metric by its full name, in the order of their first lines."""
+def summary(events: Iterable[Event], state: State) -> dict[str, Summary]:
+    """Fold events, which come in order, to a summary of each metric by its full name, in the order of their first lines.
+
+    The state of the experiment tells which value stands for each. Values of `exp.summarize` come last.
+    """
     folds: dict[str, Fold] = {}
     for event in events:
         at = (0, event.seq, event.step)
@@ -138,11 +171,18 @@ def summary(events: Iterable[Event], descriptions: Mapping[str, Mapping[str, Any
             if fold is None:
                 fold = folds[name] = Fold()
             fold.take(value, at)
-    return {name: _summary([fold], _mode(descriptions, name), {}) for name, fold in folds.items()}
+    return _with_summarized({name: _summary([fold], _described(state, name), {}) for name, fold in folds.items()}, state)
 
 
-def _mode(descriptions: Mapping[str, Mapping[str, Any]], name: str) -> Any:
-    return descriptions.get(name, {}).get("mode")
+def _described(state: State, name: str) -> Mapping[str, Any]:
+    return state.descriptions.get(name, {})
+
+
+def _with_summarized(metrics: dict[str, Summary], state: State) -> dict[str, Summary]:
+    """Return the summaries with those of `exp.summarize`: such a value stands for the metric of its name."""
+    values = {name: summarized.value for name, summarized in state.summaries.items()}
+    standing = {name: metrics.get(name, Summary()).standing(SUMMARIZED, value) for name, value in values.items()}
+    return {**metrics, **standing}
 
 
 class Summaries(dict[str, Summary]):
@@ -153,11 +193,7 @@ class Summaries(dict[str, Summary]):
 
 
 def fast_summary(
-    folder: Path,
-    descriptions: Mapping[str, Mapping[str, Any]],
-    cut: Cut | None = None,
-    branches: str = SURVIVING,
-    skipped: list[Skipped] | None = None,
+    folder: Path, state: State, cut: Cut | None = None, branches: str = SURVIVING, skipped: list[Skipped] | None = None
 ) -> dict[str, Summary] | None:
     """Summarize as `summary` does, by columns of floats; return None where a value or a step is no plain number.
 
@@ -169,8 +205,8 @@ def fast_summary(
     points = read_points(folder, None, cut, skipped, branches)
     if points.texts is not None or points.step_texts is not None:
         return None
-    every = series_of(points)
-    return {name: _summary([_fold_of_columns(points, *own)], _mode(descriptions, name), {}) for name, own in every.items()}
+    folds = {name: [_fold_of_columns(points, *own)] for name, own in series_of(points).items()}
+    return _with_summarized({name: _summary(fold, _described(state, name), {}) for name, fold in folds.items()}, state)
 
 
 def _fold_of_columns(points: MetricColumns, lines: Any, indices: Any) -> Fold:
@@ -219,7 +255,7 @@ class Folding:
                 return False
         if metrics is None:
             return True
-        run, seq, moment, step, prefix, data = metrics
+        run, seq, moment, step, prefix, data, _ = metrics
         if self._rewinds and is_superseded(self._rewinds, run, seq, step):
             return True
         writer = self._writers.get((stream, run))
@@ -238,8 +274,8 @@ class Folding:
             fold.take(value, at)
         return True
 
-    def summaries(self, descriptions: Mapping[str, Mapping[str, Any]]) -> dict[str, Summary] | None:
-        """Return the summary of each metric by full name, in the order of their first lines.
+    def summaries(self, state: State) -> dict[str, Summary] | None:
+        """Return the summary of each metric by full name, in the order of their first lines, as `summary` does.
 
         None where a line of another stream may decide which value is the last one, or the first of equals.
         """
@@ -254,7 +290,9 @@ class Folding:
         # In several streams the clock of a run may have been ahead: its moment is at most the latest of its times.
         until = {run: max(moments) for run, moments in ends.items() if len(moments) > 1}
         with suppress(_Unclear):
-            return {name: _summary(folds, _mode(descriptions, name), until) for name, folds in by_metric.items()}
+            return _with_summarized(
+                {name: _summary(folds, _described(state, name), until) for name, folds in by_metric.items()}, state
+            )
         return None
 
 

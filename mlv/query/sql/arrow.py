@@ -26,6 +26,7 @@ def column(values: Sequence[Any], *, keep_nan: bool = False) -> Any:
     kinds = {_kind(value) for value in present}
     if not present:
         return pa.nulls(len(values))
+    # Integers stay integers: as floats, those above 2**53 would change.
     if kinds <= {"integer", "number"}:
         if kinds == {"integer"}:
             return pa.array(values, pa.int64())

@@ -24,7 +24,7 @@ _SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions":
 _LOCKS = ("enable_external_access = false", "lock_configuration = true")
 """Settings that keep a query from reading and writing files, and from changing settings."""
 _MOST_SUGGESTIONS, _MOST_LISTED = 3, 12
-_LONGEST = 400
+_LONGEST = 400  # DuckDB repeats the whole query in its messages
 
 
 @dataclass(frozen=True)

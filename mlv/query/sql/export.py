@@ -31,7 +31,7 @@ Writer = Callable[[Iterator[Any], Path], None]
 FORMATS = ("csv", "parquet", "jsonl")
 _JSON = ("at", "data", "nonfinite", "text")
 """Columns that hold JSON already."""
-_ROWS_AT_ONCE = 10_000
+_ROWS_AT_ONCE = 10_000  # rows are Python objects, many times as large as columns
 _AS_IN_THE_LOG = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 
 

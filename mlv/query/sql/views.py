@@ -65,13 +65,27 @@ def _summaries(digests: Sequence[Digest]) -> Any:
             stat: _numbers(None if summary is None else _number_or_null(getattr(summary, stat)) for summary in summaries)
             for stat in STATS
         }
-        last_texts = [None if summary is None or _is_number(summary.last) else summary.last for summary in summaries]
-        if any(last is not None for last in last_texts):
-            has_numbers = any(summary is not None and _is_number(summary.last) for summary in summaries)
-            stats["last"] = stats["last"] if has_numbers else column(last_texts)
-            stats["text"] = _texts(None if last is None else text_of(last) for last in last_texts)
+        lasts, values = (
+            [None if summary is None else getattr(summary, of) for summary in summaries] for of in ("last", "value")
+        )
+        stats.update(last=_numbers_or_others(lasts), value=_numbers_or_others(values))
+        others = [_other(value) if _other(last) is None else _other(last) for last, value in zip(lasts, values, strict=True)]
+        if any(other is not None for other in others):
+            stats["text"] = _texts(None if other is None else text_of(other) for other in others)
         children[name] = struct(stats, [summary is None for summary in summaries])
     return struct(children, [False] * len(digests))
+
+
+def _numbers_or_others(values: Sequence[Any]) -> Any:
+    """Return a column of the numbers among values, or of all values where none is a number."""
+    if any(map(_is_number, values)) or all(value is None for value in values):
+        return _numbers(map(_number_or_null, values))
+    return column(values)
+
+
+def _other(value: Any) -> Any:
+    """Return a value that is no number, and None for one that is."""
+    return None if _is_number(value) else value
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import run_command, wait_until
+from conftest import everything_from, run_command, wait_until
 
 import mlv
 
@@ -34,9 +34,14 @@ def start(tmp_path, source, **options):
 
 def printed(folder, name):
     """The lines that are logged as printed on a descriptor."""
-    path = folder / "console.log.jsonl"
-    events = map(json.loads, path.read_text().splitlines()) if path.exists() else ()
+    events = whole_lines(folder / "console.log.jsonl")
     return [event["data"]["message"] for event in events if event["type"] == "message" and event["name"] == name]
+
+
+def whole_lines(path):
+    """The events of a file that is written meanwhile."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def finished(process):
@@ -48,7 +53,7 @@ def finished(process):
 
 def tee_of(folder):
     """The process that captures."""
-    lines = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    lines = whole_lines(folder / "log.jsonl")
     started = [line["data"] for line in lines if line["type"] == "run_started" and "parent_run" in line["data"]]
     return started[-1]["process"]["pid"] if started else None
 
@@ -162,7 +167,7 @@ def test_killed_tee(tmp_path):
     assert process.returncode == 0, err.decode()
     assert out.splitlines() == [b"first", *(b"line %d" % i for i in range(200_000)), b"last"]
     assert printed(folder, "stdout") == [line.decode() for line in out.splitlines()]
-    assert is_intact(folder)
+    wait_until(lambda: is_intact(folder))
 
 
 def test_tees_that_are_always_killed(tmp_path):
@@ -223,8 +228,7 @@ def test_a_terminal_stays_one(tmp_path):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 33, 99, 0, 0))
     os.close(theirs)
     process.communicate(b"\n", timeout=60)
-    shown = os.read(ours, 1 << 16)
-    os.close(ours)
+    shown = everything_from(ours)
 
     assert process.returncode == 0
     assert shown.startswith(b"True 111\r\n\r\x1b[32m0%\x1b[0m\r\x1b[32m10%")

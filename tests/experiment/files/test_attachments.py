@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,8 +21,9 @@ import mlv
 from mlv import Exp, MlvWarning
 from mlv.audit.verify import verify
 from mlv.errors import FileExists, FileUnusable, InvalidArgument, InvalidName, InvalidStep
-from mlv.store import blobs
-from mlv.store.blobs import TEMPORARY, content_of, files_in
+from mlv.store import blobs, contents, copying
+from mlv.store.blobs import TEMPORARY
+from mlv.store.contents import content_of, files_in
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -422,7 +424,7 @@ class TestAttach:
     def test_link_where_there_are_none(self, exp, source, folder, monkeypatch):
         """Where a link is impossible it is a copy, and one warning says so."""
         monkeypatch.setattr(blobs.os, "link", full)
-        monkeypatch.setattr(blobs, "_shares_blocks", lambda *_: False)
+        monkeypatch.setattr(copying, "_shares_blocks", lambda *_: False)
 
         with pytest.warns(MlvWarning, match="is copied, not linked") as warned:
             [exp.attach(path, how="link") for path in (source, folder)]
@@ -455,20 +457,25 @@ class TestAttach:
         assert path.read_text() == "a,b\n1,2\n"
         assert not source.exists()
 
-    def test_move_really_from_another_disk(self, exp, spool):
+    def test_move_really_from_another_disk(self, exp, elsewhere):
         """The same with two real file systems."""
-        if spool.stat().st_dev == exp.path.stat().st_dev:
-            pytest.skip("needs a second file system")
-        (spool / "folder").mkdir()
-        (spool / "folder" / "a").write_text("a")
-        (spool / "b").write_text("b")
+        (elsewhere / "folder").mkdir()
+        (elsewhere / "folder" / "a").write_text("a")
+        (elsewhere / "b").write_text("b")
 
-        exp.attach(spool / "folder", how="move")
-        exp.attach(spool / "b", how="move")
+        exp.attach(elsewhere / "folder", how="move")
+        exp.attach(elsewhere / "b", how="move")
 
         assert files(exp) == ["b", "folder/a"]
-        assert not (spool / "folder").exists()
-        assert not (spool / "b").exists()
+        assert not (elsewhere / "folder").exists()
+        assert not (elsewhere / "b").exists()
+
+    @pytest.fixture
+    def elsewhere(self, exp, spool):
+        """A folder on another file system than that of the experiment: on the disk, or in memory."""
+        with tempfile.TemporaryDirectory() as temporary:
+            folders = [each for each in (Path(temporary), spool) if each.stat().st_dev != exp.path.stat().st_dev]
+            yield folders[0] if folders else pytest.skip("needs a second file system")
 
     def test_move_from_where_nothing_may_be_removed(self, exp, folder, permissions):
         """What cannot be removed is copied, with a warning."""
@@ -685,12 +692,13 @@ class TestRefused:
         """A file that is being written is refused; what is attached already stays."""
         exp.attach(source)
         source.write_text("changing")
-        refuse_changed = blobs._refuse_changed
+        refuse_changed = contents.refuse_changed
 
         def changed(path, before, after, size):
             refuse_changed(path, before, os.stat_result([*after[:8], after[8] + 1, after[9]]), size)
 
-        monkeypatch.setattr(blobs, "_refuse_changed", changed)
+        for module in (contents, copying):
+            monkeypatch.setattr(module, "refuse_changed", changed)
 
         with pytest.raises(FileUnusable, match="changed while it was read"):
             exp.attach(source, how=how)
@@ -792,7 +800,7 @@ class TestTogether:
         for child in children:
             child.start()
         for child in children:
-            child.join(30)
+            child.join(60)
         stop.set()
         thread.join()
 

@@ -58,7 +58,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever launched the tests, what they start is launched by them."""
     for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "20")
+    monkeypatch.setenv("MLV_RANKS_TIMEOUT_S", "40")
 
 
 class Ranks:
@@ -415,7 +415,7 @@ class TestTasks:
             print(json.dumps(str(mlv.Exp("runs", "exp", capture=()).path)))
         """
         for rank in (0, 1):
-            together.start(script, rank, {**LAUNCHERS["slurm"](rank), "MLV_RANKS_TIMEOUT_S": 60})
+            together.start(script, rank, {**LAUNCHERS["slurm"](rank), "MLV_RANKS_TIMEOUT_S": 300})
 
         assert together.finish(0)[0] == together.finish(1)[0]
 

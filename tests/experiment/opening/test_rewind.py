@@ -139,13 +139,14 @@ class TestOtherReaders:
         from mlv.query.events import Events
         from mlv.query.metrics.summary import fast_summary, summary
         from mlv.query.rewinds import rewinds_of
+        from mlv.state import State
 
         pytest.importorskip("pyarrow")
         with Exp.open(logged, rewind_to=3) as exp:
             exp.log({"loss": 40}, step=4)
         events = Events(logged, "metrics", rewinds=rewinds_of(logged))
 
-        assert summary(events, {}) == fast_summary(logged, {})
+        assert summary(events, State()) == fast_summary(logged, State())
 
     def test_as_of(self, logged):
         """As of a step it is the surviving branch; as of a moment before the rewind nothing is superseded yet."""

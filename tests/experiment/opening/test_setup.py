@@ -19,6 +19,8 @@ from conftest import fork
 import mlv
 from mlv import Exp, ExperimentExists, InvalidArgument, InvalidName, SavedirUnusable
 
+pytestmark = pytest.mark.usefixtures("inline")
+
 
 def made(savedir: Any, name: Any = "exp", params: Any = None, **options: Any) -> Exp:
     return Exp(savedir, name, params, **{"capture": (), **options})
@@ -232,9 +234,8 @@ class TestNames:
 
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
     @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-    def test_fifty_at_once(self, tmp_path, monkeypatch):
+    def test_fifty_at_once(self, tmp_path):
         """Fifty processes that ask for one name at once get fifty experiments."""
-        monkeypatch.setenv("MLV_INLINE", "1")
         begin, begun = os.pipe()
 
         def make() -> None:

@@ -54,6 +54,32 @@ def test_uneven_grids(make, tmp_path):
     assert (table["step"].tolist(), table["p50"].tolist()) == (binned.x.tolist(), binned.middle.tolist())
 
 
+def test_described_axis(tmp_path, monkeypatch):
+    """Without an x, metrics stand over what their descriptions say of all of them: a coordinate, or a metric; else the step."""
+    from mlv.query.many.plot import axis_of
+
+    monkeypatch.setenv("MLV_INLINE", "1")
+    with mlv.Exp(tmp_path, "exp", capture=(), system=False) as exp:
+        for name, x in {"val/acc": "epoch", "val/f1": "train/samples", "val/map": "nowhere", "late": "elapsed"}.items():
+            exp.log.describe(name, x=x)
+        for epoch, here in exp.log.each(epoch=range(3)):
+            values = dict.fromkeys(["val/acc", "val/f1", "val/map", "late", "plain"], 0.5)
+            here({"train/samples": 100 * epoch, **values}, step=10 * epoch)
+    found = mlv.find(tmp_path)
+
+    def drawn(metrics, x=None):
+        lines = found.lines(metrics, x)
+        return axis_of(lines, x), lines[0].x.tolist()
+
+    assert drawn("val/acc") == ("epoch", [0, 1, 2])
+    assert drawn("val/f1") == ("metrics.train/samples", [0, 100, 200])
+    assert drawn("late")[0] == "elapsed"
+    for metrics in ("plain", "val/map", ["val/acc", "plain"], ["val/acc", "val/f1"], "val/*"):
+        assert drawn(metrics) == ("step", [0, 10, 20]), metrics
+    assert drawn("val/acc", "step") == ("step", [0, 10, 20])
+    assert found.plot("val/acc").get_xlabel() == "epoch"
+
+
 def test_several_metrics(make, tmp_path):
     """R10: each metric of a pattern has a line of its own, whose count is of those that logged it."""
     make("a", {"seed": 1}, [(step, {"val/loss": 0.5, "val/n": 5000.0}) for step in range(2)])

@@ -22,6 +22,7 @@ from mlv.query.events import Events
 from mlv.query.metrics.data_frames import frame, history
 from mlv.query.metrics.summary import summary
 from mlv.query.moments import moment, until
+from mlv.state import State
 from query.metrics.test_long_table import coordinates, metric_line, steps, values
 
 
@@ -243,7 +244,7 @@ READERS = {
     "wide": lambda folder: history(folder)["a"].tolist(),
     "long": lambda folder: history(folder, wide=False)["value"].tolist(),
     "frame": lambda folder: frame(Events(folder, "metrics"))["a"].tolist(),
-    "summary": lambda folder: list(range(1, summary(Events(folder), {})["a"].count + 1)),
+    "summary": lambda folder: list(range(1, summary(Events(folder), State())["a"].count + 1)),
     "as of": lambda folder: [event.data["a"] for event in until(Events(folder), moment(folder, step=10**6))],
 }
 

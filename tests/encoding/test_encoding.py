@@ -26,6 +26,7 @@ from mlv import encoding
 from mlv.encoding import TAIL, BadLine, Composer, Conversion, canonical, dumps, event_from_line, head, restored, tail
 from mlv.errors import InvalidStep
 from mlv.events import Event
+from mlv.foreign import is_of_time
 
 WHOLE = b'{"run":"ra","seq":1,"time":"2026-01-01T00:00:00.000000Z","type":"event","name":"x","data":{}}\n'
 
@@ -695,7 +696,7 @@ class TestOneForm:
     def test_steps(self):
         """What is missing, a moment, a span of time and a number with a unit are no steps."""
         for value, form in values_of_libraries():
-            if form is None or isinstance(form, (str, list)) or encoding.is_of_time(value):
+            if form is None or isinstance(form, (str, list)) or is_of_time(value):
                 with pytest.raises(InvalidStep):
                     encoding.step_number(value) if value is not None else None
         assert encoding.step_number(Quantity(5, "")) == 5

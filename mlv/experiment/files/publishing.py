@@ -1,0 +1,124 @@
+"""Publishing a file: from a temporary path to its own, with its event, in one step that the others see."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mlv.encoding import Reference
+from mlv.errors import FileExists, FileUnusable, MlvError
+from mlv.experiment.session import Session
+from mlv.frozen import FrozenRecord
+from mlv.interrupts import pass_on
+from mlv.store import blobs, layout
+from mlv.store.contents import Content, content_of, reference
+from mlv.store.locks import alone_in
+
+
+class FileTarget(FrozenRecord):
+    """The path at which a file is published, and the other fields of its event."""
+
+    session: Session
+    path: Path
+    name: str
+    step: float | None
+    is_new: bool
+    """Whether the path must not exist yet."""
+    published: list[Reference]
+    """The reference within the experiment, once it is published."""
+
+
+_publishing = threading.RLock()
+"""Held while a file gets its path and its event, so that threads that publish the same name do both in the same order.
+
+Between processes, a lock on the folder does the same.
+"""
+
+
+def _after_fork_in_child() -> None:
+    global _publishing
+    _publishing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def publish(target: FileTarget, temporary: Path, content: Content | None = None) -> Path:
+    """Publish a finished file or folder, and emit its event; `temporary` is left over if its content is stored already."""
+    from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
+
+    blobs.make_durable(temporary, read_only=False)
+    content = content or content_of(temporary)
+    with _publishing, alone_in(target.session.folder / layout.FILES):
+        contents = Contents.of(target.session)
+        if target.is_new or not contents.holds(target.path, content):
+            _move(temporary, target, contents.path_of(content))
+            blobs.make_durable(target.path)
+            contents.add(target.path, content)
+        data = reference(target.session.folder, target.path, content)
+        target.session.emit("file", data, name=target.name, step=target.step)
+        target.published.append(data)
+    return target.path
+
+
+def _move(temporary: Path, target: FileTarget, twin: Path | None) -> None:
+    """Move a file to its path; if a twin with the same content exists, link the path to that instead."""
+    with temporary_of(target) as link:
+        is_linked = twin is not None and _is_linked(twin, link)
+        try:
+            blobs.move_into_place(link if is_linked else temporary, target.path, is_new=target.is_new)
+        except FileExistsError as error:
+            raise (already_there(target) if target.is_new else error) from error
+
+
+def _is_linked(twin: Path, link: Path) -> bool:
+    from mlv.store.copying import link_or_copy  # `import mlv` does without
+
+    try:
+        return link_or_copy(twin, link)
+    except OSError:
+        return False
+
+
+@contextmanager
+def temporary_of(target: FileTarget) -> Iterator[Path]:
+    """Yield a temporary path beside the target, and remove whatever is left there at the end."""
+    with translated_os_errors(not_published(target)):
+        temporary = blobs.temporary_beside(target.path)
+    pid = os.getpid()
+    try:
+        yield temporary
+    finally:
+        if os.getpid() == pid:  # a forked child that leaves the block does not own the file
+            blobs.remove(temporary)
+
+
+def not_published(target: FileTarget) -> str:
+    """Begin the message of an error."""
+    return f"{target.name!r} is not published in {target.session.folder}"
+
+
+@contextmanager
+def translated_os_errors(context: str, errnos: Container[int] | None = None) -> Iterator[None]:
+    """Translate errors of the system, or only those of `errnos`: others are the caller's own."""
+    try:
+        yield
+    except MlvError:
+        raise
+    except OSError as error:
+        pass_on(error)
+        if errnos is not None and error.errno not in errnos:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        text = f"{context}: {error.strerror or error}{where}. What was there before still is; mend that, and do it again"
+        raise FileUnusable(text, errno=error.errno, path=error.filename) from error
+
+
+def already_there(target: FileTarget) -> FileExists:
+    """Make the error for a name that must be new, and is not."""
+    text = f"{target.name!r} is published already, and mode 'x' asks for a new file: choose another name, or mode 'w'"
+    return FileExists(text, path=str(target.path))

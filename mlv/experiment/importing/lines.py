@@ -1,0 +1,245 @@
+"""The lines of an imported experiment: they follow from its items alone, to the byte, seals included."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from mlv.capture.redaction import Redactor
+from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, step_number, tail
+from mlv.errors import InvalidArgument, InvalidStep
+from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
+from mlv.experiment.importing.source import Happened, Item, RunBegins, RunEnds, SourceFile
+from mlv.store import layout
+from mlv.store.seals import Chain
+from mlv.transport.censor import Censor
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROSECOND = timedelta(microseconds=1)
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+_FLAT = ("metrics", "summary")
+"""Types whose data are values by full names."""
+
+Line = tuple[str, bytes]
+"""A stream, and a whole line of it."""
+Publish = Callable[[SourceFile, Happened, str], Any]
+"""Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
+
+It may raise OSError.
+"""
+
+
+def run_id_of(*facts: str) -> str:
+    """Return the ID of a run that follows from facts: `r` and nine letters or digits."""
+    digest = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).digest()
+    return "r" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:9])
+
+
+@dataclass
+class _Run:
+    """A run while its lines are made."""
+
+    id: str
+    clean: Callable[[bytes, int, bytes], tuple[bytes, bytes]] | None
+    seq: int = 0
+    chains: dict[str, Chain] = field(default_factory=dict)
+    """By stream."""
+    composer: Composer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.composer = Composer(self.id, self.clean)
+
+    def line(self, stream: str, moment: datetime, payload: bytes) -> Line:
+        """Return the next line, of an event that is encoded from its type on."""
+        self.seq += 1
+        return self.take(stream, self.composer.line(self.seq, _nanoseconds(moment), b"", TAIL, 0, payload))
+
+    def record(self, stream: str, moment: datetime, record: Record) -> Line:
+        """Return the next line, of a structural event."""
+        conversion = Conversion()
+        data = dumps(conversion.value(record.to_data()))
+        return self.line(stream, moment, head(record.TYPE, "") + tail(None, {}, data, conversion.nonfinite))
+
+    def take(self, stream: str, line: bytes) -> Line:
+        """Count a line in."""
+        self.chains.setdefault(stream, Chain()).add([line])
+        return stream, line
+
+
+class ImportedLines:
+    """Makes the lines of one experiment, item by item.
+
+    A run that has ended is sealed, as a writer does: by a run of its own that says nothing else. Where a source grew behind
+    the end that an earlier import recorded, that end stays, and another run goes on from there.
+    """
+
+    def __init__(self, exp_id: str, redactor: Redactor, publish: Publish, ends: Mapping[str, tuple[int, bytes]]) -> None:
+        """Prepare; `ends` has number and line of the recorded end of each run of an earlier import, by its ID."""
+        self._exp_id, self._redactor, self._publish, self._recorded = exp_id, redactor, publish, ends
+        self._runs: dict[str, _Run] = {}
+        self._generation: dict[str, int] = {}
+        self._begun: dict[str, RunBegins] = {}
+        self._ends: dict[str, str] = {}
+        """Digests of the final seals that the streams end with, by stream."""
+        self._streams: set[str] = set()
+        self.rejected: list[str] = []
+        """The reasons why events are stored as `rejected`."""
+        self.differing_ends: list[str] = []
+        """Runs whose recorded end is another one than the source tells now."""
+
+    def of(self, item: Item) -> Iterator[Line]:
+        """Yield the lines of an item.
+
+        Raises:
+            InvalidArgument: It is of a run that has not begun, or has ended; or a time has no zone.
+        """
+        if isinstance(item, RunBegins):
+            if item.run in self._begun:
+                raise InvalidArgument(f"run {item.run!r} of the source has begun already: name another", run=item.run)
+            self._begun[item.run] = item
+            yield self._start(item, item.time)
+            return
+        run = self._runs.get(item.run)
+        if run is None:
+            raise InvalidArgument(f"run {item.run!r} of the source has not begun, or is over", run=item.run)
+        recorded = self._recorded.get(run.id)
+        if recorded is not None and run.seq + 1 == recorded[0]:
+            yield from self._end_as_recorded(item, run, recorded[1])
+            if isinstance(item, RunEnds):
+                return
+            yield self._start(self._begun[item.run], item.time)
+            run = self._runs[item.run]
+        if isinstance(item, RunEnds):
+            yield self._end(run, item)
+            yield from self._sealed(item.run, item.time)
+        else:
+            yield from self._event(run, item)
+
+    def _start(self, begins: RunBegins, moment: datetime) -> Line:
+        generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
+        run = self._runs[begins.run] = _Run(self._id(begins.run, generation), Censor(self._redactor).event)
+        started = RunStarted(
+            self._exp_id,
+            self._id(begins.parent, 1) if begins.parent is not None else None,
+            params=self._redactor.params(dict(begins.params)) if begins.params else None,
+            rank=begins.rank or None,
+            after=dict(self._ends) or None,
+        )
+        return run.record(self._stream_of(begins.run), moment, started)
+
+    def _id(self, name: str, generation: int) -> str:
+        return run_id_of(self._exp_id, name, *([str(generation)] if generation > 1 else []))
+
+    def _stream_of(self, name: str) -> str:
+        """Return the stream in which a run begins and ends."""
+        rank = self._begun[name].rank
+        return layout.rank_stream(rank) if rank else layout.DEFAULT_STREAM
+
+    def _end(self, run: _Run, item: RunEnds) -> Line:
+        exception = dict(item.exception) if item.exception else None
+        return run.record(self._stream_of(item.run), item.time, RunEnded(item.status, exception=exception))
+
+    def _end_as_recorded(self, item: Item, run: _Run, line: bytes) -> Iterator[Line]:
+        """Yield the end of a run that an earlier import recorded, as it stands there."""
+        if isinstance(item, RunEnds) and self._end(_Run(run.id, run.clean, run.seq), item)[1] != line:
+            self.differing_ends.append(item.run)
+        run.seq += 1
+        yield run.take(self._stream_of(item.run), line)
+        yield from self._sealed(item.run, event_from_line(line, "").time)
+
+    def _event(self, run: _Run, event: Happened) -> Iterator[Line]:
+        stream, key = self._checked_stream(event.stream), f"{run.id}-{run.seq + 1}"
+        step, at, problem = _coordinates(event)
+        data = event.data
+        try:
+            data = _replaced(data, lambda file: self._publish(file, event, key)) if not problem else data
+        except OSError as error:
+            problem = f"its file cannot be read: {error}"
+        if problem:
+            data = _replaced(event.data, _path_text)
+        conversion = Conversion()
+        is_flat = event.type in _FLAT and isinstance(data, Mapping)
+        form = conversion.metrics(data) if is_flat else conversion.value(data)
+        problems = _words(conversion)
+        if problem or (problems and not is_flat):
+            reason = "; ".join(filter(None, [problem, problems]))
+            yield self._reject(run, stream, event, step, reason, form, conversion.nonfinite)
+            return
+        good, bad = conversion.nonfinite_by_use() if is_flat else (conversion.nonfinite, {})
+        if form or not problems:
+            yield run.line(stream, event.time, head(event.type, event.name) + tail(step, at, dumps(form), good))
+        if problems:
+            yield self._reject(run, stream, event, step, problems, conversion.unusable, bad)
+
+    def _checked_stream(self, stream: str) -> str:
+        if stream not in self._streams:
+            self._streams.add(layout.check_stream(stream))
+        return stream
+
+    def _reject(
+        self, run: _Run, stream: str, event: Happened, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
+    ) -> Line:
+        self.rejected.append(f"{event.type} {event.name!r}: {reason}" if event.name else f"{event.type}: {reason}")
+        record = dumps(Rejected(event.type, reason, readable).to_data())
+        pointers = {f"/rest{pointer}": text for pointer, text in nonfinite.items()}
+        return run.line(stream, event.time, head("rejected", event.name) + tail(step, {}, record, pointers))
+
+    def _sealed(self, name: str, moment: datetime) -> Iterator[Line]:
+        """Yield the seals of a run in its streams, and those of the run that seals it."""
+        run = self._runs.pop(name)
+        writer = _Run(run_id_of(run.id, "seals"), None)
+        for stream, chain in _default_last(run.chains):
+            yield writer.record(stream, moment, Seal(run.id, stream, chain.lines, chain.hexdigest()))
+        for stream, chain in _default_last(writer.chains):
+            after = dict(self._ends) or None
+            seal = Seal(writer.id, stream, chain.lines, chain.hexdigest(), after=after)
+            _, line = writer.record(stream, moment, seal)
+            self._ends[stream] = hashlib.sha256(line).hexdigest()
+            yield stream, line
+
+
+def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:
+    """Return the chains in the order of their streams, the default one last: its end tells of the others."""
+    return sorted(chains.items(), key=lambda pair: (pair[0] == layout.DEFAULT_STREAM, pair[0]))
+
+
+def _nanoseconds(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise InvalidArgument(f"time {moment} has no zone: say which it is, such as UTC", time=moment)
+    return (moment - _EPOCH) // _MICROSECOND * 1000
+
+
+def _coordinates(event: Happened) -> tuple[Any, Any, str]:
+    """Return step and coordinates as they are stored, and the problem of one that cannot be."""
+    try:
+        step = step_number(event.step)
+    except InvalidStep as error:
+        return None, {}, str(error)
+    if not event.at:
+        return step, {}, ""
+    conversion = Conversion()
+    at = conversion.value(dict(event.at))
+    not_finite = [f"{pointer[1:]} is not finite" for pointer in conversion.nonfinite]
+    problem = "; ".join(filter(None, [_words(conversion), *not_finite]))
+    return step, {} if problem else at, f"coordinate {problem}" if problem else ""
+
+
+def _words(conversion: Conversion) -> str:
+    return "; ".join(f"{path or 'the value'} {reason}" for path, reason in conversion.problems)
+
+
+def _replaced(data: Any, replacement: Callable[[SourceFile], Any]) -> Any:
+    """Return data with something else in place of each `SourceFile`."""
+    if isinstance(data, SourceFile):
+        return replacement(data)
+    if isinstance(data, Mapping):
+        return {key: _replaced(value, replacement) for key, value in data.items()}
+    return [_replaced(value, replacement) for value in data] if isinstance(data, (list, tuple)) else data
+
+
+def _path_text(file: SourceFile) -> str:
+    return f"{len(file.content)} bytes" if isinstance(file.content, bytes) else str(file.content)

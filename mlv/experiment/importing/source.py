@@ -1,0 +1,91 @@
+"""The form in which an importer hands over an experiment of another tool: its settings, and its events in order, with times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Union
+
+from mlv.store import layout
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """An experiment in its source: facts that stay what they are while the source grows.
+
+    Whatever changes later, such as a tag or a param that was added, is an event.
+    """
+
+    name: str
+    """Its name; what no folder can be called is replaced."""
+    created: datetime
+    identity: Mapping[str, Any]
+    """Facts that tell it from all others in all sources, such as `{"format": "wandb", "id": "g9dvvkua"}`; kept in meta.json."""
+    params: Any = None
+    kind: str | None = None
+    tags: Iterable[str] = ()
+    notes: str | None = None
+    captured: Mapping[str, Any] = field(default_factory=dict)
+    """The fields `script git env machine` of meta.json, as far as the source recorded them."""
+    redact: Iterable[str] = ()
+    redact_except: Iterable[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegins:
+    """A process began to log."""
+
+    run: str
+    """A text that tells the run from others of the experiment; its ID follows from it."""
+    time: datetime
+    params: Mapping[str, Any] | None = None
+    """Params that differ from the experiment's."""
+    parent: str | None = None
+    """The run that started it, which has begun before."""
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of a run that has begun."""
+
+    run: str
+    time: datetime
+    type: str
+    """A type of format 1: `metrics`, `message`, `metadata`, `summary`, `image` ..."""
+    data: Any
+    """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it."""
+    name: str = ""
+    step: Any = None
+    at: Mapping[str, Any] = field(default_factory=dict)
+    stream: str = layout.DEFAULT_STREAM
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnds:
+    """A run is over."""
+
+    run: str
+    time: datetime
+    status: str = "ok"
+    exception: Mapping[str, Any] | None = None
+    """`type`, `message` and `traceback`."""
+
+
+Item = Union[RunBegins, Happened, RunEnds]
+"""Something in a source. The items of a source that has grown begin with those that it had before."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the source, or bytes in it, that an event refers to."""
+
+    content: Path | bytes
+    suffix: str
+    """Of its name, such as `.png`; empty for a folder, and for a file without one."""
+    label: str = ""
+    """Tells several files of one event apart."""
+    is_linked: bool = False
+    """Whether both trees may share the file, which has to stay as it is then; otherwise it is copied."""

@@ -1,0 +1,311 @@
+"""Imported experiments follow from their source, to the byte: importing again, or after a kill, adds what is missing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import run_command
+from dying import is_done
+from logs import of_type, read
+
+import mlv
+from experiment.items import PNG, WHOLE, at, imported, source, steps
+from mlv.audit.merge import Tree
+from mlv.audit.verify import verify
+from mlv.errors import InvalidArgument
+from mlv.experiment.importing.source import Happened, RunBegins, RunEnds, SourceFile
+from mlv.experiment.importing.writing import import_experiment
+
+SECRET = "ghp_" + "a1B2" * 9
+
+
+def content(root: Path) -> dict[str, bytes]:
+    """All files of a tree, apart from what writers keep for themselves."""
+    files = (path for path in sorted(root.rglob("*")) if path.is_file() and ".mlv" not in path.parts)
+    return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def verified(path: Path) -> str:
+    done = run_command("verify", path)
+    return str(done.stdout) + str(done.stderr)
+
+
+def test_as_if_it_had_been_there(tmp_path):
+    """An imported experiment reads as one that logged with the times of its source; it is sealed and intact."""
+    result = imported(tmp_path, WHOLE, tags=["old"], notes="From elsewhere.", kind="train")
+
+    exp = mlv.Exp.open(result.path)
+    assert (result.is_new, result.path, exp.id) == (True, tmp_path / "exp", result.id)
+    assert (exp.params, exp.tags, exp.notes, exp.kind) == ({"lr": 0.1}, ("old",), ("From elsewhere.",), "train")
+    assert exp.meta["source"] == {"format": "test", "id": "x1"}
+    assert exp.meta["created"] == "2024-02-29T12:00:00.000000Z"
+    first, last = exp.runs
+    assert (exp.status, first.status, first.started, first.ended) == ("ok", "failed", at(0), at(15))
+    assert ([child.status for child in first.children], last.params) == (["ok"], {"lr": 0.2})
+    loss = exp.summary()["loss"]
+    assert (loss.count, loss.last, loss.best) == (14, 1 / 24, 1 / 24)
+    assert exp.summary()["time_s"].value == math.inf
+    assert [event.time for event in exp.events("metrics")][:3] == [at(1), at(2), at(3)]
+    assert [event.seq for event in exp.events() if event.run == last.id] == [1, 2, 3, 4, 5, 6]
+    [image] = exp.events("image")
+    assert (exp.path / image.data["file"]["path"]).read_bytes() == PNG
+    assert "intact" in verified(exp.path)
+    assert json.loads(run_command("ls", "--json", tmp_path).stdout)["status"] == "ok"
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path):
+    """Imported twice, or into another tree, an experiment is the same; the second import adds nothing."""
+    first = imported(tmp_path / "one", WHOLE)
+    before = content(tmp_path / "one")
+
+    again, other = imported(tmp_path / "one", WHOLE), imported(tmp_path / "two", iter(WHOLE))
+
+    assert (again.is_new, again.lines, again.differences, again.id) == (False, {}, [], first.id)
+    assert content(tmp_path / "one") == before == content(tmp_path / "two")
+    assert sum(other.lines.values()) == sum(text.count(b"\n") for name, text in before.items() if name.endswith(".jsonl"))
+
+
+@pytest.mark.parametrize("cut", range(len(WHOLE) + 1))
+def test_a_source_that_grew(tmp_path, cut):
+    """Importing the beginning of a source, and later all of it, gives the bytes of importing all at once."""
+    first = imported(tmp_path / "one", WHOLE[:cut])
+    assert "intact" in (told := verified(first.path)) or "unproven" in told
+    second = imported(tmp_path / "one", WHOLE)
+    imported(tmp_path / "two", WHOLE)
+
+    assert (second.is_new, second.differences) == (False, [])
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert "intact" in verified(second.path)
+
+
+def test_any_source_that_grew(tmp_path_factory):
+    """So it is with any runs, values, names, streams and clocks, and any number of imports."""
+    pytest.importorskip("hypothesis")
+    from hypothesis import given, settings
+    from hypothesis import strategies as st
+
+    values = st.floats(width=16) | st.integers(-9, 9) | st.sampled_from([None, "x", [1], object(), 2**70, True, {"b": 1}])
+    happened = st.builds(
+        Happened,
+        run=st.sampled_from("abc"),
+        time=st.integers(-5, 5).map(at),
+        type=st.sampled_from(["metrics", "metrics", "event", "summary", "message", "image"]),
+        data=st.dictionaries(st.sampled_from(["a", "b/c", ""]), values, max_size=3)
+        | st.just({"file": SourceFile(PNG, ".png")}),
+        name=st.sampled_from(["", "t", "x/y"]),
+        step=st.none() | st.integers(0, 3) | st.just("odd"),
+        stream=st.sampled_from(["log", "log", "val"]),
+    )
+    begins = st.builds(RunBegins, run=st.sampled_from("abc"), time=st.integers(-5, 5).map(at), rank=st.integers(0, 1))
+    ends = st.builds(RunEnds, run=st.sampled_from("abc"), time=st.integers(-5, 5).map(at))
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(begins | happened | happened | happened | ends, max_size=25), st.lists(st.integers(0, 25), max_size=3))
+    def check(drawn, cuts):
+        began, over, items = set(), set(), []
+        for item in drawn:
+            if (item.run in began) == isinstance(item, RunBegins) or item.run in over:
+                continue
+            began.add(item.run)
+            over |= {item.run} if isinstance(item, RunEnds) else set()
+            items.append(item)
+        root = tmp_path_factory.mktemp("trees")
+
+        for cut in [*sorted(cuts), len(items)]:
+            result = imported(root / "one", items[:cut])
+        imported(root / "two", items)
+
+        assert result.differences == []
+        assert content(root / "one") == content(root / "two")
+        assert verify(result.path).verdict == ("intact" if items and began == over else "unproven")
+
+    check()
+
+
+def test_a_run_without_an_end(tmp_path, monkeypatch):
+    """A run that the source has not ended is open, also while others log beside it, and is gone on with."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    result = imported(tmp_path, WHOLE[:8])
+    assert mlv.Exp.open(result.path).status == "lost"
+    with mlv.Exp.open(result.path, capture=(), system=False) as exp:
+        exp.log({"loss": 7.0}, step=99)
+    assert set(verified(exp.path).split("\n", 1)[0].split()[:1]) == {"unproven"}
+
+    again = imported(tmp_path, WHOLE)
+
+    assert again.differences == []
+    assert exp.summary()["loss"].count == 15
+    assert "intact" in verified(exp.path)
+    with mlv.Exp.open(result.path, capture=(), system=False) as exp:
+        exp.log({"loss": 8.0}, step=100)
+    assert [line["step"] for line in read(exp.path) if line.get("data") == {"loss": 8.0}] == [100]
+
+
+KILLED = """
+    import sys
+    sys.path.insert(0, sys.argv[2])
+    from experiment.items import WHOLE, imported
+
+    imported(Path(sys.argv[3]), WHOLE[:8])
+    imported(Path(sys.argv[3]), WHOLE)
+"""
+
+
+def test_after_a_kill(tmp_path):
+    """Killed at any call that changes the disk, in the first import or in one of the grown source, the next completes it."""
+    imported(tmp_path / "at once", WHOLE)
+    expected = content(tmp_path / "at once")
+    names = ("write", "fsync", "link", "rename", "replace", "mkdir", "unlink", "open", "chmod", "truncate")
+    for number in range(1, 1000, 11):
+        root = tmp_path / str(number)
+        done = is_done(KILLED, [Path(__file__).parents[1], root], number, names)
+
+        result = imported(root, WHOLE)
+
+        assert content(root) == expected, number
+        assert (result.differences, [path.name for path in root.iterdir() if not path.name.startswith(".mlv")]) == ([], ["exp"])
+        if done:
+            break
+    assert done
+
+
+def test_behind_an_end(tmp_path):
+    """Where a source grew behind an end that was recorded, that end stays, and another run goes on: no event is lost."""
+    begin, rest = [RunBegins("a", at(0)), *steps("a", 1, 4)], steps("a", 4, 7)
+    imported(tmp_path, [*begin, RunEnds("a", at(3), "ended")])
+    before = content(tmp_path)
+    imported(tmp_path, [*begin, *rest, RunEnds("a", at(6), "ended")])
+    third = imported(tmp_path, [*begin, *rest, *steps("a", 7, 9), RunEnds("a", at(8), "ok")])
+    again = imported(tmp_path, [*begin, *rest, *steps("a", 7, 9), RunEnds("a", at(8), "ok")])
+
+    exp = mlv.Exp.open(third.path)
+    assert [run.status for run in exp.runs] == ["ended", "ended", "ok"]
+    assert exp.history(wide=False)["step"].tolist() == list(range(1, 9)) if _has_pandas() else True
+    assert sorted(event.step for event in exp.events("metrics")) == list(range(1, 9))
+    assert all(content(tmp_path)[name].startswith(text) for name, text in before.items())
+    assert (third.differences, again.lines) == ([], {})
+    assert "intact" in verified(exp.path)
+
+
+def _has_pandas() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("pandas") is not None and find_spec("pyarrow") is not None
+
+
+def test_another_end(tmp_path):
+    """An end that the source tells otherwise now stays as it was recorded, and is reported."""
+    items = [RunBegins("a", at(0)), *steps("a", 1, 3)]
+    imported(tmp_path, [*items, RunEnds("a", at(3), "ended")])
+    before = content(tmp_path)
+
+    again = imported(tmp_path, [*items, RunEnds("a", at(4), "ok")])
+
+    assert content(tmp_path) == before
+    assert ("ended otherwise" in again.differences[0], again.lines) == (True, {})
+
+
+def test_beside_what_others_do(tmp_path, monkeypatch):
+    """Tags, another run and a new folder of an imported experiment stay; the growth of its source is brought in there."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    result = imported(tmp_path, WHOLE[:-3])
+    exp = mlv.Exp.open(result.path, capture=(), system=False)
+    exp.log({"loss": 7.0}, step=99)
+    exp.close()
+    exp = mlv.Exp.open(result.path)
+    exp.add_tags("mine")
+    exp = exp.move(tmp_path / "elsewhere" / "renamed")
+
+    again = imported(tmp_path, WHOLE)
+
+    assert (again.path, again.is_new, again.differences) == (exp.path, False, [])
+    assert (len(exp.runs), exp.tags, exp.summary()["loss"].count) == (3, ("mine",), 15)
+    assert "intact" in verified(exp.path)
+
+
+def test_files(tmp_path):
+    """Files are copied, or linked, and known by their hashes; one that is gone costs itself only."""
+    one, big = tmp_path / "model.pt", tmp_path / "big.bin"
+    one.write_bytes(b"weights")
+    big.write_bytes(b"B" * 5000)
+    gone, twice = SourceFile(tmp_path / "gone.png", ".png"), SourceFile(PNG, ".png", "x")
+    items = [
+        RunBegins("a", at(0)),
+        Happened("a", at(1), "file", SourceFile(one, ".pt"), name="models/model.pt"),
+        Happened("a", at(2), "file", SourceFile(big, ".bin", is_linked=True), name="big.bin"),
+        Happened("a", at(3), "image", {"files": [twice, twice]}, name="i", step=3),
+        Happened("a", at(4), "image", {"file": gone}, name="i", step=4),
+        Happened("a", at(5), "file", SourceFile(b"two", ".pt"), name="models/model.pt"),
+        RunEnds("a", at(6)),
+    ]
+
+    result = imported(tmp_path / "runs", items)
+
+    files = result.path / "files"
+    assert ((files / "models/model.pt").read_bytes(), (files / "big.bin").read_bytes()) == (b"two", big.read_bytes())
+    assert os.stat(files / "big.bin").st_mode == os.stat(big).st_mode or os.stat(files / "big.bin").st_nlink == 1
+    assert len(list((files / "media/i").iterdir())) == 2
+    [rejected] = of_type(read(result.path), "rejected")
+    assert (rejected["step"], rejected["data"]["type"], len(result.rejected)) == (4, "image", 1)
+    assert "gone.png" in rejected["data"]["reason"]
+    assert "intact" in verified(result.path)
+    assert imported(tmp_path / "runs", items).lines == {}
+
+
+def test_bad_values_and_credentials(tmp_path):
+    """What cannot be stored is `rejected` beside the rest, and credentials are taken out, as in a live run."""
+    items = [
+        RunBegins("a", at(0), {"token": SECRET}),
+        Happened("a", at(1), "metrics", {"ok": 1, "bad": object(), "nan": math.nan}, step=1),
+        Happened("a", at(2), "metrics", {"ok": 2}, step="two"),
+        Happened("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
+        Happened("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
+        RunEnds("a", at(5), "failed", {"type": "E", "message": SECRET, "traceback": ""}),
+    ]
+
+    result = imported(
+        tmp_path, items, params={"api_key": SECRET, "lr": math.inf}, tags=[SECRET], captured={"env": {"X": SECRET}}
+    )
+
+    exp = mlv.Exp.open(result.path)
+    assert SECRET.encode() not in b"".join(content(tmp_path).values())
+    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 2)
+    assert {name: each.count for name, each in exp.summary().items()} == {"ok": 1, "nan": 1}
+    assert [event.data["rest"].keys() for event in exp.events("rejected")][1] == {"ok"}
+    assert "intact" in verified(exp.path)
+
+
+def test_sub_experiments(tmp_path):
+    """A sub-experiment goes below its parent, and names it; experiments of one name are told apart by their identity."""
+    tree = Tree(tmp_path)
+    sweep = import_experiment(source(name="sweep", kind="sweep"), [], tree)
+
+    def trials() -> list[Any]:
+        sources = [source(name="trial/1", kind="trial", identity={"id": number}) for number in range(2)]
+        return [import_experiment(one, WHOLE, tree, below=sweep.path) for one in sources]
+
+    first, again = trials(), trials()
+
+    assert [trial.path.name for trial in first] == ["trial_1", "trial_1_1"]
+    assert [sub.path for sub in mlv.Exp.open(sweep.path).sub_exps] == [trial.path for trial in first]
+    assert [(trial.path, trial.lines) for trial in again] == [(trial.path, {}) for trial in first]
+
+
+@pytest.mark.parametrize(
+    "items",
+    [steps("a", 0, 1), [RunBegins("a", at(0)), RunBegins("a", at(1))], [RunBegins("a", datetime(2024, 1, 1))],
+     [RunBegins("a", at(0)), RunEnds("a", at(1)), *steps("a", 2, 3)]],
+    ids=["not begun", "begun twice", "no zone", "over"],
+)  # fmt: skip
+def test_bad_items(tmp_path, items):
+    """A mistake of an importer is refused, and leaves nothing."""
+    with pytest.raises(InvalidArgument):
+        imported(tmp_path / "runs", items)
+
+    assert list((tmp_path / "runs").iterdir()) == []

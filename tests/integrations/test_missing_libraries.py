@@ -1,0 +1,25 @@
+"""Integrations where their library is missing: they are imported without it, and say what to install when they are used."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+import mlv
+
+CLASSES = [("catboost", "Callback"), ("keras", "Callback"), ("lightgbm", "Callback"), ("xgboost", "Callback")]
+
+
+@pytest.mark.parametrize(("library", "name"), CLASSES, ids=lambda text: text)
+def test_a_missing_library_is_named(library, name, monkeypatch):
+    """What needs the library says how to install it; the module itself does not need it."""
+    module: Any = import_module(f"mlv.integrations.{library}")
+    if "__getattr__" in vars(module):
+        monkeypatch.delattr(module, name, raising=False)  # the class that was derived from one of the library
+    monkeypatch.setitem(sys.modules, library, None)
+
+    with pytest.raises(mlv.MissingExtra, match=f"pip install '{library}>="):
+        getattr(module, name)()
