@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from mlv.query.digest import Digest
 from mlv.query.many.table import flat
+
+K = TypeVar("K")
 
 
 class Absent:
@@ -45,7 +47,7 @@ def compare_many(digests: Sequence[Digest]) -> dict[str, dict[str, tuple[Any, ..
     return {section: differing for section, differing in by_section.items() if differing}
 
 
-def differences(mappings: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Any, ...]]:
+def differences(mappings: Sequence[Mapping[K, Any]]) -> dict[K, tuple[Any, ...]]:
     """Return the keys of which the values differ, those of the first mapping first; NaN equals NaN."""
     rows = {key: tuple(each.get(key, ABSENT) for each in mappings) for mapping in mappings for key in mapping}
     return {key: row for key, row in rows.items() if not all(_are_equal(row[0], value) for value in row[1:])}

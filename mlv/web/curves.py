@@ -22,8 +22,8 @@ from mlv.query.events import Events
 from mlv.query.many import families, values
 from mlv.query.many.axes import AT, METRICS, TIME, TIMES, times_of
 from mlv.query.many.statistics import Samples, aggregated
-from mlv.query.many.values import STEP
 from mlv.query.metrics.columns import numbered, read_points
+from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.metrics.selection import series_of
 from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM

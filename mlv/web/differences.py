@@ -15,7 +15,7 @@ from mlv.web.plain import as_text, plain, shortened
 
 MOST = 20
 """Experiments that are compared at once."""
-_STATS = ("last", "min", "max", "mean", "count", "nans")
+_STATS = ("value", "last", "min", "max", "mean", "count", "nans")
 _MOST_ROWS = 2000
 _MOST_LINES, _CONTEXT = 5000, 3
 _LONG_TEXT, _LONGEST_VALUE = 300, 2000
@@ -72,8 +72,8 @@ def _metric_rows(digests: Sequence[Digest]) -> tuple[list[dict[str, Any]], int]:
     differing = dict.fromkeys(name for name, _ in differences(by_stat))
     rows = []
     for name in differing:
-        row = _row(name, [own.get((name, "last"), ABSENT) for own in by_stat])
-        stats = {stat: [plain(own.get((name, stat))) for own in by_stat] for stat in _STATS if stat != "last"}
+        row = _row(name, [own.get((name, "value"), ABSENT) for own in by_stat])
+        stats = {stat: [plain(own.get((name, stat))) for own in by_stat] for stat in _STATS if stat != "value"}
         rows.append({**row, "stats": stats})
     return rows, len(names) - len(rows)
 

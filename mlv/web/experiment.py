@@ -91,7 +91,7 @@ def _created(digest: Digest) -> float | None:
 
 
 def _summary(summary: Any) -> dict[str, Any]:
-    names = ("last", "min", "max", "best", "mean", "count", "nans", "last_step", "best_step")
+    names = ("value", "statistic", "last", "min", "max", "best", "mean", "count", "nans", "last_step", "best_step")
     return {name: getattr(summary, name) for name in names}
 
 

@@ -19,8 +19,9 @@ from mlv.errors import FileUnusable, InvalidArgument, MlvError
 from mlv.media.kinds import KINDS
 from mlv.optional import package
 from mlv.query.many.axes import TIME
-from mlv.query.many.values import STEP, coded, in_order, numbers, positions
+from mlv.query.many.values import coded, in_order, numbers, positions
 from mlv.query.metrics.long_table import metrics_of_many
+from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.moments import surviving
 from mlv.store import attached, layout
 from mlv.web import built, curves, experiment, files, lines

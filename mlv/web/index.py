@@ -30,7 +30,7 @@ from mlv.web.plain import as_text, bounded, plain, shortened
 
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
-_STATS = ("last", "min", "max", "mean", "count", "nans")
+_STATS = ("value", "last", "min", "max", "mean", "count", "nans")
 _MOST_NAMES = 500
 """Params, and metrics, of one experiment in the table; its own page has all."""
 _MOST_CELLS = 1_000_000
@@ -299,7 +299,8 @@ def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
 
 def _changed_ns(stamp: tuple[Any, ...]) -> int:
     """Return the time of the last change of an experiment's files."""
-    return max([stamp[2], *(stream[2] for stream in stamp[3:])])
+    changed: int = max([stamp[2], *(stream[2] for stream in stamp[3:])])
+    return changed
 
 
 def _size(stamp: tuple[Any, ...]) -> int:

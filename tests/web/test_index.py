@@ -40,7 +40,8 @@ def test_all_experiments_are_listed(client):
     assert sorted(rows) == ["digits", "digits_1"]
     assert rows["digits"]["status"] == "ok"
     assert rows["digits_1"]["params"] == {"lr": 0.2, "model.depth": 3}
-    assert rows["digits"]["metrics"]["acc"] == {"last": "NaN", "min": 0, "max": 0.5, "mean": 0.25, "count": 3, "nans": 1}
+    expected = {"value": "NaN", "last": "NaN", "min": 0, "max": 0.5, "mean": 0.25, "count": 3, "nans": 1}
+    assert rows["digits"]["metrics"]["acc"] == expected
 
 
 def test_only_changes_are_sent(client, runs):

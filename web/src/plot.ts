@@ -188,6 +188,10 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
         asinh: linear,
         range: () => {
           const { low, high } = scene.current;
+          if (look.scale === "arcsinh" && high > low) {
+            const [from, to] = [Math.asinh(low / linear), Math.asinh(high / linear)];
+            return [Math.sinh(from - (to - from) * 0.04) * linear, Math.sinh(to + (to - from) * 0.04) * linear];
+          }
           const pad = high > low ? (high - low) * 0.05 : Math.abs(high) * 0.1 || 1;
           return look.scale === "log" ? [low / 1.2, high * 1.2] : [low - pad, high + pad];
         },
