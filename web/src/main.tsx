@@ -4,10 +4,10 @@ import { tabs } from "./address";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Experiment } from "./experiment";
 import { exported, isFolder } from "./folder";
-import { age, moment } from "./format";
+import { age, duration, moment } from "./format";
 import { List } from "./list";
 import { connection } from "./live";
-import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
+import { change, folder, link, newest, now, problem, refusal, rows, view, waiting } from "./state";
 import { short } from "./source";
 import { Views } from "./views";
 
@@ -94,6 +94,7 @@ function Page() {
   return (
     <>
       <Head />
+      {waiting.value && <p class="counts" role="status">{waiting.value.folder} has not answered for {duration(waiting.value.seconds)}; the others are shown meanwhile.</p>}
       {problem.value && <p class="bad" role="alert">{problem.value}</p>}
       {exp ? <Experiment /> : <List />}
       <dialog ref={help} aria-labelledby="keys">

@@ -20,6 +20,8 @@ export const rows = signal<ReadonlyMap<string, Row>>(new Map());
 export const folder = signal("");
 export const problem = signal("");
 export const loading = signal(true);
+/** A folder whose disk does not answer. */
+export const waiting = signal<{ folder: string; seconds: number } | null>(null);
 /** Identifiers that the filter lets through, or null without one. */
 export const allowed = signal<ReadonlySet<string> | null>(null);
 export const refusal = signal("");
@@ -136,7 +138,9 @@ async function refresh(): Promise<void> {
         rows.value = next;
       }
       problem.value = "";
-      if (!answer.complete) pause = 50;
+      waiting.value = answer.waiting;
+      if (answer.waiting) pause = 2000;
+      else if (!answer.complete) pause = 50;
     }
   } catch (error) {
     problem.value = error instanceof Refused || isFolder ? (error as Error).message : "The server does not answer. The page goes on asking.";
