@@ -54,7 +54,9 @@ export function markWords(splits: readonly (number | null)[]): string[] {
   const isEven = present.length > 2 && Math.abs(present[2]! - present[1]! - present[1]! + present[0]!) < gap * 1e-6;
   // Uneven marks are those of a logarithm, each of a size of its own.
   if (!isEven || largest >= 1e15 || largest < 1e-3) return splits.map((value) => (value === null ? "" : number(value, 3)));
-  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(gap / size) + 1e-9)), 8);
+  let decimals = 0;
+  const isExact = (value: number): boolean => Math.abs((value / size) * 10 ** decimals - Math.round((value / size) * 10 ** decimals)) < 1e-3 * (gap / size) * 10 ** decimals;
+  while (decimals < 8 && !present.every(isExact)) decimals += 1;
   return splits.map((value) => (value === null ? "" : `${(value / size).toFixed(decimals).replace("-", "−").replace(/^−(0(\.0+)?)$/, "$1")}${value === 0 ? "" : unit}`));
 }
 

@@ -1,6 +1,6 @@
 /** The view of this tab and what the server said: signals that all parts of the page read. */
 import { computed, effect, signal } from "@preact/signals";
-import { address, fragment, fragmentView, toggle, view as parse, type View } from "./address";
+import { address, fragment, fragmentView, recolored, toggle, view as parse, type View } from "./address";
 import { isFolder } from "./folder";
 import { hidden, load, stars } from "./own";
 import { chosen, columns, grouped, matching, sorted, tree } from "./rows";
@@ -56,6 +56,10 @@ addEventListener("popstate", () => (view.value = current()));
 
 export function pick(id: string): void {
   change({ pick: toggle(view.value.pick, id) });
+}
+
+export function recolor(id: string): void {
+  change({ pick: recolored(view.value.pick, id) });
 }
 
 export const all = computed(() => [...rows.value.values()]);

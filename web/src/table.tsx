@@ -7,7 +7,7 @@ import { hidden, keep, stars } from "./own";
 import { cell, folded, slot, spread, title, turned, type Line } from "./rows";
 import { trace } from "./scales";
 import { arrived, spark } from "./sparks";
-import { change, cols, isDark, lines, now, pick, view } from "./state";
+import { change, cols, isDark, lines, now, pick, recolor, view } from "./state";
 
 const height = 28;
 const first = 34;
@@ -91,6 +91,7 @@ export function Table() {
       if (event.key !== "Enter" && event.key !== " ") return;
       toggle(name);
     } else if (event.key === "x" || event.key === " ") pick(line.row.id);
+    else if (event.key === "v") recolor(line.row.id);
     else if (event.key === "*") star(line);
     else if (event.key === "h") void keep("hidden", line.row.whole, hidden.peek().has(line.row.id) ? null : true);
     else if (event.key === "Enter") change({ exp: line.row.id, tab: "overview" });
@@ -152,7 +153,7 @@ export function Table() {
               aria-expanded={line.children ? open.includes(row.id) : undefined} class={`row${isAt ? " at" : ""}${mine >= 0 ? " picked" : ""}${row.archived || hidden.value.has(row.id) ? " aside" : ""}`}
               style={own} onClick={() => setFocus(begin + index)}>
               <span role="gridcell">
-                <button type="button" class="dot" tabIndex={-1} aria-pressed={mine >= 0} aria-label={`pick ${row.name}`} onClick={() => pick(row.id)}>
+                <button type="button" class="dot" tabIndex={-1} aria-pressed={mine >= 0} aria-label={`pick ${row.name}`} title={mine >= 0 ? "Alt and a click: the next colour" : ""} onClick={(event) => (event.altKey && mine >= 0 ? recolor(row.id) : pick(row.id))}>
                   <i style={tint ? { background: tint, borderColor: tint } : {}} />
                 </button>
               </span>

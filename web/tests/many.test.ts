@@ -54,6 +54,9 @@ test("a small curve has gaps where there is no number", () => {
 
 test("marks are short and tell each other apart", () => {
   assert.deepEqual(markWords([14.16, 14.18, 14.2]), ["14.16", "14.18", "14.20"]);
+  assert.deepEqual(markWords([0, 2.5, 5, 7.5]), ["0.0", "2.5", "5.0", "7.5"]);
+  assert.deepEqual(markWords([0, 0.25, 0.5]), ["0.00", "0.25", "0.50"]);
+  assert.deepEqual(markWords([0, 2.5e6, 5e6]), ["0.0", "2.5M", "5.0M"]);
   assert.deepEqual(markWords([0, 5e9, 1e10]), ["0", "5G", "10G"]);
   assert.deepEqual(markWords([-0.5, 0, 0.5]), ["−0.5", "0.0", "0.5"]);
   assert.deepEqual(markWords([0.01, 0.1, null, 1, 10]), ["0.01", "0.1", "", "1", "10"]);
