@@ -125,11 +125,21 @@ class Index:
 
     def refresh_soon(self, wait_s: float) -> None:
         """Read what has changed in another thread; wait for it, unless it takes long: a disk may hang."""
-        if not self._reading.locked():
-            threading.Thread(target=self.refresh, daemon=True).start()
+        is_over = threading.Event()
+
+        def run() -> None:
+            try:
+                if not self.refresh():  # another thread is at it
+                    with self._changed:
+                        self._changed.wait_for(lambda: not self._reading.locked(), wait_s)
+            finally:
+                is_over.set()
+
+        if self._reading.locked() and not self.is_complete:
+            return
+        threading.Thread(target=run, daemon=True).start()
         if self.is_complete:
-            with self._changed:
-                self._changed.wait_for(lambda: not self._reading.locked(), wait_s)
+            is_over.wait(wait_s)
 
     @property
     def waiting(self) -> dict[str, Any] | None:

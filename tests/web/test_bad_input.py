@@ -164,3 +164,15 @@ def answered(patience: Patience) -> bool:
         return patience.answer("/slow", lambda: 3) == 3
     except MlvError:
         return False
+
+
+def test_root_is_deleted_while_it_is_shown(client, runs, ids):
+    """When the whole folder goes, so do its rows, and when it comes back, they are there again."""
+    _, cursor, _ = whole(client)
+    runs.rename(runs.parent / "elsewhere")
+    _, cursor, gone = whole(client, cursor)
+    (runs.parent / "elsewhere").rename(runs)
+    rows, _, _ = whole(client, cursor)
+
+    assert sorted(gone) == sorted(ids.values())
+    assert sorted(rows) == ["digits", "digits_1"]
