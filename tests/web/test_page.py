@@ -256,7 +256,7 @@ def test_narrow_screen(page: Any) -> None:
     """At 400 pixels nothing hangs over the side."""
     page.set_viewport_size({"width": 400, "height": 800})
     page.locator(".chart canvas").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    wait_until(page, lambda: page.evaluate("document.documentElement.scrollWidth") == 400)
     for panel, content in PANELS.items():
         open_view(page, panel)
         page.locator(content).first.wait_for()
@@ -566,6 +566,15 @@ def look(page: Any, state: str) -> None:
         }""",
         state,
     )
+
+
+def test_what_is_being_written_stays(page: Any) -> None:
+    """A field keeps what the reader is writing while the page is drawn anew."""
+    page.get_by_label("bands over").fill("see")
+    page.get_by_label("log x").evaluate("box => box.click()")  # which leaves the field its focus
+    sync_api.expect(page.get_by_label("log x")).to_be_checked()
+    sync_api.expect(page.get_by_label("bands over")).to_have_value("see")
+    assert "over=" not in page.url
 
 
 def test_files_are_listed_with_their_line(page: Any) -> None:
