@@ -18,7 +18,6 @@ import mlv
 from benchmarks import (
     attach,
     beside,
-    callbacks,
     calls,
     compat_allogger,
     compat_dllogger,
@@ -61,7 +60,6 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "allogger": compat_allogger.values,
     "printing": beside.printing,
     "others": calls.others,
-    "callbacks": callbacks.callbacks,
     "dllogger": compat_dllogger.dllogger,
     "helios": compat_helios.helios,
     "mle-logging": compat_mle.saves,

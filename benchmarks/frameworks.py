@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,9 @@ def frameworks(quick: bool) -> list[Figure]:
         ("lightning", "Lightning's CSVLogger", _lightning),
         ("transformers", "TensorBoard's callback of transformers", _transformers),
         ("accelerate", "TensorBoard's tracker of Accelerate", _accelerate),
+        ("keras", "CSVLogger of Keras", _keras),
+        ("stable_baselines3", "CSV of Stable-Baselines3", _stable_baselines3),
+        ("ignite", "TensorBoard's logger of Ignite", _ignite),
     ):
         if find_spec(library) is None or find_spec("tensorboard") is None:
             continue
@@ -93,3 +97,62 @@ def _accelerate(place: Path) -> tuple[Step, Step]:
         return lambda number: tracker.log({"loss": LOSS, "acc": ACC, "lr": LR, "epoch": number // 1000}, step=number)
 
     return step_of(TensorBoardTracker("theirs", place)), step_of(Tracker(place, "ours", capture=()))
+
+
+def _keras(place: Path) -> tuple[Step, Step]:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    import keras
+
+    from mlv.integrations.keras import Callback
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+
+    def step_of(callback: Any) -> Step:
+        callback.set_model(model)
+        callback.set_params({"epochs": 1, "steps": 1})
+        callback.on_train_begin()
+
+        def step(number: int) -> None:
+            callback.on_epoch_begin(number)
+            callback.on_epoch_end(number, {"loss": LOSS, "acc": ACC, "learning_rate": LR})
+
+        return step
+
+    return step_of(keras.callbacks.CSVLogger(str(place / "theirs.csv"))), step_of(Callback(place, "ours", capture=()))
+
+
+def _stable_baselines3(place: Path) -> tuple[Step, Step]:
+    from stable_baselines3.common.logger import CSVOutputFormat
+
+    from mlv.integrations.stable_baselines3 import Writer
+
+    values = {"train/loss": LOSS, "rollout/acc": ACC, "train/lr": LR, "time/iterations": 1}
+    excluded = dict.fromkeys(values, ())
+
+    def step_of(writer: Any) -> Step:
+        return lambda number: writer.write(values, excluded, number)
+
+    return step_of(CSVOutputFormat(str(place / "theirs.csv"))), step_of(Writer(place, "ours", capture=()))
+
+
+def _ignite(place: Path) -> tuple[Step, Step]:
+    from ignite.engine import Engine, Events
+    from ignite.handlers import TensorboardLogger, tensorboard_logger
+
+    from mlv.integrations.ignite import Logger, OutputHandler
+
+    engine = Engine(lambda *_: None)
+    engine.state.output = {"loss": LOSS, "acc": ACC, "lr": LR}
+
+    def step_of(logger: Any, handler_class: Any) -> Step:
+        handler = handler_class("train", output_transform=lambda output: output)
+
+        def step(number: int) -> None:
+            engine.state.iteration = number
+            handler(engine, logger, Events.ITERATION_COMPLETED)
+
+        return step
+
+    theirs = TensorboardLogger(log_dir=str(place / "theirs"))
+    return step_of(theirs, tensorboard_logger.OutputHandler), step_of(Logger(place, "ours", capture=()), OutputHandler)

@@ -41,6 +41,7 @@ FRAMEWORKS = (
 """Libraries with a page of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
     **{name: find_spec(name) for name in FRAMEWORKS},
+    "sklearn": sys.version_info >= (3, 11) and find_spec("sklearn"),  # before, there is none with callbacks
     "jq": shutil.which("jq"),
     "pandas": find_spec("pandas") and find_spec("pyarrow"),
     "duckdb": find_spec("duckdb") and find_spec("pandas") and find_spec("pyarrow"),
@@ -195,7 +196,7 @@ def test_set_up_is_what_ci_does():
     """Two commands set everything up; they install and run what is there, and CI runs both as printed, in their order."""
     ci = (ROOT / ".ci" / "run").read_text()
     first, second = set_up_commands()
-    extras = re.findall(r"\[(\w+)\]", first + second)
+    extras = [extra for names in re.findall(r"\[([\w,]+)\]", first + second) for extra in names.split(",")]
 
     assert [block.kind for block in blocks(README) if SET_UP in block.text] == ["sh", "sh"]
     assert f"\n{first}\n{second}\n" in ci

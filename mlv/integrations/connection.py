@@ -59,6 +59,8 @@ class Connection:
         self._is_own = self._exp is None
         self._path: Any = None if self._exp is not None else exp
         self._making = {"savedir": savedir, "name": name, "params": params, **options}
+        self.stays_closed = False
+        """Whether a copy for another process is made without opening the experiment: on ranks that do not log."""
         self._warned: set[str] = set()
         self._lock = threading.RLock()
 
@@ -158,7 +160,7 @@ class Connection:
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
-            state = {**vars(self), "_exp": self.exp}
+            state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp}
         del state["_lock"]
         return state
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mlv.integrations.boosting import Rounds
@@ -58,7 +58,7 @@ class Callback:
         connection = self._rounds.connection
         if env.iteration == env.begin_iteration:
             self._rounds.begin(env.begin_iteration)
-            connection.add_params({"lightgbm": {name: value for name, value in env.params.items() if value is not None}})
+            connection.add_params({"lightgbm": _settings(env.params)})
         metrics = {}
         for metric, value, is_better_high in _results(env.evaluation_result_list or ()):
             metrics[metric] = value
@@ -74,6 +74,11 @@ class Callback:
     def close(self) -> None:
         """Close an experiment that was made here."""
         self._rounds.connection.close()
+
+
+def _settings(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a model is trained, without for how long: that is another number where a training goes on."""
+    return {name: value for name, value in params.items() if value is not None and name != "num_iterations"}
 
 
 def _results(results: Any) -> Iterator[tuple[str, float, bool | None]]:

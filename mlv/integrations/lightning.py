@@ -159,11 +159,12 @@ class LightningLogger:
         if _is_main():
             self._connection.rewind(step)
 
-    def tell(self, position: int, scores: Mapping[str, Any] | None = None) -> None:
+    def _tell(self, position: int, scores: Mapping[str, Any] | None = None) -> None:
         """Take note of the trainer's last step, and of its latest metrics where a checkpoint is about to be saved."""
         self._position = position
         if scores is not None:
-            self._scores = {name: float(value) for name, value in scores.items() if _is_scalar(value)}
+            with self._connection.guard("metrics of a checkpoint"):
+                self._scores = {name: float(value) for name, value in scores.items() if _is_scalar(value)}
 
     # Checkpoints.
 
@@ -179,10 +180,10 @@ class LightningLogger:
                 return  # the same state was saved just now, under the name of its step
             self._linked = _key(checkpoint_callback), step
             metrics, policy = self._scores_at(checkpoint_callback, path), _policy(checkpoint_callback)
-            folder = self.folder_of(_key(checkpoint_callback))
+            folder = self._folder_of(_key(checkpoint_callback))
             keep_link(self._connection, path, step=step, metrics=metrics, policy=policy, folder=folder)
 
-    def folder_of(self, key: str) -> str:
+    def _folder_of(self, key: str) -> str:
         """Return the portfolio of a checkpoint callback: `models` for the first one, then `models_2`."""
         if key not in self._folders:
             self._folders.append(key)
@@ -203,6 +204,7 @@ class LightningLogger:
         return scores
 
     def __getstate__(self) -> dict[str, Any]:
+        self._connection.stays_closed = not _is_main()
         return {**vars(self), "_of_epoch": (None, None)}
 
 
@@ -220,10 +222,12 @@ class LightningCallback:
         """Tell the loggers the order of the checkpoint callbacks, so that each has the same portfolio in each run."""
         for logger in _loggers_of(trainer):
             for callback in trainer.checkpoint_callbacks:
-                logger.folder_of(_key(callback))
+                logger._folder_of(_key(callback))
 
     def on_load_checkpoint(self, trainer: Any, module: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Remember the step of a checkpoint that the trainer restores."""
+        """Remember the step of a checkpoint that the trainer restores to go on with the fit."""
+        if trainer.state.fn != "fit":
+            return
         entry = checkpoint.get(_KEY)
         position = entry.get("step") if isinstance(entry, Mapping) else checkpoint.get("global_step", 0) - 1
         self._restored = position if isinstance(position, int) and position >= 0 else None
@@ -233,21 +237,21 @@ class LightningCallback:
         restored, self._restored = self._restored, None
         if restored is not None:
             for logger in _loggers_of(trainer):
-                logger.tell(restored)
+                logger._tell(restored)
                 logger.rewind(restored)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Tell the loggers the step that ends."""
         position = _position_of(trainer)
         for logger in _loggers_of(trainer):
-            logger.tell(position)
+            logger._tell(position)
 
     def on_save_checkpoint(self, trainer: Any, module: Any, checkpoint: dict[str, Any]) -> None:
         """Put the step into the checkpoint, and tell the loggers the metrics that it was saved with."""
         for logger in _loggers_of(trainer):
             if logger._position is not None:
                 checkpoint[_KEY] = {"step": logger._position}
-                logger.tell(logger._position, trainer.callback_metrics)
+                logger._tell(logger._position, trainer.callback_metrics)
 
 
 def _position_of(trainer: Any) -> int:

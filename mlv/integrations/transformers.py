@@ -62,7 +62,7 @@ class TransformersCallback:
         """Whether another callback of this class logs for the trainer."""
         self._logs: object = None
         """The logs that were handled last, which come twice where the callback was added twice."""
-        self._saved: tuple[str, int] | None = None
+        self._saved: tuple[Path, int] | None = None
         self._evaluated: tuple[int, dict[str, Any]] = (-1, {})
 
     # The course of a run.
@@ -127,8 +127,10 @@ class TransformersCallback:
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Link the checkpoint that was saved into the portfolio."""
-        path = os.path.join(args.output_dir, f"checkpoint-{state.global_step}")
-        if not self._logs_for(state) or not self._keeps_checkpoints or self._saved == (path, state.global_step):
+        if not self._logs_for(state) or not self._keeps_checkpoints:
+            return
+        path = _saved_at(args.output_dir, state.global_step)
+        if self._saved == (path, state.global_step):
             return
         self._saved = path, state.global_step
         step, metrics = self._evaluated
@@ -181,6 +183,13 @@ def _checkpoints_in(folder: str | os.PathLike[str]) -> list[tuple[int, Path]]:
     """Return steps and folders of the checkpoints that lie in a trainer's folder."""
     paths = Path(folder).iterdir() if os.path.isdir(folder) else ()
     return [(int(match[1]), path) for path in paths if (match := _CHECKPOINT.fullmatch(path.name))]
+
+
+def _saved_at(folder: str | os.PathLike[str], step: int) -> Path:
+    """Return the folder of the checkpoint that was saved just now; a search has a folder for each trial in between."""
+    path = Path(folder, f"checkpoint-{step}")
+    of_trials = [] if path.is_dir() else list(Path(folder).glob(f"*/{path.name}"))
+    return max(of_trials, key=lambda trial: trial.stat().st_mtime, default=path)
 
 
 def _policy(args: Any) -> dict[str, Any]:

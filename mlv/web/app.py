@@ -26,7 +26,7 @@ from mlv.web.queries import Queries
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
-_CURVES_S = 120.0
+_CURVES_S = _FIRST_S = 120.0
 """How long curves may take: a hundred long logs, read for the first time, take 20 s."""
 _SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
 _MOMENTS = 2
@@ -120,7 +120,8 @@ class _Site:
         """Return a handler that gives an answer about one experiment as JSON."""
 
         def handle(request: Any) -> Any:
-            index, word, query = self._index_of(request.query_params), request.path_params["id"], request.query_params
+            query, word = request.query_params, request.path_params["id"]
+            index = self._index_of(query, [word])
             folder = index.row(word).digest.path
             content = self._patient.answer(str(folder), lambda: answer(index, index.current(word), query))
             return _respond(orjson.dumps(content))
@@ -195,9 +196,10 @@ class _Site:
         if self._live.is_full:
             return _refusal(503, "Busy", "Too many pages are connected: close some.")
         query = request.query_params
-        self._index_of({})
+        watched = list(filter(None, query.get("watch", "").split(",")))
+        self._index_of({}, watched)
         cursor = request.headers.get("last-event-id") or query.get("cursor", "")
-        follower = Follower(self._live.folders(query.get("watch", "").split(",")), cursor)
+        follower = Follower(self._live.folders(watched), cursor)
         headers = {
             "content-type": "text/event-stream", "content-encoding": "identity",  # compressed, it would be held back
             "x-accel-buffering": "no",
@@ -235,7 +237,8 @@ class _Site:
 
     def file(self, request: Any) -> Any:
         """Send a file of an experiment, or a range of its bytes."""
-        folder, path = self._index_of({}).current(request.path_params["id"]).digest.path, request.query_params.get("path", "")
+        word = request.path_params["id"]
+        folder, path = self._index_of({}, [word]).current(word).digest.path, request.query_params.get("path", "")
         file = files.named_file(folder, path)
         status = os.fstat(file.fileno())
         headers = files.headers(path, status)
@@ -256,17 +259,23 @@ class _Site:
 
     def _rows(self, query: Query) -> list[Row]:
         """Return the experiments that are named; of those at a moment, the ones that were there."""
-        index, rows = self._index_of(query), []
-        for word in dict.fromkeys(filter(None, query.get("ids", "").split(","))):
+        words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
+        index, rows = self._index_of(query, words), []
+        for word in words:
             with suppress(*[NotAnExperiment] if index.asof is not None else []):
                 rows.append(index.current(word))
         return rows
 
-    def _index_of(self, query: Query) -> Index:
-        """Return the experiments as of the moment of a question, every one read once."""
+    def _index_of(self, query: Query, words: Iterable[str] | None = None) -> Index:
+        """Return the experiments as of the moment of a question, once those of some IDs, or all, have been read.
+
+        Raises:
+            Waiting: That takes too long.
+        """
         index = self._index_at(query)
-        if not index.is_complete:
-            index.refresh()
+        if not index.wait(words, _FIRST_S):
+            folder = (index.waiting or {}).get("folder", index.root)
+            raise Waiting(f"the experiments are still being read, now {folder}: ask again", path=str(folder))
         return index
 
     def _index_at(self, query: Query) -> Index:

@@ -141,6 +141,21 @@ class Index:
         if self.is_complete:
             is_over.wait(wait_s)
 
+    def wait(self, words: Iterable[str] | None, wait_s: float) -> bool:
+        """Read all experiments once, in another thread; return whether those of some IDs, or all, have been read in time."""
+        if not self.is_complete:
+            self.refresh_soon(0)
+        named = None if words is None else list(words)
+
+        def are_there() -> bool:
+            return self.is_complete or (named is not None and all(map(self._is_there, named)))
+
+        with self._changed:
+            return self._changed.wait_for(are_there, wait_s)
+
+    def _is_there(self, word: str) -> bool:
+        return word in self._rows or sum(identity.startswith(word) for identity in self._rows) == 1
+
     @property
     def waiting(self) -> dict[str, Any] | None:
         """The folder that does not answer, and for how many seconds; None while all do."""

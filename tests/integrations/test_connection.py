@@ -174,6 +174,19 @@ def test_rewind(tmp_path):
     assert len(exp.runs) == 1
 
 
+def test_disabled(tmp_path, monkeypatch):
+    """Where mlv is disabled, all calls are there, and nothing is stored."""
+    monkeypatch.setenv("MLV_DISABLED", "1")
+    connection = Connection(savedir=tmp_path, name="digits")
+    connection.log({"loss": 1.0}, step=3)
+    connection.add_params({"lr": 0.1})
+    connection.rewind(1)
+    connection.close()
+    connection.log({"loss": 1.0}, step=2)
+
+    assert [*tmp_path.iterdir()] == []
+
+
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 def test_travels(tmp_path, travel):
     """A copy of a connection logs into the same experiment, which exists when it is copied."""

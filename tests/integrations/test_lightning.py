@@ -341,7 +341,20 @@ def test_ranks_that_do_not_log(folder, monkeypatch):
     logger.finalize("success")
 
     assert logger.save_dir is None
+    assert pickle.loads(pickle.dumps(logger)).save_dir is None
     assert [*folder.iterdir()] == []
+
+
+def test_a_test_from_a_checkpoint(folder):
+    """A checkpoint that is tested only rewinds nothing, also not the fit that follows."""
+    logger = lightning.Logger("runs", "boring")
+    trainer = trainer_of(logger)
+    model = model_of()
+    trainer.fit(model)
+    trainer.test(model, ckpt_path=trainer.checkpoint_callback.best_model_path, verbose=False)
+    trainer_of(logger).fit(model)
+
+    assert not any(mlv.Exp.open("runs/boring").events("rewound"))
 
 
 def test_fabric(folder):

@@ -29,11 +29,11 @@ study.optimize(callback.track(objective), n_trials=6 - len(study.trials), callba
 
 
 @pytest.mark.crash
-def test_a_study_goes_on_after_a_kill(python, tmp_path, monkeypatch):
+def test_a_study_goes_on_after_a_kill(tmp_path, monkeypatch):
     """A study that is killed in a trial goes on: the trial says so, and the others are there once."""
     monkeypatch.chdir(tmp_path)
 
-    die_and_go_on(STUDY, last=2, python=python)
+    die_and_go_on(STUDY, last=2)
 
     study = mlv.Exp.open(tmp_path / "runs" / "study")
     assert surviving(study.path, "value") == [0, 1, 3, 4, 5]

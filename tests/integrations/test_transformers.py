@@ -9,10 +9,10 @@ from training import ONLY_OURS, done, experiments, kill, killed, library, steps,
 
 import mlv
 import mlv.integrations
-from mlv.integrations.transformers import Callback
 
 torch = torch_of_one_thread()
 transformers = library("transformers")
+Callback = library("mlv.integrations.transformers").Callback
 library("accelerate")
 pytestmark = ONLY_OURS
 
@@ -208,7 +208,7 @@ def test_a_search(folder):
     """Each trial of a search has an experiment of its own, with its params."""
     optuna = library("optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    trainer = trainer_of(Callback("runs", "search"), eval_strategy="epoch", num_train_epochs=1)
+    trainer = trainer_of(Callback("runs", "search"), eval_strategy="epoch", save_strategy="epoch", num_train_epochs=1)
     trainer.model_init = lambda _: model_of()
     trainer.hyperparameter_search(
         lambda trial: {"learning_rate": trial.suggest_float("learning_rate", 1e-4, 1e-2)},
@@ -220,6 +220,7 @@ def test_a_search(folder):
     names = experiments(folder / "runs")
     assert names == ["trial_0", "trial_1"]
     assert all(steps(folder / "runs" / name, "eval/loss") == [4] for name in names)
+    assert all(saved(mlv.Exp.open(folder / "runs" / name)) == [4] for name in names)
     assert len({mlv.Exp.open(folder / "runs" / name)["learning_rate"] for name in names}) == 2
 
 

@@ -6,11 +6,11 @@ import pytest
 from training import ONLY_OURS, library, steps, torch_of_one_thread
 
 import mlv
-from mlv.integrations.transformers import Callback
 
 torch_of_one_thread()
 trl = library("trl")
 transformers = library("transformers")
+Callback = library("mlv.integrations.transformers").Callback
 datasets = library("datasets")
 tokenizers = library("tokenizers")
 pytestmark = ONLY_OURS
