@@ -23,7 +23,7 @@ function text(line: Line, column: string): string {
 
 /** Width of a column in pixels: those pinned keep it, others grow. */
 function width(column: string): number {
-  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column === "path" || column === "id" ? 150 : 84;
+  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column.startsWith("metrics.") && view.value.group ? 122 : column === "path" || column === "id" ? 150 : 84;
 }
 
 function isText(column: string): boolean {
@@ -199,5 +199,5 @@ function Spread({ line, column }: { line: Line; column: string }) {
   const own = spread(line.group!.rows, column);
   if (!own) return null;
   const write = column === "duration" ? duration : (value: number) => number(value, 3);
-  return <span class="spread" title={`mean and standard deviation of ${own.count}`}>{write(own.mean)}{own.count > 1 && <small> ± {write(own.deviation)}</small>}</span>;
+  return <span class="spread" title={`mean and standard deviation of ${own.count}`}>{write(own.mean)}{own.count > 1 && <small> ± {column === "duration" ? write(own.deviation) : number(own.deviation, 2)}</small>}</span>;
 }
