@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from itertools import pairwise
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -52,6 +52,15 @@ def without_warnings(read: Callable[[], T]) -> T:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return read()
+
+
+def read_or_itself(read: Callable[[T], Any], value: T) -> Any:
+    """Return what a function reads from a value of a library; the value itself where that raises, but for interruptions."""
+    try:
+        return without_warnings(lambda: read(value))
+    except Exception as error:
+        pass_on(error)
+        return value
 
 
 def _is_of_signal_handler(error: BaseException) -> bool:

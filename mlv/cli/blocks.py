@@ -102,6 +102,7 @@ class Rows(Block):
         result, least = list(self._natural), self._least
         too_much = sum(result) + GAP * (len(result) - 1) - width
         while too_much > 0:
+            # One cell at a time from the widest: so the columns end up as even as their words allow.
             column = max(range(len(result)), key=lambda index: (result[index] > least[index], result[index]))
             if result[column] <= least[column]:
                 result[-1] -= too_much

@@ -37,6 +37,7 @@ def experiment(word: str, root: Path) -> Path:
                 f"{word!r} is no experiment, but a folder in one: give {str(match)!r}{_advice_below(path)}", path=word
             )
         return match
+    # Only now: a path needs no walk through a tree of a million folders.
     folders = list(layout.walk(checked_root(root)))
     matches = [folder for folder in folders if _is_named(folder, word) or _has_id(folder, word.lower())]
     if len(matches) == 1:
@@ -92,6 +93,7 @@ def labels(words: Iterable[str], root: Path) -> dict[Path, Path]:
     real: set[str] = set()
     for word in words:
         for folder, label in _labels_of(word, root):
+            # By the real path: a link and its target are one experiment.
             if os.path.realpath(folder) not in real:
                 real.add(os.path.realpath(folder))
                 result[folder] = label

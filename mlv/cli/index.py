@@ -37,7 +37,7 @@ _Stamp = list[int]
 _WIDTH = 3
 
 
-class Limits(NamedTuple):
+class IndexLimits(NamedTuple):
     """Numbers from which on an index, and several processes, are worth their while."""
 
     worth: int = 100
@@ -50,10 +50,10 @@ class Limits(NamedTuple):
     """Least number of folders to check per process: to see that one is unchanged takes 10 us."""
 
 
-LIMITS = Limits()
+LIMITS = IndexLimits()
 
 
-def rows(root: Path, look: Look, limits: Limits = LIMITS) -> Iterator[Row]:
+def rows(root: Path, look: Look, limits: IndexLimits = LIMITS) -> Iterator[Row]:
     """Yield every experiment at and below a folder, in the order of `layout.walk`; only changed ones are read."""
     index = Index(root, look, limits)
     yield from index.rows()
@@ -90,7 +90,7 @@ _News = dict[str, "_Folder | None"]
 class Index:
     """The saved entry of each folder, by its path below the root, and its present entry."""
 
-    def __init__(self, root: Path, look: Look, limits: Limits = LIMITS) -> None:
+    def __init__(self, root: Path, look: Look, limits: IndexLimits = LIMITS) -> None:
         self._root, self._look, self._path = str(root), look, path_of(root)
         self._begin = "" if self._root == "." else os.path.join(self._root, "")
         self._limits = limits

@@ -35,7 +35,7 @@ from mlv.encoding.texts import (
     type_name,
 )
 from mlv.foreign import is_of_standard_library, own_text, plain_forms, single, stable_text
-from mlv.interrupts import pass_on, without_warnings
+from mlv.interrupts import pass_on, read_or_itself, without_warnings
 
 PLAIN = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 """Options by which orjson writes exact built-in types, UUIDs and enums on its own; all else goes through `Conversion`."""
@@ -132,7 +132,7 @@ class Conversion:
                 self.problems.append((name, "is a metric's name twice, once its keys are text"))
             elif not name:
                 self.problems.append(("a metric", 'has the empty name "": give it a name'))
-            form = self.value(_single(value), name, pointer_to("", key))
+            form = self.value(read_or_itself(single, value), name, pointer_to("", key))
             if len(self.problems) == problems_before:
                 flat[key] = form
             else:
@@ -261,12 +261,3 @@ def canonical(value: Any, nonfinite: Mapping[str, str]) -> bytes:
 
 def _integer(value: int) -> Any:
     return value if SMALLEST <= value <= LARGEST else {TAG: "int", "value": digits(value)}
-
-
-def _single(value: Any) -> Any:
-    """Return the element of an array or tensor that has only one; anything else as it is."""
-    try:
-        return without_warnings(lambda: single(value))
-    except Exception as error:
-        pass_on(error)
-        return value

@@ -11,7 +11,7 @@ from mlv.encoding.forms import SMALLEST
 from mlv.encoding.texts import EXACT_TEXTS, shown, type_name
 from mlv.errors import InvalidStep
 from mlv.foreign import is_of_standard_library, is_of_time, plain_forms, single
-from mlv.interrupts import pass_on, without_warnings
+from mlv.interrupts import read_or_itself
 
 _INTEGERS = frozenset({int})
 _FAR = 2**63
@@ -27,7 +27,7 @@ def step_number(step: Any) -> Any:
         return step
     if type(step) is ForeignStep:
         return step.plain()
-    plain = _number_in(step)
+    plain = read_or_itself(_read_number, step)
     if type(plain) is bool or not issubclass(type(plain), (int, float)):  # of its real type: an object may lie about its class
         text = f"step={shown(step)} is of type {type_name(step)}: give a number, or leave it out"
         raise InvalidStep(text, step=step)
@@ -66,16 +66,8 @@ class ForeignStep:
         return form
 
 
-def _number_in(value: Any) -> Any:
-    """Return the Python number in a value of a library, None where it is missing; anything else as it is."""
-    try:
-        return without_warnings(lambda: _read_number(value))
-    except Exception as error:
-        pass_on(error)
-        return value
-
-
 def _read_number(value: Any) -> Any:
+    """Return the Python number in a value of a library, None where it is missing; anything else as it is."""
     if isinstance(value, (int, float)) or is_of_time(value) or is_of_standard_library(value, EXACT_TEXTS):
         return value
     element = single(value)

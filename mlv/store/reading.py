@@ -47,6 +47,7 @@ class Lines:
         may_match = type_filter(self.types) if self.types is not None else None
         with while_there(self.folder, stream):
             for start, line in read_lines(self.folder / layout.stream_file(stream), offset):
+                # Damaged lines as well: what type they were is not known, and somebody counts them.
                 if may_match is None or may_match(line) or not looks_whole(line):
                     yield start, line
 
@@ -113,6 +114,7 @@ def watched_state(folder: Path) -> Callable[[], State]:
     def state() -> State:
         sizes = {name: size_on_disk(folder / layout.stream_file(name)) for name in layout.streams_in(folder)}
         if not cached or cached[0][0] != sizes:
+            # Sizes from before the reading: lines that come meanwhile are read with the next call.
             cached[:] = [(sizes, read_state(folder))]
         return cached[0][1]
 
@@ -149,6 +151,7 @@ def _lines_with(pattern: re.Pattern[bytes], content: bytes) -> Iterator[tuple[in
         if match.start() < end:
             continue  # twice in one line
         start = content.rfind(b"\n", 0, match.start()) + 1
+        # `find` and `rfind` run in C over the whole content: no line that matters not becomes an object.
         end = content.find(b"\n", match.end()) + 1 or len(content)
         yield start, content[start:end]
 
@@ -186,7 +189,9 @@ def read_state_by_lines(
     events = []
     for stream in names:
         for start, line in Lines(folder, [stream]).raw(stream):
+            # Not parsed before the end: only the last line of each run tells when it was heard of.
             last[stream, run_of(line)] = (stream, line)
+            # Most lines are no structural events: they are passed by one search, and never parsed here.
             is_odd = also(stream, line) is False or (skipped is not None and not looks_whole(line))
             if (is_odd or may_match(line)) and (event := lines.event(stream, start, line)) is not None:
                 events.append(event)

@@ -17,7 +17,7 @@ from logs import line, write
 
 from mlv.cli import index, ls
 from mlv.cli.forks import in_processes
-from mlv.cli.index import Index, Limits, path_of
+from mlv.cli.index import Index, IndexLimits, path_of
 from mlv.cli.overview import read_row
 from mlv.store import layout
 
@@ -26,7 +26,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOW = datetime(2026, 11, 21, tzinfo=timezone.utc)
-EAGER = Limits(worth=1, settled_ns=-(10**12))
+EAGER = IndexLimits(worth=1, settled_ns=-(10**12))
 
 
 @pytest.fixture(autouse=True)

@@ -117,6 +117,40 @@ def test_a_kill(folder, policy, command):
     assert command("verify", "runs/boring").returncode == 0
 
 
+def test_two_optimizers(folder, command):
+    """With several optimizers the trainer counts more steps than its loggers: metrics and resume follow the loggers' steps."""
+
+    class Model(boring.BoringModel):
+        automatic_optimization = False
+        kill_at = None
+
+        def training_step(self, batch, batch_idx):
+            if (self.current_epoch, batch_idx) == self.kill_at:
+                kill()
+            for optimizer in self.optimizers():
+                optimizer.zero_grad()
+                loss = super().training_step(batch, batch_idx)["loss"]
+                self.manual_backward(loss)
+                optimizer.step()
+            self.log("loss", loss)
+
+        def configure_optimizers(self):
+            return [torch.optim.SGD(self.parameters(), lr=0.01), torch.optim.SGD(self.parameters(), lr=0.01)]
+
+    def fit(kill_at=None, path=None):
+        model = Model()
+        model.kill_at = kill_at
+        trainer = trainer_of(lightning.Logger("runs", "gan", on_exists="open"), max_epochs=3)
+        trainer.fit(model, ckpt_path=path)
+
+    killed(lambda: fit(kill_at=(1, 3)))
+    done(lambda: fit(path="runs/gan/checkpoints/epoch=0-step=10.ckpt"))
+
+    assert steps("runs/gan", "loss") == [*range(15)]
+    assert saved(mlv.Exp.open("runs/gan")) == [14]
+    assert command("verify", "runs/gan").returncode == 0
+
+
 def test_removals(folder):
     """The portfolio keeps what Lightning keeps, by links: of a checkpoint that both let go nothing is left."""
     checkpoint = pl.callbacks.ModelCheckpoint(monitor="score", mode="max", save_top_k=2, filename="{epoch}")

@@ -114,6 +114,7 @@ class Portfolio:
         """
         if self._session.is_silent:
             return None
+        # Before the shelf is taken: a value that nobody can save makes no other thread wait.
         saver = saver_of(what, suffix)
         number, numbers = step_number(step), _checked_metrics(metrics)
         with shelf_of(self._session, self._folder) as shelf:

@@ -112,6 +112,7 @@ class Reading:
                 self._logged_names.update(log.names)
                 self._has_numbers |= log.has_numbers
                 self._has_positions |= len(log.x) > 0
+                # Every name gets a number once, in the order of the experiments: groups are numbers from here on.
                 codes = [
                     self.metrics.setdefault(name, len(self.metrics)) if self._is_requested(name) else -1 for name in log.names
                 ]
@@ -149,6 +150,7 @@ class Reading:
 
     def _read_alike(self, batch: Sequence[tuple[int, Digest]]) -> list[LogValues]:
         """Read experiments of which the values in the log are wanted."""
+        # First as they are: to sift out lines that are no metrics takes longer, and most short logs need it not.
         for sifted in (False, True):
             alone, blocks = set[int](), list[tuple[int, bytes]]()
             for member, digest in batch:
@@ -192,11 +194,13 @@ class Reading:
         codes, own = coded(table.column("name"))
         is_requested = np.array([self._is_requested(name) for name in own], bool)
         value, is_number = numbers(table)
+        # Later values win at equal x, so that the order of the events has to be known before anything is left out.
         order = in_order(table)
         position = positions(table, self._x, order, digest)
         at = numbered(position[order], codes[order]) if self._x == STEP else position[order]
         is_kept = (is_requested[codes] if own else codes > 0)[order] & is_number[order]
         has_numbers = bool(is_kept.any())
+        # After `has_numbers`: a metric with numbers and without this x is another error than one without numbers.
         is_kept &= ~np.isnan(at)
         keep = order[is_kept]
         skipped = [f"{digest.path}/{hole}" for hole in holes]
@@ -259,6 +263,7 @@ def positions(table: Any, x: str | None, order: Any, digest: Digest) -> Any:
     at = table.column("at")
     if at.null_count == table.num_rows:
         return np.full(table.num_rows, np.nan)
+    # Each distinct text is parsed once: a million lines have few.
     codes, texts = coded(at)
     coordinates = [orjson.loads(text).get(x) if text else None for text in texts]
     numbers = np.array([value if isinstance(value, (int, float)) else np.nan for value in coordinates], float)
