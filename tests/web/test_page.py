@@ -256,7 +256,7 @@ def test_narrow_screen(page: Any) -> None:
     """At 400 pixels nothing hangs over the side."""
     page.set_viewport_size({"width": 400, "height": 800})
     page.locator(".chart canvas").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    wait_until(page, lambda: page.evaluate("document.documentElement.scrollWidth") == 400)
     for panel, content in PANELS.items():
         open_view(page, panel)
         page.locator(content).first.wait_for()
@@ -508,6 +508,73 @@ def test_export_opens_without_a_server(browser: Any, root: Path, tmp_path: Path,
         page.go_back()
         page.go_back()
         sync_api.expect(page.locator(".rows .row.picked")).to_have_count(1)
+
+
+def test_chart_is_taken_along(page: Any) -> None:
+    """A chart is saved as SVG with its spike, and as CSV of all points; it is a table too."""
+    page.get_by_role("button", name="pick spiky").click()
+    wait_until(page, lambda: high_columns(page)[0])
+    with page.expect_download() as drawing:
+        page.get_by_role("button", name="SVG").click()
+    assert "loss" in drawing.value.path().read_text()
+    with page.expect_download() as points:
+        page.get_by_role("link", name="CSV").click()
+    lines = points.value.path().read_text().splitlines()
+    assert len(lines) == 1 + 10_202
+    assert [float(line.split(",")[2]) for line in lines[1:] if float(line.rpartition(",")[2]) == 50] == [SPIKE]
+    page.get_by_role("button", name="table").click()
+    row = page.get_by_role("region", name="loss as a table").get_by_role("row", name="spiky")
+    sync_api.expect(row).to_contain_text("50")
+
+
+def test_axes_are_chosen(page: Any) -> None:
+    """An axis of logarithms with negative values says that it is one of arcsinh; the address keeps axis and zoom."""
+    page.get_by_label("log y").check()
+    sync_api.expect(page.locator("figcaption")).to_contain_text("arcsinh axis")
+    page.get_by_label("bands over").fill("seed")
+    page.get_by_label("bands over").press("Enter")
+    sync_api.expect(page.locator(".foot")).to_contain_text("bands of 5 curves")
+    page.get_by_label("bands over").fill("")
+    page.get_by_label("bands over").press("Enter")
+    page.locator("figure.chart").focus()
+    page.keyboard.press("+")
+    sync_api.expect(page.get_by_role("button", name="zoom out")).to_be_visible()
+    assert "y=log&zoom=" in page.url
+    page.go_back()
+    sync_api.expect(page.get_by_role("button", name="zoom out")).to_have_count(0)
+
+
+def test_nothing_is_asked_while_nobody_looks(page: Any) -> None:
+    """A page that is hidden asks nothing, and goes on when it is looked at."""
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+    look(page, "hidden")
+    sync_api.expect(page.locator(".live")).to_have_text("waiting")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(2500)
+    assert asked == []
+    look(page, "visible")
+    sync_api.expect(page.locator(".live")).to_have_text("live")
+
+
+def look(page: Any, state: str) -> None:
+    """Hide or show a page, as a browser does that changes tabs."""
+    page.evaluate(
+        """state => {
+          Object.defineProperty(document, 'visibilityState', { value: state, configurable: true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        }""",
+        state,
+    )
+
+
+def test_what_is_being_written_stays(page: Any) -> None:
+    """A field keeps what the reader is writing while the page is drawn anew."""
+    page.get_by_label("bands over").fill("see")
+    page.get_by_label("log x").evaluate("box => box.click()")  # which leaves the field its focus
+    sync_api.expect(page.get_by_label("log x")).to_be_checked()
+    sync_api.expect(page.get_by_label("bands over")).to_have_value("see")
+    assert "over=" not in page.url
 
 
 def test_files_are_listed_with_their_line(page: Any) -> None:

@@ -210,3 +210,15 @@ export function toggle(chosen: readonly Pick[], id: string): Pick[] {
   while (taken.has(slot)) slot += 1;
   return [...chosen, { id, slot }];
 }
+
+/** Give a picked experiment the next colour that no other has. */
+export function recolored(chosen: readonly Pick[], id: string): Pick[] {
+  const taken = new Set(chosen.map((pick) => pick.slot));
+  return chosen.map((pick) => {
+    if (pick.id !== id) return pick;
+    let slot = pick.slot;
+    do slot = (slot + 1) % Math.max(10, taken.size + 1);
+    while (taken.has(slot));
+    return { id, slot };
+  });
+}

@@ -193,7 +193,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
       crowd: bands.length && !withCrowd ? [] : shown.filter((curve) => !isLine(curve)),
       lines: shown.filter(isLine).map((curve) => ({ curve, ...stroke(drawn(view.value, curve.id)) })),
       bands: bands.map((band, at) => ({ band, ...stroke(slots[at]!) })),
-      low: range?.[0] ?? 0, high: range?.[1] ?? 1, isSmooth: smooth > 0,
+      low: range?.[0] ?? 1, high: range?.[1] ?? 2, isSmooth: smooth > 0,
     };
   }
   const isDrawn = answer !== null && width > 0 && !asTable;

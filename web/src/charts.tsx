@@ -19,11 +19,16 @@ export function Field({ label, value, options, placeholder, wide, onChange }: {
   wide?: boolean;
   onChange: (value: string) => void;
 }) {
+  // What is being written stays, whatever is drawn anew meanwhile.
+  const [draft, setDraft] = useState(value);
+  useEffect(() => setDraft(value), [value]);
   const id = `options-${label.replace(/\W+/g, "-")}`;
   return (
     <label class={wide ? "wide" : ""}>
       <span>{label}</span>
-      <input list={id} value={value} placeholder={placeholder ?? ""} spellcheck={false} autocomplete="off" onChange={(event) => onChange(event.currentTarget.value.trim())} />
+      <input list={id} value={draft} placeholder={placeholder ?? ""} spellcheck={false} autocomplete="off" onInput={(event) => setDraft(event.currentTarget.value)} onChange={(event) => {
+        onChange(event.currentTarget.value.trim());
+      }} />
       <datalist id={id}>{options.slice(0, 500).map((name) => <option key={name} value={name} />)}</datalist>
     </label>
   );

@@ -48,7 +48,7 @@ export function Experiment() {
           {tabs.map((name) => <Lead key={name} to={{ tab: name }} current={name === tab}>{name}{counts[name] ? <small>{counts[name]}</small> : null}</Lead>)}
         </nav>
       </header>
-      {problem && <p class="bad" role="alert">{problem}</p>}
+      {(problem || row.error) && <p class="bad" role="alert">{problem || row.error}</p>}
       {of ? <Inside of={of} tab={tab} /> : !problem && <p class="empty">Reading.</p>}
     </main>
   );

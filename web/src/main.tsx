@@ -4,10 +4,10 @@ import { tabs } from "./address";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Experiment } from "./experiment";
 import { exported, isFolder } from "./folder";
-import { age, moment } from "./format";
+import { age, duration, moment } from "./format";
 import { List } from "./list";
 import { connection } from "./live";
-import { change, folder, link, newest, now, problem, refusal, rows, view } from "./state";
+import { change, folder, link, newest, now, problem, refusal, rows, view, waiting } from "./state";
 import { short } from "./source";
 import { Views } from "./views";
 
@@ -40,8 +40,8 @@ function Head() {
 }
 
 const keys: [string, string][] = [
-  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
-  ["→ ←", "show and hide sub-experiments"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
+  ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["v, Alt and a click on the dot", "the next colour"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
+  ["→ ←", "show and hide sub-experiments"], ["c", "charts"], ["e", "code for what is shown"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 
 function Page() {
@@ -67,6 +67,8 @@ function Page() {
       else if (event.key === "f") focus("#filter");
       else if (event.key === "s") focus("#smooth");
       else if (event.key === "o") change({ zoom: null });
+      else if (event.key === "c") change(view.peek().exp ? { tab: "charts" } : { panel: "charts" });
+      else if (event.key === "e") change(view.peek().exp ? { tab: "code" } : { panel: "code" });
       else if (event.key === "[") document.getElementById("before")?.click();
       else if (event.key === "]") document.getElementById("after")?.click();
       else if (view.peek().exp && /^[1-8]$/.test(event.key)) change({ tab: tabs[Number(event.key) - 1]! });
@@ -92,6 +94,7 @@ function Page() {
   return (
     <>
       <Head />
+      {waiting.value && <p class="counts" role="status">{waiting.value.folder} has not answered for {duration(waiting.value.seconds)}; the others are shown meanwhile.</p>}
       {problem.value && <p class="bad" role="alert">{problem.value}</p>}
       {exp ? <Experiment /> : <List />}
       <dialog ref={help} aria-labelledby="keys">

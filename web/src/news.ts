@@ -53,8 +53,9 @@ export function grown(answer: CurveAnswer, all: readonly Points[], axis: string,
       const x = position(points, at, axis);
       const y = float(points.y[at]);
       if (x === null || y === null) return null;
-      // A point before the end of its curve would have to be put between others.
-      if (curve.ends && x < curve.ends[1]) return null;
+      // A point before the end of its curve would have to be put between others; one at the end may be there already.
+      const end = curves.get(points.id)!.ends?.[1];
+      if (end !== undefined && x <= end) return null;
       if (answer.to <= answer.from) return null;
       if (x >= answer.to) {
         if (!isZoomed) behind.push({ id: points.id, x, y });

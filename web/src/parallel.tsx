@@ -106,7 +106,7 @@ export function Parallel() {
   return (
     <>
       <div class="choices">
-        <Field wide label="add" placeholder="param or metric" options={columnNames.value} value="" onChange={(text) => text && change({ axes: [...names.filter((name) => name !== text), text] })} />
+        <Field key={names.join()} wide label="add" placeholder="param or metric" options={columnNames.value} value="" onChange={(text) => text && change({ axes: [...names.filter((name) => name !== text), text] })} />
         {names.map((name) => <button type="button" class="chip" key={name} title={`leave out ${name}`} onClick={() => change({ axes: names.filter((one) => one !== name) })}>{title(name)} ×</button>)}
       </div>
       <div class="panel">

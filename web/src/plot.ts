@@ -2,7 +2,7 @@
 import uPlot from "uplot";
 import { corners, filled, spans, type Curve } from "./columns";
 import { duration } from "./format";
-import { markWords, momentWords } from "./scales";
+import { arcsinhMarks, markWords, momentWords, powers } from "./scales";
 import type { Band, CurveAnswer } from "./source";
 
 const sync = uPlot.sync("all");
@@ -174,6 +174,10 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
   ];
   const [min, max] = across(scene.current.answer);
   const size = (scene_: Scene): number => Math.max(Math.abs(scene_.high), Math.abs(scene_.low));
+  const linear = Math.max(Math.min(Math.abs(scene.current.high), Math.abs(scene.current.low)) / 10, size(scene.current) / 1e4) || 1;
+  // uPlot's own marks of a logarithm begin at a power of ten only: between others it would count for ever.
+  const logMarks = { splits: (_: uPlot, __: number, from: number, to: number) => powers(from, to), filter: (_: uPlot, splits: number[]) => splits };
+  const marksOfY = { linear: {}, log: logMarks, arcsinh: { ...logMarks, splits: (_: uPlot, __: number, from: number, to: number) => arcsinhMarks(from, to, linear) } }[look.scale];
   const made = new uPlot({
     width: look.width, height: look.height, padding: [8, 14, 0, 0], legend: { show: false },
     series: [{}, ...series],
@@ -181,17 +185,21 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
       x: { time: look.axis === "time", min, max, distr: look.isLogX ? 3 : 1 },
       y: {
         distr: { linear: 1, log: 3, arcsinh: 4 }[look.scale] as 1 | 3 | 4,
-        asinh: Math.max(Math.min(Math.abs(scene.current.high), Math.abs(scene.current.low)) / 10, size(scene.current) / 1e4) || 1,
+        asinh: linear,
         range: () => {
           const { low, high } = scene.current;
+          if (look.scale === "arcsinh" && high > low) {
+            const [from, to] = [Math.asinh(low / linear), Math.asinh(high / linear)];
+            return [Math.sinh(from - (to - from) * 0.04) * linear, Math.sinh(to + (to - from) * 0.04) * linear];
+          }
           const pad = high > low ? (high - low) * 0.05 : Math.abs(high) * 0.1 || 1;
           return look.scale === "log" ? [low / 1.2, high * 1.2] : [low - pad, high + pad];
         },
       },
     },
     axes: [
-      { ...axis, size: 26, values: (_, splits) => (look.axis === "time" ? momentWords(splits) : look.axis === "elapsed" || look.axis === "active" ? splits.map((value) => (value == null ? "" : duration(value) || "0")) : markWords(splits)) },
-      { ...axis, size: 54, values: (_, splits) => markWords(splits) },
+      { ...axis, ...(look.isLogX ? logMarks : {}), size: 26, values: (_, splits) => (look.axis === "time" ? momentWords(splits) : look.axis === "elapsed" || look.axis === "active" ? splits.map((value) => (value == null ? "" : duration(value) || "0")) : markWords(splits)) },
+      { ...axis, ...marksOfY, size: 54, values: (_, splits) => markWords(splits) },
     ],
     cursor: { sync: { key: "all", scales: ["x", null] }, drag: { x: true, y: false, setScale: false }, points: { show: false }, y: false },
     hooks: {

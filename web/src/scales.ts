@@ -29,7 +29,20 @@ export function powers(low: number, high: number): number[] {
       if (value >= low * 0.999 && value <= high * 1.001) out.push(value);
     }
   }
-  return out.length ? out : [low];
+  const stride = Math.ceil(out.length / 9);
+  return out.length ? out.filter((_, at) => at % stride === 0) : [low];
+}
+
+/** Choose marks of an arcsinh axis: zero, and powers of ten on either side from where it stops being linear. */
+export function arcsinhMarks(low: number, high: number, linear: number): number[] {
+  const side = (end: number): number[] => {
+    const all = end > linear ? powers(linear, end).filter((value) => value >= linear) : [];
+    // Marks close to zero lie close together; the greatest ones stay.
+    const stride = Math.ceil(all.length / 4);
+    return all.filter((_, at) => (all.length - 1 - at) % stride === 0);
+  };
+  const marks = [...side(-low).reverse().map((value) => -value), ...(low <= 0 && high >= 0 ? [0] : []), ...side(high)].filter((value) => value >= low && value <= high);
+  return marks.length > 1 ? marks : steps(low, high, 4);
 }
 
 /** Write the marks of an axis: short, and with as many digits as tell them apart. */
@@ -41,7 +54,9 @@ export function markWords(splits: readonly (number | null)[]): string[] {
   const isEven = present.length > 2 && Math.abs(present[2]! - present[1]! - present[1]! + present[0]!) < gap * 1e-6;
   // Uneven marks are those of a logarithm, each of a size of its own.
   if (!isEven || largest >= 1e15 || largest < 1e-3) return splits.map((value) => (value === null ? "" : number(value, 3)));
-  const decimals = Math.min(Math.max(0, -Math.floor(Math.log10(gap / size) + 1e-9)), 8);
+  let decimals = 0;
+  const isExact = (value: number): boolean => Math.abs((value / size) * 10 ** decimals - Math.round((value / size) * 10 ** decimals)) < 1e-3 * (gap / size) * 10 ** decimals;
+  while (decimals < 8 && !present.every(isExact)) decimals += 1;
   return splits.map((value) => (value === null ? "" : `${(value / size).toFixed(decimals).replace("-", "−").replace(/^−(0(\.0+)?)$/, "$1")}${value === 0 ? "" : unit}`));
 }
 

@@ -49,6 +49,8 @@ export interface Row {
   duration: number;
   tags: readonly string[];
   archived: boolean;
+  /** Why it could not be read. */
+  error: string;
   params: Record<string, unknown>;
   metrics: Record<string, Record<Stat, number | null>>;
 }
@@ -64,6 +66,8 @@ export interface Index {
   complete: boolean;
   /** Rows of former answers no longer count. */
   reset: boolean;
+  /** A folder whose disk does not answer. */
+  waiting: { folder: string; seconds: number } | null;
   gone: string[];
   rows: Row[];
 }
@@ -74,6 +78,7 @@ interface IndexAnswer {
   complete?: boolean;
   reset?: boolean;
   gone?: string[];
+  waiting?: { folder: string; seconds: number } | null;
   n: number;
   columns: {
     params?: Record<string, unknown[]>;
@@ -88,7 +93,7 @@ export function float(value: unknown): number | null {
 
 export async function index(query: { since?: string; asof?: string }): Promise<Index> {
   const answer = await json<IndexAnswer>("index", { since: query.since ?? "", asof: query.asof ?? "" });
-  return { cursor: answer.cursor, root: answer.root, complete: answer.complete ?? true, reset: answer.reset ?? false, gone: (answer.gone ?? []).map(short), rows: rows(answer) };
+  return { cursor: answer.cursor, root: answer.root, complete: answer.complete ?? true, reset: answer.reset ?? false, waiting: answer.waiting ?? null, gone: (answer.gone ?? []).map(short), rows: rows(answer) };
 }
 
 /** Turn columns into rows. */
@@ -109,6 +114,7 @@ export function rows(answer: IndexAnswer): Row[] {
     duration: column<number>("duration")[at] ?? NaN,
     tags: column<string[]>("tags")[at] ?? [],
     archived: column<boolean>("archived")[at] ?? false,
+    error: column<string | null>("error")[at] ?? "",
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
     metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
       const last = float(values.last?.[at]);

@@ -1,6 +1,6 @@
 /** The view of this tab and what the server said: signals that all parts of the page read. */
 import { computed, effect, signal } from "@preact/signals";
-import { address, fragment, fragmentView, toggle, view as parse, type View } from "./address";
+import { address, fragment, fragmentView, recolored, toggle, view as parse, type View } from "./address";
 import { isFolder } from "./folder";
 import { hidden, load, stars } from "./own";
 import { chosen, columns, grouped, matching, sorted, tree } from "./rows";
@@ -20,6 +20,8 @@ export const rows = signal<ReadonlyMap<string, Row>>(new Map());
 export const folder = signal("");
 export const problem = signal("");
 export const loading = signal(true);
+/** A folder whose disk does not answer. */
+export const waiting = signal<{ folder: string; seconds: number } | null>(null);
 /** Identifiers that the filter lets through, or null without one. */
 export const allowed = signal<ReadonlySet<string> | null>(null);
 export const refusal = signal("");
@@ -54,6 +56,10 @@ addEventListener("popstate", () => (view.value = current()));
 
 export function pick(id: string): void {
   change({ pick: toggle(view.value.pick, id) });
+}
+
+export function recolor(id: string): void {
+  change({ pick: recolored(view.value.pick, id) });
 }
 
 export const all = computed(() => [...rows.value.values()]);
@@ -136,7 +142,9 @@ async function refresh(): Promise<void> {
         rows.value = next;
       }
       problem.value = "";
-      if (!answer.complete) pause = 50;
+      waiting.value = answer.waiting;
+      if (answer.waiting) pause = 2000;
+      else if (!answer.complete) pause = 50;
     }
   } catch (error) {
     problem.value = error instanceof Refused || isFolder ? (error as Error).message : "The server does not answer. The page goes on asking.";

@@ -7,7 +7,7 @@ import { hidden, keep, stars } from "./own";
 import { cell, folded, slot, spread, title, turned, type Line } from "./rows";
 import { trace } from "./scales";
 import { arrived, spark } from "./sparks";
-import { change, cols, isDark, lines, now, pick, view } from "./state";
+import { change, cols, isDark, lines, now, pick, recolor, view } from "./state";
 
 const height = 28;
 const first = 34;
@@ -23,7 +23,7 @@ function text(line: Line, column: string): string {
 
 /** Width of a column in pixels: those pinned keep it, others grow. */
 function width(column: string): number {
-  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column === "path" || column === "id" ? 150 : 84;
+  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column.startsWith("metrics.") && view.value.group ? 122 : column === "path" || column === "id" ? 150 : 84;
 }
 
 function isText(column: string): boolean {
@@ -91,6 +91,7 @@ export function Table() {
       if (event.key !== "Enter" && event.key !== " ") return;
       toggle(name);
     } else if (event.key === "x" || event.key === " ") pick(line.row.id);
+    else if (event.key === "v") recolor(line.row.id);
     else if (event.key === "*") star(line);
     else if (event.key === "h") void keep("hidden", line.row.whole, hidden.peek().has(line.row.id) ? null : true);
     else if (event.key === "Enter") change({ exp: line.row.id, tab: "overview" });
@@ -152,7 +153,7 @@ export function Table() {
               aria-expanded={line.children ? open.includes(row.id) : undefined} class={`row${isAt ? " at" : ""}${mine >= 0 ? " picked" : ""}${row.archived || hidden.value.has(row.id) ? " aside" : ""}`}
               style={own} onClick={() => setFocus(begin + index)}>
               <span role="gridcell">
-                <button type="button" class="dot" tabIndex={-1} aria-pressed={mine >= 0} aria-label={`pick ${row.name}`} onClick={() => pick(row.id)}>
+                <button type="button" class="dot" tabIndex={-1} aria-pressed={mine >= 0} aria-label={`pick ${row.name}`} title={mine >= 0 ? "Alt and a click: the next colour" : ""} onClick={(event) => (event.altKey && mine >= 0 ? recolor(row.id) : pick(row.id))}>
                   <i style={tint ? { background: tint, borderColor: tint } : {}} />
                 </button>
               </span>
@@ -170,7 +171,7 @@ export function Table() {
                     </span>
                   );
                 }
-                if (column === "status") return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)}><State line={line} /></span>;
+                if (column === "status") return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)} title={row.error}><State line={line} /></span>;
                 if (column.startsWith("spark.")) return <span role="gridcell" key={column} class={side(column, at_)} style={stick(at_)}><Spark line={line} metric={column.slice(6)} tint={tint} /></span>;
                 const value = texts[index]![at_]!;
                 const isNumber = typeof cell(row, column) === "number";
@@ -198,5 +199,5 @@ function Spread({ line, column }: { line: Line; column: string }) {
   const own = spread(line.group!.rows, column);
   if (!own) return null;
   const write = column === "duration" ? duration : (value: number) => number(value, 3);
-  return <span class="spread" title={`mean and standard deviation of ${own.count}`}>{write(own.mean)}{own.count > 1 && <small> ± {write(own.deviation)}</small>}</span>;
+  return <span class="spread" title={`mean and standard deviation of ${own.count}`}>{write(own.mean)}{own.count > 1 && <small> ± {column === "duration" ? write(own.deviation) : number(own.deviation, 2)}</small>}</span>;
 }

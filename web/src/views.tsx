@@ -1,5 +1,5 @@
 /** Saved views, and which moment and which rows are shown. */
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { address, view as parse } from "./address";
 import { Check } from "./charts";
 import { keep, own, refusedOwn, views } from "./own";
@@ -9,6 +9,8 @@ import { change, view } from "./state";
 export function Views() {
   const { archived, starred, asof } = view.value;
   const [name, setName] = useState("");
+  const [moment, setMoment] = useState(asof);
+  useEffect(() => setMoment(asof), [asof]);
   const go = (to: string): void => {
     const url = new URL(to, root);
     change(parse(url.pathname, url.search, url.hash));
@@ -41,8 +43,8 @@ export function Views() {
         <h2>As of a moment</h2>
         <form onSubmit={(event) => {
           event.preventDefault();
-          change({ asof: new FormData(event.currentTarget).get("asof")?.toString().trim() ?? "" });
-        }}><input name="asof" aria-label="As of" placeholder="now, or 2026-11-21T03:00Z" value={asof} /> <button type="submit" class="act">show</button>{asof && <button type="button" class="act" onClick={() => change({ asof: "" })}>now</button>}</form>
+          change({ asof: moment.trim() });
+        }}><input aria-label="As of" placeholder="now, or 2026-11-21T03:00Z" value={moment} onInput={(event) => setMoment(event.currentTarget.value)} /> <button type="submit" class="act">show</button>{asof && <button type="button" class="act" onClick={() => change({ asof: "" })}>now</button>}</form>
       </div>
     </details>
   );

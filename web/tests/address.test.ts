@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, start, toggle, view, type View } from "../src/address";
+import { address, recolored, start, toggle, view, type View } from "../src/address";
 
 function read(text: string): View {
   const url = new URL(text, "http://localhost/token/");
@@ -41,4 +41,12 @@ test("a pick takes the first free colour and changes no other", () => {
   chosen = toggle(chosen, "b");
   assert.deepEqual(chosen, [{ id: "a", slot: 0 }, { id: "c", slot: 2 }]);
   assert.deepEqual(toggle(chosen, "d")[2], { id: "d", slot: 1 });
+});
+
+test("another colour is one that nobody has, and the others stay", () => {
+  const chosen = [{ id: "a", slot: 0 }, { id: "b", slot: 1 }, { id: "c", slot: 9 }];
+  assert.deepEqual(recolored(chosen, "a"), [{ id: "a", slot: 2 }, chosen[1], chosen[2]]);
+  assert.deepEqual(recolored(chosen, "c"), [chosen[0], chosen[1], { id: "c", slot: 2 }]);
+  const many = Array.from({ length: 12 }, (_, slot) => ({ id: String(slot), slot }));
+  assert.equal(recolored(many, "11")[11]!.slot, 12);
 });

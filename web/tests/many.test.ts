@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { groupsOf, importance } from "../src/importance";
-import { axis, markWords, momentWords, powers, steps, trace } from "../src/scales";
+import { arcsinhMarks, axis, markWords, momentWords, powers, steps, trace } from "../src/scales";
 import { rows, type Row } from "../src/source";
 
 function made(params: Record<string, unknown[]>, loss: number[]): Row[] {
@@ -54,6 +54,9 @@ test("a small curve has gaps where there is no number", () => {
 
 test("marks are short and tell each other apart", () => {
   assert.deepEqual(markWords([14.16, 14.18, 14.2]), ["14.16", "14.18", "14.20"]);
+  assert.deepEqual(markWords([0, 2.5, 5, 7.5]), ["0.0", "2.5", "5.0", "7.5"]);
+  assert.deepEqual(markWords([0, 0.25, 0.5]), ["0.00", "0.25", "0.50"]);
+  assert.deepEqual(markWords([0, 2.5e6, 5e6]), ["0.0", "2.5M", "5.0M"]);
   assert.deepEqual(markWords([0, 5e9, 1e10]), ["0", "5G", "10G"]);
   assert.deepEqual(markWords([-0.5, 0, 0.5]), ["−0.5", "0.0", "0.5"]);
   assert.deepEqual(markWords([0.01, 0.1, null, 1, 10]), ["0.01", "0.1", "", "1", "10"]);
@@ -66,4 +69,10 @@ test("moments are as fine as they lie apart", () => {
   assert.deepEqual(momentWords([noon, noon + 1]), ["12:00:00", "12:00:01"]);
   assert.deepEqual(momentWords([noon, noon + 43200]), ["12:00", "12-01"]);
   assert.deepEqual(momentWords([noon, noon + 86400]), ["11-30", "12-01"]);
+});
+
+test("an arcsinh axis has zero and powers on either side", () => {
+  assert.deepEqual(arcsinhMarks(-1, 1000, 1), [0, 1, 10, 100, 1000]);
+  assert.deepEqual(arcsinhMarks(-5, 5, 1), [-5, -2, -1, 0, 1, 2, 5]);
+  assert.ok(arcsinhMarks(-1e9, 1e9, 1e-3).length <= 9);
 });

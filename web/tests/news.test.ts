@@ -34,9 +34,9 @@ test("a point within the range goes into its column, which keeps its extremes", 
 });
 
 test("what is no number is marked and counted", () => {
-  const { curves: [grownCurve] } = grown(answer([1, 1]), [points([4, 4, 5], ["NaN", "NaN", "-Infinity"])], "step", false)!;
+  const { curves: [grownCurve] } = grown(answer([1, 1], [0, 0.1]), [points([0.2, 0.4, 5], ["NaN", "NaN", "-Infinity"])], "step", false)!;
   assert.deepEqual([grownCurve!.nan, grownCurve!.ninf, grownCurve!.points], [2, 1, 5]);
-  assert.deepEqual(grownCurve!.marks, [{ column: 2, kind: "nan", count: 2 }, { column: 3, kind: "ninf", count: 1 }]);
+  assert.deepEqual(grownCurve!.marks, [{ column: 0, kind: "nan", count: 2 }, { column: 2, kind: "ninf", count: 1 }]);
 });
 
 test("a reader's span stays as it is", () => {
@@ -47,6 +47,7 @@ test("a reader's span stays as it is", () => {
 
 test("only the server can put a point before others, or at an unknown position", () => {
   assert.equal(grown(answer([1, 1, 1, 1]), [points([1], [9])], "step", false), null);
+  assert.equal(grown(answer([1, 1, 1, 1]), [points([3], [9])], "step", false), null, "it may be in the answer already");
   assert.equal(grown(answer([1, 1, 1, 1]), [points([null], [9])], "step", false), null);
   assert.equal(grown(answer([1, 1, 1, 1]), [points([9], [9])], "elapsed", false), null);
 });
