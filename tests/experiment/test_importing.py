@@ -18,7 +18,7 @@ import mlv
 from experiment.items import PNG, WHOLE, at, imported, source, steps
 from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
-from mlv.errors import InvalidArgument
+from mlv.errors import ExperimentBusy, InvalidArgument
 from mlv.experiment.importing.source import Happened, RunBegins, RunEnds, SourceFile
 from mlv.experiment.importing.writing import import_experiment
 
@@ -231,6 +231,38 @@ def test_beside_what_others_do(tmp_path, monkeypatch):
     assert "intact" in verified(exp.path)
 
 
+@pytest.mark.parametrize("before", [0, 5], ids=["new", "there"])
+def test_imported_by_two_at_once(tmp_path, before):
+    """An experiment that another process imports meanwhile is left to it: there is one of it, and the next import adds the rest."""
+    first = [RunBegins("a", at(0)), *steps("a", 1, 5)]
+    grown = [*first, *steps("a", 5, 9), RunEnds("a", at(9))]
+    if before:
+        imported(tmp_path, first[:before])
+
+    def items():
+        imported(tmp_path, [*first, RunEnds("a", at(5))])
+        yield from grown
+
+    with pytest.raises(ExperimentBusy, match="import it again"):
+        imported(tmp_path, items())
+
+    result = imported(tmp_path, grown)
+    assert ([path.name for path in tmp_path.iterdir()], result.differences) == (["exp"], [])
+    assert mlv.Exp.open(result.path).summary()["loss"].count == 8
+    assert "intact" in verified(result.path)
+
+
+def test_another_event(tmp_path):
+    """An event that the source tells otherwise now stays as it was recorded; the difference names no folder that is gone."""
+    begin = [RunBegins("a", at(0)), *steps("a", 1, 3)]
+    imported(tmp_path, [*begin, *steps("a", 3, 4)])
+
+    again = imported(tmp_path, [*begin, *steps("a", 5, 6)])
+
+    assert again.differences[0].startswith("the source's log.jsonl, bytes ")
+    assert [event.step for event in mlv.Exp.open(again.path).events("metrics")] == [1, 2, 3]
+
+
 def test_files(tmp_path):
     """Files are copied, or linked, and known by their hashes; one that is gone costs itself only."""
     one, big = tmp_path / "model.pt", tmp_path / "big.bin"
@@ -287,6 +319,8 @@ def test_bad_values_and_credentials(tmp_path):
         Happened("a", at(2), "metrics", {"ok": 2}, step="two"),
         Happened("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
         Happened("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
+        Happened("a", at(4), "metrics", [3]),
+        Happened("a", at(4), "summary", None),
         RunEnds("a", at(5), "failed", {"type": "E", "message": SECRET, "traceback": ""}),
     ]
 
@@ -296,9 +330,9 @@ def test_bad_values_and_credentials(tmp_path):
 
     exp = mlv.Exp.open(result.path)
     assert SECRET.encode() not in b"".join(content(tmp_path).values())
-    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 2)
+    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 4)
     assert {name: each.count for name, each in exp.summary().items()} == {"ok": 1, "nan": 1}
-    assert [event.data["rest"].keys() for event in exp.events("rejected")][1] == {"ok"}
+    assert [event.data.get("rest") for event in exp.events("rejected")][1:3] == [{"ok": 2}, [3]]
     assert "intact" in verified(exp.path)
 
 
@@ -321,8 +355,8 @@ def test_sub_experiments(tmp_path):
 @pytest.mark.parametrize(
     "items",
     [steps("a", 0, 1), [RunBegins("a", at(0)), RunBegins("a", at(1))], [RunBegins("a", datetime(2024, 1, 1))],
-     [RunBegins("a", at(0)), RunEnds("a", at(1)), *steps("a", 2, 3)]],
-    ids=["not begun", "begun twice", "no zone", "over"],
+     [RunBegins("a", at(0)), RunEnds("a", at(1)), *steps("a", 2, 3)], [RunBegins("a", at(0), parent="b")]],
+    ids=["not begun", "begun twice", "no zone", "over", "no parent"],
 )  # fmt: skip
 def test_bad_items(tmp_path, items):
     """A mistake of an importer is refused, and leaves nothing."""
@@ -330,3 +364,9 @@ def test_bad_items(tmp_path, items):
         imported(tmp_path / "runs", items)
 
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_creation_without_a_zone(tmp_path):
+    """A time of creation that is another moment on another machine is refused: the ID follows from it."""
+    with pytest.raises(InvalidArgument, match="has no zone"):
+        imported(tmp_path / "runs", [], created=datetime(2024, 1, 1))

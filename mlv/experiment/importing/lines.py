@@ -9,7 +9,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mlv.capture.redaction import Redactor
-from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, step_number, tail
+from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, shown, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import Happened, Item, RunBegins, RunEnds, SourceFile
@@ -95,11 +95,14 @@ class ImportedLines:
         """Yield the lines of an item.
 
         Raises:
-            InvalidArgument: It is of a run that has not begun, or has ended; or a time has no zone.
+            InvalidArgument: It is of a run that has not begun, or has ended, or that a run began which has not; or a time has
+                no zone.
         """
         if isinstance(item, RunBegins):
             if item.run in self._begun:
                 raise InvalidArgument(f"run {item.run!r} of the source has begun already: name another", run=item.run)
+            if item.parent is not None and item.parent not in self._begun:
+                raise InvalidArgument(f"run {item.parent!r}, which began {item.run!r}, has not begun itself", run=item.parent)
             self._begun[item.run] = item
             yield self._start(item, item.time)
             return
@@ -156,6 +159,9 @@ class ImportedLines:
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
         data = event.data
+        is_flat = isinstance(data, Mapping) and event.type in _FLAT
+        if event.type in _FLAT and not is_flat:
+            problem = f"data of type {event.type} are values by name, not {shown(data)}"
         try:
             data = _replaced(data, lambda file: self._publish(file, event, key)) if not problem else data
         except FileUnusable as error:
@@ -163,7 +169,6 @@ class ImportedLines:
         if problem:
             data = _replaced(event.data, _path_text)
         conversion = Conversion()
-        is_flat = event.type in _FLAT and isinstance(data, Mapping)
         form = conversion.metrics(data) if is_flat else conversion.value(data)
         problems = _words(conversion)
         if problem or (problems and not is_flat):
@@ -209,9 +214,18 @@ def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:
 
 
 def _nanoseconds(moment: datetime) -> int:
+    return (with_zone(moment) - _EPOCH) // _MICROSECOND * 1000
+
+
+def with_zone(moment: datetime) -> datetime:
+    """Accept a moment that is the same on every machine.
+
+    Raises:
+        InvalidArgument: It has no zone.
+    """
     if moment.tzinfo is None:
         raise InvalidArgument(f"time {moment} has no zone: say which it is, such as UTC", time=moment)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
+    return moment
 
 
 def _chooses_values(event: Happened) -> bool:

@@ -15,9 +15,9 @@ from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, event_from_line, utc_text
-from mlv.errors import FileUnusable
+from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
-from mlv.experiment.importing.lines import ImportedLines
+from mlv.experiment.importing.lines import ImportedLines, with_zone
 from mlv.experiment.importing.source import Happened, Item, Source, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
@@ -27,7 +27,7 @@ from mlv.store import blobs, claims, copying, layout, opening
 from mlv.store import meta as meta_
 from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
-from mlv.store.streams import read_lines
+from mlv.store.streams import read_lines, stream_sizes
 
 _BUFFER_BYTES = 1 << 20
 
@@ -63,7 +63,7 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
 
     Raises:
         InvalidParams, InvalidArgument, InvalidPattern: The source has something that no experiment can have.
-        ExperimentBusy: Another process merges into the experiment, or redacts it.
+        ExperimentBusy: Another process merges into the experiment, redacts it, or imported into it meanwhile.
         OSError: The tree cannot be written.
     """
     redactor = make_redactor(source.redact, source.redact_except)
@@ -76,11 +76,20 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         temporary.mkdir()
         publish(temporary / layout.META, text, mode=0o444)
         copy = tree.copy_of(temporary, expected)
+        sizes = stream_sizes(copy) if copy is not None else {}
         recorded = _recorded_ends(copy) if copy is not None else {}
         published = _PublishedFiles(temporary, redactor)
         lines = ImportedLines(exp_id, redactor, published, recorded)
         counts = _write(temporary, lines, items)
         _keep_open(temporary)
+        # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
+        if copy is None:
+            is_same = layout.exp_id(expected) != exp_id
+        else:
+            is_same = stream_sizes(copy) == sizes or _recorded_ends(copy) == recorded
+        if not is_same:
+            text = f"another process imported into {copy or expected} meanwhile, and nothing was changed: import it again"
+            raise ExperimentBusy(text, path=str(copy or expected))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
         result.differences += [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
         if copy is None:
@@ -89,7 +98,7 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         else:
             merged = bring_into(temporary, copy)
             result.lines = merged.lines
-            result.differences += merged.differences
+            result.differences += [text.replace(f"{temporary}{os.sep}", "the source's ") for text in merged.differences]
         return result
     finally:
         blobs.remove(temporary)
@@ -102,7 +111,7 @@ def _content(source: Source, name: str, redactor: Redactor, parent: Mapping[str,
         "format": meta_.FORMAT,
         "name": name,
         "kind": source.kind,
-        "created": utc_text(source.created),
+        "created": utc_text(with_zone(source.created)),
         "params": redactor.params(plain),
         "parent": parent,
         "tags": checked_tags(source.tags, redactor),
