@@ -233,7 +233,7 @@ def test_beside_what_others_do(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("before", [0, 5], ids=["new", "there"])
 def test_imported_by_two_at_once(tmp_path, before):
-    """An experiment that another process imports meanwhile is left to it: there is one of it, and the next import adds the rest."""
+    """An experiment that another process imports meanwhile is left to it; the next import adds the rest."""
     first = [RunBegins("a", at(0)), *steps("a", 1, 5)]
     grown = [*first, *steps("a", 5, 9), RunEnds("a", at(9))]
     if before:

@@ -122,7 +122,8 @@ def lines(
 ) -> list[Line]:
     """Return the lines of a plot without families that have no value; each of several metrics has lines of its own.
 
-    Without an x, it is the one that `log.describe(metric, x=)` says of all these metrics, or else the step.
+    Without an x, it is the one that `log.describe(metric, x=)` says of all these metrics, if every experiment that logged them
+    has it, or else the step.
 
     Raises:
         InvalidArgument: A param or coordinate is unknown.
@@ -172,9 +173,22 @@ def _read(digests: Sequence[Digest], requested: Sequence[str], x: str | None) ->
         for candidate in (axis,) if axes_.is_special(axis) else (axis, f"{axes_.METRICS}{axis}"):
             with suppress(InvalidArgument):  # no value has such a coordinate
                 values = values_.read(digests, requested, candidate)
-                if described.keys() >= set(values.metrics):
+                if described.keys() >= set(values.metrics) and not _are_logged(_absent(digests, values), requested):
                     return values, candidate
     return values_.read(digests, requested, x or STEP), x or STEP
+
+
+def _absent(digests: Sequence[Digest], values: Values) -> list[Digest]:
+    """Return the experiments without a value."""
+    present = set(values.member.tolist())
+    return [digest for member, digest in enumerate(digests) if member not in present]
+
+
+def _are_logged(digests: Sequence[Digest], requested: Sequence[str]) -> bool:
+    """Return whether any of the experiments logged a requested metric: over an x axis that it lacks it would not be drawn."""
+    with suppress(UnknownMetric, InvalidArgument):  # nobody logged it, or no number of it
+        return bool(digests) and len(values_.read(digests, requested, STEP).member) > 0
+    return False
 
 
 def _described_axes(digests: Sequence[Digest], requested: Sequence[str]) -> dict[str, str]:
