@@ -311,6 +311,31 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     assert imported(tmp_path / "runs", items).rejected == []
 
 
+FULL = """
+    import errno, os, resource, signal, sys
+    from pathlib import Path
+
+    sys.path.insert(0, sys.argv[1])
+    from experiment.items import at, imported, steps
+    from mlv.experiment.importing.source import RunBegins
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    try:
+        imported(Path(sys.argv[2]), [RunBegins("a", at(0)), *steps("a", 1, 2000)])
+    except OSError as error:
+        print(error.errno == errno.EFBIG, sorted(os.listdir(sys.argv[2])))
+"""
+
+
+def test_a_log_that_finds_no_room(python, tmp_path):
+    """Where lines find no room, the reason is told, nothing is left, and every file is closed."""
+    pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    done = python(FULL, Path(__file__).parents[1], tmp_path / "runs")
+
+    assert (done.stdout, done.stderr) == ("True []\n", "")
+
+
 def test_bad_values_and_credentials(tmp_path):
     """What cannot be stored is `rejected` beside the rest, and credentials are taken out, as in a live run."""
     items = [

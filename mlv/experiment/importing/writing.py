@@ -150,6 +150,7 @@ def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[st
             for stream, line in lines.of(item):
                 streams.file(stream).write(line)
                 counts[layout.stream_file(stream)] = counts.get(layout.stream_file(stream), 0) + 1
+        streams.sync()
     return counts
 
 
@@ -174,12 +175,17 @@ class _Streams:
             self._files[stream] = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - closed by `close`
         return self._files[stream]
 
-    def close(self) -> None:
+    def sync(self) -> None:
         """Bring all lines to the disk."""
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-            file.close()
+
+    def close(self) -> None:
+        """Close the files; lines that were not synced may be lost."""
+        for file in self._files.values():
+            with suppress(OSError):  # the disk is full, as was said when a line was written
+                file.close()
 
 
 @contextmanager
