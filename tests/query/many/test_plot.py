@@ -80,6 +80,23 @@ def test_described_axis(tmp_path, monkeypatch):
     assert found.plot("val/acc").get_xlabel() == "epoch"
 
 
+def test_described_time(tmp_path, monkeypatch):
+    """A described axis of time counts from when the runs began, also in an experiment that says nothing of it."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name in ("new", "old"):
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=(), system=False) as exp:
+            if name == "new":
+                exp.log.describe("loss", x="active")
+            exp.log("begun")
+            exp.log({"loss": 0.5})
+    found = mlv.find(tmp_path)
+
+    described, asked = ({line.label: line.x.tolist() for line in found.lines("loss", x)} for x in (None, "active"))
+
+    assert described == asked
+    assert min(described.values()) > [0]
+
+
 @pytest.mark.parametrize(("metric", "axis"), [("acc", "step"), ("loss", "epoch"), ("note", "epoch"), ("a*", "step")])
 def test_described_axis_that_some_lack(tmp_path, monkeypatch, metric, axis):
     """An axis that an experiment with values of the metric lacks is not taken: none is left out without being asked for."""
