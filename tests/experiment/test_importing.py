@@ -19,7 +19,7 @@ from experiment.items import PNG, WHOLE, at, imported, source, steps
 from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument
-from mlv.experiment.importing.source import Happened, RunBegins, RunEnds, SourceFile
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile
 from mlv.experiment.importing.writing import import_experiment
 
 SECRET = "ghp_" + "a1B2" * 9
@@ -92,8 +92,8 @@ def test_any_source_that_grew(tmp_path_factory):
     from hypothesis import strategies as st
 
     values = st.floats(width=16) | st.integers(-9, 9) | st.sampled_from([None, "x", [1], object(), 2**70, True, {"b": 1}])
-    happened = st.builds(
-        Happened,
+    logged = st.builds(
+        SourceEvent,
         run=st.sampled_from("abc"),
         time=st.integers(-5, 5).map(at),
         type=st.sampled_from(["metrics", "metrics", "event", "summary", "message", "image"]),
@@ -107,7 +107,7 @@ def test_any_source_that_grew(tmp_path_factory):
     ends = st.builds(RunEnds, run=st.sampled_from("abc"), time=st.integers(-5, 5).map(at))
 
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(begins | happened | happened | happened | ends, max_size=25), st.lists(st.integers(0, 25), max_size=3))
+    @given(st.lists(begins | logged | logged | logged | ends, max_size=25), st.lists(st.integers(0, 25), max_size=3))
     def check(drawn, cuts):
         began, over, items = set(), set(), []
         for item in drawn:
@@ -178,7 +178,7 @@ def test_after_a_kill(tmp_path):
 
 def test_behind_an_end(tmp_path):
     """Where a source grew behind an end that was recorded, that end stays, and another run goes on: no event is lost."""
-    odd = Happened("a", at(4), "event", {"type": "run_ended", "run": {"type": "run_ended"}}, name="no end")
+    odd = SourceEvent("a", at(4), "event", {"type": "run_ended", "run": {"type": "run_ended"}}, name="no end")
     begin, rest = [RunBegins("a", at(0)), *steps("a", 1, 4)], [odd, *steps("a", 4, 7)]
     imported(tmp_path, [*begin, RunEnds("a", at(3), "ended")])
     before = content(tmp_path)
@@ -271,11 +271,11 @@ def test_files(tmp_path):
     gone, twice = SourceFile(tmp_path / "gone.png", ".png"), SourceFile(PNG, ".png", "x")
     items = [
         RunBegins("a", at(0)),
-        Happened("a", at(1), "file", SourceFile(one, ".pt"), name="models/model.pt"),
-        Happened("a", at(2), "file", SourceFile(big, ".bin", is_linked=True), name="big.bin"),
-        Happened("a", at(3), "image", {"files": [twice, twice]}, name="i", step=3),
-        Happened("a", at(4), "image", {"file": gone}, name="i", step=4),
-        Happened("a", at(5), "file", SourceFile(b"two", ".pt"), name="models/model.pt"),
+        SourceEvent("a", at(1), "file", SourceFile(one, ".pt"), name="models/model.pt"),
+        SourceEvent("a", at(2), "file", SourceFile(big, ".bin", is_linked=True), name="big.bin"),
+        SourceEvent("a", at(3), "image", {"files": [twice, twice]}, name="i", step=3),
+        SourceEvent("a", at(4), "image", {"file": gone}, name="i", step=4),
+        SourceEvent("a", at(5), "file", SourceFile(b"two", ".pt"), name="models/model.pt"),
         RunEnds("a", at(6)),
     ]
 
@@ -297,7 +297,10 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     from mlv.store import copying
 
     (tmp_path / "a.png").write_bytes(PNG)
-    items = [RunBegins("a", at(0)), Happened("a", at(1), "image", {"file": SourceFile(tmp_path / "a.png", ".png")}, name="i")]
+    items = [
+        RunBegins("a", at(0)),
+        SourceEvent("a", at(1), "image", {"file": SourceFile(tmp_path / "a.png", ".png")}, name="i"),
+    ]
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -340,12 +343,12 @@ def test_bad_values_and_credentials(tmp_path):
     """What cannot be stored is `rejected` beside the rest, and credentials are taken out, as in a live run."""
     items = [
         RunBegins("a", at(0), {"token": SECRET}),
-        Happened("a", at(1), "metrics", {"ok": 1, "bad": object(), "nan": math.nan}, step=1),
-        Happened("a", at(2), "metrics", {"ok": 2}, step="two"),
-        Happened("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
-        Happened("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
-        Happened("a", at(4), "metrics", [3]),
-        Happened("a", at(4), "summary", None),
+        SourceEvent("a", at(1), "metrics", {"ok": 1, "bad": object(), "nan": math.nan}, step=1),
+        SourceEvent("a", at(2), "metrics", {"ok": 2}, step="two"),
+        SourceEvent("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
+        SourceEvent("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
+        SourceEvent("a", at(4), "metrics", [3]),
+        SourceEvent("a", at(4), "summary", None),
         RunEnds("a", at(5), "failed", {"type": "E", "message": SECRET, "traceback": ""}),
     ]
 

@@ -12,7 +12,7 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, shown, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
-from mlv.experiment.importing.source import Happened, Item, RunBegins, RunEnds, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
 from mlv.store import layout
 from mlv.store.seals import Chain
 from mlv.transport.censor import Censor
@@ -26,7 +26,7 @@ _FLAT = ("metrics", "summary")
 
 Line = tuple[str, bytes]
 """A stream, and a whole line of it."""
-Publish = Callable[[SourceFile, Happened, str], Any]
+Publish = Callable[[SourceFile, SourceEvent, str], Any]
 """Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
 
 It may raise FileUnusable, where the source's own file cannot be read.
@@ -154,7 +154,7 @@ class ImportedLines:
         yield run.take(self._stream_of(item.run), line)
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
-    def _event(self, run: _Run, event: Happened) -> Iterator[Line]:
+    def _event(self, run: _Run, event: SourceEvent) -> Iterator[Line]:
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
@@ -187,7 +187,7 @@ class ImportedLines:
         return stream
 
     def _reject(
-        self, run: _Run, stream: str, event: Happened, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
+        self, run: _Run, stream: str, event: SourceEvent, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
     ) -> Line:
         self.rejected.append(f"{event.type} {event.name!r}: {reason}" if event.name else f"{event.type}: {reason}")
         record = dumps(Rejected(event.type, reason, readable).to_data())
@@ -228,12 +228,12 @@ def with_zone(moment: datetime) -> datetime:
     return moment
 
 
-def _chooses_values(event: Happened) -> bool:
+def _chooses_values(event: SourceEvent) -> bool:
     """Return whether an event is about what stands for a metric: such have a stream of their own."""
     return event.type == "summary" or (event.type == "metadata" and isinstance(event.data, Mapping) and "summary" in event.data)
 
 
-def _coordinates(event: Happened) -> tuple[Any, Any, str]:
+def _coordinates(event: SourceEvent) -> tuple[Any, Any, str]:
     """Return step and coordinates as they are stored, and the problem of one that cannot be."""
     try:
         step = step_number(event.step)

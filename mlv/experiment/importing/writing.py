@@ -18,7 +18,7 @@ from mlv.encoding import BadLine, event_from_line, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
 from mlv.experiment.importing.lines import ImportedLines, with_zone
-from mlv.experiment.importing.source import Happened, Item, Source, SourceFile
+from mlv.experiment.importing.source import Item, Source, SourceEvent, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
 from mlv.experiment.opening.setup import checked_tags
@@ -203,7 +203,7 @@ class _PublishedFiles:
     def __init__(self, folder: Path, redactor: Redactor) -> None:
         self._folder, self._redactor = folder, redactor
 
-    def __call__(self, file: SourceFile, event: Happened, key: str) -> Any:
+    def __call__(self, file: SourceFile, event: SourceEvent, key: str) -> Any:
         """Make a file of an event, and return the reference to it.
 
         Raises:
@@ -225,7 +225,7 @@ class _PublishedFiles:
         blobs.settle(temporary, path)
         return reference(self._folder, path, content_of(path))
 
-    def _path(self, file: SourceFile, event: Happened, key: str) -> Path:
+    def _path(self, file: SourceFile, event: SourceEvent, key: str) -> Path:
         """Return its path: that of a `file` is named as the event, and replaced by the next of that name."""
         segments = safe_segments(self._redactor.name(event.name, "name"))
         if event.type == "file":
