@@ -62,7 +62,7 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         below: Folder of the parent experiment, in the tree; a sub-experiment goes below it, in a folder of its kind.
 
     Raises:
-        InvalidParams, InvalidArgument, InvalidPattern: The source has something that no experiment can have.
+        InvalidParams, InvalidArgument, InvalidName, InvalidPattern: The source has something that no experiment can have.
         ExperimentBusy: Another process merges into the experiment, redacts it, or imported into it meanwhile.
         OSError: The tree cannot be written.
     """
