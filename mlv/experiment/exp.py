@@ -446,8 +446,8 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Record values that are no series, such as a total time: an event of type `summary`, as `exp.log.summarize` does.
 
-        A value that cannot be stored is `rejected`, and raises nothing. Where no run goes on, also after `close()`, the event is
-        written beside the runs, as tags are.
+        A value that cannot be stored is `rejected`, and raises nothing. Where no run goes on, also after `close()`, the event
+        is written beside the runs, as tags are.
 
         Raises:
             MetaEdited: As `log`.

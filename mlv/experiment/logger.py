@@ -205,7 +205,8 @@ class Logger(MediaCalls):
             format: A format specification for `format(value, ...)`, such as `.4f`.
             mode: `min` or `max`: which value is the best.
             description: A sentence.
-            x: Its x axis in plots and in TensorBoard: a coordinate, or the full name of another metric, instead of the step.
+            x: Its x axis in plots and in TensorBoard instead of the step: a coordinate, or the full name of another metric; in
+                plots also `time`, `elapsed` or `active`.
             summary: The statistic that stands for it in lists and tables: `last min max mean best none`, `last` by default.
         """
         fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
