@@ -88,8 +88,8 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         else:
             is_same = stream_sizes(copy) == sizes or _recorded_ends(copy) == recorded
         if not is_same:
-            text = f"another process imported into {copy or expected} meanwhile, and nothing was changed: import it again"
-            raise ExperimentBusy(text, path=str(copy or expected))
+            path = copy or expected
+            raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
         result.differences += [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
         if copy is None:
