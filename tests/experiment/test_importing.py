@@ -349,6 +349,7 @@ def test_bad_values_and_credentials(tmp_path):
         SourceEvent("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
         SourceEvent("a", at(4), "metrics", [3]),
         SourceEvent("a", at(4), "summary", None),
+        SourceEvent("a", at(4), "message", {"text": "no level"}),
         RunEnds("a", at(5), "failed", {"type": "E", "message": SECRET, "traceback": ""}),
     ]
 
@@ -358,7 +359,7 @@ def test_bad_values_and_credentials(tmp_path):
 
     exp = mlv.Exp.open(result.path)
     assert SECRET.encode() not in b"".join(content(tmp_path).values())
-    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 4)
+    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 5)
     assert {name: each.count for name, each in exp.summary().items()} == {"ok": 1, "nan": 1}
     assert [event.data.get("rest") for event in exp.events("rejected")][1:3] == [{"ok": 2}, [3]]
     assert "intact" in verified(exp.path)

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
-from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, shown, step_number, tail
+from mlv.encoding import TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
@@ -159,9 +160,6 @@ class ImportedLines:
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
         data = event.data
-        is_flat = isinstance(data, Mapping) and event.type in _FLAT
-        if event.type in _FLAT and not is_flat:
-            problem = f"data of type {event.type} are values by name, not {shown(data)}"
         try:
             data = _replaced(data, lambda file: self._publish(file, event, key)) if not problem else data
         except FileUnusable as error:
@@ -169,8 +167,9 @@ class ImportedLines:
         if problem:
             data = _replaced(event.data, _path_text)
         conversion = Conversion()
+        is_flat = event.type in _FLAT and isinstance(data, Mapping)
         form = conversion.metrics(data) if is_flat else conversion.value(data)
-        problems = _words(conversion)
+        problem, problems = problem or _problem_of_data(event.type, form), _words(conversion)
         if problem or (problems and not is_flat):
             reason = "; ".join(filter(None, [problem, problems]))
             yield self._reject(run, stream, event, step, reason, form, conversion.nonfinite)
@@ -246,6 +245,15 @@ def _coordinates(event: SourceEvent) -> tuple[Any, Any, str]:
     not_finite = [f"{pointer[1:]} is not finite" for pointer in conversion.nonfinite]
     problem = "; ".join(filter(None, [_words(conversion), *not_finite]))
     return step, {} if problem else at, f"coordinate {problem}" if problem else ""
+
+
+def _problem_of_data(type_: str, form: Any) -> str:
+    """Return the reason why an event of a type of format 1 cannot have data of that form; empty if it can."""
+    try:
+        check_data(type_, form)
+    except BadLine as error:
+        return str(error)
+    return ""
 
 
 def _words(conversion: Conversion) -> str:
