@@ -85,6 +85,9 @@ def test_a_source_that_grew(tmp_path, cut):
     assert "intact" in verified(second.path)
 
 
+_OTHER_TYPES = ("message", "image", "table", "tags", "note", "file", "metadata", "params", "checkpoint")
+
+
 def test_any_source_that_grew(tmp_path_factory):
     """So it is with any runs, values, names, streams and clocks, and any number of imports."""
     pytest.importorskip("hypothesis")
@@ -96,7 +99,7 @@ def test_any_source_that_grew(tmp_path_factory):
         SourceEvent,
         run=st.sampled_from("abc"),
         time=st.integers(-5, 5).map(at),
-        type=st.sampled_from(["metrics", "metrics", "event", "summary", "message", "image"]),
+        type=st.sampled_from(["metrics", "metrics", "event", "summary", *_OTHER_TYPES]),
         data=st.dictionaries(st.sampled_from(["a", "b/c", ""]), values, max_size=3)
         | st.just({"file": SourceFile(PNG, ".png")}),
         name=st.sampled_from(["", "t", "x/y"]),
