@@ -217,7 +217,7 @@ def test_another_end(tmp_path):
 
 
 def test_beside_what_others_do(tmp_path, monkeypatch):
-    """Tags, another run and a new folder of an imported experiment stay; the growth of its source is brought in there."""
+    """Tags, other runs and a new folder of an imported experiment stay; the growth of its source is brought in there."""
     monkeypatch.setenv("MLV_INLINE", "1")
     result = imported(tmp_path, WHOLE[:-3])
     exp = mlv.Exp.open(result.path, capture=(), system=False)
@@ -227,10 +227,15 @@ def test_beside_what_others_do(tmp_path, monkeypatch):
     exp.add_tags("mine")
     exp = exp.move(tmp_path / "elsewhere" / "renamed")
 
-    again = imported(tmp_path, WHOLE)
+    def items():
+        yield from WHOLE
+        with mlv.Exp.open(exp.path, capture=(), system=False) as beside:  # it logs while the items are read
+            beside.log({"loss": 8.0}, step=100)
+
+    again = imported(tmp_path, items())
 
     assert (again.path, again.is_new, again.differences) == (exp.path, False, [])
-    assert (len(exp.runs), exp.tags, exp.summary()["loss"].count) == (3, ("mine",), 15)
+    assert (len(exp.runs), exp.tags, exp.summary()["loss"].count) == (4, ("mine",), 16)
     assert "intact" in verified(exp.path)
 
 

@@ -87,6 +87,8 @@ class ImportedLines:
         self._ends: dict[str, str] = {}
         """Digests of the final seals that the streams end with, by stream."""
         self._streams: set[str] = set()
+        self.run_ids: set[str] = set()
+        """IDs of the runs that have begun."""
         self.rejected: list[str] = []
         """The reasons why events are stored as `rejected`."""
         self.differing_ends: list[str] = []
@@ -126,6 +128,7 @@ class ImportedLines:
     def _start(self, begins: RunBegins, moment: datetime) -> Line:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
         run = self._runs[begins.run] = _Run(self._id(begins.run, generation), Censor(self._redactor).event)
+        self.run_ids.add(run.id)
         started = RunStarted(
             self._exp_id,
             self._id(begins.parent, 1) if begins.parent is not None else None,

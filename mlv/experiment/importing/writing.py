@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -84,10 +84,10 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         _keep_open(temporary)
         # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
         if copy is None:
-            is_same = layout.exp_id(expected) != exp_id
+            is_overtaken = layout.exp_id(expected) == exp_id
         else:
-            is_same = stream_sizes(copy) == sizes or _recorded_ends(copy) == recorded
-        if not is_same:
+            is_overtaken = stream_sizes(copy) != sizes and not recorded.items() >= _ends_of(lines.run_ids, copy)
+        if is_overtaken:
             path = copy or expected
             raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
@@ -140,6 +140,12 @@ def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
                     if event.type == RunEnded.TYPE and event.subject == event.run:
                         result[event.run] = event.seq, line
     return result
+
+
+def _ends_of(runs: Iterable[str], folder: Path) -> Set[tuple[str, tuple[int, bytes]]]:
+    """Return the recorded ends of some runs; those of others, which log beside, do not matter."""
+    ends = _recorded_ends(folder)
+    return {(run, ends[run]) for run in runs if run in ends}
 
 
 def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[str, int]:
