@@ -136,9 +136,8 @@ class Connection:
         exp = self.exp
         with self.guard(f"the rewind to step {step}"):
             if exp.is_main:
-                exp.flush()
                 with suppress(InvalidArgument):  # the log has not come so far: there is nothing to supersede
-                    Exp.open(exp.path, rewind_to=step)
+                    exp.rewind(step)
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:

@@ -174,6 +174,20 @@ def test_rewind(tmp_path):
     assert len(exp.runs) == 1
 
 
+def test_a_rewind_before_the_first_event(tmp_path):
+    """A framework rewinds before it logs: that begins the run in which it goes on, not one of its own."""
+    with mlv.Exp(tmp_path, "digits") as exp:
+        _ = [exp.log({"loss": 1.0}, step=step) for step in range(3)]
+
+    for passed in (str(exp.path), mlv.Exp.open(exp.path)):
+        connection = Connection(passed)
+        connection.rewind(1)
+        connection.log({"loss": 0.5}, step=2)
+        connection.exp.close()
+
+    assert [run.status for run in exp.runs] == ["ok"] * 3
+
+
 def test_disabled(tmp_path, monkeypatch):
     """Where mlv is disabled, all calls are there, and nothing is stored."""
     monkeypatch.setenv("MLV_DISABLED", "1")
