@@ -152,7 +152,8 @@ class Connection:
     def report(self, text: str) -> None:
         """Show a warning, and keep it as a message in the log."""
         warn(text)
-        with suppress(Exception):  # the error may be about this very log
+        with suppress(Exception), warnings.catch_warnings():  # the error may be about this very log, or that it is closed
+            warnings.simplefilter("ignore")
             if self._exp is not None:
                 self._exp.log.warning(text)
 

@@ -130,6 +130,20 @@ def test_an_error_is_one_warning(tmp_path):
     assert message.data["message"].endswith("OSError: disk full 100%")
 
 
+def test_an_experiment_closed_too_early_is_one_warning(tmp_path):
+    """What cannot be done any more in an experiment that was closed is warned about once, not a second time for the warning."""
+    with mlv.Exp(tmp_path, "digits") as exp:
+        connection = Connection(exp)
+        connection.log({"loss": 1.0}, step=0)
+
+    with pytest.warns(mlv.MlvWarning) as shown, connection.guard("a checkpoint"):
+        connection.exp.checkpoints(latest=2).save({"weight": 1.0}, step=0)
+    connection.close()
+
+    assert ["the run has ended" in str(warning.message) for warning in shown] == [True]
+    assert len(exp.runs) == 1
+
+
 def test_warnings_as_errors_end_nothing(tmp_path, capsys):
     """Where warnings are errors, they are printed."""
     with warnings.catch_warnings(), Connection(savedir=tmp_path).guard("the graph"):
