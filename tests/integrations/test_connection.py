@@ -227,6 +227,27 @@ def test_travels(tmp_path, travel):
     assert steps(tmp_path / "digits") == [0, 1]
 
 
+@pytest.mark.parametrize("travel", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_end_of_a_copy_is_not_that_of_the_original(tmp_path, travel, is_there):
+    """A copy that ends its fit, in the same process, leaves the original to go on, whichever of them was the first to log."""
+    making = {"savedir": tmp_path, "name": "digits"}
+    if is_there:
+        mlv.Exp(**making).close()
+        making = {"exp": tmp_path / "digits"}
+    connection = Connection(**making)
+    copied = travel(connection)
+    copied.log({"loss": 1.0}, step=0)
+    log = connection.log
+    log({"loss": 0.5}, step=1)
+    copied.close()
+    log({"loss": 0.25}, step=2)
+    connection.close()
+
+    assert steps(tmp_path / "digits") == [0, 1, 2]
+    assert {run.status for run in mlv.Exp.open(tmp_path / "digits").runs} == {"ok"}
+
+
 @pytest.fixture
 def library(monkeypatch):
     """Return a function that installs a library of a version."""
