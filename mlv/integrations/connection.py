@@ -58,6 +58,8 @@ class Connection:
         self._exp: Exp | None = exp if isinstance(exp, Exp) else None
         self._is_own = self._exp is None
         self._path: Any = None if self._exp is not None else exp
+        self._closed: Exp | None = None
+        """The experiment after the end of a run in it."""
         self._making = {"savedir": savedir, "name": name, "params": params, **options}
         self.stays_closed = False
         """Whether a copy for another process is made without opening the experiment: on ranks that do not log."""
@@ -67,6 +69,8 @@ class Connection:
     @property
     def exp(self) -> Exp:
         """The experiment: made, or opened for another run, where it is not open.
+
+        After a run in it, one that cannot be opened again, as it was removed, stays closed: a warning says why.
 
         Raises:
             MlvError: It cannot be made or opened, as in `Exp` and `Exp.open`.
@@ -95,7 +99,13 @@ class Connection:
     def _opened(self) -> Exp:
         if self._path is None:
             return Exp(**self._making)
-        return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
+        try:
+            return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
+        except Exception as error:
+            if self._closed is None:
+                raise
+            warn(f"mlv logs no more, and the run goes on: {type(error).__name__}: {error}")
+            return self._closed
 
     def suggest_name(self, name: Any) -> None:
         """Name the experiment as the framework names its run, where it is still to be made and nobody has named it."""
@@ -115,7 +125,7 @@ class Connection:
             if not self._is_own:
                 exp.flush()
                 return
-            self._path, self._exp = exp.path, None
+            self._path, self._exp, self._closed = exp.path, None, exp
             error = sys.exc_info()[1] if status == "failed" else None
             if error is None:
                 exp.close(status)
@@ -160,7 +170,7 @@ class Connection:
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
-            state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp}
+            state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp, "_closed": None}
         del state["_lock"]
         return state
 

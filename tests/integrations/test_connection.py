@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 import sys
 import types
 import warnings
@@ -110,6 +111,21 @@ def test_starting_speaks_up(tmp_path):
 
     with pytest.raises(mlv.MlvError, match="file"):
         _ = Connection(savedir=tmp_path / "file", name="digits").exp
+
+
+def test_an_experiment_that_was_removed(tmp_path):
+    """An experiment that cannot be opened again after its run is no error: an evaluation after the training goes on."""
+    connection = Connection(savedir=tmp_path, name="digits")
+    connection.log({"loss": 1.0}, step=0)
+    connection.close()
+    shutil.rmtree(tmp_path / "digits")
+
+    with pytest.warns(mlv.MlvWarning) as shown:
+        connection.log({"loss": 0.5}, step=1)
+    connection.close()
+
+    assert str(shown[0].message).startswith("mlv logs no more, and the run goes on: NotAnExperiment")
+    assert not (tmp_path / "digits").exists()
 
 
 def test_an_error_is_one_warning(tmp_path):
