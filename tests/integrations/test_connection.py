@@ -233,7 +233,7 @@ def test_disabled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 def test_travels(tmp_path, travel):
-    """A copy of a connection logs into the same experiment, which exists when it is copied."""
+    """A copy of a connection logs into the same experiment, whichever of them is the first to log."""
     connection = Connection(savedir=tmp_path, name="digits")
 
     travel(connection).log({"loss": 1.0}, step=0)
@@ -243,7 +243,19 @@ def test_travels(tmp_path, travel):
     assert steps(tmp_path / "digits") == [0, 1]
 
 
-@pytest.mark.parametrize("travel", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_that_are_used_one_after_the_other(tmp_path):
+    """An estimator is copied for each fit of a search: each fit is a run that ends well, of one experiment."""
+    original = Connection(savedir=tmp_path, name="digits")
+    for step, copied in enumerate([copy.deepcopy(original), copy.copy(original), original]):
+        copied.log({"loss": 1.0}, step=step)
+        copied.close()
+
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["digits"]
+    assert [run.status for run in mlv.Exp.open(tmp_path / "digits").runs] == ["ok"] * 3
+    assert steps(tmp_path / "digits") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 @pytest.mark.parametrize("is_there", [False, True])
 def test_the_end_of_a_copy_is_not_that_of_the_original(tmp_path, travel, is_there):
     """A copy that ends its fit, in the same process, leaves the original to go on, whichever of them was the first to log."""
