@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas
 
     from mlv.experiment.as_of import AsOf
-    from mlv.experiment.page import Page
+    from mlv.experiment.page import NotebookPage
     from mlv.query.events import Events
     from mlv.query.metrics.summary import Summaries
     from mlv.query.runs import RunView
@@ -212,7 +212,7 @@ class Readings:
 
         return engine.query(query, read)
 
-    def show(self, *, height: int = 700) -> Page:
+    def show(self, *, height: int = 700) -> NotebookPage:
         """Return the page of this experiment, and of those below it, as it is now: a notebook shows it in a frame.
 
         The page is the one of `mlv ui`, without a server: it has at most some thousand points of each metric, among them every

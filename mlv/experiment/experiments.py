@@ -24,7 +24,7 @@ from mlv.store import layout
 from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
-    from mlv.experiment.page import Page
+    from mlv.experiment.page import NotebookPage
     from mlv.query.many.plot import Limits, Line, Style
 
 _LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
@@ -128,7 +128,7 @@ class Experiments:
         count = "" if self._folders is None else f"{len(self._folders)} "
         return f"<{count}experiments at and below {str(self._root)!r}>"
 
-    def show(self, *, height: int = 700) -> Page:
+    def show(self, *, height: int = 700) -> NotebookPage:
         """Return the page of these experiments, as they are now: a notebook shows it in a frame.
 
         The page is the one of `mlv ui`, without a server: it has at most some thousand points of each metric, among them every

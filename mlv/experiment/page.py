@@ -17,7 +17,7 @@ MOST = 500
 """Experiments of one page."""
 
 
-class Page:
+class NotebookPage:
     """The page of some experiments, as one file of HTML with all that it shows. A notebook shows it in a frame."""
 
     def __init__(self, content: str, count: int, height: int) -> None:
@@ -37,7 +37,7 @@ class Page:
         return f"<page of {words.counted(self._count, 'experiment')}, {words.size(len(self.html))}: a notebook shows it>"
 
 
-def page_of(root: Path, ids: Sequence[str], height: int) -> Page:
+def page_of(root: Path, ids: Sequence[str], height: int) -> NotebookPage:
     """Return the page of experiments below a folder.
 
     Raises:
@@ -49,7 +49,7 @@ def page_of(root: Path, ids: Sequence[str], height: int) -> Page:
     if len(ids) > MOST:
         raise InvalidArgument(f"{len(ids)} experiments: choose up to {MOST}, or run `mlv ui {root}`", count=len(ids))
     if not ids:  # it was deleted
-        return Page("<!doctype html><p>Nothing of this experiment is on disk.</p>", 0, height)
+        return NotebookPage("<!doctype html><p>Nothing of this experiment is on disk.</p>", 0, height)
     with tempfile.TemporaryDirectory(prefix="mlv-page-") as folder:
         path = Path(folder, "page.html")
         chosen = f"id in ({', '.join(map(repr, ids))})"
@@ -58,4 +58,4 @@ def page_of(root: Path, ids: Sequence[str], height: int) -> Page:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode or not path.exists():
             raise FileUnusable(done.stderr.strip() or f"`mlv ui` ended with {done.returncode}", path=str(path))
-        return Page(path.read_text("utf-8"), len(ids), height)
+        return NotebookPage(path.read_text("utf-8"), len(ids), height)

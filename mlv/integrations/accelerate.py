@@ -65,9 +65,9 @@ class AccelerateTracker:
         return self._connection.exp
 
     @property
-    def writer(self) -> Writer:
+    def writer(self) -> TrackerWriter:
         """A writer with the calls of TensorBoard's, for scripts that log images by it."""
-        return Writer(self._connection)
+        return TrackerWriter(self._connection)
 
     def store_init_configuration(self, values: Any) -> None:
         """Add a configuration to the params, leniently: as `Exp.add_params(values, lenient=True)` does."""
@@ -129,7 +129,7 @@ class AccelerateTracker:
         return bool(PartialState().is_main_process) if is_initialized() else os.environ.get("RANK", "0") == "0"
 
 
-class Writer:
+class TrackerWriter:
     """The calls of TensorBoard's SummaryWriter that training scripts make by a tracker, into the log of an experiment."""
 
     def __init__(self, connection: Connection) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.audit.merge import Tree
-from mlv.experiment.importing.source import RunBegins, RunEnds, Source, SourceEvent, SourceFile
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.importing.writing import import_experiment
 
 START = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
@@ -19,8 +19,8 @@ def at(second: float) -> datetime:
     return START + timedelta(seconds=second)
 
 
-def source(**options: Any) -> Source:
-    return Source(
+def source(**options: Any) -> SourceExperiment:
+    return SourceExperiment(
         **{"name": "exp", "created": START, "identity": {"format": "test", "id": "x1"}, "params": {"lr": 0.1}, **options}
     )
 

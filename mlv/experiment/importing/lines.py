@@ -41,7 +41,7 @@ def run_id_of(*facts: str) -> str:
 
 
 @dataclass
-class _Run:
+class _ImportedRun:
     """A run while its lines are made."""
 
     id: str
@@ -81,7 +81,7 @@ class ImportedLines:
     def __init__(self, exp_id: str, redactor: Redactor, publish: Publish, ends: Mapping[str, tuple[int, bytes]]) -> None:
         """Prepare; `ends` has number and line of the recorded end of each run of an earlier import, by its ID."""
         self._exp_id, self._redactor, self._publish, self._recorded = exp_id, redactor, publish, ends
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _ImportedRun] = {}
         self._generation: dict[str, int] = {}
         self._begun: dict[str, RunBegins] = {}
         self._ends: dict[str, str] = {}
@@ -127,7 +127,7 @@ class ImportedLines:
 
     def _start(self, begins: RunBegins, moment: datetime) -> Line:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
-        run = self._runs[begins.run] = _Run(self._id(begins.run, generation), Censor(self._redactor).event)
+        run = self._runs[begins.run] = _ImportedRun(self._id(begins.run, generation), Censor(self._redactor).event)
         self.run_ids.add(run.id)
         started = RunStarted(
             self._exp_id,
@@ -146,19 +146,19 @@ class ImportedLines:
         rank = self._begun[name].rank
         return layout.rank_stream(rank) if rank else layout.DEFAULT_STREAM
 
-    def _end(self, run: _Run, item: RunEnds) -> Line:
+    def _end(self, run: _ImportedRun, item: RunEnds) -> Line:
         exception = dict(item.exception) if item.exception else None
         return run.record(self._stream_of(item.run), item.time, RunEnded(item.status, exception=exception))
 
-    def _end_as_recorded(self, item: Item, run: _Run, line: bytes) -> Iterator[Line]:
+    def _end_as_recorded(self, item: Item, run: _ImportedRun, line: bytes) -> Iterator[Line]:
         """Yield the end of a run that an earlier import recorded, as it stands there."""
-        if isinstance(item, RunEnds) and self._end(_Run(run.id, run.clean, run.seq), item)[1] != line:
+        if isinstance(item, RunEnds) and self._end(_ImportedRun(run.id, run.clean, run.seq), item)[1] != line:
             self.differing_ends.append(item.run)
         run.seq += 1
         yield run.take(self._stream_of(item.run), line)
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
-    def _event(self, run: _Run, event: SourceEvent) -> Iterator[Line]:
+    def _event(self, run: _ImportedRun, event: SourceEvent) -> Iterator[Line]:
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
@@ -189,7 +189,14 @@ class ImportedLines:
         return stream
 
     def _reject(
-        self, run: _Run, stream: str, event: SourceEvent, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
+        self,
+        run: _ImportedRun,
+        stream: str,
+        event: SourceEvent,
+        step: Any,
+        reason: str,
+        readable: Any,
+        nonfinite: Mapping[str, str],
     ) -> Line:
         self.rejected.append(f"{event.type} {event.name!r}: {reason}" if event.name else f"{event.type}: {reason}")
         record = dumps(Rejected(event.type, reason, readable).to_data())
@@ -199,7 +206,7 @@ class ImportedLines:
     def _sealed(self, name: str, moment: datetime) -> Iterator[Line]:
         """Yield the seals of a run in its streams, and those of the run that seals it."""
         run = self._runs.pop(name)
-        writer = _Run(run_id_of(run.id, "seals"), None)
+        writer = _ImportedRun(run_id_of(run.id, "seals"), None)
         for stream, chain in _default_last(run.chains):
             yield writer.record(stream, moment, Seal(run.id, stream, chain.lines, chain.hexdigest()))
         for stream, chain in _default_last(writer.chains):

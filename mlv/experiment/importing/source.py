@@ -12,7 +12,7 @@ from mlv.store import layout
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class SourceExperiment:
     """An experiment in its source: facts that stay what they are while the source grows.
 
     Whatever changes later, such as a tag or a param that was added, is an event.

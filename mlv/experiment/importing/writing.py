@@ -18,7 +18,7 @@ from mlv.encoding import BadLine, event_from_line, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
 from mlv.experiment.importing.lines import ImportedLines, with_zone
-from mlv.experiment.importing.source import Item, Source, SourceEvent, SourceFile
+from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
 from mlv.experiment.opening.setup import checked_tags
@@ -47,7 +47,7 @@ class Imported:
     """Facts that an earlier import recorded otherwise, and that stay so."""
 
 
-def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, below: Path | None = None) -> Imported:
+def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tree, *, below: Path | None = None) -> Imported:
     """Write an experiment of another tool into a tree of experiments, as if `mlv` had been there.
 
     Run IDs, numbers, times, names of files and seals follow from the source: the same items give the same bytes. Where the tree
@@ -104,7 +104,7 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         blobs.remove(temporary)
 
 
-def _content(source: Source, name: str, redactor: Redactor, parent: Mapping[str, Any] | None) -> dict[str, Any]:
+def _content(source: SourceExperiment, name: str, redactor: Redactor, parent: Mapping[str, Any] | None) -> dict[str, Any]:
     plain, nonfinite = params_.plain_params(source.params)
     captured = {key: redactor.params(source.captured.get(key), key) for key in CAPTURES}
     content = {
