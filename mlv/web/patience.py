@@ -19,27 +19,30 @@ class Waiting(MlvError, TimeoutError):
 class Patience:
     """Waits for readings for some time each; of one that hangs there is only one thread, however often it is asked for."""
 
-    def __init__(self, seconds: float = _SECONDS) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
         self._seconds = seconds
         self._hanging: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
 
-    def answer(self, subject: str, read: Callable[[], T], seconds: float | None = None) -> T:
+    def answer(self, subject: str, read: Callable[[], T], seconds: float | None = None, key: str | None = None) -> T:
         """Return what a reading gives.
 
         Args:
             subject: The folder, or another name, that is waited for.
             read: The reading; it runs in a thread of its own.
             seconds: The deadline, if it is another one than usual.
+            key: What is the same in two readings of which the second need not be tried while the first hangs; without it the
+                subject.
 
         Raises:
             Waiting: It, or a former one of the same subject, takes too long.
         """
+        key = subject if key is None else key
         with self._lock:
-            former = self._hanging.get(subject)
+            former = self._hanging.get(key)
             if former is not None and former.is_alive():
                 raise Waiting(_sentence(subject), path=subject)
-            self._hanging.pop(subject, None)
+            self._hanging.pop(key, None)
         result: list[Any] = []
         failure: list[BaseException] = []
 
@@ -51,10 +54,10 @@ class Patience:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        thread.join(self._seconds if seconds is None else seconds)
+        thread.join(next(limit for limit in (seconds, self._seconds, _SECONDS) if limit is not None))
         if thread.is_alive():
             with self._lock:
-                self._hanging[subject] = thread
+                self._hanging[key] = thread
             raise Waiting(_sentence(subject), path=subject)
         if failure:
             raise failure[0]
