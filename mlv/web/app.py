@@ -255,7 +255,9 @@ class _Site:
     def file(self, request: Any) -> Any:
         """Send a file of an experiment, or a range of its bytes."""
         word = request.path_params["id"]
-        folder, path = self._current(self._index_of({}, [word]), word).digest.path, request.query_params.get("path", "")
+        index, path = self._index_of({}, [word]), request.query_params.get("path", "")
+        folder = index.row(word).digest.path
+        folder = self._patient.answer(str(folder), lambda: index.current(word)).digest.path
         file = self._patient.answer(str(folder), lambda: files.named_file(folder, path), _LONG_S)
         status = os.fstat(file.fileno())
         headers = files.headers(path, status)
@@ -276,22 +278,25 @@ class _Site:
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
     def _rows(self, query: Query) -> list[Row]:
-        """Return the experiments that are named; of those at a moment, the ones that were there."""
-        words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
-        index, rows = self._index_of(query, words), []
-        for word in words:
-            with suppress(*[NotAnExperiment] if index.asof is not None else []):
-                rows.append(self._current(index, word))
-        return rows
-
-    def _current(self, index: Index, word: str) -> Row:
-        """Return an experiment, read again if it has changed.
+        """Return the experiments that are named, each once; of those at a moment, the ones that were there.
 
         Raises:
-            Waiting: Its disk hangs; it is named, and is asked no more until it answers.
+            Waiting: The disk of one hangs; it is named, and is asked no more until it answers.
         """
-        folder = str(index.row(word).digest.path)
-        return self._patient.answer(folder, lambda: index.current(word))
+        words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
+        index = self._index_of(query, words)
+        later = [NotAnExperiment] if index.asof is not None else []
+        by_folder: dict[str, str] = {}
+        for word in words:
+            with suppress(*later):
+                by_folder.setdefault(str(index.row(word).digest.path), word)
+
+        def current(folder: str) -> Row | None:
+            with suppress(*later):
+                return index.current(by_folder[folder])
+            return None
+
+        return [row for row in self._patient.answers(by_folder, current) if row is not None]
 
     def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[Row] = ()) -> T:
         """Return what a reading of some experiments, or of all, gives.
