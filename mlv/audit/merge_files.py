@@ -12,7 +12,7 @@ from typing import Any
 
 from mlv import wire
 from mlv.audit.file_history import REDACTING, FileVersion, History, histories, is_attaching, references, versions_of
-from mlv.encoding import loads
+from mlv.audit.format_check import checked
 from mlv.store import attached, blobs, copying, layout, opening
 from mlv.store.contents import Content, content_of, files_in
 from mlv.store.streams import read_lines
@@ -66,10 +66,10 @@ def _claims(folder: Path) -> Iterator[FileVersion]:
     saved: dict[Any, Mapping[str, Any]] = {}
     for stream in layout.streams_in(folder) if folder.is_dir() else ():
         for _, line in read_lines(folder / layout.stream_file(stream)):
-            with suppress(ValueError, KeyError, TypeError):
+            with suppress(ValueError, KeyError, TypeError):  # a damaged line records nothing
                 if not (wire.TAGGED in line or named(line)):
                     continue
-                fields = loads(line)
+                fields = checked(line)
                 if fields["type"] == REDACTING or is_attaching(fields["type"]):
                     yield from versions_of(fields["type"], fields["data"], fields["time"], fields["run"], fields["seq"], saved)
 

@@ -132,7 +132,7 @@ def _step(line: bytes) -> float | None:
         return None
     try:
         step = loads(line).get("step")
-    except ValueError:
+    except (ValueError, AttributeError):
         return None  # damaged
     return step if type(step) is int or type(step) is float else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from hashlib import sha256
@@ -502,6 +503,19 @@ class TestWhatDiffers:
             file.write(b"damaged\n")
 
         assert "the line is no event, so it is not carried over" in self.differences(*copies)
+
+    @pytest.mark.parametrize("field", ["run", "seq", "time", "type", "data"])
+    @pytest.mark.parametrize("value", [5, "5", None, [], {}], ids=repr)
+    def test_a_line_with_a_file_that_is_damaged(self, copies, field, value):
+        """A line whose fields are not of their types records no file, and stops no merge."""
+        log = copies[0] / "log.jsonl"
+        line = next(line for line in log.read_bytes().splitlines() if b"conf.txt" in line)
+        with log.open("ab") as file:
+            file.write(json.dumps({**json.loads(line), field: value}).encode() + b"\n")
+
+        [done] = merge(copies[0].parent, copies[1].parent)
+
+        assert done.files == []
 
     def test_a_hole(self, copies):
         """Lines that are lacking in the middle cannot be put back in order: it says where they are."""

@@ -69,14 +69,15 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_without_the_right(runs, open_folder):
+def test_without_the_right(runs, open_folder, monkeypatch):
     """A path that may not be read is named with what to do about it."""
     folder = Path(shutil.copytree(runs / "a", open_folder / "a"))
-    assert run_command("verify", "a", cwd=open_folder).returncode == 0  # imports what the other user may not read
+    monkeypatch.chdir(open_folder)  # the other user may not go back to where the tests run
+    assert run_command("verify", "a").returncode == 0  # imports what the other user may not read
     (folder / "log.jsonl").chmod(0o600)
 
     def verify() -> None:
-        done = run_command("verify", "a", cwd=open_folder)
+        done = run_command("verify", "a")
         advice = "Give yourself the right to it (chmod, chown), or run this as its owner"
         assert (done.returncode, done.stderr) == (2, f"mlv: a/log.jsonl: Permission denied. {advice}\n")
 
