@@ -122,17 +122,23 @@ def test_two_servers_on_one_folder(runs):
     assert servers[1].news(first["cursor"], 0)["reset"] is True
 
 
-def test_hanging_disk_in_the_list(client, runs, monkeypatch):
-    """While the disk of a folder hangs, the list is answered all the same, and names the folder."""
-    whole(client)
+def hang(monkeypatch, *names: str) -> threading.Event:
+    """Have the disk of some folders hang until the event is set."""
     goes_on, real = threading.Event(), index._stream_stamps
 
     def stamps(folder):
-        if folder.name == "digits_1":
+        if folder.name in names:
             goes_on.wait(60)
         return list(real(folder))
 
     monkeypatch.setattr(index, "_stream_stamps", stamps)
+    return goes_on
+
+
+def test_hanging_disk_in_the_list(client, runs, monkeypatch):
+    """While the disk of a folder hangs, the list is answered all the same, and names the folder."""
+    whole(client)
+    goes_on = hang(monkeypatch, "digits_1")
     monkeypatch.setattr(index, "_PATIENCE_S", 0.2)
 
     def waiting():
@@ -185,14 +191,7 @@ def test_root_is_deleted_while_it_is_shown(client, runs, ids):
 def test_hanging_disk_holds_up_nobody_else(client, runs, ids, monkeypatch):
     """Charts, files and the other answers of an experiment whose disk hangs are refused, and name it; others are drawn."""
     whole(client)
-    goes_on, real = threading.Event(), index._stream_stamps
-
-    def stamps(folder):
-        if folder.name == "digits_1":
-            goes_on.wait(60)
-        return list(real(folder))
-
-    monkeypatch.setattr(index, "_stream_stamps", stamps)
+    goes_on = hang(monkeypatch, "digits_1")
     monkeypatch.setattr(patience, "_SECONDS", 0.2)
     both = f"{ids['digits']},{ids['digits_1']}"
     hanging = [
@@ -209,13 +208,7 @@ def test_hanging_disk_holds_up_nobody_else(client, runs, ids, monkeypatch):
 
 def test_first_reading_that_hangs_is_not_waited_for(runs, monkeypatch):
     """A question that needs all experiments gives up when one folder takes too long, not at its own much later deadline."""
-    goes_on, real = threading.Event(), index._stream_stamps
-
-    def stamps(folder):
-        goes_on.wait(60)
-        return list(real(folder))
-
-    monkeypatch.setattr(index, "_stream_stamps", stamps)
+    goes_on = hang(monkeypatch, "digits", "digits_1")
     monkeypatch.setattr(index, "_STUCK_S", 0.2)
     every = Index(runs)
     has_ended = threading.Thread(target=every.wait, args=(None, 3600.0), daemon=True)
