@@ -200,7 +200,7 @@ class Index:
         self._save(begun_ns - _SETTLED_NS)
 
     def _pass_on_archived(self) -> None:
-        """Renew the rows below experiments that have been archived, or are no longer, since the last look."""
+        """Send the rows below experiments again that have been archived, or are no longer, since the last look."""
         archived = frozenset(row.digest.path for row in self._rows.values() if row.digest.is_archived)
         changed, self._archived = archived ^ self._archived, archived
         for row in list(self._rows.values()) if changed else ():

@@ -68,6 +68,7 @@ class Follower:
         self._busy: set[str] = set()
         """The experiments that a look is at; of one that lasts, the disk hangs."""
         self._look = 0
+        self._lock = threading.Lock()
         self._wait_for(self._begin)
 
     @property
@@ -88,28 +89,29 @@ class Follower:
 
     def _wait_for(self, read: Callable[[str, _Watched], None]) -> None:
         """Look at each experiment in another thread, and go on without it where a disk hangs."""
-        self._look += 1
+        with self._lock:
+            self._look += 1
         thread = threading.Thread(target=self._look_at_all, args=(read, self._look), daemon=True)
         thread.start()
         thread.join(_PATIENCE_S)
 
     def _look_at_all(self, read: Callable[[str, _Watched], None], look: int) -> None:
         for identity, watched in self._watched.items():
-            if look != self._look:
-                return  # this one hung, and another look goes on
-            if identity in self._busy:
-                continue
-            self._busy.add(identity)
-            try:
+            with self._lock:
+                if look != self._look:
+                    return  # this one hung, and another look goes on
+                if identity in self._busy:
+                    continue
+                self._busy.add(identity)
+            with suppress(Exception):  # one that cannot be followed stays busy, and holds up no other
                 read(identity, watched)
-            finally:
                 self._busy.discard(identity)
 
     def _begin(self, identity: str, watched: _Watched) -> None:
         """Note where the streams end, unless a cursor says where to go on."""
         if not watched.is_begun:
             for stream in _streams(watched.folder):
-                with while_there(watched.folder, stream):
+                with suppress(OSError), while_there(watched.folder, stream):
                     watched.offsets[stream] = whole_end(watched.folder / layout.stream_file(stream))
             watched.is_begun = True
             if self._look > 1:  # a disk has hung since the page is connected: it may have asked for curves before
