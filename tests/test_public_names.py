@@ -117,6 +117,14 @@ def test_typed():
     assert (Path(mlv.__file__).parent / "py.typed").exists()
 
 
+def test_modules_are_there():
+    """`mlv.integrations.register(...)` needs no import but that of mlv."""
+    script = "import mlv; mlv.integrations.register(); print(mlv.projections.__name__)"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert printed.split() == ["mlv.projections"]
+
+
 def test_import_is_light():
     """`import mlv` imports nothing that costs: neither optional packages, nor those used only now and then."""
     optional = ["numpy", "torch", "pandas", "hypothesis", "typer"]

@@ -30,12 +30,21 @@ def checked(line: bytes) -> dict[str, Any]:
         raise BadLine("it is not a JSON object")
     _check(fields, _LINE, "")
     parse_time(fields["time"])
-    required = _DATA.get(fields["type"])
-    if required is not None:
-        if not isinstance(fields.get("data"), dict):
-            raise BadLine(f"data of an event of type {fields['type']} is {_excerpt(fields.get('data'))}, not an object")
-        _check(fields["data"], required, "data.")
+    check_data(fields["type"], fields.get("data"))
     return fields
+
+
+def check_data(type_: str, data: Any) -> None:
+    """Refuse data that an event of a type of format 1 cannot have; other types may have any.
+
+    Raises:
+        BadLine: It cannot.
+    """
+    required = _DATA.get(type_)
+    if required is not None:
+        if not isinstance(data, dict):
+            raise BadLine(f"data of an event of type {type_} is {_excerpt(data)}, not an object")
+        _check(data, required, "data.")
 
 
 @dataclass(frozen=True, slots=True)

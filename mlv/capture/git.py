@@ -123,6 +123,8 @@ def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[st
             logged = log.answer()
             if logged.error and "not a git repository (or any" in logged.error:
                 return None
+            if logged.is_late:  # the time of all is over: a git that hangs would do so once more for each question
+                return _Answers({}, logged, status.answer(), diff.answer(), trouble=None)
             root, remotes = asked(_ROOT, 2**16), asked(_REMOTES, 2**20)
         except OSError as error:
             return _ask_without_git(start, error)
@@ -130,7 +132,7 @@ def _ask(start: Path, diff_cap_bytes: int, timeout_s: float, environ: Mapping[st
         state = status.answer()
         # To import GitPython takes more processor time than all of this, and runs `git version` without a deadline: so it
         # is asked only where git left something open, and answers at all.
-        if (facts is None or state.error) and not logged.is_late:
+        if facts is None or state.error:
             read, trouble = _facts(start, git_works=True)
             facts = read or facts
         return _Answers(facts or {}, logged, state, diff.answer(), trouble)
@@ -324,7 +326,8 @@ def _facts_of(repo: Any) -> dict[str, Any]:
 
 def _remotes(config: Any) -> dict[str, str]:
     names = [section for section in config.sections() if section.startswith('remote "')]
-    return {name[8:-1]: config.get(name, "url") for name in names if config.has_option(name, "url")}
+    # The line may lack the `=`: git refuses the repository for it, and here it is a key without a value.
+    return {name[8:-1]: url for name in names if (url := config.get(name, "url", fallback=None)) is not None}
 
 
 # --- Recording -------------------------------------------------------------------------------------------------------

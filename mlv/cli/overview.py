@@ -90,14 +90,14 @@ def look_at(folder: Path, now: datetime, *, within_bytes: int | None = _NEAR_THE
         skipped: list[Skipped] = []
         view = ExperimentView(folder, meta.id, meta.content, read_state(folder, skipped=skipped))
         heard = {run.id: run.last_heard for run in view.state.runs.values()}
-        metrics = _standing(view, latest_metrics(folder, within_bytes, skipped, heard))
+        metrics = _chosen(view, latest_metrics(folder, within_bytes, skipped, heard))
         status, runs = view.status(now), view.runs(now)
     except Exception as error:
         return Overview(ExperimentView(folder, meta.id, meta.content), now, str(error) or repr(error))
     return Overview(view, now, _meta_problem(view), status, runs, metrics, _in_order(skipped))
 
 
-def _standing(view: ExperimentView, latest: Mapping[str, Latest]) -> Mapping[str, Latest]:
+def _chosen(view: ExperimentView, latest: Mapping[str, Latest]) -> Mapping[str, Latest]:
     """Return for each metric with a latest value, and for each summary, the value that stands for it."""
     if not view.state.is_summarized:
         return latest

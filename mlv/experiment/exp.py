@@ -226,12 +226,12 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
             session = session_for(folder, meta.id, captures=captures, outputs=run_outputs, wishes=wishes)
             redactor = session.redact_also(redactor)
         components = ExpComponents(folder, meta, session, redactor, edited=edited)
+        exp = cls.of_components(components)
         if rewind_to is not None:
-            description = f"rewind of {folder.name!r} to step {rewind_to!r}"
-            together(folder.parent, description, lambda: _rewind_to(components, rewind_to), lambda *_: components, exact=folder)
+            exp.rewind(rewind_to)
         if console and not (session.is_disabled or session.is_silent):
             session.capture_console()
-        return cls.of_components(components)
+        return exp
 
     @classmethod
     def of_components(cls, components: ExpComponents) -> Exp:
@@ -446,7 +446,8 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
     def summarize(self, values: Mapping[str, Any]) -> None:
         """Record values that are no series, such as a total time: an event of type `summary`, as `exp.log.summarize` does.
 
-        It never raises. Where no run goes on, also after `close()`, the event is written beside the runs, as tags are.
+        A value that cannot be stored is `rejected`, and raises nothing. Where no run goes on, also after `close()`, the event
+        is written beside the runs, as tags are.
 
         Raises:
             MetaEdited: As `log`.
@@ -470,6 +471,18 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
             yield
         finally:
             self._writable().emit_record(RunResumed(monotonic() - began))
+
+    def rewind(self, step: float) -> None:
+        """Go on from a step in the run of this `Exp`: otherwise as `Exp.open(path, rewind_to=step)`, on ranks as well.
+
+        Raises:
+            InvalidArgument: The step is no number, or beyond all that survives.
+            MetaEdited: As `log`.
+        """
+        folder = self._folder
+        components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
+        description = f"rewind of {folder.name!r} to step {step!r}"
+        together(folder.parent, description, lambda: _rewind_to(components, step), lambda *_: components, exact=folder)
 
     def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
@@ -603,7 +616,8 @@ def _rewind_to(components: ExpComponents, step: float) -> ExpComponents:
 
     if components.edited is not None:
         raise components.edited
-    rewind(components.session, step)
+    if not components.session.is_disabled:  # nothing is stored, so that nothing can have come too far
+        rewind(components.session, step)
     return components
 
 

@@ -400,7 +400,8 @@ class Experiments:
         Args:
             metric: Full name, or several.
             x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`. By default what
-                `log.describe(metric, x=)` says, if it says the same of all these metrics, or else the step.
+                `log.describe(metric, x=)` says, if it says the same of all these metrics and every experiment has that x, or
+                else the step.
             by: The param that the colours tell; by default every family has its own. Lines of one colour differ in dashes.
             over: Nuisance keys, as in `aggregate`.
             ax: matplotlib's Axes to draw into; by default those of a new figure.

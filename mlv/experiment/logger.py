@@ -205,7 +205,8 @@ class Logger(MediaCalls):
             format: A format specification for `format(value, ...)`, such as `.4f`.
             mode: `min` or `max`: which value is the best.
             description: A sentence.
-            x: Its x axis in plots and in TensorBoard: a coordinate, or the full name of another metric, instead of the step.
+            x: Its x axis in plots and in TensorBoard instead of the step: a coordinate, or the full name of another metric; in
+                plots also `time`, `elapsed` or `active`.
             summary: The statistic that stands for it in lists and tables: `last min max mean best none`, `last` by default.
         """
         fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
@@ -337,6 +338,8 @@ class Logger(MediaCalls):
             InvalidArgument: A coordinate has no JSON form, or is not finite.
             InvalidStep: The step is not a number.
         """
+        if _are_plain_numbers(coordinates):  # such as an epoch: frameworks move once for each, or for each line
+            return self._at_numbers(coordinates)
         step = {"step": step_number(coordinates.pop("step"))} if "step" in coordinates else {}
         conversion = Conversion()
         new = conversion.value(coordinates)
@@ -416,6 +419,22 @@ class Logger(MediaCalls):
         where = self._name if name is None else name
         level = self._verbosity if verbosity is None else verbosity
         return type(self)(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
+
+    def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger:
+        """Return `_moved(at=...)` with numbers as further coordinates, at a third of its time: all else is as it was."""
+        set_, moved = object.__setattr__, object.__new__(type(self))
+        set_(moved, "_session", self._session)
+        set_(moved, "_stream", self._stream)
+        set_(moved, "_name", self._name)
+        set_(moved, "_at", at := {**self._at, **coordinates})
+        set_(moved, "_step", self._step)
+        set_(moved, "_filter", self._filter)
+        set_(moved, "_stream_cursor", self._stream_cursor)
+        set_(moved, "_verbosity", self._verbosity)
+        set_(moved, "_head", self._head)
+        set_(moved, "_before_data", b'"at":%s,"data":' % dumps(at))
+        set_(moved, "_cursor", None)
+        return moved
 
     def _is_wanted(self, name: str) -> bool:
         """Return whether the filter lets a name below this logger pass; count the names that it does not."""
@@ -573,6 +592,16 @@ class Logger(MediaCalls):
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         tail = encoding.tail(step, self._at, data, nonfinite)
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
+
+
+def _are_plain_numbers(coordinates: Mapping[str, Any]) -> bool:
+    """Return whether all coordinates are numbers that JSON holds, under names that need no escape; none is the step."""
+    for name, value in coordinates.items():
+        if not name.isidentifier() or name[0] == "_" or name == "step":
+            return False
+        if not (-(2**63) <= value < 2**63 if type(value) is int else type(value) is float and value - value == 0.0):
+            return False
+    return bool(coordinates)
 
 
 def _rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:

@@ -57,7 +57,10 @@ class Connection:
             raise InvalidArgument(f"{wrong[0]}= cannot be used here: {hint}", argument=wrong[0])
         self._exp: Exp | None = exp if isinstance(exp, Exp) else None
         self._is_own = self._exp is None
-        self._path: Any = None if self._exp is not None else exp
+        self._paths: list[Any] = [exp] if exp is not None and self._is_own else []
+        """The path of the experiment, once it is there. Copies in this process share the list, so that one makes it for all."""
+        self._closed: Exp | None = None
+        """The experiment after the end of a run in it."""
         self._making = {"savedir": savedir, "name": name, "params": params, **options}
         self.stays_closed = False
         """Whether a copy for another process is made without opening the experiment: on ranks that do not log."""
@@ -67,6 +70,8 @@ class Connection:
     @property
     def exp(self) -> Exp:
         """The experiment: made, or opened for another run, where it is not open.
+
+        After a run in it, one that cannot be opened again, as it was removed, stays closed: a warning says why.
 
         Raises:
             MlvError: It cannot be made or opened, as in `Exp` and `Exp.open`.
@@ -93,13 +98,21 @@ class Connection:
         return self._is_own
 
     def _opened(self) -> Exp:
-        if self._path is None:
-            return Exp(**self._making)
-        return Exp.open(self._path, **{key: self._making[key] for key in _AGAIN if key in self._making})
+        if not self._paths:
+            exp = Exp(**self._making)
+            self._paths.append(exp.path)
+            return exp
+        try:
+            return Exp.open(self._paths[0], **{key: self._making[key] for key in _AGAIN if key in self._making})
+        except Exception as error:
+            if self._closed is None:
+                raise
+            warn(f"mlv logs no more, and the run goes on: {type(error).__name__}: {error}")
+            return self._closed
 
     def suggest_name(self, name: Any) -> None:
         """Name the experiment as the framework names its run, where it is still to be made and nobody has named it."""
-        is_named = self._path or self._making["name"] or os.environ.get("MLV_EXP") or os.environ.get("MLV_NAME")
+        is_named = self._paths or self._making["name"] or os.environ.get("MLV_EXP") or os.environ.get("MLV_NAME")
         if self._exp is None and not is_named and isinstance(name, str) and _NAME.fullmatch(name):
             self._making["name"] = name
 
@@ -115,7 +128,8 @@ class Connection:
             if not self._is_own:
                 exp.flush()
                 return
-            self._path, self._exp = exp.path, None
+            self._paths[:] = [exp.path]  # it may have been moved
+            self._exp, self._closed = None, exp
             error = sys.exc_info()[1] if status == "failed" else None
             if error is None:
                 exp.close(status)
@@ -136,9 +150,8 @@ class Connection:
         exp = self.exp
         with self.guard(f"the rewind to step {step}"):
             if exp.is_main:
-                exp.flush()
                 with suppress(InvalidArgument):  # the log has not come so far: there is nothing to supersede
-                    Exp.open(exp.path, rewind_to=step)
+                    exp.rewind(step)
 
     @contextmanager
     def guard(self, subject: str) -> Iterator[None]:
@@ -153,14 +166,25 @@ class Connection:
     def report(self, text: str) -> None:
         """Show a warning, and keep it as a message in the log."""
         warn(text)
-        with suppress(Exception):  # the error may be about this very log
+        with suppress(Exception), warnings.catch_warnings():  # the error may be about this very log, or that it is closed
+            warnings.simplefilter("ignore")
             if self._exp is not None:
                 self._exp.log.warning(text)
+
+    def __deepcopy__(self, memo: Any) -> Connection:
+        """Return a connection to the same experiment: an estimator is copied for each fit of a search, and each ends a run."""
+        copied = object.__new__(type(self))
+        own = {"_exp": None, "_closed": None} if self._is_own else {}
+        vars(copied).update({**vars(self), **own, "_warned": {*self._warned}})
+        return copied
+
+    def __copy__(self) -> Connection:
+        return self.__deepcopy__({})
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what travels to another process, which needs an experiment that is there: it is made now."""
         with self._lock:
-            state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp}
+            state = {**vars(self), "_exp": self._exp if self.stays_closed else self.exp, "_closed": None}
         del state["_lock"]
         return state
 
@@ -168,7 +192,7 @@ class Connection:
         vars(self).update(state, _lock=threading.RLock())
 
     def __repr__(self) -> str:
-        return f"<Connection to {self._exp or self._path or self._making}>"
+        return f"<Connection to {self._exp or self._paths or self._making}>"
 
 
 def log_metrics(log: Logger, metrics: Any, step: Any) -> None:

@@ -64,12 +64,14 @@ class KerasCallback:
         self._save_every = checked_interval("save_every", save_every)
         self._step: int | None = None
         self._before_epoch = 0
+        self._epoch: int | None = None
+        """The last epoch that was logged in this `fit`."""
         self._is_training = False
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Begin, at the latest, the run; where to go on is known with the first epoch."""
         self._connection.log  # noqa: B018 - what is wrong with the experiment is said before anything is trained
-        self._is_training, self._step = True, None
+        self._is_training, self._step, self._epoch = True, None, None
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Find the step that the epoch begins with."""
@@ -81,13 +83,17 @@ class KerasCallback:
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log a batch, if it is its turn."""
-        self._step = self._before_epoch + batch + 1
-        if self._batch_every is not None and logs and self._step % self._batch_every == 0:
+        step = self._before_epoch + batch + 1
+        is_again, self._step = step == self._step, step  # the same callback may be in the list twice
+        if self._batch_every is not None and logs and step % self._batch_every == 0 and not is_again:
             metrics = {f"batch/{name}": value for name, value in logs.items()}
-            self._log(metrics, step=self._step)
+            self._log(metrics, step=step)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Log an epoch, and save the model if it is its turn."""
+        if epoch == self._epoch:
+            return  # the same callback is in the list twice
+        self._epoch = epoch
         metrics = {**(logs or {})}
         if "learning_rate" not in metrics:
             with self._connection.guard("the learning rate"):

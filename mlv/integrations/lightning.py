@@ -105,7 +105,9 @@ class LightningLogger:
     def _log_of(self, epoch: Any) -> MlvLogger:
         known, log = self._of_epoch
         if log is None or known != epoch or not self._connection.is_open:
-            log = self._connection.log.at(epoch=int(epoch) if isinstance(epoch, float) and epoch.is_integer() else epoch)
+            log = self._connection.log
+            with self._connection.guard("the epoch of metrics"):
+                log = log.at(epoch=int(epoch) if isinstance(epoch, float) and epoch.is_integer() else epoch)
             self._of_epoch = epoch, log
         return log
 

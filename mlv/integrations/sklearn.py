@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,6 +16,8 @@ from mlv.integrations.sub_experiments import sub_experiment
 _FOLD = re.compile(r"split(\d+)_(.+)")
 _PARAM = "param_"
 _BEST = ("best_index_", "best_score_", "n_splits_", "refit_time_")
+_beginning_or_ending = threading.Lock()
+"""Held while a fit begins or ends: a callback is pickled, and has no lock of its own."""
 
 
 def log_search(exp: Exp, search: Any, *, sub_exps: bool = False) -> None:
@@ -160,18 +163,25 @@ class Callback:
         self._connection = Connection(exp, savedir, name, params, **options)
         self._scoring = [scoring] if isinstance(scoring, str) else {"score": scoring} if callable(scoring) else scoring
         self._began: dict[Any, float] = {}
+        self._fits: set[Any] = set()
+        """The outermost fits that go on: clones of an estimator share its callback, and threads fit them at the same time."""
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Begin with the outermost estimator."""
-        exp = self._connection.exp
+        with _beginning_or_ending:
+            exp = self._connection.exp
+            self._fits.add(context.root_uuid)
         with self._connection.guard("params"):
             values = estimator.get_params()
             params = {name: value if _is_plain(value) else str(value) for name, value in values.items()}
             exp.add_params({"estimator": {"class": type(estimator).__name__, **params}}, lenient=True)
 
     def teardown(self, estimator: Any, context: Any) -> None:
-        """Close an experiment that was made here."""
-        self._connection.close()
+        """Close an experiment that was made here, with the last fit that goes on."""
+        with _beginning_or_ending:
+            self._fits.discard(context.root_uuid)
+            if not self._fits:
+                self._connection.close()
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Take the time."""

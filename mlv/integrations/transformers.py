@@ -129,16 +129,17 @@ class TransformersCallback:
         """Link the checkpoint that was saved into the portfolio."""
         if not self._logs_for(state) or not self._keeps_checkpoints:
             return
-        path = _saved_at(args.output_dir, state.global_step)
-        if self._saved == (path, state.global_step):
-            return
-        self._saved = path, state.global_step
-        step, metrics = self._evaluated
-        metrics = metrics if step == state.global_step else {}
-        policy = _policy(args)
-        if "metric" in policy:
-            metrics = {policy["metric"]: math.nan, **metrics}
-        keep_link(self._connection, path, step=state.global_step, metrics=metrics, policy=policy)
+        with self._connection.guard("a checkpoint"):
+            path = _saved_at(args.output_dir, state.global_step)
+            if self._saved == (path, state.global_step):
+                return
+            self._saved = path, state.global_step
+            step, metrics = self._evaluated
+            metrics = metrics if step == state.global_step else {}
+            policy = _policy(args)
+            if "metric" in policy:
+                metrics = {policy["metric"]: math.nan, **metrics}
+            keep_link(self._connection, path, step=state.global_step, metrics=metrics, policy=policy)
 
     # Internals.
 
@@ -153,11 +154,13 @@ class TransformersCallback:
 
     def _add_params(self, args: Any, model: Any) -> None:
         self._name_by(args)
-        params = dict(args.to_dict())
-        config = getattr(model, "config", None)
-        if config is not None:
-            params["model_config"] = config.to_dict() if hasattr(config, "to_dict") else config
-        self._connection.add_params(params)
+        self._connection.exp  # noqa: B018 - what is wrong with the experiment is said before anything is trained
+        with self._connection.guard("params"):
+            params = dict(args.to_dict())
+            config = getattr(model, "config", None)
+            if config is not None:
+                params["model_config"] = config.to_dict() if hasattr(config, "to_dict") else config
+            self._connection.add_params(params)
 
     def _name_by(self, args: Any) -> None:
         """Name the experiment after `run_name`, where nothing else names it."""

@@ -58,8 +58,8 @@ class TensorBoard(Output):
     follows, as in `loss/image`. A step that is a whole number stays what it is, a fraction is rounded down, a list or mapping
     with one number counts as that number. All else, and no step, is the position in the series, from 0, over all runs.
     Values are floats of 32 bits: beyond their range they are infinite. Texts among metrics are shown as texts. From the line of
-    `log.describe(name, x=)` on, the whole number of that x is the step of the metric. Values of `exp.summarize` stand in a
-    folder of their own, as those of the stream `summary`.
+    `log.describe(name, x=)` on, the whole number of that x is the step of the metric in that stream. Values of `exp.summarize`
+    stand in a folder of their own, as those of the stream `summary`.
 
     Superseded lines are left out: a new rewind has the files written again, under names that come behind the old ones,
     which stay without content. The new begin with the record that `purge_step` leaves: a TensorBoard that is open forgets.

@@ -81,8 +81,9 @@ def lock(spool_folder: Path, wait_s: float) -> int | None:
             pass  # held, or removed by the one who had it
         os.close(fd)
         waited_s = monotonic() - began
-        is_needed = any(is_unattended(path) for path in spool.rings_in(spool_folder))
-        if waited_s >= wait_s or (waited_s >= _ATTEND_WITHIN_S and not is_needed):
+        # The rings are read last: of many children each starts a writer that waits here beside the one that works.
+        is_given_time = waited_s >= _ATTEND_WITHIN_S
+        if waited_s >= wait_s or (is_given_time and not any(is_unattended(path) for path in spool.rings_in(spool_folder))):
             return None
         sleep(0.01)
 

@@ -322,6 +322,18 @@ def test_worktree(repository, tmp_path):
     assert b"+lr = 7" in capture.diff
 
 
+def test_worktree_of_a_bare_repository(new, repository, tmp_path):
+    """A worktree has files, also where the repository that it is linked to has none."""
+    bare = new("bare", "--bare")
+    repository.git("push", "--quiet", bare.path, "main")
+    bare.git("worktree", "add", "--quiet", tmp_path / "linked", "main")
+
+    record = captured(tmp_path / "linked").record
+
+    assert (record["root"], record["branch"], record["dirty"]) == (str(tmp_path / "linked"), "main", False)
+    assert record.keys().isdisjoint({"bare", "error"})
+
+
 def test_submodules(repository, new):
     """A change inside a submodule makes the outer one dirty; from inside, the submodule is the repository."""
     outer = new("outer")
@@ -481,12 +493,13 @@ def test_a_slow_command_whose_answer_is_in_the_files(repository, git_that, tmp_p
 
 
 def test_a_git_that_hangs(repository, git_that, tmp_path):
-    """A git that never answers is left after the time for it, together with whatever it had started."""
-    environ = git_that(f"sleep 600 & echo $! > {tmp_path}/bin/$$.pid; wait")
+    """A git that never answers is left after the time for it, together with whatever it had started, and asked no more."""
+    environ = git_that(f"echo x >> {tmp_path}/asked; sleep 600 & echo $! > {tmp_path}/bin/$$.pid; wait")
 
     capture = repository.capture(environ=environ, timeout_s=0.3)
 
     assert capture == GitCapture({"error": "git rev-list took longer than 0.3 s"}, None)
+    assert len((tmp_path / "asked").read_text().split()) <= 3
 
 
 def test_a_diff_that_stops_in_the_middle(repository, git_that):
@@ -571,6 +584,18 @@ def test_a_broken_repository(repository):
     (repository.path / ".git/config").write_text("[core\n")
 
     assert "bad config" in repository.capture().record["error"]
+
+
+def test_a_remote_without_a_value(repository):
+    """A line of the settings that git refuses costs git's answers, and nothing that the files tell besides."""
+    repository.git("remote", "add", "origin", "git@example.org:me/r.git")
+    commit, config = repository.git("rev-parse", "HEAD"), repository.path / ".git/config"
+    config.write_text(config.read_text() + '[remote "odd"]\n\turl\n')
+
+    record = repository.capture().record
+
+    assert "remote.odd.url" in record["error"]
+    assert (record["commit"], record["remotes"]) == (commit, {"origin": "git@example.org:me/r.git"})
 
 
 def test_a_broken_git_file(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlv.audit.merge import Tree
-from mlv.experiment.importing.source import Happened, RunBegins, RunEnds, Source, SourceFile
+from mlv.experiment.importing.source import RunBegins, RunEnds, Source, SourceEvent, SourceFile
 from mlv.experiment.importing.writing import import_experiment
 
 START = datetime(2024, 2, 29, 12, tzinfo=timezone.utc)
@@ -28,19 +28,19 @@ def source(**options: Any) -> Source:
 def steps(run: str, first: int, last: int) -> list[Any]:
     """Metrics, in two streams."""
     return [
-        Happened(run, at(step), "metrics", {"loss": 1 / (1 + step)}, step=step, stream="val" if step % 5 == 4 else "log")
+        SourceEvent(run, at(step), "metrics", {"loss": 1 / (1 + step)}, step=step, stream="val" if step % 5 == 4 else "log")
         for step in range(first, last)
     ]
 
 
 WHOLE = [
     RunBegins("a", at(0)),
-    Happened("a", at(0), "metadata", {"mode": "min"}, name="loss"),
+    SourceEvent("a", at(0), "metadata", {"mode": "min"}, name="loss"),
     *steps("a", 1, 8),
-    Happened("a", at(8), "image", {"file": SourceFile(PNG, ".png"), "caption": "eight"}, name="val/one", step=8),
+    SourceEvent("a", at(8), "image", {"file": SourceFile(PNG, ".png"), "caption": "eight"}, name="val/one", step=8),
     RunBegins("b", at(9), parent="a"),
     *steps("b", 10, 13),
-    Happened("a", at(13), "summary", {"time_s": math.inf, "device": "cpu"}),
+    SourceEvent("a", at(13), "summary", {"time_s": math.inf, "device": "cpu"}),
     RunEnds("b", at(14)),
     RunEnds("a", at(15), "failed", {"type": "ValueError", "message": "no", "traceback": "..."}),
     RunBegins("c", at(20), {"lr": 0.2}),

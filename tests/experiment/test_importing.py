@@ -18,8 +18,8 @@ import mlv
 from experiment.items import PNG, WHOLE, at, imported, source, steps
 from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
-from mlv.errors import InvalidArgument
-from mlv.experiment.importing.source import Happened, RunBegins, RunEnds, SourceFile
+from mlv.errors import ExperimentBusy, InvalidArgument
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile
 from mlv.experiment.importing.writing import import_experiment
 
 SECRET = "ghp_" + "a1B2" * 9
@@ -85,6 +85,9 @@ def test_a_source_that_grew(tmp_path, cut):
     assert "intact" in verified(second.path)
 
 
+_OTHER_TYPES = ("message", "image", "table", "tags", "note", "file", "metadata", "params", "checkpoint")
+
+
 def test_any_source_that_grew(tmp_path_factory):
     """So it is with any runs, values, names, streams and clocks, and any number of imports."""
     pytest.importorskip("hypothesis")
@@ -92,11 +95,11 @@ def test_any_source_that_grew(tmp_path_factory):
     from hypothesis import strategies as st
 
     values = st.floats(width=16) | st.integers(-9, 9) | st.sampled_from([None, "x", [1], object(), 2**70, True, {"b": 1}])
-    happened = st.builds(
-        Happened,
+    logged = st.builds(
+        SourceEvent,
         run=st.sampled_from("abc"),
         time=st.integers(-5, 5).map(at),
-        type=st.sampled_from(["metrics", "metrics", "event", "summary", "message", "image"]),
+        type=st.sampled_from(["metrics", "metrics", "event", "summary", *_OTHER_TYPES]),
         data=st.dictionaries(st.sampled_from(["a", "b/c", ""]), values, max_size=3)
         | st.just({"file": SourceFile(PNG, ".png")}),
         name=st.sampled_from(["", "t", "x/y"]),
@@ -107,7 +110,7 @@ def test_any_source_that_grew(tmp_path_factory):
     ends = st.builds(RunEnds, run=st.sampled_from("abc"), time=st.integers(-5, 5).map(at))
 
     @settings(max_examples=30, deadline=None)
-    @given(st.lists(begins | happened | happened | happened | ends, max_size=25), st.lists(st.integers(0, 25), max_size=3))
+    @given(st.lists(begins | logged | logged | logged | ends, max_size=25), st.lists(st.integers(0, 25), max_size=3))
     def check(drawn, cuts):
         began, over, items = set(), set(), []
         for item in drawn:
@@ -178,7 +181,7 @@ def test_after_a_kill(tmp_path):
 
 def test_behind_an_end(tmp_path):
     """Where a source grew behind an end that was recorded, that end stays, and another run goes on: no event is lost."""
-    odd = Happened("a", at(4), "event", {"type": "run_ended", "run": {"type": "run_ended"}}, name="no end")
+    odd = SourceEvent("a", at(4), "event", {"type": "run_ended", "run": {"type": "run_ended"}}, name="no end")
     begin, rest = [RunBegins("a", at(0)), *steps("a", 1, 4)], [odd, *steps("a", 4, 7)]
     imported(tmp_path, [*begin, RunEnds("a", at(3), "ended")])
     before = content(tmp_path)
@@ -214,7 +217,7 @@ def test_another_end(tmp_path):
 
 
 def test_beside_what_others_do(tmp_path, monkeypatch):
-    """Tags, another run and a new folder of an imported experiment stay; the growth of its source is brought in there."""
+    """Tags, other runs and a new folder of an imported experiment stay; the growth of its source is brought in there."""
     monkeypatch.setenv("MLV_INLINE", "1")
     result = imported(tmp_path, WHOLE[:-3])
     exp = mlv.Exp.open(result.path, capture=(), system=False)
@@ -224,11 +227,48 @@ def test_beside_what_others_do(tmp_path, monkeypatch):
     exp.add_tags("mine")
     exp = exp.move(tmp_path / "elsewhere" / "renamed")
 
-    again = imported(tmp_path, WHOLE)
+    def items():
+        yield from WHOLE
+        with mlv.Exp.open(exp.path, capture=(), system=False) as beside:  # it logs while the items are read
+            beside.log({"loss": 8.0}, step=100)
+
+    again = imported(tmp_path, items())
 
     assert (again.path, again.is_new, again.differences) == (exp.path, False, [])
-    assert (len(exp.runs), exp.tags, exp.summary()["loss"].count) == (3, ("mine",), 15)
+    assert (len(exp.runs), exp.tags, exp.summary()["loss"].count) == (4, ("mine",), 16)
     assert "intact" in verified(exp.path)
+
+
+@pytest.mark.parametrize("before", [0, 5], ids=["new", "there"])
+def test_imported_by_two_at_once(tmp_path, before):
+    """An experiment that another process imports meanwhile is left to it; the next import adds the rest."""
+    first = [RunBegins("a", at(0)), *steps("a", 1, 5)]
+    grown = [*first, *steps("a", 5, 9), RunEnds("a", at(9))]
+    if before:
+        imported(tmp_path, first[:before])
+
+    def items():
+        imported(tmp_path, [*first, RunEnds("a", at(5))])
+        yield from grown
+
+    with pytest.raises(ExperimentBusy, match="import it again"):
+        imported(tmp_path, items())
+
+    result = imported(tmp_path, grown)
+    assert ([path.name for path in tmp_path.iterdir()], result.differences) == (["exp"], [])
+    assert mlv.Exp.open(result.path).summary()["loss"].count == 8
+    assert "intact" in verified(result.path)
+
+
+def test_another_event(tmp_path):
+    """An event that the source tells otherwise now stays as it was recorded; the difference names no folder that is gone."""
+    begin = [RunBegins("a", at(0)), *steps("a", 1, 3)]
+    imported(tmp_path, [*begin, *steps("a", 3, 4)])
+
+    again = imported(tmp_path, [*begin, *steps("a", 5, 6)])
+
+    assert again.differences[0].startswith("the source's log.jsonl, bytes ")
+    assert [event.step for event in mlv.Exp.open(again.path).events("metrics")] == [1, 2, 3]
 
 
 def test_files(tmp_path):
@@ -239,11 +279,11 @@ def test_files(tmp_path):
     gone, twice = SourceFile(tmp_path / "gone.png", ".png"), SourceFile(PNG, ".png", "x")
     items = [
         RunBegins("a", at(0)),
-        Happened("a", at(1), "file", SourceFile(one, ".pt"), name="models/model.pt"),
-        Happened("a", at(2), "file", SourceFile(big, ".bin", is_linked=True), name="big.bin"),
-        Happened("a", at(3), "image", {"files": [twice, twice]}, name="i", step=3),
-        Happened("a", at(4), "image", {"file": gone}, name="i", step=4),
-        Happened("a", at(5), "file", SourceFile(b"two", ".pt"), name="models/model.pt"),
+        SourceEvent("a", at(1), "file", SourceFile(one, ".pt"), name="models/model.pt"),
+        SourceEvent("a", at(2), "file", SourceFile(big, ".bin", is_linked=True), name="big.bin"),
+        SourceEvent("a", at(3), "image", {"files": [twice, twice]}, name="i", step=3),
+        SourceEvent("a", at(4), "image", {"file": gone}, name="i", step=4),
+        SourceEvent("a", at(5), "file", SourceFile(b"two", ".pt"), name="models/model.pt"),
         RunEnds("a", at(6)),
     ]
 
@@ -265,7 +305,10 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     from mlv.store import copying
 
     (tmp_path / "a.png").write_bytes(PNG)
-    items = [RunBegins("a", at(0)), Happened("a", at(1), "image", {"file": SourceFile(tmp_path / "a.png", ".png")}, name="i")]
+    items = [
+        RunBegins("a", at(0)),
+        SourceEvent("a", at(1), "image", {"file": SourceFile(tmp_path / "a.png", ".png")}, name="i"),
+    ]
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -279,14 +322,42 @@ def test_a_disk_that_is_full(tmp_path, monkeypatch):
     assert imported(tmp_path / "runs", items).rejected == []
 
 
+FULL = """
+    import errno, os, resource, signal, sys
+    from pathlib import Path
+
+    sys.path.insert(0, sys.argv[1])
+    from experiment.items import at, imported, steps
+    from mlv.experiment.importing.source import RunBegins
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+    try:
+        imported(Path(sys.argv[2]), [RunBegins("a", at(0)), *steps("a", 1, 2000)])
+    except OSError as error:
+        print(error.errno == errno.EFBIG, sorted(os.listdir(sys.argv[2])))
+"""
+
+
+def test_a_log_that_finds_no_room(python, tmp_path):
+    """Where lines find no room, the reason is told, nothing is left, and every file is closed."""
+    pytest.importorskip("resource", reason="a limit on the size of files stands for a full disk")
+    done = python(FULL, Path(__file__).parents[1], tmp_path / "runs")
+
+    assert (done.stdout, done.stderr) == ("True []\n", "")
+
+
 def test_bad_values_and_credentials(tmp_path):
     """What cannot be stored is `rejected` beside the rest, and credentials are taken out, as in a live run."""
     items = [
         RunBegins("a", at(0), {"token": SECRET}),
-        Happened("a", at(1), "metrics", {"ok": 1, "bad": object(), "nan": math.nan}, step=1),
-        Happened("a", at(2), "metrics", {"ok": 2}, step="two"),
-        Happened("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
-        Happened("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
+        SourceEvent("a", at(1), "metrics", {"ok": 1, "bad": object(), "nan": math.nan}, step=1),
+        SourceEvent("a", at(2), "metrics", {"ok": 2}, step="two"),
+        SourceEvent("a", at(3), "message", {"level": "info", "message": f"login with {SECRET}"}),
+        SourceEvent("a", at(4), "event", {"odd": "\ud800"}, name="a", at={"epoch": 3}),
+        SourceEvent("a", at(4), "metrics", [3]),
+        SourceEvent("a", at(4), "summary", None),
+        SourceEvent("a", at(4), "message", {"text": "no level"}),
         RunEnds("a", at(5), "failed", {"type": "E", "message": SECRET, "traceback": ""}),
     ]
 
@@ -296,9 +367,9 @@ def test_bad_values_and_credentials(tmp_path):
 
     exp = mlv.Exp.open(result.path)
     assert SECRET.encode() not in b"".join(content(tmp_path).values())
-    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 2)
+    assert (exp.params["lr"], len(result.rejected)) == (math.inf, 5)
     assert {name: each.count for name, each in exp.summary().items()} == {"ok": 1, "nan": 1}
-    assert [event.data["rest"].keys() for event in exp.events("rejected")][1] == {"ok"}
+    assert [event.data.get("rest") for event in exp.events("rejected")][1:3] == [{"ok": 2}, [3]]
     assert "intact" in verified(exp.path)
 
 
@@ -321,8 +392,8 @@ def test_sub_experiments(tmp_path):
 @pytest.mark.parametrize(
     "items",
     [steps("a", 0, 1), [RunBegins("a", at(0)), RunBegins("a", at(1))], [RunBegins("a", datetime(2024, 1, 1))],
-     [RunBegins("a", at(0)), RunEnds("a", at(1)), *steps("a", 2, 3)]],
-    ids=["not begun", "begun twice", "no zone", "over"],
+     [RunBegins("a", at(0)), RunEnds("a", at(1)), *steps("a", 2, 3)], [RunBegins("a", at(0), parent="b")]],
+    ids=["not begun", "begun twice", "no zone", "over", "no parent"],
 )  # fmt: skip
 def test_bad_items(tmp_path, items):
     """A mistake of an importer is refused, and leaves nothing."""
@@ -330,3 +401,9 @@ def test_bad_items(tmp_path, items):
         imported(tmp_path / "runs", items)
 
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_creation_without_a_zone(tmp_path):
+    """A time of creation that is another moment on another machine is refused: the ID follows from it."""
+    with pytest.raises(InvalidArgument, match="has no zone"):
+        imported(tmp_path / "runs", [], created=datetime(2024, 1, 1))

@@ -347,6 +347,34 @@ class TestMoving:
 
         assert (value, here.coordinates) == (1, {"batch": 1})
 
+    @pytest.mark.parametrize(
+        "coordinates",
+        [{"epoch": 3}, {"epoch": -(2**63), "fold": 0}, {"epoch": 2**63}, {"_mlv": 3}, {"a b": 3}, {"step": 3}, {}],
+    )
+    @pytest.mark.parametrize("verbosity", [0, 2])
+    def test_numbers_as_any_value(self, exp, coordinates, verbosity):
+        """The short way for numbers, such as epochs, gives the logger that the walk over any value gives."""
+
+        class Whole(int):  # for which there is no short way
+            pass
+
+        class Real(float):
+            pass
+
+        kinds: Any = {int: Whole, float: Real}
+        logger = exp.logger(filter="loss").at(step=7, epoch=1, run="a").sub("train").verbose(verbosity)
+        short, long = (
+            logger.at(**coordinates),
+            logger.at(**{name: kinds[type(value)](value) for name, value in coordinates.items()}),
+        )
+        short({"loss": 1.0, "acc": 1.0})
+        long({"loss": 1.0, "acc": 1.0})
+
+        one, other = read(exp.path)[1:] if exp.flush(60) else ({}, {})
+        assert {**one, "seq": 0, "time": 0} == {**other, "seq": 0, "time": 0}
+        assert [*one["at"]] == [*other["at"]]
+        assert short == long
+
     @pytest.mark.parametrize("value", [2**70, "\ud800", [1, 2], {"a": {"_mlv": 1}}, True, None])
     def test_coordinates_of_any_kind(self, exp, log, value):
         """What was given as a coordinate is what is read."""

@@ -105,6 +105,18 @@ def test_xgboost_logs_settings_and_early_stopping(data, tmp_path):
     assert [run.status for run in exp.runs] == ["ok"]
 
 
+def test_copies_of_an_estimator_share_an_experiment(data, tmp_path):
+    """A search copies an estimator with its callback: all fits are in the experiment that is made here, and each ends well."""
+    xgboost, selection = pytest.importorskip("xgboost"), pytest.importorskip("sklearn.model_selection")
+    from mlv.integrations.xgboost import Callback
+
+    estimator = xgboost.XGBRegressor(n_estimators=2, n_jobs=1, callbacks=[Callback(tmp_path, "search")])
+    selection.GridSearchCV(estimator, {"subsample": [1.0]}, cv=2, refit=False).fit(*data)
+
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["search"]
+    assert [run.status for run in mlv.Exp.open(tmp_path / "search").runs] == ["ok", "ok"]
+
+
 def test_cross_validation_has_mean_and_deviation(data, tmp_path):
     """Of each metric of `cv`, the mean and the deviation over folds are two metrics, under the framework's names."""
     exp = mlv.Exp(tmp_path, "cv")

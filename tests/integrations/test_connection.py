@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import shutil
 import sys
 import types
 import warnings
@@ -112,6 +113,21 @@ def test_starting_speaks_up(tmp_path):
         _ = Connection(savedir=tmp_path / "file", name="digits").exp
 
 
+def test_an_experiment_that_was_removed(tmp_path):
+    """An experiment that cannot be opened again after its run is no error: an evaluation after the training goes on."""
+    connection = Connection(savedir=tmp_path, name="digits")
+    connection.log({"loss": 1.0}, step=0)
+    connection.close()
+    shutil.rmtree(tmp_path / "digits")
+
+    with pytest.warns(mlv.MlvWarning) as shown:
+        connection.log({"loss": 0.5}, step=1)
+    connection.close()
+
+    assert str(shown[0].message).startswith("mlv logs no more, and the run goes on: NotAnExperiment")
+    assert not (tmp_path / "digits").exists()
+
+
 def test_an_error_is_one_warning(tmp_path):
     """An error in a guarded block is a warning and a message, once for each subject."""
     connection = Connection(savedir=tmp_path, name="digits")
@@ -128,6 +144,20 @@ def test_an_error_is_one_warning(tmp_path):
     [message] = mlv.Exp.open(tmp_path / "digits").events("message")
     assert len(shown) == 1
     assert message.data["message"].endswith("OSError: disk full 100%")
+
+
+def test_an_experiment_closed_too_early_is_one_warning(tmp_path):
+    """What cannot be done any more in an experiment that was closed is warned about once, not a second time for the warning."""
+    with mlv.Exp(tmp_path, "digits") as exp:
+        connection = Connection(exp)
+        connection.log({"loss": 1.0}, step=0)
+
+    with pytest.warns(mlv.MlvWarning) as shown, connection.guard("a checkpoint"):
+        connection.exp.checkpoints(latest=2).save({"weight": 1.0}, step=0)
+    connection.close()
+
+    assert ["the run has ended" in str(warning.message) for warning in shown] == [True]
+    assert len(exp.runs) == 1
 
 
 def test_warnings_as_errors_end_nothing(tmp_path, capsys):
@@ -174,6 +204,20 @@ def test_rewind(tmp_path):
     assert len(exp.runs) == 1
 
 
+def test_a_rewind_before_the_first_event(tmp_path):
+    """A framework rewinds before it logs: that begins the run in which it goes on, not one of its own."""
+    with mlv.Exp(tmp_path, "digits") as exp:
+        _ = [exp.log({"loss": 1.0}, step=step) for step in range(3)]
+
+    for passed in (str(exp.path), mlv.Exp.open(exp.path)):
+        connection = Connection(passed)
+        connection.rewind(1)
+        connection.log({"loss": 0.5}, step=2)
+        connection.exp.close()
+
+    assert [run.status for run in exp.runs] == ["ok"] * 3
+
+
 def test_disabled(tmp_path, monkeypatch):
     """Where mlv is disabled, all calls are there, and nothing is stored."""
     monkeypatch.setenv("MLV_DISABLED", "1")
@@ -189,7 +233,7 @@ def test_disabled(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("travel", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
 def test_travels(tmp_path, travel):
-    """A copy of a connection logs into the same experiment, which exists when it is copied."""
+    """A copy of a connection logs into the same experiment, whichever of them is the first to log."""
     connection = Connection(savedir=tmp_path, name="digits")
 
     travel(connection).log({"loss": 1.0}, step=0)
@@ -197,6 +241,39 @@ def test_travels(tmp_path, travel):
     connection.close()
 
     assert steps(tmp_path / "digits") == [0, 1]
+
+
+def test_copies_that_are_used_one_after_the_other(tmp_path):
+    """An estimator is copied for each fit of a search: each fit is a run that ends well, of one experiment."""
+    original = Connection(savedir=tmp_path, name="digits")
+    for step, copied in enumerate([copy.deepcopy(original), copy.copy(original), original]):
+        copied.log({"loss": 1.0}, step=step)
+        copied.close()
+
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["digits"]
+    assert [run.status for run in mlv.Exp.open(tmp_path / "digits").runs] == ["ok"] * 3
+    assert steps(tmp_path / "digits") == [0, 1, 2]
+
+
+@pytest.mark.parametrize("travel", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+@pytest.mark.parametrize("is_there", [False, True])
+def test_the_end_of_a_copy_is_not_that_of_the_original(tmp_path, travel, is_there):
+    """A copy that ends its fit, in the same process, leaves the original to go on, whichever of them was the first to log."""
+    making = {"savedir": tmp_path, "name": "digits"}
+    if is_there:
+        mlv.Exp(**making).close()
+        making = {"exp": tmp_path / "digits"}
+    connection = Connection(**making)
+    copied = travel(connection)
+    copied.log({"loss": 1.0}, step=0)
+    log = connection.log
+    log({"loss": 0.5}, step=1)
+    copied.close()
+    log({"loss": 0.25}, step=2)
+    connection.close()
+
+    assert steps(tmp_path / "digits") == [0, 1, 2]
+    assert {run.status for run in mlv.Exp.open(tmp_path / "digits").runs} == {"ok"}
 
 
 @pytest.fixture

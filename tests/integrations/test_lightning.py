@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import os
 import pickle
 
@@ -221,6 +222,17 @@ def test_metrics_that_are_none(folder):
     logger.finalize("success")
 
     assert steps("runs/boring", "loss") == [3, 4]
+
+
+def test_an_epoch_that_is_no_number(folder):
+    """An epoch that cannot be a coordinate is left out with a warning, and the metrics beside it are logged."""
+    logger = lightning.Logger("runs", "boring")
+    with pytest.warns(mlv.MlvWarning, match="left out the epoch of metrics") as shown:
+        _ = [logger.log_metrics({"loss": 1.0, "epoch": math.nan}, step) for step in range(2)]
+    logger.finalize("ok")
+
+    assert len(ours(shown)) == 1
+    assert steps(folder / "runs" / "boring", "loss") == [0, 1]
 
 
 def test_evaluation_after_training(folder):

@@ -95,6 +95,32 @@ def test_tasks_of_a_fit(n_jobs, tmp_path):
 
 
 @has_callbacks
+def test_clones_share_a_callback(tmp_path):
+    """A clone has the callback of its original: when its fit ends while that of the original goes on, nothing is closed."""
+    from sklearn.base import clone
+
+    from mlv.integrations.sklearn import Callback
+
+    clones = []
+
+    def accuracy(estimator, X, y):
+        if not clones:
+            clones.append(clone(model))
+            clones[0].fit(X, y)
+        return estimator.score(X, y)
+
+    model = LogisticRegression().set_callbacks(Callback(savedir=tmp_path, name="fit", scoring=accuracy))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        model.fit(*load_iris(return_X_y=True))
+
+    exp = mlv.Exp.open(tmp_path / "fit")
+    iterations = [*exp.events("event", name="LogisticRegression/lbfgs-iter")]
+    assert len([*exp.events("metrics")]) == len(iterations) > 1
+    assert [run.status for run in exp.runs] == ["ok"]
+
+
+@has_callbacks
 @pytest.mark.crash
 def test_a_fit_that_is_killed(python, tmp_path):
     """The iterations before a kill are in the log, once and in order."""

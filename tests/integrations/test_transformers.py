@@ -84,6 +84,17 @@ def test_params(folder):
     assert params["model_config"]["hidden_size"] == 8
 
 
+def test_params_that_cannot_be_read(folder):
+    """A configuration that raises is left out with a warning, and the training goes on."""
+    model = model_of()
+    model.config.to_dict = lambda: 1 / 0
+
+    with pytest.warns(mlv.MlvWarning, match="left out params, and the run goes on: ZeroDivisionError"):
+        trainer_of(Callback("runs", "tiny"), model=model, max_steps=1).train()
+
+    assert steps(folder / "runs" / "tiny", "loss") == [1]
+
+
 def test_what_training_took_is_a_summary(folder):
     """Values about the whole training are no series, and hide no curve."""
     trainer_of(Callback("runs", "tiny")).train()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment.items import WHOLE, imported
 from values_page import NAMES, possible_rows
 
 import mlv
@@ -296,6 +297,14 @@ def test_every_meta_fits(experiments):
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="git is not installed")
+def test_imported_experiments_fit(tmp_path):
+    """An experiment of another tool is written in the same form: every line, and its meta.json."""
+    folder = imported(tmp_path, WHOLE, kind="train", tags=["old"], captured={"git": {"commit": "0" * 40}}).path
+
+    assert [problem for line in lines_of([folder]) for problem in errors(EVENT, line)] == []
+    assert errors(META, json.loads((folder / "meta.json").read_text())) == []
+
+
 def test_diffs_are_references(experiments):
     """The diff of the creator and that of a later run are attachments, and referred to as the format says."""
     [folder] = [folder for folder in experiments if folder.name == "everything"]

@@ -81,7 +81,10 @@ class Shelf:
     def set_policy(self, session: Session, policy: Policy) -> None:
         """Record the policy in an event, unless it is in force already. Checkpoints stay until the next save."""
         if policy != self.state.policy:
-            self._emit(session, {"action": "policy", "folder": self.name, **policy.to_data()})
+            data = {"action": "policy", "folder": self.name, **policy.to_data()}
+            if not session.is_closed:  # after that it is the save that cannot be, and says so
+                session.emit("checkpoint", data)
+            self.state.take(data, None)
 
     def save(self, session: Session, saver: Saver, step: float | None, metrics: Mapping[str, Any]) -> Saved | None:
         """Save one checkpoint, and remove those that the policy no longer keeps; None if it keeps the new one nowhere.

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
-from mlv.encoding import TAIL, Composer, Conversion, dumps, event_from_line, head, step_number, tail
+from mlv.encoding import TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
-from mlv.experiment.importing.source import Happened, Item, RunBegins, RunEnds, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
 from mlv.store import layout
 from mlv.store.seals import Chain
 from mlv.transport.censor import Censor
@@ -26,7 +27,7 @@ _FLAT = ("metrics", "summary")
 
 Line = tuple[str, bytes]
 """A stream, and a whole line of it."""
-Publish = Callable[[SourceFile, Happened, str], Any]
+Publish = Callable[[SourceFile, SourceEvent, str], Any]
 """Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
 
 It may raise FileUnusable, where the source's own file cannot be read.
@@ -86,6 +87,8 @@ class ImportedLines:
         self._ends: dict[str, str] = {}
         """Digests of the final seals that the streams end with, by stream."""
         self._streams: set[str] = set()
+        self.run_ids: set[str] = set()
+        """IDs of the runs that have begun."""
         self.rejected: list[str] = []
         """The reasons why events are stored as `rejected`."""
         self.differing_ends: list[str] = []
@@ -95,11 +98,14 @@ class ImportedLines:
         """Yield the lines of an item.
 
         Raises:
-            InvalidArgument: It is of a run that has not begun, or has ended; or a time has no zone.
+            InvalidArgument: It is of a run that has not begun, or has ended, or that a run began which has not; or a time has
+                no zone.
         """
         if isinstance(item, RunBegins):
             if item.run in self._begun:
                 raise InvalidArgument(f"run {item.run!r} of the source has begun already: name another", run=item.run)
+            if item.parent is not None and item.parent not in self._begun:
+                raise InvalidArgument(f"run {item.parent!r}, which began {item.run!r}, has not begun itself", run=item.parent)
             self._begun[item.run] = item
             yield self._start(item, item.time)
             return
@@ -122,6 +128,7 @@ class ImportedLines:
     def _start(self, begins: RunBegins, moment: datetime) -> Line:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
         run = self._runs[begins.run] = _Run(self._id(begins.run, generation), Censor(self._redactor).event)
+        self.run_ids.add(run.id)
         started = RunStarted(
             self._exp_id,
             self._id(begins.parent, 1) if begins.parent is not None else None,
@@ -151,7 +158,7 @@ class ImportedLines:
         yield run.take(self._stream_of(item.run), line)
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
-    def _event(self, run: _Run, event: Happened) -> Iterator[Line]:
+    def _event(self, run: _Run, event: SourceEvent) -> Iterator[Line]:
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
@@ -165,7 +172,7 @@ class ImportedLines:
         conversion = Conversion()
         is_flat = event.type in _FLAT and isinstance(data, Mapping)
         form = conversion.metrics(data) if is_flat else conversion.value(data)
-        problems = _words(conversion)
+        problem, problems = problem or _problem_of_data(event.type, form), _words(conversion)
         if problem or (problems and not is_flat):
             reason = "; ".join(filter(None, [problem, problems]))
             yield self._reject(run, stream, event, step, reason, form, conversion.nonfinite)
@@ -182,7 +189,7 @@ class ImportedLines:
         return stream
 
     def _reject(
-        self, run: _Run, stream: str, event: Happened, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
+        self, run: _Run, stream: str, event: SourceEvent, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]
     ) -> Line:
         self.rejected.append(f"{event.type} {event.name!r}: {reason}" if event.name else f"{event.type}: {reason}")
         record = dumps(Rejected(event.type, reason, readable).to_data())
@@ -209,17 +216,26 @@ def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:
 
 
 def _nanoseconds(moment: datetime) -> int:
+    return (with_zone(moment) - _EPOCH) // _MICROSECOND * 1000
+
+
+def with_zone(moment: datetime) -> datetime:
+    """Accept a moment that is the same on every machine.
+
+    Raises:
+        InvalidArgument: It has no zone.
+    """
     if moment.tzinfo is None:
         raise InvalidArgument(f"time {moment} has no zone: say which it is, such as UTC", time=moment)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
+    return moment
 
 
-def _chooses_values(event: Happened) -> bool:
+def _chooses_values(event: SourceEvent) -> bool:
     """Return whether an event is about what stands for a metric: such have a stream of their own."""
     return event.type == "summary" or (event.type == "metadata" and isinstance(event.data, Mapping) and "summary" in event.data)
 
 
-def _coordinates(event: Happened) -> tuple[Any, Any, str]:
+def _coordinates(event: SourceEvent) -> tuple[Any, Any, str]:
     """Return step and coordinates as they are stored, and the problem of one that cannot be."""
     try:
         step = step_number(event.step)
@@ -232,6 +248,15 @@ def _coordinates(event: Happened) -> tuple[Any, Any, str]:
     not_finite = [f"{pointer[1:]} is not finite" for pointer in conversion.nonfinite]
     problem = "; ".join(filter(None, [_words(conversion), *not_finite]))
     return step, {} if problem else at, f"coordinate {problem}" if problem else ""
+
+
+def _problem_of_data(type_: str, form: Any) -> str:
+    """Return the reason why an event of a type of format 1 cannot have data of that form; empty if it can."""
+    try:
+        check_data(type_, form)
+    except BadLine as error:
+        return str(error)
+    return ""
 
 
 def _words(conversion: Conversion) -> str:

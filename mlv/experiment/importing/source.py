@@ -48,7 +48,7 @@ class RunBegins:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class SourceEvent:
     """An event of a run that has begun."""
 
     run: str
@@ -75,7 +75,7 @@ class RunEnds:
     """`type`, `message` and `traceback`."""
 
 
-Item = Union[RunBegins, Happened, RunEnds]
+Item = Union[RunBegins, SourceEvent, RunEnds]
 """Something in a source. The items of a source that has grown begin with those that it had before."""
 
 

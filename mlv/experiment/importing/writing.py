@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,10 +15,10 @@ from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, event_from_line, utc_text
-from mlv.errors import FileUnusable
+from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
-from mlv.experiment.importing.lines import ImportedLines
-from mlv.experiment.importing.source import Happened, Item, Source, SourceFile
+from mlv.experiment.importing.lines import ImportedLines, with_zone
+from mlv.experiment.importing.source import Item, Source, SourceEvent, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
 from mlv.experiment.opening.setup import checked_tags
@@ -27,7 +27,7 @@ from mlv.store import blobs, claims, copying, layout, opening
 from mlv.store import meta as meta_
 from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
-from mlv.store.streams import read_lines
+from mlv.store.streams import read_lines, stream_sizes
 
 _BUFFER_BYTES = 1 << 20
 
@@ -62,8 +62,8 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         below: Folder of the parent experiment, in the tree; a sub-experiment goes below it, in a folder of its kind.
 
     Raises:
-        InvalidParams, InvalidArgument, InvalidPattern: The source has something that no experiment can have.
-        ExperimentBusy: Another process merges into the experiment, or redacts it.
+        InvalidParams, InvalidArgument, InvalidName, InvalidPattern: The source has something that no experiment can have.
+        ExperimentBusy: Another process merges into the experiment, redacts it, or imported into it meanwhile.
         OSError: The tree cannot be written.
     """
     redactor = make_redactor(source.redact, source.redact_except)
@@ -76,11 +76,20 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         temporary.mkdir()
         publish(temporary / layout.META, text, mode=0o444)
         copy = tree.copy_of(temporary, expected)
+        sizes = stream_sizes(copy) if copy is not None else {}
         recorded = _recorded_ends(copy) if copy is not None else {}
         published = _PublishedFiles(temporary, redactor)
         lines = ImportedLines(exp_id, redactor, published, recorded)
         counts = _write(temporary, lines, items)
         _keep_open(temporary)
+        # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
+        if copy is None:
+            is_overtaken = layout.exp_id(expected) == exp_id
+        else:
+            is_overtaken = stream_sizes(copy) != sizes and not recorded.items() >= _ends_of(lines.run_ids, copy)
+        if is_overtaken:
+            path = copy or expected
+            raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
         result.differences += [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
         if copy is None:
@@ -89,7 +98,7 @@ def import_experiment(source: Source, items: Iterable[Item], tree: Tree, *, belo
         else:
             merged = bring_into(temporary, copy)
             result.lines = merged.lines
-            result.differences += merged.differences
+            result.differences += [text.replace(f"{temporary}{os.sep}", "the source's ") for text in merged.differences]
         return result
     finally:
         blobs.remove(temporary)
@@ -102,7 +111,7 @@ def _content(source: Source, name: str, redactor: Redactor, parent: Mapping[str,
         "format": meta_.FORMAT,
         "name": name,
         "kind": source.kind,
-        "created": utc_text(source.created),
+        "created": utc_text(with_zone(source.created)),
         "params": redactor.params(plain),
         "parent": parent,
         "tags": checked_tags(source.tags, redactor),
@@ -133,6 +142,12 @@ def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
     return result
 
 
+def _ends_of(runs: Iterable[str], folder: Path) -> Set[tuple[str, tuple[int, bytes]]]:
+    """Return the recorded ends of some runs; those of others, which log beside, do not matter."""
+    ends = _recorded_ends(folder)
+    return {(run, ends[run]) for run in runs if run in ends}
+
+
 def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[str, int]:
     """Write the streams, durably, and return the number of lines of each file."""
     counts: dict[str, int] = {}
@@ -141,6 +156,7 @@ def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[st
             for stream, line in lines.of(item):
                 streams.file(stream).write(line)
                 counts[layout.stream_file(stream)] = counts.get(layout.stream_file(stream), 0) + 1
+        streams.sync()
     return counts
 
 
@@ -165,12 +181,17 @@ class _Streams:
             self._files[stream] = open(path, "xb", buffering=_BUFFER_BYTES)  # noqa: SIM115 - closed by `close`
         return self._files[stream]
 
-    def close(self) -> None:
+    def sync(self) -> None:
         """Bring all lines to the disk."""
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-            file.close()
+
+    def close(self) -> None:
+        """Close the files; lines that were not synced may be lost."""
+        for file in self._files.values():
+            with suppress(OSError):  # the disk is full, as was said when a line was written
+                file.close()
 
 
 @contextmanager
@@ -188,7 +209,7 @@ class _PublishedFiles:
     def __init__(self, folder: Path, redactor: Redactor) -> None:
         self._folder, self._redactor = folder, redactor
 
-    def __call__(self, file: SourceFile, event: Happened, key: str) -> Any:
+    def __call__(self, file: SourceFile, event: SourceEvent, key: str) -> Any:
         """Make a file of an event, and return the reference to it.
 
         Raises:
@@ -210,7 +231,7 @@ class _PublishedFiles:
         blobs.settle(temporary, path)
         return reference(self._folder, path, content_of(path))
 
-    def _path(self, file: SourceFile, event: Happened, key: str) -> Path:
+    def _path(self, file: SourceFile, event: SourceEvent, key: str) -> Path:
         """Return its path: that of a `file` is named as the event, and replaced by the next of that name."""
         segments = safe_segments(self._redactor.name(event.name, "name"))
         if event.type == "file":

@@ -13,7 +13,7 @@ from typing import Any
 from mlv import words
 from mlv.errors import InvalidArgument, UnknownMetric
 from mlv.optional import package
-from mlv.query.digest import Digest
+from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many import axes as axes_
 from mlv.query.many import families, grids
 from mlv.query.many import values as values_
@@ -23,6 +23,7 @@ from mlv.query.many.statistics import Samples, aggregated, samples_of
 from mlv.query.many.values import Values
 from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.name_patterns import name_matcher
+from mlv.query.unreadable import leaving_out
 
 _TOKENS = re.compile(r"([^\s=]*=?)(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)?\s?")
 CENTERS = ("median", "mean")
@@ -122,7 +123,8 @@ def lines(
 ) -> list[Line]:
     """Return the lines of a plot without families that have no value; each of several metrics has lines of its own.
 
-    Without an x, it is the one that `log.describe(metric, x=)` says of all these metrics, or else the step.
+    Without an x, it is the one that `log.describe(metric, x=)` says of all these metrics, if every experiment that logged them
+    has it, or else the step.
 
     Raises:
         InvalidArgument: A param or coordinate is unknown.
@@ -168,13 +170,35 @@ def _read(digests: Sequence[Digest], requested: Sequence[str], x: str | None) ->
     axes = set(described.values())
     if len(axes) == 1:
         [axis] = axes
+        if axis in (axes_.ELAPSED, axes_.ACTIVE):  # these count from when the runs began, which nobody knew to be asked for
+            digests = list(map(_with_runs, digests))
         # A coordinate of the line itself says more than a metric beside it.
         for candidate in (axis,) if axes_.is_special(axis) else (axis, f"{axes_.METRICS}{axis}"):
             with suppress(InvalidArgument):  # no value has such a coordinate
                 values = values_.read(digests, requested, candidate)
-                if described.keys() >= set(values.metrics):
+                if described.keys() >= set(values.metrics) and not _are_logged(_absent(digests, values), requested):
                     return values, candidate
     return values_.read(digests, requested, x or STEP), x or STEP
+
+
+def _with_runs(digest: Digest) -> Digest:
+    """Return an experiment read down to its runs; as it is, where it is gone."""
+    with leaving_out(digest.path):
+        return read_digest(digest.path, digest.id, digest.meta, Depth.STATE)
+    return digest
+
+
+def _absent(digests: Sequence[Digest], values: Values) -> list[Digest]:
+    """Return the experiments without a value."""
+    present = set(values.member.tolist())
+    return [digest for member, digest in enumerate(digests) if member not in present]
+
+
+def _are_logged(digests: Sequence[Digest], requested: Sequence[str]) -> bool:
+    """Return whether any of the experiments logged a requested metric: over an x axis that it lacks it would not be drawn."""
+    with suppress(UnknownMetric, InvalidArgument):  # nobody logged it, or no number of it
+        return bool(digests) and len(values_.read(digests, requested, STEP).member) > 0
+    return False
 
 
 def _described_axes(digests: Sequence[Digest], requested: Sequence[str]) -> dict[str, str]:

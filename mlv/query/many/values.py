@@ -140,11 +140,11 @@ class Reading:
         """Read a batch of experiments: plain logs together, all others one by one."""
         if axes.is_special(self._x) or self._cuts:
             return [self._read_one(member, digest) for member, digest in batch]
-        alike = [pair for pair in batch if not self._is_standing(pair[1])]
-        standing = [self._read_standing(member, digest) for member, digest in batch if self._is_standing(digest)]
-        return [*standing, *self._read_alike(alike)]
+        alike = [pair for pair in batch if not self._chooses_values(pair[1])]
+        chosen = [self._read_chosen(member, digest) for member, digest in batch if self._chooses_values(digest)]
+        return [*chosen, *self._read_alike(alike)]
 
-    def _is_standing(self, digest: Digest) -> bool:
+    def _chooses_values(self, digest: Digest) -> bool:
         """Return whether an experiment says itself which values stand for its metrics, and these are wanted."""
         return self._x is None and digest.state.is_summarized
 
@@ -166,24 +166,24 @@ class Reading:
                 return [*separate, *([plain] if plain is not None else [])]
         return [self._read_one(member, digest) for member, digest in batch]
 
-    def _read_standing(self, member: int, digest: Digest) -> LogValues:
+    def _read_chosen(self, member: int, digest: Digest) -> LogValues:
         """Read one experiment that says itself which values stand for its metrics."""
         np, log = package("numpy"), self._read_one(member, digest)
         summaries = read_digest(digest.path, digest.id, digest.meta).metrics
-        numbers = {name: _standing_number(summary) for name, summary in summaries.items() if summary.statistic != LAST}
+        numbers = {name: _chosen_number(summary) for name, summary in summaries.items() if summary.statistic != LAST}
         names = list(dict.fromkeys([*log.names, *numbers]))
         keep = np.array([name not in numbers for name in log.names], bool)[log.metric] if log.names else log.metric > 0
-        standing = [(names.index(name), number) for name, number in numbers.items() if number is not None]
-        standing = [(code, number) for code, number in standing if self._is_requested(names[code])]
-        codes, values = [code for code, _ in standing], [number for _, number in standing]
+        chosen = [(names.index(name), number) for name, number in numbers.items() if number is not None]
+        chosen = [(code, number) for code, number in chosen if self._is_requested(names[code])]
+        codes, values = [code for code, _ in chosen], [number for _, number in chosen]
         return replace(
             log,
             names=names,
-            member=np.full(int(keep.sum()) + len(standing), member),
+            member=np.full(int(keep.sum()) + len(chosen), member),
             metric=np.concatenate([log.metric[keep], np.array(codes, np.int64)]),
-            x=np.zeros(int(keep.sum()) + len(standing)),
+            x=np.zeros(int(keep.sum()) + len(chosen)),
             value=np.concatenate([log.value[keep], np.array(values, float)]),
-            has_numbers=bool(keep.any()) or bool(standing),
+            has_numbers=bool(keep.any()) or bool(chosen),
         )
 
     def _read_one(self, member: int, digest: Digest) -> LogValues:
@@ -207,7 +207,7 @@ class Reading:
         return LogValues(own, np.full(len(keep), member), codes[keep], at[is_kept], value[keep], has_numbers, skipped)
 
 
-def _standing_number(summary: Summary) -> float | None:
+def _chosen_number(summary: Summary) -> float | None:
     """Return the value that stands for a metric as a float; truth values count as 1 and 0, others are none."""
     value = summary.value
     return nearest_float(value) if isinstance(value, (int, float)) else None

@@ -58,7 +58,7 @@ class Summary:
         """Whether a value stands for the metric in lists and tables."""
         return self.statistic != NONE
 
-    def standing(self, statistic: str, value: Any, step: Any = None) -> Summary:
+    def with_value(self, statistic: str, value: Any, step: Any = None) -> Summary:
         """Return the summary with another value to stand for the metric."""
         return replace(self, value=value, value_step=step, statistic=statistic)
 
@@ -118,7 +118,7 @@ def _summary(folds: Sequence[Fold], described: Mapping[str, Any], until: Mapping
     count, nans = sum(fold.count for fold in folds), sum(fold.nans for fold in folds)
     if count == nans:
         plain = Summary(last=last.last, count=count, nans=nans, last_step=last.last_at[2])
-        return plain.standing(NONE, None) if statistic == NONE else plain.standing(LAST, last.last, last.last_at[2])
+        return plain.with_value(NONE, None) if statistic == NONE else plain.with_value(LAST, last.last, last.last_at[2])
     numeric = [fold for fold in folds if fold.count > fold.nans]
     lowest, highest = min(fold.least for fold in numeric), max(fold.greatest for fold in numeric)
     least = _outermost([fold for fold in numeric if fold.least == lowest], lambda fold: fold.least_at, until, min)
@@ -181,8 +181,8 @@ def _described(state: State, name: str) -> Mapping[str, Any]:
 def _with_summarized(metrics: dict[str, Summary], state: State) -> dict[str, Summary]:
     """Return the summaries with those of `exp.summarize`: such a value stands for the metric of its name."""
     values = {name: summarized.value for name, summarized in state.summaries.items()}
-    standing = {name: metrics.get(name, Summary()).standing(SUMMARIZED, value) for name, value in values.items()}
-    return {**metrics, **standing}
+    summarized = {name: metrics.get(name, Summary()).with_value(SUMMARIZED, value) for name, value in values.items()}
+    return {**metrics, **summarized}
 
 
 class Summaries(dict[str, Summary]):

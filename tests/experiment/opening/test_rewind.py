@@ -74,6 +74,27 @@ class TestHistory:
             exp.log({"loss": 5000}, step=5)
         assert steps(exp)[-2:] == [(4, 400), (5, 5000)]
 
+    def test_before_the_first_event(self, logged):
+        """`rewind` is of the run of the `Exp` that it is called on, and begins it where it has not begun."""
+        with Exp.open(logged) as exp:
+            exp.rewind(7)
+            exp.log({"loss": 80}, step=8)
+            exp.log({"loss": 90}, step=9)
+            exp.rewind(8)
+
+        assert steps(exp) == [*((step, step) for step in range(8)), (8, 80)]
+        assert [run.status for run in exp.runs] == ["ok", "ok"]
+
+    def test_disabled(self, logged, monkeypatch):
+        """Where nothing is stored, nothing is superseded, and no error ends the script."""
+        before = read(logged)
+        monkeypatch.setenv("MLV_DISABLED", "1")
+
+        with Exp.open(logged, rewind_to=7) as exp:
+            exp.rewind(3)
+
+        assert read(logged) == before
+
     def test_in_one_process(self, logged):
         """A run may go back behind what it logged itself."""
         with Exp.open(logged) as exp:

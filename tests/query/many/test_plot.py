@@ -80,6 +80,41 @@ def test_described_axis(tmp_path, monkeypatch):
     assert found.plot("val/acc").get_xlabel() == "epoch"
 
 
+def test_described_time(tmp_path, monkeypatch):
+    """A described axis of time counts from when the runs began, also in an experiment that says nothing of it."""
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name in ("new", "old"):
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=(), system=False) as exp:
+            if name == "new":
+                exp.log.describe("loss", x="active")
+            exp.log("begun")
+            exp.log({"loss": 0.5})
+    found = mlv.find(tmp_path)
+
+    described, asked = ({line.label: line.x.tolist() for line in found.lines("loss", x)} for x in (None, "active"))
+
+    assert described == asked
+    assert min(described.values()) > [0]
+
+
+@pytest.mark.parametrize(("metric", "axis"), [("acc", "step"), ("loss", "epoch"), ("note", "epoch"), ("a*", "step")])
+def test_described_axis_that_some_lack(tmp_path, monkeypatch, metric, axis):
+    """An axis that an experiment with values of the metric lacks is not taken: none is left out without being asked for."""
+    from mlv.query.many.plot import axis_of
+
+    monkeypatch.setenv("MLV_INLINE", "1")
+    for name, values in {"new": dict.fromkeys(["acc", "loss", "note"], 0.5), "old": {"acc": 0.25, "note": "none"}}.items():
+        with mlv.Exp(tmp_path, name, {"name": name}, capture=(), system=False) as exp:
+            if name == "new":
+                for described in values:
+                    exp.log.describe(described, x="epoch")
+            (exp.log.at(epoch=7) if name == "new" else exp.log)(values, step=1)
+
+    lines = mlv.find(tmp_path).lines(metric)
+
+    assert (axis_of(lines, None), len(lines)) == (axis, 2 if axis == "step" else 1)
+
+
 def test_several_metrics(make, tmp_path):
     """R10: each metric of a pattern has a line of its own, whose count is of those that logged it."""
     make("a", {"seed": 1}, [(step, {"val/loss": 0.5, "val/n": 5000.0}) for step in range(2)])
