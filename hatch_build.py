@@ -77,6 +77,13 @@ def digest(web: Path) -> str:
 
 def build(root: Path, environ: Mapping[str, str]) -> str | None:
     """Build the page where it is not there already; return what went wrong, None where nothing did."""
+    try:
+        return _build(root, environ)
+    except OSError as error:  # an npm that cannot run, a full disk, a tree that is read-only
+        return str(error)
+
+
+def _build(root: Path, environ: Mapping[str, str]) -> str | None:
     if environ.get(_SETTING) == _OFF:
         return f"{_SETTING}={_OFF}"
     if is_built(root):

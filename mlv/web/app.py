@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -26,12 +26,15 @@ from mlv.web.queries import Queries
 _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8",
           ".svg": "image/svg+xml", ".txt": "text/plain; charset=utf-8"}  # fmt: skip
 _WAIT_S = 1.0
-_CURVES_S = _FIRST_S = 120.0
-"""How long curves may take: a hundred long logs, read for the first time, take 20 s."""
+_LONG_S = _FIRST_S = 120.0
+"""How long a reading of many experiments may take: a hundred long logs, read for the first time, take 20 s."""
+_VERIFY_S = 1800.0
+"""How long the check of every line and every file of an experiment may take."""
 _SPARK_COLUMNS, _MOST_SPARK_COLUMNS = 48, 200
 _MOMENTS = 2
 """Past moments whose experiments stay in memory."""
 
+T = TypeVar("T")
 Query = Mapping[str, str]
 Answer = Callable[[Query], Any]
 AnswerOfOne = Callable[[Index, Row, Query], Any]
@@ -42,7 +45,6 @@ _OF_ONE: dict[str, AnswerOfOne] = {
     "/line": lambda _, row, query: lines.line(row.digest.path, query),
     "/console": lambda _, row, query: lines.console(row.digest.path, query, row.moment),
     "/media": lambda _, row, query: lines.media(row.digest.path, query, row.moment),
-    "/verify": lambda _, row, __: experiment.verified(row),
 }
 """The answers about one experiment, by the end of their path."""
 
@@ -72,9 +74,13 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         routing.Route("/api/own", site.json(site.own)),
         routing.Route("/api/own", site.write, methods=["POST"]),
         *(routing.Route(f"/api/exp/{{id}}{end}", site.of_one(answer)) for end, answer in _OF_ONE.items()),
+        routing.Route("/api/exp/{id}/verify", site.of_one(lambda _, row, __: experiment.verified(row), _VERIFY_S)),
         routing.Route("/api/exp/{id}/file", site.file),
     ]
-    inner = package("starlette.applications", "ui").Starlette(routes=routes, exception_handlers={MlvError: _error})
+    inner = package("starlette.applications", "ui").Starlette(
+        routes=routes, exception_handlers={MlvError: _error, OSError: _unreadable}
+    )
+    inner.router.redirect_slashes = False  # it would lead to an address without the secret
     compressed = package("starlette.middleware.gzip", "ui").GZipMiddleware(inner, minimum_size=1024, compresslevel=5)
     return Guard(compressed, token, allowed_hosts)
 
@@ -88,6 +94,12 @@ def _error(_request: Any, error: MlvError) -> Any:
     """Return an error as its sentence."""
     status = 503 if isinstance(error, Waiting) else 404 if isinstance(error, (NotAnExperiment, FileUnusable)) else 400
     return _refusal(status, type(error).__name__, str(error))
+
+
+def _unreadable(_request: Any, error: OSError) -> Any:
+    """Return the error of a file that cannot be read, such as one of somebody else."""
+    path = f"{error.filename}: " if error.filename else ""
+    return _refusal(500, type(error).__name__, f"{path}{error.strerror or error}")
 
 
 def _refusal(status: int, kind: str, sentence: str) -> Any:
@@ -116,14 +128,14 @@ class _Site:
 
         return handle
 
-    def of_one(self, answer: AnswerOfOne) -> Callable[[Any], Any]:
+    def of_one(self, answer: AnswerOfOne, seconds: float | None = None) -> Callable[[Any], Any]:
         """Return a handler that gives an answer about one experiment as JSON."""
 
         def handle(request: Any) -> Any:
             query, word = request.query_params, request.path_params["id"]
             index = self._index_of(query, [word])
             folder = index.row(word).digest.path
-            content = self._patient.answer(str(folder), lambda: answer(index, index.current(word), query))
+            content = self._patient.answer(str(folder), lambda: answer(index, index.current(word), query), seconds)
             return _respond(orjson.dumps(content))
 
         return handle
@@ -153,17 +165,18 @@ class _Site:
     def select(self, query: Query) -> Any:
         """Return the IDs of the experiments for which a predicate of SQL holds."""
         index = self._index_of(query)
-        return {"ids": self._queries.matching(query.get("where", ""), index)}
+        return {"ids": self._reading(query, lambda: self._queries.matching(query.get("where", ""), index))}
 
     def sql(self, query: Query) -> Any:
         """Return the rows of a query."""
-        return self._queries.answer(query, self._index_of({}))
+        index = self._index_of({})
+        return self._reading(query, lambda: self._queries.answer(query, index))
 
     def sparks(self, query: Query) -> Any:
         """Return a metric of some experiments in a few columns each, for the cells of a table."""
         count = plain.whole(query, "n", _SPARK_COLUMNS, _MOST_SPARK_COLUMNS)
-        metric = query.get("m", "")
-        return {"m": metric, "curves": self._curves.sparks(self._rows(query)[: curves.MOST_CURVES], metric, count)}
+        metric, rows = curves.question(query).metric, self._rows(query)[: curves.MOST_CURVES]
+        return {"m": metric, "curves": self._reading(query, lambda: self._curves.sparks(rows, metric, count), rows)}
 
     def csv(self, request: Any) -> Any:
         """Send all points of a metric of some experiments as CSV."""
@@ -178,7 +191,8 @@ class _Site:
 
     def compare(self, query: Query) -> Any:
         """Return the differences between some experiments."""
-        return differences.compared([experiment.whole(row) for row in self._rows(query)])
+        rows = self._rows(query)
+        return self._reading(query, lambda: differences.compared([experiment.whole(row) for row in rows]), rows)
 
     def code(self, query: Query) -> Any:
         """Return the lines that make a view."""
@@ -187,8 +201,8 @@ class _Site:
     def curves(self, request: Any) -> Any:
         """Send a metric of some experiments as columns of pixels."""
         query = request.query_params
-        asked = curves.question(query)
-        answer = self._patient.answer(str(query), lambda: self._curves.answer(self._rows(query), asked), _CURVES_S)
+        asked, rows = curves.question(query), self._rows(query)
+        answer = self._reading(query, lambda: self._curves.answer(rows, asked), rows)
         return _respond(answer, 200, {"content-type": "application/octet-stream"})
 
     def live(self, request: Any) -> Any:
@@ -208,7 +222,7 @@ class _Site:
 
     def own(self, _: Query) -> Any:
         """Return the reader's own things."""
-        return self._own.fold()
+        return self._patient.answer(str(self._index.root), self._own.fold, key="own")
 
     async def write(self, request: Any) -> Any:
         """Add to the reader's own things."""
@@ -227,26 +241,32 @@ class _Site:
         except ValueError:
             return _refusal(400, "NotJson", "This is no JSON.")
         try:
-            return _respond(orjson.dumps(self._own.add(said)))
+            return _respond(orjson.dumps(self._patient.answer(str(self._index.root), lambda: self._own.add(said), key="own")))
+        except Waiting:
+            raise
         except OSError as error:
             return _refusal(409, "NotWritten", f"Your own things could not be written: {error}")
 
     def metrics(self, query: Query) -> Any:
         """Return the names of the metrics of some experiments."""
-        return curves.names(self._rows(query))
+        rows = self._rows(query)
+        return self._reading(query, lambda: curves.names(rows), rows)
 
     def file(self, request: Any) -> Any:
         """Send a file of an experiment, or a range of its bytes."""
         word = request.path_params["id"]
-        folder, path = self._index_of({}, [word]).current(word).digest.path, request.query_params.get("path", "")
-        file = files.named_file(folder, path)
+        index, path = self._index_of({}, [word]), request.query_params.get("path", "")
+        folder = index.row(word).digest.path
+        folder = self._patient.answer(str(folder), lambda: index.current(word)).digest.path
+        file = self._patient.answer(str(folder), lambda: files.named_file(folder, path), _LONG_S)
         status = os.fstat(file.fileno())
         headers = files.headers(path, status)
         if request.headers.get("if-none-match") == headers["etag"]:
             file.close()
             return _respond(b"", 304, headers)
         try:
-            span = files.span(request.headers.get("range"), status.st_size)
+            is_same = request.headers.get("if-range", headers["etag"]) == headers["etag"]
+            span = files.span(request.headers.get("range") if is_same else None, status.st_size)
         except ValueError:
             file.close()
             return _respond(b"", 416, {**headers, "content-range": f"bytes */{status.st_size}"})
@@ -258,13 +278,35 @@ class _Site:
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
     def _rows(self, query: Query) -> list[Row]:
-        """Return the experiments that are named; of those at a moment, the ones that were there."""
+        """Return the experiments that are named, each once; of those at a moment, the ones that were there.
+
+        Raises:
+            Waiting: The disk of one hangs; it is named, and is asked no more until it answers.
+        """
         words = list(dict.fromkeys(filter(None, query.get("ids", "").split(","))))
-        index, rows = self._index_of(query, words), []
+        index = self._index_of(query, words)
+        later = [NotAnExperiment] if index.asof is not None else []
+        by_folder: dict[str, str] = {}
         for word in words:
-            with suppress(*[NotAnExperiment] if index.asof is not None else []):
-                rows.append(index.current(word))
-        return rows
+            with suppress(*later):
+                by_folder.setdefault(str(index.row(word).digest.path), word)
+
+        def current(folder: str) -> Row | None:
+            with suppress(*later):
+                return index.current(by_folder[folder])
+            return None
+
+        return [row for row in self._patient.answers(by_folder, current) if row is not None]
+
+    def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[Row] = ()) -> T:
+        """Return what a reading of some experiments, or of all, gives.
+
+        Raises:
+            Waiting: It takes too long.
+        """
+        root = self._index.root
+        subject = str(rows[0].digest.path) if len(rows) == 1 else f"{root}, or of a folder below it,"
+        return self._patient.answer(subject, read, _LONG_S, key=f"{read.__qualname__} {query}")
 
     def _index_of(self, query: Query, words: Iterable[str] | None = None) -> Index:
         """Return the experiments as of the moment of a question, once those of some IDs, or all, have been read.

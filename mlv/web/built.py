@@ -34,5 +34,6 @@ def content(name: str) -> bytes:
 
 
 def names() -> list[str]:
-    """Return the names of the page's files."""
-    return sorted(path.name for path in STATIC.iterdir() if path.is_file()) if STATIC.is_dir() else []
+    """Return the names of the page's files, without the mark of what it was built from."""
+    paths = STATIC.iterdir() if STATIC.is_dir() else ()
+    return sorted(path.name for path in paths if path.is_file() and not path.name.startswith("."))

@@ -19,7 +19,7 @@ from mlv.web.plain import as_text, asof
 
 _COLUMNS = {"duration": "duration_s", "age": "started"}
 """Columns of the page that have another name in SQL and in lists."""
-_METRIC = re.compile(rf"metrics\.(.*?)(?:\.({'|'.join(STATS)}))?")
+_METRIC = re.compile(rf"metrics\.(.*?)(?:\.({'|'.join(('value', *STATS))}))?")
 _LEVEL = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 _USUAL = ["name", "status", "duration", "created"]
 """Columns where the address names none: it leaves their choice to the page."""
@@ -132,7 +132,7 @@ def _notes(view: _View) -> list[str]:
 def _column(name: str) -> str:
     """Return a column of the page as SQL names it."""
     if name.startswith("metrics.") and (match := _METRIC.fullmatch(name)):
-        return f"metrics.{identifier(match[1])}.{match[2] or 'last'}"
+        return f"metrics.{identifier(match[1])}.{match[2] or 'value'}"
     if name.startswith("params."):
         levels = [inner.replace('""', '"') if inner else plain for inner, plain in _LEVEL.findall(name)]
         return ".".join(map(identifier, levels))
@@ -186,7 +186,7 @@ def _table(view: _View, names: Sequence[str]) -> Code:
 
 def _charts(view: _View) -> Code:
     table = _table(view, view.items("cols") or _USUAL)
-    metrics = view.items("m")
+    metrics = view.items("m") or (["*"] if view.ids else [])
     if not metrics:
         return table
     chart = _plot(view, metrics)

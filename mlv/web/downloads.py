@@ -6,12 +6,14 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from mlv.optional import package
 from mlv.query.many.axes import TIME
 from mlv.query.many.values import in_order, positions
 from mlv.query.metrics.long_table import metrics_of_many
+from mlv.web.curves import SYSTEM, Curves
 from mlv.web.index import Row
 from mlv.web.plain import as_text
 
@@ -32,6 +34,14 @@ def points(rows: Sequence[Row], metric: str, x: str) -> Iterator[bytes]:
 
 
 def _points_of_one(row: Row, metric: str, x: str, axis: Sequence[str]) -> Iterator[bytes]:
+    if metric.startswith(SYSTEM):
+        [(moments, values)] = Curves().points([row], metric, TIME)
+        own = [as_text(row.digest.name), row.digest.id]
+        for moment, value in zip(moments.tolist(), values.tolist(), strict=True):
+            yield _encoded(
+                [[*own, *_cells(None, datetime.fromtimestamp(moment, timezone.utc), *(moment for _ in axis), value, None)]]
+            )
+        return
     pc = package("pyarrow.compute")
     table = metrics_of_many(row.digest.path, cut=row.moment.last if row.moment is not None else None)
     order = in_order(table)

@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from mlv import words
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
 from mlv.media.kinds import KINDS
 from mlv.optional import package
@@ -95,7 +96,7 @@ def export(root: Path, to: Path, *, where: str = "", with_files: str = "none", w
     ids = set(Queries().matching(where, index))
     rows = [row for row in index.rows() if row.digest.id in ids]
     stretches = _stretches(rows)
-    answer = _index(index.root, rows, with_files, stretches)
+    answer = _index(index, rows, with_files, stretches)
     sink: _Sink = _OneFile(to) if to.suffix == ".html" else _Folder(to)
     try:
         for row in watch(rows):
@@ -119,7 +120,7 @@ def _stretches(rows: list[Row]) -> int:
     return max(_LEAST_STRETCHES, min(STRETCHES, STRETCHES * _MOST_WHOLE // max(1, count)))
 
 
-def _index(root: Path, rows: list[Row], with_files: str, stretches: int) -> dict[str, Any]:
+def _index(index: Index, rows: list[Row], with_files: str, stretches: int) -> dict[str, Any]:
     """Return the list in the form of the server's, with a word about the export."""
     wide = [row.digest.name for row in rows if len(row.digest.metrics) > _MOST_METRICS]
     about = {
@@ -127,8 +128,8 @@ def _index(root: Path, rows: list[Row], with_files: str, stretches: int) -> dict
         "left_out": [f"{as_text(name)} has more than {_MOST_METRICS} metrics: the others are left out" for name in wide],
     }  # fmt: skip
     return {
-        "cursor": "export.1", "root": as_text(str(root)), "reset": True, "complete": True, "gone": [], "n": len(rows),
-        "columns": columns(rows, root), "export": about,
+        "cursor": "export.1", "root": as_text(str(index.root)), "reset": True, "complete": True, "gone": [], "n": len(rows),
+        "columns": columns(rows, index.root, archived=index.archived), "export": about,
     }  # fmt: skip
 
 
@@ -268,25 +269,30 @@ class _OneFile(_Sink):
         super().__init__(path)
         built.content("index.html")
         self._calls: list[bytes] = []
-        self._inline = 0
+        self._inline = self._too_large = 0
 
     @property
     def left_out(self) -> list[str]:
-        more = [f"of the files the first {_MOST_INLINE_BYTES >> 20} MB are there"] if self._inline > _MOST_INLINE_BYTES else []
-        return [*super().left_out, *more]
+        count, most = words.counted(self._too_large, "file"), _MOST_INLINE_BYTES >> 20
+        more = [f"{count} left out: all together hold at most {most} MB; export to a folder to have all"]
+        return [*super().left_out, *(more if self._too_large else [])]
 
     def put(self, key: str, value: Mapping[str, Any], name: str) -> None:
         self._calls.append(_call(key, value))
 
     def add(self, row: Row, path: str, chunks: Iterator[bytes]) -> None:
         ending = path.rpartition(".")[2].lower()
-        if ending not in _TYPES or self._inline > _MOST_INLINE_BYTES:
+        if ending not in _TYPES:
             return
-        content = b"".join(chunks)
+        content = bytearray()
+        for chunk in chunks:
+            content += chunk
+            if self._inline + len(content) > _MOST_INLINE_BYTES:  # a film may be larger than memory
+                self._too_large += 1
+                return
         self._inline += len(content)
-        if self._inline <= _MOST_INLINE_BYTES:
-            text = f"data:{files.TYPES[ending]};base64,{base64.b64encode(content).decode()}"
-            self._calls.append(_call(f"file/{row.digest.id}/{path}", text))
+        text = f"data:{files.TYPES[ending]};base64,{base64.b64encode(content).decode()}"
+        self._calls.append(_call(f"file/{row.digest.id}/{path}", text))
 
     def finish(self) -> None:
         scripts = [_FOLDER_SCRIPT, *(call.decode() for call in self._calls), _inert(built.content("page.js").decode())]
@@ -318,6 +324,8 @@ def _page(scripts: str, *, is_inline: bool = False) -> str:
 def _call(key: str, value: Any) -> bytes:
     """Return a script that hands a value to the page; no text in it can end the script."""
     content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).replace(b"<", b"\\u003c")
+    # In a script, other than in JSON, this key would be no name but the object that another inherits from.
+    content = re.sub(rb'(?<=[{,])"__proto__":', b'["__proto__"]:', content)
     return b"mlvData(%s, %s);\n" % (orjson.dumps(as_text(key)).replace(b"<", b"\\u003c"), content)
 
 

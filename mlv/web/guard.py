@@ -49,6 +49,10 @@ class Guard:
         if problem is not None:
             await _refuse(*problem, send)
             return
+        if _raw_path(scope) == b"/" + self._token:  # the page's own addresses are relative to a folder
+            query = b"?" + scope["query_string"] if scope.get("query_string") else b""
+            await _refuse(308, "The address ends with a slash.", send, (b"location", b"/%s/%s" % (self._token, query)))
+            return
         self._running += 1
         try:
             await self._app(self._within(scope), receive, _with_headers(send))
@@ -61,7 +65,7 @@ class Guard:
         if host not in self._hosts:
             return 403, "This host name is not allowed here: start `mlv ui` with --allow-host NAME."
         origin = headers.get("origin")
-        is_foreign = origin is not None and urlsplit(origin).netloc.lower() != headers["host"].lower()
+        is_foreign = origin is not None and origin.lower().partition("://")[2] != headers["host"].lower()
         # A link elsewhere may lead here; a script, a form or a picture elsewhere may not ask.
         is_link = scope["method"] == "GET" and headers.get("sec-fetch-mode") == "navigate"
         is_foreign |= headers.get("sec-fetch-site") in ("cross-site", "same-site") and not is_link
@@ -108,9 +112,9 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-async def _refuse(status: int, sentence: str, send: Send) -> None:
+async def _refuse(status: int, sentence: str, send: Send, *more: tuple[bytes, bytes]) -> None:
     body = sentence.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()), *more]
     send = _with_headers(send)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

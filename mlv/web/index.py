@@ -40,7 +40,8 @@ _LARGE_META = 4 << 20
 """Bytes of a meta.json that stay in memory of each section; its own page reads all."""
 _LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
-_PATIENCE_S = 3.0
+_PATIENCE_S, _STUCK_S = 3.0, 20.0
+"""How long one folder may take before it is named, and before nobody waits for it any more."""
 _SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
@@ -77,6 +78,8 @@ class Index:
         self._rows: dict[str, Row] = {}
         self._ids: dict[Path, str] = {}
         self._gone: list[tuple[int, str]] = []
+        self._archived: frozenset[Path] = frozenset()
+        """The folders of the experiments that are archived, as of the last look at all."""
         self._version = 0
         self._nonce = secrets.token_hex(4)
         self._changed = threading.Condition()
@@ -101,6 +104,11 @@ class Index:
     def root(self) -> Path:
         """The folder."""
         return self._root
+
+    @property
+    def archived(self) -> frozenset[Path]:
+        """The folders of archived experiments; those below them count as archived too."""
+        return self._archived
 
     @property
     def asof(self) -> datetime | None:
@@ -150,8 +158,14 @@ class Index:
         def are_there() -> bool:
             return self.is_complete or (named is not None and all(map(self._is_there, named)))
 
+        end = monotonic() + wait_s
         with self._changed:
-            return self._changed.wait_for(are_there, wait_s)
+            while not are_there():
+                _, since = self._at or (None, monotonic())
+                if monotonic() > min(end, since + _STUCK_S):
+                    return False
+                self._changed.wait(max(0.0, min(0.5, end - monotonic())))
+        return True
 
     def _is_there(self, word: str) -> bool:
         return word in self._rows or sum(identity.startswith(word) for identity in self._rows) == 1
@@ -179,10 +193,20 @@ class Index:
         for folder in folders:
             self._put(folder, Depth.METRICS)
         with self._changed:
+            self._pass_on_archived()
             self.is_complete = True
             self._saved.clear()
             self._changed.notify_all()
         self._save(begun_ns - _SETTLED_NS)
+
+    def _pass_on_archived(self) -> None:
+        """Send the rows below experiments again that have been archived, or are no longer, since the last look."""
+        archived = frozenset(row.digest.path for row in self._rows.values() if row.digest.is_archived)
+        changed, self._archived = archived ^ self._archived, archived
+        for row in list(self._rows.values()) if changed else ():
+            if not changed.isdisjoint(row.digest.path.parents):
+                self._version += 1
+                self._rows[row.digest.id] = replace(self._rows.pop(row.digest.id), version=self._version)
 
     def _save(self, settled_ns: int) -> None:
         """Save the rows of experiments that have not changed since a time, now and then."""
@@ -274,8 +298,9 @@ class Index:
             gone = [identity for identity in dropped if identity not in self._rows]
             is_complete = self.is_complete and is_all
         return {
-            "cursor": f"{self._nonce}.{until}", "root": str(self._root), "reset": not is_known, "complete": is_complete,
-            "waiting": self.waiting, "gone": gone, "n": len(rows), "columns": columns(rows, self._root, self._asof),
+            "cursor": f"{self._nonce}.{until}", "root": as_text(str(self._root)), "reset": not is_known,
+            "complete": is_complete, "waiting": self.waiting, "gone": gone, "n": len(rows),
+            "columns": columns(rows, self._root, self._asof, self._archived),
         }  # fmt: skip
 
     def row(self, word: str) -> Row:
@@ -387,8 +412,13 @@ def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
         yield row
 
 
-def columns(rows: Sequence[Row], root: Path, asof: datetime | None = None) -> dict[str, Any]:
-    """Return rows, as of a moment or as of now, as columns of plain values."""
+def columns(
+    rows: Sequence[Row], root: Path, asof: datetime | None = None, archived: frozenset[Path] = frozenset()
+) -> dict[str, Any]:
+    """Return rows, as of a moment or as of now, as columns of plain values.
+
+    An experiment counts as archived that is, or that lies below one of the archived folders.
+    """
     digests = [row.digest for row in rows]
     now = asof or datetime.now(timezone.utc)
     runs = [next(reversed(digest.runs(now)), None) for digest in digests]
@@ -407,7 +437,9 @@ def columns(rows: Sequence[Row], root: Path, asof: datetime | None = None) -> di
         "status": [row.status for row in rows],
         "tags": [list(digest.tags) for digest in digests],
         "notes": [[shortened(note, _LONGEST_TEXT) for note in digest.notes] for digest in digests],
-        "archived": [digest.is_archived for digest in digests],
+        "archived": [
+            digest.is_archived or (bool(archived) and not archived.isdisjoint(digest.path.parents)) for digest in digests
+        ],
         "error": [row.error for row in rows],
     }
     params = [dict(islice(flat(digest.params), _MOST_NAMES)) for digest in digests]

@@ -27,6 +27,8 @@ _MOST_EVENTS = 1000
 _MOST_MEDIA = 5000
 _SEARCH_S = 2.0
 """How long one answer searches; the next one goes on where it ended."""
+_MOST_BYTES = 64 << 20
+"""Bytes of lines that one answer collects; the next one goes on where it ended."""
 _LONGEST_DATA = 64 << 10
 """Bytes of an event's data that are sent with a list; `line` sends all."""
 
@@ -58,6 +60,7 @@ def events(folder: Path, query: Mapping[str, str], moment: Moment | None = None)
     deadline = monotonic() + _SEARCH_S
     reached = dict(ends)
     queues: dict[str, list[_Match]] = {}
+    size = 0
     for stream in requested:
         queue = queues[stream] = []
         with while_there(folder, stream):
@@ -66,7 +69,8 @@ def events(folder: Path, query: Mapping[str, str], moment: Moment | None = None)
                 event = _event(stream, line)
                 if event is not None and is_requested(event, line):
                     queue.append((event, line, stream, start))
-                if len(queue) >= limit or monotonic() > deadline:
+                    size += len(line)
+                if len(queue) >= limit or size > _MOST_BYTES or monotonic() > deadline:
                     break
     chosen = _latest(queues, limit)
     for queue in filter(None, queues.values()):  # read, and not sent: the next answer begins behind the latest of them
@@ -101,7 +105,8 @@ def _ends(folder: Path, query: Mapping[str, str]) -> dict[str, int]:
         return {stream: whole_end(folder / layout.stream_file(stream)) for stream in streams}
     try:
         offsets = orjson.loads(base64.urlsafe_b64decode(text))
-        return {name: int(offsets[name]) for name in streams if name in offsets}
+        ends = {name: whole_end(folder / layout.stream_file(name)) for name in streams if name in offsets}
+        return {name: max(0, min(int(offsets[name]), end)) for name, end in ends.items()}
     except (ValueError, TypeError, AttributeError):
         raise InvalidArgument(f"before={text!r:.80} is none of the cursors that an answer gave", before=text) from None
 
@@ -186,15 +191,16 @@ def console(folder: Path, query: Mapping[str, str], moment: Moment | None = None
     """Return what was printed, the latest lines, in their order, and where to go on to the earlier ones."""
     answer = events(folder, {**query, "stream": layout.CONSOLE_STREAM, "type": "message"}, moment)
     printed = [
-        {
-            "time": event["time"],
-            "name": event["name"],
-            "text": str((event["data"] or {}).get("message", "")),
-            "run": event["run"],
-        }
+        {"time": event["time"], "name": event["name"], "text": _printed(event), "run": event["run"]}
         for event in reversed(answer["events"])
     ]
     return {"lines": printed, "before": answer["before"]}
+
+
+def _printed(event: Mapping[str, Any]) -> str:
+    if event["cut"]:
+        return f"(a line of more than {_LONGEST_DATA >> 10} KB: {event['file']} has it, from byte {event['offset']} on)"
+    return str(event["data"].get("message", "")) if isinstance(event["data"], Mapping) else ""
 
 
 def media(folder: Path, query: Mapping[str, str], moment: Moment | None = None) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import math
 import os
+import queue
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ from mlv.web.plain import as_text, plain
 MOST_WATCHED, MOST_STREAMS = 200, 8
 _LOOK_S, _LEAST_INDEX_S, _INDEX_SHARE, _SILENCE_S = 0.1, 2.0, 10, 15.0
 """Watched files are looked at every 0.1 s; the tree every 2 s, or ten times as long as looking takes, if that is more."""
+_PATIENCE_S = 2.0
+"""How long one look waits for a disk: then it goes on without that experiment, until its disk answers."""
 _MOST_POINTS, _MOST_BYTES = 2000, 4 << 20
 """More new points of a metric, or more new bytes of a stream, are not sent: the page asks for its curves again."""
 
@@ -41,6 +44,10 @@ class _Watched:
 
     folder: Path
     offsets: dict[str, int] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Of each stream at the last look: a line that somebody began and never ended is not read again and again."""
+    is_begun: bool = False
+    """Whether the offsets are those up to which lines were sent."""
 
 
 class Follower:
@@ -53,23 +60,67 @@ class Follower:
             InvalidArgument: It is no cursor that was sent.
         """
         before = _offsets(cursor)
-        self._watched = {identity: _Watched(folder, before.get(identity, {})) for identity, folder in folders.items()}
-        for identity, watched in self._watched.items():
-            if identity not in before:
-                for stream in _streams(watched.folder):
-                    with while_there(watched.folder, stream):
-                        watched.offsets[stream] = whole_end(watched.folder / layout.stream_file(stream))
+        self._watched = {
+            identity: _Watched(folder, before.get(identity, {}), is_begun=identity in before)
+            for identity, folder in folders.items()
+        }
+        self._waiting: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._busy: set[str] = set()
+        """The experiments that a look is at; of one that lasts, the disk hangs."""
+        self._look = 0
+        self._lock = threading.Lock()
+        self._wait_for(self._begin)
 
     @property
     def cursor(self) -> str:
         """Where to go on after a lost connection."""
         return base64.urlsafe_b64encode(
-            orjson.dumps({identity: own.offsets for identity, own in self._watched.items()})
+            orjson.dumps({identity: own.offsets for identity, own in self._watched.items() if own.is_begun})
         ).decode()
 
     def news(self) -> list[Message]:
-        """Return what has been logged since the last call."""
-        return [message for identity, watched in self._watched.items() for message in _news(identity, watched)]
+        """Return what has been logged since the last call, but of experiments whose disk hangs."""
+        self._wait_for(self._read)
+        messages = []
+        with suppress(queue.Empty):
+            while True:
+                messages.append(self._waiting.get_nowait())
+        return messages
+
+    def _wait_for(self, read: Callable[[str, _Watched], None]) -> None:
+        """Look at each experiment in another thread, and go on without it where a disk hangs."""
+        with self._lock:
+            self._look += 1
+        thread = threading.Thread(target=self._look_at_all, args=(read, self._look), daemon=True)
+        thread.start()
+        thread.join(_PATIENCE_S)
+
+    def _look_at_all(self, read: Callable[[str, _Watched], None], look: int) -> None:
+        for identity, watched in self._watched.items():
+            with self._lock:
+                if look != self._look:
+                    return  # this one hung, and another look goes on
+                if identity in self._busy:
+                    continue
+                self._busy.add(identity)
+            with suppress(Exception):  # one that cannot be followed stays busy, and holds up no other
+                read(identity, watched)
+                self._busy.discard(identity)
+
+    def _begin(self, identity: str, watched: _Watched) -> None:
+        """Note where the streams end, unless a cursor says where to go on."""
+        if not watched.is_begun:
+            for stream in _streams(watched.folder):
+                with suppress(OSError), while_there(watched.folder, stream):
+                    watched.offsets[stream] = whole_end(watched.folder / layout.stream_file(stream))
+            watched.is_begun = True
+            if self._look > 1:  # a disk has hung since the page is connected: it may have asked for curves before
+                self._waiting.put(("stale", {"id": identity}))
+
+    def _read(self, identity: str, watched: _Watched) -> None:
+        self._begin(identity, watched)
+        for message in _news(identity, watched):
+            self._waiting.put(message)
 
 
 def _offsets(cursor: str) -> dict[str, dict[str, int]]:
@@ -77,7 +128,7 @@ def _offsets(cursor: str) -> dict[str, dict[str, int]]:
         return {}
     try:
         saved = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return {str(identity): {str(name): int(at) for name, at in own.items()} for identity, own in saved.items()}
+        return {str(identity): {str(name): max(0, int(at)) for name, at in own.items()} for identity, own in saved.items()}
     except (ValueError, TypeError, AttributeError):
         raise InvalidArgument(f"cursor={cursor!r:.80} is none that was sent", cursor=cursor) from None
 
@@ -95,8 +146,9 @@ def _news(identity: str, watched: _Watched) -> Iterator[Message]:
         offset, path = watched.offsets.setdefault(stream, 0), watched.folder / layout.stream_file(stream)
         with suppress(OSError):
             size = os.stat(path).st_size
-            if size == offset:
+            if size in (offset, watched.sizes.get(stream)):
                 continue
+            watched.sizes[stream] = size
             if size < offset or size - offset > _MOST_BYTES:  # replaced, or written while nobody was connected
                 watched.offsets[stream] = whole_end(path)
                 yield "stale", {"id": identity}
@@ -167,9 +219,11 @@ class Live:
             version, spoken = self._index.version, monotonic()
             yield _encoded("hello", {}, follower.cursor)
             while True:
-                for name, data in await in_thread(follower.news):
+                news = await in_thread(follower.news)
+                for number, (name, data) in enumerate(news, 1):
                     spoken = monotonic()
-                    yield _encoded(name, data, follower.cursor)
+                    # The cursor stands behind all of them: one that comes with the first would lose the others.
+                    yield _encoded(name, data, follower.cursor if number == len(news) else None)
                 self._look_around()
                 if self._index.version != version:
                     version, spoken = self._index.version, monotonic()
@@ -195,5 +249,6 @@ class Live:
             self._next_look = monotonic() + max(_LEAST_INDEX_S, _INDEX_SHARE * (monotonic() - begin))
 
 
-def _encoded(name: str, data: dict[str, Any], cursor: str) -> bytes:
-    return b"id: %s\nevent: %s\ndata: %s\n\n" % (cursor.encode(), name.encode(), orjson.dumps(as_text(data)))
+def _encoded(name: str, data: dict[str, Any], cursor: str | None) -> bytes:
+    identity = b"" if cursor is None else b"id: %s\n" % cursor.encode()
+    return b"%sevent: %s\ndata: %s\n\n" % (identity, name.encode(), orjson.dumps(as_text(data)))

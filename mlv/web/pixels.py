@@ -26,13 +26,14 @@ class Grid:
     def columns(self, x: Any) -> Any:
         """Return the column of each position, -1 for one outside; both ends are inside."""
         np = package("numpy")
-        begin, end = self.begin, self.end
+        # By the positions themselves: a logarithm may be wrong in its last digit, which would drop the points at the ends.
+        is_inside = (x >= self.begin) & (x <= self.end)
         with np.errstate(all="ignore"):
-            if self.is_log:
-                x, begin, end = np.log10(x), math.log10(begin), math.log10(end)
-            share = (x - begin) / (end - begin)
-            is_inside = (share >= 0) & (share <= 1)
-            return np.where(is_inside, np.minimum(np.floor(share * self.count), self.count - 1), -1).astype(np.int64)
+            ends = np.array([self.begin, self.end], float)
+            at, (begin, end) = (np.log10(x), np.log10(ends)) if self.is_log else (x, ends)
+            share = np.nan_to_num((at - begin) / (end - begin), nan=0.0)  # a range wider than floats, or narrower
+            column = np.clip(np.floor(share * self.count), 0, self.count - 1)
+            return np.where(is_inside, column, -1).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
     column = columns.columns(x)
     is_inside, is_finite = column >= 0, np.isfinite(y)
     is_point = is_inside & is_finite
-    own, values = column[is_point], y[is_point]
+    # Two neighbours may have logarithms in the wrong order, by their last digit.
+    own, values = np.maximum.accumulate(column[is_point]), y[is_point]
     starts = np.flatnonzero(np.concatenate(([True], own[1:] != own[:-1]))) if len(own) else np.array([], np.int64)
     ends = np.concatenate((starts[1:], [len(own)])) - 1 if len(own) else starts
     filled = own[starts]
@@ -103,8 +105,8 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
     if smooth:
         arrays["smooth"] = np.full(columns.count, np.nan)
         if len(own):
-            line = np.full(len(y), np.nan)
-            line[is_finite] = smoothed(x[is_finite], y[is_finite], smooth)
+            line, is_drawn = np.full(len(y), np.nan), is_finite & np.isfinite(x)
+            line[is_drawn] = smoothed(x[is_drawn], y[is_drawn], smooth)
             arrays["smooth"][filled] = line[is_point][ends]
     marks, totals = [], {}
     for kind, is_kind in zip(KINDS, (np.isnan(y), y == np.inf, y == -np.inf), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import html
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -55,7 +56,10 @@ def serve(
     secret = token(new=new_token)
     app = application(root, secret, [*allowed_hosts, *([host] if host not in ("0.0.0.0", "::") else [])])  # noqa: S104
     listener = _unix(socket_path) if socket_path is not None else _tcp(host, port)
+    former = signal.getsignal(signal.SIGTERM)
     try:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _exit)  # else it would leave the socket, and the file for the browser
         # No access log: it would hold the secret.
         config = uvicorn.Config(app, log_level="error", access_log=False, lifespan="off", ws="none", server_header=False,
                                 h11_max_incomplete_event_size=1 << 18)  # fmt: skip
@@ -73,9 +77,15 @@ def serve(
         with opened(address, opens):
             server.run(sockets=[listener])
     finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former or signal.SIG_DFL)
         listener.close()
         if socket_path is not None:
             socket_path.unlink(missing_ok=True)
+
+
+def _exit(signum: int, _: object) -> None:
+    raise SystemExit(128 + signum)
 
 
 def _server(uvicorn: Any, config: Any) -> Any:

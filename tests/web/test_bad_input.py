@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import errno
+import json
+import os
 import shutil
 import threading
 from time import monotonic
@@ -10,7 +14,7 @@ import pytest
 
 import mlv
 from mlv.errors import MlvError
-from mlv.web import index
+from mlv.web import index, lines, patience
 from mlv.web.index import Index
 from mlv.web.patience import Patience, Waiting
 from tests.conftest import wait_until
@@ -118,17 +122,23 @@ def test_two_servers_on_one_folder(runs):
     assert servers[1].news(first["cursor"], 0)["reset"] is True
 
 
-def test_hanging_disk_in_the_list(client, runs, monkeypatch):
-    """While the disk of a folder hangs, the list is answered all the same, and names the folder."""
-    whole(client)
+def hang(monkeypatch, *names: str) -> threading.Event:
+    """Have the disk of some folders hang until the event is set."""
     goes_on, real = threading.Event(), index._stream_stamps
 
     def stamps(folder):
-        if folder.name == "digits_1":
+        if folder.name in names:
             goes_on.wait(60)
         return list(real(folder))
 
     monkeypatch.setattr(index, "_stream_stamps", stamps)
+    return goes_on
+
+
+def test_hanging_disk_in_the_list(client, runs, monkeypatch):
+    """While the disk of a folder hangs, the list is answered all the same, and names the folder."""
+    whole(client)
+    goes_on = hang(monkeypatch, "digits_1")
     monkeypatch.setattr(index, "_PATIENCE_S", 0.2)
 
     def waiting():
@@ -144,24 +154,24 @@ def test_hanging_disk_in_the_list(client, runs, monkeypatch):
 
 def test_hanging_disk_of_one_experiment():
     """A reading that hangs is given up with a sentence, its next question is answered at once, and others go on."""
-    patience, goes_on = Patience(0.1), threading.Event()
+    patient, goes_on = Patience(0.1), threading.Event()
 
     with pytest.raises(Waiting, match="the disk of /slow does not answer"):
-        patience.answer("/slow", lambda: goes_on.wait(60))
+        patient.answer("/slow", lambda: goes_on.wait(60))
     begin, count = monotonic(), threading.active_count()
     with pytest.raises(Waiting):
-        patience.answer("/slow", lambda: 1)
+        patient.answer("/slow", lambda: 1)
     assert threading.active_count() == count
-    assert patience.answer("/fast", lambda: 2) == 2
+    assert patient.answer("/fast", lambda: 2) == 2
     goes_on.set()
-    wait_until(lambda: answered(patience))
+    wait_until(lambda: answered(patient))
     assert monotonic() >= begin
 
 
-def answered(patience: Patience) -> bool:
+def answered(patient: Patience) -> bool:
     """Return whether the folder that hung answers again."""
     try:
-        return patience.answer("/slow", lambda: 3) == 3
+        return patient.answer("/slow", lambda: 3) == 3
     except MlvError:
         return False
 
@@ -176,3 +186,106 @@ def test_root_is_deleted_while_it_is_shown(client, runs, ids):
 
     assert sorted(gone) == sorted(ids.values())
     assert sorted(rows) == ["digits", "digits_1"]
+
+
+def test_hanging_disk_holds_up_nobody_else(client, runs, ids, monkeypatch):
+    """Charts, files and the other answers of an experiment whose disk hangs are refused, and name it; others are drawn."""
+    whole(client)
+    goes_on = hang(monkeypatch, "digits_1")
+    monkeypatch.setattr(patience, "_SECONDS", 0.2)
+    both = f"{ids['digits']},{ids['digits_1']}"
+    hanging = [
+        client.get(path, params={"ids": both, "m": "loss", "path": "files/x"})
+        for path in ("api/curves", "api/sparks", "api/csv", "api/compare", f"api/exp/{ids['digits_1']}/file")
+    ]
+    other = client.get("api/curves", params={"ids": ids["digits"], "m": "loss"})
+    goes_on.set()
+
+    assert [answer.status_code for answer in hanging] == [503] * 5
+    assert all(str(runs / "digits_1") in answer.json()["error"] for answer in hanging)
+    assert other.status_code == 200
+
+
+def test_first_reading_that_hangs_is_not_waited_for(runs, monkeypatch):
+    """A question that needs all experiments gives up when one folder takes too long, not at its own much later deadline."""
+    goes_on = hang(monkeypatch, "digits", "digits_1")
+    monkeypatch.setattr(index, "_STUCK_S", 0.2)
+    every = Index(runs)
+    has_ended = threading.Thread(target=every.wait, args=(None, 3600.0), daemon=True)
+    has_ended.start()
+    has_ended.join(30)
+    gave_up = not has_ended.is_alive()
+    goes_on.set()
+
+    assert gave_up
+
+
+def test_unreadable_log_is_a_sentence(client, runs, ids, monkeypatch):
+    """A log that the system refuses to open is answered with its path, and the reason."""
+    log = str(runs / "digits" / "log.jsonl")
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", log)
+
+    monkeypatch.setattr(lines, "whole_end", refuse)  # root may read everything
+    answer = client.get(f"api/exp/{ids['digits']}/events")
+
+    assert answer.status_code == 500
+    assert answer.json()["error"] == f"{log}: Permission denied"
+
+
+@pytest.mark.parametrize("data", [b'"text"', b"[1]", b"{}", b"null"])
+def test_odd_lines_of_the_console(client, runs, ids, data):
+    """A line of the console without a text is an empty line."""
+    start = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.000000Z","type":"message","data":'
+    (runs / "digits" / "console.log.jsonl").write_bytes(b"%s%s}\n" % (start, data))
+
+    answer = client.get(f"api/exp/{ids['digits']}/console")
+
+    assert answer.status_code == 200
+    assert all(line["text"] == "" for line in answer.json()["lines"])
+
+
+def test_long_line_of_the_console_says_where_it_is(client, runs, ids):
+    """A printed line that is too long for the list is named with its place in the log."""
+    start = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.000000Z","type":"message","data":{"message":"'
+    (runs / "digits" / "console.log.jsonl").write_bytes(b'%s%s"}}\n' % (start, b"x" * 100_000))
+
+    [line] = client.get(f"api/exp/{ids['digits']}/console").json()["lines"]
+
+    assert line["text"] == "(a line of more than 64 KB: console.log.jsonl has it, from byte 0 on)"
+
+
+def test_root_whose_name_is_no_text(client, runs):
+    """A folder whose name is not UTF-8 is shown with an escape."""
+    root = runs.parent / os.fsdecode(b"r\xffuns")
+    try:
+        runs.rename(root)
+    except OSError:
+        pytest.skip("this file system keeps no such names")
+    every = Index(root)
+    every.refresh()
+
+    assert every.news("", 0)["root"].endswith("r\\udcffuns")
+
+
+@pytest.mark.parametrize("offset", [-5, 10**15])
+def test_cursor_beyond_a_log(client, ids, offset):
+    """A cursor that leads out of a log counts as its end."""
+    before = base64.urlsafe_b64encode(json.dumps({"log": offset}).encode()).decode()
+
+    assert client.get(f"api/exp/{ids['digits']}/events", params={"before": before}).status_code == 200
+
+
+def test_large_lines_are_sent_in_several_answers(client, ids, monkeypatch):
+    """An answer collects only so many bytes of lines, and the next one goes on behind them."""
+    monkeypatch.setattr(lines, "_MOST_BYTES", 300)
+    counts, before = [], ""
+    while before is not None:
+        answer = client.get(f"api/exp/{ids['digits']}/events", params={"before": before}).json()
+        counts.append(len(answer["events"]))
+        before = answer["before"]
+    monkeypatch.undo()
+
+    assert len(counts) > 2
+    assert sum(counts) == len(client.get(f"api/exp/{ids['digits']}/events").json()["events"])

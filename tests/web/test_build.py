@@ -103,3 +103,11 @@ def test_node_is_asked_for_where_there_is_none(hook, tree, tmp_path, monkeypatch
 
     assert without == [hook.NODE_PACKAGE]
     assert with_npm == []
+
+
+def test_npm_that_cannot_run_is_a_warning(hook, tree, npm):
+    """An npm that the system cannot start is said in a sentence: mlv is installed all the same."""
+    environ = npm("")
+    (Path(environ["PATH"].partition(os.pathsep)[0]) / "npm").write_bytes(b"\x7fELF no program")
+
+    assert "npm" in (hook.build(tree, environ) or "")

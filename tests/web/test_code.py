@@ -114,3 +114,24 @@ def test_hostile_words_stay_words(runs, ids):
         made = code(runs, query)
         compile(made.python, "lines", "exec")
         assert all(word not in ("import", "$(touch") for line in (made.shell or "").splitlines() for word in shlex.split(line))
+
+
+def test_picked_without_a_metric(runs, ids):
+    """Where no metric is named, the lines draw all metrics of the picked experiments, and of no others."""
+    made = code(runs, {"pick": f"{ids[0][:12]}.0"})
+
+    names = run_python(made.python.replace("exps.plot(", "figure = exps.plot("))
+    assert [exp.id for exp in names["exps"]] == [ids[0]]
+    assert {row[1] for row in mlv.find(runs).sql(made.sql.partition(";")[2]).rows()} == {ids[0]}
+    assert ids[0][:12] in made.shell
+
+
+def test_metric_is_its_value(runs):
+    """A column of a metric is the number that its statistic chooses, as in the list and in `mlv ls`."""
+    with mlv.Exp(runs, "best", {"lr": 9}, capture=()) as exp:
+        exp.log.describe("score", summary="max")
+        for step, score in enumerate([1.0, 5.0, 2.0]):
+            exp.log({"score": score}, step=step)
+    made = code(runs, {"where": "params.lr = 9", "cols": "name,metrics.score,metrics.score.last"})
+
+    assert mlv.find(runs).sql(made.sql).rows() == [("best", 5.0, 2.0)]

@@ -209,3 +209,20 @@ def test_coordinates_are_axes(client, runs):
         exp.log.at(epoch=1)({"loss": 1.0})
 
     assert "at.epoch" in client.get("api/metrics", params={"ids": exp.id}).json()["axes"]
+
+
+def test_system_metric_as_csv(client, runs):
+    """The points of a metric of the machine are in its CSV too, each with its time."""
+    with mlv.Exp(runs, "machine", capture=()) as exp:
+        exp.log({"loss": 1.0})
+    line = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.250000Z","type":"system","data":{"cpu_percent":12.5}}\n'
+    (runs / "machine" / "system.log.jsonl").write_bytes(line)
+
+    answer = client.get("api/csv", params={"ids": exp.id, "m": "system:cpu_percent", "x": "time"})
+
+    assert list(csv.reader(io.StringIO(answer.text)))[1:] == [["machine", exp.id, "", "2026-11-30T06:00:00.250000Z", "12.5"]]
+
+
+def test_sparks_need_a_metric(client, ids):
+    """A question for no metric is refused with a sentence."""
+    assert "m= is missing" in client.get("api/sparks", params={"ids": ids[0]}).json()["error"]

@@ -15,6 +15,7 @@ import pytest
 import mlv
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.web import built
+from mlv.web import export as export_module
 from mlv.web.export import export
 from mlv.web.pixels import kept
 
@@ -221,3 +222,43 @@ def test_command_exports(runs, tmp_path):
     else:
         assert done.returncode != 0
         assert "Node.js" in done.stderr
+
+
+def test_name_that_scripts_take_for_something_else(tmp_path):
+    """A param of the name `__proto__` is one like any other in the page, not the object that its row inherits from."""
+    node = shutil.which("node") or pytest.skip("Node.js is needed to run a script")
+    runs, site = tmp_path / "odd", tmp_path / "site"
+    mlv.Exp(runs, "a", {"__proto__": 7, "b": '{"__proto__":1}'}, capture=()).close()
+
+    export(runs, site)
+
+    script = "global.window = {}; const fs = require('fs'); const run = (name) => (0, eval)(fs.readFileSync(name, 'utf8'));"
+    script += "run('static/folder.js'); global.mlvData = window.mlvData; run('data/index.js');"
+    script += "console.log(JSON.stringify(window.mlvStore.index.columns.params))"
+    printed = subprocess.run([node, "-e", script], cwd=site, check=True, capture_output=True, text=True).stdout
+    assert json.loads(printed) == {"__proto__": [7], "b": ['{"__proto__":1}']}
+
+
+def test_one_file_passes_over_what_is_too_large(tmp_path, monkeypatch):
+    """A file that is too large for a page of one file is said, and does not keep the smaller ones behind it out."""
+    monkeypatch.setattr(export_module, "_MOST_INLINE_BYTES", 1000)
+    with mlv.Exp(tmp_path / "runs", "a", capture=()) as exp:
+        for name, size in (("large", 5000), ("small", 100)):
+            (tmp_path / f"{name}.png").write_bytes(b"x" * size)
+            exp.attach(tmp_path / f"{name}.png")
+
+    written = export(tmp_path / "runs", tmp_path / "page.html", with_files="all")
+
+    assert (tmp_path / "page.html").read_text().count("data:image/png;base64") == 1
+    assert any("1 file left out" in sentence for sentence in written.left_out)
+
+
+def test_export_passes_archiving_on(runs, tmp_path):
+    """In the exported list experiments below an archived one count as archived."""
+    shutil.copytree(runs / "digits_1", runs / "digits" / "inner")
+    shutil.rmtree(runs / "digits_1")
+    mlv.Exp.open(runs / "digits").archive()
+
+    export(runs, tmp_path / "site")
+
+    assert data(tmp_path / "site")["index"]["columns"]["archived"] == [True, True]

@@ -51,13 +51,21 @@ def test_foreign_host_is_refused(client, host):
 @pytest.mark.parametrize(
     "headers",
     [
-        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:1"},
+        {"origin": "http://evil.example"}, {"origin": "null"}, {"origin": "http://localhost:1"}, {"origin": "http://["},
         {"sec-fetch-site": "cross-site"}, {"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"},
     ],
 )  # fmt: skip
 def test_foreign_site_is_refused(client, headers):
     """A page of another site may not ask, even if it has the secret."""
     assert client.get("api/index", headers=headers).status_code == 403
+
+
+def test_address_without_its_last_slash(client):
+    """An address without its last slash leads to the page, with its view; no answer leads away from the secret."""
+    answer = client.get(f"http://localhost/{TOKEN}?sort=name", follow_redirects=False)
+
+    assert (answer.status_code, answer.headers["location"]) == (308, f"/{TOKEN}/?sort=name")
+    assert client.get("api/index/", follow_redirects=False).status_code == 404
 
 
 def test_link_from_elsewhere_opens_the_page(client):
@@ -90,7 +98,12 @@ def test_named_file_is_sent(client):
     assert (whole.status_code, whole.text) == (200, "0123456789")
     assert whole.headers["content-security-policy"].startswith("sandbox; default-src 'none'")
     assert (part.status_code, part.text, part.headers["content-range"]) == (206, "234", "bytes 2-4/10")
+    changed = client.get(
+        f"api/exp/{identity}/file", params={"path": path}, headers={"range": "bytes=2-4", "if-range": '"former"'}
+    )
+
     assert again.status_code == 304
+    assert (changed.status_code, changed.text) == (200, "0123456789")
     assert beyond.status_code == 416
 
 

@@ -170,3 +170,20 @@ def test_rows_of_a_changed_file_are_not_believed(many):
     again.refresh()
 
     assert again.at(many / "first").digest.metrics["loss"].last == 7.0
+
+
+def test_below_an_archived_experiment_all_are_archived(client, runs):
+    """Archiving passes on to the experiments below, as in `mlv ls`, and so does taking it back."""
+    below = runs / "digits" / "inner"
+    shutil.copytree(runs / "digits_1", below)
+    shutil.rmtree(runs / "digits_1")
+    before, cursor, _ = whole(client)
+    exp = mlv.Exp.open(runs / "digits")
+    exp.archive()
+    archived, cursor, _ = whole(client, cursor)
+    exp.unarchive()
+    restored, _, _ = whole(client, cursor)
+
+    assert {path: row["archived"] for path, row in before.items()} == {"digits": False, "digits/inner": False}
+    assert {path: row["archived"] for path, row in archived.items()} == {"digits": True, "digits/inner": True}
+    assert {path: row["archived"] for path, row in restored.items()} == {"digits": False, "digits/inner": False}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import urllib.error
 import urllib.request
 
 import pytest
 
 import mlv
+from mlv.web import live
 from mlv.web.live import Follower
 from tests.conftest import wait_until
 from tests.web.test_ui_command import address_of, started
@@ -27,7 +29,7 @@ def messages(stream):
         elif fields:
             if "event" in fields:
                 yield fields["event"], json.loads(fields["data"]), fields["id"]
-            fields = {}
+            fields = {"id": fields["id"]}  # it stays until another one comes
 
 
 def test_points_arrive_and_connection_resumes(runs):
@@ -82,6 +84,9 @@ def test_tabs_and_their_limit(runs):
     assert (refused.value.code, body["error"]) == (503, "Too many pages are connected: close some.")
 
 
+LINE = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.000000Z","type":"metrics","step":9,"data":{"loss":2.0}}\n'
+
+
 def follow(runs, name="digits"):
     """Follow one experiment without a server."""
     return Follower({"1": runs / name})
@@ -90,12 +95,11 @@ def follow(runs, name="digits"):
 def test_half_a_line_waits(runs):
     """A line that is being written is sent when it is whole."""
     follower, log = follow(runs), runs / "digits" / "log.jsonl"
-    line = b'{"run":"r1","seq":1,"time":"2026-11-30T06:00:00.000000Z","type":"metrics","step":9,"data":{"loss":2.0}}\n'
     with open(log, "ab") as file:
-        file.write(line[:40])
+        file.write(LINE[:40])
         file.flush()
         before = follower.news()
-        file.write(line[40:])
+        file.write(LINE[40:])
     [(name, data)] = follower.news()
 
     assert before == []
@@ -115,6 +119,59 @@ def test_much_is_asked_for_again(runs):
 
     assert many == [("stale", {"id": "1", "m": "loss"})]
     assert shorter == [("stale", {"id": "1"})]
+
+
+def test_line_that_nobody_ends_is_read_once(runs, monkeypatch):
+    """Half a line that stays, however long, is no reason to read it again, or to have curves asked for ten times a second."""
+    monkeypatch.setattr(live, "_MOST_BYTES", 100)
+    follower, log = follow(runs), runs / "digits" / "log.jsonl"
+    with open(log, "ab") as file:
+        file.write(b"x" * 1000)
+
+    assert [follower.news() for _ in range(3)] == [[("stale", {"id": "1"})], [], []]
+
+
+def test_hanging_disk_holds_up_no_other_experiment(runs, monkeypatch):
+    """While the disk of one experiment hangs the others send their points; once it answers, its curves are asked for again."""
+    goes_on, real = threading.Event(), live._streams
+
+    def streams(folder):
+        if folder.name == "digits":
+            goes_on.wait(60)
+        return real(folder)
+
+    monkeypatch.setattr(live, "_streams", streams)
+    monkeypatch.setattr(live, "_PATIENCE_S", 0.2)
+    follower = Follower({"1": runs / "digits", "2": runs / "digits_1"})
+    news = follower.news()  # the second begins here: the first look never came to it
+    with open(runs / "digits_1" / "log.jsonl", "ab") as file:
+        file.write(LINE)
+    news += follower.news()
+    before = [(name, data["id"]) for name, data in news]
+    goes_on.set()
+    after: list = []
+    wait_until(lambda: after.extend(follower.news()) or ("stale", {"id": "1"}) in after)
+
+    assert before[-1] == ("points", "2")
+    assert all(identity == "2" for _, identity in before)
+
+
+def test_cursor_stands_behind_what_was_sent(runs):
+    """Of messages that are sent together only the last one has the cursor: a connection that is cut between loses none."""
+    exp = mlv.Exp(runs, "running", capture=())
+    with (
+        started(runs, "--no-open", "--port", 0) as process,
+        exp,
+        urllib.request.urlopen(f"{address_of(process)}api/live?watch={exp.id}", timeout=60) as stream,
+    ):
+        arriving = messages(stream)
+        _, _, hello = next(arriving)
+        exp.log({"a": 0.5, "b": 0.5}, step=3)
+        (_, first, before), (_, second, after) = [next(arriving), next(arriving)]
+
+    assert [first["m"], second["m"]] == ["a", "b"]
+    assert before == hello
+    assert after != hello
 
 
 def test_deleted_folder_is_silent(runs):

@@ -156,3 +156,12 @@ def test_wrong_line_is_a_sentence(client, runs, content, status):
     assert answer.status_code == status
     assert answer.json()["error"]
     assert not (runs / ".mlv").exists()
+
+
+def test_value_that_is_nested_too_deeply(client):
+    """A value that cannot be written is refused with a sentence."""
+    content = b'{"kind":"note","name":"x","value":%s}' % (b"[" * 400 + b"]" * 400)
+    answer = client.post("api/own", content=content, headers={**ORIGIN, "content-type": "application/json"})
+
+    assert answer.status_code == 400
+    assert "too deeply" in answer.json()["error"]

@@ -14,6 +14,8 @@ hypothesis = pytest.importorskip("hypothesis", reason="properties need hypothesi
 st = hypothesis.strategies
 
 VALUES = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([math.nan, math.inf, -math.inf, 0.0]))
+POSITIONS = st.floats(0, 1000).map(lambda x: round(x, 6))
+"""Positions whose distances are no numbers at the end of what floats can hold, where the loop below fails."""
 POINTS = st.lists(st.tuples(st.one_of(st.integers(0, 60).map(float), st.floats(-100, 100)), VALUES), max_size=80)
 
 
@@ -40,7 +42,7 @@ def test_columns_are_those_of_a_naive_fold(points, count):
 
 
 @hypothesis.given(
-    points=st.lists(st.tuples(st.floats(0, 1000), st.floats(-1e3, 1e3)), min_size=1, max_size=60), weight=st.floats(0, 0.999)
+    points=st.lists(st.tuples(POSITIONS, st.floats(-1e3, 1e3)), min_size=1, max_size=60), weight=st.floats(0, 0.999)
 )
 def test_smoothing_is_that_of_a_naive_fold(points, weight):
     """The fast way to smooth gives the moving average that a loop gives."""
@@ -88,6 +90,37 @@ def test_logarithmic_columns():
     assert result.points == 3
     assert result.arrays["last"].tolist()[0] == 1.0
     assert result.arrays["max"][2] == 100.0
+
+
+@hypothesis.given(x=st.lists(st.floats(1e-12, 1e12), min_size=2, max_size=20, unique=True), count=st.integers(1, 30))
+def test_ends_of_a_logarithmic_axis_are_inside(x, count):
+    """No point is lost by the last digit of its logarithm: neither one at an end, nor one at the edge of two columns."""
+    x = np.array(sorted(x))
+
+    result = pixels(x, x, grid([x], None, None, count, is_log=True))
+
+    assert result.points == len(x)
+    assert np.nanmin(result.arrays["min"]) == x[0]
+    assert np.nanmax(result.arrays["max"]) == x[-1]
+
+
+@pytest.mark.parametrize("x", [[-1.7e308, 0.0, 1.7e308], [5e-323, 1e-322], [1.0, 1.0000000000000002]])
+@pytest.mark.parametrize("is_log", [False, True])
+def test_extreme_ranges_keep_their_points(x, is_log):
+    """A range wider than floats, or as narrow as two neighbours, drops no point."""
+    x = np.array(x)
+
+    result = pixels(x, x, grid([x], None, None, 7, is_log=is_log))
+
+    assert result.points == int((x > 0).sum() if is_log else len(x))
+
+
+def test_infinite_positions_do_not_spoil_the_smoothed_line():
+    """A point that lies nowhere on the axis is left out of the moving average too."""
+    x, y = np.array([0.0, 1.0, 2.0, math.inf]), np.array([0.0, 1.0, 2.0, 3.0])
+    columns = grid([x], None, None, 3)
+
+    assert pixels(x, y, columns, 0.5).arrays["smooth"].tolist() == pixels(x[:3], y[:3], columns, 0.5).arrays["smooth"].tolist()
 
 
 @pytest.mark.parametrize(("begin", "end", "count"), [(1, 0, 5), (math.nan, 1, 5), (0, 1, 0), (0, 1, 10**9), (0, math.inf, 5)])

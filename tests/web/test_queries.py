@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+
+from mlv.web import queries
 
 pytest.importorskip("duckdb", reason="queries need mlvlogger[sql]")
 
@@ -88,3 +92,16 @@ def test_select_sees_what_is_new(client, runs):
     after = client.get("api/select", params={"where": "params.lr > 0"}).json()["ids"]
 
     assert set(after) - set(before) == {exp.id}
+
+
+def test_query_writes_no_file(client, tmp_path, monkeypatch):
+    """A query that needs more memory than it may have is ended, and does not go on in a file of the current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(queries.engine, "Limits", partial(queries.engine.Limits, memory="20MB"))
+    before = sorted(path.name for path in tmp_path.iterdir())
+
+    answer = ask(client, "select count(*) from (select distinct hash(a) from range(10000000) t(a))")
+
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("and was ended: choose less")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before

@@ -107,8 +107,9 @@ def test_wrong_start_is_refused(tmp_path, arguments):
     assert len(output.splitlines()) <= 2
 
 
-def test_socket_is_for_its_owner_alone(runs, tmp_path):
-    """A socket in the file system answers, nobody else can reach it, and it goes with the server."""
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_socket_is_for_its_owner_alone(runs, tmp_path, ending):
+    """A socket in the file system answers, nobody else can reach it, and it goes with the server, however that is ended."""
     path = tmp_path / "ui.sock"
     with started(runs, "--socket", path) as process:
         url = address_of(process)
@@ -118,7 +119,7 @@ def test_socket_is_for_its_owner_alone(runs, tmp_path):
             secret = url.rstrip("/").rpartition("/")[2]
             connection.sendall(f"GET /{secret}/api/index HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
             begin = connection.recv(15)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         process.wait(30)
 
     assert mode == 0o600

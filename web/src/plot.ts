@@ -127,6 +127,8 @@ function drawMarks(u: uPlot, curve: Curve, tint: string): void {
   const { ctx } = u;
   const size = 4 * devicePixelRatio;
   const { top, height } = u.bbox;
+  // uPlot sets only the styles that differ from its last ones: the lines of the grid would be drawn in these.
+  ctx.save();
   ctx.fillStyle = ctx.strokeStyle = tint;
   ctx.lineWidth = 1.5 * devicePixelRatio;
   for (const mark of curve.marks) {
@@ -147,6 +149,7 @@ function drawMarks(u: uPlot, curve: Curve, tint: string): void {
       ctx.fill();
     }
   }
+  ctx.restore();
 }
 
 function data(scene: Scene): uPlot.AlignedData {

@@ -25,7 +25,7 @@ export function cell(row: Row, column: string): unknown {
   if (column.startsWith("params.")) return row.params[column.slice(7)];
   if (column.startsWith("metrics.")) {
     const name = column.slice(8);
-    if (row.metrics[name]) return row.metrics[name].last ?? undefined;
+    if (row.metrics[name]) return row.metrics[name].value ?? undefined;
     const at = name.lastIndexOf(".");
     const stat = stats.find((one) => one === name.slice(at + 1));
     return stat ? (row.metrics[name.slice(0, at)]?.[stat as Stat] ?? undefined) : undefined;

@@ -55,8 +55,8 @@ export interface Row {
   metrics: Record<string, Record<Stat, number | null>>;
 }
 
-/** Numbers that the list has of each metric. */
-export const stats = ["last", "min", "max", "mean", "count", "nans"] as const;
+/** Numbers that the list has of each metric; the value is the one that the metric's statistic chooses, the last without one. */
+export const stats = ["value", "last", "min", "max", "mean", "count", "nans"] as const;
 export type Stat = (typeof stats)[number];
 
 export interface Index {
@@ -117,8 +117,8 @@ export function rows(answer: IndexAnswer): Row[] {
     error: column<string | null>("error")[at] ?? "",
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
     metrics: Object.fromEntries(metrics.flatMap(([name, values]) => {
-      const last = float(values.last?.[at]);
-      return last === null ? [] : [[name, Object.fromEntries(stats.map((stat) => [stat, float(values[stat]?.[at])])) as Record<Stat, number | null>]];
+      const value = float(values.value?.[at] ?? values.last?.[at]);
+      return value === null ? [] : [[name, Object.fromEntries(stats.map((stat) => [stat, stat === "value" ? value : float(values[stat]?.[at])])) as Record<Stat, number | null>]];
     })),
   }));
 }

@@ -21,6 +21,13 @@ test("columns become rows, without what is absent", () => {
   assert.ok(Number.isNaN(all[1]!.metrics.loss!.last));
 });
 
+test("a metric is the number that stands for it, else its last one", () => {
+  const [row] = rows({ cursor: "a.1", root: "/runs", n: 1, columns: { id: ["aaaaaaaaaaaa00"], metrics: { acc: { value: [0.9], last: [0.7], max: [0.9] }, loss: { last: [0.5] } } } });
+  assert.equal(cell(row!, "metrics.acc"), 0.9);
+  assert.equal(cell(row!, "metrics.acc.last"), 0.7);
+  assert.equal(cell(row!, "metrics.loss"), 0.5);
+});
+
 test("rows are in order by numbers and by names with numbers, absent ones last", () => {
   assert.deepEqual(names(sorted(all, ["name"])), ["old", "run_9", "run_10", "x"]);
   assert.deepEqual(names(sorted(all, ["params.lr"])).at(0), "run_9");

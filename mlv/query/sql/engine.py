@@ -167,7 +167,8 @@ class _Session:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
         self._limits = limits
-        own = {"threads": limits.threads, "memory_limit": limits.memory} if limits is not None else {}
+        # Without a folder to spill to: DuckDB would make `.tmp` in the current one.
+        own = {"threads": limits.threads, "memory_limit": limits.memory, "temp_directory": ""} if limits is not None else {}
         self._connection = self._duckdb.connect(config={**_SETTINGS, **own})
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
@@ -231,6 +232,9 @@ class _Session:
             seconds = self._limits.seconds if self._limits is not None else 0
             raise QueryFailed(f"the query took longer than {seconds:g} s, and was ended: choose less", query=text) from None
         except self._duckdb.Error as error:
+            if self._limits is not None and isinstance(error, self._duckdb.OutOfMemoryException):
+                most = self._limits.memory
+                raise QueryFailed(f"the query needs more memory than {most}, and was ended: choose less", query=text) from None
             raise self._translated(error, original or text) from None
 
     @contextmanager
