@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -119,13 +119,13 @@ def query(
         MissingExtra: duckdb or pyarrow is not installed.
     """
     _check_text(text, "query", "select name from experiments")
-    session = _Session(limits)
-    names = session.views_in(text)
-    chosen = digests("experiments" in names) if names else []
-    skipped: list[str] = []
-    for name in names:
-        session.register(name, VIEWS[name](chosen) if name in VIEWS else LONG_VIEWS[name](watch(chosen), skipped))
-    return Result(session.run(text), skipped)
+    with closing(_Session(limits)) as session:
+        names = session.views_in(text)
+        chosen = digests("experiments" in names) if names else []
+        skipped: list[str] = []
+        for name in names:
+            session.register(name, VIEWS[name](chosen) if name in VIEWS else LONG_VIEWS[name](watch(chosen), skipped))
+        return Result(session.run(text), skipped)
 
 
 def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limits: Limits | None = None) -> list[bool]:
@@ -141,16 +141,16 @@ def matching(predicate: str, digests: Sequence[Digest], table: Any = None, limit
         QueryFailed, MissingExtra: As `query`.
     """
     _check_text(predicate, "where", "params.lr < 0.1")
-    session = _Session(limits)
-    table = experiments(digests) if table is None else table
-    session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
-    # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
-    text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
-    session.parsed(text, predicate)
-    for name in session.tables_in(text):
-        if name != "experiments":  # in a query within the predicate
-            session.register(name, VIEWS[name](digests) if name in VIEWS else LONG_VIEWS[name](digests, []))
-    matches = session.run(text, predicate)
+    with closing(_Session(limits)) as session:
+        table = experiments(digests) if table is None else table
+        session.register("experiments", table.append_column("_row", column(range(table.num_rows))))
+        # The end of the line keeps a comment in the predicate from taking the parenthesis with it.
+        text = f"select _row from experiments where ({predicate}\n)"  # noqa: S608 - the user's own
+        session.parsed(text, predicate)
+        for name in session.tables_in(text):
+            if name != "experiments":  # in a query within the predicate
+                session.register(name, VIEWS[name](digests) if name in VIEWS else LONG_VIEWS[name](digests, []))
+        matches = session.run(text, predicate)
     rows = set(matches.column(0).to_pylist())
     return [row in rows for row in range(table.num_rows)]
 
@@ -175,6 +175,14 @@ class _Session:
         for setting in _LOCKS:
             self._connection.execute(f"set {setting}")
         self._registered_names: set[str] = set()
+
+    def close(self) -> None:
+        """Disconnect.
+
+        Threads of DuckDB let go of the registered tables when they please. While Python ends they may not, and would abort the
+        process.
+        """
+        self._connection.close()
 
     def _set_zone(self) -> None:
         """Set the zone in which mlv shows times, so that `created::date = '2026-11-30'` holds for times shown as that day."""
