@@ -17,7 +17,7 @@ from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
 from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain
 from mlv.web.guard import App, Guard
-from mlv.web.index import Index, Row
+from mlv.web.index import IndexRow, PageIndex
 from mlv.web.live import Follower, Live
 from mlv.web.patience import Patience, Waiting
 from mlv.web.plain import as_text
@@ -37,7 +37,7 @@ _MOMENTS = 2
 T = TypeVar("T")
 Query = Mapping[str, str]
 Answer = Callable[[Query], Any]
-AnswerOfOne = Callable[[Index, Row, Query], Any]
+AnswerOfOne = Callable[[PageIndex, IndexRow, Query], Any]
 
 _OF_ONE: dict[str, AnswerOfOne] = {
     "": lambda index, row, _: experiment.overview(index, row),
@@ -56,7 +56,7 @@ def application(root: Path, token: str, allowed_hosts: Iterable[str] = ()) -> Ap
         MissingExtra: starlette is not installed.
     """
     routing = package("starlette.routing", "ui")
-    site = _Site(Index(root))
+    site = _Site(PageIndex(root))
     routes = [
         routing.Route("/", site.page),
         routing.Route("/e/{id}", site.page),
@@ -109,9 +109,9 @@ def _refusal(status: int, kind: str, sentence: str) -> Any:
 class _Site:
     """The answers."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: PageIndex) -> None:
         self._index = index
-        self._past: dict[datetime, Index] = {}
+        self._past: dict[datetime, PageIndex] = {}
         """The experiments as of the moments that were asked for last."""
         self._lock = Lock()
         self._curves = curves.Curves()
@@ -277,7 +277,7 @@ class _Site:
         streaming = package("starlette.responses", "ui").StreamingResponse
         return streaming(files.chunks(file, begin, end), 200 if span is None else 206, headers)
 
-    def _rows(self, query: Query) -> list[Row]:
+    def _rows(self, query: Query) -> list[IndexRow]:
         """Return the experiments that are named, each once; of those at a moment, the ones that were there.
 
         Raises:
@@ -291,14 +291,14 @@ class _Site:
             with suppress(*later):
                 by_folder.setdefault(str(index.row(word).digest.path), word)
 
-        def current(folder: str) -> Row | None:
+        def current(folder: str) -> IndexRow | None:
             with suppress(*later):
                 return index.current(by_folder[folder])
             return None
 
         return [row for row in self._patient.answers(by_folder, current) if row is not None]
 
-    def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[Row] = ()) -> T:
+    def _reading(self, query: Query, read: Callable[[], T], rows: Sequence[IndexRow] = ()) -> T:
         """Return what a reading of some experiments, or of all, gives.
 
         Raises:
@@ -308,7 +308,7 @@ class _Site:
         subject = str(rows[0].digest.path) if len(rows) == 1 else f"{root}, or of a folder below it,"
         return self._patient.answer(subject, read, _LONG_S, key=f"{read.__qualname__} {query}")
 
-    def _index_of(self, query: Query, words: Iterable[str] | None = None) -> Index:
+    def _index_of(self, query: Query, words: Iterable[str] | None = None) -> PageIndex:
         """Return the experiments as of the moment of a question, once those of some IDs, or all, have been read.
 
         Raises:
@@ -320,13 +320,13 @@ class _Site:
             raise Waiting(f"the experiments are still being read, now {folder}: ask again", path=str(folder))
         return index
 
-    def _index_at(self, query: Query) -> Index:
+    def _index_at(self, query: Query) -> PageIndex:
         """Return the experiments as of the moment of a question."""
         asof = plain.asof(query)
         if asof is None:
             return self._index
         with self._lock:
-            index = self._past.pop(asof, None) or Index(self._index.root, asof, self._index)
+            index = self._past.pop(asof, None) or PageIndex(self._index.root, asof, self._index)
             self._past[asof] = index
             while len(self._past) > _MOMENTS:
                 del self._past[next(iter(self._past))]

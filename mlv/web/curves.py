@@ -29,8 +29,8 @@ from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.reading import while_there
 from mlv.store.streams import lines_from_end, whole_end
-from mlv.web.index import Row
-from mlv.web.pixels import Grid, Pixels, grid, ordered, pixels
+from mlv.web.index import IndexRow
+from mlv.web.pixels import Grid, PixelColumns, grid, ordered, pixels
 from mlv.web.plain import plain
 
 MOST_BYTES = 256 << 20
@@ -102,7 +102,7 @@ class Curves:
         """The stamp of the experiment's files, and the points."""
         self._lock = threading.Lock()
 
-    def answer(self, rows: Sequence[Row], asked: Question) -> bytes:
+    def answer(self, rows: Sequence[IndexRow], asked: Question) -> bytes:
         """Return a chart in the form of `encoded`.
 
         Raises:
@@ -117,7 +117,7 @@ class Curves:
         bands = _bands([row.digest for row in rows], points, columns, asked.over) if asked.over else []
         return encoded(asked, columns, rows, points, drawn, bands)
 
-    def sparks(self, rows: Sequence[Row], metric: str, count: int) -> dict[str, Any]:
+    def sparks(self, rows: Sequence[IndexRow], metric: str, count: int) -> dict[str, Any]:
         """Return the last value in each of some columns over the steps of each experiment, in a few digits."""
         result = {}
         for row, (x, y) in zip(rows, self.points(rows, metric, "step"), strict=True):
@@ -125,7 +125,7 @@ class Curves:
             result[row.digest.id] = [float(f"{value:.4g}") if value == value else None for value in last]
         return result
 
-    def points(self, rows: Sequence[Row], metric: str, x: str) -> list[_Points]:
+    def points(self, rows: Sequence[IndexRow], metric: str, x: str) -> list[_Points]:
         """Return the points of a metric of each experiment, in the order of x; none where it was not logged."""
         if metric.startswith(SYSTEM):
             return [_system_points(row, metric.removeprefix(SYSTEM), x) for row in rows]
@@ -142,7 +142,7 @@ class Curves:
                 self._keep(row, metric, x, nothing)
         return [result[row.digest.id] or nothing for row in rows]
 
-    def _kept(self, row: Row, metric: str, x: str) -> _Points | None:
+    def _kept(self, row: IndexRow, metric: str, x: str) -> _Points | None:
         key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             stamp, points = self._points.get(key, (None, None))
@@ -151,7 +151,7 @@ class Curves:
             self._points.move_to_end(key)
         return points
 
-    def _keep(self, row: Row, metric: str, x: str, points: _Points) -> None:
+    def _keep(self, row: IndexRow, metric: str, x: str, points: _Points) -> None:
         key = (row.digest.id, x, metric, row.moment and row.moment.time)
         with self._lock:
             self._forget(key)
@@ -165,7 +165,7 @@ class Curves:
         self._bytes -= _size(points) if points is not None else 0
 
 
-def _system_points(row: Row, name: str, x: str) -> _Points:
+def _system_points(row: IndexRow, name: str, x: str) -> _Points:
     """Return the points of a system metric over the time; they are few, so that they are read each time.
 
     Raises:
@@ -194,7 +194,7 @@ def _pattern(metric: str) -> str:
     return metric.replace("{", "{{").replace("}", "}}")
 
 
-def _read(rows: Sequence[Row], metric: str, x: str) -> Iterator[tuple[Row, str, _Points]]:
+def _read(rows: Sequence[IndexRow], metric: str, x: str) -> Iterator[tuple[IndexRow, str, _Points]]:
     """Read a metric of some experiments, and others with it where that costs nothing: charts ask for all of them."""
     others = []
     for row in rows:
@@ -208,11 +208,11 @@ def _read(rows: Sequence[Row], metric: str, x: str) -> Iterator[tuple[Row, str, 
         yield from _by_values(group, requested, x)
 
 
-def _bytes(row: Row) -> int:
+def _bytes(row: IndexRow) -> int:
     return sum(stream[1] for stream in row.stamp[3:])
 
 
-def _by_columns(row: Row, metric: str, x: str) -> dict[str, _Points] | None:
+def _by_columns(row: IndexRow, metric: str, x: str) -> dict[str, _Points] | None:
     """Read a long log from its cache, ten times as fast as by `values`; None where a value or a step is no plain number."""
     np = package("numpy")
     points = read_points(row.digest.path, None, row.moment.last if row.moment is not None else None, None)
@@ -229,7 +229,7 @@ def _by_columns(row: Row, metric: str, x: str) -> dict[str, _Points] | None:
     return result
 
 
-def _by_values(rows: Sequence[Row], requested: str | None, x: str) -> list[tuple[Row, str, _Points]]:
+def _by_values(rows: Sequence[IndexRow], requested: str | None, x: str) -> list[tuple[IndexRow, str, _Points]]:
     """Read the points of one metric, or of all, of some experiments."""
     np = package("numpy")
     if not rows:
@@ -291,9 +291,9 @@ def _column_means(x: Any, y: Any, columns: Grid) -> tuple[Any, Any]:
 def encoded(
     asked: Question,
     columns: Grid,
-    rows: Sequence[Row],
+    rows: Sequence[IndexRow],
     points: Sequence[_Points],
-    drawn: Sequence[Pixels],
+    drawn: Sequence[PixelColumns],
     bands: Sequence[_Band] = (),
 ) -> bytes:
     """Return a chart as bytes: the length of a header, the header, then columns of 64-bit floats, all little-endian.
@@ -322,7 +322,7 @@ def encoded(
     return b"".join([len(header).to_bytes(4, "little"), header, *(block.astype("<f8").tobytes() for block in blocks)])
 
 
-def names(rows: Sequence[Row]) -> dict[str, Any]:
+def names(rows: Sequence[IndexRow]) -> dict[str, Any]:
     """Return the metrics of some experiments, each with its number of points and of experiments, and the axes.
 
     Coordinates are those of the latest lines: to see all of them each log had to be read.

@@ -14,7 +14,7 @@ from mlv.query.many.axes import TIME
 from mlv.query.many.values import in_order, positions
 from mlv.query.metrics.long_table import metrics_of_many
 from mlv.web.curves import SYSTEM, Curves
-from mlv.web.index import Row
+from mlv.web.index import IndexRow
 from mlv.web.plain import as_text
 
 _ROWS_AT_ONCE = 5000
@@ -22,7 +22,7 @@ _OWN = ("step", TIME)
 """Axes that have a column in any case."""
 
 
-def points(rows: Sequence[Row], metric: str, x: str) -> Iterator[bytes]:
+def points(rows: Sequence[IndexRow], metric: str, x: str) -> Iterator[bytes]:
     """Yield CSV of every value of a metric, also NaN and those that are no number, in the order of logging.
 
     Times are ISO 8601 in UTC. An axis that is neither the step nor the time has a column of its own.
@@ -33,7 +33,7 @@ def points(rows: Sequence[Row], metric: str, x: str) -> Iterator[bytes]:
         yield from _points_of_one(row, metric, x, axis)
 
 
-def _points_of_one(row: Row, metric: str, x: str, axis: Sequence[str]) -> Iterator[bytes]:
+def _points_of_one(row: IndexRow, metric: str, x: str, axis: Sequence[str]) -> Iterator[bytes]:
     if metric.startswith(SYSTEM):
         [(moments, values)] = Curves().points([row], metric, TIME)
         own = [as_text(row.digest.name), row.digest.id]

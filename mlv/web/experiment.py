@@ -22,7 +22,7 @@ from mlv.query.runs import RunView, views
 from mlv.store import attached, layout
 from mlv.store.meta import read_meta
 from mlv.web.files import references
-from mlv.web.index import Index, Row
+from mlv.web.index import IndexRow, PageIndex
 from mlv.web.plain import as_text, bounded, plain
 
 _MOST_FILES = 5000
@@ -33,7 +33,7 @@ _LONGEST_DIFF = 1 << 20
 _LISTED = ("file", "checkpoint", "note", "system", "rewound", *KINDS)
 
 
-def overview(index: Index, row: Row) -> dict[str, Any]:
+def overview(index: PageIndex, row: IndexRow) -> dict[str, Any]:
     """Return everything about an experiment but its points and events.
 
     Raises:
@@ -63,7 +63,7 @@ def overview(index: Index, row: Row) -> dict[str, Any]:
     })  # fmt: skip
 
 
-def whole(row: Row) -> Digest:
+def whole(row: IndexRow) -> Digest:
     """Return the digest of an experiment with all of its meta.json.
 
     Raises:
@@ -100,7 +100,7 @@ def _first_note(digest: Digest) -> list[dict[str, Any]]:
     return [{"time": _created(digest), "text": str(recorded), "run": None}] if recorded else []
 
 
-def _parent(index: Index, digest: Digest) -> dict[str, Any] | None:
+def _parent(index: PageIndex, digest: Digest) -> dict[str, Any] | None:
     parent = digest.captured("parent")
     if not parent:
         return None
@@ -114,7 +114,7 @@ def _parent(index: Index, digest: Digest) -> dict[str, Any] | None:
     }
 
 
-def _children(index: Index, digest: Digest) -> list[dict[str, Any]]:
+def _children(index: PageIndex, digest: Digest) -> list[dict[str, Any]]:
     rows = [row for row in index.rows() if row.digest.parent_id == digest.id]
     return [{"id": row.digest.id, "name": row.digest.name, "kind": row.digest.kind, "status": row.status} for row in rows]
 
@@ -173,6 +173,6 @@ def _kept(portfolios: Mapping[str, retention.PortfolioState]) -> list[dict[str, 
     ]  # fmt: skip
 
 
-def verified(row: Row) -> dict[str, Any]:
+def verified(row: IndexRow) -> dict[str, Any]:
     """Return the verdict on an experiment, with its findings."""
     return as_text(plain(verify(row.digest.path).to_data()))

@@ -26,7 +26,7 @@ from mlv.query.metrics.parse_many_logs import STEP
 from mlv.query.moments import surviving
 from mlv.store import attached, layout
 from mlv.web import built, curves, experiment, files, lines
-from mlv.web.index import BROKEN, Index, Row, columns
+from mlv.web.index import BROKEN, IndexRow, PageIndex, columns
 from mlv.web.pixels import KINDS as ODD
 from mlv.web.pixels import kept
 from mlv.web.plain import as_text
@@ -57,7 +57,7 @@ _POLICY = (
 )
 """Content security policy of the page: it asks nobody, whatever an experiment holds."""
 
-Watch = Callable[[list[Row]], Iterable[Row]]
+Watch = Callable[[list[IndexRow]], Iterable[IndexRow]]
 
 
 @dataclass
@@ -91,13 +91,13 @@ def export(root: Path, to: Path, *, where: str = "", with_files: str = "none", w
     to = layout.absolute(to)
     if any(layout.is_experiment(folder) for folder in (to, *to.parents)):
         raise InvalidArgument(f"{to} lies in an experiment, which keeps its own files: give a path elsewhere", path=str(to))
-    index = Index(root)
+    index = PageIndex(root)
     index.refresh()
     ids = set(Queries().matching(where, index))
     rows = [row for row in index.rows() if row.digest.id in ids]
     stretches = _stretches(rows)
     answer = _index(index, rows, with_files, stretches)
-    sink: _Sink = _OneFile(to) if to.suffix == ".html" else _Folder(to)
+    sink: _Sink = _OneFile(to) if to.suffix == ".html" else _SiteFolder(to)
     try:
         for row in watch(rows):
             data = _data(index, row, stretches)
@@ -115,12 +115,12 @@ def export(root: Path, to: Path, *, where: str = "", with_files: str = "none", w
     return Written(to, len(rows), sink.size, answer["export"]["left_out"])
 
 
-def _stretches(rows: list[Row]) -> int:
+def _stretches(rows: list[IndexRow]) -> int:
     count = sum(min(len(row.digest.metrics), _MOST_METRICS) for row in rows)
     return max(_LEAST_STRETCHES, min(STRETCHES, STRETCHES * _MOST_WHOLE // max(1, count)))
 
 
-def _index(index: Index, rows: list[Row], with_files: str, stretches: int) -> dict[str, Any]:
+def _index(index: PageIndex, rows: list[IndexRow], with_files: str, stretches: int) -> dict[str, Any]:
     """Return the list in the form of the server's, with a word about the export."""
     wide = [row.digest.name for row in rows if len(row.digest.metrics) > _MOST_METRICS]
     about = {
@@ -133,7 +133,7 @@ def _index(index: Index, rows: list[Row], with_files: str, stretches: int) -> di
     }  # fmt: skip
 
 
-def _data(index: Index, row: Row, stretches: int) -> dict[str, Any]:
+def _data(index: PageIndex, row: IndexRow, stretches: int) -> dict[str, Any]:
     """Return everything about an experiment, in the forms of the server's answers; of a broken one its error."""
     folder = row.digest.path
     try:
@@ -153,7 +153,7 @@ def _data(index: Index, row: Row, stretches: int) -> dict[str, Any]:
         return {"error": as_text(str(error))}
 
 
-def _curves(row: Row, stretches: int, system: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _curves(row: IndexRow, stretches: int, system: Iterable[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each metric with the points that are kept of it."""
     np = package("numpy")
     table = metrics_of_many(row.digest.path)
@@ -187,7 +187,7 @@ def _base64(column: Any) -> str:
     return base64.b64encode(column.astype("<f8").tobytes()).decode()
 
 
-def _paths(row: Row, data: Mapping[str, Any], with_files: str) -> Iterator[str]:
+def _paths(row: IndexRow, data: Mapping[str, Any], with_files: str) -> Iterator[str]:
     """Yield the files of an experiment that go along: those of media, or all that events name."""
     kinds = list(KINDS) if with_files == "media" else [*KINDS, "file", "checkpoint"]
     events = surviving(row.digest.path, kinds, None)
@@ -213,7 +213,7 @@ class _Sink:
         """Add data."""
         raise NotImplementedError
 
-    def copy(self, row: Row, path: str) -> None:
+    def copy(self, row: IndexRow, path: str) -> None:
         """Add a file of an experiment."""
         try:
             with attached.open_unchecked(row.digest.path, path) as file:
@@ -221,7 +221,7 @@ class _Sink:
         except FileUnusable:
             self._missing[as_text(row.digest.name)] += 1
 
-    def add(self, row: Row, path: str, chunks: Iterator[bytes]) -> None:
+    def add(self, row: IndexRow, path: str, chunks: Iterator[bytes]) -> None:
         """Add the content of a file of an experiment."""
         raise NotImplementedError
 
@@ -230,7 +230,7 @@ class _Sink:
         raise NotImplementedError
 
 
-class _Folder(_Sink):
+class _SiteFolder(_Sink):
     """A folder; what is already there is never touched."""
 
     def __init__(self, path: Path) -> None:
@@ -244,7 +244,7 @@ class _Folder(_Sink):
     def put(self, key: str, value: Mapping[str, Any], name: str) -> None:
         self._write(self._path / "data" / f"{name}.js", [_call(key, value)])
 
-    def add(self, row: Row, path: str, chunks: Iterator[bytes]) -> None:
+    def add(self, row: IndexRow, path: str, chunks: Iterator[bytes]) -> None:
         target = self._path / "files" / row.digest.id / path
         target.parent.mkdir(parents=True, exist_ok=True)
         self._write(target, chunks)
@@ -280,7 +280,7 @@ class _OneFile(_Sink):
     def put(self, key: str, value: Mapping[str, Any], name: str) -> None:
         self._calls.append(_call(key, value))
 
-    def add(self, row: Row, path: str, chunks: Iterator[bytes]) -> None:
+    def add(self, row: IndexRow, path: str, chunks: Iterator[bytes]) -> None:
         ending = path.rpartition(".")[2].lower()
         if ending not in _TYPES:
             return

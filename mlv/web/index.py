@@ -49,7 +49,7 @@ _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent
 
 
 @dataclass(frozen=True)
-class Row:
+class IndexRow:
     """An experiment at the moment of its last reading."""
 
     digest: Digest
@@ -62,10 +62,10 @@ class Row:
     """Up to which events count; None for all."""
 
 
-class Index:
+class PageIndex:
     """The experiments below a folder, each read again only after it has changed; or all of them as of a moment."""
 
-    def __init__(self, root: Path, asof: datetime | None = None, present: Index | None = None) -> None:
+    def __init__(self, root: Path, asof: datetime | None = None, present: PageIndex | None = None) -> None:
         """Begin without any experiment.
 
         Args:
@@ -75,7 +75,7 @@ class Index:
         """
         self._root = layout.absolute(root)
         self._asof, self._present = asof, present
-        self._rows: dict[str, Row] = {}
+        self._rows: dict[str, IndexRow] = {}
         self._ids: dict[Path, str] = {}
         self._gone: list[tuple[int, str]] = []
         self._archived: frozenset[Path] = frozenset()
@@ -88,7 +88,7 @@ class Index:
         """The folder that is being read, and since when."""
         self._reader = 0
         """The thread that refreshes."""
-        self._saved: dict[Path, Row] = {}
+        self._saved: dict[Path, IndexRow] = {}
         """Rows that a former server has left, until their experiments are met."""
         self._saved_at: tuple[int, float] | None = None
         """Version and time of the last saving."""
@@ -255,7 +255,7 @@ class Index:
             self._rows[row.digest.id] = replace(row, version=self._version)
             self._changed.notify_all()
 
-    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row | None:
+    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow | None:
         """Read an experiment; None for one that was made after the moment."""
         if self._asof is None:
             return _read(folder, depth, stamp)
@@ -264,7 +264,7 @@ class Index:
             present = _read(folder, depth, stamp)
         return as_of(present, self._asof)
 
-    def at(self, folder: Path) -> Row | None:
+    def at(self, folder: Path) -> IndexRow | None:
         """Return the experiment in a folder, as it was read last."""
         with self._changed:
             row = self._rows.get(self._ids.get(folder, ""))
@@ -303,7 +303,7 @@ class Index:
             "columns": columns(rows, self._root, self._asof, self._archived),
         }  # fmt: skip
 
-    def row(self, word: str) -> Row:
+    def row(self, word: str) -> IndexRow:
         """Return the experiment whose ID begins with a word of eight digits or more.
 
         Raises:
@@ -320,13 +320,13 @@ class Index:
             raise NotAnExperiment(f"there {count} {word!r:.100} below {self._root}: give more of its ID", path=str(self._root))
         return matches[0]
 
-    def current(self, word: str) -> Row:
+    def current(self, word: str) -> IndexRow:
         """Return an experiment as `row` does, read again if it has changed."""
         row = self.row(word)
         self._put(row.digest.path, Depth.METRICS)
         return self.row(row.digest.id)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[IndexRow]:
         """Return all experiments."""
         with self._changed:
             return list(self._rows.values())
@@ -357,30 +357,30 @@ def _size(stamp: tuple[Any, ...]) -> int:
     return sum(stream[1] for stream in stamp[3:])
 
 
-def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> Row:
+def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow:
     """Read an experiment; a broken one has an error."""
     try:
         meta = read_meta(folder)
     except NotAnExperiment as error:
         digest = Digest(folder, layout.exp_id(folder) or secrets.token_hex(32), {"params": {}}, State(), {})
-        return Row(digest, 0, Depth.METRICS, stamp, BROKEN, str(error))
+        return IndexRow(digest, 0, Depth.METRICS, stamp, BROKEN, str(error))
     kept = {key: meta.content[key] for key in _KEPT if key in meta.content}
     if stamp and stamp[1] > _LARGE_META:
         kept = {key: bounded(value, _LARGE_META)[0] for key, value in kept.items()}
     if depth == Depth.SETTINGS:
-        return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
+        return IndexRow(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, "")
     try:
         read = read_digest(folder, meta.id, kept, depth, by_columns=True)
     except Exception as error:  # one broken log must not hide the others
-        return Row(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
-    return _with_status(Row(read, 0, depth, stamp, ""))
+        return IndexRow(Digest(folder, meta.id, kept, State(), {}), 0, depth, stamp, BROKEN, str(error) or repr(error))
+    return _with_status(IndexRow(read, 0, depth, stamp, ""))
 
 
-def _with_status(row: Row) -> Row:
+def _with_status(row: IndexRow) -> IndexRow:
     return replace(row, status=row.digest.status(datetime.now(timezone.utc)))
 
 
-def as_of(row: Row, asof: datetime) -> Row | None:
+def as_of(row: IndexRow, asof: datetime) -> IndexRow | None:
     """Return an experiment as of a moment; None if it was made later."""
     digest = row.digest
     created = digest.created_at
@@ -401,7 +401,7 @@ def as_of(row: Row, asof: datetime) -> Row | None:
     return replace(row, digest=past, status=moments.status_at(state, asof), moment=moment)
 
 
-def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
+def _within_limit(rows: Iterable[IndexRow]) -> Iterator[IndexRow]:
     """Yield rows until an answer has enough cells; always one."""
     names: set[str] = set()
     for count, row in enumerate(rows, 1):
@@ -413,7 +413,7 @@ def _within_limit(rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def columns(
-    rows: Sequence[Row], root: Path, asof: datetime | None = None, archived: frozenset[Path] = frozenset()
+    rows: Sequence[IndexRow], root: Path, asof: datetime | None = None, archived: frozenset[Path] = frozenset()
 ) -> dict[str, Any]:
     """Return rows, as of a moment or as of now, as columns of plain values.
 

@@ -23,7 +23,7 @@ from mlv.optional import package
 from mlv.store import layout
 from mlv.store.reading import while_there
 from mlv.store.streams import read_lines, whole_end
-from mlv.web.index import Index
+from mlv.web.index import PageIndex
 from mlv.web.plain import as_text, plain
 
 MOST_WATCHED, MOST_STREAMS = 200, 8
@@ -185,7 +185,7 @@ def _add(points: dict[str, dict[str, list[Any]]], event: Event) -> None:
 class Live:
     """The streams of server-sent events of all connected pages."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: PageIndex) -> None:
         self._index = index
         self._count = 0
         self._next_look = 0.0

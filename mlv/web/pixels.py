@@ -37,7 +37,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Pixels:
+class PixelColumns:
     """A curve in columns."""
 
     arrays: dict[str, Any]
@@ -86,7 +86,7 @@ def ordered(x: Any, y: Any) -> tuple[Any, Any]:
     return x[order], y[order]
 
 
-def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
+def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> PixelColumns:
     """Return a curve, whose points are in the order of x, in columns; with `smooth`, also its smoothed line's last values."""
     np = package("numpy")
     column = columns.columns(x)
@@ -113,7 +113,7 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> Pixels:
         marked, numbers = np.unique(column[is_inside & is_kind], return_counts=True)
         totals[kind] = int(numbers.sum())
         marks += [(int(at), kind, int(number)) for at, number in zip(marked, numbers, strict=True)]
-    return Pixels(arrays, int(is_inside.sum()), sorted(marks), totals)
+    return PixelColumns(arrays, int(is_inside.sum()), sorted(marks), totals)
 
 
 def kept(y: Any, stretches: int) -> Any:

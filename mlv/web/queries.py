@@ -12,7 +12,7 @@ from mlv.optional import package
 from mlv.query.digest import Digest
 from mlv.query.sql import engine
 from mlv.query.sql.views import experiments
-from mlv.web.index import Index
+from mlv.web.index import PageIndex
 from mlv.web.plain import as_text, plain, shortened, whole
 
 SECONDS = 2.0
@@ -27,10 +27,10 @@ class Queries:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._view: tuple[tuple[Index, int], list[Digest], Any] | None = None
+        self._view: tuple[tuple[PageIndex, int], list[Digest], Any] | None = None
         """An index and its version, its experiments, and their view: that takes a second for ten thousand of them."""
 
-    def matching(self, predicate: str, index: Index) -> list[str]:
+    def matching(self, predicate: str, index: PageIndex) -> list[str]:
         """Return the IDs of the experiments for which a predicate holds; all for none.
 
         Raises:
@@ -42,7 +42,7 @@ class Queries:
         holds = engine.matching(predicate, digests, table, engine.Limits(SECONDS, len(digests)))
         return [digest.id for digest, is_match in zip(digests, holds, strict=True) if is_match]
 
-    def answer(self, query: Mapping[str, str], index: Index) -> dict[str, Any]:
+    def answer(self, query: Mapping[str, str], index: PageIndex) -> dict[str, Any]:
         """Return the rows of a query, the first ones where they are many.
 
         Raises:
@@ -63,7 +63,7 @@ class Queries:
             "more": len(rows) > limit, "skipped": result.skipped[:_MOST_SKIPPED], "seconds": round(monotonic() - begin, 3),
         })  # fmt: skip
 
-    def _experiments(self, index: Index) -> tuple[list[Digest], Any]:
+    def _experiments(self, index: PageIndex) -> tuple[list[Digest], Any]:
         with self._lock:
             state = index, index.version
             if self._view is None or self._view[0] != state:

@@ -15,7 +15,7 @@ import pytest
 import mlv
 from mlv.errors import MlvError
 from mlv.web import index, lines, patience
-from mlv.web.index import Index
+from mlv.web.index import PageIndex
 from mlv.web.patience import Patience, Waiting
 from tests.conftest import wait_until
 from tests.web.test_index import whole
@@ -113,7 +113,7 @@ def test_media_file_is_gone(client, runs, ids):
 
 def test_two_servers_on_one_folder(runs):
     """Servers on one folder show the same, and neither believes a cursor of the other."""
-    servers = [Index(runs), Index(runs)]
+    servers = [PageIndex(runs), PageIndex(runs)]
     for server in servers:
         server.refresh()
     first, second = (server.news("", 0) for server in servers)
@@ -210,7 +210,7 @@ def test_first_reading_that_hangs_is_not_waited_for(runs, monkeypatch):
     """A question that needs all experiments gives up when one folder takes too long, not at its own much later deadline."""
     goes_on = hang(monkeypatch, "digits", "digits_1")
     monkeypatch.setattr(index, "_STUCK_S", 0.2)
-    every = Index(runs)
+    every = PageIndex(runs)
     has_ended = threading.Thread(target=every.wait, args=(None, 3600.0), daemon=True)
     has_ended.start()
     has_ended.join(30)
@@ -263,7 +263,7 @@ def test_root_whose_name_is_no_text(client, runs):
         runs.rename(root)
     except OSError:
         pytest.skip("this file system keeps no such names")
-    every = Index(root)
+    every = PageIndex(root)
     every.refresh()
 
     assert every.news("", 0)["root"].endswith("r\\udcffuns")

@@ -160,9 +160,9 @@ def test_wrong_questions(client, ids, query):
 def test_memory_has_a_limit(client, ids, runs):
     """Curves beyond the limit are read again, and are the same."""
     from mlv.web.curves import Curves, Question
-    from mlv.web.index import Index
+    from mlv.web.index import PageIndex
 
-    index = Index(runs)
+    index = PageIndex(runs)
     index.refresh()
     small, large = Curves(most_bytes=1), Curves()
 

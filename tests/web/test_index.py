@@ -11,7 +11,7 @@ import pytest
 import mlv
 from mlv.query.digest import read_digest
 from mlv.web import index, saved
-from mlv.web.index import Index
+from mlv.web.index import PageIndex
 
 
 def whole(client, since: str = "", **more: object) -> tuple[dict[str, dict], str, list[str]]:
@@ -125,7 +125,7 @@ def many(tmp_path, monkeypatch) -> Path:
 
 def test_next_server_reads_what_has_changed(many, monkeypatch):
     """Rows are saved, and a server that is started again reads only experiments that have changed since."""
-    Index(many).refresh()
+    PageIndex(many).refresh()
     with mlv.Exp.open(many / "second") as exp:
         exp.log({"loss": 2.0})
     read: list[str] = []
@@ -135,7 +135,7 @@ def test_next_server_reads_what_has_changed(many, monkeypatch):
         return read_digest(folder, *more, **options)
 
     monkeypatch.setattr(index, "read_digest", noted)
-    again = Index(many)
+    again = PageIndex(many)
     again.refresh()
 
     assert read == ["second"]
@@ -147,10 +147,10 @@ def test_next_server_reads_what_has_changed(many, monkeypatch):
 def test_foreign_rows_are_not_believed(many, tmp_path, monkeypatch, damage):
     """Saved rows that this user did not sign, and damaged ones, are read anew; nothing in them is run."""
     monkeypatch.chdir(tmp_path)
-    Index(many).refresh()
+    PageIndex(many).refresh()
     [path] = (Path(os.environ["XDG_CACHE_HOME"]) / "mlv" / "pages").iterdir()
     path.write_bytes(damage)
-    again = Index(many)
+    again = PageIndex(many)
     again.refresh()
 
     assert {row.digest.name for row in again.rows()} == {"first", "second"}
@@ -160,13 +160,13 @@ def test_foreign_rows_are_not_believed(many, tmp_path, monkeypatch, damage):
 
 def test_rows_of_a_changed_file_are_not_believed(many):
     """A file that was replaced by one of the same size and time is read again."""
-    Index(many).refresh()
+    PageIndex(many).refresh()
     log = many / "first" / "log.jsonl"
     status = log.stat()
     content = log.read_bytes()
     log.write_bytes(content.replace(b'"loss":1.0', b'"loss":7.0'))
     os.utime(log, ns=(status.st_atime_ns, status.st_mtime_ns))
-    again = Index(many)
+    again = PageIndex(many)
     again.refresh()
 
     assert again.at(many / "first").digest.metrics["loss"].last == 7.0

@@ -177,7 +177,7 @@ class _Session:
         self._registered_names: set[str] = set()
 
     def close(self) -> None:
-        """Disconnect.
+        """Close the connection.
 
         Threads of DuckDB let go of the registered tables when they please. While Python ends they may not, and would abort the
         process.
