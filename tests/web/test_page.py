@@ -16,18 +16,14 @@ import pytest
 
 import mlv
 from mlv.web.export import export
+from tests.web.browser import CHROMIUM, IS_REQUIRED, needs_browser
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
 np = pytest.importorskip("numpy", reason="the page needs mlvlogger[ui]")
 REPOSITORY = Path(__file__).parents[2]
-STATIC = REPOSITORY / "mlv" / "web" / "static"
 AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
-    pytest.mark.skipif(not (STATIC / "page.js").exists(), reason="the page is not built: npm ci && npm run build in web/"),
-]
+pytestmark = needs_browser
 
 TOKEN = "b" * 43
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -287,7 +283,7 @@ def test_keyboard_alone(page: Any) -> None:
     sync_api.expect(page.locator(".rows .row")).to_have_count(1)
 
 
-@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm ci in web/")
+@pytest.mark.skipif(not AXE.exists() and not IS_REQUIRED, reason="needs axe-core: npm ci in web/")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe(page: Any, scheme: str) -> None:
     """axe-core finds nothing on the list and on each part of an experiment's page, light and dark."""

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 
-from mlv.web.built import STATIC
+from tests.web.browser import CHROMIUM, needs_browser
 from tests.web.test_ui_command import address_of, started
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium"),
-    pytest.mark.skipif(not (STATIC / "page.js").exists(), reason="the page is not built: npm is missing"),
-]  # fmt: skip
+pytestmark = needs_browser
 
 
 def test_page_shows_the_experiments(runs):
