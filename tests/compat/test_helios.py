@@ -322,6 +322,7 @@ def test_media(tmp_path):
     """Images in any order of axes, batches as a grid, figures, texts and curves are where TensorBoard's readers look."""
     np, plt = pytest.importorskip("numpy"), pytest.importorskip("matplotlib.pyplot")
     pytest.importorskip("PIL")
+    plt.close("all")  # those of other tests
     _, writer = begun(tmp_path)
     pixels = np.arange(3 * 4 * 6, dtype=np.uint8).reshape(3, 4, 6)
     writer.add_image("chw", pixels, 1)

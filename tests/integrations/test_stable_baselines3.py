@@ -52,6 +52,7 @@ def test_learning_goes_on_after_a_kill(tmp_path, monkeypatch):
 def test_what_the_logger_records(tmp_path):
     """Numbers, texts, arrays, images, figures and videos are what they are; what is excluded is left out."""
     torch, pyplot = pytest.importorskip("torch"), pytest.importorskip("matplotlib.pyplot")
+    pyplot.close("all")  # those of other tests
     from mlv.integrations.stable_baselines3 import Writer
 
     exp = mlv.Exp(tmp_path, "logged")
