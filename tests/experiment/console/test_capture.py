@@ -493,7 +493,8 @@ def test_forks(tmp_path):
 
     assert process.returncode == 0, err.decode()
     assert lines[:-2] == [f"{who} {i}" for i in range(20) for who in ("child", "parent")]
-    assert lines[-2:] == ["True ['MainThread', 'mlv-console']", "x" * 3_000_000]
+    assert lines[-2] == "True ['MainThread', 'mlv-console']"
+    assert set(lines[-1]) == {"x"}  # a tee that is killed may take along what it has read
     assert printed(folder, "stdout")[:41] == lines[:-1]
 
 
