@@ -29,18 +29,20 @@ HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 Record = dict[str, Any]
 
 
-def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Row | None:
+def row_from_ends(
+    folder: str | os.PathLike[str], files: Sequence[str] | None = None, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES
+) -> Row | None:
     """Return the row of an experiment with one stream and one finished run; None where that is not certain.
 
     The middle of the log is not read. It cannot hold another run if this run began the log, and if all lines of the writer
-    that ended it are in the tail: the writer would have sealed any other run.
+    that ended it are in the tail: the writer would have sealed any other run. `head` and `tail` are bytes.
     """
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, BadLine):
         path, log = os.fspath(folder), layout.stream_file(layout.DEFAULT_STREAM)
         if (files or [layout.META, *map(layout.stream_file, layout.streams_in(Path(path)))]) != [layout.META, log]:
             return None
         text = opening.content(f"{path}/{layout.META}")
-        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}")
+        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}", head, tail)
         run = _only_run(ends)
         if meta is None or run is None:
             return None
@@ -77,12 +79,12 @@ class _Ends:
     """Whether these are all records of the log."""
 
 
-def _read_ends(path: str) -> _Ends:
+def _read_ends(path: str, head_bytes: int, tail_bytes: int) -> _Ends:
     fd, size = opening.descriptor(path)
     try:
-        begin = max(0, size - TAIL_BYTES - 1)
-        is_all = begin <= HEAD_BYTES
-        head = os.read(fd, begin if is_all else HEAD_BYTES)
+        begin = max(0, size - tail_bytes - 1)
+        is_all = begin <= head_bytes
+        head = os.read(fd, begin if is_all else head_bytes)
         if not is_all:
             os.lseek(fd, begin, os.SEEK_SET)
         tail = os.read(fd, size - begin)

@@ -128,7 +128,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     """Move where either of the two is a folder, which `os.replace` does not do."""
     if not os.path.lexists(path):
         os.rename(temporary, path)
-    elif _exchange(temporary, path):
+    elif exchange(temporary, path):
         remove(temporary)
     else:
         old = temporary_beside(path)
@@ -141,7 +141,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
         remove(old)
 
 
-def _exchange(a: Path, b: Path) -> bool:
+def exchange(a: Path, b: Path) -> bool:
     """Exchange two names in one step; False, and nothing done, where the system cannot."""
     import ctypes  # seldom needed: folders are seldom published again
 
