@@ -134,7 +134,7 @@ class Source:
                 self._map[f.REASON_OFFSET : f.REASON_OFFSET + len(text)] = text
                 self._words[f.W_REASON_BYTES] = len(text)
             self._words[f.W_REJECTED] += 1  # after its reason: the producer looks at this one
-        self._update_complete()
+        self.publish_complete()
 
     def note_redacted(self, count: int) -> None:
         """Tell the producer from how many events this writer took credentials."""
@@ -143,9 +143,10 @@ class Source:
     def adopt_jobs(self, seqs: Iterable[int]) -> None:
         """Note the jobs of an earlier writer, all there are: nobody knows where their frames were."""
         self._jobs = dict.fromkeys(seqs, self._words[f.W_COMPLETE])
-        self._update_complete()  # it may have died before it did so
+        self.publish_complete()  # it may have died before it did so
 
-    def _update_complete(self) -> None:
+    def publish_complete(self) -> None:
+        """Tell the producer up to which position everything is done, jobs included."""
         self._words[f.W_COMPLETE] = min(self._jobs.values(), default=self._words[f.W_TAIL])
 
     def next_frames(self) -> tuple[list[Frame], int]:
@@ -191,7 +192,7 @@ class Source:
         # Before the tail: a next writer begins there, and would not see the end of the run any more.
         self._words[f.W_SAID_END] = self.said_end
         self._words[f.W_TAIL] = position
-        self._update_complete()
+        self.publish_complete()
 
     def synced(self, position: int) -> None:
         """Record that everything up to a position is on the disk."""

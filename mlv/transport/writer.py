@@ -376,7 +376,7 @@ def serve(folder: Path, spool_folder: Path, fd: int | None = None) -> None:
     def drain(wait: Wait) -> bool:
         return Writer(folder, spool_folder, sampler=Sampler(folder), fd=fd).serve(wait)
 
-    while _serve_once(spool_folder, _LOCK_WAIT_S, drain):
+    while serve_once(spool_folder, _LOCK_WAIT_S, drain):
         # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
         if not any(is_unattended(ring) for ring in spool.rings_in(spool_folder)):
             return
@@ -387,14 +387,14 @@ def rescue(folder: Path, spool_folder: Path, timeout_s: float) -> None:
     until = monotonic() + timeout_s
     backlog = Backlog(folder, complete=partial(complete, folder))  # in this process: it may not have children of ours
     writer = partial(Writer, folder, spool_folder, serves=_is_over, backlog=backlog)
-    _serve_once(spool_folder, timeout_s, lambda wait: writer().serve(wait, until))
+    serve_once(spool_folder, timeout_s, lambda wait: writer().serve(wait, until))
 
 
 def _is_over(source: Source) -> bool:
     return source.is_ended or source.owner.is_gone()
 
 
-def _serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
+def serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
     """Do the writer's work under the lock of the spool; return whether the lock could be taken and all was done."""
     fd = lock(spool_folder, lock_wait_s)
     if fd is None:
