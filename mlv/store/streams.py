@@ -21,7 +21,7 @@ from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 
 _LEAST_FROM_END = 64 << 10  # the last lines of most logs, in one read
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 20  # read and written at a time; beside so many bytes, the call itself costs nothing
 _BEGINNING = 256  # of a line too long to be read: its run, number, time and type
 _SHORT = 64 << 20
 """Files up to this size in bytes are read line by line without a limit on the length of a line."""

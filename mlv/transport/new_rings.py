@@ -53,6 +53,7 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
             # Its name last: a writer that lists the spool sees whole rings only.
             os.rename(temporary, spool_folder / name)
             if spool_folder != listed_in:
+                # After the ring: a writer removes a link that leads nowhere.
                 os.symlink(spool_folder / name, listed_in / name)
             return spool_folder / name, listed_in
         except OSError as error:

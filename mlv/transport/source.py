@@ -18,7 +18,7 @@ from mlv.transport import spool
 from mlv.transport.frames import Frame
 from mlv.transport.header import parse_header
 
-_LONGEST = 2 * f.LONGEST
+_LONGEST = 2 * f.LONGEST  # so that every read has a whole frame
 _GIVE_UP_AFTER_S = 5.0  # a store that another processor made is seen within microseconds, on any machine
 
 
@@ -37,12 +37,13 @@ class Source:
         self.path = path
         self._fd = spool.opened(spool.target_of(path), os.O_RDWR)
         try:
+            # It lasts as long as the descriptor: that of a writer that is killed is free at once.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             header = parse_header(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
             self.info, self.owner = header.info, header.owner
             self.run: str = self.info["run"]
             self.capacity = os.fstat(self._fd).st_size - f.DATA_OFFSET
-            self._map = mmap.mmap(self._fd, f.INFO_OFFSET)
+            self._map = mmap.mmap(self._fd, f.INFO_OFFSET)  # the words and the reason, which the writer changes
         except BaseException:
             os.close(self._fd)
             raise

@@ -134,6 +134,7 @@ class Writer:
         """Do everything that is due; return whether events were moved. A file that cannot be written is tried again later."""
         if self._problem and now < self._next_try:
             return False
+        # Each by itself: a stream that cannot be written holds up neither the others nor verdicts and heartbeats.
         problems: list[OSError] = []
         moved = [_tried(partial(self._drain, source), problems) for source in self._sources.values()]
         moved.append(_tried(self._work, problems))
@@ -193,6 +194,7 @@ class Writer:
             try:
                 source = Source(path)
             except ValueError:
+                # It stays for people, under a name that no writer takes for that of a ring.
                 with suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
             except OSError:
@@ -226,7 +228,7 @@ class Writer:
             OSError: A stream cannot be opened: its lines are not known yet.
         """
         waiting, _ = source.next_frames()
-        source.rewind(0)
+        source.rewind(0)  # these were only looked at, for the number of the first
         first = waiting[0].seq if waiting else sys.maxsize
         source.already = self._journal.resume(source.run, source.streams(), first)
         self._backlog.adopt(source, first, self._journal.last_seqs(source.run))
@@ -283,6 +285,7 @@ class Writer:
                 self._end(path, source)
 
     def _end(self, path: Path, source: Source) -> None:
+        # The seals last: they say that nothing more of the run follows.
         if not source.said_end:
             self._journal.end(source.run, "killed", source.home)
             source.say_end()
@@ -295,7 +298,7 @@ class Writer:
         if spool.rings_in(self._spool_folder) == [path]:
             self._close_journal()  # before the producer learns that all is done: then nothing is left to happen
         else:
-            self._sync()
+            self._sync()  # before `finish`, at which the producer's `close` returns
         del self._sources[path]
         del self._composers[source.run], self._censors[source.run]
         del self._heard[source.run]
@@ -353,6 +356,7 @@ class Writer:
             OSError: Something is left to do.
         """
         self._close_journal()
+        # Once more, now that the streams are free: a process that came meanwhile found this one at the lock, and relies on it.
         self._scan()
         return not self._sources
 
@@ -404,7 +408,7 @@ def serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], b
         return serve(wait)
     finally:
         wait.close()
-        remove_idle(spool_folder)
+        remove_idle(spool_folder)  # while the lock is held: nobody else is at work in what is removed
         os.close(fd)
 
 

@@ -220,7 +220,7 @@ def _between(np: Any, share: float, count: Any, at: Callable[[Any], Any]) -> Any
         return np.where(count > 0, low + (high - low) * (rank - below), math.nan)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=10_000)  # found by bisection, and asked for the same few numbers of members again and again
 def t_quantile(probability: float, freedom: int) -> float:
     """Return the quantile of Student's t distribution; NaN without a degree of freedom."""
     if freedom < 1:
