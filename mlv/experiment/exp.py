@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
-from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
+from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
 from mlv.experiment.exp_checkpoints import Checkpoints
 from mlv.experiment.exp_housekeeping import Housekeeping
 from mlv.experiment.exp_identity import Identity
@@ -139,7 +139,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         if on_exists not in ("suffix", "open", "error"):
             raise InvalidArgument(f"on_exists={on_exists!r}: give 'suffix', 'open' or 'error'", on_exists=on_exists)
         if name is None:
-            savedir, name, on_exists = _configured(savedir, on_exists)
+            savedir, name, on_exists = setup.configured(savedir, on_exists)
         if name is not None:
             layout.check_name(name, "experiment name")
         elif on_exists == "open":
@@ -157,7 +157,7 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
             together(
                 folder.parent,
                 f"experiment {name!r}" if name is not None else "an experiment",
-                lambda: _open_or_make(making, folder, may_change) if on_exists == "open" else _make(making, folder, on_exists),
+                lambda: setup.make_or_open(making, folder, on_exists, may_change),
                 lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
                 exact=folder if on_exists == "open" else None,
                 differences=lambda exp_folder: making.differences(exp_folder, may_change, is_opened=on_exists == "open"),
@@ -361,18 +361,6 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         """
         self.log.summarize(values)
 
-    def rewind(self, step: float) -> None:
-        """Go on from a step in the run of this `Exp`: otherwise as `Exp.open(path, rewind_to=step)`, on ranks as well.
-
-        Raises:
-            InvalidArgument: The step is no number, or beyond all that survives.
-            MetaEdited: As `log`.
-        """
-        folder = self._folder
-        components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
-        description = f"rewind of {folder.name!r} to step {step!r}"
-        together(folder.parent, description, lambda: _rewind_to(components, step), lambda *_: components, exact=folder)
-
     def __enter__(self) -> Exp:
         return self
 
@@ -432,38 +420,6 @@ class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekee
         session = self._session
         travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
         return travelled_exp, (*travels, session.rank, session.is_silent)
-
-
-def _configured(savedir: Any, on_exists: str) -> tuple[Any, str | None, str]:
-    """Return the savedir, the name and the `on_exists` of an experiment that was given no name, as the settings have them."""
-    exp = settings.EXP.get()
-    return (savedir, settings.NAME.get(), on_exists) if exp is None else (exp.parent, exp.name, "open")
-
-
-def _make(making: Making, folder: Path, on_exists: str) -> ExpComponents:
-    """Make a new experiment in a new folder."""
-    return making.make(setup.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
-
-
-def _open_or_make(making: Making, folder: Path, may_change: Collection[str]) -> ExpComponents:
-    """Open exactly this experiment; make it first where it is missing."""
-    if setup.is_taken(folder):
-        return making.open(folder, may_change)
-    try:
-        return _make(making, folder, "error")
-    except ExperimentExists:
-        return making.open(folder, may_change)  # somebody else made it just now
-
-
-def _rewind_to(components: ExpComponents, step: float) -> ExpComponents:
-    """Rewind the experiment to a step, and return it."""
-    from mlv.experiment.opening.rewind import rewind  # reads much that `import mlv` does without
-
-    if components.edited is not None:
-        raise components.edited
-    if not components.session.is_disabled:  # nothing is stored, so that nothing can have come too far
-        rewind(components.session, step)
-    return components
 
 
 def _parent_id(folder: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""The calls of an experiment about the run of this process: pausing, flushing, ending, and the digest of its end."""
+"""The calls of an experiment about the run of this process: pausing, rewinding, flushing, ending, and the digest of its end."""
 
 from __future__ import annotations
 
@@ -9,23 +9,30 @@ from time import monotonic
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mlv.errors import InvalidArgument, MlvWarning
+from mlv.capture.redaction import Redactor
+from mlv.errors import InvalidArgument, MetaEdited, MlvWarning
 from mlv.events import STATUSES, RunPaused, RunResumed
+from mlv.experiment.opening.rendezvous import together
+from mlv.experiment.opening.setup import ExpComponents
 from mlv.experiment.session import Session
 from mlv.notices import say, warn
 from mlv.store import ends
+from mlv.store.meta import Meta
 
 _ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
 
 class Running:
-    """The part of `Exp` that pauses and ends its run."""
+    """The part of `Exp` that pauses, rewinds and ends its run."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
         _folder: Path
+        _meta: Meta
         _session: Session
+        _redactor: Redactor
+        _edited: MetaEdited | None
 
         def _writable(self) -> Session: ...
 
@@ -51,6 +58,18 @@ class Running:
             yield
         finally:
             self._writable().emit_record(RunResumed(monotonic() - began))
+
+    def rewind(self, step: float) -> None:
+        """Go on from a step in the run of this `Exp`: otherwise as `Exp.open(path, rewind_to=step)`, on ranks as well.
+
+        Raises:
+            InvalidArgument: The step is no number, or beyond all that survives.
+            MetaEdited: As `log`.
+        """
+        folder = self._folder
+        components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
+        description = f"rewind of {folder.name!r} to step {step!r}"
+        together(folder.parent, description, lambda: _rewind_to(components, step), lambda *_: components, exact=folder)
 
     def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
         """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
@@ -95,3 +114,14 @@ class Running:
         yield
         if is_told and (digest := ends.digest_of(self._folder)) not in (None, before):
             say(f"mlv: {self._folder.name} is complete, digest {digest}")
+
+
+def _rewind_to(components: ExpComponents, step: float) -> ExpComponents:
+    """Rewind the experiment to a step, and return it."""
+    from mlv.experiment.opening.rewind import rewind  # reads much that `import mlv` does without
+
+    if components.edited is not None:
+        raise components.edited
+    if not components.session.is_disabled:  # nothing is stored, so that nothing can have come too far
+        rewind(components.session, step)
+    return components

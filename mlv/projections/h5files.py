@@ -24,7 +24,7 @@ WAIT_S = 60.0  # a program that reads it holds the lock for as long as it has it
 _POLL_S = 0.05
 
 
-def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], *, wait_s: float = WAIT_S, **making: Any) -> None:
+def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], wait_s: float = WAIT_S, /, **making: Any) -> None:
     """Let `work` change a file, or make a new one; afterwards it is on the disk, with the number of this commit.
 
     Another program that reads the file keeps the one that it has opened: that is replaced, not changed. `making` are options of

@@ -281,7 +281,7 @@ def test_file_that_stays_locked(exp, both_ways):
         assert holder.stdout.readline()
         exp.log({"x": 2})
         with pytest.raises(FileUnusable, match=r"locked by another program for more than 0\.3 s"):
-            h5files.change_h5(folder / "metrics.h5", "exp", 2, lambda file: pytest.fail("changed"), wait_s=0.3)
+            h5files.change_h5(folder / "metrics.h5", "exp", 2, lambda file: pytest.fail("changed"), 0.3)
         holder.kill()
 
     assert len(hdf.read_from_key(kept(exp), "x")) == 2
