@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 20  # a file may be larger than memory
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
+# No child inherits it, and Windows changes no line ends.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A pipe may never deliver anything; a link leads wherever its maker wants.
 _CAREFUL = _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
