@@ -29,6 +29,8 @@ from mlv.web import processes, saved
 from mlv.web.plain import as_text, bounded, plain, shortened
 from mlv.web.processes import Processes
 
+Stamp = tuple[Any, ...]
+"""Inode, size and time of change of a meta.json; then stream, size, time of change and inode of each log."""
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
 _PASSING = ("running", "lost")
@@ -47,7 +49,7 @@ _LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
 _PATIENCE_S, _STUCK_S = 3.0, 20.0
 """How long one folder may take before it is named, and before nobody waits for it any more."""
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
 """Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
@@ -60,7 +62,7 @@ class IndexRow:
     digest: Digest
     version: int
     depth: Depth
-    stamp: tuple[Any, ...]
+    stamp: Stamp
     status: str
     error: str | None = None
     moment: Moment | None = None
@@ -210,7 +212,7 @@ class PageIndex:
             self.is_complete = True
             self._saved.clear()
             self._changed.notify_all()
-        self._save(begun_ns - _SETTLED_NS)
+        self._save(begun_ns - SETTLED_NS)
 
     def _read_all(self, unread: Mapping[Path, int]) -> None:
         """Read experiments, whose logs have some sizes: many of them in several processes."""
@@ -245,7 +247,7 @@ class PageIndex:
         if self._saved_at is None or self._version == self._saved_at[0] or monotonic() < self._saved_at[1] + _SAVED_EVERY_S:
             return
         self._saved_at = self._version, monotonic()
-        settled = {row.digest.path: row for row in self.rows() if row.stamp and _changed_ns(row.stamp) < settled_ns}
+        settled = {row.digest.path: row for row in self.rows() if row.stamp and changed_ns(row.stamp) < settled_ns}
         saved.save(self._root, settled)
 
     def _put(self, folder: Path, depth: Depth) -> None:
@@ -255,12 +257,12 @@ class PageIndex:
         if row is not None:
             self._store(folder, row)
 
-    def _stamp_to_read(self, folder: Path, depth: Depth) -> tuple[Any, ...] | None:
+    def _stamp_to_read(self, folder: Path, depth: Depth) -> Stamp | None:
         """Return the stamp of an experiment that has to be read; None for others, whose rows are brought up to date."""
         before = self._rows.get(self._ids.get(folder, ""))
         if before is not None and before.digest.path != folder:
             return None  # a copy of it
-        stamp = _stamp(folder)
+        stamp = stamp_of(folder)
         if not stamp and before is not None:  # it was deleted while it was shown
             self._remove(self._ids.keys() - {folder})
             return None
@@ -291,7 +293,7 @@ class PageIndex:
             self._rows[row.digest.id] = replace(row, version=self._version)
             self._changed.notify_all()
 
-    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow | None:
+    def _read(self, folder: Path, depth: Depth, stamp: Stamp) -> IndexRow | None:
         """Read an experiment; None for one that was made after the moment."""
         if self._asof is None:
             return _read(folder, depth, stamp)
@@ -369,7 +371,7 @@ class PageIndex:
             return list(self._rows.values())
 
 
-def _stamp(folder: Path) -> tuple[Any, ...]:
+def stamp_of(folder: Path) -> Stamp:
     """Return numbers that change with the files of an experiment."""
     with suppress(OSError):
         meta = os.stat(folder / layout.META)
@@ -384,23 +386,23 @@ def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
             yield stream, status.st_size, status.st_ctime_ns, status.st_ino
 
 
-def _changed_ns(stamp: tuple[Any, ...]) -> int:
+def changed_ns(stamp: Stamp) -> int:
     """Return the time of the last change of an experiment's files."""
     changed: int = max([stamp[2], *(stream[2] for stream in stamp[3:])])
     return changed
 
 
-def _size(stamp: tuple[Any, ...]) -> int:
+def _size(stamp: Stamp) -> int:
     return sum(stream[1] for stream in stamp[3:])
 
 
 def read(folder: Path) -> IndexRow | None:
     """Read an experiment; None where it is gone."""
-    stamp = _stamp(folder)
+    stamp = stamp_of(folder)
     return _read(folder, Depth.METRICS, stamp) if stamp else None
 
 
-def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow:
+def _read(folder: Path, depth: Depth, stamp: Stamp) -> IndexRow:
     """Read an experiment; a broken one has an error."""
     try:
         meta = read_meta(folder)

@@ -49,11 +49,7 @@ class Processes:
     """Some processes that share the reading of experiments; they are gone when it is done."""
 
     def __init__(
-        self,
-        count: int,
-        folders: Iterable[Path],
-        take: Callable[[Path, Any], None],
-        at: dict[int, tuple[Path, float]],
+        self, count: int, folders: Iterable[Path], take: Callable[[Path, Any], None], at: dict[int, tuple[Path, float]]
     ) -> None:
         """Prepare them.
 

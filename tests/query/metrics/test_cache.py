@@ -130,7 +130,7 @@ class TestIsUsed:
         """A log is believed to be the same by its times as soon as its next change is sure to show."""
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 200
 
@@ -141,7 +141,7 @@ class TestIsUsed:
             file.write(metric_lines(201, 202))
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 202
 
