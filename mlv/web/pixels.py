@@ -42,8 +42,8 @@ class Grid:
     def bounds(self, x: Any) -> Any:
         """Return the index of the first point of each column, and behind the last one, of positions in order.
 
-        As by `columns`, in a twentieth of the time where there are many points. None where only that can tell: in a
-        logarithm, and where many points share a position at the edge of a column.
+        As by `columns`, in a twentieth of the time where there are many points. None where only that can tell, as in a
+        logarithm.
         """
         np = package("numpy")
         if self.is_log:
@@ -52,14 +52,16 @@ class Grid:
         inside, numbers = x[first:last], np.arange(1, self.count)
         with np.errstate(all="ignore"):
             bounds = np.searchsorted(inside, self.begin + (self.end - self.begin) * (numbers / self.count))
-        # An edge by itself rounds otherwise than the column of a position: a few points are to be looked at.
+        # An edge rounds otherwise than the column of a position: the points at edges are looked at.
         for _ in range(_MOST_STEPS) if len(inside) else ():
             before, behind = np.maximum(bounds - 1, 0), np.minimum(bounds, len(inside) - 1)
             is_late = (bounds > 0) & (self._columns(inside[before]) >= numbers)
             is_early = (bounds < len(inside)) & (self._columns(inside[behind]) < numbers)
             if not (is_late.any() or is_early.any()):
                 return np.concatenate(([first], first + bounds, [last]))
-            bounds = bounds - is_late + is_early
+            # Points that share a position are in one column.
+            earlier, later = (np.searchsorted(inside, inside[at], side) for at, side in ((before, "left"), (behind, "right")))
+            bounds = np.where(is_late, earlier, np.where(is_early, later, bounds))
         return None
 
 
@@ -153,7 +155,7 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> PixelColumns:
 _FEW = 4
 """Points for each column, up to which it takes as long to look at each of them."""
 _MOST_STEPS = 4
-"""Points by which the bound of a column may be wrong at first."""
+"""Positions by which the bound of a column may be wrong at first."""
 
 
 def _marks(column: Any, y: Any) -> tuple[list[tuple[int, str, int]], dict[str, int]]:

@@ -79,6 +79,7 @@ class Processes:
         try:
             # Whatever becomes of a process, such as a kill: the experiments that it had are read elsewhere.
             with suppress(OSError, EOFError, pickle.UnpicklingError), _started() as (questions, answers):
+                pickle.load(answers)  # noqa: S301 - our own child's: it has imported all that it needs
                 while self._ask(questions, waiting):
                     self._at[own] = waiting[0], monotonic()
                     self._take(waiting[0], pickle.load(answers))  # noqa: S301 - our own child's
@@ -127,10 +128,15 @@ def _started() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def answer(read: Callable[[Path], Any]) -> None:
-    """Answer each path in the standard input by what a function gives of it, until the input ends; None where it fails."""
+    """Answer each path in the standard input by what a function gives of it, until the input ends.
+
+    None comes first, and where an answer cannot be sent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: this one ends with its input
     with open(os.dup(1), "wb") as answers, open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 1)  # what anything prints must not come between the answers
+        answers.write(_pickled(None))
+        answers.flush()
         while True:
             try:
                 path = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started this one
@@ -144,4 +150,4 @@ def _pickled(row: Any) -> bytes:
     try:
         return pickle.dumps(row, pickle.HIGHEST_PROTOCOL)
     except RecursionError:  # params that are nested too deeply
-        return pickle.dumps(None)
+        return pickle.dumps(None, pickle.HIGHEST_PROTOCOL)
