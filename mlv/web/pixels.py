@@ -121,6 +121,7 @@ def pixels(x: Any, y: Any, columns: Grid, smooth: float = 0.0) -> PixelColumns:
     is_finite = np.isfinite(y)
     bounds = columns.bounds(x) if len(x) > _FEW * columns.count and is_finite.all() else None
     is_point: Any
+    marks: list[tuple[int, str, int]]
     if bounds is not None:
         is_inside = is_point = slice(bounds[0], bounds[-1])
         filled = np.flatnonzero(bounds[1:] > bounds[:-1])

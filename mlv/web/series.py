@@ -271,7 +271,8 @@ class _File:
 
         def section(number: int, kind: str) -> Any:
             if number not in sections:
-                sections[number] = self._section(*self._content["sections"][number], kind)
+                offset, size, print_ = self._content["sections"][number]
+                sections[number] = self._section(offset, size, print_, kind)
             return sections[number]
 
         series, began, writer = {}, self._content["began"], self._content["writer"]
