@@ -128,7 +128,7 @@ def _started() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
 
 
 def answer(read: Callable[[Path], Any]) -> None:
-    """Answer each path in the standard input by what a function gives of it, until the input ends.
+    """Send what a function gives of each path that comes through the standard input, until the input ends.
 
     None comes first, and where an answer cannot be sent.
     """
