@@ -42,7 +42,7 @@ unfinished: list[Any] = []
 
 def can_launch() -> bool:
     """Return whether a writer process can be started at all from this one."""
-    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
+    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and is_python(sys.executable)
 
 
 def launch(folder: Path, spool_folder: Path, home: Home | None = None) -> None:
@@ -123,5 +123,6 @@ def _has_cwd() -> bool:
         return False
 
 
-def _is_python(executable: str) -> bool:
+def is_python(executable: str) -> bool:
+    """Return whether a program is an interpreter, and not another one that has Python within."""
     return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()

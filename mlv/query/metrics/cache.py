@@ -150,13 +150,13 @@ def _valid_sidecar(
             return cache_folder, cached_parts, None
         tick = tick_of(cache_folder, stamp)
         with suppress(OSError):
-            if _is_unchanged(folder, stream, covered):
+            if is_unchanged(folder, stream, covered):
                 _note_seen(cache_folder, stream, covered.chain, tick, stamp, stamp_of(folder, stream))
                 return cache_folder, cached_parts, tick
     return None, [], None
 
 
-def _is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
+def is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
     """Return whether the log still begins with the blocks that were parsed."""
     offsets = [0]
     for length, _ in covered.blocks:

@@ -28,9 +28,9 @@ R = TypeVar("R")
 
 BLOCK_BYTES = 3 << 19
 """With less, Python takes longer than numpy does; with more, memory grows faster than speed."""
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_THREADS = min(4, _CORES)  # more would take memory, and wait for the interpreter
-PARSERS = min(2, _CORES)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_THREADS = min(4, CORES)  # more would take memory, and wait for the interpreter
+PARSERS = min(2, CORES)
 """Threads that parse; more of them would only wait for the interpreter's lock."""
 _ODD = (b"null", wire.TAGGED)
 """Texts in lines that have to be read one by one: of a number that JSON lacks, and of an object in place of another value."""

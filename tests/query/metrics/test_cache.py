@@ -16,7 +16,6 @@ from logs import line
 
 pytest.importorskip("pyarrow")
 
-from mlv.query import fingerprint
 from mlv.query.metrics import cache
 from mlv.query.metrics import parse as parse_
 from mlv.query.metrics.long_table import metrics
@@ -134,7 +133,7 @@ class TestIsUsed:
         """A log is believed to be the same by its times as soon as its next change is sure to show."""
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(fingerprint, "of_user", lambda: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 200
 
@@ -145,7 +144,7 @@ class TestIsUsed:
             file.write(metric_lines(201, 202))
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(fingerprint, "of_user", lambda: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 202
 
