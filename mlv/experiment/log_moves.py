@@ -131,7 +131,8 @@ class MovingCalls:
 
     def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger:
         """Return `_moved(at=...)` with numbers as further coordinates, at a third of its time: all else is as it was."""
-        set_, moved = object.__setattr__, object.__new__(cast("type[Logger]", type(self)))
+        set_ = object.__setattr__
+        moved: Logger = object.__new__(type(self))  # type: ignore[assignment]  # `cast` is a call, and this a fast path
         set_(moved, "_session", self._session)
         set_(moved, "_stream", self._stream)
         set_(moved, "_name", self._name)
