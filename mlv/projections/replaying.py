@@ -192,7 +192,7 @@ class Replay:
     def _open(self, position: Position | None) -> None:
         self._rewinds = _rewinds(self._folder)
         if position is not None and self._goes_on(position):
-            with suppress(*_UNUSABLE):
+            with suppress(*_UNUSABLE):  # then it is built again
                 self._position = position.opened()
                 self._projection.open(self._output_folder, position.resume)
                 self._is_open = True

@@ -295,7 +295,7 @@ class Meeting:
 
     def _remember(self, announcement: Announcement) -> None:
         if not self._launch_rank.is_unique:
-            with suppress(OSError):
+            with suppress(OSError):  # only a later call of this launch looks for it
                 os.close(opening.writing(self._mark(announcement), os.O_WRONLY | os.O_CREAT))
 
     def _not_met(self, timeout_s: float, announcement: Announcement | None) -> RanksNotMet:
