@@ -376,16 +376,17 @@ class PageIndex:
 
 def stamp_of(folder: Path) -> Stamp:
     """Return numbers that change with the files of an experiment."""
+    text = os.fspath(folder)  # to join texts takes a tenth of the time that paths take
     with suppress(OSError):
-        meta = os.stat(folder / layout.META)
-        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(folder))
+        meta = os.stat(os.path.join(text, layout.META))
+        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(text))
     return ()
 
 
-def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+def _stream_stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
     for stream in layout.streams_in(folder):
         with suppress(FileNotFoundError):
-            status = os.stat(folder / layout.stream_file(stream))
+            status = os.stat(os.path.join(folder, layout.stream_file(stream)))
             yield stream, status.st_size, status.st_ctime_ns, status.st_ino
 
 
@@ -494,8 +495,9 @@ def columns(
     result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
     metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
     names = dict.fromkeys(name for own in metrics for name in own)
-    result["metrics"] = {name: _stats([own.get(name) for own in metrics]) for name in names}
-    return as_text(result)
+    result = as_text(result)
+    result["metrics"] = {as_text(name): _stats([own.get(name) for own in metrics]) for name in names}
+    return result
 
 
 def _stats(summaries: Sequence[Any]) -> dict[str, list[Any]]:
@@ -511,7 +513,7 @@ def _cells(values: list[Any]) -> list[Any]:
         with suppress(OverflowError):  # an integer beyond all floats
             if not numbers or (max(map(abs, numbers)) <= EXACT and math.isfinite(sum(numbers))):
                 return values
-    return [shortened(plain(value), _LONGEST_TEXT) for value in values]
+    return as_text([shortened(plain(value), _LONGEST_TEXT) for value in values])
 
 
 def _below(root: Path, path: Path) -> str:
