@@ -18,13 +18,13 @@ export function sentence(metric: string, all: readonly Curve[], name: (id: strin
 
 /** Count what a chart stands for. */
 export function footer(all: readonly Curve[], bands: readonly Band[] = []): string {
-  const sum = (key: "points" | "nan" | "inf" | "ninf"): number => all.reduce((total, curve) => total + curve[key], 0);
+  const sum = (key: "points" | "nan" | "inf" | "ninf" | "without"): number => all.reduce((total, curve) => total + (curve[key] ?? 0), 0);
   const infinite = sum("inf") + sum("ninf");
   const diverged = bands.reduce((total, band) => total + Math.max(0, ...band.diverged), 0);
   return [
     bands.length ? `${count(bands.length, "band")} of ${count(all.length, "curve")}` : count(all.length, "curve"),
     all.some((curve) => curve.of) ? `${groups(sum("points"))} of ${count(all.reduce((total, curve) => total + (curve.of ?? curve.points), 0), "point")}, extremes among them` : count(sum("points"), "point"), sum("nan") ? `${sum("nan")} NaN` : "", infinite ? `${infinite} infinite` : "",
-    diverged ? `${diverged} diverged` : "",
+    diverged ? `${diverged} diverged` : "", sum("without") ? `${count(sum("without"), "point")} at or below 0 of x, which a logarithm has not` : "",
   ].filter(Boolean).join(", ");
 }
 

@@ -22,6 +22,7 @@ test("bands are named by the settings in which they differ", () => {
 
 test("a footer counts what a chart stands for", () => {
   assert.equal(footer([curve(), curve()], [band({})]), "1 band of 2 curves, 8 points, 2 NaN, 2 infinite, 1 diverged");
+  assert.equal(footer([{ ...curve(), nan: 0, ninf: 0, without: 1 }]), "1 curve, 4 points, 1 point at or below 0 of x, which a logarithm has not");
 });
 
 test("an SVG has every extreme, and hostile names as text", () => {
