@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
 import { color, dashes, mixed } from "./colors";
 import { columnOf, grown, type Points } from "./news";
-import { ends, nearest, outside, type Curve } from "./columns";
+import { ends, nearest, outside, targetOf, type Curve } from "./columns";
 import { count, number } from "./format";
 import { csv, isFolder } from "./folder";
 import { listen } from "./live";
@@ -42,23 +42,6 @@ function bandSlots(bands: readonly Band[]): number[] {
     taken.add(next);
     return next;
   });
-}
-
-/** Find the step of the point next to a value inside a column, by looking ever closer. */
-async function stepOf(id: string, metric: string, from: number, to: number, y: number): Promise<number> {
-  let [begin, end] = [from, to];
-  for (let turn = 0; turn < 6; turn += 1) {
-    const answer = await fetchCurves({ ids: [id], metric, x: "step", zoom: [begin, end], columns: 1000, smooth: 0, isLog: false, over: "", asof: view.peek().asof });
-    const curve = answer.curves[0]!;
-    const near = (at: number): number => Math.min(Math.abs(curve.min[at]! - y), Math.abs(curve.max[at]! - y));
-    let best = -1;
-    for (let at = 0; at < curve.last.length; at += 1) if (curve.last[at] === curve.last[at] && (best < 0 || near(at) < near(best))) best = at;
-    if (best < 0) break;
-    const width = (end - begin) / 1000;
-    if (width < 1) return Math.ceil(answer.x[best]! - 1e-9);
-    [begin, end] = [answer.x[best]!, answer.x[best]! + width];
-  }
-  return Math.round(begin);
 }
 
 export interface ChartProps {
@@ -207,7 +190,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
       moved: (at) => (cursor.value = at),
       zoomed: (from, to) => change({ zoom: [Number(from.toPrecision(8)), Number(to.toPrecision(8))] }),
       left: () => change({ zoom: null }),
-      clicked: (at, value) => void open(at, value),
+      clicked: (at, pixel) => void open(at, pixel),
     });
     made.current = own;
     return () => {
@@ -219,24 +202,21 @@ export function Chart({ metric, ids, axis }: ChartProps) {
     if (made.current && scene.current) renew(made.current, scene.current);
   }, [answer, robust, smooth, withCrowd]);
 
-  /** Lead to the line of the log with the point nearest to a position. */
-  const open = async (at: number, value: number): Promise<void> => {
+  /** Lead to the line of the log with the point nearest to a position, or with the mark that is there. */
+  const open = async (at: number, pixel: number): Promise<void> => {
+    const u = made.current;
     const current = scene.current;
-    if (!current || x !== "step") return;
+    if (!u || !current) return;
     const candidates = current.lines.length ? current.lines.map((line) => line.curve) : shown;
-    const column = columnOf(current.answer.x, at);
-    const distance = (curve: Curve): number => {
-      const near = nearest(curve, column);
-      return near < 0 || Math.abs(near - column) > 40 ? Infinity : Math.max(curve.min[near]! - value, value - curve.max[near]!, 0) + Math.abs(near - column) * 1e-9;
-    };
-    const curve = [...candidates].sort((a, b) => distance(a) - distance(b))[0];
-    if (!curve || distance(curve) === Infinity) return;
-    const near = nearest(curve, column);
-    const begin = current.answer.x[near]!;
+    const target = targetOf(candidates, columnOf(current.answer.x, at), pixel, u.over.clientHeight, (value) => u.valToPos(value, "y"));
+    if (!target) return;
+    const { x: grid, to: end } = current.answer;
+    const [from, to] = [grid[target.column]!, grid[target.column + 1] ?? end];
+    // Both sides compute where columns begin, and may differ in the last digit.
+    const slack = (Math.abs(from) + Math.abs(to)) * 1e-12;
     try {
-      const step = await stepOf(curve.id, metric, begin, current.answer.x[near + 1] ?? current.answer.to, value);
-      const line = await json<{ event: { run: string; seq: number } }>(`exp/${curve.id}/line`, { m: metric, step: String(step) });
-      change({ exp: curve.id, tab: "events", line: `${line.event.run}.${line.event.seq}` });
+      const line = await json<{ event: { run: string; seq: number } }>(`exp/${target.id}/line`, { m: metric, x, from: String(from - slack), to: String(to + slack), y: String(target.y), asof });
+      change({ exp: target.id, tab: "events", line: `${line.event.run}.${line.event.seq}` });
     } catch (error) {
       setRefused((error as Error).message);
     }
@@ -255,7 +235,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
     else if (event.key === "ArrowRight") point(u, grid[Math.min(at + stride, grid.length - 1)]!);
     else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
     else if (event.key === "-") change({ zoom: null });
-    else if (event.key === "Enter") void open(center, current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0);
+    else if (event.key === "Enter") void open(center, u.valToPos(current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0, "y"));
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -43,7 +43,8 @@ export interface Actions {
   moved: (x: number | null) => void;
   zoomed: (from: number, to: number) => void;
   left: () => void;
-  clicked: (x: number, y: number) => void;
+  /** A position, and pixels from the top. */
+  clicked: (x: number, pixel: number) => void;
 }
 
 /** Trace values at positions; where there is none, the line goes on to the next. */
@@ -235,7 +236,7 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
   made.over.addEventListener("mousedown", (event) => (pressed = event.clientX));
   made.over.addEventListener("click", (event) => {
     const inside = made.over.getBoundingClientRect();
-    if (Math.abs(event.clientX - pressed) < 3) actions.clicked(made.posToVal(event.clientX - inside.left, "x"), made.posToVal(event.clientY - inside.top, "y"));
+    if (Math.abs(event.clientX - pressed) < 3) actions.clicked(made.posToVal(event.clientX - inside.left, "x"), event.clientY - inside.top);
   });
   sync.sub(made);
   return made;
