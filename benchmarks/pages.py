@@ -101,6 +101,8 @@ class _Tool:
     """The command, by the Python, the folder and a port."""
     runs: Callable[[_Page], int]
     """How many runs the answers list that its page asks for."""
+    has_numbers: bool
+    """Whether these answers have the params and the last values, too, and not only the names."""
     curve: Callable[[_Page, int], bytes]
     """The answer with the curve of a long run."""
     values: Callable[[_Page, bytes], list[float]]
@@ -130,6 +132,7 @@ for name, number, values in runs:
         python, "-m", "tensorboard.main", "--logdir", place, "--host", "127.0.0.1", "--port", str(port)
     ],
     lambda page: len(page.json("/data/runs")),
+    False,
     lambda page, number: page.ask(f"/data/plugin/scalars/scalars?run=long_{number}&tag=loss"),
     lambda _, content: [value for _, _, value in json.loads(content)],
 )  # fmt: skip
@@ -149,6 +152,7 @@ for name, number, values in runs:
         python, "-c", f"import trackio; trackio.show('bench', open_browser=False, block_thread=True, server_port={port})"
     ],
     lambda page: _trackio_runs(page),
+    False,
     lambda page, number: page.ask("/api/get_logs_batch", {"project": "bench", "runs": [{"run": f"long_{number}"}]}),
     lambda _, content: [row["loss"] for one in json.loads(content)["data"] for row in one["logs"]],
 )  # fmt: skip
@@ -175,6 +179,7 @@ for name, number, values in runs:
         "--port", str(port), "--workers", "1",
     ],
     lambda page: len(_mlflow_runs(page)),
+    True,
     lambda page, number: page.ask(f"{_MLFLOW_CURVE}?metric_key=loss&max_results=2500&run_ids={_mlflow_id(page, number)}"),
     lambda _, content: [point["value"] for point in json.loads(content)["metrics"]],
 )  # fmt: skip
@@ -196,6 +201,7 @@ for name, number, values in runs:
         "--workers", "1", "--yes",
     ],
     lambda page: page.decoded(_AIM_TREE, page.ask("/api/runs/search/run/?report_progress=false"))["runs"],
+    True,
     lambda page, number: page.ask(
         f"/api/runs/search/metric/?report_progress=false&p=500&q=run.name%20%3D%3D%20%22long_{number}%22"
     ),
@@ -244,8 +250,9 @@ def aim(quick: bool) -> list[Figure]:
 @dataclass(frozen=True)
 class _Measured:
     start_ms: float
+    names_ms: float
     listed_ms: float
-    """From the command until all runs are listed."""
+    """From the command until the names of all runs are there, and until their numbers are."""
     memory_mb: float
     cold_ms: float
     """From the command until a long curve is there to its end."""
@@ -265,12 +272,15 @@ def _beside(tool: _Tool, quick: bool) -> list[Figure]:
     what = f"{tool.name} {version}"
     every = 3 * long
 
+    listed = (lambda one: one.listed_ms) if tool.has_numbers else (lambda one: one.names_ms)
+    scope = " with their numbers" if tool.has_numbers else " by their names"
+
     def row(text: str, unit: str, of: Callable[[_Measured], float]) -> Figure:
         return Figure(f"{what}: {text}", unit, of(theirs), of(ours), of(ours) / of(theirs), "x theirs")
 
     return [
         row("from the command to the first answer", "ms", lambda one: one.start_ms),
-        row(f"from the command until {count + long} runs are listed", "ms", lambda one: one.listed_ms),
+        row(f"from the command until {count + long} runs are listed{scope}", "ms", listed),
         row(f"from the command until a curve of {points:,} points is there", "ms", lambda one: one.cold_ms),
         row("the same curve again", "ms", lambda one: one.curve_ms),
         row("memory of the server then", "MB", lambda one: one.memory_mb),
@@ -293,13 +303,16 @@ def _measured_theirs(tool: _Tool, place: Path, count: int, long: int, points: in
     arguments = map(str, (place, count, long, points))
     script = [tool.python, "-c", _SERIES + tool.write, *arguments]
     subprocess.run(script, check=True, env=environment, cwd=place, stdout=subprocess.DEVNULL, timeout=_PATIENCE_S * 2)
+    with _started(tool, place, environment) as (page, began):  # for the first time, Python compiles what it imports
+        _until(lambda: page.ask("/"), began)
     with _started(tool, place, environment) as (page, began):
         start = _until(lambda: page.ask("/"), began)
         listed = _until(lambda: tool.runs(page) == count + long, began)
         cold = _until(lambda: _reaches_end(tool.values(page, tool.curve(page, 0)), points), began)
         curve = median(_ms(lambda: tool.curve(page, 0)) for _ in range(5))
+        memory = page.memory_mb()
         spikes = sum(value > _SPIKE for number in range(long) for value in tool.values(page, tool.curve(page, number)))
-        return _Measured(start, listed, page.memory_mb(), cold, curve, spikes)
+        return _Measured(start, listed, listed, memory, cold, curve, spikes)
 
 
 def _reaches_end(values: list[float], points: int) -> bool:
@@ -349,19 +362,24 @@ def _ms_since(began: float) -> float:
 
 
 def _measured_ours(place: Path, count: int, long: int, points: int) -> _Measured:
-    for number in range(count):
-        ui.write(place / "runs" / f"short_{number}", number, _POINTS_OF_SHORT, shares=())
-    for number in range(long):
-        ui.write(place / "runs" / f"long_{number}", number, points)
+    for root in (place / "listed", place / "drawn"):
+        for number in range(count):
+            ui.write(root / f"short_{number}", number, _POINTS_OF_SHORT, shares=())
+        for number in range(long):
+            ui.write(root / f"long_{number}", number, points)
+    (place / "nothing").mkdir()
+    with ui.served(place / "nothing", place):  # for the first time, Python compiles what it imports
+        pass
+    with ui.served(place / "listed", place) as (server, start):
+        rows, names, listed = server.all_rows()
+        check_count(len(rows), count + long)
     began = time.perf_counter()
-    with ui.served(place / "runs", place) as (server, start):
-        names, _, _ = server.all_rows()
-        listed = _ms_since(began)
-        check_count(len(names), count + long)
-        ids = {name: identity for identity, name in names.items()}
-        curve_of_first = partial(server.curves, [ids["long_0"]])
-        curve_of_first()
+    with ui.served(place / "drawn", place) as (server, _):
+        first = server.id_of("long_0")
+        server.curves([first])
         cold = _ms_since(began)
-        again = median(_ms(curve_of_first) for _ in range(5))
-        spikes = 3 * long - ui.missing_spikes(server.curves(ids[f"long_{number}"] for number in range(long)))
-        return _Measured(start, listed, _Page("", server.process, "").memory_mb(), cold, again, spikes)
+        again = median(_ms(partial(server.curves, [first])) for _ in range(5))
+        memory = _Page("", server.process, "").memory_mb()
+        every = [server.id_of(f"long_{number}") for number in range(long)]
+        spikes = 3 * long - ui.missing_spikes(server.curves(every))
+    return _Measured(start, start + names, start + listed, memory, cold, again, spikes)

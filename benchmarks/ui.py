@@ -43,6 +43,17 @@ class Server:
             content: bytes = answer.read()
         return content
 
+    def id_of(self, name: str) -> str:
+        """Return the ID of an experiment, as soon as the list has it."""
+        since = ""
+        while True:
+            answer = json.loads(self.ask("api/index", since=since))
+            since, columns = answer["cursor"], answer["columns"]
+            if name in columns["name"]:
+                return str(columns["id"][columns["name"].index(name)])
+            if answer["complete"]:
+                raise LookupError(f"no experiment is named {name}")
+
     def all_rows(self) -> tuple[dict[str, str], float, float]:
         """Return the names of all experiments by ID, and the milliseconds until the first names, and until all numbers."""
         begin, first, since, names = time.perf_counter(), 0.0, "", dict[str, str]()

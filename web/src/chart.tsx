@@ -8,7 +8,7 @@ import { count, number } from "./format";
 import { csv, isFolder } from "./folder";
 import { listen } from "./live";
 import { plot, point, remove, renew, ticks, type Scene } from "./plot";
-import { bandNames, footer, sentence } from "./readings";
+import { across, bandNames, footer, lastOf, sentence } from "./readings";
 import { drawn, slot } from "./rows";
 import { curves as fetchCurves, json, pointsAddress, type Band, type CurveAnswer } from "./source";
 import { change, cursor, isDark, rows, view, watched } from "./state";
@@ -242,7 +242,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
   };
 
   const file = metric.replace(/\W+/g, "-");
-  const said = answer ? sentence(metric, shown, name) : `${metric}: loading.`;
+  const said = answer ? sentence(metric, shown, name, bands) : `${metric}: loading.`;
   const asSvg = (): void => {
     const u = made.current;
     const current = scene.current;
@@ -271,22 +271,31 @@ export function Chart({ metric, ids, axis }: ChartProps) {
       {refused ? <p class="bad" role="status">{refused}</p> : null}
       {asTable ? (
         <div class="scroll" tabIndex={0} role="region" aria-label={`${metric} as a table`}>
+          {bands.length > 0 && (
+            <table><thead><tr>{["band", "members", "median, last", "10 %", "90 %", "min", "max", "diverged"].map((head) => <th key={head}>{head}</th>)}</tr></thead>
+              <tbody>{bands.map((band, at) => <tr key={at}><td>{names[at]}</td><td>{band.members.length}</td>{[band.p50, band.p10, band.p90, band.min, band.max].map((values, column) => <td key={column}>{words(lastOf(values))}</td>)}<td>{Math.max(0, ...band.diverged) || ""}</td></tr>)}</tbody>
+            </table>
+          )}
           <table><thead><tr><th>experiment</th><th>points</th><th>min</th><th>max</th><th>last</th><th>NaN</th></tr></thead>
             <tbody>{shown.map((curve) => {
               const own = ends([curve], false);
-              const at = nearest(curve, curve.last.length - 1);
-              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{own ? number(own[0]) : ""}</td><td>{own ? number(own[1]) : ""}</td><td>{at < 0 ? "" : number(curve.last[at]!)}</td><td>{curve.nan || ""}</td></tr>;
+              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{own ? number(own[0]) : ""}</td><td>{own ? number(own[1]) : ""}</td><td>{words(lastOf(curve.last))}</td><td>{curve.nan || ""}</td></tr>;
             })}</tbody>
           </table>
         </div>
       ) : <div class="plot" ref={box} aria-hidden="true" />}
-      <Readout answer={answer} curves={shown} names={names} slots={slots} name={name} />
+      <Readout axis={x} answer={answer} curves={shown} names={names} slots={slots} name={name} />
       <p class="foot">{answer ? footer(shown, bands) : " "}{hidden ? `, ${count(hidden, "column")} beyond the axis` : ""}</p>
     </figure>
   );
 }
 
+function words(value: number): string {
+  return value === value ? number(value) : "";
+}
+
 interface ReadoutProps {
+  axis: string;
   answer: CurveAnswer | null;
   curves: readonly Curve[];
   names: readonly string[];
@@ -295,10 +304,11 @@ interface ReadoutProps {
 }
 
 /** Values under the pointer, beside the curves and never over them. */
-function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
+function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
   const at = cursor.value;
   if (!answer) return <div class="readout" />;
   const column = at === null ? answer.x.length - 1 : columnOf(answer.x, at);
+  const place = at === null ? null : <span class="place">{across(axis, answer.x, column, answer.to)}</span>;
   const near = (values: Float64Array): number => {
     let index = Math.min(column, values.length - 1);
     while (index >= 0 && values[index] !== values[index]) index -= 1;
@@ -307,6 +317,7 @@ function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
   if (answer.bands.length) {
     return (
       <div class="readout">
+        {place}
         {answer.bands.slice(0, 12).map((band, index) => {
           const own = near(band.p50);
           return (
@@ -324,6 +335,7 @@ function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
   const listed = (picked.length ? picked : curves.length === 1 ? curves : []).slice(0, 12);
   return (
     <div class="readout">
+      {place}
       {listed.map((curve) => {
         const own = nearest(curve, column);
         const mine = drawn(view.value, curve.id);

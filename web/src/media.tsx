@@ -147,7 +147,7 @@ export function Medium({ id, entry, step, onLoaded, title }: { id: string; entry
   const item = items ? shownAt(items, step) : null;
   return (
     <div class={`medium ${entry.type}`} ref={box}>
-      <Card label={title ?? entry.name} aside={<small>{entry.type}{item ? <>, <Lead to={{ exp: id.slice(0, 12), tab: "events", line: `${item.run}.${item.seq}` }} title="Its line in the log">step {plain(item.step)}</Lead></> : ""}</small>}>
+      <Card label={title ?? entry.name} aside={<small>{entry.type}{item ? <>, <Lead to={{ exp: id.slice(0, 12), tab: "events", line: `${item.run}.${item.seq}` }} title="Its line in the log">{item.step === null ? "its line" : `step ${plain(item.step)}`}</Lead></> : ""}</small>}>
         {problem ? <p class="bad" role="alert">{problem}</p> : item && items ? <Content id={id} item={item} items={items} name={entry.name} /> : <p class="dim">{items ? "None." : "Reading."}</p>}
       </Card>
     </div>
