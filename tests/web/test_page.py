@@ -416,6 +416,21 @@ def open_view(page: Any, name: str) -> None:
     page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
 
 
+def test_crosshair_says_where_it_is(page: Any) -> None:
+    """Beside a chart stand the steps under the pointer, or under the crosshair that keys move, and the values there."""
+    page.get_by_role("button", name="pick broken").click()
+    page.get_by_label("others").uncheck()
+    sync_api.expect(page.locator(".foot")).to_contain_text("1 curve")
+    box = page.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + 50 / 99 * box["width"] + 1, box["y"] + 50)
+    sync_api.expect(page.locator(".readout")).to_contain_text("step 50")
+    page.mouse.move(5, 5)
+    sync_api.expect(page.locator(".readout")).not_to_contain_text("step")
+    page.locator("figure.chart").focus()
+    page.keyboard.press("ArrowLeft")
+    sync_api.expect(page.locator(".readout")).to_contain_text("step 9")
+
+
 def test_a_mark_leads_to_its_line(page: Any) -> None:
     """A click on the cross of a NaN opens the line that logged it."""
     page.get_by_role("button", name="pick broken").click()

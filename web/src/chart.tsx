@@ -231,9 +231,11 @@ export function Chart({ metric, ids, axis }: ChartProps) {
     const stride = Math.max(1, Math.round(grid.length / 50));
     const [low, high] = [grid[0]!, grid[grid.length - 1]!];
     const center = cursor.peek() ?? (low + high) / 2;
-    if (event.key === "ArrowLeft") point(u, grid[Math.max(at - stride, 0)]!);
-    else if (event.key === "ArrowRight") point(u, grid[Math.min(at + stride, grid.length - 1)]!);
-    else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
+    const step = { ArrowLeft: -stride, ArrowRight: stride }[event.key];
+    if (step) {
+      cursor.value = grid[Math.min(Math.max(at + step, 0), grid.length - 1)]!;
+      point(u, cursor.value);
+    } else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
     else if (event.key === "-") change({ zoom: null });
     else if (event.key === "Enter") void open(center, u.valToPos(current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0, "y"));
     else return;
@@ -321,7 +323,7 @@ function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
         {answer.bands.slice(0, 12).map((band, index) => {
           const own = near(band.p50);
           return (
-            <span key={names[index]} title={`${count(band.members.length, "member")}: median, and the middle 80 %`}>
+            <span key={names[index]} title={`${names[index]}, ${count(band.members.length, "member")}: median, and the middle 80 %`}>
               <i style={{ background: color(slots[index]!, isDark.value) }} />
               <em>{names[index]} ({band.members.length})</em>
               <b>{own < 0 ? "" : `${number(band.p50[own]!)} (${number(band.p10[own]!)} … ${number(band.p90[own]!)})`}</b>

@@ -6,6 +6,8 @@ import { arcsinhMarks, markWords, momentWords, powers } from "./scales";
 import type { Band, CurveAnswer } from "./source";
 
 const sync = uPlot.sync("all");
+/** The plot that has the pointer: the others follow its crosshair, and say nothing about where it is. */
+let pointed: uPlot | null = null;
 
 export interface Stroke {
   color: string;
@@ -224,13 +226,19 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
       }],
       setCursor: [(u) => {
         const at = u.cursor.left;
-        actions.moved(at == null || at < 0 ? null : u.posToVal(at, "x"));
+        if (u === pointed && at != null && at >= 0) actions.moved(u.posToVal(at, "x"));
       }],
       setSelect: [(u) => {
         if (u.select.width >= 4) actions.zoomed(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
       }],
     },
   }, data(scene.current), box);
+  // Before the movement of the mouse that follows it, which uPlot listens to.
+  made.over.addEventListener("pointermove", () => (pointed = made));
+  made.over.addEventListener("mouseleave", () => {
+    pointed = null;
+    actions.moved(null);
+  });
   made.over.addEventListener("dblclick", actions.left);
   let pressed = -1;
   made.over.addEventListener("mousedown", (event) => (pressed = event.clientX));
