@@ -139,7 +139,7 @@ for name, number, values in runs:
 _TRACKIO = _Tool(
     "Trackio",
     "trackio",
-    4,
+    2,
     """
 import trackio
 for name, number, values in runs:
@@ -159,7 +159,7 @@ for name, number, values in runs:
 _MLFLOW = _Tool(
     "MLflow",
     "mlflow",
-    4,
+    2,
     """
 import mlflow
 from mlflow.entities import Metric, Param
@@ -186,7 +186,7 @@ for name, number, values in runs:
 _AIM = _Tool(
     "Aim",
     "aim",
-    4,
+    2,
     """
 from aim import Run
 for name, number, values in runs:
@@ -264,7 +264,7 @@ def _beside(tool: _Tool, quick: bool) -> list[Figure]:
     version = _version(tool)
     if not version:
         return [absent(f"{tool.name}: is not installed here")]
-    count, long, points = (10, 1, 10_000) if quick else (200, tool.long, 100_000)
+    count, long, points = (10, 1, 10_000) if quick else (100, tool.long, 100_000)
     with folder() as place:
         theirs = _measured_theirs(tool, place, count, long, points)
     with folder() as place:

@@ -1,5 +1,5 @@
 /** Experiments as lines over upright axes, one for each param and metric chosen; a range of an axis leaves out others. */
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Field } from "./charts";
 import { color } from "./colors";
 import { count, end, plain } from "./format";
@@ -29,14 +29,17 @@ export function Parallel() {
   const [marking, setMarking] = useState<Marking | null>(null);
   const { axes, pick: picks, brush } = view.value;
   const dark = isDark.value;
-  // A metric that few have would leave most lines without an end.
-  const isCommon = (name: string): boolean => passed.value.filter((row) => cell(row, name) != null).length * 2 >= passed.value.length;
-  const usual = chosen(passed.value).filter((name) => name.startsWith("params.") || (name.startsWith("metrics.") && isCommon(name)));
-  const names = axes.length > 1 ? [...axes] : usual;
   // Axes stay as they are while a range on one of them leaves out rows: these stay as well, behind the others.
   const list = passed.value;
-  const kept = new Set(shown.value);
-  const scales = names.map((name) => axis(list.map((row) => cell(row, name)), /(^|[._/])(lr|learning_rate|wd|weight_decay)$/.test(name), 5));
+  const usual = useMemo(() => {
+    // A metric that few have would leave most lines without an end.
+    const isCommon = (name: string): boolean => list.filter((row) => cell(row, name) != null).length * 2 >= list.length;
+    return chosen(list).filter((name) => name.startsWith("params.") || (name.startsWith("metrics.") && isCommon(name)));
+  }, [list]);
+  const names = axes.length > 1 ? [...axes] : usual;
+  const kept = useMemo(() => new Set(shown.value), [shown.value]);
+  // Not anew for each movement of the pointer: there may be ten thousand rows.
+  const scales = useMemo(() => names.map((name) => axis(list.map((row) => cell(row, name)), /(^|[._/])(lr|learning_rate|wd|weight_decay)$/.test(name), 5)), [list, names.join()]);
   const last = scales[scales.length - 1];
   // Where axes would lie too close for their names, one scrolls.
   const width = room && Math.max(room, names.length * apart);
