@@ -27,6 +27,7 @@ from benchmarks import (
     frameworks,
     many,
     media,
+    pages,
     portfolio,
     projections,
     rates,
@@ -67,6 +68,10 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "page-list": ui.listing,
     "page-curves": ui.curves,
     "page-idle": ui.idle,
+    "page-tensorboard": pages.tensorboard,
+    "page-trackio": pages.trackio,
+    "page-mlflow": pages.mlflow,
+    "page-aim": pages.aim,
     "frameworks": frameworks.frameworks,
 }
 _ROW_TIMEOUT_S = 600
