@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -48,9 +48,10 @@ def frameworks(quick: bool) -> list[Figure]:
 def _offline(place: Path) -> Iterator[None]:
     """Have W&B, where it is installed, write below a folder; its run ends with the block."""
     os.environ.update(WANDB_MODE="offline", WANDB_DIR=str(place), WANDB_SILENT="true", WANDB_CONSOLE="off")
-    yield
-    if wandb := sys.modules.get("wandb"):
-        wandb.finish()
+    with redirect_stdout(sys.stderr):  # stdout is for figures
+        yield
+        if wandb := sys.modules.get("wandb"):
+            wandb.finish()
 
 
 def _spent(step: Step, count: int) -> Callable[[], float]:
