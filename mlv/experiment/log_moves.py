@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mlv import encoding
-from mlv.encoding import Conversion, dumps, shown, step_number
+from mlv.encoding import Conversion, shown, step_number
 from mlv.errors import InvalidArgument, MlvWarning
 from mlv.events import full_name
 from mlv.experiment.log_arguments import are_plain_numbers, checked_event_name
@@ -36,6 +36,8 @@ class MovingCalls:
         _stream_cursor: int
         _head: bytes
         _verbosity: int
+
+        def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger: ...
 
     def sub(self, name: str) -> Logger:
         """Return a logger one level down: its names begin with this one's, `/`, `name`. Writes nothing.
@@ -128,20 +130,3 @@ class MovingCalls:
         return cast("type[Logger]", type(self))(
             self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level
         )
-
-    def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger:
-        """Return `_moved(at=...)` with numbers as further coordinates, at a third of its time: all else is as it was."""
-        set_ = object.__setattr__
-        moved: Logger = object.__new__(type(self))  # type: ignore[assignment]  # `cast` is a call, and this a fast path
-        set_(moved, "_session", self._session)
-        set_(moved, "_stream", self._stream)
-        set_(moved, "_name", self._name)
-        set_(moved, "_at", at := {**self._at, **coordinates})
-        set_(moved, "_step", self._step)
-        set_(moved, "_filter", self._filter)
-        set_(moved, "_stream_cursor", self._stream_cursor)
-        set_(moved, "_verbosity", self._verbosity)
-        set_(moved, "_head", self._head)
-        set_(moved, "_before_data", b'"at":%s,"data":' % dumps(at))
-        set_(moved, "_cursor", None)
-        return moved

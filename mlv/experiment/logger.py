@@ -222,6 +222,26 @@ class Logger(MovingCalls, DescribingCalls, MessageCalls, MediaCalls):
     def _state(self) -> tuple[Any, ...]:
         return self._session.shared, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
 
+    def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger:
+        """Return `_moved(at=...)` with numbers as further coordinates, at a fifth of its time: all else is as it was."""
+        moved: Any = _Draft()
+        moved._session = self._session
+        moved._stream = self._stream
+        moved._name = self._name
+        moved._at = at = {**self._at, **coordinates}
+        moved._step = self._step
+        moved._filter = self._filter
+        moved._stream_cursor = self._stream_cursor
+        moved._verbosity = self._verbosity
+        moved._head = self._head
+        moved._before_data = b'"at":%s,"data":' % _encode(at)
+        moved._cursor = None
+        try:
+            moved.__class__ = type(self)
+        except TypeError:  # a subclass with attributes of its own
+            return self._moved(at={**self._coordinates(), **coordinates})
+        return moved  # type: ignore[no-any-return]
+
     def _is_wanted(self, name: str) -> bool:
         """Return whether the filter lets a name below this logger pass; count the names that it does not."""
         if self._filter is None or self._filter.search(full_name(self._name, name)):
@@ -233,6 +253,10 @@ class Logger(MovingCalls, DescribingCalls, MessageCalls, MediaCalls):
 
     def _put_encoded(self, payload: bytes, step: Any) -> bool:
         """Write metrics that are JSON already; return False, and write nothing, if the step is none."""
+        if type(step) is int and -(2**63) <= step < 2**63:  # beside coordinates, such as an epoch
+            line = b'%s"step":%d,%s%s}' % (self._head, step, self._before_data, payload)
+            self._session.channel.put(self._stream_cursor, TAIL, 0, line)
+            return True
         if step is None and self._cursor is not None:
             self._session.channel.put(self._cursor, DATA, 0, payload)
             return True
@@ -359,6 +383,15 @@ class Logger(MovingCalls, DescribingCalls, MessageCalls, MediaCalls):
     def _put(self, type: str, name: str, step: Any, data: bytes, nonfinite: Mapping[str, str]) -> None:
         tail = encoding.tail(step, self._at, data, nonfinite)
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
+
+
+class _Draft(MovingCalls):
+    """A Logger until it has its attributes: to set them past a `__setattr__` that refuses takes four times as long.
+
+    Python lets an object change its class where both add the same slots to the same first base.
+    """
+
+    __slots__ = Logger.__slots__
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:
