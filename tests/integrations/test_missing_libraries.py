@@ -13,9 +13,9 @@ import mlv
 CLASSES = [
     *(("catboost", "Callback"), ("ignite", "Logger"), ("keras", "Callback"), ("lightgbm", "Callback"), ("optuna", "Callback")),
     *(("hydra", "Callback"), ("skorch", "Callback"), ("xgboost", "Callback"), ("accelerate", "Tracker")),
-    *(("lightning", "Logger"), ("transformers", "Callback")),
+    *(("lightning", "Logger"), ("transformers", "Callback"), ("mlflow", "tracking_store")),
 ]
-INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite"}
+INSTALLED = {"hydra": "hydra-core", "ignite": "pytorch-ignite", "mlflow": "mlflow-skinny"}
 """Names under which libraries are installed, where they are others."""
 
 
