@@ -36,7 +36,7 @@ SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
 FRAMEWORKS = (
     *("accelerate", "catboost", "hydra", "ignite", "keras", "lightgbm", "lightning", "optuna", "skorch", "stable_baselines3"),
-    *("transformers", "xgboost", "sklearn", "mlflow"),
+    *("transformers", "xgboost", "sklearn", "mlflow", "ray"),
 )
 """Libraries with a page of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
