@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import pickle
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mlv import Exp, InvalidArgument
 from mlv.integrations.checkpoints import keep_link
@@ -245,7 +246,7 @@ class RayTrainCallback:
         """
         if ranks not in ("main", "all"):
             raise InvalidArgument(f"ranks={ranks!r:.100}: give 'main' or 'all'", ranks=ranks)
-        self._connection = Connection(exp, savedir, name, params, **options)
+        self._connected: Connection | bytes = Connection(exp, savedir, name, params, **options)
         self._logs_all = ranks == "all"
         self._keeps_checkpoints = checkpoints
         self._step: int | None = None
@@ -256,6 +257,12 @@ class RayTrainCallback:
         """Whether the run of the script has begun, of which that of the controller is a child."""
         self._arrived: datetime | None = None
         """When this came into the process of Ray's controller; None in that of the script."""
+
+    @property
+    def _connection(self) -> Connection:
+        if isinstance(self._connected, bytes):
+            self._connected = cast("Connection", pickle.loads(self._connected))  # noqa: S301 - it comes from `__getstate__`
+        return self._connected
 
     def after_report(self, run_context: Any, metrics: Sequence[Mapping[str, Any]], checkpoint: Any) -> None:
         """Log the metrics of the workers, and link the checkpoint."""
@@ -315,7 +322,8 @@ class RayTrainCallback:
             self._is_announced = True
             with self._connection.guard("the trainer"):
                 self._connection.log("train", {"ranks": "all" if self._logs_all else "main"})
-        return vars(self)
+        # It stays packed where it is not used: in a worker, which opens the experiment by itself, with its own rank.
+        return {**vars(self), "_connected": pickle.dumps(self._connection)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _arrived=datetime.now(timezone.utc))

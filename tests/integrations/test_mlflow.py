@@ -363,7 +363,7 @@ def test_what_mlv_does_not_keep_is_refused(client):
     """Traces and a registry of models are errors of MLflow, which say so."""
     run_id = client.create_run("0").info.run_id
     with pytest.raises(mlflow.MlflowException, match="mlv keeps no traces"):
-        client.search_traces(locations=["0"])
+        client.search_traces(experiment_ids=["0"])
     with pytest.raises(mlflow.MlflowException, match="mlv keeps no registry of models"):
         mlflow.register_model(f"runs:/{run_id}/model", "model")
     with pytest.raises(mlflow.MlflowException, match="artifacts lie with their runs"):

@@ -27,7 +27,8 @@ class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no type
 
     def __init__(self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None) -> None:
         """Keep the URI; the experiment is opened when something is written."""
-        super().__init__(artifact_uri, tracking_uri, registry_uri)
+        super().__init__(artifact_uri)  # older versions take no more
+        self.tracking_uri, self.registry_uri = tracking_uri, registry_uri
         self._folder = root_of(artifact_uri)
         self._local = LocalArtifactRepository(self._folder.as_uri())
 
