@@ -48,10 +48,11 @@ class EventFile:
 
     @classmethod
     def create(cls, path: Path, time_s: float, exp_id: str) -> EventFile:
-        """Begin a file; one that is there already is somebody else's, and gets a number behind its name."""
+        """Begin a file, in place of an empty one or of the experiment's own; somebody else's gets a number behind its name."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        _set_aside(path)
-        opening.new(path).close()
+        if not (_is_empty(path) or _is_of(path, exp_id)):
+            _set_aside(path)
+            opening.new(path).close()
         file = cls(path, 0)
         file.add(first_record(time_s, exp_id))
         return file
@@ -126,6 +127,10 @@ def _is_of(path: Path, exp_id: str) -> bool:
     except OSError:  # a folder, or not ours to read
         return False
     return (_MLV + exp_id).encode() in begin if begin else f".{exp_id[:8]}." in path.name
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
 
 
 def _set_aside(path: Path) -> None:
