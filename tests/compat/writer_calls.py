@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,19 @@ def graph(writer: Any) -> None:
     writer.add_graph(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU()), torch.zeros(1, 3))
 
 
+def onnx_graph(writer: Any) -> None:
+    from onnx import TensorProto, helper, save
+
+    shape = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    save(helper.make_model(helper.make_graph([node], "net", shape[:1], shape[1:])), "net.onnx")
+    writer.add_onnx_graph("net.onnx")
+
+
+def video(writer: Any) -> None:
+    writer.add_video("video", (pictures(7, 1, 3, 3, 8, 8) * 255).astype(np.uint8), 2, fps=5)
+
+
 def own_summaries(writer: Any) -> None:
     """As Lightning does: summaries of the plugins, without `add_hparams`."""
     from torch.utils.tensorboard.summary import hparams, scalar
@@ -104,6 +118,7 @@ BOTH: dict[str, Call] = {
     "add_mesh": mesh,
     "add_graph": graph,
     "add_embedding": embedding,
+    **({"add_video": video} if find_spec("moviepy") else {}),
 }
 TORCH: dict[str, Call] = {
     **BOTH,
@@ -120,4 +135,7 @@ X: dict[str, Call] = {
     **{name: call for name, call in BOTH.items() if name not in ("add_graph", "add_figure of several")},
     "add_scalar, named": lambda writer: writer.add_scalar("named", 0.1, 1, display_name="a", summary_description="b"),
     "add_scalar, odd tag": lambda writer: writer.add_scalar("/odd tag=2", 0.1, 1),
+    **({"add_onnx_graph": onnx_graph} if find_spec("onnx") else {}),  # a run shows one graph only
 }
+if find_spec("soundfile"):
+    X["add_audio"] = lambda writer: writer.add_audio("audio", np.sin(np.arange(800.0) / 10)[:, None].repeat(2, 1), 6, 8000)
