@@ -20,7 +20,7 @@ from mlv.projections.points import points_and_events, whole_step
 from mlv.projections.scalars import packed_value, scalar_head, step_field, time_field
 from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
-from mlv.projections.tfevents import EventFile, empty, first_record, own_files
+from mlv.projections.tfevents import EventFile, empty, first_record, own_files, reopened
 from mlv.projections.tfrecords import framed
 from mlv.query.metrics.lines import MetricsLine, metrics_line_of, microseconds
 from mlv.store import layout
@@ -85,19 +85,13 @@ class TensorBoard(Output):
         state = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
         self._folder, self._exp, self._created_s = place, state["exp"], state["created_s"]
         self._rewinds = state.get("rewinds", 0)
-        self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._axes = {stream: StepAxes(*data) for stream, data in state.get("axes", {}).items()}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         self.going_back = {}
-        try:
-            for path, size in state["files"].items():
-                self._files[path] = EventFile(place / path, size)
-        except BaseException:
-            self.close()
-            raise
+        self._files: dict[str, EventFile] = reopened(place, state["files"])
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in state["series"].items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,6 +87,23 @@ class EventFile:
     def close(self) -> None:
         """Close the file; records that were not committed are lost."""
         os.close(self._fd)
+
+
+def reopened(folder: Path, sizes: Mapping[str, int]) -> dict[str, EventFile]:
+    """Return files by their paths in a folder, each cut back to its size: all of them, or none is open.
+
+    Raises:
+        CannotResume: One is gone, or shorter.
+    """
+    files: dict[str, EventFile] = {}
+    try:
+        for path, size in sizes.items():
+            files[path] = EventFile(folder / path, size)
+    except BaseException:
+        for file in files.values():
+            file.close()
+        raise
+    return files
 
 
 def first_record(time_s: float, exp_id: str) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from mlv import Exp
 from mlv.compat.scalars import number_in
 from mlv.compat.tensorboard.file_writer import FileWriter, whole
-from mlv.compat.tensorboard.guarding import Reporter, guarded
+from mlv.compat.tensorboard.guarding import Reporter
 from mlv.compat.tensorboard.names import FORM, HPARAMS
 
 _Own = TypeVar("_Own", bound="Writer")
@@ -106,7 +106,6 @@ class Writer:
         step, self.purge_step = self.purge_step, None
         return self._file_writer_class().going_back(self._place, self._suffix, step)
 
-    @guarded
     def _call(self, name: str, *args: Any, **kwargs: Any) -> None:
         """Let the original's method make the summary of a call."""
         getattr(self._original(), name)(self, *args, **kwargs)

@@ -17,6 +17,7 @@ class Calls(Writer):
         """Add numbers that belong together: the series `<main_tag>/<tag>` of the same run, and one event."""
         self._add_scalars({f"{main_tag}/{tag}": value for tag, value in tag_scalar_dict.items()}, global_step, walltime)
 
+    @guarded
     def add_histogram(
         self,
         tag: str,
@@ -29,6 +30,7 @@ class Calls(Writer):
         """Add a distribution of values."""
         self._call("add_histogram", tag, values, global_step, bins, walltime, max_bins)
 
+    @guarded
     def add_histogram_raw(
         self,
         tag: str,
@@ -46,34 +48,40 @@ class Calls(Writer):
         buckets = (bucket_limits, bucket_counts)
         self._call("add_histogram_raw", tag, min, max, num, sum, sum_squares, *buckets, global_step, walltime)
 
+    @guarded
     def add_image(
         self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "CHW"
     ) -> None:
         """Add an image."""
         self._call("add_image", tag, img_tensor, global_step, walltime, dataformats)
 
+    @guarded
     def add_images(
         self, tag: str, img_tensor: Any, global_step: Any = None, walltime: float | None = None, dataformats: str = "NCHW"
     ) -> None:
         """Add a batch of images, as a grid."""
         self._call("add_images", tag, img_tensor, global_step, walltime, dataformats)
 
+    @guarded
     def add_figure(
         self, tag: str, figure: Any, global_step: Any = None, close: bool = True, walltime: float | None = None
     ) -> None:
         """Add a figure of matplotlib, or a list of them as a grid."""
         self._call("add_figure", tag, figure, global_step, close, walltime)
 
+    @guarded
     def add_audio(
         self, tag: str, snd_tensor: Any, global_step: Any = None, sample_rate: int = 44100, walltime: float | None = None
     ) -> None:
         """Add a sound."""
         self._call("add_audio", tag, snd_tensor, global_step, sample_rate, walltime)
 
+    @guarded
     def add_text(self, tag: str, text_string: str, global_step: Any = None, walltime: float | None = None) -> None:
         """Add a text."""
         self._call("add_text", tag, text_string, global_step, walltime)
 
+    @guarded
     def add_graph(self, model: Any, input_to_model: Any = None, verbose: bool = False, use_strict_trace: bool = True) -> None:
         """Add the graph of a module."""
         self._call("add_graph", model, input_to_model, verbose, use_strict_trace)
@@ -109,6 +117,7 @@ class Calls(Writer):
             log = self._get_file_writer().at(walltime)
             log.pr_curve(tag, labels, predictions, step=whole(global_step), thresholds=num_thresholds)
 
+    @guarded
     def add_pr_curve_raw(
         self,
         tag: str,
@@ -127,14 +136,17 @@ class Calls(Writer):
         counts = (true_positive_counts, false_positive_counts, true_negative_counts, false_negative_counts)
         self._call("add_pr_curve_raw", tag, *counts, precision, recall, global_step, num_thresholds, weights, walltime)
 
+    @guarded
     def add_custom_scalars_multilinechart(self, tags: Any, category: str = "default", title: str = "untitled") -> None:
         """Add a chart of several series."""
         self._call("add_custom_scalars_multilinechart", tags, category, title)
 
+    @guarded
     def add_custom_scalars_marginchart(self, tags: Any, category: str = "default", title: str = "untitled") -> None:
         """Add a chart of a series between two others."""
         self._call("add_custom_scalars_marginchart", tags, category, title)
 
+    @guarded
     def add_custom_scalars(self, layout: Any) -> None:
         """Add charts of several series."""
         self._call("add_custom_scalars", layout)

@@ -16,7 +16,7 @@ from mlv.projections import Output, open_attached
 from mlv.projections.points import points_and_events, whole_step
 from mlv.projections.scalars import packed_value, scalar_head, step_field, summary_field, time_field
 from mlv.projections.summaries import shown_values
-from mlv.projections.tfevents import EventFile
+from mlv.projections.tfevents import EventFile, reopened
 
 _SHOWN = ("audio", "image", "text", "video")
 """Types of events from which a summary is made; any other summary is logged as such."""
@@ -50,13 +50,7 @@ class EventFiles(Output):
         self._steps: dict[str, int] = dict(state["steps"])
         self._early = [b64decode(record) for record in state["early"]]
         self._heads: dict[str, bytes] = {}
-        self._files: dict[str, EventFile] = {}
-        try:
-            for path, size in state["files"].items():
-                self._files[path] = EventFile(place / path, size)
-        except BaseException:
-            self.close()
-            raise
+        self._files: dict[str, EventFile] = reopened(place, state["files"])
 
     def write(self, batch: Any) -> None:
         """Add the records of the lines."""

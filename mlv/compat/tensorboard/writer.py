@@ -65,7 +65,10 @@ class SummaryWriter(Calls):
             scalar_value = number_in(scalar_value)
         if type(global_step) is not int:
             global_step = whole(global_step)
-        writer.log({tag: scalar_value}, step=global_step)
+        try:
+            writer.log({tag: scalar_value}, step=global_step)
+        except TypeError as error:  # of a tag that is no key
+            self.report(f"add_scalar was left out: {error}")
 
     @guarded
     def _add_other_scalar(self, tag: Any, value: Any, step: Any, walltime: Any, form: dict[str, Any]) -> None:
@@ -95,6 +98,7 @@ class SummaryWriter(Calls):
         self._call("add_tensor", tag, tensor, global_step, walltime)
         self._get_file_writer().at(walltime).array(tag, tensor, step=whole(global_step))
 
+    @guarded
     def add_image_with_boxes(
         self,
         tag: str,
@@ -110,6 +114,7 @@ class SummaryWriter(Calls):
         place = (global_step, walltime)
         self._call("add_image_with_boxes", tag, img_tensor, box_tensor, *place, rescale, dataformats, labels)
 
+    @guarded
     def add_video(
         self, tag: str, vid_tensor: Any, global_step: Any = None, fps: float = 4, walltime: float | None = None
     ) -> None:

@@ -155,9 +155,9 @@ class SummaryWriter(Calls):
             SavedirUnusable, OSError: It cannot be written.
             MissingExtra: tensorboardX is not installed.
         """
-        self.kwargs, self._is_kept, self._comet_config = kwargs, write_to_disk, comet_config
+        self.kwargs, self._is_kept, self._comet_config = kwargs, write_to_disk, comet_config or {"disabled": True}
         self._comet: Any = None
-        self._has_comet = comet_config.get("disabled") is not True
+        self._has_comet = self._comet_config.get("disabled") is not True
         self._main_tags: dict[str, tuple[str, str]] = {}
         self._exported = 0
         self.logdir = self._prepare(logdir or log_dir, comment, purge_step, filename_suffix)
@@ -189,7 +189,10 @@ class SummaryWriter(Calls):
             scalar_value = number_in(scalar_value)
         if type(global_step) is not int:
             global_step = whole(global_step)
-        writer.log({clean_tag(tag): scalar_value}, step=global_step)
+        try:
+            writer.log({clean_tag(tag): scalar_value}, step=global_step)
+        except TypeError as error:  # of a tag that is no text
+            self.report(f"add_scalar was left out: {error}")
 
     @guarded
     def _add_other_scalar(self, tag: Any, value: Any, step: Any, walltime: Any, name: str, description: str) -> None:
@@ -248,6 +251,7 @@ class SummaryWriter(Calls):
         if self._has_comet:
             self._get_comet_logger().log_parameters(hparam_dict, step=global_step)
 
+    @guarded
     def add_image_with_boxes(
         self,
         tag: str,
@@ -262,6 +266,7 @@ class SummaryWriter(Calls):
         """Add an image with boxes drawn into it."""
         self._call("add_image_with_boxes", tag, img_tensor, box_tensor, global_step, walltime, dataformats, labels, **kwargs)
 
+    @guarded
     def add_video(
         self,
         tag: str,
