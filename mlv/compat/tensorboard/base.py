@@ -149,13 +149,14 @@ class Writer:
             self._hparams.append(plain)
         number = self._hparams.index(plain)
         folder = str(name) if name else f"hparams_{number + 1}" if number else ""
-        data = {"hparams": plain, "metrics": {tag_of(tag): value for tag, value in numbers.items()}, "domain": domain}
-        where = {"folder": folder, "is_stepped": is_stepped, "summaries": made}
+        data = {"hparams": plain, "metrics": {tag_of(tag): value for tag, value in numbers.items()}}
+        choices = {"domain": domain} if domain else {}
+        place = {"folder": folder, "is_stepped": is_stepped, "summaries": made}
         writer = self._get_file_writer()
         if number == 0:
             writer.exp.add_params(plain, lenient=True)
             writer.log.summarize(numbers)
-        writer.log(HPARAMS, {**data, **where}, step=whole(step))
+        writer.log(HPARAMS, {**data, **choices, **place}, step=whole(step))
 
     def _log_mesh(self, tag: str, vertices: Any, colors: Any, faces: Any, step: Any, walltime: Any) -> None:
         """Log the arrays of a mesh."""
