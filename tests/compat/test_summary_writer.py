@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from time import time
 from typing import Any
 
 import pytest
@@ -83,6 +84,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
                         call(other)
                     call(writer)
     return result
+
+
+def wait_for_the_next_second() -> None:
+    """Let a file come behind those that are there, for whoever reads them by name: their names begin with the second."""
+    began = int(time())
+    wait_until(lambda: int(time()) > began)
 
 
 def same(one: Any, other: Any) -> bool:
@@ -209,6 +216,7 @@ def test_purge_step(folder, variant):
                 writer.add_scalar("loss", 1.0, step)
                 writer.add_text("at", str(step), step)
             writer.add_scalar("once", 1.0)
+        wait_for_the_next_second()
         with kind(variant)(where, purge_step=5, filename_suffix=".2") as writer:
             for step in range(5, 8):
                 writer.add_scalar("loss", 2.0, step)
@@ -228,7 +236,8 @@ def test_purge_step_behind_files_of_the_original(folder, variant):
     with original(variant)("board") as writer:
         for step in range(4):
             writer.add_scalar("loss", 1.0, step)
-    with ours(variant)("board", purge_step=0, filename_suffix=".z") as writer:
+    wait_for_the_next_second()
+    with ours(variant)("board", purge_step=0) as writer:
         writer.add_scalar("loss", 2.0, 3)
 
     assert read(folder / "board")["scalars", "loss"] == [(3, 2.0)]
@@ -273,6 +282,7 @@ def test_life(folder, variant):
     writer.close()
     assert writer.file_writer is writer.all_writers is None
     writer.flush()
+    wait_for_the_next_second()
     writer.add_scalar("a", 2.0, 2)
     writer.flush()
     assert read(folder / "board")["scalars", "a"] == [(1, 1.0), (2, 2.0)]
@@ -334,6 +344,7 @@ def test_ranks_do_not_wait(folder, monkeypatch):
         monkeypatch.setenv(name, value)
     with ours("X")("board") as writer:
         writer.add_scalar("a", 1.0, 3)
+    wait_for_the_next_second()
     with ours("X")("board", purge_step=2) as writer:
         writer.add_scalar("a", 2.0, 2)
 
@@ -541,6 +552,37 @@ def test_killed_between_lines(written, folder):
     mlv.projections.replay(copy, EventFiles(path=folder / "board"))
 
     assert same(read(folder / "board"), read(written["X"] / "ours"))
+
+
+def test_lines_of_somebody_else(folder):
+    """Lines that no writer wrote lead nowhere else, and cost the others nothing."""
+    exp = mlv.Exp(folder, "exp", capture=())
+    exp.close()
+    good = {"file": "events.out.tfevents.1"}
+    odd = [
+        *(("tensorboard/file", {"file": name}) for name in ("../events.out.tfevents.2", "/events.out.tfevents.3", "x", 3)),
+        ("tensorboard/file", {**good, "purge_step": "x"}),
+        *(("tensorboard/summary", {"content": content}) for content in ("!", 3, None)),
+        *(("tensorboard/form", {"tag": "a", "form": form}) for form in (3, {"x": 1}, {"display_name": 3})),
+        *(
+            ("hparams", {"summaries": summaries, "metrics": {"b": 1}, "folder": place})
+            for summaries, place in (([], "../out"), ([], "/out"), (["!!!"], "in"), (3, "in"))
+        ),
+        ("hparams", {"summaries": [], "metrics": 3}),
+    ]
+    lines = [line("rrun", number, name=name, data=data) for number, (name, data) in enumerate(odd, 1)]
+    write(
+        exp.path,
+        line("rrun", 90, name="tensorboard/file", data=good),
+        *lines,
+        line("rrun", 91, "array", name="tensorboard/summary", data={"file": {"_mlv": "file", "path": "../x"}}),
+        line("rrun", 92, "metrics", step=1, data={"a": 1, "c": 2**70}),
+    )
+    mlv.projections.replay(exp, EventFiles(path=folder / "board"))
+
+    assert files(folder / "board") == ["events"]
+    assert sorted(path.name for path in folder.iterdir()) == ["board", "exp"]
+    assert read(folder / "board") == {("scalars", "a"): [(1, 1.0)], ("scalars", "c"): [(1, 2.0**70)]}
 
 
 def test_a_child_before_the_file(folder):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from mlv import Exp
 from mlv.compat.scalars import number_in
+from mlv.compat.tensorboard.event_files import checked_name
 from mlv.compat.tensorboard.file_writer import FileWriter, whole
 from mlv.compat.tensorboard.guarding import Reporter
 from mlv.compat.tensorboard.names import FORM, HPARAMS
@@ -139,6 +140,10 @@ class Writer:
         """Log hyperparameters and their metrics, and keep them as params and summaries of the experiment.
 
         They belong to the run of `log_dir`; others than the first ones, and those with a name, to a run in a folder below.
+
+        Raises:
+            TypeError: They are no dicts.
+            ValueError: The name leads out of the folder.
         """
         if type(hparams) is not dict or type(metrics) is not dict:
             raise TypeError("hparam_dict and metric_dict should be dictionary.")
@@ -148,7 +153,7 @@ class Writer:
         if plain not in self._hparams:
             self._hparams.append(plain)
         number = self._hparams.index(plain)
-        folder = str(name) if name else f"hparams_{number + 1}" if number else ""
+        folder = checked_name(str(name) if name else f"hparams_{number + 1}" if number else "")
         data = {"hparams": plain, "metrics": {tag_of(tag): value for tag, value in numbers.items()}}
         choices = {"domain": domain} if domain else {}
         place = {"folder": folder, "is_stepped": is_stepped, "summaries": made}

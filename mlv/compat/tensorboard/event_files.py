@@ -22,6 +22,9 @@ _SHOWN = ("audio", "image", "text", "video")
 """Types of events from which a summary is made; any other summary is logged as such."""
 _NUMBERS = (float, int, bool)
 
+PREFIX = "events.out.tfevents."
+"""Begin of the names of event files."""
+
 
 @dataclass(kw_only=True)
 class EventFiles(Output):
@@ -119,20 +122,23 @@ class EventFiles(Output):
         if event.name == FILE:
             self._begin_file(event, data["file"], data.get("purge_step"))
         elif event.name in (SUMMARY, RECORD):
-            self._write_ready(event, b64decode(data["content"]))
+            self._write_ready(event, b64decode(data["content"], validate=True))
         elif event.name == FORM:
-            self._forms.pop(data["tag"], None)
-            if data.get("form"):
-                self._forms[data["tag"]] = dict(data["form"])
+            tag, form = str(data["tag"]), dict(data["form"])
+            _formed(tag, 0.0, form)  # it raises for what is no form
+            self._forms.pop(tag, None)
+            if form:
+                self._forms[tag] = form
         elif event.name == HPARAMS:
             self._write_hparams(event, data)
 
     def _begin_file(self, event: Event, name: str, purge_step: Any) -> None:
+        if not name.startswith(PREFIX):
+            raise ValueError(name)
+        purging = () if purge_step is None else _purging(int(purge_step), event.time.timestamp())
+        file = self._file(checked_name(name), event.time.timestamp())
         self._runs[event.run] = self._latest = name
-        file = self._file(name, event.time.timestamp())
-        for record in () if purge_step is None else _purging(int(purge_step), event.time.timestamp()):
-            file.add(record)
-        for record in self._early:
+        for record in (*purging, *self._early):
             file.add(record)
         self._early.clear()
 
@@ -147,13 +153,14 @@ class EventFiles(Output):
 
         In the run's own file a metric without a step stands at the latest one of its tag: its curve does not run back.
         """
-        main, folder = self._runs.get(event.run, self._latest), data.get("folder") or ""
+        main, folder = self._runs.get(event.run, self._latest), checked_name(data.get("folder") or "")
+        summaries, metrics = [b64decode(content, validate=True) for content in data["summaries"]], dict(data["metrics"])
         time_s = event.time.timestamp()
         file = self._file(os.path.join(folder, main), time_s)
         time, step = time_field(time_s), whole_step(event.step)
-        for content in data["summaries"]:
-            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(b64decode(content)))
-        for tag, value in data["metrics"].items():
+        for summary in summaries:
+            file.add(time + step_field(step or 0 if data.get("is_stepped") else 0) + summary_field(summary))
+        for tag, value in metrics.items():
             if type(value) in _NUMBERS:
                 own = (0 if folder else self._steps.get(tag, 0)) if step is None else step
                 file.add(time + step_field(own) + self._head(tag) + packed_value(value))
@@ -183,6 +190,17 @@ class EventFiles(Output):
         return self._files[path]
 
 
+def checked_name(path: str) -> str:
+    """Return a path that leads to a place in its folder.
+
+    Raises:
+        ValueError: It leads elsewhere.
+    """
+    if os.path.isabs(path) or ".." in Path(path).parts:
+        raise ValueError(f"{path!r} does not lead into the folder")
+    return path
+
+
 def _time_s(at: Mapping[str, Any] | None, time_s: float) -> float:
     """Return the time that the script chose for a value, or else that of its event."""
     chosen = at.get(WALLTIME) if at else None
@@ -190,12 +208,16 @@ def _time_s(at: Mapping[str, Any] | None, time_s: float) -> float:
 
 
 def _formed(tag: str, value: float, form: Mapping[str, Any]) -> bytes:
-    """Return the summary of a scalar that has another form than usual."""
+    """Return the summary of a scalar that has another form than usual.
+
+    Raises:
+        TypeError, ValueError: There is no such form.
+    """
     from tensorboardX.proto.summary_pb2 import Summary, SummaryMetadata
     from tensorboardX.proto.tensor_pb2 import TensorProto
 
     if form.get("new_style"):
-        is_double = form.get("double_precision")
+        is_double = bool(form.get("double_precision"))
         numbers = {"double_val": [value]} if is_double else {"float_val": [value]}
         plugin = SummaryMetadata.PluginData(plugin_name="scalars")
         tensor = TensorProto(dtype="DT_DOUBLE" if is_double else "DT_FLOAT", **numbers)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mlv import Exp, InvalidArgument, Logger
 from mlv.compat.tensorboard import experiments
-from mlv.compat.tensorboard.event_files import EventFiles
+from mlv.compat.tensorboard.event_files import PREFIX, EventFiles
 from mlv.compat.tensorboard.guarding import Reporter, guarded
 from mlv.compat.tensorboard.names import FILE, RECORD, SUMMARY, WALLTIME
 from mlv.compat.tensorboard.summaries import log_histogram, log_value
@@ -141,7 +141,7 @@ class FileWriter:
     def _new_file(self, exp: Exp) -> str:
         """Make an empty file, so that whoever looks for it finds it at once, and no other writer takes its name."""
         for number in count():
-            name = f"events.out.tfevents.{self._file_stem()}{f'.{number}' if number else ''}{self._suffix}"
+            name = f"{PREFIX}{self._file_stem()}{f'.{number}' if number else ''}{self._suffix}"
             try:
                 if exp.path.is_relative_to(self.folder):  # else nothing is stored: MLV_DISABLED is set
                     os.close(os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
