@@ -24,15 +24,16 @@ def guarded(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Reporter:
-    """Tells of the calls that were left out, of each reason once."""
+    """Tells of the calls that were left out: of each in the log, and of each kind of reason once in a warning."""
 
     def __init__(self) -> None:
-        self._reported: set[str] = set()
+        self._warned: set[str] = set()
 
     def __call__(self, text: str, log: Any) -> None:
-        """Warn, and log a message."""
-        if text not in self._reported:
-            self._reported.add(text)
+        """Log a message, and warn; the text is `<call>: <kind of error>: <words>`."""
+        kind = ":".join(text.split(":")[:2])
+        if kind not in self._warned:
+            self._warned.add(kind)
             warn(f"{text}. The run goes on")
-            if log is not None:
-                log.warning(text)
+        if log is not None:
+            log.warning(text)
