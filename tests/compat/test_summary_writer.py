@@ -276,6 +276,7 @@ def test_life(folder, variant):
     """A writer that was closed begins another run and file with its next call."""
     writer = ours(variant)("board")
     first = writer.file_writer
+    first.reopen()
     assert list(writer.all_writers) == [first.get_logdir()] == [writer.get_logdir()] == ["board"]
     writer.add_scalar("a", 1.0, 1)
     writer.close()

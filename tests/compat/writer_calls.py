@@ -94,9 +94,11 @@ def video(writer: Any) -> None:
 
 def own_summaries(writer: Any) -> None:
     """As Lightning does: summaries of the plugins, without `add_hparams`."""
-    from torch.utils.tensorboard.summary import hparams, scalar
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from torch.utils.tensorboard.summary import hparams, scalar, tensor_proto
 
-    for summary in (*hparams({"lr": 0.1, "name": "x"}, {"own": 0}), scalar("own/scalar", 3.0)):
+    several = Summary(value=[*scalar("own/a", 1.0).value, *tensor_proto("own/b", torch.ones(2)).value])
+    for summary in (*hparams({"lr": 0.1, "name": "x"}, {"own": 0}), scalar("own/scalar", 3.0), several):
         writer.file_writer.add_summary(summary, 6)
 
 

@@ -65,10 +65,10 @@ class FileWriter:
     def add_summary(self, summary: Any, global_step: Any = None, walltime: float | None = None) -> None:
         """Add a summary, at a step and a time that default to none and now."""
         log, step = self.at(walltime), whole(global_step)
-        if len(summary.value) == 1 and log_value(log, summary.value[0], step):
-            return
-        self._log_content(log, SUMMARY, summary.SerializeToString(), step)
-        for value in summary.value:
+        others = [value for value in summary.value if not log_value(log, value, step)]
+        if others:
+            self._log_content(log, SUMMARY, type(summary)(value=others).SerializeToString(), step)
+        for value in others:
             if value.HasField("histo"):
                 log_histogram(log, value, step)
 
@@ -103,15 +103,17 @@ class FileWriter:
 
     def close(self) -> None:
         """End the run, and return when the event file is complete."""
-        self.exp.close()
+        self.end(None, None, None)
 
     def end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """End the run, which failed if there is an error."""
+        self._is_closed = True
         self.exp.__exit__(kind, error, trace)
 
     def reopen(self) -> None:
-        """Begin another run in the experiment, and another event file, after `close`."""
-        self._go_on(Exp.open(self.exp.path, outputs=self._outputs(), ranks="apart"))
+        """Begin another run in the experiment, and another event file, after `close`; before it, do nothing."""
+        if self._is_closed:
+            self._go_on(Exp.open(self.exp.path, outputs=self._outputs(), ranks="apart"))
 
     def at(self, walltime: float | None) -> Logger:
         """Return the logger of values with a time that the script chose; None is the usual one."""
@@ -134,7 +136,7 @@ class FileWriter:
 
     def _go_on(self, exp: Exp, purge_step: int | None = None) -> None:
         """Log into an experiment, whose output begins an event file."""
-        self.exp, self.log = exp, exp.log
+        self.exp, self.log, self._is_closed = exp, exp.log, False
         purging = {} if purge_step is None else {"purge_step": purge_step}
         self.log(FILE, {"file": self._new_file(exp), **purging})
 
