@@ -33,7 +33,9 @@ FLOORS = [
 
 PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
-BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | {"mlv.projections.h5files"}}
+OF_OUTPUTS = {f"mlv.projections.{name}" for name in ("h5files", "points", "scalars", "summaries", "tfevents")}
+
+BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | OF_OUTPUTS}
 """What those may import that are written against the public names: any library could do what they do.
 
 Outputs of a drop-in module are made of what the outputs of `mlv` are made of.
