@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
-from mlv.encoding import TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
+from mlv.encoding import DATA, STEP, TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
@@ -24,6 +24,11 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 _FLAT = ("metrics", "summary")
 """Types whose data are values by full names."""
+_OF_A_RUN = (layout.SYSTEM_STREAM, layout.CONSOLE_STREAM)
+"""Streams whose events name the run that they are about."""
+_NUMBERS = frozenset({int, float})
+_MOST_PLAIN = 10_000
+"""Names of metrics that are remembered as harmless."""
 
 Line = tuple[str, bytes]
 """A stream, and a whole line of it."""
@@ -45,14 +50,14 @@ class _ImportedRun:
     """A run while its lines are made."""
 
     id: str
-    clean: Callable[[bytes, int, bytes], tuple[bytes, bytes]] | None
+    censor: Censor | None
     seq: int = 0
     chains: dict[str, Chain] = field(default_factory=dict)
     """By stream."""
     composer: Composer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.composer = Composer(self.id, self.clean)
+        self.composer = Composer(self.id, self.censor.event if self.censor is not None else None)
 
     def line(self, stream: str, moment: datetime, payload: bytes) -> Line:
         """Return the next line, of an event that is encoded from its type on."""
@@ -67,7 +72,10 @@ class _ImportedRun:
 
     def take(self, stream: str, line: bytes) -> Line:
         """Count a line in."""
-        self.chains.setdefault(stream, Chain()).add([line])
+        chain = self.chains.get(stream)
+        if chain is None:
+            chain = self.chains[stream] = Chain()
+        chain.add_digest(hashlib.sha256(line).digest())
         return stream, line
 
 
@@ -87,6 +95,8 @@ class ImportedLines:
         self._ends: dict[str, str] = {}
         """Digests of the final seals that the streams end with, by stream."""
         self._streams: set[str] = set()
+        self._plain: dict[tuple[str, str], _PlainMetrics] = {}
+        """By stream and name of the event."""
         self.run_ids: set[str] = set()
         """IDs of the runs that have begun."""
         self.rejected: list[str] = []
@@ -127,7 +137,7 @@ class ImportedLines:
 
     def _start(self, begins: RunBegins, moment: datetime) -> Line:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
-        run = self._runs[begins.run] = _ImportedRun(self._id(begins.run, generation), Censor(self._redactor).event)
+        run = self._runs[begins.run] = _ImportedRun(self._id(begins.run, generation), Censor(self._redactor))
         self.run_ids.add(run.id)
         started = RunStarted(
             self._exp_id,
@@ -152,14 +162,19 @@ class ImportedLines:
 
     def _end_as_recorded(self, item: Item, run: _ImportedRun, line: bytes) -> Iterator[Line]:
         """Yield the end of a run that an earlier import recorded, as it stands there."""
-        if isinstance(item, RunEnds) and self._end(_ImportedRun(run.id, run.clean, run.seq), item)[1] != line:
+        if isinstance(item, RunEnds) and self._end(_ImportedRun(run.id, run.censor, run.seq), item)[1] != line:
             self.differing_ends.append(item.run)
         run.seq += 1
         yield run.take(self._stream_of(item.run), line)
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
     def _event(self, run: _ImportedRun, event: SourceEvent) -> Iterator[Line]:
+        if event.type == "metrics" and (line := self._quick_line(run, event)) is not None:
+            yield line
+            return
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
+        if event.stream in _OF_A_RUN and isinstance(event.data, Mapping):
+            event = event._replace(data={"of": run.id, **event.data})
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
         data = event.data
@@ -182,6 +197,38 @@ class ImportedLines:
             yield run.line(stream, event.time, head(event.type, event.name) + tail(step, at, dumps(form), good))
         if problems:
             yield self._reject(run, stream, event, step, problems, conversion.unusable, bad)
+
+    def _quick_line(self, run: _ImportedRun, event: SourceEvent) -> Line | None:
+        """Return the line of finite numbers whose names are harmless, at once: nearly all events of a source are such.
+
+        None stands for any other event. A test proves that the line is the one of the long way, which takes 20 us.
+        """
+        data, step = event.data, event.step
+        if (
+            type(data) is not dict
+            or not data
+            or event.at
+            or not (step is None or (type(step) is int and -(2**63) <= step < 2**63))
+        ):
+            return None
+        if not _NUMBERS.issuperset(map(type, data.values())):
+            return None
+        plain = self._plain.get((event.stream, event.name))
+        if plain is None:
+            self._checked_stream(event.stream)
+            plain = self._plain[event.stream, event.name] = _PlainMetrics(event.name, self._redactor)
+        if not plain.keys.issuperset(data) and not plain.learn(data):
+            return None
+        try:
+            payload = dumps(data)
+        except TypeError:  # an integer beyond 64 bits
+            return None
+        if b"null" in payload:  # NaN, or an infinity
+            return None
+        run.seq += 1
+        kind = DATA if step is None else STEP
+        line = run.composer.clean_line(run.seq, _nanoseconds(event.time), plain.head, kind, step or 0, payload)
+        return run.take(event.stream, line)
 
     def _checked_stream(self, stream: str) -> str:
         if stream not in self._streams:
@@ -215,6 +262,31 @@ class ImportedLines:
             _, line = writer.record(stream, moment, seal)
             self._ends[stream] = hashlib.sha256(line).hexdigest()
             yield stream, line
+
+
+class _PlainMetrics:
+    """Names of metrics that stand in a line as they are: nothing in them is escaped, joined, refused or a credential."""
+
+    def __init__(self, name: str, redactor: Redactor) -> None:
+        self.head = head("metrics", name)
+        self.keys: set[str] = set()
+        self._censor = Censor(redactor)
+
+    def learn(self, keys: Iterable[Any]) -> bool:
+        """Return whether all of them are such, and remember them."""
+        return all(key in self.keys or self._learn(key) for key in keys)
+
+    def _learn(self, key: Any) -> bool:
+        if type(key) is not str or len(self.keys) >= _MOST_PLAIN:
+            return False
+        conversion, zero = Conversion(), {key: 0}
+        if conversion.metrics(zero) != zero or conversion.problems:
+            return False
+        payload = self.head + b'"data":' + dumps(zero) + b"}"
+        if self._censor.event(b"", TAIL, payload)[1] != payload or not self._censor.are_clean([payload]):
+            return False
+        self.keys.add(key)
+        return True
 
 
 def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Union
+from types import MappingProxyType
+from typing import Any, NamedTuple, Union
 
 from mlv.store import layout
 
@@ -31,6 +32,8 @@ class SourceExperiment:
     """The fields `script git env machine` of meta.json, as far as the source recorded them."""
     redact: Iterable[str] = ()
     redact_except: Iterable[str] = ()
+    folders: tuple[str, ...] = ()
+    """Names of the folders that a new one lies in, below the root of the tree, such as that of its project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,8 @@ class RunBegins:
     rank: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SourceEvent:
+# A million of these are made: a frozen dataclass takes six times as long.
+class SourceEvent(NamedTuple):
     """An event of a run that has begun."""
 
     run: str
@@ -56,10 +59,13 @@ class SourceEvent:
     type: str
     """A type of format 1: `metrics`, `message`, `metadata`, `summary`, `image` ..."""
     data: Any
-    """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it."""
+    """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it.
+
+    Measurements of the machine, and lines of the console, name their run themselves.
+    """
     name: str = ""
     step: Any = None
-    at: Mapping[str, Any] = field(default_factory=dict)
+    at: Mapping[str, Any] = MappingProxyType({})
     stream: str = layout.DEFAULT_STREAM
     """Of no matter for summaries, and for descriptions that choose a statistic: they have a stream of their own."""
 

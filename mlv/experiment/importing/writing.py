@@ -14,7 +14,7 @@ from mlv import wire
 from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
-from mlv.encoding import BadLine, event_from_line, utc_text
+from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
 from mlv.experiment.importing.lines import ImportedLines, with_zone
@@ -27,6 +27,7 @@ from mlv.store import blobs, claims, copying, layout, opening
 from mlv.store import meta as meta_
 from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
+from mlv.store.identities import known_ids
 from mlv.store.streams import read_lines, stream_sizes
 
 _BUFFER_BYTES = 1 << 20
@@ -47,7 +48,9 @@ class Imported:
     """Facts that an earlier import recorded otherwise, and that stay so."""
 
 
-def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tree, *, below: Path | None = None) -> Imported:
+def import_experiment(
+    source: SourceExperiment, items: Iterable[Item], tree: Tree, *, below: Path | None = None, dry_run: bool = False
+) -> Imported:
     """Write an experiment of another tool into a tree of experiments, as if `mlv` had been there.
 
     Run IDs, numbers, times, names of files and seals follow from the source: the same items give the same bytes. Where the tree
@@ -55,11 +58,16 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
     there stays. The tree changes only when all items were read; after a kill at any moment the next import completes it.
     A run without an end is left open: a later import goes on with it.
 
+    It is there already where a meta.json names the same `source`, whatever else that says: facts that the source tells
+    otherwise now, and rules of redaction that changed since, would make another ID. The meta.json that was written first
+    stays, and the IDs of the runs go on following from it.
+
     Args:
         source: The experiment.
         items: What happened in it, in an order that the growth of the source does not change.
         tree: The tree to write into.
         below: Folder of the parent experiment, in the tree; a sub-experiment goes below it, in a folder of its kind.
+        dry_run: Write nothing, and return the changes that would be made; the path of a new one may be another in the end.
 
     Raises:
         InvalidParams, InvalidArgument, InvalidName, InvalidPattern: The source has something that no experiment can have.
@@ -68,14 +76,39 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
     """
     redactor = make_redactor(source.redact, source.redact_except)
     name = safe_segment(source.name)
-    expected = (tree.root if below is None else below / safe_segment(source.kind or "imported")) / name
-    text = meta_.meta_text(_content(source, name, redactor, _parent(below)))
+    expected = _folder_around(source, tree, below) / name
+    content = _content(source, name, redactor, _parent(below))
+    text = meta_.meta_text(content)
     exp_id = meta_.meta_of(text).id
+    copy = tree.imported_from(content["source"], expected)
+    differences = []
+    if copy is not None and layout.exp_id(copy) != exp_id:
+        earliest = known_ids(copy)[-1]
+        if earliest != exp_id:
+            differences = _differing_facts(content, copy)
+        exp_id, text = earliest, opening.content(copy / layout.META)
+    if dry_run:
+        result = _preview(exp_id, redactor, items, copy, expected)
+    else:
+        result = _import(exp_id, text, redactor, items, tree, copy, expected)
+    result.differences = [*differences, *result.differences]
+    return result
+
+
+def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> Path:
+    if below is not None:
+        return below / safe_segment(source.kind or "imported")
+    return tree.root.joinpath(*map(safe_segment, source.folders))
+
+
+def _import(
+    exp_id: str, meta: bytes, redactor: Redactor, items: Iterable[Item], tree: Tree, copy: Path | None, expected: Path
+) -> Imported:
     temporary = blobs.temporary_beside(expected)
     try:
         temporary.mkdir()
-        publish(temporary / layout.META, text, mode=0o444)
-        copy = tree.copy_of(temporary, expected)
+        publish(temporary / layout.META, meta, mode=0o444)
+        copy = copy or tree.copy_of(temporary, expected)
         sizes = stream_sizes(copy) if copy is not None else {}
         recorded = _recorded_ends(copy) if copy is not None else {}
         published = _PublishedFiles(temporary, redactor)
@@ -91,7 +124,7 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
             path = copy or expected
             raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
         result = Imported(copy or tree.free(expected), exp_id, copy is None, counts, lines.rejected)
-        result.differences += [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
+        result.differences += _differing_ends(lines)
         if copy is None:
             blobs.move_into_place(temporary, result.path, is_new=True)
             tree.add(result.path)
@@ -102,6 +135,43 @@ def import_experiment(source: SourceExperiment, items: Iterable[Item], tree: Tre
         return result
     finally:
         blobs.remove(temporary)
+
+
+def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path | None, expected: Path) -> Imported:
+    """Return the changes of an import that writes nothing."""
+    lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else {})
+    counts: dict[str, int] = {}
+    runs: set[bytes] = set()
+    for stream, line in (pair for item in items for pair in lines.of(item)):
+        runs.add(_run_of(line))
+        counts[stream] = counts.get(stream, 0) + 1
+    for name in layout.streams_in(copy) if copy is not None else ():
+        stream = layout.followed_by(name) or name
+        present = sum(_run_of(line) in runs for _, line in read_lines(copy / layout.stream_file(name))) if copy else 0
+        counts[stream] = counts.get(stream, 0) - present
+    added = {layout.stream_file(stream): count for stream, count in counts.items() if count > 0}
+    return Imported(copy or expected, exp_id, copy is None, added, lines.rejected, _differing_ends(lines))
+
+
+def _run_of(line: bytes) -> bytes:
+    return (wire.run_and_seq(line) or (b"", 0))[0]
+
+
+def _unpublished(file: SourceFile, _: SourceEvent, key: str) -> Any:
+    if isinstance(file.content, Path):
+        _check_readable(file.content)
+    return Reference(_mlv="file", path=f"{layout.FILES}/{key}", sha256="", size=0)
+
+
+def _differing_ends(lines: ImportedLines) -> list[str]:
+    return [f"run {run!r} ended otherwise before, and that stays" for run in lines.differing_ends]
+
+
+def _differing_facts(content: Mapping[str, Any], copy: Path) -> list[str]:
+    """Return a sentence on the fields that the source tells otherwise than the meta.json of an earlier import."""
+    now, before = loads(meta_.meta_text(content)), loads(opening.content(copy / layout.META))
+    fields = [key for key in now if key != "parent" and now[key] != before.get(key)]
+    return [f"{', '.join(fields)} of {layout.META} were otherwise before, and stay so"] if fields else []
 
 
 def _content(source: SourceExperiment, name: str, redactor: Redactor, parent: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -155,9 +225,9 @@ def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[st
         for item in items:
             for stream, line in lines.of(item):
                 streams.file(stream).write(line)
-                counts[layout.stream_file(stream)] = counts.get(layout.stream_file(stream), 0) + 1
+                counts[stream] = counts.get(stream, 0) + 1
         streams.sync()
-    return counts
+    return {layout.stream_file(stream): count for stream, count in counts.items()}
 
 
 def _keep_open(folder: Path) -> None:
