@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,7 @@ from mlv import wire
 from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
-from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
+from mlv.encoding import BadLine, Reference, event_from_line, loads, parse_time, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable
 from mlv.events import RunEnded
 from mlv.experiment.importing.lines import ImportedLines, with_zone
@@ -93,6 +94,19 @@ def import_experiment(
         result = _import(exp_id, text, redactor, items, tree, copy, expected)
     result.differences = [*differences, *result.differences]
     return result
+
+
+def created_before(source: SourceExperiment, tree: Tree) -> datetime | None:
+    """Return the moment that an earlier import recorded for an experiment; None where there is none.
+
+    A source without times of its own has that of its file, which changes while it grows: the first one stays.
+    """
+    redactor = make_redactor(source.redact, source.redact_except)
+    copy = tree.imported_from(redactor.params(dict(source.identity), "source"), tree.root)
+    try:
+        return None if copy is None else parse_time(loads(opening.content(copy / layout.META))["created"])
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _folder_around(source: SourceExperiment, tree: Tree, below: Path | None) -> Path:

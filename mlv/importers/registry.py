@@ -1,0 +1,20 @@
+"""The formats that `mlv import` reads, by name.
+
+A new one is a module here with `units(listing)`, which takes the files that it knows and yields a `Unit` for each
+experiment; its line in this module; a row in `docs/guide/import.md`; and a test with files that the tool itself wrote.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Format(NamedTuple):
+    """A format, and how its files are recognised."""
+
+    module: str
+    recognised: str
+
+
+FORMATS = {"wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*")}
+"""In the order in which they look at the files of a folder: each takes those that it knows."""
