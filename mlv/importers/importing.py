@@ -134,18 +134,15 @@ def _imported(unit: Unit, reading: Reading, tree: Tree, below: Path | None, even
 
 def _watched(items: Iterator[Item], unit: Unit, events: Counter[str]) -> Iterator[Item]:
     """Yield items and count them; errors of the source are told from those of the tree."""
-    while True:
-        try:
-            item = next(items)
-        except StopIteration:
-            return
-        except MlvError:
-            raise
-        except Exception as error:
-            raise _unusable(unit, error) from error
-        if type(item) is SourceEvent:
-            events[item.type] += 1
-        yield item
+    try:
+        for item in items:
+            if type(item) is SourceEvent:
+                events[item.type] += 1
+            yield item
+    except MlvError:
+        raise
+    except Exception as error:
+        raise _unusable(unit, error) from error
 
 
 def _unusable(unit: Unit, error: Exception) -> FileUnusable:

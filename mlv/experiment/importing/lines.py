@@ -104,6 +104,19 @@ class ImportedLines:
         self.differing_ends: list[str] = []
         """Runs whose recorded end is another one than the source tells now."""
 
+    def of_all(self, items: Iterable[Item]) -> Iterator[Line]:
+        """Yield the lines of items, one after the other.
+
+        Raises:
+            InvalidArgument: As `of`.
+        """
+        for item in items:
+            line = self._quick_line(item)
+            if line is not None:
+                yield line
+            else:
+                yield from self.of(item)
+
     def of(self, item: Item) -> Iterator[Line]:
         """Yield the lines of an item.
 
@@ -169,9 +182,6 @@ class ImportedLines:
         yield from self._sealed(item.run, event_from_line(line, "").time)
 
     def _event(self, run: _ImportedRun, event: SourceEvent) -> Iterator[Line]:
-        if event.type == "metrics" and (line := self._quick_line(run, event)) is not None:
-            yield line
-            return
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         if event.stream in _OF_A_RUN and isinstance(event.data, Mapping):
             event = event._replace(data={"of": run.id, **event.data})
@@ -198,12 +208,16 @@ class ImportedLines:
         if problems:
             yield self._reject(run, stream, event, step, problems, conversion.unusable, bad)
 
-    def _quick_line(self, run: _ImportedRun, event: SourceEvent) -> Line | None:
-        """Return the line of finite numbers whose names are harmless, at once: nearly all events of a source are such.
+    def _quick_line(self, event: Item) -> Line | None:
+        """Return the line of finite numbers whose names are harmless, at once: nearly all items of a source are such.
 
-        None stands for any other event. A test proves that the line is the one of the long way, which takes 20 us.
+        None stands for any other item. A test proves that the line is the one of the long way, which takes 20 us.
         """
-        data, step = event.data, event.step
+        if type(event) is not SourceEvent or event.type != "metrics":
+            return None
+        run, data, step = self._runs.get(event.run), event.data, event.step
+        if run is None or ((recorded := self._recorded.get(run.id)) is not None and run.seq + 1 == recorded[0]):
+            return None
         if (
             type(data) is not dict
             or not data

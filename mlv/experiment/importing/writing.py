@@ -156,7 +156,7 @@ def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path 
     lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else {})
     counts: dict[str, int] = {}
     runs: set[bytes] = set()
-    for stream, line in (pair for item in items for pair in lines.of(item)):
+    for stream, line in lines.of_all(items):
         runs.add(_run_of(line))
         counts[stream] = counts.get(stream, 0) + 1
     for name in layout.streams_in(copy) if copy is not None else ():
@@ -236,10 +236,9 @@ def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[st
     """Write the streams, durably, and return the number of lines of each file."""
     counts: dict[str, int] = {}
     with _opened_streams(folder) as streams:
-        for item in items:
-            for stream, line in lines.of(item):
-                streams.file(stream).write(line)
-                counts[stream] = counts.get(stream, 0) + 1
+        for stream, line in lines.of_all(items):
+            streams.file(stream).write(line)
+            counts[stream] = counts.get(stream, 0) + 1
         streams.sync()
     return {layout.stream_file(stream): count for stream, count in counts.items()}
 

@@ -39,7 +39,6 @@ _HAPPENED = frozenset({r.HISTORY, r.SUMMARY, r.CONFIG, r.STATS, r.ARTIFACT, r.AL
 _GOALS = {1: "min", 2: "max"}
 _SUMMARIES = ((1, "min"), (2, "max"), (3, "mean"), (4, "best"), (6, "none"), (5, "last"), (8, "first"))
 _LEVELS = {"WARN": "warning", "ERROR": "error"}
-_OF_THE_ROW = ("_step", "_timestamp", "_runtime")
 
 
 def units(listing: Listing) -> Iterator[Unit]:
@@ -204,12 +203,16 @@ class _RunReader:
             for message in records(file, self._reading):
                 count += 1
                 try:
-                    record = r.record_of(message)
-                    if record.kind == r.HISTORY:
-                        yield from self._history(record.content)
-                    elif record.kind == r.SUMMARY:
-                        if record.is_marked or not self._facts.is_marked:
-                            yield from self._summary(record.content)
+                    kind, content, is_marked = record = r.record_of(message)
+                    if kind == r.HISTORY:
+                        event = self._plain_row(content)
+                        if event is not None:
+                            yield event
+                        else:
+                            yield from self._history(content)
+                    elif kind == r.SUMMARY:
+                        if is_marked or not self._facts.is_marked:
+                            yield from self._summary(content)
                     else:
                         yield from self._other(record)
                 except BadMessage:
@@ -221,35 +224,53 @@ class _RunReader:
 
     def _at(self, seconds: float | None) -> None:
         """Set the time of the events that follow."""
-        time = moment(seconds) if seconds is not None else None
-        self._time = time or self._latest
-        self._latest = max(self._latest, self._time)
+        self._time = time = (moment(seconds) if seconds is not None else None) or self._latest
+        if time > self._latest:
+            self._latest = time
+
+    def _plain_row(self, content: bytes) -> SourceEvent | None:
+        """Return the event of a row without media whose names have all occurred before, as nearly all are; else None."""
+        paths, texts = self._items.row(content)
+        names = self._names
+        try:
+            data = dict(zip([names[path] for path in paths], r.values_of(texts), strict=True))
+        except KeyError:
+            return None
+        step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
+        data.pop("_runtime", None)
+        if type(step) is not int or type(seconds) is not float or not data or dict in map(type, data.values()):
+            return None
+        if self._typed and not self._typed.isdisjoint(data):
+            return None
+        self._at(seconds)
+        if not self._facts.is_marked:
+            self._row.update(data)
+        # W&B writes the names of a row in any order.
+        return SourceEvent(self._name, self._time, "metrics", dict(sorted(data.items())), "", step)
 
     def _history(self, content: bytes) -> Iterator[Item]:
-        row = self._items.row(content)
-        names, data = self._names, {}
-        for (path, _), value in zip(row, r.values_of([text for _, text in row]), strict=True):
-            name = names.get(path)
-            if name is None:
-                name = names[path] = "/".join(path)
+        paths, texts = self._items.row(content)
+        values, names = r.values_of(texts), self._names
+        for path in paths:
+            if path not in names:
+                names[path] = name = "/".join(path)
                 if path[-1] == "_type":
                     self._typed.add(name)
                 else:
                     yield from self._described(path, name)
-            data[name] = value
-        step, seconds, _ = [data.pop(name, None) for name in _OF_THE_ROW]
+        data = dict(zip([names[path] for path in paths], values, strict=True))
+        step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
+        data.pop("_runtime", None)
         self._at(seconds if isinstance(seconds, (int, float)) else None)
-        if not isinstance(step, int):
+        if type(step) is not int:
             step = self._step_of(content)
         media: list[tuple[str, Any]] = []
-        if self._typed and not self._typed.isdisjoint(data):
-            data, media = _without_media(row, data)
-        for name, value in list(data.items()):
-            if type(value) is dict and "_type" in value:
-                media.append((name, data.pop(name)))
+        if not self._typed.isdisjoint(data):
+            data, media = _without_media(paths, values, data)
+        whole = [name for name, value in data.items() if type(value) is dict and "_type" in value]
+        media += [(name, data.pop(name)) for name in whole]
         if data:
             self._row.update(data)
-            # W&B writes the names of a row in any order.
             yield self._event("metrics", dict(sorted(data.items())), step=step)
         for name, value in sorted(media, key=lambda pair: pair[0]):
             for medium in media_of(value, self._files):
@@ -502,21 +523,21 @@ def _plain(name: str) -> str:
     return name.replace("\\.", ".")
 
 
-def _without_media(row: list[tuple[r.Path, bytes]], data: dict[str, Any]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+def _without_media(
+    paths: list[r.Path], values: list[Any], data: dict[str, Any]
+) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the metrics of a row, and its media: the fields of each stand in items of their own."""
-    heads = [path[:-1] for path, _ in row if path[-1] == "_type"]
+    heads = [path[:-1] for path in paths if path[-1] == "_type"]
     # The outermost: an image may hold masks, which are media themselves.
     heads = [head for head in heads if not any(head[: len(other)] == other for other in heads if len(other) < len(head))]
     media: dict[r.Path, dict[str, Any]] = {head: {} for head in heads}
     metrics = {}
-    for path, text in row:
+    for path, value in zip(paths, values, strict=True):
         head = next((path[: len(head)] for head in heads if path[: len(head)] == head), None)
-        if head is None:
-            name = "/".join(path)
-            if name in data:
-                metrics[name] = data[name]
-        else:
-            _put(media[head], path[len(head) :], r.value_of(text))
+        if head is not None:
+            _put(media[head], path[len(head) :], value)
+        elif (name := "/".join(path)) in data:
+            metrics[name] = data[name]
     return metrics, [("/".join(head), value) for head, value in media.items()]
 
 

@@ -41,6 +41,17 @@ def record_of(message: bytes) -> Record:
     Raises:
         BadMessage: The bytes are no message.
     """
+    # A record of a number and one field of less than 16 KiB, as rows are, is taken apart at once.
+    size = len(message)
+    if size > 4 and message[0] == 0x08:
+        position = 1
+        while message[position] >= 0x80 and position < size - 4:
+            position += 1
+        tag, length, start = message[position + 1], message[position + 2], position + 3
+        if length >= 0x80 and message[start] < 0x80:
+            length, start = length & 0x7F | message[start] << 7, start + 1
+        if tag & 0x87 == 2 and start + length == size and length < 1 << 14:
+            return Record(tag >> 3, message[start:], False)
     kind, content, is_marked = 0, b"", False
     for number, value in fields(message):
         if number not in _BESIDE:
@@ -68,8 +79,8 @@ class Items:
             if field == number:
                 yield self._item(item)
 
-    def row(self, content: bytes) -> list[tuple[Path, bytes]]:
-        """Return path and JSON of the items of a row of history.
+    def row(self, content: bytes) -> tuple[list[Path], list[bytes]]:
+        """Return the paths of the items of a row of history, and their JSON.
 
         Rows are what there is most of. An item, of which `of` decodes any form, is here cut in two where its value begins,
         and its beginning looked up.
@@ -77,11 +88,14 @@ class Items:
         Raises:
             BadMessage: It is no message.
         """
-        result: list[tuple[Path, bytes]] = []
-        position, size, paths = 0, len(content), self._paths
+        paths: list[Path] = []
+        texts: list[bytes] = []
+        position, size, known = 0, len(content), self._paths
         while position < size:
             if content[position] != 0x0A:  # another field than an item: the step
-                result.extend(self.of(content[position:]))
+                for path, text in self.of(content[position:]):
+                    paths.append(path)
+                    texts.append(text)
                 break
             length, start = content[position + 1] if position + 1 < size else 0x80, position + 2
             if length >= 0x80:
@@ -90,13 +104,15 @@ class Items:
             if position > size:
                 raise BadMessage("an item leads out of its row")
             item = content[start:position]
-            head, tag, value = item.partition(_VALUE_TAG)
-            path = paths.get(head)
-            if path is not None and tag and value and value[0] == len(value) - 1 < 0x80:
-                result.append((path, value[1:]))
+            head, _, value = item.partition(_VALUE_TAG)
+            if head in known and value and value[0] == len(value) - 1 < 0x80:
+                paths.append(known[head])
+                texts.append(value[1:])
             else:
-                result.append(self._item(item))
-        return result
+                path, text = self._item(item)
+                paths.append(path)
+                texts.append(text)
+        return paths, texts
 
     def _item(self, item: bytes) -> tuple[Path, bytes]:
         path: list[str] = []
