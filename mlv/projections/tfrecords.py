@@ -1,4 +1,4 @@
-"""Records as TensorBoard's event files hold them: each with its length, and a CRC-32C of both; made for many at a time."""
+"""Records as TensorBoard's event files hold them: each with its length, and a CRC-32C of both; made and read many at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from struct import Struct
-from typing import Any
+from typing import Any, NamedTuple
 
 _LENGTH, _CHECKSUM = Struct("<Q"), Struct("<I")
 _ALL_BITS = 0xFFFFFFFF
+_POLYNOMIAL = 0x82F63B78
+"""Of CRC-32C, its bits in reverse."""
+_LARGEST = 1 << 40
 _FEW = 24
 """Fewer records of one length are summed one by one: numpy's calls would cost more than the bytes."""
 _STRIPE = 512
@@ -21,6 +24,63 @@ def framed(payloads: Sequence[bytes]) -> bytes:
     for payload, checksum in zip(payloads, checksums(payloads), strict=True):
         chunks += (_length(len(payload)), payload, _CHECKSUM.pack(masked(checksum)))
     return b"".join(chunks)
+
+
+class Unframed(NamedTuple):
+    """The records at the beginning of some bytes."""
+
+    payloads: list[bytes]
+    """Those whose checksum is right."""
+    end: int
+    """Position behind the last whole record, or damage."""
+    damaged: int
+    """Number of records with another checksum, and of stretches in which no record begins."""
+
+
+HEADER_BYTES, _AROUND = 12, 16
+
+
+def unframed(content: bytes) -> Unframed:
+    """Return the whole records of some bytes; behind a damaged length, those from the next one that is right."""
+    payloads: list[bytes] = []
+    stored: list[int] = []
+    position = damaged = 0
+    while position + HEADER_BYTES <= len(content):
+        (size,) = _LENGTH.unpack_from(content, position)
+        if size >= _LARGEST or content[position : position + HEADER_BYTES] != _length(size):
+            position += 1 + _next_header(content[position + 1 :])
+            damaged += 1
+            continue
+        end = position + _AROUND + size
+        if end > len(content):
+            break
+        payloads.append(content[position + HEADER_BYTES : end - 4])
+        stored += _CHECKSUM.unpack_from(content, end - 4)
+        position = end
+    whole = [
+        payload for payload, sum_, right in zip(payloads, checksums(payloads), stored, strict=True) if masked(sum_) == right
+    ]
+    return Unframed(whole, position, damaged + len(payloads) - len(whole))
+
+
+def _next_header(content: bytes) -> int:
+    """Return the position of the first length whose checksum is right; if none is, that of the last bytes, which may begin one."""
+    import numpy
+
+    count = len(content) - HEADER_BYTES + 1
+    if count <= 0:
+        return 0
+    table, octets = _numpy_table(), numpy.frombuffer(content, numpy.uint8)
+    registers: Any = numpy.full(count, _ALL_BITS, numpy.uint32)
+    for column in range(8):
+        registers = table[(registers ^ octets[column : column + count]) & 0xFF] ^ (registers >> 8)
+    sums = registers ^ _ALL_BITS
+    sums = ((sums >> 15) | (sums << 17)) + numpy.uint32(0xA282EAD8)
+    stored = numpy.zeros(count, numpy.uint32)
+    for column in range(4):
+        stored |= octets[8 + column : 8 + column + count].astype(numpy.uint32) << (8 * column)
+    positions = numpy.flatnonzero(sums == stored)
+    return int(positions[0]) if len(positions) else count
 
 
 def masked(checksum: int) -> int:
@@ -93,14 +153,23 @@ def _after_a_stripe() -> list[list[int]]:
 @cache
 def _numpy_table() -> Any:
     import numpy
-    from tensorboardX.crc32c import CRC_TABLE
 
-    return numpy.array(CRC_TABLE, numpy.uint32)
+    return numpy.array(_table(), numpy.uint32)
+
+
+@cache
+def _table() -> list[int]:
+    table = []
+    for register in range(256):
+        for _ in range(8):
+            register = register >> 1 ^ (_POLYNOMIAL if register & 1 else 0)
+        table.append(register)
+    return table
 
 
 def _slowly(content: bytes, before: int = 0) -> int:
     """Return the CRC of a content that follows one with the CRC `before`, byte by byte."""
-    from tensorboardX.crc32c import crc32c, crc_update
-
-    checksum: int = crc_update(before, content) if before else crc32c(content)
-    return checksum & _ALL_BITS
+    table, register = _table(), before ^ _ALL_BITS
+    for octet in content:
+        register = table[(register ^ octet) & 0xFF] ^ (register >> 8)
+    return register ^ _ALL_BITS

@@ -490,3 +490,39 @@ def test_a_creation_without_a_zone(tmp_path):
     """A time of creation that is another moment on another machine is refused: the ID follows from it."""
     with pytest.raises(InvalidArgument, match="has no zone"):
         imported(tmp_path / "runs", [], created=datetime(2024, 1, 1))
+
+
+def test_runs_beside_each_other_that_grew(tmp_path):
+    """Runs that ended side by side may go on in any order later: what was sealed stays, and every line comes over."""
+    begin = [RunBegins(name, at(0)) for name in "abc"]
+
+    def items(*ends: int) -> list[Any]:
+        logged = [item for name, end in zip("abc", ends, strict=True) for item in steps(name, 1, end)]
+        return [*begin, *logged, *(RunEnds(name, at(end), "ended") for name, end in zip("abc", ends, strict=True))]
+
+    imported(tmp_path, items(3, 3, 3))
+    before = content(tmp_path)
+
+    grown = [imported(tmp_path, items(*ends)) for ends in [(5, 3, 4), (5, 6, 4), (8, 9, 7), (8, 9, 7)]]
+
+    assert [result.differences for result in grown] == [[]] * 4
+    assert all(content(tmp_path)[name].startswith(text) for name, text in before.items())
+    exp = mlv.Exp.open(grown[-1].path)
+    assert sorted(event.step for event in exp.events("metrics")) == sorted([*range(1, 8), *range(1, 9), *range(1, 7)])
+    assert (grown[-1].lines, "intact" in verified(exp.path)) == ({}, True)
+
+
+def test_a_rewind(tmp_path):
+    """A rewind supersedes what the runs that it names have logged so far, and nothing of others."""
+    items = [
+        *(RunBegins(name, at(0)) for name in "ab"),
+        *(event._replace(data={name: 1}) for name in "ab" for event in steps(name, 1, 5)),
+        SourceEvent("a", at(6), "rewound", {"step": 2, "last": ["a", "none"]}),
+        *steps("a", 3, 4),
+        *(RunEnds(name, at(9)) for name in "ab"),
+    ]
+
+    exp = mlv.Exp.open(imported(tmp_path, items).path)
+
+    assert {name: each.count for name, each in exp.summary().items()} == {"a": 2, "b": 4, "loss": 1}
+    assert "intact" in verified(exp.path)

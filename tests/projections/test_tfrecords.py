@@ -24,7 +24,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 
 from mlv.projections import tensorboard
-from mlv.projections.tfrecords import framed
+from mlv.projections.tfrecords import framed, unframed
 
 groups = st.one_of(
     st.tuples(st.integers(0, 80), st.integers(1, 60)),
@@ -47,6 +47,26 @@ def test_records_are_those_of_the_record_writer(tmp_path_factory, given):
     writer.close()
 
     assert framed(records) == path.read_bytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.binary(max_size=600), max_size=40), st.data())
+def test_records_are_read_as_they_were_written(records, drawn):
+    """All whole records come back; a flipped bit costs its own, and at most those up to the next length that is right."""
+    content = framed(records)
+    assert unframed(content) == (records, len(content), 0)
+
+    cut = drawn.draw(st.integers(0, len(content)))
+    whole = unframed(content[:cut])
+    assert records[: len(whole.payloads)] == whole.payloads
+    assert (whole.damaged, content[: whole.end]) == (0, framed(whole.payloads))
+    if content:
+        position = drawn.draw(st.integers(0, len(content) - 1))
+        flipped = content[:position] + bytes([content[position] ^ 1 << position % 8]) + content[position + 1 :]
+        read = unframed(flipped).payloads
+        lost = next(number for number in range(len(records)) if len(framed(records[: number + 1])) > position)
+        assert read[:lost] == records[:lost]
+        assert read[lost:] == records[lost + 1 :]
 
 
 @given(st.floats(1, 2**40), st.integers(-(2**63), 2**63 - 1), st.text(max_size=300), st.floats(width=32, allow_nan=False))

@@ -12,7 +12,7 @@ from mlv.audit.format_check import check_data
 from mlv.capture.redaction import Redactor
 from mlv.encoding import DATA, STEP, TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
-from mlv.events import Record, Rejected, RunEnded, RunStarted, Seal
+from mlv.events import Record, Rejected, Rewound, RunEnded, RunStarted, Seal
 from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
 from mlv.store import layout
 from mlv.store.seals import Chain
@@ -43,6 +43,18 @@ def run_id_of(*facts: str) -> str:
     """Return the ID of a run that follows from facts: `r` and nine letters or digits."""
     digest = hashlib.sha256("\0".join(facts).encode("utf-8", "surrogatepass")).digest()
     return "r" + "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:9])
+
+
+@dataclass
+class RecordedEnds:
+    """The ends of runs that an earlier import recorded."""
+
+    ends: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Number and line, by run."""
+    seals: dict[str, list[Line]] = field(default_factory=dict)
+    """The lines that sealed a run, in their order, by the run that wrote them."""
+    after: dict[str, Any] = field(default_factory=dict)
+    """The ends of streams that runs found when they began, by run."""
 
 
 @dataclass
@@ -86,12 +98,15 @@ class ImportedLines:
     the end that an earlier import recorded, that end stays, and another run goes on from there.
     """
 
-    def __init__(self, exp_id: str, redactor: Redactor, publish: Publish, ends: Mapping[str, tuple[int, bytes]]) -> None:
-        """Prepare; `ends` has number and line of the recorded end of each run of an earlier import, by its ID."""
-        self._exp_id, self._redactor, self._publish, self._recorded = exp_id, redactor, publish, ends
+    def __init__(self, exp_id: str, redactor: Redactor, publish: Publish, recorded: RecordedEnds) -> None:
+        """Prepare; an earlier import may have recorded ends."""
+        self._exp_id, self._redactor, self._publish = exp_id, redactor, publish
+        self._recorded, self._recorded_seals, self._recorded_after = recorded.ends, recorded.seals, recorded.after
         self._runs: dict[str, _ImportedRun] = {}
         self._generation: dict[str, int] = {}
         self._begun: dict[str, RunBegins] = {}
+        self._ids: dict[str, dict[str, int]] = {}
+        """IDs of the runs of each name, with the number of their events when they were over."""
         self._ends: dict[str, str] = {}
         """Digests of the final seals that the streams end with, by stream."""
         self._streams: set[str] = set()
@@ -152,12 +167,13 @@ class ImportedLines:
         generation = self._generation[begins.run] = self._generation.get(begins.run, 0) + 1
         run = self._runs[begins.run] = _ImportedRun(self._id(begins.run, generation), Censor(self._redactor))
         self.run_ids.add(run.id)
+        self._ids.setdefault(begins.run, {})[run.id] = 0
         started = RunStarted(
             self._exp_id,
             self._id(begins.parent, 1) if begins.parent is not None else None,
             params=self._redactor.params(dict(begins.params)) if begins.params else None,
             rank=begins.rank or None,
-            after=dict(self._ends) or None,
+            after=self._recorded_after.get(run.id, dict(self._ends) or None),
         )
         return run.record(self._stream_of(begins.run), moment, started)
 
@@ -185,6 +201,8 @@ class ImportedLines:
         stream = self._checked_stream(layout.SUMMARY if _chooses_values(event) else event.stream)
         if event.stream in _OF_A_RUN and isinstance(event.data, Mapping):
             event = event._replace(data={"of": run.id, **event.data})
+        elif event.type == Rewound.TYPE:
+            stream, event = layout.REWOUND, event._replace(data=self._rewound(event.data))
         key = f"{run.id}-{run.seq + 1}"
         step, at, problem = _coordinates(event)
         data = event.data
@@ -207,6 +225,12 @@ class ImportedLines:
             yield run.line(stream, event.time, head(event.type, event.name) + tail(step, at, dumps(form), good))
         if problems:
             yield self._reject(run, stream, event, step, problems, conversion.unusable, bad)
+
+    def _rewound(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data of a rewind: what the named runs have logged so far is superseded."""
+        running = {run.id: run.seq for run in self._runs.values()}
+        ids = {id_: running.get(id_, seq) for name in data["last"] for id_, seq in self._ids.get(name, {}).items()}
+        return {"step": data["step"], "last": ids}
 
     def _quick_line(self, event: Item) -> Line | None:
         """Return the line of finite numbers whose names are harmless, at once: nearly all items of a source are such.
@@ -267,7 +291,15 @@ class ImportedLines:
     def _sealed(self, name: str, moment: datetime) -> Iterator[Line]:
         """Yield the seals of a run in its streams, and those of the run that seals it."""
         run = self._runs.pop(name)
+        self._ids[name][run.id] = run.seq
         writer = _ImportedRun(run_id_of(run.id, "seals"), None)
+        recorded = self._recorded_seals.get(writer.id, [])
+        if len(recorded) == 2 * len(run.chains):
+            # As they stand there: they tell of the ends of that time, and more runs may have ended since in another order.
+            for stream, line in recorded[len(run.chains) :]:
+                self._ends[stream] = hashlib.sha256(line).hexdigest()
+            yield from recorded
+            return
         for stream, chain in _default_last(run.chains):
             yield writer.record(stream, moment, Seal(run.id, stream, chain.lines, chain.hexdigest()))
         for stream, chain in _default_last(writer.chains):

@@ -61,7 +61,8 @@ class SourceEvent(NamedTuple):
     data: Any
     """As in the log; a `SourceFile` anywhere in it becomes a file of the experiment, and a reference to it.
 
-    Measurements of the machine, and lines of the console, name their run themselves.
+    Measurements of the machine, and lines of the console, get the ID of their run from the import. `rewound` has the names of
+    the runs whose events so far are superseded for its `last`.
     """
     name: str = ""
     step: Any = None

@@ -17,8 +17,8 @@ from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, Reference, event_from_line, loads, parse_time, utc_text
 from mlv.errors import ExperimentBusy, FileUnusable
-from mlv.events import RunEnded
-from mlv.experiment.importing.lines import ImportedLines, with_zone
+from mlv.events import RunEnded, RunStarted, Seal
+from mlv.experiment.importing.lines import ImportedLines, Line, RecordedEnds, with_zone
 from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
 from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
@@ -32,6 +32,7 @@ from mlv.store.identities import known_ids
 from mlv.store.streams import read_lines, stream_sizes
 
 _BUFFER_BYTES = 1 << 20
+_SEAL, _STARTED = wire.mark("seal"), wire.mark("run_started")
 
 
 @dataclass
@@ -124,7 +125,7 @@ def _import(
         publish(temporary / layout.META, meta, mode=0o444)
         copy = copy or tree.copy_of(temporary, expected)
         sizes = stream_sizes(copy) if copy is not None else {}
-        recorded = _recorded_ends(copy) if copy is not None else {}
+        recorded = _recorded_ends(copy) if copy is not None else RecordedEnds()
         published = _PublishedFiles(temporary, redactor)
         lines = ImportedLines(exp_id, redactor, published, recorded)
         counts = _write(temporary, lines, items)
@@ -133,7 +134,7 @@ def _import(
         if copy is None:
             is_overtaken = layout.exp_id(expected) == exp_id
         else:
-            is_overtaken = stream_sizes(copy) != sizes and not recorded.items() >= _ends_of(lines.run_ids, copy)
+            is_overtaken = stream_sizes(copy) != sizes and not recorded.ends.items() >= _ends_of(lines.run_ids, copy)
         if is_overtaken:
             path = copy or expected
             raise ExperimentBusy(f"another process imported into {path} meanwhile: import it again", path=str(path))
@@ -153,7 +154,7 @@ def _import(
 
 def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path | None, expected: Path) -> Imported:
     """Return the changes of an import that writes nothing."""
-    lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else {})
+    lines = ImportedLines(exp_id, redactor, _unpublished, _recorded_ends(copy) if copy is not None else RecordedEnds())
     counts: dict[str, int] = {}
     runs: set[bytes] = set()
     for stream, line in lines.of_all(items):
@@ -213,22 +214,29 @@ def _parent(below: Path | None) -> dict[str, Any] | None:
     return {"_mlv": "exp", "id": layout.exp_id(below), "path": "../.."}
 
 
-def _recorded_ends(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """Return number and line of the end of each run that recorded its own."""
-    result = {}
-    for stream in layout.streams_in(folder):
-        for _, line in read_lines(folder / layout.stream_file(stream)):
-            if wire.RUN_ENDED in line:
+def _recorded_ends(folder: Path) -> RecordedEnds:
+    """Return the end of each run that recorded its own, and what tells of ends that were there before."""
+    result = RecordedEnds()
+    numbered: dict[str, list[tuple[int, Line]]] = {}
+    for name in layout.streams_in(folder):
+        stream = layout.followed_by(name) or name
+        for _, line in read_lines(folder / layout.stream_file(name)):
+            if wire.RUN_ENDED in line or _SEAL in line or _STARTED in line:
                 with suppress(BadLine):
-                    event = event_from_line(line, stream)
+                    event = event_from_line(line, name)
                     if event.type == RunEnded.TYPE and event.subject == event.run:
-                        result[event.run] = event.seq, line
+                        result.ends[event.run] = event.seq, line
+                    elif event.type == RunStarted.TYPE and isinstance(event.data, Mapping):
+                        result.after[event.run] = event.data.get("after")
+                    elif event.type == Seal.TYPE:
+                        numbered.setdefault(event.run, []).append((event.seq, (stream, line)))
+    result.seals = {run: [line for _, line in sorted(lines)] for run, lines in numbered.items()}
     return result
 
 
 def _ends_of(runs: Iterable[str], folder: Path) -> Set[tuple[str, tuple[int, bytes]]]:
     """Return the recorded ends of some runs; those of others, which log beside, do not matter."""
-    ends = _recorded_ends(folder)
+    ends = _recorded_ends(folder).ends
     return {(run, ends[run]) for run in runs if run in ends}
 
 
