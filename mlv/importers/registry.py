@@ -16,5 +16,8 @@ class Format(NamedTuple):
     recognised: str
 
 
-FORMATS = {"wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*")}
+FORMATS = {
+    "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
+    "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
+}
 """In the order in which they look at the files of a folder: each takes those that it knows."""

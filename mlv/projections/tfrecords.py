@@ -64,7 +64,7 @@ def unframed(content: bytes) -> Unframed:
 
 
 def _next_header(content: bytes) -> int:
-    """Return the position of the first length whose checksum is right; if none is, that of the last bytes, which may begin one."""
+    """Return the position of the first length with the right checksum; without one, that of bytes that may begin it."""
     import numpy
 
     count = len(content) - HEADER_BYTES + 1
