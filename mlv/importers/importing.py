@@ -12,7 +12,7 @@ from typing import Any
 from mlv.audit.merge import Tree
 from mlv.encoding import shown
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
-from mlv.experiment.importing.source import Item, SourceEvent
+from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints
 from mlv.experiment.importing.writing import Imported, created_before, import_experiment
 from mlv.importers.listing import Listing
 from mlv.importers.reading import Options, Reading, Unit
@@ -138,6 +138,8 @@ def _watched(items: Iterator[Item], unit: Unit, events: Counter[str]) -> Iterato
         for item in items:
             if type(item) is SourceEvent:
                 events[item.type] += 1
+            elif type(item) is SourcePoints:
+                events["metrics"] += len(item.values)
             yield item
     except MlvError:
         raise

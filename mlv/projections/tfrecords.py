@@ -12,7 +12,6 @@ _LENGTH, _CHECKSUM = Struct("<Q"), Struct("<I")
 _ALL_BITS = 0xFFFFFFFF
 _POLYNOMIAL = 0x82F63B78
 """Of CRC-32C, its bits in reverse."""
-_LARGEST = 1 << 40
 _FEW = 24
 """Fewer records of one length are summed one by one: numpy's calls would cost more than the bytes."""
 _STRIPE = 512
@@ -26,61 +25,107 @@ def framed(payloads: Sequence[bytes]) -> bytes:
     return b"".join(chunks)
 
 
+class RecordGroup(NamedTuple):
+    """Records of one length."""
+
+    numbers: Any
+    """Their places among all records, in ascending order, as an array of numpy."""
+    contents: Any
+    """An array of numpy with a row of bytes for each."""
+
+
 class Unframed(NamedTuple):
     """The records at the beginning of some bytes."""
 
-    payloads: list[bytes]
-    """Those whose checksum is right."""
+    groups: list[RecordGroup]
+    """Those whose checksums are right, by their lengths."""
     end: int
     """Position behind the last whole record, or damage."""
     damaged: int
     """Number of records with another checksum, and of stretches in which no record begins."""
 
 
-HEADER_BYTES, _AROUND = 12, 16
+_HEADER, _AROUND = 12, 16
 
 
 def unframed(content: bytes) -> Unframed:
     """Return the whole records of some bytes; behind a damaged length, those from the next one that is right."""
-    payloads: list[bytes] = []
-    stored: list[int] = []
-    position = damaged = 0
-    while position + HEADER_BYTES <= len(content):
-        (size,) = _LENGTH.unpack_from(content, position)
-        if size >= _LARGEST or content[position : position + HEADER_BYTES] != _length(size):
-            position += 1 + _next_header(content[position + 1 :])
-            damaged += 1
-            continue
-        end = position + _AROUND + size
-        if end > len(content):
+    import numpy
+
+    octets = numpy.frombuffer(content, numpy.uint8)
+    starts, sizes, position, damaged = _located(content, octets)
+    groups = []
+    for size in numpy.unique(sizes):
+        numbers = numpy.flatnonzero(sizes == size)
+        rows = octets[starts[numbers][:, None] + numpy.arange(_HEADER, _AROUND + size)]
+        contents, stored = rows[:, :size], _little_endian(rows[:, size:])
+        is_right = _masked_sums(contents) == stored
+        damaged += len(numbers) - int(numpy.count_nonzero(is_right))
+        groups.append(RecordGroup(numbers[is_right], contents[is_right]))
+    return Unframed(groups, position, damaged)
+
+
+def _located(content: bytes, octets: Any) -> tuple[Any, Any, int, int]:
+    """Return the starts of whole records, their sizes, the position behind them, and the number of damaged stretches.
+
+    Lengths are followed first, and their checksums computed together: at the first wrong one it begins anew behind the damage.
+    """
+    import numpy
+
+    starts: list[int] = []
+    sizes: list[int] = []
+    position, checked, damaged, limit = 0, 0, 0, len(content) - _HEADER
+    while True:
+        while position <= limit:
+            (size,) = _LENGTH.unpack_from(content, position)
+            end = position + _AROUND + size
+            starts.append(position)
+            sizes.append(size)
+            position = end
+        if len(starts) == checked:
             break
-        payloads.append(content[position + HEADER_BYTES : end - 4])
-        stored += _CHECKSUM.unpack_from(content, end - 4)
-        position = end
-    whole = [
-        payload for payload, sum_, right in zip(payloads, checksums(payloads), stored, strict=True) if masked(sum_) == right
-    ]
-    return Unframed(whole, position, damaged + len(payloads) - len(whole))
+        new = numpy.array(starts[checked:])
+        headers = octets[new[:, None] + numpy.arange(_HEADER)]
+        wrong = numpy.flatnonzero(_masked_sums(headers[:, :8]) != _little_endian(headers[:, 8:]))
+        if not len(wrong):
+            break
+        checked += int(wrong[0])
+        position = starts[checked] + 1
+        del starts[checked:], sizes[checked:]
+        position += _next_header(octets[position:])
+        damaged += 1
+    if starts and starts[-1] + _AROUND + sizes[-1] > len(content):
+        position = starts.pop()
+        sizes.pop()
+    return numpy.array(starts, numpy.int64), numpy.array(sizes, numpy.int64), position, damaged
 
 
-def _next_header(content: bytes) -> int:
+def _next_header(octets: Any) -> int:
     """Return the position of the first length with the right checksum; without one, that of bytes that may begin it."""
     import numpy
 
-    count = len(content) - HEADER_BYTES + 1
+    count = len(octets) - _HEADER + 1
     if count <= 0:
         return 0
-    table, octets = _numpy_table(), numpy.frombuffer(content, numpy.uint8)
-    registers: Any = numpy.full(count, _ALL_BITS, numpy.uint32)
-    for column in range(8):
-        registers = table[(registers ^ octets[column : column + count]) & 0xFF] ^ (registers >> 8)
-    sums = registers ^ _ALL_BITS
-    sums = ((sums >> 15) | (sums << 17)) + numpy.uint32(0xA282EAD8)
-    stored = numpy.zeros(count, numpy.uint32)
-    for column in range(4):
-        stored |= octets[8 + column : 8 + column + count].astype(numpy.uint32) << (8 * column)
-    positions = numpy.flatnonzero(sums == stored)
+    windows = numpy.lib.stride_tricks.sliding_window_view(octets, _HEADER)
+    positions = numpy.flatnonzero(_masked_sums(windows[:, :8]) == _little_endian(windows[:, 8:]))
     return int(positions[0]) if len(positions) else count
+
+
+def _masked_sums(rows: Any) -> Any:
+    """Return the masked CRC of each row of bytes."""
+    import numpy
+
+    if len(rows) < _FEW and rows.shape[1] > _STRIPE:
+        return numpy.array([masked(_of_one(row.tobytes())) for row in rows], numpy.uint32)
+    sums = _registers(rows, _ALL_BITS) ^ numpy.uint32(_ALL_BITS)
+    return (sums >> 15 | sums << 17) + numpy.uint32(0xA282EAD8)
+
+
+def _little_endian(rows: Any) -> Any:
+    import numpy
+
+    return numpy.ascontiguousarray(rows).view("<u4")[:, 0]
 
 
 def masked(checksum: int) -> int:
@@ -129,12 +174,19 @@ def _of_equal_length(content: bytes, length: int, state: int) -> list[int]:
     """Return the register of the CRC behind each stretch of `length` bytes, where it was `state` before."""
     import numpy
 
-    table = _numpy_table()
-    registers: Any = numpy.full(len(content) // length, state, numpy.uint32)
-    for column in numpy.ascontiguousarray(numpy.frombuffer(content, numpy.uint8).reshape(-1, length).T):
-        registers = table[(registers ^ column) & 0xFF] ^ (registers >> 8)
-    states: list[int] = registers.tolist()
+    states: list[int] = _registers(numpy.frombuffer(content, numpy.uint8).reshape(-1, length), state).tolist()
     return states
+
+
+def _registers(rows: Any, state: int) -> Any:
+    """Return the register of the CRC behind each row of bytes, where it was `state` before."""
+    import numpy
+
+    table = _numpy_table()
+    registers: Any = numpy.full(len(rows), state, numpy.uint32)
+    for column in numpy.ascontiguousarray(rows.T):
+        registers = table[(registers ^ column) & 0xFF] ^ (registers >> 8)
+    return registers
 
 
 @cache

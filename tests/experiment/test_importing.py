@@ -20,7 +20,7 @@ from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument
 from mlv.experiment.importing.lines import ImportedLines
-from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints
 from mlv.experiment.importing.writing import import_experiment
 
 SECRET = "ghp_" + "a1B2" * 9
@@ -220,6 +220,28 @@ def test_numbers_at_once(tmp_path, monkeypatch, name):
 
     assert content(tmp_path / "quick") == content(tmp_path / "slow")
     assert "intact" in verified(quick.path)
+
+
+def test_points_at_once(tmp_path):
+    """Points that are handed over together give the lines of their events, also where a run ended among them."""
+    values = [0.5, 1e300, -0.0, math.nan, 2.0, 0.1, 3.0, math.inf, 5.0, 6.0]
+    names = ["loss", "acc", SECRET, "loss", "", "Val Loss", "x/y", "acc", "loss", "loss"]
+    times = [at(number).timestamp() for number in range(10)]
+    points = SourcePoints("a", [int(time * 1e6) + 1 for time in times], names, range(10), values)
+    steady = SourcePoints("a", [10**15] * 5, ["loss"] * 5, range(5), [0.25] * 5)
+    begin, end = RunBegins("a", at(0)), RunEnds("a", at(11), "ended")
+    at_once = [begin, points, steady, steady, end]
+    one_by_one = [begin, *points.events(), *steady.events(), *steady.events(), end]
+    imported(tmp_path / "one", at_once)
+    imported(tmp_path / "two", one_by_one)
+    imported(tmp_path / "three", [begin, *points.events(), *list(steady.events())[:3], end])
+    imported(tmp_path / "four", [begin, *points.events(), *list(steady.events())[:3], end])
+    grown = imported(tmp_path / "three", at_once)
+    imported(tmp_path / "four", one_by_one)
+
+    assert content(tmp_path / "one") == content(tmp_path / "two")
+    assert content(tmp_path / "three") == content(tmp_path / "four")
+    assert (grown.differences, "intact" in verified(grown.path)) == ([], True)
 
 
 def test_other_facts_about_the_same_source(tmp_path):

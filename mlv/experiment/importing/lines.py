@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from mlv.audit.format_check import check_data
@@ -13,12 +13,11 @@ from mlv.capture.redaction import Redactor
 from mlv.encoding import DATA, STEP, TAIL, BadLine, Composer, Conversion, dumps, event_from_line, head, step_number, tail
 from mlv.errors import FileUnusable, InvalidArgument, InvalidStep
 from mlv.events import Record, Rejected, Rewound, RunEnded, RunStarted, Seal
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceFile
+from mlv.experiment.importing.source import EPOCH, Item, RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints
 from mlv.store import layout
 from mlv.store.seals import Chain
 from mlv.transport.censor import Censor
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _MICROSECOND = timedelta(microseconds=1)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -31,7 +30,7 @@ _MOST_PLAIN = 10_000
 """Names of metrics that are remembered as harmless."""
 
 Line = tuple[str, bytes]
-"""A stream, and a whole line of it."""
+"""A stream, and a whole line of it, or several of one run."""
 Publish = Callable[[SourceFile, SourceEvent, str], Any]
 """Makes a file of the experiment for an event, whose run and number make a text, and returns the reference to it.
 
@@ -120,17 +119,24 @@ class ImportedLines:
         """Runs whose recorded end is another one than the source tells now."""
 
     def of_all(self, items: Iterable[Item]) -> Iterator[Line]:
-        """Yield the lines of items, one after the other.
+        """Yield the lines of items, of points several at once.
 
         Raises:
             InvalidArgument: As `of`.
         """
         for item in items:
-            line = self._quick_line(item)
+            line = self._quick_points(item) if type(item) is SourcePoints else self._quick_line(item)
             if line is not None:
                 yield line
+            elif type(item) is SourcePoints:
+                yield from self.of_all(item.events())
             else:
                 yield from self.of(item)
+
+    @property
+    def waiting(self) -> set[str]:
+        """Streams with lines of runs that have not ended."""
+        return {stream for run in self._runs.values() for stream in run.chains}
 
     def of(self, item: Item) -> Iterator[Line]:
         """Yield the lines of an item.
@@ -139,6 +145,9 @@ class ImportedLines:
             InvalidArgument: It is of a run that has not begun, or has ended, or that a run began which has not; or a time has
                 no zone.
         """
+        if isinstance(item, SourcePoints):
+            yield from self.of_all([item])
+            return
         if isinstance(item, RunBegins):
             if item.run in self._begun:
                 raise InvalidArgument(f"run {item.run!r} of the source has begun already: name another", run=item.run)
@@ -251,10 +260,7 @@ class ImportedLines:
             return None
         if not _NUMBERS.issuperset(map(type, data.values())):
             return None
-        plain = self._plain.get((event.stream, event.name))
-        if plain is None:
-            self._checked_stream(event.stream)
-            plain = self._plain[event.stream, event.name] = _PlainMetrics(event.name, self._redactor)
+        plain = self._plain_metrics(event.stream, event.name)
         if not plain.keys.issuperset(data) and not plain.learn(data):
             return None
         try:
@@ -267,6 +273,28 @@ class ImportedLines:
         kind = DATA if step is None else STEP
         line = run.composer.clean_line(run.seq, _nanoseconds(event.time), plain.head, kind, step or 0, payload)
         return run.take(event.stream, line)
+
+    def _plain_metrics(self, stream: str, name: str) -> _PlainMetrics:
+        plain = self._plain.get((stream, name))
+        if plain is None:
+            self._checked_stream(stream)
+            plain = self._plain[stream, name] = _PlainMetrics(name, self._redactor)
+        return plain
+
+    def _quick_points(self, points: SourcePoints) -> Line | None:
+        """Return the lines of finite points with harmless names, as bytes; None where one of them needs a look of its own."""
+        run, count, names = self._runs.get(points.run), len(points.values), set(points.names)
+        if run is None or ((recorded := self._recorded.get(run.id)) is not None and run.seq < recorded[0] <= run.seq + count):
+            return None
+        plain, payload = self._plain_metrics(layout.DEFAULT_STREAM, ""), dumps(list(points.values))
+        if b"null" in payload or not (plain.keys.issuperset(names) or plain.learn(names)):
+            return None
+        keys = {name: dumps(name) for name in names}
+        texts = payload[1:-1].split(b",")
+        lines = run.composer.points(run.seq + 1, points.times_us, [keys[name] for name in points.names], points.steps, texts)
+        run.seq += count
+        run.chains.setdefault(layout.DEFAULT_STREAM, Chain()).add(lines)
+        return layout.DEFAULT_STREAM, b"".join(lines)
 
     def _checked_stream(self, stream: str) -> str:
         if stream not in self._streams:
@@ -341,7 +369,7 @@ def _default_last(chains: Mapping[str, Chain]) -> list[tuple[str, Chain]]:
 
 
 def _nanoseconds(moment: datetime) -> int:
-    return (with_zone(moment) - _EPOCH) // _MICROSECOND * 1000
+    return (with_zone(moment) - EPOCH) // _MICROSECOND * 1000
 
 
 def with_zone(moment: datetime) -> datetime:

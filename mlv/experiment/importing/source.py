@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Union
 
 from mlv.store import layout
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,26 @@ class RunEnds:
     """`type`, `message` and `traceback`."""
 
 
-Item = Union[RunBegins, SourceEvent, RunEnds]
+class SourcePoints(NamedTuple):
+    """Metrics of a run, one number each: the same as an event of type `metrics` for each of them, in the same order.
+
+    Sources with millions of them are read many at a time.
+    """
+
+    run: str
+    times_us: Sequence[int]
+    """Microseconds since 1970, in UTC."""
+    names: Sequence[str]
+    steps: Sequence[int]
+    values: Sequence[float]
+
+    def events(self) -> Iterator[SourceEvent]:
+        """Yield the events."""
+        for time_us, name, step, value in zip(self.times_us, self.names, self.steps, self.values, strict=True):
+            yield SourceEvent(self.run, EPOCH + timedelta(microseconds=time_us), "metrics", {name: value}, "", step)
+
+
+Item = Union[RunBegins, SourceEvent, SourcePoints, RunEnds]
 """Something in a source. The items of a source that has grown begin with those that it had before."""
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mlv import wire
-from mlv.audit import merge_lines
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
 from mlv.encoding import BadLine, Reference, event_from_line, loads, parse_time, utc_text
@@ -24,7 +23,7 @@ from mlv.experiment.opening import params as params_
 from mlv.experiment.opening.captures import CAPTURES, make_redactor, patterns_to_keep
 from mlv.experiment.opening.setup import checked_tags
 from mlv.media.target import MEDIA, safe_segment, safe_segments
-from mlv.store import blobs, claims, copying, layout, opening
+from mlv.store import blobs, claims, copying, ends, layout, opening
 from mlv.store import meta as meta_
 from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
@@ -129,7 +128,7 @@ def _import(
         published = _PublishedFiles(temporary, redactor)
         lines = ImportedLines(exp_id, redactor, published, recorded)
         counts = _write(temporary, lines, items)
-        _keep_open(temporary)
+        _keep_open(temporary, lines.waiting)
         # Reading the items may take hours. The lines follow from the ends that were recorded before, and no others.
         if copy is None:
             is_overtaken = layout.exp_id(expected) == exp_id
@@ -159,7 +158,7 @@ def _preview(exp_id: str, redactor: Redactor, items: Iterable[Item], copy: Path 
     runs: set[bytes] = set()
     for stream, line in lines.of_all(items):
         runs.add(_run_of(line))
-        counts[stream] = counts.get(stream, 0) + 1
+        counts[stream] = counts.get(stream, 0) + line.count(b"\n")
     for name in layout.streams_in(copy) if copy is not None else ():
         stream = layout.followed_by(name) or name
         present = sum(_run_of(line) in runs for _, line in read_lines(copy / layout.stream_file(name))) if copy else 0
@@ -236,8 +235,8 @@ def _recorded_ends(folder: Path) -> RecordedEnds:
 
 def _ends_of(runs: Iterable[str], folder: Path) -> Set[tuple[str, tuple[int, bytes]]]:
     """Return the recorded ends of some runs; those of others, which log beside, do not matter."""
-    ends = _recorded_ends(folder).ends
-    return {(run, ends[run]) for run in runs if run in ends}
+    recorded = _recorded_ends(folder).ends
+    return {(run, recorded[run]) for run in runs if run in recorded}
 
 
 def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[str, int]:
@@ -246,16 +245,16 @@ def _write(folder: Path, lines: ImportedLines, items: Iterable[Item]) -> dict[st
     with _opened_streams(folder) as streams:
         for stream, line in lines.of_all(items):
             streams.file(stream).write(line)
-            counts[stream] = counts.get(stream, 0) + 1
+            counts[stream] = counts.get(stream, 0) + line.count(b"\n")
         streams.sync()
     return {layout.stream_file(stream): count for stream, count in counts.items()}
 
 
-def _keep_open(folder: Path) -> None:
+def _keep_open(folder: Path, waiting: Iterable[str]) -> None:
     """Keep for imports the streams that wait for more lines of their runs, as a merge does: whoever logs writes beside them."""
-    for stream in layout.streams_in(folder):
+    for stream in waiting:
         claims.claim_exactly(folder, stream, claims.FOR_MERGES)
-    merge_lines.let_go(folder)
+    ends.remember(folder, ends.ends_of(folder))
 
 
 class _Streams:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlv.errors import FileUnusable
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile, SourcePoints
 from mlv.importers import protobuf, values
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.protobuf import BadMessage
@@ -33,6 +33,8 @@ _START = 1
 """Of a session log: a writer goes on from a step, and what was written from there on is purged."""
 _LEVELS = {10: "debug", 30: "warning", 40: "error", 50: "error"}
 _PEEKED = 8
+_LATEST = 253_402_300_799.0
+"""Seconds of the last moment that a date has."""
 _TEXT_END = "/text_summary"
 _MLV = b"mlv "
 
@@ -94,7 +96,7 @@ def _curve(part: str, tag: str) -> str:
 
 
 def _first_tags(path: Path) -> Iterator[str]:
-    for number, payload in enumerate(r.payloads(path, Reading())):
+    for number, payload in enumerate(r.first_payloads(path)):
         if number > _PEEKED:
             return
         try:
@@ -106,7 +108,7 @@ def _first_tags(path: Path) -> Iterator[str]:
 
 def _begun(path: Path) -> float | None:
     """Return the time of the first record of a file, None where it has none."""
-    for payload in r.payloads(path, Reading()):
+    for payload in r.first_payloads(path):
         try:
             return r.event_of(payload).time
         except BadMessage:
@@ -147,7 +149,7 @@ def _refuse_own(path: Path) -> None:
     Raises:
         FileUnusable: It is one.
     """
-    for payload in r.payloads(path, Reading()):
+    for payload in r.first_payloads(path):
         source = protobuf.grouped(payload).get(r.SOURCE, [b""])[-1]
         writer = protobuf.grouped(source).get(1, [b""])[-1]
         if writer.startswith(_MLV):
@@ -197,18 +199,23 @@ class _FileReader:
 
     def items(self) -> Iterator[Item]:
         """Yield them."""
-        scalars, run, names = r.Scalars(), self._file.name, self._names
-        for payload in r.payloads(self._file.path, self._reading):
-            scalar = scalars.of(payload)
-            if scalar is not None:
-                name = names.get(scalar.tag) or self._name(scalar.tag)
-                self._at(scalar.time)
-                yield SourceEvent(run, self._time, "metrics", {name: scalar.value}, "", scalar.step)
+        for record in r.records(self._file.path, self._reading):
+            if isinstance(record, r.Points):
+                yield self._points(record)
                 continue
             try:
-                yield from list(self._event(r.event_of(payload)))
+                yield from list(self._event(r.event_of(record)))
             except BadMessage:
                 self._reading.leave("records that cannot be decoded")
+
+    def _points(self, points: r.Points) -> SourcePoints:
+        names = {tag: self._names.get(tag) or self._name(tag) for tag in set(points.tags)}
+        least, greatest = min(points.times), max(points.times)
+        if least < 0 or not greatest < _LATEST:
+            points = points._replace(times=[time if 0 <= time < _LATEST else self.latest.timestamp() for time in points.times])
+        self._at(max(points.times))
+        times = [round(time * 1e6) for time in points.times]
+        return SourcePoints(self._file.name, times, [names[tag] for tag in points.tags], points.steps, points.values)
 
     def _at(self, seconds: float) -> None:
         self._time = time = moment(seconds) or self.latest

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from struct import Struct
 from typing import Any, NamedTuple
 
 from mlv.importers import protobuf
 from mlv.importers.protobuf import BadMessage, fields
 from mlv.importers.reading import Reading
 from mlv.optional import package
-from mlv.projections.tfrecords import unframed
+from mlv.projections.tfrecords import RecordGroup, unframed
 
 TIME, STEP, VERSION, GRAPH, SUMMARY, LOG_MESSAGE, SESSION, RUN_METADATA, META_GRAPH, SOURCE = range(1, 11)
 _CHUNK_BYTES = 1 << 20
-_TIME, _FLOAT = Struct("<d"), Struct("<f")
+_BEGINNING = 1 << 16
+_LAST = 1 << 62
+"""A number behind those of all records."""
+_SHORTEST, _LONGEST, _STEP_BYTES = 25, 512, 8
+"""Bytes of a record of a scalar, and of its step; others are read one by one."""
+_MOST_TAGS = 100_000
 
 _TYPES = {
     1: "<f4", 2: "<f8", 3: "<i4", 4: "u1", 5: "<i2", 6: "i1", 8: "<c8", 9: "<i8", 10: "?", 17: "<u2", 18: "<c16", 19: "<f2",
@@ -29,9 +34,19 @@ _VALUES = {5: "f", 6: "d", 7: "i", 10: "i", 11: "i", 16: "i", 17: "i", 13: "i"}
 """Fields that hold the values of tensors: floats, doubles, or varints."""
 
 
-def payloads(path: Path, reading: Reading) -> Iterator[bytes]:
-    """Yield the records of a file whose checksums are right."""
+class Points(NamedTuple):
+    """Records of one plain scalar each, in their order."""
+
+    times: list[float]
+    steps: list[int]
+    tags: list[str]
+    values: list[float]
+
+
+def records(path: Path, reading: Reading) -> Iterator[Points | bytes]:
+    """Yield the records of a file whose checksums are right, in their order: those of one plain scalar many at a time."""
     package("numpy", "tensorboard")
+    scalars = _Scalars()
     with open(path, "rb") as file:
         content, is_damaged = b"", False
         while chunk := file.read(max(_CHUNK_BYTES, len(content))):
@@ -41,48 +56,93 @@ def payloads(path: Path, reading: Reading) -> Iterator[bytes]:
                 reading.leave("damaged records of event files", whole.damaged)
             is_damaged = bool(whole.damaged)
             reading.advance(len(chunk))
-            yield from whole.payloads
+            yield from scalars.sorted_out(whole.groups)
             content = content[whole.end :]
     if content and not is_damaged:
         reading.note("an event file ends within a record: it is still being written, or was cut off")
 
 
-class Scalar(NamedTuple):
-    """A record of one plain scalar, which nearly all are."""
+def first_payloads(path: Path) -> Iterator[bytes]:
+    """Yield the records at the beginning of a file, which are not many, as bytes."""
+    package("numpy", "tensorboard")
+    with open(path, "rb") as file:
+        size = _BEGINNING
+        while content := file.read(size):
+            whole = unframed(content)
+            if whole.groups or len(content) < size:
+                rows = [pair for group in whole.groups for pair in zip(group.numbers, group.contents, strict=True)]
+                yield from (row.tobytes() for _, row in sorted(rows, key=lambda pair: int(pair[0])))
+                return
+            size *= 8  # the first record is a large one
+            file.seek(0)
 
-    time: float
-    step: int
-    tag: str
-    value: float
 
-
-class Scalars:
-    """Takes records of one plain scalar apart at once: behind time and step, that of a tag differs by four bytes only."""
+class _Scalars:
+    """Takes records of one plain scalar apart, many at once: behind time and step, those of a tag differ by four bytes only."""
 
     def __init__(self) -> None:
-        self._tags: dict[bytes, str] = {}
+        self._tags: dict[bytes, str | None] = {}
 
-    def of(self, payload: bytes) -> Scalar | None:
-        """Return the scalar of a record; None where it is another one."""
-        if payload[:1] != b"\x09" or len(payload) < 16:
-            return None
-        step, position = 0, 9
-        if payload[9] == 0x10:
-            shift, position = 0, 10
-            while (octet := payload[position]) >= 0x80 and position < 16:
-                step |= (octet & 0x7F) << shift
-                shift, position = shift + 7, position + 1
-            if octet >= 0x80:  # a negative one
-                return None
-            step, position = step | octet << shift, position + 1
-        head = payload[position:-4]
-        tag = self._tags.get(head)
-        if tag is None:
-            tag = _tag_of(payload[position:])
+    def sorted_out(self, groups: list[RecordGroup]) -> Iterator[Points | bytes]:
+        """Yield the records of groups in their order; each scalar is one wherever a file is cut into blocks."""
+        numpy = package("numpy", "tensorboard")
+        columns: list[tuple[Any, Any, Any, list[str], Any]] = []
+        others: list[tuple[int, bytes]] = []
+        for group in groups:
+            rest = self._points_of(group, columns)
+            others += [(int(group.numbers[row]), group.contents[row].tobytes()) for row in rest]
+        lists: tuple[Any, ...]
+        tags = [tag for column in columns for tag in column[3]]
+        if tags:
+            numbers, times, steps, values = [numpy.concatenate([column[i] for column in columns]) for i in (0, 1, 2, 4)]
+            order = numpy.argsort(numbers, kind="stable")
+            tags = [tags[place] for place in order.tolist()]
+            lists = numbers[order].tolist(), times[order].tolist(), steps[order].tolist(), tags, values[order].tolist()
+        else:
+            lists = [], [], [], [], []
+        start = 0
+        for number, payload in [*sorted(others), (_LAST, b"")]:
+            end = bisect_left(lists[0], number, start)
+            if end > start:
+                times, steps, tags, values = (column[start:end] for column in lists[1:])
+                yield Points(times, steps, tags, values)
+            if payload:
+                yield payload
+            start = end
+
+    def _points_of(self, group: RecordGroup, columns: list[tuple[Any, Any, Any, list[str], Any]]) -> list[int]:
+        """Add the scalars of a group to columns, and return the rows of all others."""
+        numpy = package("numpy", "tensorboard")
+        rows, size = group.contents, group.contents.shape[1] if group.contents.ndim == 2 else 0
+        if size < _SHORTEST or size > _LONGEST or not len(rows):
+            return list(range(len(rows)))
+        behind = numpy.full(len(rows), 9)  # the position behind the step, which is absent where it is 0
+        has_step, goes_on = rows[:, 9] == 0x10, rows[:, 9] == 0x10
+        steps = numpy.zeros(len(rows), numpy.int64)
+        for octet in range(_STEP_BYTES):
+            column = rows[:, 10 + octet]
+            steps[goes_on] |= (column[goes_on].astype(numpy.int64) & 0x7F) << (7 * octet)
+            behind[goes_on] = 11 + octet
+            goes_on = goes_on & (column >= 0x80)
+        is_open = (rows[:, 0] == 0x09) & ~(has_step & goes_on)
+        others: list[int] = numpy.flatnonzero(~is_open).tolist()
+        while is_open.any():
+            first = int(numpy.argmax(is_open))
+            position = int(behind[first])
+            head = rows[first, position:-4].tobytes()
+            alike = is_open & (behind == position) & (rows[:, position:-4] == rows[first, position:-4]).all(axis=1)
+            is_open &= ~alike
+            chosen = numpy.flatnonzero(alike)
+            if head not in self._tags and len(self._tags) < _MOST_TAGS:
+                self._tags[head] = _tag_of(rows[first, position:].tobytes())
+            tag = self._tags[head] if head in self._tags else _tag_of(rows[first, position:].tobytes())
             if tag is None:
-                return None
-            self._tags[head] = tag
-        return Scalar(_TIME.unpack_from(payload, 1)[0], step, tag, _FLOAT.unpack_from(payload, len(payload) - 4)[0])
+                others += chosen.tolist()
+                continue
+            values = numpy.ascontiguousarray(rows[chosen, -4:]).view("<f4")[:, 0].astype(numpy.float64)
+            times = numpy.ascontiguousarray(rows[chosen, 1:9]).view("<f8")[:, 0]
+            columns.append((group.numbers[chosen], times, steps[chosen], [tag] * len(chosen), values))
+        return others
 
 
 def _tag_of(rest: bytes) -> str | None:
