@@ -19,5 +19,12 @@ class Format(NamedTuple):
 FORMATS = {
     "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
+    "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
+    "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
+    "csv": Format(
+        "mlv.importers.csv_files", "files .csv and .tsv that are named themselves, or all of a folder with --from csv"
+    ),
+    "jsonl": Format("mlv.importers.jsonl", "files .jsonl and .ndjson, as csv"),
+    "parquet": Format("mlv.importers.parquet", "files .parquet and .pq, as csv"),
 }
 """In the order in which they look at the files of a folder: each takes those that it knows."""

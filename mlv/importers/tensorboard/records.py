@@ -91,21 +91,18 @@ class _Scalars:
         for group in groups:
             rest = self._points_of(group, columns)
             others += [(int(group.numbers[row]), group.contents[row].tobytes()) for row in rest]
-        lists: tuple[Any, ...]
+        lists: list[Any] = [[], [], [], [], []]
         tags = [tag for column in columns for tag in column[3]]
         if tags:
             numbers, times, steps, values = [numpy.concatenate([column[i] for column in columns]) for i in (0, 1, 2, 4)]
             order = numpy.argsort(numbers, kind="stable")
             tags = [tags[place] for place in order.tolist()]
-            lists = numbers[order].tolist(), times[order].tolist(), steps[order].tolist(), tags, values[order].tolist()
-        else:
-            lists = [], [], [], [], []
+            lists = [numbers[order].tolist(), times[order].tolist(), steps[order].tolist(), tags, values[order].tolist()]
         start = 0
         for number, payload in [*sorted(others), (_LAST, b"")]:
             end = bisect_left(lists[0], number, start)
             if end > start:
-                times, steps, tags, values = (column[start:end] for column in lists[1:])
-                yield Points(times, steps, tags, values)
+                yield Points(*[column[start:end] for column in lists[1:]])
             if payload:
                 yield payload
             start = end
