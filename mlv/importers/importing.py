@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mlv.audit.merge import Tree
-from mlv.encoding import shown
+from mlv.encoding import parse_time, shown
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
 from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints
-from mlv.experiment.importing.writing import Imported, created_before, import_experiment
+from mlv.experiment.importing.writing import Imported, import_experiment, recorded_before
 from mlv.importers.listing import Listing
 from mlv.importers.reading import Options, Reading, Unit
 from mlv.importers.registry import FORMATS
@@ -126,9 +126,15 @@ def _imported(unit: Unit, reading: Reading, tree: Tree, below: Path | None, even
         raise
     except Exception as error:  # a damaged source must not end the import of the others
         raise _unusable(unit, error) from error
-    created = created_before(opened.experiment, tree) or opened.experiment.created
-    experiment = replace(opened.experiment, created=created)
-    items = _watched(opened.items(created), unit, events)
+    experiment = opened.experiment
+    recorded = recorded_before(experiment, tree)
+    if recorded is not None:
+        # A source without times, or whose params may grow, goes by what was recorded first.
+        experiment = replace(experiment, created=parse_time(recorded["created"]))
+        if opened.may_gain_params:
+            reading.recorded_params = recorded["params"]
+            experiment = replace(experiment, params=reading.recorded_params)
+    items = _watched(opened.items(experiment.created), unit, events)
     return import_experiment(experiment, items, tree, below=below, dry_run=dry_run)
 
 

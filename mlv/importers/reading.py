@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mlv.experiment.importing.source import Item, SourceExperiment
 
@@ -41,6 +41,8 @@ class Reading:
     """How much did not come over, by reason."""
     notes: list[str] = field(default_factory=list)
     """Sentences on what cost nothing, such as a last record that is still being written."""
+    recorded_params: Mapping[str, Any] | None = None
+    """Those that an earlier import recorded; None before the first."""
 
     def leave(self, reason: str, count: int = 1) -> None:
         """Record that something of the source does not come over."""
@@ -58,6 +60,8 @@ class Opened(NamedTuple):
     experiment: SourceExperiment
     items: Callable[[datetime], Iterator[Item]]
     """Yields what happened; its argument is the time for whatever has none in the source, the same at each import."""
+    may_gain_params: bool = False
+    """Whether params may be added later that are no events: its items then hold those that an earlier import did not record."""
 
 
 @dataclass(frozen=True)

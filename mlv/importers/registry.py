@@ -21,6 +21,7 @@ FORMATS = {
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
     "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
+    "mlflow": Format("mlv.importers.mlflow.stores", "meta.yaml of runs in mlruns, or mlflow.db"),
     "csv": Format(
         "mlv.importers.csv_files", "files .csv and .tsv that are named themselves, or all of a folder with --from csv"
     ),

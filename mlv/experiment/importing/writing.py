@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,8 +13,8 @@ from typing import Any, BinaryIO
 from mlv import wire
 from mlv.audit.merge import Tree, bring_into
 from mlv.capture.redaction import Redactor
-from mlv.encoding import BadLine, Reference, event_from_line, loads, parse_time, utc_text
-from mlv.errors import ExperimentBusy, FileUnusable
+from mlv.encoding import BadLine, Reference, event_from_line, loads, utc_text
+from mlv.errors import ExperimentBusy, FileUnusable, NotAnExperiment
 from mlv.events import RunEnded, RunStarted, Seal
 from mlv.experiment.importing.lines import ImportedLines, Line, RecordedEnds, with_zone
 from mlv.experiment.importing.source import Item, SourceEvent, SourceExperiment, SourceFile
@@ -96,16 +95,17 @@ def import_experiment(
     return result
 
 
-def created_before(source: SourceExperiment, tree: Tree) -> datetime | None:
-    """Return the moment that an earlier import recorded for an experiment; None where there is none.
+def recorded_before(source: SourceExperiment, tree: Tree) -> Mapping[str, Any] | None:
+    """Return the meta.json that an earlier import wrote for an experiment; None where there is none.
 
-    A source without times of its own has that of its file, which changes while it grows: the first one stays.
+    A source without times has that of its file, which changes while it grows: the first one stays. Params that were added since
+    become events.
     """
     redactor = make_redactor(source.redact, source.redact_except)
     copy = tree.imported_from(redactor.params(dict(source.identity), "source"), tree.root)
     try:
-        return None if copy is None else parse_time(loads(opening.content(copy / layout.META))["created"])
-    except (OSError, ValueError, KeyError):
+        return None if copy is None else meta_.read_meta(copy).content
+    except NotAnExperiment:
         return None
 
 
