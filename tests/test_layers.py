@@ -25,7 +25,7 @@ FLOORS = [
     {"mlv.audit", "mlv.projections"},
     {"mlv.experiment"},
     {"mlv"},
-    {"mlv.compat", "mlv.integrations", "mlv.web"},
+    {"mlv.compat", "mlv.importers", "mlv.integrations", "mlv.web"},
     {"mlv.cli"},
     {"mlv.__main__"},
 ]

@@ -17,7 +17,7 @@ from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
-from mlv.projections.scalars import packed_value, scalar_head, step_field, time_field
+from mlv.projections.scalar_records import packed_value, scalar_head, step_field, time_field
 from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files, reopened

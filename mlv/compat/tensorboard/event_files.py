@@ -14,7 +14,7 @@ from mlv import Event
 from mlv.compat.tensorboard.names import FILE, FORM, HPARAMS, RECORD, SIZES, SUMMARY, WALLTIME
 from mlv.projections import Output, open_attached
 from mlv.projections.points import points_and_events, whole_step
-from mlv.projections.scalars import packed_value, scalar_head, step_field, summary_field, time_field
+from mlv.projections.scalar_records import packed_value, scalar_head, step_field, summary_field, time_field
 from mlv.projections.summaries import shown_values
 from mlv.projections.tfevents import EventFile, reopened
 
