@@ -33,10 +33,11 @@ FLOORS = [
 
 PUBLIC = {"mlv", "mlv.errors", "mlv.hdf", "mlv.projections"}
 
-BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | {"mlv.projections.h5files"}}
+BESIDE = {"mlv.integrations": PUBLIC, "mlv.compat": PUBLIC | {"mlv.projections.h5files", "mlv.settings"}}
 """What those may import that are written against the public names: any library could do what they do.
 
-Outputs of a drop-in module are made of what the outputs of `mlv` are made of.
+Outputs of a drop-in module are made of what the outputs of `mlv` are made of; its experiments lie in folders below the one that
+the settings name.
 """
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
