@@ -401,7 +401,7 @@ def test_config():
     assert list(config) == config.keys()
     assert len(config) == 5
     for change in (lambda: setattr(config, "lr", 1), lambda: config.update({"lr": 1}), lambda: config.__setitem__("lr", 1)):
-        with pytest.raises(import_module("mlv.compat.wandb.errors").ConfigError, match='value of key "lr" from 0.1 to 1'):
+        with pytest.raises(import_module("mlv.compat.wandb.errors").ConfigError, match=r'value of key "lr" from 0\.1 to 1'):
             change()
     with pytest.raises(AttributeError, match="missing"):
         _ = config.missing

@@ -8,11 +8,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from mlv import Exp, InvalidName
-from mlv.compat.wandb import folders, limits
+from mlv.compat.wandb import boards, folders, limits
 from mlv.compat.wandb.config import Config, parse_config
 from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.run import Run
@@ -25,6 +26,8 @@ _global: Run | None = None
 _lock = threading.RLock()
 _of_session: Settings | None = None
 _on_change: list[Callable[[Run | None], None]] = []
+_completed_in = 0
+"""The process whose end completes runs."""
 _WELL = ("ok",)
 """Statuses of a run with which `resume="auto"` does not go on."""
 
@@ -109,6 +112,8 @@ def init(
         values = parse_config(config or {}, config_exclude_keys, config_include_keys)
         run = _begin(chosen, values)
         _active.append(run)
+        if chosen.sync_tensorboard and not run.disabled:
+            boards.follow(current)
         if chosen.reinit != "create_new":
             _make_global(run)
     return run
@@ -189,6 +194,7 @@ def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
         "id": run_id, "name": chosen.run_name, "project": project, "entity": chosen.entity, "group": chosen.run_group,
         "job_type": chosen.run_job_type, "resumed": earlier is not None or None, "host": chosen.host,
     })  # fmt: skip
+    _complete_at_exit()
     return run
 
 
@@ -302,9 +308,21 @@ def _is_notebook() -> bool:
     return shell is not None and type(shell.get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
-@atexit.register
+def _complete_at_exit() -> None:
+    """Have the files of runs that nobody finishes attached, before mlv ends those with the status of the process."""
+    global _completed_in
+    if _completed_in == os.getpid():
+        return
+    # Behind the first event of a run, since what is registered last is called first.
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        atexit.register(_complete_all)
+    else:  # it leaves by os._exit
+        import_module("multiprocessing.util").Finalize(None, _complete_all, exitpriority=101)
+    _completed_in = os.getpid()
+
+
 def _complete_all() -> None:
-    """Attach the files of runs that nobody finished; mlv itself ends them, with the status of the process."""
     for run in _active:
         run.complete()
 
