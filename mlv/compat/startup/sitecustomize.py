@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
 from typing import Any
@@ -17,7 +16,7 @@ _LATER = ("wandb",)
 """Drop-ins that are installed at the first import of their original: many a process below needs none."""
 
 
-class _AtFirstImport(MetaPathFinder):
+class _AtFirstImport:
     """Installs a drop-in when its original is looked for."""
 
     def __init__(self, name: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import types
@@ -205,7 +204,7 @@ def _as_dict(params: Any) -> dict[str, Any]:
     flags = sys.modules.get("absl.flags")
     if flags is not None and isinstance(params, flags.FlagValues):
         return {name: params[name].value for name in params}
-    if isinstance(params, argparse.Namespace) or hasattr(params, "__dict__"):
+    if hasattr(params, "__dict__"):
         return dict(vars(params))
     raise TypeError("config must be a dict or have a __dict__ attribute.")
 

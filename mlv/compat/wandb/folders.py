@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,7 +17,7 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 def generate_id(length: int = 8) -> str:
     """Return a new ID of small letters and digits."""
-    return "".join(secrets.choice(_LETTERS) for _ in range(length))
+    return "".join(_LETTERS[byte % len(_LETTERS)] for byte in os.urandom(length))
 
 
 def project_folder(root_dir: str | None, project: str) -> Path:
@@ -29,6 +27,8 @@ def project_folder(root_dir: str | None, project: str) -> Path:
 
 def default_project() -> str:
     """Return the name of the git repository that the current folder is in, or `uncategorized`."""
+    import subprocess  # most scripts name their project
+
     with suppress(OSError, subprocess.SubprocessError):
         command = ["git", "rev-parse", "--show-toplevel"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

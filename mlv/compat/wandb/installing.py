@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -63,8 +62,11 @@ def uninstall() -> None:
         del sys.modules[name]
 
 
-class _Finder(MetaPathFinder):
-    """Answers for `wandb` and every module below it."""
+class _Finder:
+    """Answers for `wandb` and every module below it.
+
+    It has no base: `importlib.abc` takes longer to import than all else here.
+    """
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
         """Return the spec of a module of this package.
@@ -77,10 +79,11 @@ class _Finder(MetaPathFinder):
         if fullname not in _MODULES:
             text = f"{fullname} is not in mlv.compat.wandb, which serves for wandb here: see its page, Move from W&B"
             raise MissingModule(text)
-        return ModuleSpec(fullname, _Alias(_MODULES[fullname]), is_package=fullname in ("wandb", "wandb.sdk", "wandb.sdk.lib"))
+        alias: Any = _Alias(_MODULES[fullname])
+        return ModuleSpec(fullname, alias, is_package=fullname in ("wandb", "wandb.sdk", "wandb.sdk.lib"))
 
 
-class _Alias(Loader):
+class _Alias:
     """Gives a module under a second name, without running it a second time."""
 
     def __init__(self, name: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import glob as glob_
 import math
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -129,7 +127,9 @@ class Run:
         """A folder for files of the script, which are attached to the experiment when the run ends."""
         if self._dir is None:
             if self._exp is None:
-                self._dir = tempfile.mkdtemp(prefix="wandb-")
+                from tempfile import mkdtemp  # a run that stores something does without
+
+                self._dir = mkdtemp(prefix="wandb-")
             else:
                 self._dir = str(self._exp.path.absolute() / folders.OWN / folders.clean(self._id) / "files")
         os.makedirs(self._dir, exist_ok=True)
@@ -423,7 +423,9 @@ class Run:
             raise ValueError(f"{text} is not below base_path={base}: give a folder above it")
         if self._exp is None:
             return []
-        paths = sorted(glob_.glob(str(absolute))) if glob else [str(absolute)] if absolute.exists() else []
+        from glob import glob as matching  # a run that saves nothing does without
+
+        paths = sorted(matching(str(absolute))) if glob else [str(absolute)] if absolute.exists() else []
         targets = [self._attach(path, Path(path).relative_to(base).as_posix()) for path in paths]
         if policy != "now":
             self._saved.update((path, (Path(path).relative_to(base).as_posix(), _changed_at(path))) for path in paths)
