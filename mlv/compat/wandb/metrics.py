@@ -86,7 +86,7 @@ class Definitions:
                 latest[key] = value
             elif "none" in metric.summary:
                 latest.pop(key, None)
-            elif type(value) in (int, float) and {*metric.summary} - {"last", "copy"}:
+            elif type(value) in (int, float) and {*metric.summary} - {"copy"}:
                 fold = self._folds.setdefault(key, _Fold())
                 fold.add(value)
                 latest[key] = {word: fold.value(word) for word in metric.summary if word != "copy"}
