@@ -218,7 +218,9 @@ def _pixels(data: Any, normalize: bool) -> Any:
     if array.dtype == bool:
         return array.astype(numpy.uint8) * 255
     if array.dtype.kind == "f" and normalize and array.size:
-        low, high = float(array.min()), float(array.max())
+        finite = array[numpy.isfinite(array)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+        array = numpy.nan_to_num(array, nan=low, posinf=high, neginf=low)
         if low < 0 and high <= 1:  # of -1..1, or noise around 0
             array = (array - low) / ((high - low) or 1.0)
             high = 1.0

@@ -30,10 +30,16 @@ def taken_apart(data: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, An
             media += inner_media
             if inner or not inner_media:
                 metrics[key] = inner
-        elif (item := as_media(value)) is not None:
-            media.append((f"{prefix}{key}", item))
         else:
-            metrics[key] = plain(value)
+            try:
+                item = as_media(value)
+                converted = plain(value) if item is None else None
+            except Exception:  # of values with methods of their own: the log rejects them, and training goes on
+                item, converted = None, value
+            if item is None:
+                metrics[key] = converted
+            else:
+                media.append((f"{prefix}{key}", item))
     return metrics, media
 
 
@@ -46,7 +52,8 @@ def as_media(value: Any) -> Media | list[Media] | None:
     if is_data_frame(value):
         return Table(dataframe=value)
     if is_array(value):
-        return Histogram(value) if as_array(value).size > LISTED else None
+        array = as_array(value)
+        return Histogram(array) if array.size > LISTED and array.dtype.kind in "biuf" else None
     return Plotly(value) if figure_of(value) is not None else None
 
 
