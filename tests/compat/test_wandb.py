@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_folder import installed, own_folder
 
 import mlv
 import mlv.compat.wandb as wandb
 from mlv.audit.verify import verify
-from mlv.compat.wandb import installing
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -28,14 +28,8 @@ pytestmark = pytest.mark.usefixtures("inline")
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Each test is a script of its own, in a folder of its own."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLV_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("MLV_SYSTEM", "off")
-    monkeypatch.setenv("WANDB_CONSOLE", "off")
-    yield
-    wandb.teardown()
+    with own_folder(tmp_path, monkeypatch):
+        yield
 
 
 def opened(run: Any) -> mlv.Exp:
@@ -702,11 +696,8 @@ def test_every_argument_of_wandb():
 @pytest.fixture
 def _installed() -> Iterator[None]:
     """Have `import wandb` give the drop-in, and nothing of it afterwards; the real one stays out of the way."""
-    real = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "wandb"}
-    wandb.install()
-    yield
-    installing.uninstall()
-    sys.modules.update(real)
+    with installed():
+        yield
 
 
 @pytest.mark.usefixtures("_installed")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_folder import own_folder
 
 import mlv
 import mlv.compat.wandb as wandb
@@ -25,14 +25,8 @@ PIXELS = numpy.arange(8 * 10 * 3, dtype=numpy.uint8).reshape(8, 10, 3)
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A run in a folder of its own."""
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLV_DIR", str(tmp_path / "runs"))
-    monkeypatch.setenv("MLV_SYSTEM", "off")
-    monkeypatch.setenv("WANDB_CONSOLE", "off")
-    yield wandb.init(project="p", name="n")
-    wandb.teardown()
+    with own_folder(tmp_path, monkeypatch):
+        yield wandb.init(project="p", name="n")
 
 
 def events(run: Any, type: str | list[str]) -> list[mlv.Event]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 
 import pytest
 from training import ONLY_OURS, library
+from wandb_folder import installed, own_folder
 
 import mlv
 import mlv.compat.wandb as wandb
-from mlv.compat.wandb import installing
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 pytestmark = [*ONLY_OURS, pytest.mark.usefixtures("inline")]
@@ -23,17 +22,8 @@ pytestmark = [*ONLY_OURS, pytest.mark.usefixtures("inline")]
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`import wandb` gives the drop-in, in a folder of its own."""
-    real = {name: sys.modules.pop(name) for name in [*sys.modules] if name.partition(".")[0] == "wandb"}
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("WANDB_CONSOLE", "off")
-    monkeypatch.setenv("MLV_SYSTEM", "off")
-    monkeypatch.chdir(tmp_path)
-    wandb.install()
-    yield
-    wandb.teardown()
-    installing.uninstall()
-    sys.modules.update(real)
+    with own_folder(tmp_path, monkeypatch), installed():
+        yield
 
 
 def rows(name: str, project: str = "p") -> list[tuple[Any, dict[str, Any]]]:
