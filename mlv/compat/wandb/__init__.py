@@ -121,6 +121,42 @@ def alert(*args: _Any, **options: _Any) -> None:
     _current("alert").alert(*args, **options)
 
 
+def log_artifact(*args: _Any, **options: _Any) -> _Any:
+    """Store a set of files; see `Run.log_artifact`.
+
+    Raises:
+        Error: There is no run.
+    """
+    return _current("log_artifact").log_artifact(*args, **options)
+
+
+def use_artifact(*args: _Any, **options: _Any) -> _Any:
+    """Return a version of an artifact; see `Run.use_artifact`.
+
+    Raises:
+        Error: There is no run.
+    """
+    return _current("use_artifact").use_artifact(*args, **options)
+
+
+def log_model(*args: _Any, **options: _Any) -> None:
+    """Store a model; see `Run.log_model`.
+
+    Raises:
+        Error: There is no run.
+    """
+    _current("log_model").log_model(*args, **options)
+
+
+def use_model(*args: _Any, **options: _Any) -> str:
+    """Return the path of a model; see `Run.use_model`.
+
+    Raises:
+        Error: There is no run.
+    """
+    return _current("use_model").use_model(*args, **options)
+
+
 def mark_preempting() -> None:
     """Record that the machine will be taken away; see `Run.mark_preempting`.
 
@@ -166,6 +202,8 @@ _starting.on_change(_serve)
 
 
 def __getattr__(name: str) -> _Any:
+    if name == "Artifact":  # with hashing: most scripts do without
+        return _import_module("mlv.compat.wandb.artifacts").Artifact
     return _import_module(f"mlv.compat.wandb.{name}") if name in _LATER else _limits.missing("wandb", name)
 
 
@@ -196,6 +234,8 @@ __all__ = [
     "install",
     "join",
     "log",
+    "log_artifact",
+    "log_model",
     "login",
     "mark_preempting",
     "require",
@@ -209,5 +249,7 @@ __all__ = [
     "termlog",
     "termwarn",
     "unwatch",
+    "use_artifact",
+    "use_model",
     "watch",
 ]

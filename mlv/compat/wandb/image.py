@@ -100,6 +100,20 @@ class Image(Media):
         """Pixels, a picture of Pillow, or the bytes of a file."""
         return self._content
 
+    def file(self) -> tuple[bytes, str]:
+        """Return the content of a file of it, and the ending of its name.
+
+        Raises:
+            ValueError: It lies elsewhere.
+        """
+        if self._address is not None:
+            raise ValueError(f"the image lies at {self._address}: add_reference(address)")
+        if isinstance(self._content, bytes):
+            return self._content, f".{self.format}"
+        file = io.BytesIO()
+        self.image.save(file, "PNG")
+        return file.getvalue(), ".png"
+
     def store(self, exp: Exp, name: str, step: int | None) -> None:
         """Log a line of type `image`; one that lies elsewhere is an event with its address."""
         if self._address is not None:

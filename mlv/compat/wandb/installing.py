@@ -22,6 +22,8 @@ _MODULES = {
     "wandb.wandb_run": f"{_OWN}.run",
     "wandb.sdk": f"{_OWN}.sdk",
     "wandb.sdk.data_types": f"{_OWN}.data_types",
+    "wandb.sdk.artifacts": f"{_OWN}.artifacts",
+    "wandb.sdk.artifacts.artifact": f"{_OWN}.artifacts",
     "wandb.sdk.wandb_config": f"{_OWN}.config",
     "wandb.sdk.wandb_run": f"{_OWN}.run",
     "wandb.sdk.wandb_settings": f"{_OWN}.settings",
@@ -80,7 +82,9 @@ class _Finder:
             text = f"{fullname} is not in mlv.compat.wandb, which serves for wandb here: see its page, Move from W&B"
             raise MissingModule(text)
         alias: Any = _Alias(_MODULES[fullname])
-        return ModuleSpec(fullname, alias, is_package=fullname in ("wandb", "wandb.sdk", "wandb.sdk.lib"))
+        return ModuleSpec(
+            fullname, alias, is_package=fullname in ("wandb", "wandb.sdk", "wandb.sdk.artifacts", "wandb.sdk.lib")
+        )
 
 
 class _Alias:

@@ -6,18 +6,17 @@ from typing import NoReturn
 
 from mlv.compat.wandb.errors import MissingAttribute, UnsupportedError
 
-_ARTIFACTS = "artifacts are not there: run.save(path) attaches a file, run.exp.checkpoints(...) keeps checkpoints"
 _SERVER = "there is no server to ask or to send to: mlv.find(folder) reads experiments, and mlv ui shows them"
+_TABLES = "log a wandb.Table, and join tables in SQL: mlv.find(folder).sql(query)"
+_ARTIFACTS = "versions are plain files: artifact.exp is the experiment that logged one, and mlv sql finds those that use it"
 _SWEEPS = "sweeps are not there: start runs with config values of your own, and compare them with mlv.find(folder)"
 _PLOTS = "charts of wandb are not there: log a figure of matplotlib or plotly, or a wandb.Table"
 _REASONS = {
     **dict.fromkeys(("Api", "InternalApi", "PublicApi", "apis", "public", "sync", "server"), _SERVER),
     **dict.fromkeys(("launch", "LaunchAgent", "launch_add", "reports", "workspaces", "automations", "link_artifact"), _SERVER),
     **dict.fromkeys(("link_model", "registry", "mark_model", "attach", "pin_config_keys"), _SERVER),
-    **dict.fromkeys(
-        ("Artifact", "ArtifactTTL", "log_artifact", "use_artifact", "upsert_artifact", "finish_artifact"), _ARTIFACTS
-    ),
-    **dict.fromkeys(("log_model", "use_model", "EvalTable", "JoinedTable", "PartitionedTable"), _ARTIFACTS),
+    **dict.fromkeys(("ArtifactTTL", "EvalTable", "JoinedTable", "PartitionedTable"), _TABLES),
+    **dict.fromkeys(("logged_by", "used_by", "delete", "link", "ttl", "manifest", "checkout"), _ARTIFACTS),
     **dict.fromkeys(("sweep", "agent", "controller", "sweeps", "wandb_agent"), _SWEEPS),
     **dict.fromkeys(("plot", "plot_table", "visualize", "CustomChart", "Graph", "bokeh"), _PLOTS),
     "tensorboard": "event files are not followed: init(sync_tensorboard=True) takes the scalars of SummaryWriter",

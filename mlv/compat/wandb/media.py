@@ -157,13 +157,21 @@ class FileMedia(Media):
     _content: bytes | Path
     _suffix: str
 
+    def file(self) -> tuple[bytes, str]:
+        """Return the content of the file, and the ending of its name.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        return self._content.read_bytes() if isinstance(self._content, Path) else self._content, self._suffix
+
     def store(self, exp: Exp, name: str, step: int | None) -> None:
         """Publish the file."""
+        content, suffix = self.file()
         clean = "/".join(filter(None, (re.sub(r"[^\w .=+-]", "_", word).strip(". ") for word in name.split("/")))) or "unnamed"
-        content = self._content.read_bytes() if isinstance(self._content, Path) else self._content
         for number in range(1_000_000):
             end = f"_{number}" if number else ""
-            path = f"{self.folder}/{clean}_{step}{end}{self._suffix}"
+            path = f"{self.folder}/{clean}_{step}{end}{suffix}"
             if not (exp.path / "files" / path).exists():  # the same name may come twice in a step
                 break
         with exp.file(path, "wb", step=step) as file:

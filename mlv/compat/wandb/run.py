@@ -487,6 +487,93 @@ class Run:
             return Path(self._dir)
         return path.parent.parent if os.path.isabs(text) else Path(os.path.abspath("."))
 
+    # Artifacts.
+
+    def log_artifact(
+        self,
+        artifact_or_path: Any,
+        name: str | None = None,
+        type: str | None = None,
+        aliases: Sequence[str] | None = None,
+        tags: Sequence[str] | None = None,
+    ) -> Any:
+        """Store a set of files as the next version of its name; one that is equal to the latest version is that.
+
+        Args:
+            artifact_or_path: An `Artifact`, or the path of a file or folder.
+            name: Of an artifact for a path; `run-<id>-<name of the file>` by default.
+            type: Of an artifact for a path.
+            aliases: Names of the version, beside `latest`.
+            tags: Further ones.
+
+        Raises:
+            UsageError: The run is finished.
+            ValueError: There is nothing at the path.
+        """
+        from mlv.compat.wandb import artifacts  # most scripts do without
+
+        self._check_unfinished("log_artifact")
+        artifact = artifact_or_path
+        if not isinstance(artifact, artifacts.Artifact):
+            path = Path(os.path.abspath(artifact_or_path))
+            artifact = artifacts.Artifact(name or f"run-{self._id}-{path.name}", type or "unspecified")
+            (artifact.add_dir if path.is_dir() else artifact.add_file)(path)
+        if self._exp is not None:
+            self._guarded(
+                artifact.name, artifact.store, self._exp, self._exp.path.parent, self._id, [*(aliases or ()), *(tags or ())]
+            )
+            self._guarded(artifact.name, artifacts.log_event, self._exp, "log_artifact", artifact)
+        return artifact
+
+    upsert_artifact = finish_artifact = log_artifact
+
+    def use_artifact(
+        self, artifact_or_name: Any, type: str | None = None, aliases: Sequence[str] | None = None, use_as: str | None = None
+    ) -> Any:
+        """Return a version of an artifact of the project, and record that this run uses it.
+
+        Args:
+            artifact_or_name: `name`, `name:alias`, `name:v3`, with a project in front where it is another one; or an
+                `Artifact`, which is logged if it is new.
+            type: What it has to be, if anything.
+            aliases: Of a new one.
+            use_as: Does nothing here.
+
+        Raises:
+            UsageError: There is none, or it is of another type; or the run is finished.
+        """
+        from mlv.compat.wandb import artifacts  # most scripts do without
+
+        self._check_unfinished("use_artifact")
+        artifact = artifact_or_name
+        if isinstance(artifact, artifacts.Artifact):
+            if ":" not in artifact.name:
+                artifact = self.log_artifact(artifact, aliases=aliases)
+        else:
+            project, _, reference = str(artifact_or_name).rpartition("/")
+            folder = folders.project_folder(self._settings.root_dir, project.rpartition("/")[2] or self._project)
+            artifact = artifacts.Artifact.of_version(folder, reference)
+        if type is not None and artifact.type != type:
+            raise UsageError(f"artifact {artifact.name} is of type {artifact.type!r}, not {type!r}")
+        if self._exp is not None:
+            self._guarded(artifact.name, artifacts.log_event, self._exp, "use_artifact", artifact, artifact.origin)
+        return artifact
+
+    def log_model(self, path: Any, name: str | None = None, aliases: Sequence[str] | None = None) -> None:
+        """Store a model, a file or folder, as an artifact of the type `model`."""
+        self.log_artifact(path, name, "model", aliases)
+
+    def use_model(self, name: str) -> str:
+        """Return the path of a model that was stored, copied below `artifacts`.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
+        artifact = self.use_artifact(name)
+        folder = str(artifact.download())
+        files = artifact.files()
+        return os.path.join(folder, files[0].path) if len(files) == 1 else folder
+
     # The end.
 
     def finish(self, exit_code: int | None = None, quiet: bool | None = None) -> None:
