@@ -25,7 +25,7 @@ from mlv.compat.wandb.terminal import termerror, termlog, termwarn
 __version__ = "0.31.0"
 """The version of wandb whose interface this is; libraries compare it."""
 
-_LATER = ("data_types", "env", "errors", "helper", "integration", "sdk", "util")
+_LATER = ("data_types", "env", "errors", "helper", "integration", "plot", "sdk", "util")
 """Modules that scripts reach as attributes."""
 
 
@@ -204,6 +204,8 @@ _starting.on_change(_serve)
 def __getattr__(name: str) -> _Any:
     if name == "Artifact":  # with hashing: most scripts do without
         return _import_module("mlv.compat.wandb.artifacts").Artifact
+    if name == "plot_table":
+        return _import_module("mlv.compat.wandb.plot").plot_table
     return _import_module(f"mlv.compat.wandb.{name}") if name in _LATER else _limits.missing("wandb", name)
 
 

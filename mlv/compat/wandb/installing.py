@@ -20,6 +20,7 @@ _MODULES = {
     "wandb.helper": f"{_OWN}.helper",
     "wandb.util": f"{_OWN}.util",
     "wandb.wandb_run": f"{_OWN}.run",
+    "wandb.plot": f"{_OWN}.plot",
     "wandb.sdk": f"{_OWN}.sdk",
     "wandb.sdk.data_types": f"{_OWN}.data_types",
     "wandb.sdk.artifacts": f"{_OWN}.artifacts",

@@ -10,7 +10,6 @@ _SERVER = "there is no server to ask or to send to: mlv.find(folder) reads exper
 _TABLES = "log a wandb.Table, and join tables in SQL: mlv.find(folder).sql(query)"
 _ARTIFACTS = "versions are plain files: artifact.exp is the experiment that logged one, and mlv sql finds those that use it"
 _SWEEPS = "sweeps are not there: start runs with config values of your own, and compare them with mlv.find(folder)"
-_PLOTS = "charts of wandb are not there: log a figure of matplotlib or plotly, or a wandb.Table"
 _REASONS = {
     **dict.fromkeys(("Api", "InternalApi", "PublicApi", "apis", "public", "sync", "server"), _SERVER),
     **dict.fromkeys(("launch", "LaunchAgent", "launch_add", "reports", "workspaces", "automations", "link_artifact"), _SERVER),
@@ -18,7 +17,7 @@ _REASONS = {
     **dict.fromkeys(("ArtifactTTL", "EvalTable", "JoinedTable", "PartitionedTable"), _TABLES),
     **dict.fromkeys(("logged_by", "used_by", "delete", "link", "ttl", "manifest", "checkout"), _ARTIFACTS),
     **dict.fromkeys(("sweep", "agent", "controller", "sweeps", "wandb_agent"), _SWEEPS),
-    **dict.fromkeys(("plot", "plot_table", "visualize", "CustomChart", "Graph", "bokeh"), _PLOTS),
+    **dict.fromkeys(("visualize", "Graph", "bokeh"), "log a figure of matplotlib or plotly, or a chart of wandb.plot"),
     "tensorboard": "event files are not followed: init(sync_tensorboard=True) takes the scalars of SummaryWriter",
     "gym": "environments are not recorded: log a wandb.Video of their frames",
     "box3d": "boxes in space are given by their corners: Object3D.from_point_cloud(points, boxes)",

@@ -64,7 +64,7 @@ class Definitions:
         metric = Metric(name, step_metric, synced, options.get("hidden"), operations)
         if name.endswith("*"):
             self._beginnings[name[:-1]] = metric
-            self._of_key = {key: found for key, found in self._of_key.items() if key in self._exact}
+            self._of_key = {key: own for key, own in self._of_key.items() if key in self._exact}
         else:
             self._exact[name] = self._of_key[name] = metric
             _describe(log, name, metric)

@@ -62,7 +62,7 @@ class Run:
         self._notes: str | None = settings.run_notes
         self._start_time = time.time()
         self._latest: dict[str, Any] = {}
-        self._given: dict[str, Any] = {}
+        self._summarized: dict[str, Any] = {}
         """Values that the script put into the summary itself."""
         self._definitions = Definitions()
         self._summary = Summary(self._latest, self._summarize)
@@ -599,7 +599,7 @@ class Run:
         self.unwatch()
         if self._exp is None or self._pid != os.getpid():
             return
-        again = {key: value for key, value in self._given.items() if key in self._latest and self._latest[key] != value}
+        again = {key: value for key, value in self._summarized.items() if key in self._latest and self._latest[key] != value}
         if again:  # a metric was logged behind a value of the same name, and wandb shows what came last
             self._summarize({key: self._latest[key] for key in again})
         for path, (name, changed_at) in self._saved.items():
@@ -675,7 +675,7 @@ class Run:
 
     def _summarize(self, new: dict[str, Any]) -> None:
         self._check_unfinished("summary.update")
-        self._given.update(new)
+        self._summarized.update(new)
         if self._exp is None:
             return
         values, others = _split(new)

@@ -101,8 +101,7 @@ def init(
         "reinit": reinit, "resume": resume, "resume_from": resume_from, "fork_from": fork_from,
         "sync_tensorboard": tensorboard if sync_tensorboard is None else sync_tensorboard,
     }  # fmt: skip
-    given = {key: value for key, value in arguments.items() if value is not None}
-    chosen = resolved(_of_session, settings, given)
+    chosen = resolved(_of_session, settings, {key: value for key, value in arguments.items() if value is not None})
     if monitor_gym:
         termwarn("monitor_gym=True does nothing: log a wandb.Video of the frames", repeat=False)
     with _lock:

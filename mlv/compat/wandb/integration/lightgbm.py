@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from mlv.compat.wandb.integration.current import better, required_run
+from mlv.compat.wandb.plot import bar
 from mlv.compat.wandb.table import Table
 
 
@@ -47,7 +48,7 @@ def wandb_callback(log_params: bool = True, define_metric: bool = True) -> Wandb
 
 
 def log_summary(model: Any, feature_importance: bool = True, save_model_checkpoint: bool = False) -> None:
-    """Put the best round and score into the summary, and log the importance of features as a table.
+    """Put the best round and score into the summary, and log the importance of features as a chart.
 
     Args:
         model: The booster.
@@ -61,7 +62,8 @@ def log_summary(model: Any, feature_importance: bool = True, save_model_checkpoi
     run.summary.update({"best_iteration": model.best_iteration, "best_score": dict(model.best_score)})
     if feature_importance:
         rows = [[name, value] for name, value in zip(model.feature_name(), model.feature_importance(), strict=True)]
-        run.log({"Feature Importance": Table(["Feature", "Importance"], rows)})
+        table = Table(["Feature", "Importance"], rows)
+        run.log({"Feature Importance": bar(table, "Feature", "Importance", title="Feature Importance")})
     if save_model_checkpoint:
         path = os.path.join(run.dir, f"{run.id}_model.txt")
         model.save_model(path)

@@ -7,11 +7,12 @@ import os
 from typing import Any
 
 from mlv.compat.wandb.integration.current import better, required_run, with_base
+from mlv.compat.wandb.plot import bar
 from mlv.compat.wandb.table import Table
 
 
 class OwnWandbCallback:
-    """Logs each round, the settings of the booster, the importance of features as a table, and the best score."""
+    """Logs each round, the settings of the booster, the importance of features as a chart, and the best score."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class OwnWandbCallback:
         if self.log_feature_importance:
             importance = model.get_score(importance_type=self.importance_type)
             table = Table(["Feature", "Importance"], [[key, value] for key, value in importance.items()])
-            self._run.log({"Feature Importance": table})
+            self._run.log({"Feature Importance": bar(table, "Feature", "Importance", title="Feature Importance")})
         if model.attr("best_score") is not None:
             best = {"best_score": float(model.attr("best_score")), "best_iteration": int(model.attr("best_iteration"))}
             self._run.log(best)
