@@ -20,7 +20,7 @@ STARTUP = Path(mlv.compat.__file__).parent / "startup"
 
 
 def run(replaced: str, words: Sequence[str]) -> NoReturn:
-    """Become the command, with the drop-ins in its environment; its exit status and signals are its own.
+    """Replace this process by the command, with the drop-ins in its environment; exit status and signals are its own.
 
     Raises:
         InvalidArgument: A library has no drop-in, or there is no command.

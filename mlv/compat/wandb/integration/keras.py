@@ -14,7 +14,7 @@ class OwnWandbMetricsLogger:
     model: Any
 
     def __init__(self, log_freq: str | int = "epoch", initial_global_step: int = 0) -> None:
-        """Define the x axes.
+        """Describe the x axes.
 
         Args:
             log_freq: `epoch`, `batch`, or batches between two lines.
