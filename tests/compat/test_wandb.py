@@ -339,18 +339,18 @@ def test_lower_steps_are_kept():
 def test_values():
     """Numbers, texts, lists, mappings and scalars of libraries are one line of metrics, NaN as it is."""
     run = wandb.init(project="p")
-    wandb.log({"f": math.nan, "b": True, "s": "text", "n": None, "l": [1, 2], "t": (1,), "x": {"y": 1, "z": {"w": 2}}})
+    wandb.log({"f": math.nan, "b": True, "s": "text", "n": None, "l": [1, 2], "t": (1,), "x": {"y": 1, "z": {"w": 2}, 3: 4}})
     run.finish()
 
     [(step, data)] = rows(run)
     assert step == 0
     assert math.isnan(data.pop("f"))
-    assert data == {"b": True, "s": "text", "n": None, "l": [1, 2], "t": [1], "x/y": 1, "x/z/w": 2}
+    assert data == {"b": True, "s": "text", "n": None, "l": [1, 2], "t": [1], "x/y": 1, "x/z/w": 2, "x/3": 4}
     assert run.summary["x"]["z"]["w"] == 2
     assert run.summary.x.y == 1
 
 
-@pytest.mark.parametrize("data", [[1], None, "loss", {1: 1}, {"x": {1: 1}}])
+@pytest.mark.parametrize("data", [[1], None, "loss", {1: 1}, {b"a": 1}])
 def test_data_that_wandb_refuses(data):
     """What is no mapping of names is a TypeError, as in wandb."""
     wandb.init(project="p")
@@ -393,7 +393,6 @@ def test_config():
     assert dict(config) == {"lr": 0.1, "name": "x", "seed": 3, "deep": {"a": 1}, "late": [1, 2]}
     assert "seed" in config
     assert list(config) == config.keys()
-    assert len(config) == 5
     for change in (lambda: setattr(config, "lr", 1), lambda: config.update({"lr": 1}), lambda: config.__setitem__("lr", 1)):
         with pytest.raises(import_module("mlv.compat.wandb.errors").ConfigError, match=r'value of key "lr" from 0\.1 to 1'):
             change()
@@ -645,6 +644,7 @@ def test_login_and_setup():
     assert wandb.login(key="a" * 40) is True
     wandb.setup(wandb.Settings(project="session"))
     wandb.require("core")
+    assert "a" * 40 not in repr(wandb.Settings(api_key="a" * 40))
 
     assert wandb.init().project == "session"
     wandb.teardown()

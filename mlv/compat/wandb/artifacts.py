@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -205,7 +206,9 @@ class Artifact:
         Raises:
             UsageError: As `add_file`.
         """
-        self._staging = self._staging or tempfile.mkdtemp(prefix="wandb-artifact-")
+        if self._staging is None:
+            self._staging = tempfile.mkdtemp(prefix="wandb-artifact-")
+            weakref.finalize(self, shutil.rmtree, self._staging, ignore_errors=True)
         path = Path(self._staging, _inside(name))
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, mode.replace("x", "w"), encoding=encoding) as file:
@@ -344,6 +347,7 @@ class Artifact:
             self._become(project, number, entry)
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
+            self._staging = None
 
     @classmethod
     def of_version(cls, project: Path, reference: str) -> Artifact:

@@ -62,10 +62,6 @@ class Config:
         """Return the keys."""
         return list(self._items)
 
-    def values(self) -> list[Any]:
-        """Return the values."""
-        return list(self._items.values())
-
     def items(self) -> list[tuple[str, Any]]:
         """Return keys and values."""
         return list(self._items.items())
@@ -125,9 +121,6 @@ class Config:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
-
-    def __len__(self) -> int:
-        return len(self._items)
 
     def __repr__(self) -> str:
         return str(self._items)

@@ -33,6 +33,8 @@ class Definitions:
         self._beginnings: dict[str, Metric] = {}
         self._of_key: dict[str, Metric | None] = {}
         self._folds: dict[str, _Fold] = {}
+        self._axes: dict[str, Any] = {}
+        """The last values of metrics that are x axes."""
 
     def __bool__(self) -> bool:
         return bool(self._exact or self._beginnings)
@@ -62,6 +64,8 @@ class Definitions:
         step_sync = options.get("step_sync")
         synced = step_sync if step_sync is not None else step_metric is not None
         metric = Metric(name, step_metric, synced, options.get("hidden"), operations)
+        if step_metric is not None:
+            self._axes.setdefault(step_metric, None)
         if name.endswith("*"):
             self._beginnings[name[:-1]] = metric
             self._of_key = {key: own for key, own in self._of_key.items() if key in self._exact}
@@ -70,13 +74,14 @@ class Definitions:
             _describe(log, name, metric)
         return metric
 
-    def complete(self, log: Logger | None, row: dict[str, Any], latest: Mapping[str, Any]) -> None:
+    def complete(self, log: Logger | None, row: dict[str, Any]) -> None:
         """Describe the metrics of a row that are new, and add the values of their x axes that it lacks."""
         for key in list(row):
             metric = self._metric(log, key)
             axis = metric.step_metric if metric is not None and metric.step_sync else None
-            if axis is not None and axis not in row and axis in latest:
-                row[axis] = latest[axis]
+            if axis is not None and axis not in row and self._axes.get(axis) is not None:
+                row[axis] = self._axes[axis]
+        self._axes.update((axis, row[axis]) for axis in self._axes if axis in row)
 
     def summarized(self, row: Mapping[str, Any], latest: dict[str, Any]) -> None:
         """Bring the values of a row into those of the summary, as the definitions want it."""

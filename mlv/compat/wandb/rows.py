@@ -12,17 +12,18 @@ from mlv.compat.wandb.table import Table
 from mlv.compat.wandb.values import LISTED, PLAIN, as_array, figure_of, is_array, is_data_frame, plain
 
 
-def taken_apart(data: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+def taken_apart(data: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the plain values, nested as they were, and the media with their full names.
 
     Raises:
-        TypeError: A key is no text.
+        TypeError: A key of the outermost mapping is no text.
     """
     metrics: dict[str, Any] = {}
     media: list[tuple[str, Any]] = []
-    for key, value in data.items():
-        if not isinstance(key, str):
+    for name, value in data.items():
+        if not isinstance(name, str) and not prefix:
             raise TypeError("Key values passed to `wandb.log` must be strings.")
+        key = str(name)
         if type(value) in PLAIN:
             metrics[key] = value
         elif isinstance(value, Mapping):

@@ -6,6 +6,7 @@ import math
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, redirect_stderr, suppress
 from datetime import timedelta
@@ -127,9 +128,11 @@ class Run:
         """A folder for files of the script, which are attached to the experiment when the run ends."""
         if self._dir is None:
             if self._exp is None:
-                from tempfile import mkdtemp  # a run that stores something does without
+                import shutil  # a run that stores something does without both
+                import tempfile
 
-                self._dir = mkdtemp(prefix="wandb-")
+                self._dir = tempfile.mkdtemp(prefix="wandb-")
+                weakref.finalize(self, shutil.rmtree, self._dir, ignore_errors=True)
             else:
                 self._dir = str(self._exp.path.absolute() / folders.OWN / folders.clean(self._id) / "files")
         os.makedirs(self._dir, exist_ok=True)
@@ -286,7 +289,7 @@ class Run:
     def _log_into(self, row: int, data: Mapping[str, Any]) -> None:
         metrics, media = taken_apart(data)
         if self._definitions:
-            self._definitions.complete(self._put, metrics, self._latest)
+            self._definitions.complete(self._put, metrics)
         if self._put is not None and metrics:
             self._put(metrics, step=row)
         if self._definitions:

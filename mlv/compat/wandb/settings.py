@@ -85,7 +85,8 @@ class Settings:
         return self._values.get(_OLD_NAMES.get(name, name))
 
     def __repr__(self) -> str:
-        return f"Settings({', '.join(f'{name}={value!r}' for name, value in self._values.items())})"
+        shown = {name: "..." if name == "api_key" else repr(value) for name, value in self._values.items()}
+        return f"Settings({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
 
 def from_environment() -> Settings:

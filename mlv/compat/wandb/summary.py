@@ -64,8 +64,5 @@ class Summary:
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._values))
 
-    def __len__(self) -> int:
-        return len(self._values)
-
     def __repr__(self) -> str:
         return str(self._values)
