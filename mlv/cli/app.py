@@ -1,4 +1,11 @@
 """The command line: the application, with every command registered."""
 
 from mlv.cli.application import app as app
-from mlv.cli.commands import analysis, importing, integrity, reading, upkeep  # noqa: F401 - to import them is to register their commands
+from mlv.cli.commands import (  # noqa: F401 - to import them is to register their commands
+    analysis,
+    importing,
+    integrity,
+    reading,
+    scripts,
+    upkeep,
+)

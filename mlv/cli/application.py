@@ -28,7 +28,7 @@ NOT_WELL, _ERROR, _INTERRUPTED, _PIPE = 1, 2, 130, 141
 
 
 _BY_USE = (
-    "ls", "ui", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
+    "ls", "ui", "run", "show", "summary", "tail", "compare", "plot", "sql", "export", "dump",
     "tag", "untag", "note", "archive", "unarchive", "mv", "rm", "import",
     "verify", "recover", "whence", "merge", "redact", "doctor",
 )  # fmt: skip
