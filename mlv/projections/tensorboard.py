@@ -8,7 +8,6 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any, ClassVar, cast
 
@@ -20,6 +19,7 @@ from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
+from mlv.projections.scalar_records import TIME, VALUE, scalar_head, step_field
 from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
 from mlv.projections.tfevents import EventFile, empty, first_record, own_files
@@ -29,7 +29,6 @@ from mlv.store import layout
 from mlv.store.blobs import replace_whole
 from mlv.store.meta import read_meta
 
-_TIME, _VALUE = Struct("<cd"), Struct("<f")
 _MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
 _SUMMARY_TEXT = "/text_summary"
 """Suffix that tensorboardX and torch add to the tag of a text."""
@@ -181,9 +180,9 @@ class TensorBoard(Output):
 
     def _write_points(self, stream: str, points: MetricsLine) -> None:
         entries = self._streams.get(stream) or self._streams.setdefault(stream, {})
-        time = _TIME.pack(b"\x09", points.time_us / 1e6)
+        time = TIME.pack(b"\x09", points.time_us / 1e6)
         step = whole_step(points.step)
-        head = None if step is None else time + _step(step)
+        head = None if step is None else time + step_field(step)
         moved = self._axes[stream].steps(points) if stream in self._axes else None
         prefix = points.prefix
         for key, value in points.data.items():
@@ -193,14 +192,14 @@ class TensorBoard(Output):
                 name = prefix + key
                 series = entries.get(("scalar", name)) or self._series(stream, "scalar", name)
                 try:
-                    packed = _VALUE.pack(value)
+                    packed = VALUE.pack(value)
                 except (OverflowError, StructError):  # the latter for integers that are none of the floats
-                    packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
+                    packed = VALUE.pack(math.inf if value > 0 else -math.inf)
                 own, begin = step, head
                 if moved and name in moved:
                     own = moved[name]
-                    begin = time + _step(own)
-                series.file.add((time + _step(series.count) if begin is None else begin) + series.head + packed)
+                    begin = time + step_field(own)
+                series.file.add((time + step_field(series.count) if begin is None else begin) + series.head + packed)
                 series.count += 1
                 if own is not None:
                     if series.last_step is not None and own < series.last_step:
@@ -250,7 +249,7 @@ class TensorBoard(Output):
         if (kind, name) not in entries:
             path = self.file_of(stream, name)
             tag = self._free_tag(stream, os.path.dirname(path), kind, text_only(name))
-            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, _scalar_head(tag))
+            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, scalar_head(tag))
         return entries[kind, name]
 
     def _free_tag(self, stream: str, folder: str, kind: str, name: str) -> str:
@@ -294,24 +293,3 @@ class TensorBoard(Output):
             path = self._hparams_path()
             replace_whole(path, content)
             self._hparams_content = content
-
-
-def _step(step: int) -> bytes:
-    """Return the step in a record; 0 is left out."""
-    return b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF) if step else b""
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def _scalar_head(tag: str) -> bytes:
-    """Return the record of a scalar from behind its step up to its value: the lengths are the same for every value."""
-    named = (b"\x0a" + _varint(len(tag.encode())) + tag.encode() if tag else b"") + b"\x15"
-    value = b"\x0a" + _varint(len(named) + _VALUE.size) + named
-    return b"\x2a" + _varint(len(value) + _VALUE.size) + value

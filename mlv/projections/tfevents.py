@@ -41,7 +41,7 @@ class EventFile:
         if os.fstat(self._fd).st_size < size:
             os.close(self._fd)
             raise CannotResume(f"{path} is shorter than the {size} bytes that were written", path=str(path))
-        os.ftruncate(self._fd, size)
+        os.ftruncate(self._fd, size)  # records after that commit are written again
         self._size = size
         self._synced = size
         self.add = self._waiting.append

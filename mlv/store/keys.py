@@ -15,7 +15,7 @@ from pathlib import Path
 from mlv.store import opening
 from mlv.store.files import publish
 
-_SIZE = 32
+_SIZE = 32  # as long as the signatures that it makes
 
 
 def cache_folder() -> Path:

@@ -271,7 +271,8 @@ class Links:
         return len(self._visited) > count
 
 
-_UNLISTED: set[str] = set()
+unlisted: set[str] = set()
+"""Folders that could not be listed, and were warned about."""
 _LOOPS: set[str] = set()
 """Links that were warned about: a tree is walked through several times."""
 
@@ -284,8 +285,8 @@ def _warn_of_loop(link: str, target: str) -> None:
 
 def warn_of_unlisted(folder: str | os.PathLike[str], error: OSError) -> None:
     """Warn once that a folder was removed or forbidden: a folder that cannot be listed holds nothing readable."""
-    if (path := os.fspath(folder)) not in _UNLISTED:
-        _UNLISTED.add(path)
+    if (path := os.fspath(folder)) not in unlisted:
+        unlisted.add(path)
         warn(f"{path} cannot be listed ({error.strerror}): it is passed over, with what may be in it", MlvWarning)
 
 

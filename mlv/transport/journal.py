@@ -151,6 +151,7 @@ class Journal:
             OSError: It cannot be opened.
         """
         deadline = monotonic() + timeout_s
+        # An owner that lives gives the stream back soon; from one that died it is taken over.
         while not claims.claim_exactly(self.folder, stream, self._claim) and monotonic() < deadline:
             self.take_over(stream)
             if stream in self._streams:
@@ -223,6 +224,7 @@ class Journal:
         Raises:
             OSError: Something could not be written; the claims stay, so that the next writer finishes the work.
         """
+        # Before the digests are remembered and the streams given back: what others learn of then is on the disk.
         self.seal(self.run)
         self.sync()
         with suppress(OSError):  # the experiment is gone: there is nothing to prove

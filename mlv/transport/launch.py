@@ -36,7 +36,7 @@ from importlib import import_module
 import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
 _LAUNCH_WITHIN_S = 10.0  # what is awaited only forks and ends: longer, and the machine starts nothing at all
-_unfinished: list[Any] = []
+unfinished: list[Any] = []
 """Launchers that were not awaited, as a signal handler raised: dropped, they would warn; the next launch reaps them."""
 
 
@@ -93,12 +93,12 @@ def launch_module(
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
-    _unfinished[:] = [launcher for launcher in _unfinished if launcher.poll() is None]
+    unfinished[:] = [launcher for launcher in unfinished if launcher.poll() is None]
     try:
         process.wait(_LAUNCH_WITHIN_S)
     except BaseException as error:
         if not isinstance(error, subprocess.TimeoutExpired):  # a signal handler raised: it ends by itself, and is reaped later
-            _unfinished.append(process)
+            unfinished.append(process)
             raise
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)

@@ -217,7 +217,7 @@ def enqueue(path: Path, run: str, seq: int, time_ns: int, cursor: int) -> Queued
     try:
         path.rename(queued.path)
     except FileNotFoundError:
-        if not queued.path.exists():
+        if not queued.path.exists():  # else an earlier writer renamed it, and died before the ring let go of it
             raise
     return queued
 

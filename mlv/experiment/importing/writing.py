@@ -29,7 +29,7 @@ from mlv.store.contents import content_of, opened, reference
 from mlv.store.files import publish
 from mlv.store.streams import read_lines, stream_sizes
 
-_BUFFER_BYTES = 1 << 20
+_BUFFER_BYTES = 1 << 20  # of lines, for one call of the system
 
 
 @dataclass

@@ -191,6 +191,7 @@ class Meeting:
                 file.write(orjson.dumps(announcement.to_dict()))
                 file.flush()
                 os.fsync(file.fileno())
+            # Whole when it has its name: the other ranks read it as soon as that is there.
             os.replace(temporary, self._path)
             sync_folder(self._path.parent)
         except OSError as error:  # the experiment is there, and training goes on

@@ -21,7 +21,7 @@ from mlv.query.sql.views import LONG_VIEWS, VIEWS, experiments
 from mlv.query.unique_names import folded
 from mlv.query.zones import local_zone
 
-_SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
+SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
 """Settings that hide variables of Python from a query, and keep it from fetching extensions from the network."""
 _LOCKS = ("enable_external_access = false", "lock_configuration = true")
 """Settings that keep a query from reading and writing files, and from changing settings."""
@@ -172,7 +172,7 @@ class _Session:
         # Of its own, or none: DuckDB would make `.tmp` in the current folder.
         self._spill = _new_folder() if limits is None else ""
         own = {"threads": limits.threads, "memory_limit": limits.memory} if limits is not None else {}
-        self._connection = self._duckdb.connect(config={**_SETTINGS, **own, "temp_directory": self._spill})
+        self._connection = self._duckdb.connect(config={**SETTINGS, **own, "temp_directory": self._spill})
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
         for setting in _LOCKS:

@@ -421,8 +421,8 @@ def test_large_query_leaves_nothing_behind(runs, tmp_path, monkeypatch):
     temporary.mkdir()
     monkeypatch.chdir(current)
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
-    monkeypatch.setitem(engine._SETTINGS, "memory_limit", "48MB")
-    monkeypatch.setitem(engine._SETTINGS, "threads", 1)
+    monkeypatch.setitem(engine.SETTINGS, "memory_limit", "48MB")
+    monkeypatch.setitem(engine.SETTINGS, "threads", 1)
 
     result = mlv.find(runs).sql("select * from (select range as n from range(4000000) order by hash(range)) limit 2000000")
 
