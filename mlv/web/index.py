@@ -19,8 +19,9 @@ from typing import Any
 
 import orjson
 
-from mlv.errors import NotAnExperiment
+from mlv.errors import MissingExtra, NotAnExperiment
 from mlv.experiment.as_of import summary_of
+from mlv.optional import package
 from mlv.query import moments
 from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many.table import flat
@@ -231,7 +232,7 @@ class PageIndex:
         remaining: Iterable[Path] = unread
         if count:
             del self._at[own]  # it waits for others
-            remaining = Processes(count, unread, self._take, self._at).run()
+            remaining = Processes(count, unread, self._take, self._at).run(_import_libraries)
         for folder in remaining:
             self._at[own] = folder, monotonic()
             self._put(folder, Depth.METRICS)
@@ -389,6 +390,13 @@ class PageIndex:
         """Return all experiments."""
         with self._changed:
             return list(self._rows.values())
+
+
+def _import_libraries() -> None:
+    """Import what curves need, which takes as long as to draw a hundred of them."""
+    with suppress(MissingExtra):
+        package("numpy")
+        package("pyarrow.compute")
 
 
 def stamp_of(folder: Path) -> Stamp:
