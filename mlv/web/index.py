@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import secrets
@@ -16,8 +17,11 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from mlv.errors import NotAnExperiment
+import orjson
+
+from mlv.errors import MissingExtra, NotAnExperiment
 from mlv.experiment.as_of import summary_of
+from mlv.optional import package
 from mlv.query import moments
 from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many.table import flat
@@ -52,6 +56,8 @@ _PATIENCE_S, _STUCK_S = 3.0, 20.0
 """How long one folder may take before it is named, and before nobody waits for it any more."""
 SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
+_SHARED = ("git", "machine")
+"""Sections that are the same in many experiments."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
 """Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
 
@@ -94,6 +100,8 @@ class PageIndex:
         self._reading = threading.Lock()
         self._at: dict[int, tuple[Path, float]] = {}
         """The folder that each thread which refreshes is reading, and since when."""
+        self._sections: dict[bytes, Any] = {}
+        """Sections of meta.json that experiments share, by their hashes: they are a quarter of the memory."""
         self._saved: dict[Path, IndexRow] = {}
         """Rows that a former server has left, until their experiments are met."""
         self._saved_at: tuple[int, float] | None = None
@@ -224,7 +232,7 @@ class PageIndex:
         remaining: Iterable[Path] = unread
         if count:
             del self._at[own]  # it waits for others
-            remaining = Processes(count, unread, self._take, self._at).run()
+            remaining = Processes(count, unread, self._take, self._at).run(_import_libraries)
         for folder in remaining:
             self._at[own] = folder, monotonic()
             self._put(folder, Depth.METRICS)
@@ -281,6 +289,10 @@ class PageIndex:
 
     def _store(self, folder: Path, row: IndexRow) -> None:
         """Replace the row of an experiment; of copies that with the longest log stays."""
+        sections = row.digest.meta
+        shared = {name: self._shared(sections[name]) for name in _SHARED if name in sections}
+        if any(section is not sections[name] for name, section in shared.items()):
+            row = replace(row, digest=replace(row.digest, meta={**sections, **shared}))
         with self._changed:
             before = self._rows.get(self._ids.get(folder, ""))
             other = self._rows.get(row.digest.id)
@@ -295,6 +307,12 @@ class PageIndex:
             self._rows.pop(row.digest.id, None)
             self._rows[row.digest.id] = replace(row, version=self._version)
             self._changed.notify_all()
+
+    def _shared(self, section: Any) -> Any:
+        """Return the same section, as the first experiment has it that was read with it."""
+        with suppress(TypeError):
+            return self._sections.setdefault(hashlib.blake2b(orjson.dumps(section), digest_size=16).digest(), section)
+        return section
 
     def _read(self, folder: Path, depth: Depth, stamp: Stamp) -> IndexRow | None:
         """Read an experiment; None for one that was made after the moment."""
@@ -372,6 +390,13 @@ class PageIndex:
         """Return all experiments."""
         with self._changed:
             return list(self._rows.values())
+
+
+def _import_libraries() -> None:
+    """Import what curves need, which takes as long as to draw a hundred of them."""
+    with suppress(MissingExtra):
+        package("numpy")
+        package("pyarrow.compute")
 
 
 def stamp_of(folder: Path) -> Stamp:

@@ -64,11 +64,12 @@ class Processes:
         self._unread: list[Path] = []
         self._lock = threading.Lock()
 
-    def run(self) -> list[Path]:
-        """Read all experiments; return those that remain, as processes have ended before."""
+    def run(self, meanwhile: Callable[[], object] = lambda: None) -> list[Path]:
+        """Read all experiments, and do something else meanwhile; return those that remain, as processes have ended before."""
         threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self._count)]
         for thread in threads:
             thread.start()
+        meanwhile()
         for thread in threads:
             thread.join()
         return [*self._unread, *self._folders]

@@ -143,6 +143,21 @@ def test_next_server_reads_what_has_changed(many, monkeypatch):
     assert {row.status for row in again.rows()} == {"ok"}
 
 
+def test_rows_are_saved_when_one_has_changed(many):
+    """A server that reads nothing anew writes nothing."""
+    PageIndex(many).refresh()
+    [path] = (Path(os.environ["XDG_CACHE_HOME"]) / "mlv" / "pages").iterdir()
+    before = path.stat()
+    PageIndex(many).refresh()
+    unchanged = path.stat()
+    with mlv.Exp.open(many / "second") as exp:
+        exp.log({"loss": 2.0})
+    PageIndex(many).refresh()
+
+    assert (unchanged.st_ino, unchanged.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert path.stat().st_mtime_ns > before.st_mtime_ns
+
+
 @pytest.mark.parametrize("damage", [b"", b"x", b"0" * 64 + b"\ncos\nsystem\n(S'touch taken'\ntR."])
 def test_foreign_rows_are_not_believed(many, tmp_path, monkeypatch, damage):
     """Saved rows that this user did not sign, and damaged ones, are read anew; nothing in them is run."""
