@@ -9,10 +9,13 @@ import platform
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+
+import psutil
 
 import mlv
 from benchmarks import (
@@ -78,7 +81,7 @@ ROWS: dict[str, Callable[[bool], list[Figure]]] = {
     "page-aim": pages.aim,
     "frameworks": frameworks.frameworks,
 }
-_ROW_TIMEOUT_S = 600
+_ROW_TIMEOUT_S = 1200
 
 
 def main() -> int:
@@ -121,8 +124,24 @@ def _in_fresh_interpreter(name: str, quick: bool) -> list[Figure]:
     path = os.pathsep.join(filter(None, sys.path))  # the current folder, too: scripts that rows start lie elsewhere
     with TemporaryDirectory(prefix="mlv-bench-", dir=in_memory, ignore_cleanup_errors=True) as spool:
         environment = {**os.environ, "MLV_SPOOL": spool, "PYTHONPATH": path}
-        done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=_ROW_TIMEOUT_S)
-    return [Figure(**data) for data in json.loads(done.stdout)]
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            output, errors = process.communicate(timeout=_ROW_TIMEOUT_S)
+        finally:  # servers that it has started would go on without it
+            _kill(process)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output, errors)
+    return [Figure(**data) for data in json.loads(output)]
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process, unless it has ended, with all that it has started."""
+    with suppress(psutil.NoSuchProcess):
+        own = psutil.Process(process.pid)
+        for one in [*own.children(recursive=True), own] if process.poll() is None else ():
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+    process.wait()
 
 
 def _machine() -> dict[str, Any]:

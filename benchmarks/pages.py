@@ -59,6 +59,8 @@ print(json.dumps({"runs": len(runs), "values": [value for blob in blobs for (val
 """
 
 
+_TRACKIO_RUNS = ("get_runs_for_project", "get_run_configs")
+_MLFLOW_RUNS = "/ajax-api/2.0/mlflow/runs/search"
 _MLFLOW_CURVE = "/ajax-api/2.0/mlflow/metrics/get-history-bulk-interval"
 
 
@@ -99,8 +101,10 @@ class _Tool:
     write: str
     command: Callable[[str, str, int], list[str]]
     """The command, by the Python, the folder and a port."""
-    runs: Callable[[_Page], int]
-    """How many runs the answers list that its page asks for."""
+    listing: Callable[[_Page], Any]
+    """The answers with all runs."""
+    count: Callable[[_Page, Any], int]
+    """How many runs are in these answers."""
     has_numbers: bool
     """Whether these answers have the params and the last values, too, and not only the names."""
     curve: Callable[[_Page, int], bytes]
@@ -111,6 +115,13 @@ class _Tool:
     @property
     def python(self) -> str:
         return os.environ.get(f"MLV_BENCH_PYTHON_{self.package.upper()}", sys.executable)
+
+
+@cache
+def _mlflow_id(page: _Page, number: int) -> str:
+    body = {"experiment_ids": ["1"], "max_results": 1, "filter": f"tags.name = 'long_{number}'"}
+    [run] = page.json(_MLFLOW_RUNS, body)["runs"]
+    return str(run["info"]["run_id"])
 
 
 _TENSORBOARD = _Tool(
@@ -131,7 +142,8 @@ for name, number, values in runs:
     lambda python, place, port: [
         python, "-m", "tensorboard.main", "--logdir", place, "--host", "127.0.0.1", "--port", str(port)
     ],
-    lambda page: len(page.json("/data/runs")),
+    lambda page: page.json("/data/runs"),
+    lambda _, runs: len(runs),
     False,
     lambda page, number: page.ask(f"/data/plugin/scalars/scalars?run=long_{number}&tag=loss"),
     lambda _, content: [value for _, _, value in json.loads(content)],
@@ -151,7 +163,8 @@ for name, number, values in runs:
     lambda python, place, port: [
         python, "-c", f"import trackio; trackio.show('bench', open_browser=False, block_thread=True, server_port={port})"
     ],
-    lambda page: _trackio_runs(page),
+    lambda page: [page.json(f"/api/{name}", {"project": "bench"})["data"] for name in _TRACKIO_RUNS],
+    lambda _, answers: min(map(len, answers)),
     False,
     lambda page, number: page.ask("/api/get_logs_batch", {"project": "bench", "runs": [{"run": f"long_{number}"}]}),
     lambda _, content: [row["loss"] for one in json.loads(content)["data"] for row in one["logs"]],
@@ -178,7 +191,8 @@ for name, number, values in runs:
         python, "-m", "mlflow", "server", "--backend-store-uri", f"sqlite:///{place}/mlflow.db", "--host", "127.0.0.1",
         "--port", str(port), "--workers", "1",
     ],
-    lambda page: len(_mlflow_runs(page)),
+    lambda page: page.json(_MLFLOW_RUNS, {"experiment_ids": ["1"], "max_results": 10_000}),
+    lambda _, answer: len(answer.get("runs", [])),
     True,
     lambda page, number: page.ask(f"{_MLFLOW_CURVE}?metric_key=loss&max_results=2500&run_ids={_mlflow_id(page, number)}"),
     lambda _, content: [point["value"] for point in json.loads(content)["metrics"]],
@@ -200,31 +214,14 @@ for name, number, values in runs:
         os.path.join(os.path.dirname(python), "aim"), "up", "--repo", place, "--host", "127.0.0.1", "--port", str(port),
         "--workers", "1", "--yes",
     ],
-    lambda page: page.decoded(_AIM_TREE, page.ask("/api/runs/search/run/?report_progress=false"))["runs"],
+    lambda page: page.ask("/api/runs/search/run/?report_progress=false"),
+    lambda page, content: page.decoded(_AIM_TREE, content)["runs"],
     True,
     lambda page, number: page.ask(
         f"/api/runs/search/metric/?report_progress=false&p=500&q=run.name%20%3D%3D%20%22long_{number}%22"
     ),
     lambda page, content: page.decoded(_AIM_TREE, content)["values"],
 )  # fmt: skip
-
-
-def _trackio_runs(page: _Page) -> int:
-    names = page.json("/api/get_runs_for_project", {"project": "bench"})["data"]
-    return min(len(names), len(page.json("/api/get_run_configs", {"project": "bench"})["data"]))
-
-
-def _mlflow_runs(page: _Page) -> list[Any]:
-    body = {"experiment_ids": ["1"], "max_results": 10_000}
-    listed: list[Any] = page.json("/ajax-api/2.0/mlflow/runs/search", body).get("runs", [])
-    return listed
-
-
-@cache
-def _mlflow_id(page: _Page, number: int) -> str:
-    body = {"experiment_ids": ["1"], "max_results": 1, "filter": f"tags.name = 'long_{number}'"}
-    [run] = page.json("/ajax-api/2.0/mlflow/runs/search", body)["runs"]
-    return str(run["info"]["run_id"])
 
 
 def tensorboard(quick: bool) -> list[Figure]:
@@ -304,11 +301,11 @@ def _measured_theirs(tool: _Tool, place: Path, count: int, long: int, points: in
     script = [tool.python, "-c", _SERIES + tool.write, *arguments]
     subprocess.run(script, check=True, env=environment, cwd=place, stdout=subprocess.DEVNULL, timeout=_PATIENCE_S * 2)
     with _started(tool, place, environment) as (page, began):  # for the first time, Python compiles what it imports
-        _until(lambda: page.ask("/"), began)
+        _until(began, lambda: page.ask("/"))
     with _started(tool, place, environment) as (page, began):
-        start = _until(lambda: page.ask("/"), began)
-        listed = _until(lambda: tool.runs(page) == count + long, began)
-        cold = _until(lambda: _reaches_end(tool.values(page, tool.curve(page, 0)), points), began)
+        start = _until(began, lambda: page.ask("/"))
+        listed = _until(began, lambda: tool.listing(page), lambda runs: tool.count(page, runs) == count + long)
+        cold = _until(began, lambda: tool.curve(page, 0), lambda curve: _reaches_end(tool.values(page, curve), points))
         curve = median(_ms(lambda: tool.curve(page, 0)) for _ in range(5))
         memory = page.memory_mb()
         spikes = sum(value > _SPIKE for number in range(long) for value in tool.values(page, tool.curve(page, number)))
@@ -338,15 +335,16 @@ def _started(tool: _Tool, place: Path, environment: dict[str, str]) -> Iterator[
         process.wait()
 
 
-def _until(holds: Callable[[], object], began: float) -> float:
-    """Ask until the answer is true; return the milliseconds since the beginning."""
+def _until(began: float, ask: Callable[[], Any], holds: Callable[[Any], bool] = bool) -> float:
+    """Ask until the answer is the one that is waited for; return the milliseconds from the beginning until it was there."""
     while True:
         try:
-            if holds():
-                return _ms_since(began)
+            answer, spent = ask(), _ms_since(began)
+            if holds(answer):
+                return spent
         except (URLError, ConnectionError, json.JSONDecodeError, KeyError):
             pass
-        if time.perf_counter() > began + _PATIENCE_S:
+        if _ms_since(began) > _PATIENCE_S * 1000:
             raise TimeoutError(f"the page was not ready within {_PATIENCE_S} s")
         time.sleep(0.02)
 

@@ -21,6 +21,7 @@ from tests.web.browser import CHROMIUM, IS_REQUIRED, needs_browser
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 uvicorn = pytest.importorskip("uvicorn", reason="the page needs mlvlogger[ui]")
 np = pytest.importorskip("numpy", reason="the page needs mlvlogger[ui]")
+sync_api.expect.set_options(timeout=30_000)  # a loaded machine takes long to import what the first query needs
 REPOSITORY = Path(__file__).parents[2]
 AXE = REPOSITORY / "web" / "node_modules" / "axe-core" / "axe.min.js"
 pytestmark = needs_browser
@@ -686,7 +687,7 @@ def test_points_are_drawn_as_they_are_logged(browser: Any, tmp_path: Path) -> No
             sync_api.expect(page.locator(".live")).to_have_text("live")
             url = page.url
             exp.log({"loss": 7.5}, step=50)
-            sync_api.expect(page.locator(".foot")).to_contain_text("51 points", timeout=30_000)
+            sync_api.expect(page.locator(".foot")).to_contain_text("51 points")
             sync_api.expect(page.locator(".readout")).to_contain_text("7.5")
             assert page.url == url
 
@@ -705,11 +706,11 @@ def test_seven_tabs_share_one_stream(browser: Any, tmp_path: Path) -> None:
                 sync_api.expect(tab.locator(".live")).to_have_text("live")
             exp.log({"loss": 2.0}, step=2)
             for tab in tabs:
-                sync_api.expect(tab.locator(".foot")).to_contain_text("3 points", timeout=30_000)
+                sync_api.expect(tab.locator(".foot")).to_contain_text("3 points")
             first.close()
             sync_api.expect(tabs[0].locator(".live")).to_have_text("live")
             exp.log({"loss": 3.0}, step=3)
-            sync_api.expect(tabs[-1].locator(".foot")).to_contain_text("4 points", timeout=30_000)
+            sync_api.expect(tabs[-1].locator(".foot")).to_contain_text("4 points")
 
 
 def test_lost_connection_is_said_and_resumes(browser: Any, root: Path) -> None:
@@ -720,7 +721,7 @@ def test_lost_connection_is_said_and_resumes(browser: Any, root: Path) -> None:
         page = context.new_page()
         open_list(page, address)
         sync_api.expect(page.locator(".live")).to_have_text("live")
-    sync_api.expect(page.locator(".live")).to_have_text("lost", timeout=30_000)
+    sync_api.expect(page.locator(".live")).to_have_text("lost")
     with served(root, port):
-        sync_api.expect(page.locator(".live")).to_have_text("live", timeout=30_000)
+        sync_api.expect(page.locator(".live")).to_have_text("live")
         context.close()

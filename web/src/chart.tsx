@@ -310,7 +310,7 @@ function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
   const at = cursor.value;
   if (!answer) return <div class="readout" />;
   const column = at === null ? answer.x.length - 1 : columnOf(answer.x, at);
-  const place = at === null ? null : <span class="place">{across(axis, answer.x, column, answer.to)}</span>;
+  const position = at === null ? null : <span class="position">{across(axis, answer.x, column, answer.to)}</span>;
   const near = (values: Float64Array): number => {
     let index = Math.min(column, values.length - 1);
     while (index >= 0 && values[index] !== values[index]) index -= 1;
@@ -319,7 +319,7 @@ function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
   if (answer.bands.length) {
     return (
       <div class="readout">
-        {place}
+        {position}
         {answer.bands.slice(0, 12).map((band, index) => {
           const own = near(band.p50);
           return (
@@ -337,7 +337,7 @@ function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
   const listed = (picked.length ? picked : curves.length === 1 ? curves : []).slice(0, 12);
   return (
     <div class="readout">
-      {place}
+      {position}
       {listed.map((curve) => {
         const own = nearest(curve, column);
         const mine = drawn(view.value, curve.id);

@@ -41,7 +41,7 @@ function Divider() {
         event.currentTarget.setPointerCapture(event.pointerId);
       }}
       onPointerMove={(event) => event.currentTarget.hasPointerCapture(event.pointerId) && divide(share(event), false)}
-      onPointerUp={(event) => divide(share(event), true)}
+      onPointerUp={(event) => event.currentTarget.hasPointerCapture(event.pointerId) && divide(share(event), true)}
       onKeyDown={(event) => {
         const by = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
         if (!by) return;
