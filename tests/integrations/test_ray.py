@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import wait_until
 from training import ONLY_OURS, TESTS, is_intact, library, surviving
 
 import mlv
@@ -23,13 +24,19 @@ tune = library("ray.tune")
 pytestmark = [*ONLY_OURS, pytest.mark.timeout(300)]
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """A cluster of two processors, which the tests share."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know the folder of the tests
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+@pytest.fixture(scope="module", autouse=True)
+def no_cluster_is_left():
+    """Shut down the cluster that the tests share."""
     yield
     ray.shutdown()
+
+
+@pytest.fixture
+def cluster():
+    """A cluster of two processors, which goes on after the test."""
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not know the folder of the tests
+    if not ray.is_initialized():
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
 
 
 @pytest.fixture(autouse=True)
@@ -250,7 +257,10 @@ def test_workers_of_train_share_an_experiment(cluster, folder):
         )
         trainer.fit()
 
+    ray.shutdown()  # it ends the controller
     fit = mlv.Exp.open(exp.path)
+    wait_until(lambda: all(child.status != "running" for run in fit.runs for child in run.children))
+    assert fit.status == "ok"
     reported = survivors(fit, "loss")
     assert sorted(reported) == [(step, rank) for step in range(1, 5) for rank in range(2)]
     assert [step for step, _ in survivors(fit, "own", stream="log")] == [1, 2, 3, 4]
