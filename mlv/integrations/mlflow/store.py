@@ -169,7 +169,21 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
         exp = made(self._folders, group, parent_id, None if parent_id is None else _NESTED, name)
         exp.log(EVENT, {"start_time": start_time, "user_id": user_id})
         add_tags(exp, values)
-        return self._run(self._folders.note(exp))
+        self._folders.note(exp)
+        # Without a look into the log: half of the time of this call would go by until the writer has started.
+        info = RunInfo(
+            run_id=exp.id,
+            run_name=name,
+            experiment_id=group.id,
+            user_id=user_id,
+            status="RUNNING",
+            start_time=start_time,
+            end_time=None,
+            lifecycle_stage=LifecycleStage.ACTIVE,
+            artifact_uri=uri_of(exp.path / FILES),
+        )
+        data = RunData(tags=[RunTag(key, value) for key, value in values.items()])
+        return Run(info, data, RunInputs([]), RunOutputs([]))
 
     @translating
     def get_run(self, run_id: str) -> Any:
