@@ -179,7 +179,8 @@ class TuneCallback:
     def on_experiment_end(self, trials: Sequence[Any], **_: Any) -> None:
         """End the experiment; trials that did not end were interrupted."""
         for connection in self._trials.values():
-            connection.exp.close("interrupted")
+            with connection.guard("the end of a trial"):
+                connection.exp.close("interrupted")
         is_whole = not self._trials
         self._trials.clear()
         self._connection.close("ok" if is_whole else "interrupted")

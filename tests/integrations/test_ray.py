@@ -6,11 +6,11 @@ import os
 import pickle
 import signal
 import sys
-import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import wait_until
 from training import ONLY_OURS, TESTS, is_intact, library, surviving
 
 import mlv
@@ -158,6 +158,9 @@ def test_an_exploit_is_a_rewind(cluster, folder):
     assert is_intact(first.path)
 
 
+HERE = f"{TESTS}sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+"""The beginning of a script, which imports this module."""
+
 TUNER = """
 import os, tempfile
 from pathlib import Path
@@ -190,12 +193,9 @@ ray.shutdown()
 @pytest.mark.crash
 def test_a_search_goes_on_after_a_kill(folder, python):
     """A search whose process is killed goes on in the same experiment with `Tuner.restore`: no step is lost or doubled."""
-    here = f"{TESTS}sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    code = here + textwrap.dedent(TUNER)
-
-    killed = python(code)
+    killed = python(HERE + TUNER)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    again = python(code)
+    again = python(HERE + TUNER)
     assert again.returncode == 0, again.stderr
 
     exp = mlv.Exp.open(folder / "runs" / "search")
@@ -229,28 +229,41 @@ def loop(config):
                 train.report({"loss": rank + 1 / now}, checkpoint=checkpoint)
 
 
-def test_workers_of_train_share_an_experiment(cluster, folder):
+TRAINER = """
+import os, warnings
+warnings.simplefilter("ignore")  # Ray's own
+import mlv
+import ray
+import test_ray
+from mlv.integrations.ray import TrainCallback
+from ray import train
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+ray.cloudpickle.register_pickle_by_value(test_ray)
+ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+with mlv.Exp("runs", "fit") as exp:
+    DataParallelTrainer(
+        test_ray.loop,
+        train_loop_config={"lr": 0.1, "exp": str(exp.path)},
+        scaling_config=train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
+        run_config=train.RunConfig(
+            name="fit",
+            storage_path=os.path.abspath("ray"),
+            callbacks=[TrainCallback(exp=exp, ranks="all")],
+            failure_config=train.FailureConfig(max_failures=1),
+        ),
+    ).fit()
+"""
+
+
+def test_workers_of_train_share_an_experiment(folder, python):
     """Reports of all workers, and what they log themselves, are in one experiment, also when workers fail and start again."""
-    from ray import train
-    from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+    done = python(HERE + TRAINER)
+    assert done.returncode == 0, done.stderr
 
-    from mlv.integrations.ray import TrainCallback
-
-    with mlv.Exp(folder / "runs", "fit") as exp:
-        trainer = DataParallelTrainer(
-            loop,
-            train_loop_config={"lr": 0.1, "exp": str(exp.path)},
-            scaling_config=train.ScalingConfig(num_workers=2, resources_per_worker={"CPU": 0.5}),
-            run_config=train.RunConfig(
-                name="fit",
-                storage_path=str(folder / "ray"),
-                callbacks=[TrainCallback(exp=exp, ranks="all")],
-                failure_config=train.FailureConfig(max_failures=1),
-            ),
-        )
-        trainer.fit()
-
-    fit = mlv.Exp.open(exp.path)
+    fit = mlv.Exp.open(folder / "runs" / "fit")
+    wait_until(lambda: all(child.status != "running" for run in fit.runs for child in run.children))
+    assert fit.status == "ok"
     reported = survivors(fit, "loss")
     assert sorted(reported) == [(step, rank) for step in range(1, 5) for rank in range(2)]
     assert [step for step, _ in survivors(fit, "own", stream="log")] == [1, 2, 3, 4]

@@ -15,11 +15,12 @@ from mlv.integrations.mlflow.errors import absent, missing, translated
 from mlv.integrations.mlflow.folders import identity_of, root_of
 
 FILES = "files"
+"""The folder of an experiment in which its artifacts lie."""
 
 
 def uri_of(folder: Path) -> str:
-    """Return the URI of the artifacts of an experiment."""
-    return f"mlv:{quote(str(folder / FILES))}"
+    """Return the URI of a folder."""
+    return f"mlv:{quote(str(folder))}"
 
 
 class Artifacts(ArtifactRepository):  # type: ignore[misc]  # MLflow has no types where it is not installed

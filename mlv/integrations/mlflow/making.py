@@ -29,6 +29,8 @@ def made(folders: Folders, group: Group, parent_id: str | None, kind: str | None
     """Make an experiment: below the run of an ID where that lies in the same experiment of MLflow, or beside the runs."""
     if parent_id is not None:
         identity = folders.identity(parent_id)
+        if identity.is_deleted:
+            raise refused(f"The run {parent_id} is deleted, and nothing is made below it: restore it first")
         if folders.group_id(identity) == group.id:
             return sessions.keep(mlv.init_sub_exp(identity.path / "meta.json", kind or "run", folder_name(name)))
     return sessions.keep(mlv.Exp(group.folder, folder_name(name), kind=kind, ranks="all"))

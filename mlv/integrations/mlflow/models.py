@@ -15,7 +15,7 @@ from mlflow.utils.name_utils import _generate_random_name
 from mlflow.utils.search_utils import SearchLoggedModelsUtils
 
 from mlv.integrations.mlflow import sessions
-from mlv.integrations.mlflow.artifacts import uri_of
+from mlv.integrations.mlflow.artifacts import FILES, uri_of
 from mlv.integrations.mlflow.errors import missing
 from mlv.integrations.mlflow.folders import MODEL, Folders, Group, Identity, milliseconds
 from mlv.integrations.mlflow.making import add_params, made, remove, translating
@@ -125,7 +125,7 @@ class Models:
             experiment_id=self._folders.group_id(identity),
             model_id=identity.own_id,
             name=fields.get("name", identity.path.name),
-            artifact_location=uri_of(identity.path),
+            artifact_location=uri_of(identity.path / FILES),
             creation_timestamp=created,
             last_updated_timestamp=record.end_time or created,
             model_type=fields.get("model_type"),

@@ -144,7 +144,7 @@ class Record:
 
     def _take(self, data: Mapping[str, Any]) -> None:
         for name, value in data.items():
-            if name == "tags":
+            if name == "tags" and isinstance(value, Mapping):
                 self.own_tags.update(value)
             elif name == "start_time":
                 self.start_time = value

@@ -51,8 +51,10 @@ def writing(identity: Identity) -> Iterator[mlv.Exp]:
             exp = mlv.Exp.open(identity.path, ranks="all")
             status = exp.status
             if status != "running":
-                yield exp
-                exp.close("killed" if status == "lost" else status)
+                try:
+                    yield exp
+                finally:
+                    exp.close("killed" if status == "lost" else status)
                 return
             _exps[identity.id] = exp  # another process goes on with it, and this one takes part
     yield exp

@@ -35,7 +35,7 @@ from mlflow.utils.validation import _validate_batch_log_data, _validate_experime
 
 import mlv
 from mlv.integrations.mlflow import sessions
-from mlv.integrations.mlflow.artifacts import uri_of
+from mlv.integrations.mlflow.artifacts import FILES, uri_of
 from mlv.integrations.mlflow.errors import absent, missing, refused, translated
 from mlv.integrations.mlflow.folders import DEFAULT_ID, Folders, Group, Identity, milliseconds, root_of
 from mlv.integrations.mlflow.making import add_params, bring_back, made, remove, translating
@@ -169,7 +169,21 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
         exp = made(self._folders, group, parent_id, None if parent_id is None else _NESTED, name)
         exp.log(EVENT, {"start_time": start_time, "user_id": user_id})
         add_tags(exp, values)
-        return self._run(self._folders.note(exp))
+        self._folders.note(exp)
+        # Without a look into the log: half of the time of this call would go by until the writer has started.
+        info = RunInfo(
+            run_id=exp.id,
+            run_name=name,
+            experiment_id=group.id,
+            user_id=user_id,
+            status="RUNNING",
+            start_time=start_time,
+            end_time=None,
+            lifecycle_stage=LifecycleStage.ACTIVE,
+            artifact_uri=uri_of(exp.path / FILES),
+        )
+        data = RunData(tags=[RunTag(key, value) for key, value in values.items()])
+        return Run(info, data, RunInputs([]), RunOutputs([]))
 
     @translating
     def get_run(self, run_id: str) -> Any:
@@ -241,9 +255,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
     def _info(self, identity: Identity, record: Record, tags: Mapping[str, str]) -> Any:
         exp = record.exp
         status, runs = _RUN_STATUSES.get(exp.status, "KILLED"), exp.runs
-        ended = runs[-1].ended if runs and status != "RUNNING" else None
-        # The time that MLflow gave for the end is that of a run which did not end by itself.
-        end_time = (record.end_time if status in _STATUSES else None) or (milliseconds(ended) if ended else None)
+        ended = runs[-1].ended if runs else None
         started = next((run.started for run in runs if run.started), None)
         return RunInfo(
             run_id=identity.id,
@@ -252,9 +264,9 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
             user_id=record.fields.get("user_id") or tags.get(_USER, "unknown"),
             status=status,
             start_time=record.start_time or (milliseconds(started) if started else 0),
-            end_time=None if status == "RUNNING" else end_time,
+            end_time=None if status == "RUNNING" else record.end_time or (milliseconds(ended) if ended else None),
             lifecycle_stage=LifecycleStage.DELETED if identity.is_deleted else LifecycleStage.ACTIVE,
-            artifact_uri=uri_of(identity.path),
+            artifact_uri=uri_of(identity.path / FILES),
         )
 
     # What is logged.
@@ -344,7 +356,7 @@ class Store(Models, AbstractStore):  # type: ignore[misc]  # MLflow has no types
 def _experiment(group: Group) -> Any:
     stage = LifecycleStage.DELETED if group.is_deleted else LifecycleStage.ACTIVE
     tags = [ExperimentTag(key, value) for key, value in group.tags.items()]
-    return Experiment(group.id, group.name, f"mlv:{group.folder}", stage, tags, group.created, group.updated)
+    return Experiment(group.id, group.name, uri_of(group.folder), stage, tags, group.created, group.updated)
 
 
 def _inputs(fields: Mapping[str, Any]) -> Any:
