@@ -36,7 +36,7 @@ SET_UP = ".venv/bin/python"
 """What a block of `sh` that sets up the machine runs."""
 FRAMEWORKS = (
     *("accelerate", "catboost", "hydra", "ignite", "keras", "lightgbm", "lightning", "optuna", "skorch", "stable_baselines3"),
-    *("transformers", "xgboost", "sklearn", "fastai", "jax", "metaflow", "mmengine"),
+    *("transformers", "xgboost", "sklearn", "fastai", "jax", "metaflow", "mmengine", "mlflow", "ray"),
 )
 """Libraries with a page, or a section, of their own; what they warn of is no concern of these tests."""
 OPTIONAL = {
