@@ -67,7 +67,7 @@ class KerasCallback:
         self._epoch: int | None = None
         """The last epoch that was logged in this `fit`."""
         self._is_training = False
-        self._begun: object = ""
+        self._begun: object = None
         """What Keras hands to all callbacks of a `fit` at its beginning."""
         self._is_second = False
         """Whether another callback logs the `fit` into the same experiment."""
@@ -122,7 +122,9 @@ class KerasCallback:
     def _join(self) -> None:
         """Find out whether another callback of the same `fit` logs into the experiment: asked here, not for each epoch."""
         is_again, self._begun = self._begun is self.params, self.params
-        if is_again:
+        if self.params is None:  # a loop of the user's, which hands over nothing that tells two apart
+            self._is_second = False
+        elif is_again:
             self._connection.report_repeats()
         else:
             self._is_second = self._connection.is_repeated(self.params, "begun")

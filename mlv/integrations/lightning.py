@@ -179,7 +179,7 @@ class LightningLogger:
         with self._connection.guard("a checkpoint"):
             path = str(checkpoint_callback._last_checkpoint_saved)
             step = self._position_at(checkpoint_callback)
-            if self._connection.is_repeated(checkpoint_callback, (path, step)):
+            if self._connection.is_repeated(checkpoint_callback, (path, step, _modified(path))):
                 return
             is_last = path == checkpoint_callback.last_model_path and path not in checkpoint_callback.best_k_models
             if is_last and self._linked == (_key(checkpoint_callback), step):
@@ -280,6 +280,11 @@ def _policy(callback: Any) -> dict[str, Any]:
     if callback.monitor is not None and callback.save_top_k != 0:
         policy.update(top=max(callback.save_top_k, 1), metric=callback.monitor, mode=callback.mode)
     return policy
+
+
+def _modified(path: str) -> int | None:
+    """Return when a file was last written, in nanoseconds; None for one that is on no disk of this machine."""
+    return os.stat(path).st_mtime_ns if os.path.exists(path) else None
 
 
 def _is_scalar(value: Any) -> bool:

@@ -48,15 +48,18 @@ class Rows:
 
         A script may log one mapping again and again, and without steps: from one owner it comes twice where nothing differs.
         """
-        if (
-            self._latest is row
-            and self._step == step
-            and (self._owner is not owner or (step is not None and are_equal(self._copy, row)))
-        ):
+        if self._step == step and self._latest is row and self._is_same(row, owner):
             return True
         self._latest, self._step, self._owner = row, step, owner
-        self._copy = row.copy() if hasattr(row, "copy") else None
+        if step is not None:
+            try:
+                self._copy = row.copy()
+            except AttributeError:  # no mapping that has one
+                self._copy = None
         return False
+
+    def _is_same(self, row: Any, owner: object) -> bool:
+        return self._owner is not owner or (self._step is not None and are_equal(self._copy, row))
 
 
 def rows_of(exp_id: str) -> Rows:

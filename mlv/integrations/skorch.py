@@ -78,7 +78,7 @@ class SkorchCallback:
     def on_epoch_end(self, net: Any, **_: Any) -> None:
         """Log an epoch."""
         epoch, step = net.history[-1], len(net.history)
-        if self.connection_.is_repeated(net.history, step):
+        if self.connection_.is_repeated(net.history, (step, epoch.get("dur"))):  # a history may be emptied and filled anew
             return
         metrics = {name: value for name, value in epoch.items() if _is_measured(name, value)}
         self.connection_.log(metrics, step=step)

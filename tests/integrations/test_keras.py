@@ -68,10 +68,11 @@ def test_a_fit_goes_on_after_a_kill(tmp_path, monkeypatch):
 
 
 def test_epochs_checkpoints_and_evaluations(scope, tmp_path):
-    """The best checkpoint follows the policy of the experiment, not the last epoch; evaluations after the fit are apart."""
+    """The best checkpoint, and the number that stands for a metric, are those of the best epoch; evaluations are apart."""
     from mlv.integrations.keras import Callback
 
     exp = mlv.Exp(tmp_path, "fit")
+    exp.log.describe("val_loss", mode="max", summary="best")
     exp.checkpoints(top=1, metric="val_loss", mode="max")
     model, X, y = scope["new_model"](), scope["X"], scope["y"]
     callback = Callback(exp=exp, save_every=1)
@@ -81,6 +82,7 @@ def test_epochs_checkpoints_and_evaluations(scope, tmp_path):
 
     assert (exp.best.step, exp.best.metrics["epoch"], exp.latest.step) == (2, 0, 8)
     assert exp.latest.load().optimizer.iterations == 8
+    assert exp.summary()["val_loss"].value == exp.summary()["val_loss"].max > exp.summary()["val_loss"].last
     assert exp.summary()["test/loss"].last == pytest.approx(result["loss"])
     assert surviving(exp.path, "loss") == [2, 4, 6, 8]
     assert (exp["optimizer"]["class"], exp["optimizer"]["beta_1"]) == ("Adam", 0.9)

@@ -223,6 +223,20 @@ def test_hparams_of_all_sorts(folder):
     assert {*hparams} <= {*params}
 
 
+def test_hparams_of_the_data(folder):
+    """Hyperparameters of the data module are params beside those of the module, and take the place of none."""
+
+    class Data(boring.BoringDataModule):
+        def __init__(self, size):
+            super().__init__()
+            self.save_hyperparameters()
+
+    trainer_of(lightning.Logger("runs", "boring", {"lr": 0.5, "seed": 1})).fit(model_of(lr=0.5, depth=2), Data(8))
+
+    params = mlv.Exp.open("runs/boring").params
+    assert (params["lr"], params["depth"], params["size"], params["seed"]) == (0.5, 2, 8, 1)
+
+
 def test_hparams_that_change(folder):
     """Of a hyperparameter that another fit changes the first value stays, and the log has the other."""
     logger = lightning.Logger("runs", "boring")

@@ -192,6 +192,19 @@ def test_report_to_and_a_callback(folder):
     assert steps("runs/tiny", "loss") == [*range(1, 9)]
 
 
+def test_one_mapping_for_all_logs(folder):
+    """A script that hands the trainer one mapping again and again, with other values, has each of them in the log."""
+    trainer = trainer_of(Callback("runs", "tiny"))
+    row = {"own": 0.0}
+    for value in (1.0, 2.0, 3.0):
+        row["own"] = value
+        trainer.log(row)
+    trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+
+    exp = mlv.Exp.open("runs/tiny")
+    assert [event.data["own"] for event in exp.events("metrics")] == [1.0, 2.0, 3.0]
+
+
 def test_an_experiment_of_the_callers(folder):
     """An experiment that is passed goes on after training."""
     with mlv.Exp("runs", "mine") as exp:
