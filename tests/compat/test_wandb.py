@@ -194,7 +194,7 @@ def test_disabled(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     run = wandb.init(project="p", config={"lr": 1})
     run.log({"a": 1})
-    run.log({"img": wandb.Histogram([1, 2])})
+    run.log({"img": wandb.Histogram(np_histogram=([1], [0, 1]))})
     run.summary["best"] = 2
     run.config.update({"b": 2})
     run.tags += ("t",)

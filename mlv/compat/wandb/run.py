@@ -57,7 +57,7 @@ class Run:
         self._put = exp.log if exp is not None else None
         self._config = config
         self._step = self._starting_step = 0
-        self._resumed = self._is_finished = False
+        self._resumed = self._is_finished = self._is_complete = False
         self._name: str = settings.run_name or (exp.name if exp is not None else f"dummy-{run_id}")
         self._tags: tuple[str, ...] = settings.run_tags or ()
         self._notes: str | None = settings.run_notes
@@ -600,8 +600,9 @@ class Run:
     def complete(self) -> None:
         """Attach the files that the end of the run is for. Not called by users."""
         self.unwatch()
-        if self._exp is None or self._pid != os.getpid():
+        if self._exp is None or self._pid != os.getpid() or self._is_complete:
             return
+        self._is_complete = True
         again = {key: value for key, value in self._summarized.items() if key in self._latest and self._latest[key] != value}
         if again:  # a metric was logged behind a value of the same name, and wandb shows what came last
             self._summarize({key: self._latest[key] for key in again})

@@ -314,9 +314,9 @@ def _complete_at_exit() -> None:
         return
     # Behind the first event of a run, since what is registered last is called first.
     multiprocessing = sys.modules.get("multiprocessing.process")
-    if multiprocessing is None or multiprocessing.parent_process() is None:
-        atexit.register(_complete_all)
-    else:  # it leaves by os._exit
+    atexit.register(_complete_all)
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        # Such a child leaves by os._exit, and runs what is registered at exit since Python 3.13 only.
         import_module("multiprocessing.util").Finalize(None, _complete_all, exitpriority=101)
     _completed_in = os.getpid()
 
