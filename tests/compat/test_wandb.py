@@ -235,13 +235,13 @@ def test_default_project(monkeypatch):
 
 def test_resume(monkeypatch):
     """A run of the same ID goes on in the same experiment: steps, config and summary as they were."""
-    with wandb.init(project="p", id="r1", name="n", config={"lr": 1, "net": {"a": [1]}}) as first:
+    with wandb.init(project="p", id="r1", name="n", tags=["a"], config={"lr": 1, "net": {"a": [1]}}) as first:
         first.log({"loss": 3}, step=5)
         first.summary["best"] = 7
         first.config.update({"lr": 2}, allow_val_change=True)
 
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
-    with wandb.init(project="p", resume="must", config={"new": 1}) as second:
+    with wandb.init(project="p", resume="must", tags=["b"], notes="more", config={"new": 1}) as second:
         assert (second.resumed, second.step, second.starting_step, second.name) == (True, 6, 6, "n")
         assert second.config.as_dict() == {"lr": 2, "net": {"a": [1]}, "new": 1}
         assert dict(second.summary.items()) == {"loss": 3, "best": 7}
@@ -250,6 +250,7 @@ def test_resume(monkeypatch):
     assert second.exp.path == first.exp.path
     assert len(opened(second).runs) == 2
     assert rows(second) == [(5, {"loss": 3}), (6, {"loss": 2})]
+    assert (opened(second).tags, second.tags, opened(second).notes) == (("a", "b"), ("a", "b"), ("more",))
 
 
 def test_resume_modes():

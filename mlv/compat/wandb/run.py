@@ -591,11 +591,13 @@ class Run:
     def _finish(self, close: Callable[[Exp], None]) -> None:
         self.complete()
         self._is_finished = True
-        if self._exp is not None:
-            with redirect_stderr(None) if self._settings.silent else nullcontext():
-                close(self._exp)
         self._put = None
-        self._on_finish(self)
+        try:
+            if self._exp is not None:
+                with redirect_stderr(None) if self._settings.silent else nullcontext():
+                    close(self._exp)
+        finally:
+            self._on_finish(self)
 
     def complete(self) -> None:
         """Attach the files that the end of the run is for. Not called by users."""
@@ -654,9 +656,14 @@ class Run:
 
     # Internals.
 
-    def restored(self, step: int, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Go on with an earlier run. Not called by users."""
+    def go_on(self, step: int, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Go on with the earlier run of the experiment. Not called by users."""
         self._resumed, self._step, self._starting_step = True, step, step
+        if self._exp is not None:
+            new, self._tags = self._tags, self._exp.tags
+            self.tags = list(dict.fromkeys((*self._tags, *new)))
+            if self._notes is not None and self._notes not in self._exp.notes:
+                self.notes = self._notes
         vars(self._config)["_items"].update(config)
         self._latest.update(summary)
 

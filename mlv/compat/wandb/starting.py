@@ -187,7 +187,7 @@ def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
         folders.remember_last_id(folder, run_id)
     run = Run(exp, config, chosen, run_id, project, _forget)
     if earlier is not None:
-        run.restored(*_restored(exp))
+        run.go_on(*_restored(exp))
         config.update(values, allow_val_change=True)
     run._record({
         "id": run_id, "name": chosen.run_name, "project": project, "entity": chosen.entity, "group": chosen.run_group,
@@ -322,7 +322,7 @@ def _complete_at_exit() -> None:
 
 
 def _complete_all() -> None:
-    for run in _active:
+    for run in [*_active]:
         run.complete()
 
 
