@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -46,6 +47,11 @@ def plain(what: str, unit: str, mlv: float, bar: float) -> Figure:
     return Figure(what, unit, None, mlv, mlv, unit, bar)
 
 
+def absent(what: str) -> Figure:
+    """A row that says why nothing could be measured."""
+    return Figure(what, "", None, math.nan, math.nan, "")
+
+
 def as_text(figures: Sequence[Figure]) -> str:
     """The table for a terminal."""
     rows = [_HEADER, *map(_cells, figures)]
@@ -73,4 +79,6 @@ def _cells(figure: Figure) -> tuple[str, ...]:
 
 
 def _number(value: float) -> str:
+    if math.isnan(value):
+        return ""
     return f"{value:,.0f}" if abs(value) >= 100 or value == 0 else f"{value:.3g}"

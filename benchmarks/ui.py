@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ _COLUMNS = 1000
 _IDLE_S = 10
 
 
-class _Server:
+class Server:
     """A server in a process of its own, and questions to it."""
 
     def __init__(self, process: subprocess.Popen[str], address: str) -> None:
@@ -43,23 +43,38 @@ class _Server:
             content: bytes = answer.read()
         return content
 
-    def all_rows(self) -> tuple[list[str], float, float]:
-        """Return the IDs of all experiments, and the milliseconds until the first names, and until all numbers."""
-        begin, first, since, ids = time.perf_counter(), 0.0, "", dict[str, None]()
+    def id_of(self, name: str) -> str:
+        """Return the ID of an experiment, as soon as the list has it."""
+        since = ""
+        while True:
+            answer = json.loads(self.ask("api/index", since=since))
+            since, columns = answer["cursor"], answer["columns"]
+            if name in columns["name"]:
+                return str(columns["id"][columns["name"].index(name)])
+            if answer["complete"]:
+                raise LookupError(f"no experiment is named {name}")
+
+    def all_rows(self) -> tuple[dict[str, str], float, float]:
+        """Return the names of all experiments by ID, and the milliseconds until the first names, and until all numbers."""
+        begin, first, since, names = time.perf_counter(), 0.0, "", dict[str, str]()
         while True:
             answer = json.loads(self.ask("api/index", since=since))
             first = first or (answer["n"] and _ms_since(begin))
-            ids.update(dict.fromkeys(answer["columns"]["id"]))
+            names.update(zip(answer["columns"]["id"], answer["columns"]["name"], strict=True))
             since = answer["cursor"]
             if answer["complete"]:
-                return list(ids), first, _ms_since(begin)
+                return names, first, _ms_since(begin)
+
+    def curves(self, ids: Iterable[str]) -> bytes:
+        """Return the answer with the curves of some experiments."""
+        return self.ask("api/curves", ids=",".join(ids), m="loss", px=_COLUMNS)
 
     def memory_mb(self) -> float:
         return float(self.process.memory_info().rss) / 2**20
 
 
 @contextmanager
-def _server(root: Path, around: Path) -> Iterator[tuple[_Server, float]]:
+def served(root: Path, around: Path) -> Iterator[tuple[Server, float]]:
     """Start a server; gives it, and the milliseconds until its first answer."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(around / "cache"), "XDG_STATE_HOME": str(around / "state")}
     begin = time.perf_counter()
@@ -67,7 +82,7 @@ def _server(root: Path, around: Path) -> Iterator[tuple[_Server, float]]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
     assert process.stdout is not None
     try:
-        server = _Server(process, next(line.strip() for line in process.stdout if line.startswith("http://")))
+        server = Server(process, next(line.strip() for line in process.stdout if line.startswith("http://")))
         server.ask("api/own")
         yield server, _ms_since(begin)
     finally:
@@ -88,7 +103,7 @@ def start(quick: bool) -> list[Figure]:
                 exp.log({"loss": 1.0})
         times, sizes = [], []
         for _ in range(2 if quick else 5):
-            with _server(place / "runs", place) as (server, spent):
+            with served(place / "runs", place) as (server, spent):
                 times.append(spent)
                 server.all_rows()
                 sizes.append(server.memory_mb())
@@ -104,12 +119,12 @@ def listing(quick: bool) -> list[Figure]:
     with folder() as place:
         root = experiments(place / "runs", count)
         time.sleep(_SETTLED_S)
-        with _server(root, place) as (server, _):
+        with served(root, place) as (server, _):
             rows, names, everything = server.all_rows()
             check_count(len(rows), count)
             cold, memory = (names, everything), server.memory_mb()
             select = _median_ms(lambda: server.ask("api/select", where="params.lr < 0.1 and metrics.loss.min < 0.001"))
-        with _server(root, place) as (server, _):
+        with served(root, place) as (server, _):
             rows, names, everything = server.all_rows()
             check_count(len(rows), count)
             warm = names, everything
@@ -138,18 +153,19 @@ def curves(quick: bool) -> list[Figure]:
     count, points = (5, 20_000) if quick else (100, 100_000)
     with folder() as place:
         for number in range(count):
-            _write(place / "runs" / f"long_{number}", number, points)
+            write(place / "runs" / f"long_{number}", number, points)
         time.sleep(_SETTLED_S)
-        with _server(place / "runs", place) as (server, _):
-            ids, _, listed = server.all_rows()
+        with served(place / "runs", place) as (server, _):
+            names, _, listed = server.all_rows()
+            ids = list(names)
             check_count(len(ids), count)
             before = server.memory_mb()
             first = _asked_ms(server, ids[:1])
             cold = _asked_ms(server, ids)
             again = _asked_ms(server, ids)
             more = server.memory_mb() - before
-            missing = _missing_spikes(server.ask("api/curves", ids=",".join(ids), m="loss", px=_COLUMNS))
-        with _server(place / "runs", place) as (server, _):
+            missing = missing_spikes(server.curves(ids))
+        with served(place / "runs", place) as (server, _):
             server.all_rows()
             warm = _asked_ms(server, ids)
     what = f"mlv ui: {count} curves of {points:,} points"
@@ -164,13 +180,13 @@ def curves(quick: bool) -> list[Figure]:
     ]
 
 
-def _asked_ms(server: _Server, ids: list[str]) -> float:
+def _asked_ms(server: Server, ids: list[str]) -> float:
     begin = time.perf_counter()
-    server.ask("api/curves", ids=",".join(ids), m="loss", px=_COLUMNS)
+    server.curves(ids)
     return _ms_since(begin)
 
 
-def _missing_spikes(content: bytes) -> int:
+def missing_spikes(content: bytes) -> int:
     """Count the planted spikes that no column shows."""
     length = int.from_bytes(content[:4], "little")
     header, values = json.loads(content[4 : 4 + length]), array("d", content[4 + length :])
@@ -183,12 +199,12 @@ def _missing_spikes(content: bytes) -> int:
     return missing
 
 
-def _write(path: Path, number: int, points: int) -> None:
-    """Write an experiment as mlv does: one metric with three spikes of one step."""
+def write(path: Path, number: int, points: int, shares: Sequence[int] = (1, 5, 8)) -> None:
+    """Write an experiment as mlv does: one metric with a spike of one step at each of some tenths of its points."""
     path.mkdir(parents=True)
     meta = {"format": 1, "name": path.name, "created": "2026-01-01T00:00:00.000000Z", "params": {"seed": number}}
     (path / "meta.json").write_text(json.dumps(meta))
-    spikes = {(number * 37 + points * share // 10) % points for share in (1, 5, 8)}
+    spikes = {(number * 37 + points * share // 10) % points for share in shares}
     run = f"r{number:09d}"
     with open(path / "log.jsonl", "w", encoding="utf-8") as log:
         log.write(f'{{"run":"{run}","seq":1,"time":"2026-01-01T00:00:00.000000Z","type":"run_started","data":{{}}}}\n')
@@ -204,7 +220,7 @@ def idle(quick: bool) -> list[Figure]:
     with folder() as place:
         with Exp(place / "runs", "digits") as exp:
             exp.log({"loss": 1.0})
-        with _server(place / "runs", place) as (server, _):
+        with served(place / "runs", place) as (server, _):
             server.all_rows()
             time.sleep(1)
             before, read = server.process.cpu_times(), _read_bytes(server.process)

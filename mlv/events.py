@@ -48,8 +48,7 @@ class Event:
     @property
     def subject(self) -> str:
         """The run that the event is about: its own, or the one that a writer names in `data.of`."""
-        of = self.data.get("of") if isinstance(self.data, dict) else None
-        return of if isinstance(of, str) else self.run
+        return subject_of(self.run, self.data)
 
     def __hash__(self) -> int:
         return hash((self.run, self.seq))
@@ -57,6 +56,12 @@ class Event:
     def __repr__(self) -> str:
         where = f" step={self.step!r}" if self.step is not None else ""
         return f"<Event {self.run}:{self.seq} {self.type} {self.name!r}{where} {self.data!r}>"
+
+
+def subject_of(run: str, data: Any) -> str:
+    """Return the run that an event is about: the one that a writer names in `data.of`, or the event's own."""
+    of = data.get("of") if isinstance(data, dict) else None
+    return of if isinstance(of, str) else run
 
 
 def prefix_of(name: str) -> str:

@@ -14,7 +14,8 @@ from mlv.words import printable
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _Line = tuple[str, int, Union[CodeType, None]]
-_lines_warned: set[tuple[_Line, type[MlvWarning]]] = set()
+lines_warned: set[tuple[_Line, type[MlvWarning]]] = set()
+"""Lines of callers that `warn_once` warned about, each with the category."""
 
 
 def say(text: str) -> None:
@@ -29,8 +30,8 @@ def say(text: str) -> None:
 def warn_once(message: str, category: type[MlvWarning]) -> None:
     """Show a warning, the first time that this line of the caller's code gives one of this category."""
     line = _caller()
-    if (line, category) not in _lines_warned:
-        _lines_warned.add((line, category))
+    if (line, category) not in lines_warned:
+        lines_warned.add((line, category))
         _warn_at(message, category, line)
 
 

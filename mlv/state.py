@@ -219,12 +219,23 @@ def _after(state: State, event: Event) -> State:
     if event.type == "note":
         return state.replace(notes=(*state.notes, str(data.get("text", ""))))
     if event.type == "metadata":
-        description = state.descriptions.get(event.name, {})
-        return state.replace(descriptions={**state.descriptions, event.name: {**description, **data}})
+        return state.replace(descriptions=with_description(state.descriptions, event.name, data))
     if event.type == "summary":
         values = {full_name(event.name, key): Summarized(value, event.time) for key, value in data.items()}
         return state.replace(summaries={**state.summaries, **values})
     return state
+
+
+def verdict_in(data: Any) -> str:
+    """Return the status in the data of a `run_ended`."""
+    return str(data.get("status", "ok")) if isinstance(data, Mapping) else "ok"
+
+
+def with_description(
+    descriptions: Mapping[str, Mapping[str, Any]], name: str, data: Mapping[str, Any]
+) -> dict[str, Mapping[str, Any]]:
+    """Return the descriptions of metrics after a `metadata` of one: each field that it has replaces the earlier one."""
+    return {**descriptions, name: {**descriptions.get(name, {}), **data}}
 
 
 def _tags(data: Mapping[str, Any]) -> list[str]:
@@ -267,7 +278,7 @@ def _run_after(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
     if event.type == "run_ended":
         if run.verdict is not None and event.run != run.id:
             return run  # the run's own verdict counts, not that of a writer that found it gone
-        exception, verdict, is_own = _mapping(data.get("exception")), str(data.get("status", "ok")), event.run == run.id
+        exception, verdict, is_own = _mapping(data.get("exception")), verdict_in(data), event.run == run.id
         return run.replace(
             ended=event.time, verdict=verdict, exception=exception, is_killed=not is_own,
             only_annotated=is_own and verdict == "ok" and event.seq == run.annotated + 1 > 2,

@@ -87,7 +87,7 @@ def spool(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def every_warning_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was said once in another test may be said again."""
-    monkeypatch.setattr(notices, "_lines_warned", set())
+    monkeypatch.setattr(notices, "lines_warned", set())
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def run_command(
             _filter_as_python_does()
             patch.chdir(cwd or Path.cwd())
             patch.setattr(sys, "argv", ["mlv", *words])
-            patch.setattr(notices, "_lines_warned", set())
+            patch.setattr(notices, "lines_warned", set())
             for name in [*os.environ] if env is not None else ():
                 patch.delenv(name)
             for name, value in (env or {}).items():

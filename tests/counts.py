@@ -7,7 +7,7 @@ import ast
 import io
 import tokenize
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +30,7 @@ TOUCHED = {
     ),
     "an output": (
         "mlv/projections/{its module}.py", "mlv/projections/registry.py", "mlv/projections/__init__.py",
-        "docs/guide/outputs.md", "tests/projections/{its test}.py",
+        "docs/guide/outputs.md", "docs/api/outputs.md", "tests/projections/{its test}.py",
     ),
     "a column of mlv ls, from meta.json": ("mlv/cli/row.py", "mlv/cli/ls.py", "tests/cli/test_ls.py"),
     "a column of mlv ls, from the log": ("mlv/cli/row.py", "mlv/cli/overview.py", "mlv/cli/ls.py", "tests/cli/test_ls.py"),
@@ -110,6 +110,29 @@ class Sources:
         pairs = (pair for body in bodies if isinstance(body, list) for pair in pairwise(body))
         texts = [text for node, text in pairs if isinstance(node, (ast.Assign, ast.AnnAssign)) and _is_text(text)]
         return sum((text.end_lineno or text.lineno) - text.lineno + 1 for text in texts)
+
+
+def private_names(path: Path, modules: Container[str]) -> list[str]:
+    """Return the private names of modules that a test imports, reads or replaces: their full names, once for each time."""
+    tree = ast.parse(path.read_bytes())
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and _is_own(node.module or "")]
+    imported = [f"{node.module}.{alias.name}" for node in nodes for alias in node.names]
+    module_of = {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
+    texts: list[str] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute):
+                texts += [f"{module_of[name]}.{attribute}"] if name in module_of else []
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[ast.Name(id=name), ast.Constant(value=str(attribute)), *_]):
+                texts += [f"{module_of[name]}.{attribute}"] if name in module_of else []
+            case ast.Constant(value=str(text)) if _is_own(text):
+                texts.append(text)
+    pairs = [(text.rpartition("."), text) for text in [*imported, *texts]]
+    return [text for (module, _, name), text in pairs if module in modules and name.startswith("_") and name[1:2] != "_"]
+
+
+def _is_own(module: str) -> bool:
+    return module.partition(".")[0] == "mlv"
 
 
 def bound_names(tree: ast.AST) -> Iterator[str]:
@@ -200,6 +223,13 @@ def main() -> None:
         ("comments, % of lines", round(100 * len(comments) / sum(lines.values()), 2), []),
         ("texts beside constants and fields, % of lines", round(100 * sources.lines_beside() / sum(lines.values()), 2), []),
     ]
+    reached = [
+        f"{path.name}: {name}"
+        for path in sorted((options.tree / "tests").rglob("test_*.py"))
+        for name in private_names(path, lines)
+        if path.name != "test_layers.py"  # which names the exceptions
+    ]
+    figures.append(("private names of modules that tests use", len(reached), reached))
     if options.tree == HERE:
         figures += [(f"files touched to add {addition}", len(files), files) for addition, files in TOUCHED.items()]
     for title, figure, details in figures:

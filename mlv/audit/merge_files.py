@@ -179,7 +179,7 @@ class _FileMerge:
             blobs.move_into_place(temporary, target)
         except BaseException:
             if is_linked:
-                aside.unlink()
+                aside.unlink()  # ours never left its path
             else:
                 os.rename(aside, target)
             raise

@@ -31,6 +31,7 @@ from mlv.store.references import holds
 from mlv.store.streams import stream_sizes
 
 FORMAT = 1
+"""The format whose rules these are: of another one nothing can be proven by them."""
 
 
 def verify(folder: Path, expect: str | None = None, stream: str | None = None) -> Report:

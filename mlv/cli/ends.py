@@ -15,11 +15,12 @@ from typing import Any, cast
 import orjson
 
 from mlv import wire, words
-from mlv.cli.row import METRICS_SHOWN, TIME_LENGTH, Row, in_utc, row_of
-from mlv.encoding import TAG, BadLine, loads, parse_time, restored
-from mlv.events import full_name
+from mlv.cli.row import METRICS_SHOWN, Row, in_utc, row_of
+from mlv.encoding import TAG, TIME_LENGTH, BadLine, loads, parse_time, records_from_lines
+from mlv.events import full_name, subject_of
 from mlv.order import in_order
 from mlv.query.view import ExperimentView
+from mlv.state import verdict_in, with_description
 from mlv.store import layout, opening
 from mlv.store.meta import FORMAT
 
@@ -29,7 +30,13 @@ HEAD_BYTES, TAIL_BYTES = 2 << 10, 4 << 10
 Record = dict[str, Any]
 
 
-def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = None) -> Row | None:
+def row_from_ends(
+    folder: str | os.PathLike[str],
+    files: Sequence[str] | None = None,
+    *,
+    head_bytes: int = HEAD_BYTES,
+    tail_bytes: int = TAIL_BYTES,
+) -> Row | None:
     """Return the row of an experiment with one stream and one finished run; None where that is not certain.
 
     The middle of the log is not read. It cannot hold another run if this run began the log, and if all lines of the writer
@@ -40,7 +47,7 @@ def row_from_ends(folder: str | os.PathLike[str], files: Sequence[str] | None = 
         if (files or [layout.META, *map(layout.stream_file, layout.streams_in(Path(path)))]) != [layout.META, log]:
             return None
         text = opening.content(f"{path}/{layout.META}")
-        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}")
+        meta, ends = _plain_meta(text), _read_ends(f"{path}/{log}", head_bytes, tail_bytes)
         run = _only_run(ends)
         if meta is None or run is None:
             return None
@@ -77,12 +84,12 @@ class _Ends:
     """Whether these are all records of the log."""
 
 
-def _read_ends(path: str) -> _Ends:
+def _read_ends(path: str, head_bytes: int, tail_bytes: int) -> _Ends:
     fd, size = opening.descriptor(path)
     try:
-        begin = max(0, size - TAIL_BYTES - 1)
-        is_all = begin <= HEAD_BYTES
-        head = os.read(fd, begin if is_all else HEAD_BYTES)
+        begin = max(0, size - tail_bytes - 1)
+        is_all = begin <= head_bytes
+        head = os.read(fd, begin if is_all else head_bytes)
         if not is_all:
             os.lseek(fd, begin, os.SEEK_SET)
         tail = os.read(fd, size - begin)
@@ -91,7 +98,7 @@ def _read_ends(path: str) -> _Ends:
     if begin:  # the line that the start of the tail cuts belongs to the head
         line_end, newline, tail = tail.partition(b"\n")
         head = head + line_end + newline if is_all else _without_metrics(head[: head.rfind(b"\n") + 1])
-    return _Ends(_records(head + tail), tail.count(b"\n"), is_all)
+    return _Ends(records_from_lines(head + tail), tail.count(b"\n"), is_all)
 
 
 _METRICS = re.compile(rb'"seq":\d+,"time":"[^"]{%d}","type":"metrics",' % TIME_LENGTH)
@@ -102,22 +109,6 @@ def _without_metrics(head: bytes) -> bytes:
     begin = head[: head.find(b",") + 1]  # its run
     lines = head.splitlines(keepends=True)
     return b"".join([line for line in lines if not (line.startswith(begin) and _METRICS.match(line, len(begin)))])
-
-
-def _records(lines: bytes) -> list[Record]:
-    """Parse whole lines in one call.
-
-    Raises:
-        ValueError: A line is no record, or not in the form that mlv writes.
-    """
-    records: list[Record] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
-    is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
-    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(TIME_LENGTH, int)}:
-        raise ValueError
-    if wire.may_need_restoring(lines):
-        for record in records:
-            record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
-    return records
 
 
 @dataclass(slots=True)
@@ -136,7 +127,7 @@ def _only_run(ends: _Ends) -> _Run | None:
     for record in ends.records:
         if record["run"] == run and record["type"] == "metrics":
             continue
-        about = _subject(record)
+        about = subject_of(record["run"], record.get("data"))
         if record["run"] != run:
             if record["run"] != writer or record["type"] in ("run_started", "metrics") or about not in (run, writer):
                 return None
@@ -155,16 +146,10 @@ def _only_run(ends: _Ends) -> _Run | None:
     started, ended = parse_time(first["time"]), parse_time(verdict["time"])
     if ended < started:
         return None
-    return _Run(_status(verdict), in_utc(first["time"]), (ended - started).total_seconds(), began.get("exp"))
+    return _Run(verdict_in(verdict.get("data")), in_utc(first["time"]), (ended - started).total_seconds(), began.get("exp"))
 
 
 _OF_RUNS = ("run_started", "run_ended", "run_paused", "run_resumed")
-
-
-def _subject(record: Record) -> str:
-    data = record.get("data")
-    of = data.get("of") if type(data) is dict else None
-    return of if type(of) is str else record["run"]
 
 
 def _ends_with_whole_seal(last: Record, count: int) -> bool:
@@ -172,11 +157,6 @@ def _ends_with_whole_seal(last: Record, count: int) -> bool:
     data = last["data"]
     is_own = last["type"] == "seal" and data["of"] == last["run"] and data.get("previous") is None
     return is_own and last["seq"] == count and data["lines"] == count - 1
-
-
-def _status(verdict: Record) -> str:
-    data = verdict.get("data")
-    return str(data.get("status", "ok")) if type(data) is dict else "ok"
 
 
 def _is_summarized(ends: _Ends) -> bool:
@@ -207,12 +187,12 @@ def _first_metrics(ends: _Ends) -> list[list[str]]:
     return [[name, words.number(latest[name][1], _format(described.get(name, {})))] for name in names]
 
 
-def _descriptions(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-    descriptions: dict[str, dict[str, Any]] = {}
+def _descriptions(records: Sequence[Record]) -> Mapping[str, Mapping[str, Any]]:
+    descriptions: Mapping[str, Mapping[str, Any]] = {}
     described = [record for record in records if record["type"] == "metadata"]
     for record in in_order(described, itemgetter("run", "seq", "time")) if len(described) > 1 else described:
         data = record.get("data")
-        descriptions.setdefault(record.get("name") or "", {}).update(data if type(data) is dict else {})
+        descriptions = with_description(descriptions, record.get("name") or "", data if type(data) is dict else {})
     return descriptions
 
 

@@ -16,12 +16,14 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_processes(work: Callable[[Sequence[T]], R], items: Sequence[T], at_least: int) -> list[R]:
+def in_processes(
+    work: Callable[[Sequence[T]], R], items: Sequence[T], at_least: int, *, processes: int | None = None
+) -> list[R]:
     """Split items into equal batches of `at_least` so many, and return the batches' results in order.
 
-    A batch whose process fails is done here.
+    A batch whose process fails is done here. There are at most so many `processes`; None means one for each processor.
     """
-    count = max(1, min(_processors(), len(items) // at_least))
+    count = max(1, min(processes or _processors(), len(items) // at_least))
     batches = [items[len(items) * number // count : len(items) * (number + 1) // count] for number in range(count)]
     if count == 1 or not hasattr(os, "fork") or threading.active_count() > 1:
         return [work(items)]

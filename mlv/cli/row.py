@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from mlv.encoding import BadLine, parse_time, utc_text
+from mlv.encoding import TIME_LENGTH, BadLine, parse_time, utc_text
 from mlv.query.view import ExperimentView
 
 METRICS_SHOWN = 4
 """Number of metrics in a row of the table."""
-TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
-"""Times of this length can be compared as texts."""
 
 
 class Row(NamedTuple):

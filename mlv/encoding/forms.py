@@ -11,7 +11,7 @@ TAG = "_mlv"
 """Key of an object that stands for a value without a JSON form; a user's own key beginning so gains an underscore."""
 DEEPEST = 100
 """Levels of nesting that are stored; deeper values are taken for ones that contain themselves."""
-SMALLEST, LARGEST = -(2**63), 2**64 - 1
+SMALLEST, LARGEST = -(2**63), 2**64 - 1  # of the integers that orjson writes
 NONFINITE = ("nan", "inf", "-inf")
 _MOST_DIGITS_BITS = 14_000
 """Python refuses to print, and to read, more than 4,300 digits, unless told otherwise; hexadecimal is not limited."""
@@ -70,7 +70,7 @@ def digits(value: int) -> str:
     """Return all digits of an integer: decimal ones, or as `0x...` where there are more than Python prints and reads."""
     try:
         return str(value) if value.bit_length() < _MOST_DIGITS_BITS else hex(value)
-    except ValueError:
+    except ValueError:  # a process may be told to print even fewer
         return hex(value)
 
 

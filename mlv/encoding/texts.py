@@ -33,6 +33,10 @@ def shown(value: object) -> str:
         return f"<{type_name(value)}, whose repr failed>"
 
 
+TIME_LENGTH = len("2026-01-01T00:00:00.000000Z")
+"""Of each time that `utc_text` writes. Texts of this length can be compared as they are: all are in UTC, to the microsecond."""
+
+
 def utc_text(moment: datetime) -> str:
     """Return ISO 8601 in UTC with a Z and microseconds; a naive moment is local time, as in `datetime`."""
     return exact(moment).astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"

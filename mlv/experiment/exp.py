@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from time import monotonic
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from mlv import settings
 from mlv.capture.redaction import Redactor
-from mlv.errors import ExperimentExists, InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict, UnknownParam
-from mlv.events import STATUSES, RunPaused, RunResumed
+from mlv.errors import InvalidArgument, MetaEdited, MlvWarning, NotAnExperiment, ParamsConflict
 from mlv.experiment.exp_checkpoints import Checkpoints
 from mlv.experiment.exp_housekeeping import Housekeeping
+from mlv.experiment.exp_identity import Identity
 from mlv.experiment.exp_reading import Readings
 from mlv.experiment.exp_references import References
+from mlv.experiment.exp_runs import Running
 from mlv.experiment.files.objects import Extras
 from mlv.experiment.logger import Logger, logger_of
 from mlv.experiment.null_sessions import session_for, session_of_rank, travelled_session
@@ -38,10 +36,10 @@ from mlv.experiment.opening.rendezvous import may_be_apart, together
 from mlv.experiment.opening.setup import ExpComponents, Making, checked_tags, later_captures, recover_if_needed, wishes_of
 from mlv.experiment.session import DRAIN_TIMEOUT_S, Session, session_in_this_process
 from mlv.frozen import FrozenDict, frozen
-from mlv.notices import say, warn
+from mlv.notices import warn
 from mlv.projections.outputs import checked_outputs
 from mlv.state import State
-from mlv.store import ends, layout
+from mlv.store import layout
 from mlv.store import meta as meta_
 from mlv.store.identities import known_ids
 from mlv.store.meta import Meta
@@ -51,10 +49,8 @@ from mlv.transport.wishes import Wishes
 if TYPE_CHECKING:
     from mlv.query.view import ExperimentView
 
-_ENDINGS = tuple(status for status in STATUSES if status not in ("running", "lost"))
 
-
-class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
+class Exp(Identity, Running, Extras, Checkpoints, Readings, References, Housekeeping):
     """An experiment: a folder whose `meta.json` never changes, and logs that are only ever appended to.
 
     `Exp(savedir, name, params)` makes `<savedir>/<name>` with its `meta.json` and begins a run that writes `log.jsonl`.
@@ -114,8 +110,9 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
                 objects with options (`mlv.projections`). Each goes to the folder of its name in the experiment.
             ranks: Of processes that were launched together (torchrun, SLURM, MPI, or RANK and WORLD_SIZE), rank 0 makes the
                 experiment, and the others get the same one. With `main` nothing that they log or save is stored; with
-                `all` each logs into `rank<N>.log.jsonl`. A task of `srun` or `mpirun` that gives other params, or another
-                kind, name or folder, makes its own, and a warning says so; `MLV_RANKS=together` or `apart` decides it.
+                `all` each logs into `rank<N>.log.jsonl`. With `apart` each process makes its own, and waits for nobody. A task
+                of `srun` or `mpirun` that gives other params, or another kind, name or folder, makes its own, and a warning
+                says so; `MLV_RANKS=together` or `apart` decides it.
             on_exists: What happens if the name is taken: `suffix` takes `<name>_1`, `<name>_2` ..., `open` opens exactly it
                 for another run (new params are added; one that differs raises), `error` raises.
             may_change: With `open`, keys of params that may differ: their values are kept in the run's `run_started`.
@@ -143,7 +140,7 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         if on_exists not in ("suffix", "open", "error"):
             raise InvalidArgument(f"on_exists={on_exists!r}: give 'suffix', 'open' or 'error'", on_exists=on_exists)
         if name is None:
-            savedir, name, on_exists = _configured(savedir, on_exists)
+            savedir, name, on_exists = setup.configured(savedir, on_exists)
         if name is not None:
             layout.check_name(name, "experiment name")
         elif on_exists == "open":
@@ -161,10 +158,11 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
             together(
                 folder.parent,
                 f"experiment {name!r}" if name is not None else "an experiment",
-                lambda: _open_or_make(making, folder, may_change) if on_exists == "open" else _make(making, folder, on_exists),
+                lambda: setup.make_or_open(making, folder, on_exists, may_change),
                 lambda exp_folder, rank, run: making.join(exp_folder, given_ranks, rank, run),
                 exact=folder if on_exists == "open" else None,
                 differences=lambda exp_folder: making.differences(exp_folder, may_change, is_opened=on_exists == "open"),
+                ranks=given_ranks,
             )
         )
 
@@ -209,8 +207,8 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
             MetaEdited: meta.json is not the one that the runs recorded, with `rewind_to`.
         """
         folder, run_outputs = checked_path(path, "path"), checked_outputs(outputs)
-        launch_rank = this_launch_rank()
         given_ranks = checked_ranks(ranks)
+        launch_rank = this_launch_rank(given_ranks)
         meta = meta_.read_meta(folder)
         with setup.translated_os_errors(f"experiment {folder.name!r}", folder):
             recover_if_needed(folder)
@@ -240,89 +238,7 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         exp._set(components)
         return exp
 
-    # Identity and settings.
-
-    @property
-    def path(self) -> Path:
-        """The folder; under `MLV_DISABLED` a private one that is removed with the end of the process."""
-        self._session.prepare()
-        return self._folder
-
-    @property
-    def name(self) -> str:
-        """Name of the folder; `meta["name"]` is the one it was made with."""
-        return str(self._meta.content.get("name")) if self._session.is_disabled else self._folder.name
-
-    @property
-    def rank(self) -> int:
-        """Rank of this process among those that were launched together; 0 if it is alone."""
-        return self._session.rank
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process is rank 0, which makes the experiment and, with `ranks="main"`, alone writes into it."""
-        return self.rank == 0
-
-    @property
-    def kind(self) -> str | None:
-        """The sort of experiment, such as `squeeze`."""
-        return self._meta.content.get("kind")
-
-    @property
-    def id(self) -> str:
-        """SHA-256 of the bytes of meta.json: `sha256sum meta.json` prints it."""
-        return self._meta.id
-
-    @property
-    def short_id(self) -> str:
-        """The first eight digits of the ID."""
-        return self.id[:8]
-
-    @property
-    def params_id(self) -> str:
-        """SHA-256 of the canonical JSON of the params in meta.json: equal for equal settings."""
-        nonfinite = self._meta.content.get("nonfinite") or {}
-        own = {pointer[len("/params") :]: text for pointer, text in nonfinite.items() if pointer.startswith("/params/")}
-        plain, new_nonfinite = params_.plain_params(self._meta.content["params"])
-        return params_.params_id(plain, {**own, **new_nonfinite})
-
-    @property
-    def meta(self) -> FrozenDict:
-        """The content of meta.json, read-only."""
-        return self._meta.content
-
-    @property
-    def params(self) -> FrozenDict:
-        """All params, those added later included, read-only; in the process that passed them with their real values."""
-        if self._params is not None:
-            return self._params
-        result: FrozenDict = frozen(self._view().params)
-        return result
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.params
-
-    def __getitem__(self, key: str) -> Any:
-        """Return one of the params.
-
-        Raises:
-            UnknownParam: There is none of that name.
-        """
-        params = self.params
-        if key not in params:
-            names = ", ".join(sorted(params)) or "none"
-            raise UnknownParam(f"experiment {self.name!r} has no param {key!r}; it has: {names}", key=key)
-        return params[key]
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """The tags, those added later included, without those taken away."""
-        return self._view().tags
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """The notes, those added later included."""
-        return self._view().notes
+    # Above and below.
 
     @property
     def parent(self) -> Exp | None:
@@ -354,13 +270,6 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         below = (folder for folder in layout.walk(self._folder) if folder != self._folder)
         ids = known_ids(self._folder)
         return [Exp.open(folder) for folder in below if _parent_id(folder) in ids]
-
-    # The end.
-
-    @property
-    def digest(self) -> str | None:
-        """Digest that proves the lines written until the latest run ended, for `mlv verify --expect`; None during a run."""
-        return ends.digest_of(self._folder)
 
     # Logging.
 
@@ -454,82 +363,8 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         """
         self.log.summarize(values)
 
-    def pause(self, reason: str | None = None) -> None:
-        """Record that work stops for a while: an event of type `run_paused`."""
-        self._writable().emit_record(RunPaused(reason))
-
-    def resume(self) -> None:
-        """Record that work goes on: an event of type `run_resumed`."""
-        self._writable().emit_record(RunResumed())
-
-    @contextmanager
-    def paused(self, reason: str | None = None) -> Iterator[None]:
-        """Call `pause` at the beginning of the block, and `resume` at its end, also after an exception."""
-        self.pause(reason)
-        began = monotonic()
-        try:
-            yield
-        finally:
-            self._writable().emit_record(RunResumed(monotonic() - began))
-
-    def rewind(self, step: float) -> None:
-        """Go on from a step in the run of this `Exp`: otherwise as `Exp.open(path, rewind_to=step)`, on ranks as well.
-
-        Raises:
-            InvalidArgument: The step is no number, or beyond all that survives.
-            MetaEdited: As `log`.
-        """
-        folder = self._folder
-        components = ExpComponents(folder, self._meta, self._session, self._redactor, edited=self._edited)
-        description = f"rewind of {folder.name!r} to step {step!r}"
-        together(folder.parent, description, lambda: _rewind_to(components, step), lambda *_: components, exact=folder)
-
-    def flush(self, timeout: float = 30, *, outputs: bool = False) -> bool:
-        """Return when all that was logged here is fsynced; after `timeout` seconds warn, and return False.
-
-        With `outputs=True`, return when the run's outputs hold it as well; False if one of them does not within the time.
-        """
-        return self._session.flush(timeout, outputs)
-
-    def close(self, status: str = "ok") -> None:
-        """End the run: `run_ended` with the status, then wait until every stream is complete, sealed and fsynced.
-
-        A run is ended by the `Exp` that began it, or by the last of those that wrote: closing another one of this process
-        leaves it going on. What would be `ok` is `preempted` where SIGTERM, or SIGUSR1 under SLURM, has asked the process to
-        end. Logging afterwards stores nothing and warns once. Closing again does nothing.
-
-        The digest of all that was written is said on stderr: kept elsewhere, `mlv verify --expect` shows what was cut off or
-        changed since.
-
-        Raises:
-            InvalidArgument: The status is none that a run can end with.
-        """
-        if status not in _ENDINGS:
-            raise InvalidArgument(f"status={status!r}: give one of {', '.join(_ENDINGS)}", status=status)
-        with self._telling_digest():
-            if status == "ok":
-                self._session.end()
-                return
-            if self._session.is_beside:
-                warn(f"close({status!r}) ends nothing: run {self._session.run} goes on with the Exp that began it", MlvWarning)
-            self._session.close(status)
-
     def __enter__(self) -> Exp:
         return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        with self._telling_digest():
-            self._session.end(error)
-
-    @contextmanager
-    def _telling_digest(self) -> Iterator[None]:
-        """Print the digest if the block leaves the log complete: kept elsewhere, it proves that nothing was cut off later."""
-        session = self._session
-        is_told = session.is_started and not (session.is_disabled or session.is_silent or session.parent_run)
-        before = ends.digest_of(self._folder) if is_told else None
-        yield
-        if is_told and (digest := ends.digest_of(self._folder)) not in (None, before):
-            say(f"mlv: {self._folder.name} is complete, digest {digest}")
 
     # Internals.
 
@@ -587,38 +422,6 @@ class Exp(Extras, Checkpoints, Readings, References, Housekeeping):
         session = self._session
         travels = (str(self.path), self.id, session.run or session.parent_run, session.wishes)
         return travelled_exp, (*travels, session.rank, session.is_silent)
-
-
-def _configured(savedir: Any, on_exists: str) -> tuple[Any, str | None, str]:
-    """Return the savedir, the name and the `on_exists` of an experiment that was given no name, as the settings have them."""
-    exp = settings.EXP.get()
-    return (savedir, settings.NAME.get(), on_exists) if exp is None else (exp.parent, exp.name, "open")
-
-
-def _make(making: Making, folder: Path, on_exists: str) -> ExpComponents:
-    """Make a new experiment in a new folder."""
-    return making.make(setup.make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
-
-
-def _open_or_make(making: Making, folder: Path, may_change: Collection[str]) -> ExpComponents:
-    """Open exactly this experiment; make it first where it is missing."""
-    if setup.is_taken(folder):
-        return making.open(folder, may_change)
-    try:
-        return _make(making, folder, "error")
-    except ExperimentExists:
-        return making.open(folder, may_change)  # somebody else made it just now
-
-
-def _rewind_to(components: ExpComponents, step: float) -> ExpComponents:
-    """Rewind the experiment to a step, and return it."""
-    from mlv.experiment.opening.rewind import rewind  # reads much that `import mlv` does without
-
-    if components.edited is not None:
-        raise components.edited
-    if not components.session.is_disabled:  # nothing is stored, so that nothing can have come too far
-        rewind(components.session, step)
-    return components
 
 
 def _parent_id(folder: Path) -> str | None:

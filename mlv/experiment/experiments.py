@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, overload
 
 from mlv.errors import InvalidArgument, NotAnExperiment
-from mlv.experiment.digest_reader import DigestReader, depth_for, depth_of, without_copies
+from mlv.experiment.digest_reader import DigestReader, depth_of, without_copies
 from mlv.experiment.exp import Exp
+from mlv.experiment.experiments_families import FamilyCalls
 from mlv.optional import package
 from mlv.query.compare import Difference, compare, compare_many
 from mlv.query.digest import Depth, Digest
-from mlv.query.many import families, grids, table
-from mlv.query.many.grids import Grid
-from mlv.query.many.statistics import STATS
+from mlv.query.many import families, table
 from mlv.query.sql import engine
 from mlv.query.unreadable import leaving_out
 from mlv.store import layout
@@ -25,7 +24,6 @@ from mlv.store.paths import checked_path
 
 if TYPE_CHECKING:
     from mlv.experiment.page import NotebookPage
-    from mlv.query.many.plot import Limits, Line, Style
 
 _LEAST_OF_ID = 4  # fewer digits are a name, or a slip of the finger
 Watch = Callable[[Sequence[Path], str], Iterable[Path]]
@@ -76,7 +74,7 @@ def of_folders(root: Path, folders: Sequence[Path]) -> Experiments:
     return Experiments(root, _Filter(None, None, frozenset()), DigestReader(), list(dict.fromkeys(folders)))
 
 
-class Experiments:
+class Experiments(FamilyCalls):
     """Experiments below a folder, in the order of their paths: iterate, `len`, take one or a slice, or read them as a table."""
 
     def __init__(
@@ -292,173 +290,7 @@ class Experiments:
         table.columns = ["section", "name", *names]
         return table
 
-    # Over families.
-
-    def aggregate(
-        self,
-        over: str | Iterable[str] = "seed",
-        metrics: str | Iterable[str] | None = None,
-        x: str | None = "step",
-        stats: str | Iterable[str] = STATS,
-        ci: float | None = 0.95,
-        *,
-        grid: Grid = grids.EXACT,
-        reruns: str = "latest",
-    ) -> Any:
-        """Return a tidy pandas DataFrame: a row for each family, metric and x, with numbers over the family's members.
-
-        Experiments are a family if they are equal in kind, params and parents' family, apart from the nuisance keys in `over`.
-        Columns: `family`, `kind`, the params in which families differ, `metric`, the x, `count` (members with a finite value
-        there), `diverged` (with NaN or an infinity), `missing` (without any value there), the stats over the finite values,
-        `ci_low` and `ci_high` of the mean. Unless `grid` says otherwise nothing is filled in between: different grids show as
-        `missing`. Copies of one experiment count once, truth values as 1 and 0.
-
-        Args:
-            over: Nuisance keys: a bare name is a param, `parent.NAME` one of the parent's.
-            metrics: Names, or patterns over names; None takes all.
-            x: `step`, a coordinate, `time` (the moment), `elapsed` (seconds since the first run began), `active` (the same
-                without what lay between runs, and pauses), or `metrics.NAME`, another metric; of several values at one x a
-                member's latest counts. None takes the values that stand for the metrics: the last ones, or what
-                `log.describe(metric, summary=)` and `exp.summarize` say. A metric to which a member never gave a step is
-                numbered there from 0, by position over all runs.
-            stats: Of `mean std min max` and percentiles such as `p10`; `std` is that of a sample.
-            ci: How sure the interval of the mean is, by Student's t; None leaves it out.
-            grid: `exact` pools values at equal x; `interpolate` goes in straight lines between the values of a member; a
-                number takes the mean of each member in so many bins of x.
-            reruns: Of experiments that are equal in the nuisance keys too: `latest` takes the one made last and warns,
-                `all` takes all, `error` refuses.
-
-        Raises:
-            InvalidArgument: A param, coordinate or stat is unknown; or there are reruns, and `reruns="error"`.
-            UnknownMetric: Nobody logged a metric that is named.
-            MissingExtra: pandas or pyarrow is not installed.
-            NotAnExperiment: There is none below the root.
-        """
-        from mlv.query.many import aggregate as aggregate_  # reads columns in threads: `import mlv` does without
-
-        members = self._members(self.digests(depth_for(x)), over, reruns)
-        return aggregate_.aggregate(members, self._parent_of, over, metrics, x, stats, ci, self._while_watched, grid)
-
-    def paired(
-        self,
-        a: str | Mapping[str, Any] | Experiments,
-        b: str | Mapping[str, Any] | Experiments,
-        over: str | Iterable[str] = "seed",
-        *,
-        metrics: str | Iterable[str] | None = None,
-        x: str | None = None,
-        stats: str | Iterable[str] = ("mean", "std"),
-        ci: float | None = 0.95,
-        reruns: str = "latest",
-    ) -> Any:
-        """Return a pandas DataFrame of the differences `b - a` over common seeds, a row for each metric (and x).
-
-        Columns as in `aggregate`: `count` is the number of pairs that both have a finite value; `only_a` and `only_b` tell how
-        many seeds the other side lacks.
-
-        Args:
-            a: Experiments among these: params and their values, a predicate of SQL, or others found.
-            b: The other side.
-            over: What is equal in a pair, `seed` or several names as in `aggregate`.
-            metrics: As in `aggregate`.
-            x: As in `aggregate`; by default the values that stand for the metrics are compared.
-            stats: As in `aggregate`.
-            ci: As in `aggregate`, of the mean difference.
-            reruns: As in `aggregate`; a pair needs one experiment of each side, so `all` refuses them.
-
-        Raises:
-            InvalidArgument: A side has two experiments with equal seeds that are no reruns, or no seed is common; or as in
-                `aggregate`.
-        """
-        from mlv.query.many import aggregate as aggregate_  # only where it is asked for
-
-        sides = [self._members(self._side(side, depth_for(x)), over, reruns) for side in (a, b)]
-        return aggregate_.paired(sides[0], sides[1], self._parent_of, over, metrics, x, stats, ci)
-
-    def plot(
-        self,
-        metric: str | Sequence[str],
-        x: str | None = None,
-        by: str | None = None,
-        over: str | Iterable[str] = "seed",
-        *,
-        ax: Any = None,
-        grid: Grid | None = None,
-        smooth: float = 0.0,
-        center: str = "median",
-        band: str = "p10-p90",
-        log: str = "",
-        xlim: Limits | None = None,
-        ylim: Limits | None = None,
-        reruns: str = "latest",
-    ) -> Any:
-        """Draw metrics: a line per family and metric, the center of its members, and a band around it.
-
-        The legend tells how many members logged the metric, and how many diverged; the x axis how values were brought
-        together, where that is more than pooling them at equal x.
-
-        Args:
-            metric: Full name, or several.
-            x: `step`, a coordinate, `time`, `elapsed`, `active` or `metrics.NAME`, as in `aggregate`. By default what
-                `log.describe(metric, x=)` says, if it says the same of all these metrics and every experiment has that x, or
-                else the step.
-            by: The param that the colours tell; by default every family has its own. Lines of one colour differ in dashes.
-            over: Nuisance keys, as in `aggregate`.
-            ax: matplotlib's Axes to draw into; by default those of a new figure.
-            grid: As in `aggregate`; by default `exact` where members have values at the same x, else `interpolate`.
-            smooth: Weight of the past, from 0 to below 1, in the exponential moving average of each member.
-            center: `median` or `mean`.
-            band: `p10-p90`, `p25-p75`, `min-max`, `std`, `ci` (95 %, of the mean) or `none`.
-            log: Axes that are logarithmic: `x`, `y` or `xy`; around zeros and negative numbers they are linear.
-            xlim: Ends of the x axis; None leaves one open.
-            ylim: Ends of the y axis.
-            reruns: As in `aggregate`.
-
-        Returns:
-            The Axes.
-
-        Raises:
-            InvalidArgument: A param or coordinate is unknown, or an option cannot be.
-            UnknownMetric: Nobody logged the metric.
-            MissingExtra: matplotlib or pyarrow is not installed.
-            NotAnExperiment: There is none below the root.
-        """
-        from mlv.query.many import plot as plot_  # only where it is asked for
-        from mlv.query.many.plot import Style
-
-        plot_.check_installed()
-        view, style = plot_.View(log, xlim, ylim), Style(center, band, grid, smooth)
-        lines = self.lines(metric, x, by, over, style, reruns)
-        label = metric if isinstance(metric, str) else ", ".join(metric)
-        return plot_.draw(plot_.new_axes() if ax is None else ax, lines, label, x, view)
-
-    def lines(
-        self,
-        metrics: str | Sequence[str],
-        x: str | None = None,
-        by: str | None = None,
-        over: str | Iterable[str] = "seed",
-        style: Style | None = None,
-        reruns: str = "latest",
-    ) -> list[Line]:
-        """Return the lines that `plot` draws. Not called by users."""
-        from mlv.query.many.plot import Style, lines  # only where it is asked for
-
-        members = self._members(self.digests(depth_for(x)), over, reruns)
-        return lines(members, self._parent_of, metrics, x, by, over, style or Style())
-
-    def _members(self, digests: Sequence[Digest], over: str | Iterable[str], reruns: str) -> list[Digest]:
-        return families.without_reruns(digests, over, self._parent_of, reruns)
-
-    def _side(self, side: Any, depth: Depth) -> list[Digest]:
-        if isinstance(side, Experiments):
-            return side.digests(depth)
-        if isinstance(side, str):
-            digests = self.digests(max(depth, depth_of(side)))
-            return [digest for digest, holds in zip(digests, engine.matching(side, digests), strict=True) if holds]
-        if not isinstance(side, Mapping):
-            raise InvalidArgument(f"a side is {side!r}: give params, a predicate of SQL, or experiments", given=side)
-        return self._with_params(self.digests(depth), side, "a side")
+    # Choosing.
 
     def _with_params(self, digests: Sequence[Digest], required: Mapping[str, Any], subject: str) -> list[Digest]:
         """Return the experiments whose params have these values.

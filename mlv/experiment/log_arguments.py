@@ -1,14 +1,18 @@
-"""Arguments of log calls: their kinds, whatever their classes claim, and texts of them."""
+"""Arguments of log calls: their kinds, whatever their classes claim, texts of them, and those that are rejected."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from functools import lru_cache
 from typing import Any, TypeGuard
 
-from mlv.encoding import shown
+from mlv.encoding import dumps, shown
+from mlv.errors import InvalidName, RejectedWarning
+from mlv.events import Rejected
 from mlv.interrupts import pass_on
+from mlv.notices import warn_once
 from mlv.state import STATISTICS
 
 _REASONS_SHOWN = 5  # the others tend to have the same cause
@@ -88,3 +92,44 @@ def exception_of(exc_info: Any) -> BaseException | None:
     except Exception as error:  # the argument has no truth value
         pass_on(error)
         return None
+
+
+def checked_event_name(name: object) -> str:
+    """Accept the name of an event or of a logger.
+
+    Raises:
+        InvalidName: It is no text, or empty.
+    """
+    if not is_text(name):
+        raise InvalidName(f"event name {shown(name)} is of type {type(name).__name__}: give a text", name=name)
+    text = str.__str__(name)
+    if not text:
+        raise InvalidName('event name "" is empty: give it a name, such as "checkpointed"', name=name)
+    return text
+
+
+def are_plain_numbers(coordinates: Mapping[str, Any]) -> bool:
+    """Return whether all coordinates are numbers that JSON holds, under names that need no escape; none is the step."""
+    for name, value in coordinates.items():
+        if not _is_plain_name(name):
+            return False
+        if not (-(2**63) <= value < 2**63 if type(value) is int else type(value) is float and value - value == 0.0):
+            return False
+    return bool(coordinates)
+
+
+@lru_cache(maxsize=256)
+def _is_plain_name(name: str) -> bool:
+    return name.isidentifier() and name[0] != "_" and name != "step"
+
+
+def rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
+    """Return the data of an event `rejected`, and its numbers that are not finite."""
+    record = Rejected(type, reason, readable).to_data()
+    return dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()}
+
+
+def warn_of_rejected(type: str, name: str, reason: str) -> None:
+    """Warn that an event is stored as `rejected`, once for each line of the caller's code."""
+    where = f"{type} {name!r}" if name else type
+    warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)

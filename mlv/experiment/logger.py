@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -12,10 +12,12 @@ import orjson
 
 from mlv import encoding
 from mlv.encoding import DATA, PLAIN, STEP, TAIL, Conversion, dumps, shown, step_number
-from mlv.errors import InvalidArgument, InvalidName, InvalidStep, MlvWarning, RejectedWarning
-from mlv.events import Rejected, full_name
-from mlv.experiment.endings import described
-from mlv.experiment.log_arguments import exception_of, formatted, is_mapping, is_number, is_text, joined, problem_of_description
+from mlv.errors import InvalidName, InvalidStep, MlvWarning
+from mlv.events import full_name
+from mlv.experiment.log_arguments import checked_event_name, is_mapping, is_number, is_text, joined, rejected, warn_of_rejected
+from mlv.experiment.log_descriptions import DescribingCalls
+from mlv.experiment.log_messages import MessageCalls
+from mlv.experiment.log_moves import MovingCalls
 from mlv.experiment.null_sessions import travelled_session
 from mlv.experiment.session import Session
 from mlv.experiment.span import Span
@@ -35,7 +37,7 @@ T = TypeVar("T")
 _encode = orjson.dumps
 
 
-class Logger(MediaCalls):
+class Logger(MovingCalls, DescribingCalls, MessageCalls, MediaCalls):
     """A name prefix and coordinates, into one stream of an experiment; moving it gives another one.
 
     Calling it never raises: an event that cannot be stored as given is written as `rejected`, with the reason and what could
@@ -185,197 +187,6 @@ class Logger(MediaCalls):
             return
         self(data, step=step, verbosity=verbosity)
 
-    @never_raising
-    def describe(
-        self,
-        name: str,
-        *,
-        unit: str | None = None,
-        format: str | None = None,
-        mode: str | None = None,
-        description: str | None = None,
-        x: str | None = None,
-        summary: str | None = None,
-    ) -> None:
-        """Describe a metric, before or after it is logged: a line of type `metadata` under the metric's full name.
-
-        Args:
-            name: Of the metric, below this logger.
-            unit: Such as `s` or `nat`.
-            format: A format specification for `format(value, ...)`, such as `.4f`.
-            mode: `min` or `max`: which value is the best.
-            description: A sentence.
-            x: Its x axis in plots and in TensorBoard instead of the step: a coordinate, or the full name of another metric; in
-                plots also `time`, `elapsed` or `active`.
-            summary: The statistic that stands for it in lists and tables: `last min max mean best none`, `last` by default.
-        """
-        fields = {"unit": unit, "format": format, "mode": mode, "description": description, "x": x}
-        data = {key: item for key, item in fields.items() if item is not None}
-        chosen = {} if summary is None else {"summary": summary}
-        problem = problem_of_description(mode, x, summary)
-        if problem:
-            self._reject("metadata", self._name, {"name": name, **data, **chosen}, None, problem)
-            return
-        if data or not chosen:
-            self._named("metadata", name, data, None)
-        if chosen:
-            self._into(self._session.summary_stream)._named("metadata", name, chosen, None)
-
-    @never_raising
-    def summarize(self, values: Mapping[str, Any]) -> None:
-        """Record values that are no series, such as a total time, below this logger: a line of type `summary`.
-
-        Lists, tables and SQL show and find each as they do a metric; where a metric has the same name, the value stands for it.
-        Of several values for one name the last counts. Values are numbers, NaN too, texts and truth values; nested mappings
-        join with `/`. Where no run goes on none begins, as for tags. Of ranks only the main one records.
-        """
-        if self._session.rank:
-            return
-        conversion = Conversion()
-        if not is_mapping(values):
-            reason, rest = f"summaries are a mapping of names to values, not {shown(values)}", conversion.value(values)
-            self._reject_summary(reason, rest, conversion.nonfinite)
-            return
-        flat = conversion.metrics(values)
-        for key, value in zip(list(flat), encoding.restored(flat, conversion.nonfinite).values(), strict=True):
-            if not isinstance(value, (int, float, str)):
-                conversion.problems.append((key, "is no number, text or truth value"))
-                conversion.unusable[key] = flat.pop(key)
-        good, bad = conversion.nonfinite_by_use()
-        if flat:
-            self._annotate("summary", dumps(flat), good)
-        if conversion.problems:
-            self._reject_summary(joined(conversion.problems), conversion.unusable, bad)
-
-    # Messages, as in `logging`.
-
-    @never_raising
-    def debug(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
-    ) -> None:
-        """Log a message of level `debug`; see `info`."""
-        self._message("debug", message, args, step, exc_info, verbosity, data)
-
-    @never_raising
-    def info(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
-    ) -> None:
-        """Log a message: a line of type `message` with `level` and `message`.
-
-        Args:
-            message: Text, formatted as `message % args` where there are any.
-            args: See `message`.
-            step: When it was.
-            exc_info: As in `logging`: True, an exception or a tuple; stored as `exception` with type, message, traceback.
-            verbosity: How closely one must look to see it.
-            data: Stored beside it as `extra`.
-        """
-        self._message("info", message, args, step, exc_info, verbosity, data)
-
-    @never_raising
-    def warning(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
-    ) -> None:
-        """Log a warning; see `info`. Nothing is shown on the terminal."""
-        self._message("warning", message, args, step, exc_info, verbosity, data)
-
-    @never_raising
-    def error(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = None, verbosity: int = 0, **data: Any
-    ) -> None:
-        """Log an error; see `info`."""
-        self._message("error", message, args, step, exc_info, verbosity, data)
-
-    @never_raising
-    def exception(
-        self, message: object, /, *args: Any, step: float | None = None, exc_info: Any = True, verbosity: int = 0, **data: Any
-    ) -> None:
-        """Log an error with the exception that is being handled, and let it go on; see `info`."""
-        self._message("error", message, args, step, exc_info, verbosity, data)
-
-    # Moving.
-
-    def sub(self, name: str) -> Logger:
-        """Return a logger one level down: its names begin with this one's, `/`, `name`. Writes nothing.
-
-        Raises:
-            InvalidName: The name is empty or no text.
-        """
-        return self._moved(name=full_name(self._name, checked_event_name(name)))
-
-    @property
-    def parent(self) -> Logger:
-        """The logger one level up; the root is its own parent."""
-        return self._moved(name=self._name.rpartition("/")[0])
-
-    @property
-    def root(self) -> Logger:
-        """The logger of this stream without a name, coordinates kept."""
-        return self._moved(name="")
-
-    @property
-    def name(self) -> str:
-        """Prefix of all names, empty at the root."""
-        return self._name
-
-    @property
-    def stream(self) -> str:
-        """The stream that is written."""
-        return self._stream
-
-    @property
-    def coordinates(self) -> dict[str, Any]:
-        """The coordinates of `at()` and `each()`."""
-        restored: dict[str, Any] = encoding.restored(self._coordinates(), {})
-        return restored
-
-    def at(self, /, **coordinates: Any) -> Logger:
-        """Return a logger whose lines carry these coordinates in `at`, beside those it has. Writes nothing.
-
-        The coordinate `step` stands in the lines' own `step`, where a call does not give another one.
-
-        Raises:
-            InvalidArgument: A coordinate has no JSON form, or is not finite.
-            InvalidStep: The step is not a number.
-        """
-        if _are_plain_numbers(coordinates):  # such as an epoch: frameworks move once for each, or for each line
-            return self._at_numbers(coordinates)
-        step = {"step": step_number(coordinates.pop("step"))} if "step" in coordinates else {}
-        conversion = Conversion()
-        new = conversion.value(coordinates)
-        problems = conversion.problems or [(pointer[1:], "is not finite") for pointer in conversion.nonfinite]
-        if problems:
-            text = f"coordinate {problems[0][0]} {problems[0][1]}: give a number or a text"
-            raise InvalidArgument(text, coordinates=coordinates)
-        return self._moved(at={**self._coordinates(), **new, **step})
-
-    def verbose(self, verbosity: int) -> Logger:
-        """Return a logger whose lines carry this verbosity: outputs leave out what is above their own. Writes nothing.
-
-        One that is no integer counts as 0, and is warned about once.
-        """
-        if type(verbosity) is not int or not -(2**31) < verbosity < 2**31:
-            warn_once(f"verbosity={shown(verbosity)} is no small integer: 0 is used", MlvWarning)
-            verbosity = 0
-        return self if verbosity == self._verbosity else self._moved(verbosity=verbosity)
-
-    def each(self, /, **coordinate: Iterable[T]) -> Iterator[tuple[T, Logger]]:
-        """Go through values of one coordinate: `for epoch, here in log.each(epoch=range(10)): here({"loss": 0.3})`.
-
-        Raises:
-            InvalidArgument: Not exactly one coordinate was given, or there is nothing to go through; or as `at`.
-        """
-        if len(coordinate) != 1:
-            text = f"each() takes one coordinate, such as epoch=range(10), not {len(coordinate)}"
-            raise InvalidArgument(text, given=coordinate)
-        [(name, values)] = coordinate.items()
-        try:
-            iterator = iter(values)
-        except TypeError:
-            text = f"each({name}={shown(values)}) has nothing to go through: give values, such as {name}=range(10)"
-            raise InvalidArgument(text, given=coordinate) from None
-        return ((value, self.at(**{name: value})) for value in iterator)
-
     def span(self, name: str, /, *, step: float | None = None, **data: Any) -> Span:
         """Time a stretch of work: one line of type `event` at its end, with `duration_s` and the data of `span.add()`.
 
@@ -411,30 +222,25 @@ class Logger(MediaCalls):
     def _state(self) -> tuple[Any, ...]:
         return self._session.shared, self._stream, self._name, self._coordinates(), self._filter, self._verbosity
 
-    def _coordinates(self) -> dict[str, Any]:
-        return self._at if self._step is None else {**self._at, "step": self._step}
-
-    def _moved(self, name: str | None = None, at: Mapping[str, Any] | None = None, verbosity: int | None = None) -> Logger:
-        pattern = self._filter.pattern if self._filter else None
-        where = self._name if name is None else name
-        level = self._verbosity if verbosity is None else verbosity
-        return type(self)(self._session, self._stream, where, self._coordinates() if at is None else at, pattern, level)
-
     def _at_numbers(self, coordinates: Mapping[str, float]) -> Logger:
-        """Return `_moved(at=...)` with numbers as further coordinates, at a third of its time: all else is as it was."""
-        set_, moved = object.__setattr__, object.__new__(type(self))
-        set_(moved, "_session", self._session)
-        set_(moved, "_stream", self._stream)
-        set_(moved, "_name", self._name)
-        set_(moved, "_at", at := {**self._at, **coordinates})
-        set_(moved, "_step", self._step)
-        set_(moved, "_filter", self._filter)
-        set_(moved, "_stream_cursor", self._stream_cursor)
-        set_(moved, "_verbosity", self._verbosity)
-        set_(moved, "_head", self._head)
-        set_(moved, "_before_data", b'"at":%s,"data":' % dumps(at))
-        set_(moved, "_cursor", None)
-        return moved
+        """Return `_moved(at=...)` with numbers as further coordinates, at a fifth of its time: all else is as it was."""
+        moved: Any = _Draft()
+        moved._session = self._session
+        moved._stream = self._stream
+        moved._name = self._name
+        moved._at = at = {**self._at, **coordinates}
+        moved._step = self._step
+        moved._filter = self._filter
+        moved._stream_cursor = self._stream_cursor
+        moved._verbosity = self._verbosity
+        moved._head = self._head
+        moved._before_data = b'"at":%s,"data":' % _encode(at)
+        moved._cursor = None
+        try:
+            moved.__class__ = type(self)
+        except TypeError:  # a subclass with attributes of its own
+            return self._moved(at={**self._coordinates(), **coordinates})
+        return moved  # type: ignore[no-any-return]
 
     def _is_wanted(self, name: str) -> bool:
         """Return whether the filter lets a name below this logger pass; count the names that it does not."""
@@ -447,6 +253,10 @@ class Logger(MediaCalls):
 
     def _put_encoded(self, payload: bytes, step: Any) -> bool:
         """Write metrics that are JSON already; return False, and write nothing, if the step is none."""
+        if type(step) is int and -(2**63) <= step < 2**63:  # beside coordinates, such as an epoch
+            line = b'%s"step":%d,%s%s}' % (self._head, step, self._before_data, payload)
+            self._session.channel.put(self._stream_cursor, TAIL, 0, line)
+            return True
         if step is None and self._cursor is not None:
             self._session.channel.put(self._cursor, DATA, 0, payload)
             return True
@@ -528,17 +338,6 @@ class Logger(MediaCalls):
             kinds = ", ".join(sorted((*VALUE_KINDS, "event", "metric")))
             self._reject("event", self._name, {"name": name, "value": value}, step, f"kind={shown(kind)} is none of {kinds}")
 
-    def _message(
-        self, level: str, message: object, args: tuple[Any, ...], step: Any, exc_info: Any, verbosity: int, extra: Any
-    ) -> None:
-        data: dict[str, Any] = {"level": level, "message": formatted(message, args)}
-        error = exception_of(exc_info)
-        if error is not None:
-            data["exception"] = described(error)
-        if extra:
-            data["extra"] = extra
-        (self.verbose(verbosity) if verbosity else self)._emit("message", self._name, data, step)
-
     def _emit(self, type: str, name: str, data: Any, step: Any) -> None:
         conversion = Conversion()
         converted = conversion.value(data)
@@ -574,16 +373,8 @@ class Logger(MediaCalls):
             return self._step, str(error)
 
     def _put_rejected(self, type: str, name: str, step: Any, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
-        self._put("rejected", name, step, *_rejected(type, reason, readable, nonfinite))
-        _warn_of_rejected(type, name, reason)
-
-    def _reject_summary(self, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> None:
-        self._annotate("rejected", *_rejected("summary", reason, readable, nonfinite))
-        _warn_of_rejected("summary", self._name, reason)
-
-    def _annotate(self, type: str, data: bytes, nonfinite: Mapping[str, str]) -> None:
-        """Write an event for which no run begins: into the run that goes on, or beside all runs."""
-        self._session.put_summary(encoding.head(type, self._name) + encoding.tail(None, {}, data, nonfinite))
+        self._put("rejected", name, step, *rejected(type, reason, readable, nonfinite))
+        warn_of_rejected(type, name, reason)
 
     def _into(self, stream: str) -> Logger:
         """Return a logger of the same name into another stream."""
@@ -594,39 +385,13 @@ class Logger(MediaCalls):
         self._session.channel.put(self._stream_cursor, TAIL, 0, encoding.head(type, name, self._verbosity) + tail)
 
 
-def _are_plain_numbers(coordinates: Mapping[str, Any]) -> bool:
-    """Return whether all coordinates are numbers that JSON holds, under names that need no escape; none is the step."""
-    for name, value in coordinates.items():
-        if not name.isidentifier() or name[0] == "_" or name == "step":
-            return False
-        if not (-(2**63) <= value < 2**63 if type(value) is int else type(value) is float and value - value == 0.0):
-            return False
-    return bool(coordinates)
+class _Draft(MovingCalls):
+    """A Logger until it has its attributes: to set them past a `__setattr__` that refuses takes four times as long.
 
-
-def _rejected(type: str, reason: str, readable: Any, nonfinite: Mapping[str, str]) -> tuple[bytes, dict[str, str]]:
-    """Return the data of an event `rejected`, and its numbers that are not finite."""
-    record = Rejected(type, reason, readable).to_data()
-    return dumps(record), {f"/rest{pointer}": text for pointer, text in nonfinite.items()}
-
-
-def _warn_of_rejected(type: str, name: str, reason: str) -> None:
-    where = f"{type} {name!r}" if name else type
-    warn_once(f"an event is stored as rejected, not as {where}: {reason}", RejectedWarning)
-
-
-def checked_event_name(name: object) -> str:
-    """Accept the name of an event or of a logger.
-
-    Raises:
-        InvalidName: It is no text, or empty.
+    Python lets an object change its class where both add the same slots to the same first base.
     """
-    if not is_text(name):
-        raise InvalidName(f"event name {shown(name)} is of type {type(name).__name__}: give a text", name=name)
-    text = str.__str__(name)
-    if not text:
-        raise InvalidName('event name "" is empty: give it a name, such as "checkpointed"', name=name)
-    return text
+
+    __slots__ = Logger.__slots__
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

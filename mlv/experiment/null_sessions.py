@@ -144,23 +144,24 @@ def holds(path: Path) -> bool:
 
 _counts: dict[Path, int] = {}
 """Number of experiments in each root."""
-_root_of: dict[int, Path] = {}
+roots: dict[int, Path] = {}
+"""The folder of each process for all files that last no longer than it: a forked child has one of its own."""
 
 
 def _root() -> Path:
     """Return the folder of this process for all files that last no longer than it."""
     pid = os.getpid()
-    if pid not in _root_of:
+    if pid not in roots:
         import tempfile  # costs 2 ms, which `import mlv` shall not
 
         try:
             base = Path(tempfile.gettempdir())
             # This also removes the folders of processes that are gone.
-            _root_of[pid] = blobs.temporary_beside(base / "mlv")
+            roots[pid] = blobs.temporary_beside(base / "mlv")
         except OSError:
-            _root_of[pid] = Path(os.devnull) / "mlv"  # nowhere at all: saving a file raises
-        atexit.register(_remove, _root_of[pid], pid)
-    return _root_of[pid]
+            roots[pid] = Path(os.devnull) / "mlv"  # nowhere at all: saving a file raises
+        atexit.register(_remove, roots[pid], pid)
+    return roots[pid]
 
 
 def _remove(root: Path, pid: int) -> None:

@@ -16,7 +16,7 @@ from mlv.media.jobs import Prepared, Target, Unusable
 from mlv.protocols import Buffer
 
 MOST_BINS = 10_000  # they stand in the line itself, and a picture shows fewer
-_CHUNK_VALUES = 1 << 20  # 8 MiB of floats at a time, of an array that may have gigabytes
+CHUNK_VALUES = 1 << 20  # 8 MiB of floats at a time, of an array that may have gigabytes
 _LEFT_OUT = ("nan", "inf", "-inf")
 _LEAST_ULPS = 16
 """Width of the narrowest bins, in units of the last place of the greatest value: so edges ascend in spite of rounding."""
@@ -66,7 +66,9 @@ def _checked_bins(bins: Any) -> int | list[Any]:
     return checked
 
 
-def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Target) -> dict[str, Any]:
+def encode(
+    options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Target | None, chunk_values: int = CHUNK_VALUES
+) -> dict[str, Any]:
     """Count the values: the event's data.
 
     `count` is that of all finite values, `std` their spread around `mean` (divided by the count); these and `min` and `max`
@@ -76,7 +78,7 @@ def encode(options: Mapping[str, Any], buffers: Sequence[Buffer], _target: Targe
 
     def blocks() -> Iterator[ValueBlock]:
         """Yield the values chunk by chunk: as floats of 64 bits, all of them may not fit into memory."""
-        for values in arrays.floats_in_chunks(options["descr"], buffers[0], _CHUNK_VALUES):
+        for values in arrays.floats_in_chunks(options["descr"], buffers[0], chunk_values):
             yield PlainBlock(values) if numpy is None else NumpyBlock(values, numpy)
 
     count, low, high, left_out = 0, math.inf, -math.inf, Counter[str]()

@@ -39,18 +39,20 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})
 
 
-_KEPT_S = 30.0  # a follower commits once a second, and ends soon after its run
 _POLL_S = 0.05
 
 
-def replay(exp: _Any, output: _Any) -> _Path:
+def replay(exp: _Any, output: _Any, *, wait_s: float = 30.0) -> _Path:
     """Bring an output of an experiment up to date with its log, in this process; `output` is a name, or an object with options.
+
+    Another process that keeps the output is waited for: it commits once a second, and ends soon after its run.
 
     Returns:
         The folder that holds it.
 
     Raises:
-        InvalidArgument: There is no such output, another process keeps it, or the folder holds that of another experiment.
+        InvalidArgument: There is no such output, another process still keeps it after `wait_s`, or the folder holds that of
+            another experiment.
         MissingExtra, InvalidPattern: As `Exp(outputs=...)`.
         OSError: It cannot be written.
     """
@@ -63,7 +65,7 @@ def replay(exp: _Any, output: _Any) -> _Path:
     [projection] = checked_outputs([output], must_travel=False)
     work = Replay(folder, projection)
     try:
-        deadline = _monotonic() + _KEPT_S
+        deadline = _monotonic() + wait_s
         while not work.begin():
             if is_up_to_date(folder, projection):
                 return folder_of(folder, projection)  # by the process that keeps it

@@ -26,7 +26,7 @@ def reopened(path: Path, size: int) -> BinaryIO:
     if os.fstat(file.fileno()).st_size < size:
         file.close()
         raise CannotResume(f"{path} has lost what was written", path=str(path))
-    file.truncate(size)
+    file.truncate(size)  # what was written after that commit is written again
     file.seek(size)
     return file
 

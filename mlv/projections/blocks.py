@@ -10,7 +10,7 @@ from mlv.events import full_name
 from mlv.optional import is_installed
 from mlv.query.metrics.parse_json import NotPlain, combined, table_of_lines
 
-_LEAST_BYTES = 1 << 16  # for fewer lines, setting up the parser takes longer than it saves
+LEAST_BYTES = 1 << 16  # for fewer lines, setting up the parser takes longer than it saves
 
 
 def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, Any]]]:
@@ -21,7 +21,7 @@ def numbers_in(lines: bytes) -> tuple[int, list[tuple[str, Any, Any, Any, Any, A
     Raises:
         NotPlain: They are few, pyarrow is missing, or something in them needs a closer look.
     """
-    if len(lines) < _LEAST_BYTES or wire.may_need_restoring(lines) or not is_installed("pyarrow"):
+    if len(lines) < LEAST_BYTES or wire.may_need_restoring(lines) or not is_installed("pyarrow"):
         raise NotPlain
     import pyarrow as pa
 

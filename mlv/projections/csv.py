@@ -160,7 +160,7 @@ class _Wide:
     def _write_last(self) -> None:
         """Write the last row behind the others, where the next one that is complete goes."""
         self._file.write(self._as_csv([self._row] if self._row else []))
-        self._file.truncate()
+        self._file.truncate()  # the row that stood there may have been longer
         self._file.flush()
 
     def close(self) -> None:

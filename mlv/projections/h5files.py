@@ -20,18 +20,18 @@ EXPERIMENT, COMMIT = "mlv_experiment", "mlv_commit"
 """Attributes of the file: ID of its experiment, and number of its changes."""
 REPLACED_BYTES = 4 << 20
 """Files up to this size are copied, changed and replaced, so that a reader never waits; larger ones are changed in place."""
-_WAIT_S = 60.0  # a program that reads it holds the lock for as long as it has it open
+WAIT_S = 60.0  # a program that reads it holds the lock for as long as it has it open
 _POLL_S = 0.05
 
 
-def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], **making: Any) -> None:
+def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], wait_s: float = WAIT_S, /, **making: Any) -> None:
     """Let `work` change a file, or make a new one; afterwards it is on the disk, with the number of this commit.
 
     Another program that reads the file keeps the one that it has opened: that is replaced, not changed. `making` are options of
     h5py for a new file.
 
     Raises:
-        FileUnusable: Another program writes into it, and has not finished after a minute.
+        FileUnusable: Another program writes into it, and has not finished after `wait_s`.
         OSError: It cannot be written. After a change in place, `opened` knows that the file is not whole.
     """
 
@@ -43,8 +43,8 @@ def change_h5(path: Path, exp: str, commit: int, work: Callable[[Any], None], **
         else:
             file.attrs[EXPERIMENT], file.attrs[COMMIT] = exp, commit
 
-    if not path.exists() or path.stat().st_size <= REPLACED_BYTES or not _changed_in_place(path, change_all):
-        _replaced(path, change_all, making)
+    if not path.exists() or path.stat().st_size <= REPLACED_BYTES or not _changed_in_place(path, change_all, wait_s):
+        _replaced(path, change_all, making, wait_s)
 
 
 def check_h5(path: Path, commit: int) -> None:
@@ -78,7 +78,7 @@ def _commit_of(path: Path) -> tuple[str | None, int | None]:
         _break(path, "it was left half written")
     try:
         opening.reading(path).close()  # a pipe would be waited for
-        with _when_free(path), h5py.File(path, "r") as file:
+        with _when_free(path, WAIT_S), h5py.File(path, "r") as file:
             return file.attrs.get(EXPERIMENT), file.attrs.get(COMMIT)
     except FileNotFoundError:
         raise CannotResume(f"{path} is gone", path=str(path)) from None
@@ -110,11 +110,11 @@ def _set_aside(path: Path, word: str) -> None:
             number += 1
 
 
-def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
+def _changed_in_place(path: Path, work: Callable[[Any], None], wait_s: float) -> bool:
     """Change the file itself; False if another program reads it."""
     import h5py
 
-    deadline, marker = monotonic() + _WAIT_S, _marker(path)
+    deadline, marker = monotonic() + wait_s, _marker(path)
     opening.check_writable(path)
     while True:
         try:
@@ -125,7 +125,7 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
                 return False
             if error.errno != EAGAIN:
                 raise FileUnusable(f"{path} cannot be changed: {error}", path=str(path)) from error
-        _wait(path, deadline)
+        _wait(path, deadline, wait_s)
     with file:
         # The marker exists before the first change, and goes only when all are on the disk: a kill in between is noticed.
         opening.emptied(marker).close()
@@ -135,13 +135,13 @@ def _changed_in_place(path: Path, work: Callable[[Any], None]) -> bool:
     return True
 
 
-def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]) -> None:
+def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any], wait_s: float) -> None:
     import h5py
 
     temporary = temporary_beside(path)
     try:
         if path.exists():
-            with _when_free(path), opening.reading(path) as before, opening.new(temporary) as copy:
+            with _when_free(path, wait_s), opening.reading(path) as before, opening.new(temporary) as copy:
                 shutil.copyfileobj(before, copy)
             file = h5py.File(temporary, "r+")
         else:
@@ -156,11 +156,11 @@ def _replaced(path: Path, work: Callable[[Any], None], making: Mapping[str, Any]
 
 
 @contextmanager
-def _when_free(path: Path) -> Iterator[None]:
+def _when_free(path: Path, wait_s: float) -> Iterator[None]:
     """Wait until nobody writes into a file."""
-    deadline = monotonic() + _WAIT_S
+    deadline = monotonic() + wait_s
     while not _is_free(path):
-        _wait(path, deadline)
+        _wait(path, deadline, wait_s)
     yield
 
 
@@ -188,9 +188,9 @@ def free_link(file: Any, names: Iterable[str]) -> tuple[Any, str]:
     return group, last
 
 
-def _wait(path: Path, deadline: float) -> None:
+def _wait(path: Path, deadline: float, wait_s: float) -> None:
     if monotonic() > deadline:
-        text = f"{path} is locked by another program for more than {_WAIT_S:g} s: close it there. The log is complete"
+        text = f"{path} is locked by another program for more than {wait_s:g} s: close it there. The log is complete"
         raise FileUnusable(text, path=str(path))
     sleep(_POLL_S)
 

@@ -17,8 +17,6 @@ from mlv.query.sql.arrow import nearest_float
 from mlv.store.blobs import replace_whole
 from mlv.store.opening import make_folders, reading
 
-_ROWS = 100_000
-"""Rows of a complete file of a stream."""
 _SHARE = 20
 """The wide file is written again after so many times the duration of its last writing."""
 
@@ -39,6 +37,8 @@ class Parquet(TablesOutput):
 
     NEEDS: ClassVar[tuple[str, ...]] = ("pyarrow", "pandas")
     EXTRA: ClassVar[str] = "frame"
+    ROWS: ClassVar[int] = 100_000
+    """Rows of a complete part of a stream."""
     name = "parquet"
 
     def names_of(self, file: str) -> tuple[str, str]:
@@ -48,19 +48,19 @@ class Parquet(TablesOutput):
     def tables_of(self, file: str, state: Mapping[str, Any] | None) -> _ParquetTables:
         """Return the parts of a stream, with the last one in memory."""
         long, wide = self.names_of(file)
-        return _ParquetTables(self._folder / long, self._folder / wide if self.wide else None, state)
+        return _ParquetTables(self._folder / long, self._folder / wide if self.wide else None, state, self.ROWS)
 
 
 class _ParquetTables:
     """The files of one stream: complete parts, and a last one that is replaced as it grows."""
 
-    def __init__(self, folder: Path, wide_path: Path | None, state: Mapping[str, Any] | None) -> None:
+    def __init__(self, folder: Path, wide_path: Path | None, state: Mapping[str, Any] | None, rows: int) -> None:
         """Begin, or go on after the parts and the rows of the last one that were committed.
 
         Raises:
             CannotResume: They are not all there.
         """
-        self._folder, self._wide_path = folder, wide_path
+        self._folder, self._wide_path, self._rows = folder, wide_path, rows
         make_folders(folder.parent, folder)
         self._columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
         self._file_number: int = state["part"] if state else 0
@@ -82,7 +82,7 @@ class _ParquetTables:
         for column, item in zip(self._columns.values(), row, strict=True):
             column.append(item)
         self._is_dirty = True
-        if len(self._columns["seq"]) == _ROWS:
+        if len(self._columns["seq"]) == self._rows:
             self._publish()
             self._file_number += 1
             for column in self._columns.values():

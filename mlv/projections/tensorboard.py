@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from struct import Struct
-from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Any, ClassVar, cast
 
 from mlv.encoding import parse_time, text_only
@@ -20,16 +17,16 @@ from mlv.projections.graphs import graph_def
 from mlv.projections.hparams import HparamsSession
 from mlv.projections.output import Output
 from mlv.projections.points import points_and_events, whole_step
+from mlv.projections.scalar_records import packed_value, scalar_head, step_field, time_field
 from mlv.projections.step_axes import StepAxes
 from mlv.projections.summaries import TYPES, shown_values, text_value
-from mlv.projections.tfevents import EventFile, empty, first_record, own_files
+from mlv.projections.tfevents import EventFile, empty, first_record, own_files, reopened
 from mlv.projections.tfrecords import framed
 from mlv.query.metrics.lines import MetricsLine, metrics_line_of, microseconds
 from mlv.store import layout
 from mlv.store.blobs import replace_whole
 from mlv.store.meta import read_meta
 
-_TIME, _VALUE = Struct("<cd"), Struct("<f")
 _MAIN = re.compile(r"\.mlv\d*(\.\w+)?$")
 _SUMMARY_TEXT = "/text_summary"
 """Suffix that tensorboardX and torch add to the tag of a text."""
@@ -88,19 +85,13 @@ class TensorBoard(Output):
         state = resume or {"exp": "", "created_s": 0.0, "files": {}, "series": {}, "session": None}
         self._folder, self._exp, self._created_s = place, state["exp"], state["created_s"]
         self._rewinds = state.get("rewinds", 0)
-        self._files: dict[str, EventFile] = {}
         self._streams: dict[str, dict[tuple[str, str], TagSeries]] = {}
         self._kinds: dict[tuple[str, str, str], str] = {}
         self._axes = {stream: StepAxes(*data) for stream, data in state.get("axes", {}).items()}
         self._session = HparamsSession(**state["session"]) if state["session"] else None
         self._hparams_content = b""
         self.going_back = {}
-        try:
-            for path, size in state["files"].items():
-                self._files[path] = EventFile(place / path, size)
-        except BaseException:
-            self.close()
-            raise
+        self._files: dict[str, EventFile] = reopened(place, state["files"])
         if self._exp:
             self._clear({self._hparams_path(), *(file.path for file in self._files.values())})
         for stream, rows in state["series"].items():
@@ -181,9 +172,9 @@ class TensorBoard(Output):
 
     def _write_points(self, stream: str, points: MetricsLine) -> None:
         entries = self._streams.get(stream) or self._streams.setdefault(stream, {})
-        time = _TIME.pack(b"\x09", points.time_us / 1e6)
+        time = time_field(points.time_us / 1e6)
         step = whole_step(points.step)
-        head = None if step is None else time + _step(step)
+        head = None if step is None else time + step_field(step)
         moved = self._axes[stream].steps(points) if stream in self._axes else None
         prefix = points.prefix
         for key, value in points.data.items():
@@ -192,15 +183,12 @@ class TensorBoard(Output):
                 # Nearly all values are such: a record is joined from prepared bytes, which costs less than protobuf.
                 name = prefix + key
                 series = entries.get(("scalar", name)) or self._series(stream, "scalar", name)
-                try:
-                    packed = _VALUE.pack(value)
-                except (OverflowError, StructError):  # the latter for integers that are none of the floats
-                    packed = _VALUE.pack(math.inf if value > 0 else -math.inf)
+                packed = packed_value(value)
                 own, begin = step, head
                 if moved and name in moved:
                     own = moved[name]
-                    begin = time + _step(own)
-                series.file.add((time + _step(series.count) if begin is None else begin) + series.head + packed)
+                    begin = time + step_field(own)
+                series.file.add((time + step_field(series.count) if begin is None else begin) + series.head + packed)
                 series.count += 1
                 if own is not None:
                     if series.last_step is not None and own < series.last_step:
@@ -250,7 +238,7 @@ class TensorBoard(Output):
         if (kind, name) not in entries:
             path = self.file_of(stream, name)
             tag = self._free_tag(stream, os.path.dirname(path), kind, text_only(name))
-            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, _scalar_head(tag))
+            entries[kind, name] = TagSeries(kind, name, self._file(path), tag, scalar_head(tag))
         return entries[kind, name]
 
     def _free_tag(self, stream: str, folder: str, kind: str, name: str) -> str:
@@ -294,24 +282,3 @@ class TensorBoard(Output):
             path = self._hparams_path()
             replace_whole(path, content)
             self._hparams_content = content
-
-
-def _step(step: int) -> bytes:
-    """Return the step in a record; 0 is left out."""
-    return b"\x10" + _varint(step & 0xFFFFFFFFFFFFFFFF) if step else b""
-
-
-def _varint(number: int) -> bytes:
-    encoded = bytearray()
-    while number > 127:
-        encoded.append(number & 127 | 128)
-        number >>= 7
-    encoded.append(number)
-    return bytes(encoded)
-
-
-def _scalar_head(tag: str) -> bytes:
-    """Return the record of a scalar from behind its step up to its value: the lengths are the same for every value."""
-    named = (b"\x0a" + _varint(len(tag.encode())) + tag.encode() if tag else b"") + b"\x15"
-    value = b"\x0a" + _varint(len(named) + _VALUE.size) + named
-    return b"\x2a" + _varint(len(value) + _VALUE.size) + value

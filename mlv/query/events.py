@@ -22,7 +22,7 @@ from mlv.store.reading import Lines, size_on_disk
 from mlv.store.seals import run_and_seq
 from mlv.store.streams import Skipped
 
-_FOLLOW_POLL_S = 0.02
+_FOLLOW_POLL_S = 0.02  # as often as a writer appends
 _FOLLOW_LOOK_S = 0.5  # reads the folder for new streams
 
 

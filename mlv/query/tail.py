@@ -24,7 +24,7 @@ from mlv.store import layout
 from mlv.store.reading import read_state, while_there
 from mlv.store.streams import Skipped, lines_from_end, read_lines, stream_size, whole_end
 
-_POLL_S = 0.02
+_POLL_S = 0.02  # as often as a writer appends
 _LOOK_EVERY_S = 0.5  # reads the folder for new streams, and the state of the runs
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _CHUNK_BYTES = 1 << 20  # a file may be larger than memory
 _LONGEST = 255
 """Of a name in bytes, in all common file systems."""
+# No child inherits it, and Windows changes no line ends.
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 # A pipe may never deliver anything; a link leads wherever its maker wants.
 _CAREFUL = _FLAGS | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -74,20 +75,23 @@ def checked(folder: Path, path: object, *, anywhere: bool = False) -> Path:
         raise FileUnusable(text, path=path)
     if (link := link_on_the_way(folder, str(path))) is not None:
         raise FileUnusable(f"{link} is a symbolic link: what it leads to is no part of the experiment", path=path)
-    file = folder.joinpath(*str(path).split("/"))
-    for around in file.parents[: len(file.parts) - len(folder.parts) - 1]:
-        if layout.is_experiment(around) and not str(path).startswith(f"{layout.FILES}/"):  # of the name of a section, perhaps
-            raise FileUnusable(f"{around} is an experiment of its own, and no folder of checkpoints", path=path)
-    return file
+    names = str(path).split("/")
+    if names[0] != layout.FILES:  # below which a folder may hold anything
+        around = folder
+        for name in names[:-1]:
+            around = around / name
+            if layout.is_experiment(around):  # of the name of a section, perhaps
+                raise FileUnusable(f"{around} is an experiment of its own, and no folder of checkpoints", path=path)
+    return folder.joinpath(*names)
 
 
 def link_on_the_way(folder: Path, path: str) -> Path | None:
     """Return the first symbolic link on the way from a folder down to a path below it, its end included."""
-    entry = folder
+    entry = str(folder)  # a save of a checkpoint examines a dozen: as `Path` they cost twice as much as the looks themselves
     for name in path.split("/"):
-        entry = entry / name
-        if entry.is_symlink():
-            return entry
+        entry = os.path.join(entry, name)
+        if os.path.islink(entry):
+            return Path(entry)
     return None
 
 

@@ -45,6 +45,7 @@ def replace_whole(path: Path, content: Buffer | Callable[[BinaryIO], object]) ->
     try:
         with opening.new(temporary) as file:
             content(file) if callable(content) else file.write(content)
+        # In one step for every reader; but a power cut may take the file, whose readers do without it then.
         os.replace(temporary, path)
     except BaseException:
         remove(temporary)
@@ -55,7 +56,7 @@ def _make_folders(folder: Path) -> None:
     missing = [ancestor for ancestor in (folder, *folder.parents) if not ancestor.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for ancestor in missing:
-        sync_folder(ancestor.parent)
+        sync_folder(ancestor.parent)  # else a power cut takes the new folder, with all that was fsynced in it
 
 
 _next_look: dict[str, int] = {}
@@ -90,7 +91,7 @@ def _owner_text(owner: Owner) -> str:
     return "-".join((_digest(owner.machine), _digest(owner.boot), _digest(owner.pidns), str(owner.pid), owner.start))
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=16)  # for each new file the same three texts
 def _digest(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:10]
 
@@ -104,7 +105,7 @@ def settle(temporary: Path, path: Path) -> None:
     Raises:
         OSError: It could not be done; the old file or folder is still there.
     """
-    make_durable(temporary)
+    make_durable(temporary)  # before it has its name: after a power cut that name leads to all of it, or to the earlier one
     move_into_place(temporary, path)
 
 
@@ -128,11 +129,11 @@ def _replace_folder(temporary: Path, path: Path) -> None:
     """Move where either of the two is a folder, which `os.replace` does not do."""
     if not os.path.lexists(path):
         os.rename(temporary, path)
-    elif _exchange(temporary, path):
+    elif exchange(temporary, path):
         remove(temporary)
     else:
         old = temporary_beside(path)
-        os.rename(path, old)
+        os.rename(path, old)  # first: no rename replaces a folder that holds something
         try:
             os.rename(temporary, path)
         except BaseException:
@@ -141,7 +142,7 @@ def _replace_folder(temporary: Path, path: Path) -> None:
         remove(old)
 
 
-def _exchange(a: Path, b: Path) -> bool:
+def exchange(a: Path, b: Path) -> bool:
     """Exchange two names in one step; False, and nothing done, where the system cannot."""
     import ctypes  # seldom needed: folders are seldom published again
 
@@ -161,7 +162,7 @@ def make_durable(path: Path, *, read_only: bool = True) -> None:
     if not path.is_dir():
         _make_file_durable(path, read_only)
         return
-    for parent, _, names in os.walk(path, topdown=False):
+    for parent, _, names in os.walk(path, topdown=False):  # the names of a folder after what they lead to
         for file in (Path(parent, name) for name in names):
             if not file.is_symlink():
                 _make_file_durable(file, read_only)
@@ -195,7 +196,7 @@ def link_or_move(path: Path, target: Path) -> bool:
     """
     refuse_taken(target)
     try:
-        os.link(path, target, follow_symlinks=False)
+        os.link(path, target, follow_symlinks=False)  # rather than a move: at no moment is the content without its name
         return True
     except (OSError, NotImplementedError):
         os.rename(path, target)

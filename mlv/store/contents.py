@@ -116,7 +116,7 @@ def media_type(name: str) -> str:
 def _standard_types() -> dict[str, str]:
     import mimetypes
 
-    return mimetypes.MimeTypes(filenames=()).types_map[True]
+    return mimetypes.MimeTypes(filenames=()).types_map[True]  # without the tables of the machine, which differ
 
 
 def reference(folder: Path, path: Path, content: Content) -> Reference:

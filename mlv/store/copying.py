@@ -79,7 +79,7 @@ def _shares_blocks(source: int, target: int) -> bool:
 
 def _copy_bytes(reading: Any, writing: Any, size: int) -> Content:
     """Copy, and hash in a thread beside it: both let go of the interpreter, so the slower one sets the pace."""
-    length = min(CHUNK_BYTES, size + 1)
+    length = min(CHUNK_BYTES, size + 1)  # no buffer is empty: reading into one would look like the end of the file
     buffers = [memoryview(bytearray(length)) for _ in range(min(_CHUNKS_WAITING, size // length + 1))]
     with _Hasher(len(buffers)) as hasher:
         for buffer in cycle(buffers):
@@ -187,5 +187,5 @@ def _reflink(source: Path, target: Path) -> bool:
     if is_shared:
         _take_mode(status, target)
     else:
-        target.unlink()
+        target.unlink()  # it is empty, and in the way of the link or the copy that follows
     return is_shared

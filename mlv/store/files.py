@@ -34,6 +34,7 @@ def publish(path: Path, content: bytes, mode: int = 0o666) -> str:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+    # The name as well, before anybody is told that the file is there.
     sync_folder(path.parent)
     return sha256(content).hexdigest()
 
@@ -56,6 +57,7 @@ def replace_file(path: Path, chunks: Iterable[bytes]) -> None:
     finally:
         with suppress(FileNotFoundError):
             temporary.unlink()
+    # Else a power cut might bring the former content back, which somebody had a reason to replace.
     sync_folder(path.parent)
 
 
@@ -79,6 +81,7 @@ def move_new(temporary: Path, path: Path) -> None:
     except OSError:  # a file system without hard links
         if path.exists():
             raise FileExistsError(f"{path} exists") from None
+        # Somebody may be faster between the two: such a file system offers nothing better.
         os.rename(temporary, path)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from mlv.store import opening
 from mlv.store.files import publish
 
-_SIZE = 32
+_SIZE = 32  # as long as the signatures that it makes
 
 
 def cache_folder() -> Path:
@@ -49,7 +49,7 @@ def _key(*, makes_one: bool = True) -> bytes | None:
     with suppress(OSError):
         return _read(path)
     if makes_one:
-        with suppress(OSError):
+        with suppress(OSError):  # a user without a home has no key, and no caches
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             with suppress(FileExistsError):  # another process was faster
                 publish(path, os.urandom(_SIZE), 0o600)

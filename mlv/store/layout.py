@@ -80,7 +80,7 @@ def followed_by(stream: str) -> str | None:
     return stream[: -len(MERGED)] if stream.endswith(MERGED) else None
 
 
-def streams_in(folder: Path) -> list[str]:
+def streams_in(folder: str | os.PathLike[str]) -> list[str]:
     """List the streams that have a file, the default one first."""
     with os.scandir(folder) as entries:
         names = [stream_of(entry.name) for entry in entries if is_stream(entry)]
@@ -135,7 +135,7 @@ def is_position(file_name: str) -> bool:
 
 def is_experiment(folder: Path) -> bool:
     """Return whether the folder holds an experiment; one that may not be entered holds none that can be read."""
-    return os.path.isfile(folder / META)
+    return os.path.isfile(os.path.join(folder, META))
 
 
 def exp_id(folder: Path) -> str:
@@ -271,7 +271,8 @@ class Links:
         return len(self._visited) > count
 
 
-_UNLISTED: set[str] = set()
+unlisted: set[str] = set()
+"""Folders that could not be listed, and were warned about."""
 _LOOPS: set[str] = set()
 """Links that were warned about: a tree is walked through several times."""
 
@@ -284,8 +285,8 @@ def _warn_of_loop(link: str, target: str) -> None:
 
 def warn_of_unlisted(folder: str | os.PathLike[str], error: OSError) -> None:
     """Warn once that a folder was removed or forbidden: a folder that cannot be listed holds nothing readable."""
-    if (path := os.fspath(folder)) not in _UNLISTED:
-        _UNLISTED.add(path)
+    if (path := os.fspath(folder)) not in unlisted:
+        unlisted.add(path)
         warn(f"{path} cannot be listed ({error.strerror}): it is passed over, with what may be in it", MlvWarning)
 
 

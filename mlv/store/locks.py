@@ -47,7 +47,7 @@ def _opened(folder: Path) -> int | None:
 def _lock(fd: int, deadline: float) -> None:
     import fcntl
 
-    while True:
+    while True:  # the call that waits by itself knows no deadline
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return

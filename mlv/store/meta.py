@@ -18,6 +18,7 @@ from mlv.store.identities import known_ids
 from mlv.store.reading import Lines
 
 FORMAT = 1
+"""The latest format that is read: a newer one may mean something else by a field of that name."""
 
 
 class Meta(FrozenRecord):

@@ -40,6 +40,7 @@ def _regular(path: str, flags: int) -> int:
     return descriptor(path, flags)[0]
 
 
+# A pipe would be waited for, and a terminal might become that of this process.
 _CAREFULLY = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _TO_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 

@@ -20,10 +20,8 @@ from mlv.protocols import FileLayer
 from mlv.store import layout, opening
 from mlv.store.files import sync_folder
 
-_PIECE_FROM_END = 64 << 10  # the last lines of most logs, in one read
-
-
-_CHUNK_BYTES = 1 << 20
+_LEAST_FROM_END = 64 << 10  # the last lines of most logs, in one read
+_CHUNK_BYTES = 1 << 20  # read and written at a time; beside so many bytes, the call itself costs nothing
 _BEGINNING = 256  # of a line too long to be read: its run, number, time and type
 _SHORT = 64 << 20
 """Files up to this size in bytes are read line by line without a limit on the length of a line."""
@@ -89,7 +87,7 @@ class StreamFile:
                 self._write(chunk)
                 total += len(chunk)
         except OSError:
-            with suppress(OSError):
+            with suppress(OSError):  # else it is done before the next append
                 self.take_back()
             raise
         self._torn = False
@@ -304,9 +302,9 @@ def _pass_hole(file: BinaryIO) -> int:
     return max(before, after) - before
 
 
-def lines_with(path: Path, text: bytes) -> Iterator[bytes]:
+def lines_with(path: Path, text: bytes, block_bytes: int = _CHUNK_BYTES) -> Iterator[bytes]:
     """Yield the lines that hold a text; the others cost little more than reading them from the disk."""
-    for _, block in read_blocks(path, 0, _CHUNK_BYTES):
+    for _, block in read_blocks(path, 0, block_bytes):
         if text in block:
             yield from (line for line in block.splitlines(keepends=True) if text in line)
 
@@ -339,16 +337,19 @@ def read_beginnings_from_end(path: Path) -> Iterator[bytes]:
             end = start
 
 
-def whole_end(path: Path) -> int:
+def whole_end(path: Path, least_bytes: int = _LEAST_FROM_END) -> int:
     """Return the offset behind the last whole line of a file."""
-    return next((start + len(line) for start, line in lines_from_end(path)), 0)
+    return next((start + len(line) for start, line in lines_from_end(path, least_bytes=least_bytes)), 0)
 
 
-def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and bytes of the whole lines of a file up to `end`, the last one first; a half line is passed over."""
+def lines_from_end(path: Path, end: int | None = None, *, least_bytes: int = _LEAST_FROM_END) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and bytes of the whole lines of a file up to `end`, the last one first; a half line is passed over.
+
+    `least_bytes` are read at once, more where a line is longer.
+    """
     with opening.reading(path) as file:
         position = file.seek(0, os.SEEK_END) if end is None else end
-        chunk_bytes, remainder, is_readable = _PIECE_FROM_END, b"", True
+        chunk_bytes, remainder, is_readable = least_bytes, b"", True
         while position > 0:
             position, block_end = max(0, position - chunk_bytes), position
             file.seek(position)
@@ -362,7 +363,7 @@ def lines_from_end(path: Path, end: int | None = None) -> Iterator[tuple[int, by
             begins = block.find(b"\n") + 1 if position > 0 else 0
             if position > 0 and begins in (0, len(block)):
                 is_readable = len(block) <= opening.LONGEST_LINE and b"\0" not in block
-                chunk_bytes = 2 * chunk_bytes if is_readable else _PIECE_FROM_END  # a long line: its beginning is still to come
+                chunk_bytes = 2 * chunk_bytes if is_readable else least_bytes  # a long line: its beginning is still to come
                 remainder = block if is_readable else b""
                 continue
             yield from _backwards(block[begins:], position + begins)

@@ -11,21 +11,21 @@ from mlv.transport.censor import Censor
 from mlv.transport.journal import Journal
 from mlv.transport.settle import settle
 
-_WITHIN_S = 10.0  # another annotation holds the stream for as long as it takes to write a line
+WITHIN_S = 10.0  # another annotation holds the stream for as long as it takes to write a line
 
 
-def annotate(folder: Path, payload: bytes, redactor: Redactor) -> None:
+def annotate(folder: Path, payload: bytes, redactor: Redactor, *, within_s: float = WITHIN_S) -> None:
     """Append an event, encoded from its type on, to the stream of annotations; it is sealed and on the disk then.
 
     No `run_started` goes before it, so no reader takes its run for one that trained. The stream is its own, so that no writer
-    of a run is disturbed. Another process that annotates at this moment is waited for, within limits.
+    of a run is disturbed. Another process that annotates at this moment is waited for, `within_s`.
 
     Raises:
         NotAnnotated: Nothing can be written there.
     """
     journal = Journal(folder, clean=Censor(redactor).event)
     try:
-        journal.wait_for(layout.ANNOTATIONS, _WITHIN_S)
+        journal.wait_for(layout.ANNOTATIONS, within_s)
         journal.put(payload, layout.ANNOTATIONS)
         settle(folder, journal, journal.stale_streams, alive=())
         journal.close()

@@ -38,6 +38,7 @@ class FrameAppender:
         Raises:
             OSError: Not all could be appended; those that could are among the source's `already`.
         """
+        # One look at all payloads together: nearly always it finds nothing, and spares one at each line.
         are_clean = self._censor.are_clean([frame.payload for frame in frames if frame.kind != BIG])
         compose = self._composer.clean_line if are_clean else self._composer.line
         batches: dict[str, tuple[list[bytes], list[int]]] = {}
@@ -57,8 +58,9 @@ class FrameAppender:
                 lines, seqs = batches.setdefault(stream, ([], []))
                 cursors[index] = stream, head, lines, seqs
             if kind == BIG:
+                # First those before it: within a stream the numbers of the events from the ring ascend.
                 self._flush(batches)
-                cursors.clear()
+                cursors.clear()  # their lists of lines belong to the batches that are gone
                 if payload.endswith(_JOB):
                     self._take_job(frame)
                 else:
@@ -95,6 +97,7 @@ class FrameAppender:
             self._source.already.add(frame.seq)
         if not head and frame.step == LAST:
             self._source.said_end = True
+        # Last: until its line is in the stream, the file is the only copy, which the next writer would need.
         with suppress(OSError):
             os.unlink(path or spool.own_file(frame.payload, self._source.run, self._source.path))
 
@@ -102,6 +105,7 @@ class FrameAppender:
         is_looked_at = self._censor.may_hold(file)
         file.seek(0)
         if is_looked_at:
+            # Whole in memory, this once: what may hold a credential has to be parsed.
             self._journal.append(
                 self._source.run, stream, [self._composer.line(frame.seq, frame.time_ns, head, TAIL, 0, file.read())]
             )

@@ -80,6 +80,7 @@ class Backlog:
         if not self._answers:  # answers that cannot be appended must not pile up
             self._go_on()
         moved = False
+        # Not while the ring has yet to learn of appended events: by the last numbers in a stream the next writer tells which.
         while self._answers and not self._sources[self._answers[0].job.run].already:
             self._finish(self._answers[0], journal, composers)
             moved = True

@@ -34,14 +34,14 @@ W_REJECTED = 26  # by the writer: how many jobs became `rejected` events
 W_REDACTED = 27  # by the writer: from how many events it took credentials
 W_REASON_BYTES = 28  # by the writer: length of the text that says why the first of those jobs was rejected
 
-REASON_OFFSET = 2048
-INFO_OFFSET = 4096
-CURSOR_OFFSET = 12288
+REASON_OFFSET = 2048  # behind the words, of eight bytes each
+INFO_OFFSET = 4096  # one page before it, all that a writer maps
+CURSOR_OFFSET = 12288  # leaves 8 KiB to the run's description
 DATA_OFFSET = 65536  # a whole number of pages on every machine, those with pages of 64 KiB included
 CURSOR_BYTES = DATA_OFFSET - CURSOR_OFFSET
 
 FIELDS = struct.Struct("<QQqII")
-OVERHEAD = 4 + FIELDS.size
+OVERHEAD = 4 + FIELDS.size  # the CRC comes first
 LONGEST = 256 << 10
 """Bytes of the longest frame; a reader takes twice as much at a time, so that it always gets a whole one."""
 BIG = 3

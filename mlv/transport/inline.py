@@ -167,6 +167,7 @@ class Inline:
             OSError: It was not appended.
         """
         seq = self._seq + 1
+        # Before the append: if an exception ends it, the next call looks for this number in the file.
         self._appending = seq, event
         state = self._censor.state if self._censor is not None else None
         line = self._composer.line(seq, event.time_ns, event.head, event.kind, event.step, event.payload)
@@ -180,7 +181,7 @@ class Inline:
             raise
         self._seq = seq
         self._take(event)
-        self._appending = None
+        self._appending = None  # last: wherever an exception comes between, the file decides
 
     def _take(self, event: _PendingEvent) -> None:
         if self._waiting and self._waiting[0] is event:

@@ -151,6 +151,7 @@ class Journal:
             OSError: It cannot be opened.
         """
         deadline = monotonic() + timeout_s
+        # An owner that lives gives the stream back soon; from one that died it is taken over.
         while not claims.claim_exactly(self.folder, stream, self._claim) and monotonic() < deadline:
             self.take_over(stream)
             if stream in self._streams:
@@ -198,7 +199,7 @@ class Journal:
     def reopen(self) -> None:
         """Open the files anew, after an append that was interrupted in the middle: nothing about them is certain."""
         for file in self._streams.values():
-            with suppress(OSError):
+            with suppress(OSError):  # the descriptor is closed all the same
                 file.close()
         mine = list(self._streams)
         self._streams.clear()
@@ -223,6 +224,7 @@ class Journal:
         Raises:
             OSError: Something could not be written; the claims stay, so that the next writer finishes the work.
         """
+        # Before the digests are remembered and the streams given back: what others learn of then is on the disk.
         self.seal(self.run)
         self.sync()
         with suppress(OSError):  # the experiment is gone: there is nothing to prove
@@ -253,9 +255,9 @@ class Journal:
     def surrender(self) -> None:
         """Leave every stream, with its unfinished runs, to the next writer."""
         for file in self._streams.values():
-            with suppress(OSError):
+            with suppress(OSError):  # the descriptor is closed all the same
                 file.close()
-        with suppress(OSError):
+        with suppress(OSError):  # the folder is gone, and with it whatever was to be left
             for actual in self._actual.values():  # also where the claim was granted and the file not opened
                 claims.surrender(self.folder, actual, self._claim)
         self._streams.clear()

@@ -36,13 +36,13 @@ from importlib import import_module
 import_module(sys.argv[1]).main(*sys.argv[3:COUNT])
 """
 _LAUNCH_WITHIN_S = 10.0  # what is awaited only forks and ends: longer, and the machine starts nothing at all
-_unfinished: list[Any] = []
+unfinished: list[Any] = []
 """Launchers that were not awaited, as a signal handler raised: dropped, they would warn; the next launch reaps them."""
 
 
 def can_launch() -> bool:
     """Return whether a writer process can be started at all from this one."""
-    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and _is_python(sys.executable)
+    return hasattr(os, "fork") and hasattr(os, "posix_fallocate") and bool(sys.executable) and is_python(sys.executable)
 
 
 def launch(folder: Path, spool_folder: Path, home: Home | None = None) -> None:
@@ -93,12 +93,12 @@ def launch_module(
         stderr=subprocess.DEVNULL if errors is None else errors, cwd="/", pass_fds=pass_fds,
         env={**os.environ, **settings.as_environment()}, start_new_session=True, close_fds=True,
     )  # fmt: skip
-    _unfinished[:] = [launcher for launcher in _unfinished if launcher.poll() is None]
+    unfinished[:] = [launcher for launcher in unfinished if launcher.poll() is None]
     try:
         process.wait(_LAUNCH_WITHIN_S)
     except BaseException as error:
         if not isinstance(error, subprocess.TimeoutExpired):  # a signal handler raised: it ends by itself, and is reaped later
-            _unfinished.append(process)
+            unfinished.append(process)
             raise
         process.kill()
         process.wait(_LAUNCH_WITHIN_S)
@@ -123,5 +123,6 @@ def _has_cwd() -> bool:
         return False
 
 
-def _is_python(executable: str) -> bool:
+def is_python(executable: str) -> bool:
+    """Return whether a program is an interpreter, and not another one that has Python within."""
     return "python" in os.path.basename(executable).lower() or "pypy" in os.path.basename(executable).lower()

@@ -49,10 +49,11 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
             continue
         try:
             listed_in = listed_in or spool_folder
-            _reserve(temporary, info, capacity)
+            reserve(temporary, info, capacity)
             # Its name last: a writer that lists the spool sees whole rings only.
             os.rename(temporary, spool_folder / name)
             if spool_folder != listed_in:
+                # After the ring: a writer removes a link that leads nowhere.
                 os.symlink(spool_folder / name, listed_in / name)
             return spool_folder / name, listed_in
         except OSError as error:
@@ -64,7 +65,12 @@ def create(candidates: Iterable[Path], info: dict[str, Any], capacity: int) -> t
     raise NoRoom(errno.ENOSPC, f"no room for a ring of {capacity} bytes ({reasons}). Set MLV_SPOOL to a local folder")
 
 
-def _reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
+def reserve(path: Path, info: dict[str, Any], capacity: int) -> None:
+    """Make the file of a ring, with all of its space.
+
+    Raises:
+        OSError: There is no room, no lock, or the run's description is too long.
+    """
     import fcntl  # not everywhere; where it is missing there are no rings
 
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -215,7 +215,7 @@ class Ring:
                 return
             self._look()
             sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.02)
+            pause_s = min(2 * pause_s, 0.02)  # the pause of the writer itself, which makes room
 
     def _publish_or_drop(self) -> tuple[str, str] | None:
         """Try once to publish; return topic and message of a warning, if any. The lock is held."""
@@ -350,7 +350,7 @@ class Ring:
             return None
         waiting = list(self._left_over)
         for event in waiting:
-            self._forget(event)
+            self._forget(event)  # its file first: the event alone knows the path
             self._take(event)
         # None where the end of the run, said in a signal handler, has published them meanwhile.
         return ("closed", f"logged into run {self.run} while it ended: the event is not stored") if waiting else None

@@ -18,7 +18,7 @@ from mlv.transport import spool
 from mlv.transport.frames import Frame
 from mlv.transport.header import parse_header
 
-_LONGEST = 2 * f.LONGEST
+_LONGEST = 2 * f.LONGEST  # so that every read has a whole frame
 _GIVE_UP_AFTER_S = 5.0  # a store that another processor made is seen within microseconds, on any machine
 
 
@@ -37,12 +37,13 @@ class Source:
         self.path = path
         self._fd = spool.opened(spool.target_of(path), os.O_RDWR)
         try:
+            # It lasts as long as the descriptor: that of a writer that is killed is free at once.
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             header = parse_header(os.pread(self._fd, f.CURSOR_OFFSET, 0), path)
             self.info, self.owner = header.info, header.owner
             self.run: str = self.info["run"]
             self.capacity = os.fstat(self._fd).st_size - f.DATA_OFFSET
-            self._map = mmap.mmap(self._fd, f.INFO_OFFSET)
+            self._map = mmap.mmap(self._fd, f.INFO_OFFSET)  # the words and the reason, which the writer changes
         except BaseException:
             os.close(self._fd)
             raise
@@ -134,7 +135,7 @@ class Source:
                 self._map[f.REASON_OFFSET : f.REASON_OFFSET + len(text)] = text
                 self._words[f.W_REASON_BYTES] = len(text)
             self._words[f.W_REJECTED] += 1  # after its reason: the producer looks at this one
-        self._update_complete()
+        self.publish_complete()
 
     def note_redacted(self, count: int) -> None:
         """Tell the producer from how many events this writer took credentials."""
@@ -143,9 +144,10 @@ class Source:
     def adopt_jobs(self, seqs: Iterable[int]) -> None:
         """Note the jobs of an earlier writer, all there are: nobody knows where their frames were."""
         self._jobs = dict.fromkeys(seqs, self._words[f.W_COMPLETE])
-        self._update_complete()  # it may have died before it did so
+        self.publish_complete()  # it may have died before it did so
 
-    def _update_complete(self) -> None:
+    def publish_complete(self) -> None:
+        """Tell the producer up to which position everything is done, jobs included."""
         self._words[f.W_COMPLETE] = min(self._jobs.values(), default=self._words[f.W_TAIL])
 
     def next_frames(self) -> tuple[list[Frame], int]:
@@ -191,7 +193,7 @@ class Source:
         # Before the tail: a next writer begins there, and would not see the end of the run any more.
         self._words[f.W_SAID_END] = self.said_end
         self._words[f.W_TAIL] = position
-        self._update_complete()
+        self.publish_complete()
 
     def synced(self, position: int) -> None:
         """Record that everything up to a position is on the disk."""

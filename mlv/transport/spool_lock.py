@@ -25,6 +25,7 @@ class Wait:
         with suppress(OSError):  # a file system without pipes: it sleeps all the time, then
             if not path.exists():
                 os.mkfifo(path, 0o600)
+            # For writing as well: a pipe that nobody has open to write is at its end, and would not be waited for.
             self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
         self._poll = select.poll()  # unlike select, it takes descriptors above 1,023: `rescue` runs in the user's process
         if self._fd is not None:
@@ -37,7 +38,7 @@ class Wait:
             return
         if self._poll.poll(timeout_s * 1000):
             with suppress(BlockingIOError):
-                os.read(self._fd, 4096)
+                os.read(self._fd, 4096)  # all calls since the last time are one
 
     def close(self) -> None:
         """Give the descriptor back."""
@@ -75,6 +76,7 @@ def lock(spool_folder: Path, wait_s: float) -> int | None:
             return None  # the spool was removed, or is not ours: nothing is left to write
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The file may have been removed, with its spool, between its opening and the lock.
             if os.path.samestat(os.fstat(fd), os.stat(spool_folder / spool.LOCK)):
                 return fd
         except OSError:

@@ -128,6 +128,7 @@ class Worker:
         if not self._assigned:
             return []
         if self._process is None:
+            # One at a time: the writer drains its rings in between.
             return [complete(self.folder, self._assigned.popleft())]
         is_gone = not self._receive()
         answers = []

@@ -134,6 +134,7 @@ class Writer:
         """Do everything that is due; return whether events were moved. A file that cannot be written is tried again later."""
         if self._problem and now < self._next_try:
             return False
+        # Each by itself: a stream that cannot be written holds up neither the others nor verdicts and heartbeats.
         problems: list[OSError] = []
         moved = [_tried(partial(self._drain, source), problems) for source in self._sources.values()]
         moved.append(_tried(self._work, problems))
@@ -193,6 +194,7 @@ class Writer:
             try:
                 source = Source(path)
             except ValueError:
+                # It stays for people, under a name that no writer takes for that of a ring.
                 with suppress(OSError):
                     path.rename(path.with_suffix(".unreadable"))
             except OSError:
@@ -226,7 +228,7 @@ class Writer:
             OSError: A stream cannot be opened: its lines are not known yet.
         """
         waiting, _ = source.next_frames()
-        source.rewind(0)
+        source.rewind(0)  # these were only looked at, for the number of the first
         first = waiting[0].seq if waiting else sys.maxsize
         source.already = self._journal.resume(source.run, source.streams(), first)
         self._backlog.adopt(source, first, self._journal.last_seqs(source.run))
@@ -283,6 +285,7 @@ class Writer:
                 self._end(path, source)
 
     def _end(self, path: Path, source: Source) -> None:
+        # The seals last: they say that nothing more of the run follows.
         if not source.said_end:
             self._journal.end(source.run, "killed", source.home)
             source.say_end()
@@ -295,7 +298,7 @@ class Writer:
         if spool.rings_in(self._spool_folder) == [path]:
             self._close_journal()  # before the producer learns that all is done: then nothing is left to happen
         else:
-            self._sync()
+            self._sync()  # before `finish`, at which the producer's `close` returns
         del self._sources[path]
         del self._composers[source.run], self._censors[source.run]
         del self._heard[source.run]
@@ -308,7 +311,7 @@ class Writer:
     def _complete_outputs(self, run: str) -> None:
         """Start completing the outputs of a run that nobody is at work on: its process may have died before it did."""
         for path in orders.orders_of(run, self._spool_folder.name):
-            with suppress(OSError):
+            with suppress(OSError):  # the order stays, and recovery finds it
                 orders.begin(path, self._where())
 
     def _heartbeats(self, now: float) -> None:
@@ -353,6 +356,7 @@ class Writer:
             OSError: Something is left to do.
         """
         self._close_journal()
+        # Once more, now that the streams are free: a process that came meanwhile found this one at the lock, and relies on it.
         self._scan()
         return not self._sources
 
@@ -376,7 +380,7 @@ def serve(folder: Path, spool_folder: Path, fd: int | None = None) -> None:
     def drain(wait: Wait) -> bool:
         return Writer(folder, spool_folder, sampler=Sampler(folder), fd=fd).serve(wait)
 
-    while _serve_once(spool_folder, _LOCK_WAIT_S, drain):
+    while serve_once(spool_folder, _LOCK_WAIT_S, drain):
         # A ring that came while this one was leaving may have met neither this writer nor, at the lock, the next one.
         if not any(is_unattended(ring) for ring in spool.rings_in(spool_folder)):
             return
@@ -387,14 +391,14 @@ def rescue(folder: Path, spool_folder: Path, timeout_s: float) -> None:
     until = monotonic() + timeout_s
     backlog = Backlog(folder, complete=partial(complete, folder))  # in this process: it may not have children of ours
     writer = partial(Writer, folder, spool_folder, serves=_is_over, backlog=backlog)
-    _serve_once(spool_folder, timeout_s, lambda wait: writer().serve(wait, until))
+    serve_once(spool_folder, timeout_s, lambda wait: writer().serve(wait, until))
 
 
 def _is_over(source: Source) -> bool:
     return source.is_ended or source.owner.is_gone()
 
 
-def _serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
+def serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], bool]) -> bool:
     """Do the writer's work under the lock of the spool; return whether the lock could be taken and all was done."""
     fd = lock(spool_folder, lock_wait_s)
     if fd is None:
@@ -404,7 +408,7 @@ def _serve_once(spool_folder: Path, lock_wait_s: float, serve: Callable[[Wait], 
         return serve(wait)
     finally:
         wait.close()
-        remove_idle(spool_folder)
+        remove_idle(spool_folder)  # while the lock is held: nobody else is at work in what is removed
         os.close(fd)
 
 

@@ -101,6 +101,7 @@ class WriterWatch:
 
     def writer_is_alive(self) -> bool:
         """Return whether the process that has taken the ring is there."""
+        # The start as well: the number may belong to another process by now.
         pid, start = self._words[W_WRITER_PID], self._words[W_WRITER_START]
         return pid != 0 and process_start(pid) == str(start)
 

@@ -15,7 +15,7 @@ import orjson
 
 from mlv.errors import FileUnusable, MlvError, NotAnExperiment
 from mlv.optional import package
-from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain
+from mlv.web import built, code, curves, differences, downloads, experiment, files, lines, own, plain, points
 from mlv.web.guard import App, Guard
 from mlv.web.index import IndexRow, PageIndex
 from mlv.web.live import Follower, Live
@@ -42,7 +42,7 @@ AnswerOfOne = Callable[[PageIndex, IndexRow, Query], Any]
 _OF_ONE: dict[str, AnswerOfOne] = {
     "": lambda index, row, _: experiment.overview(index, row),
     "/events": lambda _, row, query: lines.events(row.digest.path, query, row.moment),
-    "/line": lambda _, row, query: lines.line(row.digest.path, query),
+    "/line": lambda _, row, query: points.line(row, query) if "y" in query else lines.line(row.digest.path, query),
     "/console": lambda _, row, query: lines.console(row.digest.path, query, row.moment),
     "/media": lambda _, row, query: lines.media(row.digest.path, query, row.moment),
 }
@@ -203,7 +203,8 @@ class _Site:
         query = request.query_params
         asked, rows = curves.question(query), self._rows(query)
         answer = self._reading(query, lambda: self._curves.answer(rows, asked), rows)
-        return _respond(answer, 200, {"content-type": "application/octet-stream"})
+        # Floats are hardly shorter when they are compressed, and that would take longer than all before.
+        return _respond(answer, 200, {"content-type": "application/octet-stream", "content-encoding": "identity"})
 
     def live(self, request: Any) -> Any:
         """Send what is logged, for as long as the page is connected."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -65,7 +66,15 @@ class _View:
     @property
     def condition(self) -> str:
         """The predicate that chooses the experiments of the charts; '' for all."""
-        return _among("id", self.ids) if self.ids else self.get("where")
+        return _among("id", self.ids) if self.ids else self.where
+
+    @property
+    def where(self) -> str:
+        """The predicate of the list: its filter, and the ranges on the axes of parallel coordinates."""
+        ranges = [condition for item in self.items("brush") for condition in _between(item)]
+        if not ranges:
+            return self.get("where")
+        return " and ".join([*([f"({self.get('where')})"] if self.get("where") else []), *ranges])
 
     def number(self, name: str) -> float | None:
         try:
@@ -139,6 +148,23 @@ def _column(name: str) -> str:
     return _COLUMNS.get(name, name)
 
 
+def _between(item: str) -> list[str]:
+    """Return the predicate of a range, as `column:from:to`; a colon within an end is escaped once more."""
+    match = re.fullmatch("(.+):([^:]+):([^:]+)", item)
+    if match is None:
+        return []
+    low, high = (_plain_number(unquote(end)) or literal(unquote(end)) for end in match.group(2, 3))
+    return [f"{_column(match[1])} between {low} and {high}"]
+
+
+def _plain_number(text: str) -> str:
+    """Return a text that is a finite number, '' for another one."""
+    try:
+        return text if math.isfinite(float(text)) else ""
+    except ValueError:
+        return ""
+
+
 def _aliased(name: str) -> str:
     column = _column(name)
     return f'{column} as "{name}"'.replace(f' as "{column}"', "") if "." in column else column
@@ -146,10 +172,9 @@ def _aliased(name: str) -> str:
 
 def _select(view: _View, names: Sequence[str]) -> str:
     """Return the table as a query."""
-    conditions = [f"({view.get('where')})"] if view.get("where") else []
     order = [_order(item) for item in view.items("sort")] or ["created desc"]
     lines = [f"select {', '.join(map(_aliased, names))}", "from experiments"]
-    lines += [f"where {' and '.join(conditions)}"] if conditions else []
+    lines += [f"where {view.where}"] if view.where else []
     return "\n".join([*lines, f"order by {', '.join(order)}"])
 
 
@@ -159,7 +184,7 @@ def _order(item: str) -> str:
 
 def _list_command(view: _View, names: Sequence[str]) -> str:
     words = ["mlv", "ls", quote(view.root_text)]
-    words += ["--where", quote(view.get("where"))] if view.get("where") else []
+    words += ["--where", quote(view.where)] if view.where else []
     words += [f"--sort={quote(_listed(item))}" for item in view.items("sort")[:1]]
     words += ["--columns", quote(",".join(map(_listed, names)))]
     return " ".join([*words, *(["--all"] if view.get("archived") == "1" else [])])
@@ -177,7 +202,7 @@ def _table(view: _View, names: Sequence[str]) -> Code:
         notes.append("Python and SQL have the archived experiments too.")
     if len(view.items("sort")) > 1:
         notes.append("mlv ls sorts by one column.")
-    python = f"{_found(view, view.get('where'))}table = exps.frame(stats={_python(list(STATS))})\n"
+    python = f"{_found(view, view.where)}table = exps.frame(stats={_python(list(STATS))})\n"
     return Code(python, _select(view, names), _list_command(view, names), notes)
 
 
@@ -199,17 +224,17 @@ def _charts(view: _View) -> Code:
 
 
 def _plot(view: _View, metrics: Sequence[str]) -> Code:
-    over, notes = view.get("group"), _notes(view)
+    over, notes = view.items("over"), _notes(view)
     zoom = [float(end) for end in view.items("zoom")] if view.get("zoom") else None
     log = "y" if view.get("y") == "log" else ""
     x, smooth = view.get("x") or "step", view.number("smooth")
     axis = "" if x == "step" else x
     patterns = [_pattern(name) for name in metrics]
-    python = _call("exps.plot", patterns, x=axis, over=over or [], smooth=smooth or "", log=log, xlim=zoom, reruns="all")
+    python = _call("exps.plot", patterns, x=axis, over=over, smooth=smooth or "", log=log, xlim=zoom, reruns="all")
     found = _found(view, view.condition) if view.ids else ""
     words = ["mlv", "plot", *(view.ids or [quote(view.root_text)]), *(f"--metric={quote(name)}" for name in patterns)]
     words += [f"--x={quote(x)}"] if axis else []
-    words += [f"--over={quote(over)}"] if over else []
+    words += [f"--over={quote(name)}" for name in over]
     words += [f"--smooth={smooth:g}"] if smooth else []
     words += [f"--log={log}"] if log else []
     words += [f"--xlim={zoom[0]:g}:{zoom[1]:g}"] if zoom and len(zoom) == 2 else []
@@ -218,14 +243,14 @@ def _plot(view: _View, metrics: Sequence[str]) -> Code:
         notes.append("mlv plot pools experiments that differ in seed alone; the page draws each.")
     if smooth and not over:
         notes.append("The page smooths by the distance of the points in x, plot point by point: equal where they are even.")
-    if view.get("where") and not view.ids:
+    if view.where and not view.ids:
         notes.append("mlv plot takes all experiments below the folder.")
     condition = _among("exp", view.ids) if view.ids else _exps_where(view)
     return Code(f"{found}{python}\n", _curve_rows(condition, metrics), " ".join(words), notes)
 
 
 def _exps_where(view: _View) -> str:
-    where = view.get("where")
+    where = view.where
     return f"exp in (select id from experiments where {where})" if where else ""  # noqa: S608 - the reader's own
 
 

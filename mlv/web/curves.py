@@ -22,13 +22,13 @@ from mlv.query.events import Events
 from mlv.query.many import families, values
 from mlv.query.many.axes import AT, METRICS, TIME, TIMES, times_of
 from mlv.query.many.statistics import Samples, aggregated
-from mlv.query.metrics.columns import numbered, read_points
+from mlv.query.metrics.columns import numbered
 from mlv.query.metrics.parse_many_logs import STEP
-from mlv.query.metrics.selection import series_of
 from mlv.store import layout
 from mlv.store.layout import SYSTEM_STREAM
 from mlv.store.reading import while_there
 from mlv.store.streams import lines_from_end, whole_end
+from mlv.web import series
 from mlv.web.index import IndexRow
 from mlv.web.pixels import Grid, PixelColumns, grid, ordered, pixels
 from mlv.web.plain import plain
@@ -198,11 +198,11 @@ def _read(rows: Sequence[IndexRow], metric: str, x: str) -> Iterator[tuple[Index
     """Read a metric of some experiments, and others with it where that costs nothing: charts ask for all of them."""
     others = []
     for row in rows:
-        series = _by_columns(row, metric, x) if _bytes(row) > _COLUMNS_BYTES and x in (STEP, *TIMES) else None
-        if series is None:
+        by_name = _by_columns(row, metric, x) if _bytes(row) > _COLUMNS_BYTES and x in (STEP, *TIMES) else None
+        if by_name is None:
             others.append(row)
         else:
-            yield from ((row, name, points) for name, points in series.items())
+            yield from ((row, name, points) for name, points in by_name.items())
     small = [row for row in others if _bytes(row) <= _SHORT_BYTES]
     for group, requested in ((small, None), ([row for row in others if row not in small], _pattern(metric))):
         yield from _by_values(group, requested, x)
@@ -214,19 +214,24 @@ def _bytes(row: IndexRow) -> int:
 
 def _by_columns(row: IndexRow, metric: str, x: str) -> dict[str, _Points] | None:
     """Read a long log from its cache, ten times as fast as by `values`; None where a value or a step is no plain number."""
+    requested = None if _bytes(row) <= _SHORT_BYTES else metric
+    if row.moment is None:
+        by_name = series.read(row.digest.path, row.stamp, requested, needs_time=x != STEP)
+    else:
+        by_name = series.of_log(row.digest.path, requested, row.moment.last)
+    return None if by_name is None else {name: _points_of(own, x, row.digest) for name, own in by_name.items()}
+
+
+def _points_of(own: series.Series, x: str, digest: Digest) -> _Points:
+    """Return the points of a series on an axis; those without a position are left out."""
     np = package("numpy")
-    points = read_points(row.digest.path, None, row.moment.last if row.moment is not None else None, None)
-    if points.texts is not None or points.step_texts is not None:
-        return None
-    position = points.step if x == STEP else times_of(points.time / 1e6, x, row.digest)
-    result = {}
-    for name, (lines, indices) in series_of(points).items():
-        if name == metric or _bytes(row) <= _SHORT_BYTES:
-            own = position[lines]
-            own = numbered(own, np.zeros(len(own), np.int64)) if x == STEP else own
-            is_there = ~np.isnan(own)
-            result[name] = ordered(own[is_there].astype(float), points.values[indices][is_there])
-    return result
+    if x == STEP:
+        position = numbered(own.step, np.zeros(len(own.step), np.int64))
+    else:
+        # The first line of any metric may be that from which an axis counts.
+        position = times_of(np.concatenate(([own.began], own.time)) / 1e6, x, digest)[1:]
+    is_there = ~np.isnan(position)
+    return ordered(position, own.values) if is_there.all() else ordered(position[is_there], own.values[is_there])
 
 
 def _by_values(rows: Sequence[IndexRow], requested: str | None, x: str) -> list[tuple[IndexRow, str, _Points]]:

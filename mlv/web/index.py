@@ -21,20 +21,28 @@ from mlv.experiment.as_of import summary_of
 from mlv.query import moments
 from mlv.query.digest import Depth, Digest, read_digest
 from mlv.query.many.table import flat
+from mlv.query.metrics.schema import EXACT
 from mlv.query.moments import Moment
 from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
-from mlv.web import saved
+from mlv.web import processes, saved
 from mlv.web.plain import as_text, bounded, plain, shortened
+from mlv.web.processes import Processes
 
+Stamp = tuple[Any, ...]
+"""Inode, size and time of change of a meta.json; then stream, size, time of change and inode of each log."""
 BROKEN = "broken"
 """The status of an experiment that cannot be read."""
+_PASSING = ("running", "lost")
+"""Statuses that change with the time alone."""
 _STATS = ("value", "last", "min", "max", "mean", "count", "nans")
 _MOST_NAMES = 500
 """Params, and metrics, of one experiment in the table; its own page has all."""
 _MOST_CELLS = 1_000_000
 """Cells of one answer: it has fewer rows where these have many columns."""
+_FIRST_ROWS, _ROWS_AT_ONCE = 100, 2500
+"""Rows that are waited for while not all have been read: some for the screen, then as many as are worth a question."""
 _LONGEST_TEXT = 300
 _LARGE_META = 4 << 20
 """Bytes of a meta.json that stay in memory of each section; its own page reads all."""
@@ -42,7 +50,7 @@ _LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
 _PATIENCE_S, _STUCK_S = 3.0, 20.0
 """How long one folder may take before it is named, and before nobody waits for it any more."""
-_SETTLED_NS = 2_000_000_000
+SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _KEPT = ("format", "name", "kind", "created", "params", "tags", "notes", "parent", "git", "machine")
 """Sections of meta.json that stay in memory: the captured environment is most of it, and in no column."""
@@ -55,7 +63,7 @@ class IndexRow:
     digest: Digest
     version: int
     depth: Depth
-    stamp: tuple[Any, ...]
+    stamp: Stamp
     status: str
     error: str | None = None
     moment: Moment | None = None
@@ -84,14 +92,14 @@ class PageIndex:
         self._nonce = secrets.token_hex(4)
         self._changed = threading.Condition()
         self._reading = threading.Lock()
-        self._at: tuple[Path, float] | None = None
-        """The folder that is being read, and since when."""
-        self._reader = 0
-        """The thread that refreshes."""
+        self._at: dict[int, tuple[Path, float]] = {}
+        """The folder that each thread which refreshes is reading, and since when."""
         self._saved: dict[Path, IndexRow] = {}
         """Rows that a former server has left, until their experiments are met."""
         self._saved_at: tuple[int, float] | None = None
         """Version and time of the last saving."""
+        self._has_names = False
+        """Whether the name of every experiment has been read once."""
         self.is_complete = False
         """Whether every experiment has been read once."""
 
@@ -122,10 +130,9 @@ class PageIndex:
         if not self._reading.acquire(blocking=False):
             return False
         try:
-            self._reader = threading.get_ident()
             self._refresh()
         finally:
-            self._at, self._reader = None, 0
+            self._at.clear()
             self._reading.release()
             with self._changed:
                 self._changed.notify_all()
@@ -161,8 +168,7 @@ class PageIndex:
         end = monotonic() + wait_s
         with self._changed:
             while not are_there():
-                _, since = self._at or (None, monotonic())
-                if monotonic() > min(end, since + _STUCK_S):
+                if monotonic() > min(end, self._longest()[1] + _STUCK_S):
                     return False
                 self._changed.wait(max(0.0, min(0.5, end - monotonic())))
         return True
@@ -173,31 +179,62 @@ class PageIndex:
     @property
     def waiting(self) -> dict[str, Any] | None:
         """The folder that does not answer, and for how many seconds; None while all do."""
-        folder, since = self._at or (None, 0.0)
+        folder, since = self._longest()
         seconds = monotonic() - since
-        return {"folder": as_text(str(folder)), "seconds": round(seconds)} if folder and seconds > _PATIENCE_S else None
+        return {"folder": as_text(str(folder)), "seconds": round(seconds)} if seconds > _PATIENCE_S else None
+
+    def _longest(self) -> tuple[Path, float]:
+        """Return the folder that has been read for the longest time, and since when."""
+        return min(list(self._at.values()), key=lambda at: at[1], default=(self._root, monotonic()))
 
     def _refresh(self) -> None:
         begun_ns = time.time_ns()
-        folders: list[Path] = []
-        self._at = self._root, monotonic()
-        for folder in layout.walk(self._root):
-            folders.append(folder)
-            self._at = folder, monotonic()
-        if self._saved_at is None and self._asof is None and len(folders) >= saved.WORTH:
+        own = threading.get_ident()
+        self._at[own] = self._root, monotonic()
+        if self._saved_at is None and self._asof is None:
             self._saved, self._saved_at = dict(saved.load(self._root)), (-1, -math.inf)
-        for folder in folders:  # names first: the numbers may take long
-            if folder not in self._ids and self._asof is None:
-                self._put(folder, Depth.SETTINGS)
-        self._remove(set(folders))
-        for folder in folders:
-            self._put(folder, Depth.METRICS)
+        folders: set[Path] = set()
+        unread: dict[Path, int] = {}
+        for folder in layout.walk(self._root):
+            folders.add(folder)
+            self._at[own] = folder, monotonic()
+            stamp = self._stamp_to_read(folder, Depth.METRICS)
+            if stamp is not None:
+                unread[folder] = _size(stamp)
+                if folder not in self._ids and self._asof is None:  # names first: the numbers may take long
+                    self._store(folder, _read(folder, Depth.SETTINGS, stamp))
+        self._remove(folders)
+        with self._changed:
+            self._has_names = True
+            self._changed.notify_all()
+        self._read_all(unread)
         with self._changed:
             self._pass_on_archived()
             self.is_complete = True
+            if not unread and not self._saved and self._saved_at == (-1, -math.inf):
+                self._saved_at = self._version, monotonic()  # all is as it was saved
             self._saved.clear()
             self._changed.notify_all()
-        self._save(begun_ns - _SETTLED_NS)
+        self._save(begun_ns - SETTLED_NS)
+
+    def _read_all(self, unread: Mapping[Path, int]) -> None:
+        """Read experiments, whose logs have some sizes: many of them in several processes."""
+        own = threading.get_ident()
+        count = processes.worth(unread.values()) if self._asof is None else 0
+        remaining: Iterable[Path] = unread
+        if count:
+            del self._at[own]  # it waits for others
+            remaining = Processes(count, unread, self._take, self._at).run()
+        for folder in remaining:
+            self._at[own] = folder, monotonic()
+            self._put(folder, Depth.METRICS)
+
+    def _take(self, folder: Path, row: IndexRow | None) -> None:
+        """Store what another process has read; None where it could not."""
+        if row is None:
+            self._put(folder, Depth.METRICS)
+        else:
+            self._store(folder, row)
 
     def _pass_on_archived(self) -> None:
         """Send the rows below experiments again that have been archived, or are no longer, since the last look."""
@@ -213,39 +250,43 @@ class PageIndex:
         if self._saved_at is None or self._version == self._saved_at[0] or monotonic() < self._saved_at[1] + _SAVED_EVERY_S:
             return
         self._saved_at = self._version, monotonic()
-        settled = {row.digest.path: row for row in self.rows() if row.stamp and _changed_ns(row.stamp) < settled_ns}
+        settled = {row.digest.path: row for row in self.rows() if row.stamp and changed_ns(row.stamp) < settled_ns}
         saved.save(self._root, settled)
 
     def _put(self, folder: Path, depth: Depth) -> None:
         """Read an experiment at least to a depth, if it has changed or was not read so far."""
+        stamp = self._stamp_to_read(folder, depth)
+        row = self._read(folder, depth, stamp) if stamp is not None else None
+        if row is not None:
+            self._store(folder, row)
+
+    def _stamp_to_read(self, folder: Path, depth: Depth) -> Stamp | None:
+        """Return the stamp of an experiment that has to be read; None for others, whose rows are brought up to date."""
         before = self._rows.get(self._ids.get(folder, ""))
         if before is not None and before.digest.path != folder:
-            return  # a copy of it
-        if self._reader == threading.get_ident():
-            self._at = folder, monotonic()
-        stamp = _stamp(folder)
+            return None  # a copy of it
+        stamp = stamp_of(folder)
         if not stamp and before is not None:  # it was deleted while it was shown
             self._remove(self._ids.keys() - {folder})
-            return
+            return None
         left = self._saved.pop(folder, None)
         if before is None and left is not None and left.stamp == stamp:
-            row = _with_status(left) if left.status != BROKEN else left
-        elif before is None or before.stamp != stamp or before.depth < depth:
-            read = self._read(folder, depth, stamp)
-            if read is None:
-                return
-            row = read
-        elif before.status in ("running", "lost"):  # it changes with the time alone
-            row = _with_status(before)
-            if row.status == before.status:
-                return
-        else:
-            return
+            self._store(folder, _with_status(left) if left.status in _PASSING else left)
+            return None
+        if before is None or before.stamp != stamp or before.depth < depth:
+            return stamp
+        if before.status in _PASSING and (row := _with_status(before)).status != before.status:
+            self._store(folder, row)
+        return None
+
+    def _store(self, folder: Path, row: IndexRow) -> None:
+        """Replace the row of an experiment; of copies that with the longest log stays."""
         with self._changed:
+            before = self._rows.get(self._ids.get(folder, ""))
             other = self._rows.get(row.digest.id)
             if other is not None and other.digest.path != folder and other.digest.path.exists():
                 self._ids[folder] = row.digest.id
-                if _size(stamp) <= _size(other.stamp):
+                if _size(row.stamp) <= _size(other.stamp):
                     return
             elif before is not None and before.digest.id != row.digest.id:
                 self._drop(before.digest.id)
@@ -255,7 +296,7 @@ class PageIndex:
             self._rows[row.digest.id] = replace(row, version=self._version)
             self._changed.notify_all()
 
-    def _read(self, folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow | None:
+    def _read(self, folder: Path, depth: Depth, stamp: Stamp) -> IndexRow | None:
         """Read an experiment; None for one that was made after the moment."""
         if self._asof is None:
             return _read(folder, depth, stamp)
@@ -288,8 +329,9 @@ class PageIndex:
         is_known = nonce == self._nonce and number.isdecimal()
         since = int(number) if is_known else -1
         with self._changed:
-            if not self.is_complete:
-                self._changed.wait_for(lambda: self.is_complete or self._version > since + 1, wait_s)
+            if not (self.is_complete or (self._has_names and not is_known)):
+                most = since + (_ROWS_AT_ONCE if is_known else _FIRST_ROWS)
+                self._changed.wait_for(lambda: self.is_complete or self._version >= most, wait_s)
             changed = [row for row in self._rows.values() if row.version > since]
             rows = list(_within_limit(changed))
             is_all = len(rows) == len(changed)
@@ -332,32 +374,39 @@ class PageIndex:
             return list(self._rows.values())
 
 
-def _stamp(folder: Path) -> tuple[Any, ...]:
+def stamp_of(folder: Path) -> Stamp:
     """Return numbers that change with the files of an experiment."""
+    text = os.fspath(folder)  # to join texts takes a tenth of the time that paths take
     with suppress(OSError):
-        meta = os.stat(folder / layout.META)
-        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(folder))
+        meta = os.stat(os.path.join(text, layout.META))
+        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(text))
     return ()
 
 
-def _stream_stamps(folder: Path) -> Iterator[tuple[str, int, int, int]]:
+def _stream_stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
     for stream in layout.streams_in(folder):
         with suppress(FileNotFoundError):
-            status = os.stat(folder / layout.stream_file(stream))
+            status = os.stat(os.path.join(folder, layout.stream_file(stream)))
             yield stream, status.st_size, status.st_ctime_ns, status.st_ino
 
 
-def _changed_ns(stamp: tuple[Any, ...]) -> int:
+def changed_ns(stamp: Stamp) -> int:
     """Return the time of the last change of an experiment's files."""
     changed: int = max([stamp[2], *(stream[2] for stream in stamp[3:])])
     return changed
 
 
-def _size(stamp: tuple[Any, ...]) -> int:
+def _size(stamp: Stamp) -> int:
     return sum(stream[1] for stream in stamp[3:])
 
 
-def _read(folder: Path, depth: Depth, stamp: tuple[Any, ...]) -> IndexRow:
+def read(folder: Path) -> IndexRow | None:
+    """Read an experiment; None where it is gone."""
+    stamp = stamp_of(folder)
+    return _read(folder, Depth.METRICS, stamp) if stamp else None
+
+
+def _read(folder: Path, depth: Depth, stamp: Stamp) -> IndexRow:
     """Read an experiment; a broken one has an error."""
     try:
         meta = read_meta(folder)
@@ -427,7 +476,7 @@ def columns(
     result: dict[str, Any] = {
         "id": [digest.id for digest in digests],
         "name": [digest.name for digest in digests],
-        "path": [Path(os.path.relpath(digest.path, root)).as_posix() for digest in digests],
+        "path": [_below(root, digest.path) for digest in digests],
         "kind": [digest.kind for digest in digests],
         "parent": [digest.parent_id for digest in digests],
         "created": created,
@@ -446,12 +495,33 @@ def columns(
     result["params"] = _by_name(params, lambda value: shortened(plain(value), _LONGEST_TEXT))
     metrics = [dict(islice(digest.metrics.items(), _MOST_NAMES)) for digest in digests]
     names = dict.fromkeys(name for own in metrics for name in own)
-    result["metrics"] = {name: {stat: [_cell(own.get(name), stat) for own in metrics] for stat in _STATS} for name in names}
-    return as_text(result)
+    result = as_text(result)
+    result["metrics"] = {as_text(name): _stats([own.get(name) for own in metrics]) for name in names}
+    return result
 
 
-def _cell(summary: Any, stat: str) -> Any:
-    return shortened(plain(getattr(summary, stat)), _LONGEST_TEXT) if summary is not None else None
+def _stats(summaries: Sequence[Any]) -> dict[str, list[Any]]:
+    """Return the numbers of one metric of all experiments as columns."""
+    return {stat: _cells([None if own is None else getattr(own, stat) for own in summaries]) for stat in _STATS}
+
+
+def _cells(values: list[Any]) -> list[Any]:
+    """Return values in a form of JSON; where all are plain numbers, as they mostly are, as they are."""
+    kinds = set(map(type, values))
+    if kinds <= {float, int, type(None)}:
+        numbers = [value for value in values if value is not None]
+        with suppress(OverflowError):  # an integer beyond all floats
+            if not numbers or (max(map(abs, numbers)) <= EXACT and math.isfinite(sum(numbers))):
+                return values
+    return as_text([shortened(plain(value), _LONGEST_TEXT) for value in values])
+
+
+def _below(root: Path, path: Path) -> str:
+    """Return the path of a folder from the root on, with slashes."""
+    text, around = os.fspath(path), os.path.join(root, "")
+    if os.sep != "/" or not text.startswith(around):
+        return Path(os.path.relpath(path, root)).as_posix()
+    return text[len(around) :]  # in a tenth of the time
 
 
 def _by_name(mappings: Sequence[Mapping[str, Any]], form: Callable[[Any], Any]) -> dict[str, list[Any]]:

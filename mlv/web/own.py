@@ -1,4 +1,4 @@
-"""The reader's own things: views, stars, hidden experiments, private notes, colours. They are lines of a file of the reader.
+"""The reader's own things: views, stars, hidden experiments, private notes, colours, layout: lines of a file of the reader.
 
 Nothing is written into an experiment, and no two people, and no two machines, write one file. The latest line about a name
 counts; older ones stay as history.
@@ -26,7 +26,7 @@ from mlv.errors import InvalidArgument
 from mlv.store import layout, opening
 from mlv.web.token import state_folder
 
-KINDS = ("view", "star", "hidden", "note", "color", "column")
+KINDS = ("view", "star", "hidden", "note", "color", "column", "layout")
 """What a line may be about."""
 MOST_BYTES = 64 << 10
 """Bytes of one line."""

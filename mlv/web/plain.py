@@ -21,6 +21,8 @@ def plain(value: Any) -> Any:
 
     Moments become seconds since 1970, spans seconds, and integers that a float cannot hold texts of their digits.
     """
+    if value is None or type(value) is str or (type(value) is float and math.isfinite(value)):
+        return value  # most are one of these: the questions below take ten times as long
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, (Huge, int)) and not isinstance(value, bool) and abs(value) > EXACT:

@@ -267,13 +267,12 @@ class TestBadInput:
         assert [origin.exp.name for origin in whence(exp.path / "models" / "1.npz")] == ["strange", "digits", "strange"]
 
 
-def test_only_lines_with_the_hash_are_parsed(tmp_path, monkeypatch):
-    """A line is found wherever it lies between the pieces in which a log is read."""
-    monkeypatch.setattr("mlv.store.streams._CHUNK_BYTES", 64)
+def test_only_lines_with_the_hash_are_parsed(tmp_path):
+    """A line is found wherever it lies between the blocks in which a log is read."""
     lines = [b"x" * (7 * n % 100) + (b"needle" if n % 10 == 0 else b"") + b"\n" for n in range(100)]
     (tmp_path / "log.jsonl").write_bytes(b"".join(lines) + b"half a needle")
 
-    assert list(lines_with(tmp_path / "log.jsonl", b"needle")) == [*lines[::10], b"half a needle"]
+    assert list(lines_with(tmp_path / "log.jsonl", b"needle", 64)) == [*lines[::10], b"half a needle"]
 
 
 @pytest.mark.parametrize("path", ["log.jsonl", ".mlv/claims/log.json", "../elsewhere", "files/../../elsewhere", ".."])

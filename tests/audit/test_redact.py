@@ -14,7 +14,6 @@ from contracts import evidence
 from dying import is_done
 
 import mlv
-from mlv.audit import redact as redact_
 from mlv.audit.merge import merge
 from mlv.audit.redact import Redaction, redact
 from mlv.audit.verify import verify
@@ -23,6 +22,7 @@ from mlv.optional import is_installed
 from mlv.store import layout
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner, process_start
+from mlv.transport.journal import Journal
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -214,14 +214,14 @@ class TestGone:
 
     def test_a_file_that_changes_meanwhile(self, exp, monkeypatch):
         """B14: a file that is another one than was looked at is left as it is, and redacting again finishes."""
-        announce = redact_._announce
+        sync = Journal.sync
 
-        def announce_and_change(*arguments: Any) -> None:
-            announce(*arguments)
+        def sync_and_change(journal: Journal) -> None:  # the last call before the first file is replaced
+            sync(journal)
             (exp / "files" / "conf.txt").chmod(0o644)
             (exp / "files" / "conf.txt").write_text(f"newer, with {SECRET}")
 
-        monkeypatch.setattr(redact_, "_announce", announce_and_change)
+        monkeypatch.setattr(Journal, "sync", sync_and_change)
         with pytest.raises(ExperimentBusy, match="was changed while"):
             redacted(exp)
         assert (exp / "files" / "conf.txt").read_text() == f"newer, with {SECRET}"

@@ -231,9 +231,8 @@ def test_several_processes_tell_the_same(tmp_path):
     assert listed(tmp_path, limits) == as_it_is(tmp_path)
 
 
-def test_parts(monkeypatch):
-    """The parts are equal, in order, and none is lost; one whose process dies is done here."""
-    monkeypatch.setattr("mlv.cli.forks._processors", lambda: 3)
+def test_batches():
+    """The batches are equal, in order, and none is lost; one whose process dies is done here."""
     here = os.getpid()
 
     def doubled(numbers):
@@ -241,8 +240,9 @@ def test_parts(monkeypatch):
             os._exit(1)
         return [2 * number for number in numbers]
 
-    assert [one for part in in_processes(doubled, range(10), 2) for one in part] == [2 * number for number in range(10)]
-    assert in_processes(doubled, range(3), 2) == [[0, 2, 4]]
+    batches = in_processes(doubled, range(10), 2, processes=3)
+    assert [number for batch in batches for number in batch] == [2 * number for number in range(10)]
+    assert in_processes(doubled, range(3), 2, processes=3) == [[0, 2, 4]]
 
 
 @pytest.mark.parametrize("whose", ["changed", "another key", "no key"])

@@ -9,7 +9,6 @@ import pytest
 from logs import line, write
 
 import mlv
-from mlv.cli import ends
 from mlv.cli.ends import TAIL_BYTES, row_from_ends
 from mlv.cli.overview import look_at, read_row
 
@@ -82,10 +81,7 @@ def test_the_ends_tell_what_all_of_it_tells(tmp_path_factory, head, tail, events
     lines = b"".join(log.lines)
     experiment(folder, lines[: len(lines) - cut * (cut > 100)])
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ends, "HEAD_BYTES", head)
-        patch.setattr(ends, "TAIL_BYTES", tail)
-        found = row_from_ends(folder)
+    found = row_from_ends(folder, head_bytes=head, tail_bytes=tail)
 
     if found is not None:
         is_described = any(kind == "metadata" for _, kind, _ in events)

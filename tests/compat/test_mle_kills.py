@@ -168,14 +168,12 @@ def test_live_and_replayed_are_equal(tmp_path):
     assert contents(tmp_path / "again/log_seed_1.hdf5") == contents(tmp_path / "logs/log_seed_1.hdf5")
 
 
-def test_an_output_that_is_kept_elsewhere(tmp_path, monkeypatch):
+def test_an_output_that_is_kept_elsewhere(tmp_path):
     """While a process keeps the file, one in another folder is not taken for it: it is made, or the call says why not."""
     log = fill(logger(tmp_path, seed_id=1), 2)
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr("mlv.projections._KEPT_S", 0.5)
-            with pytest.raises(InvalidArgument, match="is kept by a running process"):
-                replay(log.exp, SeedFile(seed_id="seed_1", path=tmp_path / "again"))
+        with pytest.raises(InvalidArgument, match="is kept by a running process"):
+            replay(log.exp, SeedFile(seed_id="seed_1", path=tmp_path / "again"), wait_s=0.5)
     finally:
         log.exp.close()
 

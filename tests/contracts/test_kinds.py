@@ -89,7 +89,7 @@ def test_disabled_logger(kind, tmp_path, monkeypatch):
     """A disabled logger takes the same calls, looks at no value, and leaves nothing."""
     monkeypatch.setenv("MLV_DISABLED", "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(null_sessions, "_root_of", {})
+    monkeypatch.setattr(null_sessions, "roots", {})
     exp = mlv.Exp(tmp_path / "runs", "exp")
     for name in filter(None, (kind.name, kind.several)):
         parameters = inspect.signature(getattr(exp.log, name)).parameters.values()

@@ -16,9 +16,12 @@ from logs import line, of_type, read, write
 
 import mlv
 from mlv import Exp, MetaEdited, NotAnnotated
+from mlv.capture.redaction import Redactor
+from mlv.experiment.active_run import event_payload
 from mlv.store import claims
 from mlv.store.claims import Claim
 from mlv.store.owners import Owner
+from mlv.transport.annotating import annotate
 
 TRAIN = """
 import mlv, os, sys, time
@@ -192,14 +195,12 @@ def test_a_fork(python, tmp_path):
     assert (exp.tags, len(exp.runs), exp.runs[0].children) == (("child",), 1, ())
 
 
-def test_somebody_elsewhere_annotates(tmp_path, monkeypatch):
+def test_somebody_elsewhere_annotates(tmp_path):
     """Who annotates on another machine, and does not come to an end, is left alone."""
     exp = ended(tmp_path)
     other = Claim(Owner("elsewhere", "boot", "", 7, "1"), "rother")
     assert claims.claim_exactly(exp.path, "annotations", other)
-    monkeypatch.setattr("mlv.transport.annotating._WITHIN_S", 0.05)
-
-    exp.add_tags("a")
+    annotate(exp.path, event_payload("tags", {"tags": ["a"]}), Redactor(), within_s=0.05)
 
     assert exp.tags == ("a",)
     assert claims.read(exp.path, "annotations") == other

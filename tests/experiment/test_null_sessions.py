@@ -24,7 +24,7 @@ def off(monkeypatch, tmp_path):
     """Everything is disabled, and has temporary files of its own."""
     monkeypatch.setenv("MLV_DISABLED", "1")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    monkeypatch.setattr(null_sessions, "_root_of", {})
+    monkeypatch.setattr(null_sessions, "roots", {})
     (tmp_path / "temporary").mkdir()
 
 

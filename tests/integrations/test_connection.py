@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import shutil
 import sys
@@ -12,7 +13,7 @@ import warnings
 import pytest
 
 import mlv
-from mlv.integrations import frameworks, register
+from mlv.integrations import register
 from mlv.integrations.connection import Connection
 from mlv.integrations.frameworks import framework
 
@@ -279,12 +280,11 @@ def test_the_end_of_a_copy_is_not_that_of_the_original(tmp_path, travel, is_ther
 @pytest.fixture
 def library(monkeypatch):
     """Return a function that installs a library of a version."""
-    monkeypatch.setattr(frameworks, "_warned", set())
 
-    def install(version):
-        module = types.ModuleType("trainers")
+    def install(version, name="trainers"):
+        module = types.ModuleType(name)
         module.__version__ = version
-        monkeypatch.setitem(sys.modules, "trainers", module)
+        monkeypatch.setitem(sys.modules, name, module)
         return module
 
     return install
@@ -316,10 +316,11 @@ def test_a_library_that_is_too_old(library):
 
 def test_a_library_that_is_too_new(library):
     """A library that nobody has tried is used, and one warning says so."""
-    library("3.0")
+    name = f"trainers_{os.urandom(4).hex()}"  # no other test, nor this one before, was warned of it
+    library("3.0", name)
 
-    with pytest.warns(mlv.MlvWarning, match=r"trainers 3.0 is newer than mlv knows") as shown:
-        _ = [framework("trainers", least="2.0", below="3") for _ in range(2)]
+    with pytest.warns(mlv.MlvWarning, match=rf"{name} 3.0 is newer than mlv knows") as shown:
+        _ = [framework(name, least="2.0", below="3") for _ in range(2)]
 
     assert len(shown) == 1
 

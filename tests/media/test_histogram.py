@@ -78,11 +78,12 @@ class TestValues:
         """Bools and numbers of any width are numbers."""
         assert data_of(value, bins=2)["counts"] == [1, 2]
 
-    def test_pieces(self, data_of, monkeypatch):
-        """Values that are looked at in pieces are all counted."""
-        monkeypatch.setattr(histogram, "_CHUNK_VALUES", 3)
+    @pytest.mark.usefixtures("data_of")
+    def test_chunks(self):
+        """Values that are looked at in chunks are all counted."""
+        prepared = histogram.prepare([*range(10), NAN], bins=5)
 
-        data = data_of([*range(10), NAN], bins=5)
+        data = histogram.encode(prepared.options, prepared.buffers, None, chunk_values=3)
 
         assert (data["counts"], data["count"], data["mean"], data["nan"]) == ([2] * 5, 10, 4.5, 1)
 

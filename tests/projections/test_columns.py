@@ -72,7 +72,7 @@ odd = st.sampled_from(ODD)
 def test_lines_at_once_are_lines_one_by_one(tmp_path_factory, some, many):
     """Where many lines are parsed together, the columns are those of the slow way."""
     pytest.importorskip("pyarrow")
-    chosen = [*some, *many * (-(-blocks._LEAST_BYTES // 150) // len(many))]
+    chosen = [*some, *many * (-(-blocks.LEAST_BYTES // 150) // len(many))]
     texts = [one if isinstance(one, str) else LINE % (i + 1, i % 60, i % 1000, *one) for i, one in enumerate(chosen)]
     lines = "".join(f"{text}\n" for text in texts).encode()
     at_once, one_by_one = Columns({}), Columns({})

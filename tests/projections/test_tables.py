@@ -207,12 +207,17 @@ def test_shortened_file_is_built_again(tmp_path, form):
     assert content(exp.path / form) == before
 
 
-def test_parts_are_complete_at_their_size(tmp_path, monkeypatch):
+class ShortParts(Parquet):
+    """Parts of few rows."""
+
+    ROWS = 40
+
+
+def test_parts_are_complete_at_their_size(tmp_path):
     """Rows beyond a part's size go to the next one; the parts before are never written again."""
     pytest.importorskip("pandas")
-    monkeypatch.setattr("mlv.projections.parquet._ROWS", 40)
     exp = made(tmp_path)
-    projections.replay(exp, Parquet())
+    projections.replay(exp, ShortParts())
 
     names = sorted(path.name for path in (exp.path / "parquet" / "log").iterdir())
     assert names == [f"part-00000{i}.parquet" for i in range(4)]

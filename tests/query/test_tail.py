@@ -10,7 +10,6 @@ from logs import line, write
 
 from mlv.query import tail as tail_
 from mlv.query.tail import Status, Tail, latest_metrics
-from mlv.store import streams
 from mlv.store.streams import lines_from_end, read_lines, whole_end
 
 
@@ -18,18 +17,17 @@ def seqs(found) -> list[int]:
     return [each.event.seq for each in found]
 
 
-@pytest.mark.parametrize("piece", [1, 2, 7, 64])
+@pytest.mark.parametrize("least", [1, 2, 7, 64])
 @pytest.mark.parametrize("content", [b"", b"\n", b"half", b"a\n", b"a\nhalf", b"a\n\nbc\n" + b"x" * 100 + b"\n", b"\n\n\n"])
-def test_lines_from_end(tmp_path, monkeypatch, piece, content):
+def test_lines_from_end(tmp_path, least, content):
     """The whole lines come with their offsets, the last one first, however long they are; a half one does not."""
-    monkeypatch.setattr(streams, "_PIECE_FROM_END", piece)
     path = tmp_path / "log.jsonl"
     path.write_bytes(content)
 
     whole = [(start, text) for start, text in read_lines(path) if text.endswith(b"\n")]
 
-    assert list(lines_from_end(path)) == whole[::-1]
-    assert whole_end(path) == sum(len(text) for _, text in whole)
+    assert list(lines_from_end(path, least_bytes=least)) == whole[::-1]
+    assert whole_end(path, least) == sum(len(text) for _, text in whole)
 
 
 def test_last_events_of_all_streams(tmp_path):

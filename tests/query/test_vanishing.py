@@ -144,7 +144,7 @@ def test_costs_itself_only(root, tmp_path, reader, action):
         assert "b" in found or said or action != "an experiment removed"
         shutil.rmtree(root / "b", ignore_errors=True)
         shutil.copytree(tmp_path / "kept", root / "b", symlinks=True)
-        layout._UNLISTED.clear()
+        layout.unlisted.clear()
         number += 1
     assert number > 0
 

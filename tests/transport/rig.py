@@ -93,7 +93,7 @@ class Rig:
         """Be the writer, in this process."""
         until = time.monotonic() + until_s
         made = partial(writer.Writer, self.folder, self.place, files, endurance=self.endurance, **options)
-        return writer._serve_once(self.place, 5.0, lambda wait: made().serve(wait, until))
+        return writer.serve_once(self.place, 5.0, lambda wait: made().serve(wait, until))
 
     def serve_until_moment(self, moment: int) -> int:
         """Be the writer in a forked process that is killed at the n-th call of a function that it makes."""

@@ -133,7 +133,7 @@ def test_killed_before_it_says_how_far_it_is(tmp_path, monkeypatch):
     channel = rig.ring(ENDED)
     rig.log(channel, 1)
     with monkeypatch.context() as patched:
-        patched.setattr(Source, "_update_complete", lambda self: os.kill(os.getpid(), signal.SIGKILL))
+        patched.setattr(Source, "publish_complete", lambda self: os.kill(os.getpid(), signal.SIGKILL))
         assert rig.serve() == -signal.SIGKILL
 
     rig.in_child(lambda: rig.serve_here(until_s=0.5))

@@ -8,7 +8,6 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import time_ns
 
 import pytest
 from conftest import run_command
@@ -21,7 +20,6 @@ from mlv.store.owners import Owner
 from mlv.transport import recovery, spool, spool_lock, writer
 from mlv.transport.frames import BIG
 from mlv.transport.header import look
-from mlv.transport.ring import _QueuedEvent
 from mlv.transport.source import Source
 from transport.rig import GONE, LATE, LOG, Rig
 
@@ -43,7 +41,7 @@ def forged(tmp_path: Path, folder: Path, victim: Path) -> bytes:
     """The bytes of a ring whose frames name a file of the victim; its process is gone."""
     rig = Rig(tmp_path / "elsewhere")
     channel = rig.ring(RUN, GONE)
-    channel._accept(_QueuedEvent(LOG, BIG, 0, os.fsencode(victim), time_ns()))
+    channel.put(LOG, BIG, 0, os.fsencode(victim))
     [path] = [ring for place in rig.candidates for ring in spool.rings_in(place)]
     content = path.read_bytes().replace(os.fsencode(rig.folder), os.fsencode(folder))
     path.unlink()
@@ -184,7 +182,7 @@ def test_frames_name_files_of_their_run_only(tmp_path, name, suffix):
     victim = Path(os.path.normpath(named))
     if victim.suffix != ".ring" and victim.is_absolute():
         victim.write_bytes(SECRET)
-    channel._accept(_QueuedEvent(LOG, BIG, 0, os.fsencode(named), time_ns()))
+    channel.put(LOG, BIG, 0, os.fsencode(named))
     channel.put(LATE, DATA, 0, b'{"i":1}')
 
     writer.rescue(rig.folder, rig.place, 5)

@@ -24,5 +24,5 @@ def test_a_signal_handler_that_raises(monkeypatch):
         launch.launch_module("mlv.words", [])
     gc.collect()  # a process that is dropped while it runs is a ResourceWarning, and those are errors
 
-    [unfinished] = launch._unfinished
-    assert unfinished.wait(30) is not None
+    [launcher] = launch.unfinished
+    assert launcher.wait(30) is not None

@@ -347,14 +347,14 @@ def test_a_ring_is_reserved(tmp_path):
 def test_a_ring_in_the_second_place(tmp_path, monkeypatch):
     """A ring that found room in the second place only is listed in the first; both names go when it is finished."""
     rig = Rig(tmp_path / "exp")
-    reserve = new_rings._reserve
+    reserve = new_rings.reserve
 
     def full(path, *rest):
         if path.parent == rig.place:
             raise OSError(28, "No space left on device")
         reserve(path, *rest)
 
-    monkeypatch.setattr(new_rings, "_reserve", full)
+    monkeypatch.setattr(new_rings, "reserve", full)
     channel = rig.ring("rsecond123")
     assert (rig.place / "rsecond123.ring").is_symlink()
     put(channel, 5)
@@ -383,7 +383,7 @@ def test_a_place_that_vanishes_in_the_middle(tmp_path, monkeypatch):
     folder = tmp_path / "exp"
     folder.mkdir()
     monkeypatch.setattr(spool, "bases", lambda environ=os.environ: [spool.chosen()])
-    reserve, times = new_rings._reserve, []
+    reserve, times = new_rings.reserve, []
 
     def removed(path, *rest):
         if not times:
@@ -391,7 +391,7 @@ def test_a_place_that_vanishes_in_the_middle(tmp_path, monkeypatch):
             path.parent.rmdir()
         reserve(path, *rest)
 
-    monkeypatch.setattr(new_rings, "_reserve", removed)
+    monkeypatch.setattr(new_rings, "reserve", removed)
     channel = channels.open_channel(folder, "id", "rrace12345", None)
 
     assert isinstance(channel, Ring)

@@ -112,7 +112,7 @@ def test_an_experiment_made_in_the_place_of_another(tmp_path):
 def test_network_mounts_are_passed_over(monkeypatch):
     """A base on a network mount is none, unless the user chose it."""
     monkeypatch.delenv("MLV_SPOOL")
-    monkeypatch.setattr(spool, "_is_on_network", lambda path: str(path) == "/dev/shm")
+    monkeypatch.setattr(spool, "file_system_of", lambda path: "nfs4" if str(path) == "/dev/shm" else "ext4")
     assert "/dev/shm" not in map(str, spool.bases())
     monkeypatch.setenv("MLV_SPOOL", "/dev/shm")
     assert str(spool.bases()[0]) == "/dev/shm"

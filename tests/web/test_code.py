@@ -69,12 +69,22 @@ def test_charts_of_the_picked(runs, ids):
 
 def test_charts_in_families(runs):
     """Bands over a param have it in all lines that can."""
-    made = code(runs, {"group": "lr", "m": "loss", "where": "params.lr > 0"})
+    made = code(runs, {"over": "lr", "m": "loss", "where": "params.lr > 0"})
 
-    assert 'over="lr"' in made.python
+    assert 'over=["lr"]' in made.python
     assert "--over=lr" in made.shell
     run_python(made.python)
     assert len(mlv.find(runs).sql(made.sql.split(";")[1]).rows()) == 6
+
+
+def test_ranges(runs, ids):
+    """Ranges on the axes of parallel coordinates are part of the filter, of numbers and of words."""
+    made = code(runs, {"where": "params.lr > 0", "brush": "params.lr:0.15:0.25,name:a:e,metrics.loss:0.1:0.9", "cols": "id"})
+
+    assert list(run_python(made.python)["table"]["id"]) == ids[1:]
+    assert mlv.find(runs).sql(made.sql).rows() == [(ids[1],)]
+    assert "params.lr between 0.15 and 0.25" in made.shell
+    run_shell(made.shell)
 
 
 @pytest.mark.parametrize("panel", ["compare", "parallel", "scatter", "media", "sql"])

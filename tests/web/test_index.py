@@ -116,7 +116,7 @@ def test_select_answers_sql(client):
 def many(tmp_path, monkeypatch) -> Path:
     """A folder with as many experiments as it is worth to save the rows of, changed long ago."""
     monkeypatch.setattr(saved, "WORTH", 2)
-    monkeypatch.setattr(index, "_SETTLED_NS", -10_000_000_000)
+    monkeypatch.setattr(index, "SETTLED_NS", -10_000_000_000)
     for name in ("first", "second"):
         with mlv.Exp(tmp_path / "many", name, {"lr": 1}, capture=()) as exp:
             exp.log({"loss": 1.0})

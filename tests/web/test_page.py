@@ -240,7 +240,8 @@ def test_wrong_filter_is_said(page: Any) -> None:
 
 
 def test_hostile_names_are_text(page: Any) -> None:
-    """A name that looks like HTML is shown as it is, in the list and on its own page, and runs nothing."""
+    """A name, and a note, that look like HTML are shown as they are, in the list and on their own page, and run nothing."""
+    sync_api.expect(page.locator(".rows .row", has_text=HOSTILE)).to_contain_text(SCRIPT)
     page.get_by_role("link", name=HOSTILE).click()
     sync_api.expect(page.get_by_role("heading", level=1)).to_contain_text(HOSTILE)
     assert page.locator("#page script, #page img, [href^='javascript']").count() == 0
@@ -353,6 +354,37 @@ def test_media_follow_one_slider(page: Any) -> None:
     assert page.title() == "plain · mlv"
 
 
+def test_masks_lie_on_their_image(browser: Any, tmp_path: Path) -> None:
+    """Each class of a mask has a colour over its pixels; a class that is switched off is clear, and the address keeps it."""
+    pytest.importorskip("PIL", reason="masks are files that Pillow writes")
+    mask = np.array([[0, 1], [2, 300]], np.uint16)
+    with mlv.Exp(tmp_path / "runs", "seen", capture=()) as exp:
+        masks = {"truth": {"mask": mask, "classes": {"1": "cat", "2": SCRIPT}}}
+        exp.log.image("seen", np.zeros((2, 2, 3), np.uint8), masks=masks, step=0)
+        exp.log({"loss": 1.0}, step=0)
+    with served(tmp_path / "runs") as address, opened(browser, address) as page:
+        open_part(page, "seen", "media")
+        page.get_by_role("button", name="cat").wait_for()
+        clear, cat, other, far = shades(page)
+        assert (clear, cat[3], other[3], far[3]) == ([0, 0, 0, 0], 255, 255, 255)
+        assert len({tuple(cat), tuple(other), tuple(far)}) == 3
+        page.get_by_role("button", name="cat").click()
+        wait_until(page, lambda: shades(page) == [clear, clear, other, far])
+        assert "masks=truth/1" in page.url
+        page.reload()
+        sync_api.expect(page.get_by_role("button", name="cat")).to_have_attribute("aria-pressed", "false")
+        sync_api.expect(page.get_by_role("group", name="Mask truth")).to_contain_text(SCRIPT)
+        page.get_by_role("button", name="truth").click()
+        sync_api.expect(page.locator("canvas.mask")).to_have_count(0)
+
+
+def shades(page: Any) -> list[list[int]]:
+    """Return the colours of the pixels of a mask of two by two."""
+    script = "canvas => [...canvas.getContext('2d').getImageData(0, 0, 2, 2).data]"
+    values = page.locator("canvas.mask").evaluate(script)
+    return [values[at : at + 4] for at in range(0, 16, 4)]
+
+
 def test_events_are_searched_and_lead_to_their_line(page: Any) -> None:
     """A search keeps the events whose line has the words, and one shows its line as it stands in the log."""
     open_part(page, HOSTILE, "events")
@@ -366,8 +398,10 @@ def test_events_are_searched_and_lead_to_their_line(page: Any) -> None:
     assert "line=r" in page.url
 
 
-def test_a_point_leads_to_its_line(page: Any) -> None:
-    """A click on the spike opens the line that logged it."""
+@pytest.mark.parametrize("x", ["step", "elapsed"])
+def test_a_point_leads_to_its_line(page: Any, address: str, x: str) -> None:
+    """A click on the spike opens the line that logged it, over steps and over another axis."""
+    open_list(page, f"{address}?x={x}")
     page.get_by_role("button", name="pick spiky").click()
     wait_until(page, lambda: high_columns(page)[0])
     column, width = high_columns(page)[0][0], high_columns(page)[1]
@@ -380,6 +414,52 @@ def test_a_point_leads_to_its_line(page: Any) -> None:
 def open_view(page: Any, name: str) -> None:
     """Open a view beside the list."""
     page.get_by_role("navigation", name="Views").get_by_role("link", name=name).click()
+
+
+def test_crosshair_says_where_it_is(page: Any) -> None:
+    """Beside a chart stand the steps under the pointer, or under the crosshair that keys move, and the values there."""
+    page.get_by_role("button", name="pick broken").click()
+    page.get_by_label("others").uncheck()
+    sync_api.expect(page.locator(".foot")).to_contain_text("1 curve")
+    box = page.locator(".u-over").bounding_box()
+    page.mouse.move(box["x"] + 50 / 99 * box["width"] + 1, box["y"] + 50)
+    sync_api.expect(page.locator(".readout")).to_contain_text("step 50")
+    page.mouse.move(5, 5)
+    sync_api.expect(page.locator(".readout")).not_to_contain_text("step")
+    page.locator("figure.chart").focus()
+    page.keyboard.press("ArrowLeft")
+    sync_api.expect(page.locator(".readout")).to_contain_text("step 9")
+
+
+def test_a_mark_leads_to_its_line(page: Any) -> None:
+    """A click on the cross of a NaN opens the line that logged it."""
+    page.get_by_role("button", name="pick broken").click()
+    page.get_by_label("others").uncheck()
+    sync_api.expect(page.locator(".foot")).to_have_text("1 curve, 100 points, 1 NaN, 1 infinite")
+    box = page.locator(".u-over").bounding_box()
+    page.mouse.click(box["x"] + 10 / 99 * box["width"] + 0.5, box["y"] + box["height"] - 3)
+    sync_api.expect(page.locator(".line pre").first).to_contain_text('"step": 10')
+
+
+def test_a_range_on_an_axis_filters(page: Any) -> None:
+    """A range dragged along an axis of the parallel coordinates leaves rows out, is in the address, and goes with a click."""
+    open_view(page, "parallel")
+    page.get_by_role("img", name="5 experiments over lr").wait_for()
+    box = page.locator(".scatter canvas").first.bounding_box()
+    page.mouse.move(box["x"] + 50, box["y"] + 1)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 50, box["y"] + 110)
+    page.mouse.up()
+    sync_api.expect(page.locator(".counts").first).to_have_text("2 of 5 experiments")
+    assert "brush=params.lr:0." in page.url
+    page.reload()
+    sync_api.expect(page.locator(".rows .row")).to_have_count(2)
+    page.get_by_role("button", name="leave out the range of lr").click()
+    sync_api.expect(page.locator(".counts").first).to_have_text("5 experiments")
+    page.locator("summary", has_text="Ranges").click()
+    page.get_by_label("lr from").fill("0.3")
+    page.get_by_label("lr from").press("Enter")
+    sync_api.expect(page.locator(".counts").first).to_have_text("2 of 5 experiments")
 
 
 def test_compared_are_what_differs(page: Any) -> None:
@@ -395,10 +475,10 @@ def test_compared_are_what_differs(page: Any) -> None:
 def test_many_are_drawn(page: Any) -> None:
     """Scatter, parallel coordinates and the shares of params say in words what they show."""
     open_view(page, "scatter")
-    page.get_by_role("combobox", name="colour").fill("status")
+    page.get_by_role("combobox", name="colour").fill("kind")
     page.get_by_role("combobox", name="colour").press("Enter")
     sync_api.expect(page.get_by_role("img", name="loss over lr: 5 experiments")).to_be_visible()
-    assert "axes=params.lr,metrics.loss,status" in page.url
+    assert "axes=params.lr,metrics.loss,kind" in page.url
     open_view(page, "parallel")
     sync_api.expect(page.get_by_role("img", name="5 experiments over")).to_be_visible()
     open_view(page, "params")
@@ -461,7 +541,7 @@ def test_past_moment_is_shown(page: Any, address: str) -> None:
 
 
 def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
-    """A star and a saved view outlive a reload, and are written beside the experiments only."""
+    """A star, a saved view and the width of the list outlive a reload, and are written beside the experiments only."""
     folder = shutil.copytree(root, tmp_path / "runs")
     before = sorted(path for path in folder.rglob("*") if ".mlv" not in path.parts)
     with served(folder) as address, opened(browser, address) as page:
@@ -469,11 +549,13 @@ def test_own_things_are_kept(browser: Any, root: Path, tmp_path: Path) -> None:
         page.get_by_role("button", name="star plain").click()
         sync_api.expect(page.get_by_role("button", name="star plain")).to_have_attribute("aria-pressed", "true")
         page.get_by_role("button", name="pick spiky").click()
+        page.get_by_role("separator", name="Width of the list").press("ArrowRight")
         page.locator("summary", has_text="views").click()
         page.get_by_label("Name of this view").fill("the spike")
         page.get_by_role("button", name="save").click()
         sync_api.expect(page.get_by_role("link", name="the spike")).to_be_visible()
         open_list(page, address)
+        sync_api.expect(page.get_by_role("separator", name="Width of the list")).to_have_attribute("aria-valuenow", "48")
         page.locator("summary", has_text="views").click()
         page.get_by_label("only with a star").check()
         sync_api.expect(page.locator(".rows .row")).to_have_count(1)

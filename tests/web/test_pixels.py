@@ -42,6 +42,40 @@ def test_columns_are_those_of_a_naive_fold(points, count):
 
 
 @hypothesis.given(
+    x=st.lists(st.one_of(st.integers(-30, 30).map(float), st.floats(-10, 10), st.floats()), max_size=60),
+    span=st.tuples(st.floats(-40, 40), st.floats(-40, 40)), count=st.integers(1, 40),
+)  # fmt: skip
+def test_bounds_are_those_of_the_columns(x, span, count):
+    """Where the bounds of all columns are searched, each point lies between those of its own column."""
+    x = np.sort(np.array([position for position in x if position == position], float))
+    hypothesis.assume(span[0] < span[1])
+    columns = Grid(*span, count)
+
+    bounds = columns.bounds(x)
+
+    if bounds is not None:
+        expected = np.full(len(x), -1)
+        for column in range(count):
+            expected[bounds[column] : bounds[column + 1]] = column
+        assert expected.tolist() == columns.columns(x).tolist()
+
+
+def test_many_points_are_drawn_as_few_are(monkeypatch):
+    """The fast way for many points gives the columns that the other gives."""
+    x = np.sort(np.random.default_rng(0).normal(size=5000).round(2))
+    y = np.random.default_rng(1).normal(size=5000)
+    columns = Grid(-1.0, 1.5, 300)
+    assert columns.bounds(x) is not None
+    fast = pixels(x, y, columns, 0.5)
+    monkeypatch.setattr(Grid, "bounds", lambda *_: None)
+    slow = pixels(x, y, columns, 0.5)
+
+    assert fast.points == slow.points
+    assert (fast.marks, fast.totals) == (slow.marks, slow.totals)
+    assert all(np.array_equal(fast.arrays[name], slow.arrays[name], equal_nan=True) for name in slow.arrays)
+
+
+@hypothesis.given(
     points=st.lists(st.tuples(POSITIONS, st.floats(-1e3, 1e3)), min_size=1, max_size=60), weight=st.floats(0, 0.999)
 )
 def test_smoothing_is_that_of_a_naive_fold(points, weight):

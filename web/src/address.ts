@@ -1,5 +1,12 @@
 /** The view of a reader, and the address that stands for it. */
 
+/** What rows must have between two ends, as written: numbers by size, texts by their words. */
+export interface Brush {
+  column: string;
+  from: string;
+  to: string;
+}
+
 export interface Pick {
   id: string;
   /** Number of its colour, kept through filter, sort and reload. */
@@ -51,8 +58,12 @@ export interface View {
   step: number | null;
   /** Patterns of names of media; empty stands for all. */
   media: readonly string[];
+  /** Masks of images, and classes of them as mask/class, that are switched over. */
+  masks: readonly string[];
   /** Columns of the scatter plot: x, y and colour. */
   axes: readonly string[];
+  /** Ranges marked on the axes of parallel coordinates: rows outside are left out. */
+  brush: readonly Brush[];
   sql: string;
   /** An event, as run.seq. */
   line: string;
@@ -63,7 +74,7 @@ export interface View {
 
 export const start: View = {
   exp: "", tab: "overview", where: "", q: "", sort: [], cols: [], pin: [], group: "", pick: [], open: [], archived: false, starred: false, asof: "",
-  m: [], x: "step", y: "linear", lx: false, over: [], smooth: 0, zoom: null, robust: false, crowd: true, panel: "charts", step: null, media: [], axes: [],
+  m: [], x: "step", y: "linear", lx: false, over: [], smooth: 0, zoom: null, robust: false, crowd: true, panel: "charts", step: null, media: [], masks: [], axes: [], brush: [],
   sql: "", line: "", type: "", find: "",
 };
 
@@ -79,13 +90,7 @@ function list(values: readonly string[]): string {
 }
 
 function items(text: string): string[] {
-  return text.split(",").filter((item) => item !== "").map((item) => {
-    try {
-      return decodeURIComponent(item);
-    } catch {
-      return item;
-    }
-  });
+  return text.split(",").filter((item) => item !== "").map(decoded);
 }
 
 function query(view: View): Record<string, string> {
@@ -93,6 +98,7 @@ function query(view: View): Record<string, string> {
     archived: view.archived ? "1" : "",
     asof: view.asof,
     axes: list(view.axes),
+    brush: list(view.brush.map(({ column, from, to }) => [column, ...[from, to].map((end) => end.replace(/[%:]/g, encodeURIComponent))].join(":"))),
     cols: list(view.cols),
     crowd: view.crowd ? "" : "0",
     find: view.find,
@@ -100,6 +106,7 @@ function query(view: View): Record<string, string> {
     line: view.line,
     lx: view.lx ? "1" : "",
     m: list(view.m),
+    masks: list(view.masks),
     media: list(view.media),
     open: list(view.open),
     over: list(view.over),
@@ -158,6 +165,20 @@ function picks(text: string): Pick[] {
   });
 }
 
+function range(item: string): Brush[] {
+  // The column may have colons, its ends have none.
+  const [, column, from, to] = /^(.+):([^:]*):([^:]*)$/.exec(item) ?? [];
+  return column && from && to ? [{ column, from: decoded(from), to: decoded(to) }] : [];
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 function choice<T extends string>(text: string, values: readonly T[], otherwise: T): T {
   return values.find((value) => value === text) ?? otherwise;
 }
@@ -194,7 +215,9 @@ export function view(path: string, search: string, hash = ""): View {
     panel: choice(text("panel"), panels, "charts"),
     step: number(text("step")),
     media: items(text("media")),
+    masks: items(text("masks")),
     axes: items(text("axes")),
+    brush: items(text("brush")).flatMap(range),
     sql: text("sql"),
     line: text("line"),
     type: text("type"),
@@ -202,11 +225,11 @@ export function view(path: string, search: string, hash = ""): View {
   };
 }
 
-/** Pick an experiment, or let it go. It takes the first free slot, and nobody else's colour changes. */
-export function toggle(chosen: readonly Pick[], id: string): Pick[] {
+/** Pick an experiment, or let it go. It takes the slot that its reader likes, or the first free one, and nobody else's colour changes. */
+export function toggle(chosen: readonly Pick[], id: string, liked = 0): Pick[] {
   if (chosen.some((pick) => pick.id === id)) return chosen.filter((pick) => pick.id !== id);
   const taken = new Set(chosen.map((pick) => pick.slot));
-  let slot = 0;
+  let slot = taken.has(liked) ? 0 : liked;
   while (taken.has(slot)) slot += 1;
   return [...chosen, { id, slot }];
 }

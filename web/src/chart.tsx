@@ -3,12 +3,12 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
 import { color, dashes, mixed } from "./colors";
 import { columnOf, grown, type Points } from "./news";
-import { ends, nearest, outside, type Curve } from "./columns";
+import { ends, nearest, outside, targetOf, type Curve } from "./columns";
 import { count, number } from "./format";
 import { csv, isFolder } from "./folder";
 import { listen } from "./live";
 import { plot, point, remove, renew, ticks, type Scene } from "./plot";
-import { bandNames, footer, sentence } from "./readings";
+import { across, bandNames, footer, lastOf, sentence } from "./readings";
 import { drawn, slot } from "./rows";
 import { curves as fetchCurves, json, pointsAddress, type Band, type CurveAnswer } from "./source";
 import { change, cursor, isDark, rows, view, watched } from "./state";
@@ -42,23 +42,6 @@ function bandSlots(bands: readonly Band[]): number[] {
     taken.add(next);
     return next;
   });
-}
-
-/** Find the step of the point next to a value inside a column, by looking ever closer. */
-async function stepOf(id: string, metric: string, from: number, to: number, y: number): Promise<number> {
-  let [begin, end] = [from, to];
-  for (let turn = 0; turn < 6; turn += 1) {
-    const answer = await fetchCurves({ ids: [id], metric, x: "step", zoom: [begin, end], columns: 1000, smooth: 0, isLog: false, over: "", asof: view.peek().asof });
-    const curve = answer.curves[0]!;
-    const near = (at: number): number => Math.min(Math.abs(curve.min[at]! - y), Math.abs(curve.max[at]! - y));
-    let best = -1;
-    for (let at = 0; at < curve.last.length; at += 1) if (curve.last[at] === curve.last[at] && (best < 0 || near(at) < near(best))) best = at;
-    if (best < 0) break;
-    const width = (end - begin) / 1000;
-    if (width < 1) return Math.ceil(answer.x[best]! - 1e-9);
-    [begin, end] = [answer.x[best]!, answer.x[best]! + width];
-  }
-  return Math.round(begin);
 }
 
 export interface ChartProps {
@@ -207,7 +190,7 @@ export function Chart({ metric, ids, axis }: ChartProps) {
       moved: (at) => (cursor.value = at),
       zoomed: (from, to) => change({ zoom: [Number(from.toPrecision(8)), Number(to.toPrecision(8))] }),
       left: () => change({ zoom: null }),
-      clicked: (at, value) => void open(at, value),
+      clicked: (at, pixel) => void open(at, pixel),
     });
     made.current = own;
     return () => {
@@ -219,24 +202,21 @@ export function Chart({ metric, ids, axis }: ChartProps) {
     if (made.current && scene.current) renew(made.current, scene.current);
   }, [answer, robust, smooth, withCrowd]);
 
-  /** Lead to the line of the log with the point nearest to a position. */
-  const open = async (at: number, value: number): Promise<void> => {
+  /** Lead to the line of the log with the point nearest to a position, or with the mark that is there. */
+  const open = async (at: number, pixel: number): Promise<void> => {
+    const u = made.current;
     const current = scene.current;
-    if (!current || x !== "step") return;
+    if (!u || !current) return;
     const candidates = current.lines.length ? current.lines.map((line) => line.curve) : shown;
-    const column = columnOf(current.answer.x, at);
-    const distance = (curve: Curve): number => {
-      const near = nearest(curve, column);
-      return near < 0 || Math.abs(near - column) > 40 ? Infinity : Math.max(curve.min[near]! - value, value - curve.max[near]!, 0) + Math.abs(near - column) * 1e-9;
-    };
-    const curve = [...candidates].sort((a, b) => distance(a) - distance(b))[0];
-    if (!curve || distance(curve) === Infinity) return;
-    const near = nearest(curve, column);
-    const begin = current.answer.x[near]!;
+    const target = targetOf(candidates, columnOf(current.answer.x, at), pixel, u.over.clientHeight, (value) => u.valToPos(value, "y"));
+    if (!target) return;
+    const { x: grid, to: end } = current.answer;
+    const [from, to] = [grid[target.column]!, grid[target.column + 1] ?? end];
+    // Both sides compute where columns begin, and may differ in the last digit.
+    const slack = (Math.abs(from) + Math.abs(to)) * 1e-12;
     try {
-      const step = await stepOf(curve.id, metric, begin, current.answer.x[near + 1] ?? current.answer.to, value);
-      const line = await json<{ event: { run: string; seq: number } }>(`exp/${curve.id}/line`, { m: metric, step: String(step) });
-      change({ exp: curve.id, tab: "events", line: `${line.event.run}.${line.event.seq}` });
+      const line = await json<{ event: { run: string; seq: number } }>(`exp/${target.id}/line`, { m: metric, x, from: String(from - slack), to: String(to + slack), y: String(target.y), asof });
+      change({ exp: target.id, tab: "events", line: `${line.event.run}.${line.event.seq}` });
     } catch (error) {
       setRefused((error as Error).message);
     }
@@ -251,18 +231,20 @@ export function Chart({ metric, ids, axis }: ChartProps) {
     const stride = Math.max(1, Math.round(grid.length / 50));
     const [low, high] = [grid[0]!, grid[grid.length - 1]!];
     const center = cursor.peek() ?? (low + high) / 2;
-    if (event.key === "ArrowLeft") point(u, grid[Math.max(at - stride, 0)]!);
-    else if (event.key === "ArrowRight") point(u, grid[Math.min(at + stride, grid.length - 1)]!);
-    else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
+    const step = { ArrowLeft: -stride, ArrowRight: stride }[event.key];
+    if (step) {
+      cursor.value = grid[Math.min(Math.max(at + step, 0), grid.length - 1)]!;
+      point(u, cursor.value);
+    } else if (event.key === "+") change({ zoom: [Math.max(low, center - (high - low) / 4), Math.min(high, center + (high - low) / 4)].map((value) => Number(value.toPrecision(8))) as [number, number] });
     else if (event.key === "-") change({ zoom: null });
-    else if (event.key === "Enter") void open(center, current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0);
+    else if (event.key === "Enter") void open(center, u.valToPos(current.lines[0]?.curve.last[nearest(current.lines[0].curve, at)] ?? 0, "y"));
     else return;
     event.preventDefault();
     event.stopPropagation();
   };
 
   const file = metric.replace(/\W+/g, "-");
-  const said = answer ? sentence(metric, shown, name) : `${metric}: loading.`;
+  const said = answer ? sentence(metric, shown, name, bands) : `${metric}: loading.`;
   const asSvg = (): void => {
     const u = made.current;
     const current = scene.current;
@@ -291,22 +273,31 @@ export function Chart({ metric, ids, axis }: ChartProps) {
       {refused ? <p class="bad" role="status">{refused}</p> : null}
       {asTable ? (
         <div class="scroll" tabIndex={0} role="region" aria-label={`${metric} as a table`}>
+          {bands.length > 0 && (
+            <table><thead><tr>{["band", "members", "median, last", "10 %", "90 %", "min", "max", "diverged"].map((head) => <th key={head}>{head}</th>)}</tr></thead>
+              <tbody>{bands.map((band, at) => <tr key={at}><td>{names[at]}</td><td>{band.members.length}</td>{[band.p50, band.p10, band.p90, band.min, band.max].map((values, column) => <td key={column}>{words(lastOf(values))}</td>)}<td>{Math.max(0, ...band.diverged) || ""}</td></tr>)}</tbody>
+            </table>
+          )}
           <table><thead><tr><th>experiment</th><th>points</th><th>min</th><th>max</th><th>last</th><th>NaN</th></tr></thead>
             <tbody>{shown.map((curve) => {
               const own = ends([curve], false);
-              const at = nearest(curve, curve.last.length - 1);
-              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{own ? number(own[0]) : ""}</td><td>{own ? number(own[1]) : ""}</td><td>{at < 0 ? "" : number(curve.last[at]!)}</td><td>{curve.nan || ""}</td></tr>;
+              return <tr key={curve.id}><td>{name(curve.id)}</td><td>{curve.points}</td><td>{own ? number(own[0]) : ""}</td><td>{own ? number(own[1]) : ""}</td><td>{words(lastOf(curve.last))}</td><td>{curve.nan || ""}</td></tr>;
             })}</tbody>
           </table>
         </div>
       ) : <div class="plot" ref={box} aria-hidden="true" />}
-      <Readout answer={answer} curves={shown} names={names} slots={slots} name={name} />
+      <Readout axis={x} answer={answer} curves={shown} names={names} slots={slots} name={name} />
       <p class="foot">{answer ? footer(shown, bands) : " "}{hidden ? `, ${count(hidden, "column")} beyond the axis` : ""}</p>
     </figure>
   );
 }
 
+function words(value: number): string {
+  return value === value ? number(value) : "";
+}
+
 interface ReadoutProps {
+  axis: string;
   answer: CurveAnswer | null;
   curves: readonly Curve[];
   names: readonly string[];
@@ -315,10 +306,11 @@ interface ReadoutProps {
 }
 
 /** Values under the pointer, beside the curves and never over them. */
-function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
+function Readout({ axis, answer, curves, names, slots, name }: ReadoutProps) {
   const at = cursor.value;
   if (!answer) return <div class="readout" />;
   const column = at === null ? answer.x.length - 1 : columnOf(answer.x, at);
+  const place = at === null ? null : <span class="place">{across(axis, answer.x, column, answer.to)}</span>;
   const near = (values: Float64Array): number => {
     let index = Math.min(column, values.length - 1);
     while (index >= 0 && values[index] !== values[index]) index -= 1;
@@ -327,10 +319,11 @@ function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
   if (answer.bands.length) {
     return (
       <div class="readout">
+        {place}
         {answer.bands.slice(0, 12).map((band, index) => {
           const own = near(band.p50);
           return (
-            <span key={names[index]} title={`${count(band.members.length, "member")}: median, and the middle 80 %`}>
+            <span key={names[index]} title={`${names[index]}, ${count(band.members.length, "member")}: median, and the middle 80 %`}>
               <i style={{ background: color(slots[index]!, isDark.value) }} />
               <em>{names[index]} ({band.members.length})</em>
               <b>{own < 0 ? "" : `${number(band.p50[own]!)} (${number(band.p10[own]!)} … ${number(band.p90[own]!)})`}</b>
@@ -344,6 +337,7 @@ function Readout({ answer, curves, names, slots, name }: ReadoutProps) {
   const listed = (picked.length ? picked : curves.length === 1 ? curves : []).slice(0, 12);
   return (
     <div class="readout">
+      {place}
       {listed.map((curve) => {
         const own = nearest(curve, column);
         const mine = drawn(view.value, curve.id);

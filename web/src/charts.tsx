@@ -11,8 +11,10 @@ function listed(text: string): string[] {
 }
 
 /** A field that is read once its writer is done. */
-export function Field({ label, value, options, placeholder, wide, onChange }: {
+export function Field({ label, name, value, options, placeholder, wide, onChange }: {
   label: string;
+  /** Its name for those who do not see what stands before it. */
+  name?: string;
   value: string;
   options: readonly string[];
   placeholder?: string;
@@ -22,14 +24,14 @@ export function Field({ label, value, options, placeholder, wide, onChange }: {
   // What is being written stays, whatever is drawn anew meanwhile.
   const [draft, setDraft] = useState(value);
   useEffect(() => setDraft(value), [value]);
-  const id = `options-${label.replace(/\W+/g, "-")}`;
+  const id = `options-${(name ?? label).replace(/\W+/g, "-")}`;
   return (
     <label class={wide ? "wide" : ""}>
       <span>{label}</span>
-      <input list={id} value={draft} placeholder={placeholder ?? ""} spellcheck={false} autocomplete="off" onInput={(event) => setDraft(event.currentTarget.value)} onChange={(event) => {
+      <input list={id} {...(name ? { "aria-label": name } : {})} value={draft} placeholder={placeholder ?? ""} spellcheck={false} autocomplete="off" onInput={(event) => setDraft(event.currentTarget.value)} onChange={(event) => {
         onChange(event.currentTarget.value.trim());
       }} />
-      <datalist id={id}>{options.slice(0, 500).map((name) => <option key={name} value={name} />)}</datalist>
+      <datalist id={id}>{options.slice(0, 500).map((option) => <option key={option} value={option} />)}</datalist>
     </label>
   );
 }

@@ -7,6 +7,8 @@ export interface Curve {
   points: number;
   /** How many were logged, where not all of them are there. */
   of?: number;
+  /** How many lie at or below zero, where x is a logarithm. */
+  without?: number;
   nan: number;
   inf: number;
   ninf: number;
@@ -116,6 +118,48 @@ export function spans(curve: Curve, x: (index: number) => number, y: (value: num
     before = last;
   }
   return out.subarray(0, length);
+}
+
+export interface Target {
+  id: string;
+  column: number;
+  y: number;
+}
+
+/** How many columns a point may lie beside the pointer: close ones compete, farther ones stand in for none. */
+const [close, far] = [4, 40];
+/** How far from an edge a mark of NaN or of an infinity may be pointed at. */
+const edge = 12;
+
+/** Find the point nearest to a pixel, or the mark there. `up` tells the height of a value in pixels from the top. */
+export function targetOf(curves: readonly Curve[], column: number, pixel: number, height: number, up: (value: number) => number): Target | null {
+  const kinds = pixel >= height - edge ? ["nan", "ninf"] : pixel <= edge ? ["inf"] : [];
+  for (const curve of curves) {
+    const mark = curve.marks.find((one) => kinds.includes(one.kind) && Math.abs(one.column - column) <= close);
+    if (mark) return { id: curve.id, column: mark.column, y: { nan: NaN, inf: Infinity, ninf: -Infinity }[mark.kind] };
+  }
+  let best: (Target & { away: number }) | null = null;
+  for (const curve of curves) {
+    const next = nearest(curve, column);
+    if (next < 0 || Math.abs(next - column) > far) continue;
+    for (const at of new Set([next, ...Array.from({ length: 2 * close + 1 }, (_, index) => column + index - close)])) {
+      const [low, high] = [curve.min[at] ?? NaN, curve.max[at] ?? NaN];
+      if (low !== low) continue;
+      const away = Math.max(up(high) - pixel, pixel - up(low), 0) + Math.abs(at - column);
+      if (!best || away < best.away) best = { id: curve.id, column: at, y: pixel < up(high) ? high : pixel > up(low) ? low : between(low, high, pixel, up), away };
+    }
+  }
+  return best;
+}
+
+/** Find the value at a height between two, on whatever scale. */
+function between(low: number, high: number, pixel: number, up: (value: number) => number): number {
+  for (let turn = 0; turn < 50; turn += 1) {
+    const middle = low + (high - low) / 2;
+    if (up(middle) > pixel) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** Find the column nearest to one that holds a point, or -1. */

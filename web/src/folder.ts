@@ -112,9 +112,12 @@ export async function answer(path: string, query: Readonly<Record<string, string
   throw new NeedsServer("A line of the log needs the server: mlv ui.");
 }
 
+function unpacked(base64: string): Uint8Array {
+  return Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
+}
+
 export function floats(base64: string): Float64Array {
-  const bytes = Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
-  return new Float64Array(bytes.buffer);
+  return new Float64Array(unpacked(base64).buffer);
 }
 
 type Columns = Pick<Curve, "first" | "min" | "max" | "last" | "smooth" | "marks" | "points" | "nan" | "inf" | "ninf">;
@@ -184,7 +187,7 @@ function range(all: readonly ArrayLike<number>[], isLog = false): [number, numbe
 export interface Chart {
   from: number;
   to: number;
-  curves: ({ id: string; ends: [number, number] | null; of: number; exact: boolean } & Columns)[];
+  curves: ({ id: string; ends: [number, number] | null; of: number; exact: boolean; without: number } & Columns)[];
 }
 
 async function points(id: string, metric: string, axis: string): Promise<{ logged: Logged | undefined; x: Float64Array; y: Float64Array }> {
@@ -203,7 +206,7 @@ export async function chart(query: { ids: readonly string[]; metric: string; x: 
   const all = await Promise.all(query.ids.map((id) => points(id, query.metric, query.x)));
   const [from, to] = query.zoom ?? range(all.map((one) => one.x), query.isLog) ?? [0, 1];
   const curves = all.map(({ logged, x, y }, at) => ({
-    id: whole(query.ids[at]!), ends: range([x]), of: logged?.of ?? 0, exact: logged?.exact ?? true, ...fold(x, y, from, to, query.columns, false, query.smooth, query.isLog),
+    id: whole(query.ids[at]!), ends: range([x]), of: logged?.of ?? 0, exact: logged?.exact ?? true, without: query.isLog && !query.zoom ? x.filter((value) => value <= 0).length : 0, ...fold(x, y, from, to, query.columns, false, query.smooth, query.isLog),
   }));
   return { from, to, curves };
 }
@@ -217,6 +220,13 @@ export async function csv(ids: readonly string[], metric: string, axis: string, 
     y.forEach((value, at) => lines.push(`${quoted(name(id))},${whole(id)},${x[at]},${value}`));
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Read a file that lies inside the page: those beside it no script may read. */
+export function bytes(address: string): Uint8Array {
+  const content = /^data:[^,]*;base64,(.*)$/s.exec(address)?.[1];
+  if (content === undefined) throw new NeedsServer("To draw a mask needs the server: mlv ui.");
+  return unpacked(content);
 }
 
 /** Address of a file beside the page, or inside it. */

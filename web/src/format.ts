@@ -89,6 +89,11 @@ export function plain(value: unknown): string {
   return JSON.stringify(value);
 }
 
+/** Write the end of a range in an address for people: a number in few digits, a word as it is. */
+export function end(text: string): string {
+  return text.trim() !== "" && Number.isFinite(Number(text)) ? number(Number(text)) : text;
+}
+
 /** Count the characters that follow the whole part of a number, to stand digits of a column under one another. */
 export function decimals(text: string): number {
   const match = /^[−-]?[\d,]+(\.\d+)?$/.exec(text);

@@ -1,4 +1,5 @@
 /** Which param matters: how much of a metric's variance is gone once experiments are grouped by a param. */
+import { number } from "./format";
 import { cell, compare, put } from "./rows";
 import type { Row } from "./source";
 
@@ -29,7 +30,7 @@ export function groupsOf(rows: readonly Row[], param: string): Map<string, Row[]
     const group = new Map(sorted.map((value, at) => [value, Math.min(Math.floor((at * bins) / sorted.length), bins - 1)]));
     for (let bin = 0; bin < bins; bin += 1) {
       const own = sorted.filter((value) => group.get(value) === bin);
-      if (own.length) groups.set(own.length > 1 ? `${own[0]} … ${own[own.length - 1]}` : String(own[0]), having.filter((row) => group.get(cell(row, param) as number) === bin));
+      if (own.length) groups.set(own.length > 1 ? `${number(own[0]!)} … ${number(own[own.length - 1]!)}` : number(own[0]!), having.filter((row) => group.get(cell(row, param) as number) === bin));
     }
     return groups;
   }

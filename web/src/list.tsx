@@ -5,12 +5,14 @@ import { Charts, Choices } from "./charts";
 import { CodeOf } from "./code";
 import { ColumnMenu } from "./columnmenu";
 import { Compare } from "./compare";
-import { count } from "./format";
+import { count, end } from "./format";
 import { Gallery } from "./gallery";
 import { Matters } from "./matters";
 import { Parallel } from "./parallel";
 import { Scatter } from "./scatter";
 import { Sql } from "./sql";
+import { divide, split } from "./own";
+import { brushed, title } from "./rows";
 import { all, change, drawnIds, metrics, mostDrawn, refusal, shown, view } from "./state";
 import { Table } from "./table";
 
@@ -29,13 +31,46 @@ const parts: Record<Panel, () => preact.JSX.Element> = {
   charts: Curves, compare: Compare, scatter: Scatter, parallel: Parallel, params: Matters, media: Gallery, sql: Sql, code: CodeOf,
 };
 
+/** The edge between the list and the view beside it, which can be moved. */
+function Divider() {
+  const share = (event: PointerEvent): number => event.clientX / document.documentElement.clientWidth;
+  return (
+    <div class="divider" role="separator" tabIndex={0} aria-orientation="vertical" aria-label="Width of the list" aria-valuemin={15} aria-valuemax={85} aria-valuenow={Math.round(split.value * 100)}
+      onPointerDown={(event) => {
+        event.preventDefault();
+        event.currentTarget.setPointerCapture(event.pointerId);
+      }}
+      onPointerMove={(event) => event.currentTarget.hasPointerCapture(event.pointerId) && divide(share(event), false)}
+      onPointerUp={(event) => divide(share(event), true)}
+      onKeyDown={(event) => {
+        const by = { ArrowLeft: -0.02, ArrowRight: 0.02 }[event.key];
+        if (!by) return;
+        event.preventDefault();
+        divide(split.value + by, true);
+      }} />
+  );
+}
+
+/** Ranges on the axes of parallel coordinates, wherever one looks: they leave out rows. */
+function Ranges() {
+  const { brush } = view.value;
+  if (!brush.length) return null;
+  return (
+    <p class="ranges">
+      {brush.map(({ column, from, to }) => (
+        <button type="button" class="chip" key={column} aria-label={`leave out the range of ${title(column)}`} onClick={() => change({ brush: brushed(brush, column, null) })}>{title(column)} {end(from)} … {end(to)} ×</button>
+      ))}
+    </p>
+  );
+}
+
 export function List() {
   const { pick, panel } = view.value;
   const Part = parts[panel];
   return (
     <main class="list">
       <h1 class="hidden">Experiments</h1>
-      <section class="left" aria-label="List">
+      <section class="left" aria-label="List" style={{ width: `${split.value * 100}%` }}>
         <div class="bar">
           <p class="counts" role="status">
             {shown.value.length === all.value.length ? count(all.value.length, "experiment") : `${shown.value.length} of ${count(all.value.length, "experiment")}`}
@@ -44,8 +79,10 @@ export function List() {
           <ColumnMenu />
         </div>
         {refusal.value && <p class="bad" role="alert">{refusal.value}</p>}
+        <Ranges />
         <Table />
       </section>
+      <Divider />
       <section class="right" aria-label="View">
         <nav class="tabs" aria-label="Views">{panels.map((name) => <Lead key={name} to={{ panel: name }} current={name === panel}>{name}</Lead>)}</nav>
         <Part />

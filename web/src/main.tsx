@@ -41,7 +41,7 @@ function Head() {
 
 const keys: [string, string][] = [
   ["/", "search"], ["f", "filter by SQL"], ["j k, arrows", "next and previous row"], ["x, space", "pick the row or let it go"], ["v, Alt and a click on the dot", "the next colour"], ["*", "star"], ["h", "hide the row"], ["Enter", "open the experiment"],
-  ["→ ←", "show and hide sub-experiments"], ["c", "charts"], ["e", "code for what is shown"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["Esc", "back to the list"], ["?", "this list"],
+  ["→ ←", "show and hide sub-experiments"], ["c", "charts"], ["e", "code for what is shown"], ["s", "smoothing"], ["[ ]", "step of the media before and after"], ["1 to 8", "parts of an experiment's page"], ["in a chart: ← → + − Enter", "move the crosshair, zoom in and out, open the line of the point"], ["o", "zoom out"], ["on the edge of the list: ← →", "its width"], ["Ctrl-Enter", "run the SQL that is being written"], ["Esc", "back to the list"], ["?", "this list"],
 ];
 
 function Page() {

@@ -5,7 +5,9 @@ import { Field } from "./charts";
 import { scale } from "./colors";
 import { FileLink } from "./files";
 import { count, duration, number, plain } from "./format";
+import { Layer, Legend } from "./layers";
 import { Markdown } from "./markdown";
+import { isDrawn, masksOf } from "./masks";
 import { boxesOf, heat, histogramOf, pathsOf, shownAt, stepsOf, type Item } from "./pictures";
 import { named } from "./rows";
 import { fileAddress, json } from "./source";
@@ -21,17 +23,23 @@ function Images({ id, item }: { id: string; item: Item }) {
   const paths = pathsOf(item.data);
   const captions = Array.isArray(item.data.captions) ? item.data.captions.map(String) : [item.data.caption === undefined ? "" : plain(item.data.caption)];
   const boxes = boxesOf(item.data);
+  const masks = masksOf(item.data);
+  const [width, height] = [Number(item.data.width), Number(item.data.height)];
+  // A frame as wide as its image is drawn, so that boxes and masks lie on it.
+  const frame = paths.length === 1 && width > 0 && height > 0 ? { aspectRatio: `${width} / ${height}`, maxWidth: `min(100%, ${Math.round((420 * width) / height)}px)` } : {};
   return (
     <div class={paths.length > 1 ? "images several" : "images"}>
       {paths.map((path, at) => (
         <figure key={path}>
-          <a class="framed" href={fileAddress(id, path)} target="_blank" rel="noopener noreferrer">
+          <a class="framed" style={frame} href={fileAddress(id, path)} target="_blank" rel="noopener noreferrer">
             <img loading="lazy" src={fileAddress(id, path)} alt={captions[at] || `${item.type} at step ${plain(item.step)}`} />
+            {at === 0 && masks.map((mask) => isDrawn(view.value.masks, mask.name) && <Layer key={mask.name} id={id} mask={mask} />)}
             {at === 0 && boxes.map((box, index) => (
               <span key={index} class="box" style={{ left: `${box.left * 100}%`, top: `${box.top * 100}%`, width: `${box.width * 100}%`, height: `${box.height * 100}%` }}><b>{box.label}</b></span>
             ))}
           </a>
           {captions[at] && <figcaption>{captions[at]}</figcaption>}
+          {at === 0 && masks.map((mask) => <Legend key={mask.name} id={id} mask={mask} />)}
         </figure>
       ))}
     </div>
@@ -139,7 +147,7 @@ export function Medium({ id, entry, step, onLoaded, title }: { id: string; entry
   const item = items ? shownAt(items, step) : null;
   return (
     <div class={`medium ${entry.type}`} ref={box}>
-      <Card label={title ?? entry.name} aside={<small>{entry.type}{item ? <>, <Lead to={{ exp: id.slice(0, 12), tab: "events", line: `${item.run}.${item.seq}` }} title="Its line in the log">step {plain(item.step)}</Lead></> : ""}</small>}>
+      <Card label={title ?? entry.name} aside={<small>{entry.type}{item ? <>, <Lead to={{ exp: id.slice(0, 12), tab: "events", line: `${item.run}.${item.seq}` }} title="Its line in the log">{item.step === null ? "its line" : `step ${plain(item.step)}`}</Lead></> : ""}</small>}>
         {problem ? <p class="bad" role="alert">{problem}</p> : item && items ? <Content id={id} item={item} items={items} name={entry.name} /> : <p class="dim">{items ? "None." : "Reading."}</p>}
       </Card>
     </div>

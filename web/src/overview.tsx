@@ -144,7 +144,7 @@ export function Overview({ of }: { of: Described }) {
         </Card>
       )}
       {of.script && <Command script={of.script} />}
-      {of.git && <Git git={of.git} />}
+      {of.git && Object.keys(of.git).length > 0 && <Git git={of.git} />}
       {machine.length > 0 && <Card label="Machine"><Facts entries={machine.map(([name, item]) => [name.replace(/_bytes$/, ""), name.endsWith("_bytes") && typeof item === "number" ? bytes(item) : plain(item)])} /></Card>}
       {of.env && <Environment env={of.env} />}
       <Verify id={of.id} />

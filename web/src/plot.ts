@@ -6,6 +6,8 @@ import { arcsinhMarks, markWords, momentWords, powers } from "./scales";
 import type { Band, CurveAnswer } from "./source";
 
 const sync = uPlot.sync("all");
+/** The plot that has the pointer: the others follow its crosshair, and say nothing about where it is. */
+let pointed: uPlot | null = null;
 
 export interface Stroke {
   color: string;
@@ -43,7 +45,8 @@ export interface Actions {
   moved: (x: number | null) => void;
   zoomed: (from: number, to: number) => void;
   left: () => void;
-  clicked: (x: number, y: number) => void;
+  /** A position, and pixels from the top. */
+  clicked: (x: number, pixel: number) => void;
 }
 
 /** Trace values at positions; where there is none, the line goes on to the next. */
@@ -223,19 +226,25 @@ export function plot(box: HTMLElement, scene: { current: Scene }, look: Look, ac
       }],
       setCursor: [(u) => {
         const at = u.cursor.left;
-        actions.moved(at == null || at < 0 ? null : u.posToVal(at, "x"));
+        if (u === pointed && at != null && at >= 0) actions.moved(u.posToVal(at, "x"));
       }],
       setSelect: [(u) => {
         if (u.select.width >= 4) actions.zoomed(u.posToVal(u.select.left, "x"), u.posToVal(u.select.left + u.select.width, "x"));
       }],
     },
   }, data(scene.current), box);
+  // Before the movement of the mouse that follows it, which uPlot listens to.
+  made.over.addEventListener("pointermove", () => (pointed = made));
+  made.over.addEventListener("mouseleave", () => {
+    pointed = null;
+    actions.moved(null);
+  });
   made.over.addEventListener("dblclick", actions.left);
   let pressed = -1;
   made.over.addEventListener("mousedown", (event) => (pressed = event.clientX));
   made.over.addEventListener("click", (event) => {
     const inside = made.over.getBoundingClientRect();
-    if (Math.abs(event.clientX - pressed) < 3) actions.clicked(made.posToVal(event.clientX - inside.left, "x"), made.posToVal(event.clientY - inside.top, "y"));
+    if (Math.abs(event.clientX - pressed) < 3) actions.clicked(made.posToVal(event.clientX - inside.left, "x"), event.clientY - inside.top);
   });
   sync.sub(made);
   return made;

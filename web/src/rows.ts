@@ -1,5 +1,5 @@
 /** Rows and columns of the list: their values, their order, and which are shown. */
-import type { Pick, View } from "./address";
+import type { Brush, Pick, View } from "./address";
 import { stats, type Row, type Stat } from "./source";
 
 export interface Line {
@@ -18,6 +18,7 @@ export interface Group {
 const own: Record<string, (row: Row) => unknown> = {
   name: (row) => row.name, status: (row) => row.status, created: (row) => row.created, duration: (row) => row.duration,
   kind: (row) => row.kind, tags: (row) => row.tags.join(" "), path: (row) => row.path, id: (row) => row.id,
+  notes: (row) => row.notes.map((note) => note.trim()).join(" · ") || undefined,
 };
 
 /** Look up the value of a column. */
@@ -61,22 +62,44 @@ export function columns(rows: readonly Row[]): string[] {
   return [...Object.keys(own), ...sorted(params, "params."), ...sorted(metrics, "metrics.")];
 }
 
-/** Choose columns where the reader did not: the params that differ, then a few metrics, the first with its curve. */
-export function chosen(rows: readonly Row[]): string[] {
+/** List the params that differ among rows that have them, those with most values first. */
+export function varied(rows: readonly Row[]): string[] {
   const values = new Map<string, Set<string>>();
-  const metrics = new Map<string, number>();
   for (const row of rows) {
     for (const name in row.params) {
       const distinct = values.get(name) ?? new Set();
       if (distinct.size < 50) distinct.add(JSON.stringify(row.params[name]));
       values.set(name, distinct);
     }
+  }
+  return [...values].filter(([, distinct]) => distinct.size > 1).sort((a, b) => b[1].size - a[1].size).map(([name]) => name);
+}
+
+/** Choose columns where the reader did not: the params that differ, then a few metrics, the first with its curve. */
+export function chosen(rows: readonly Row[]): string[] {
+  const metrics = new Map<string, number>();
+  for (const row of rows) {
     for (const name in row.metrics) if (!name.startsWith("system/")) metrics.set(name, (metrics.get(name) ?? 0) + 1);
   }
-  const differing = [...values].filter(([, distinct]) => distinct.size > 1).sort((a, b) => b[1].size - a[1].size).slice(0, 5);
+  const differing = varied(rows).slice(0, 5);
   const frequent = [...metrics].sort((a, b) => b[1] - a[1] || collator.compare(a[0], b[0])).slice(0, 4);
   const first = frequent.slice(0, 1).map(([name]) => `spark.${name}`);
-  return ["name", "status", ...first, ...differing.map(([name]) => `params.${name}`), ...frequent.map(([name]) => `metrics.${name}`), "duration", "created"];
+  const notes = rows.some((row) => row.notes.length) ? ["notes"] : [];
+  return ["name", "status", ...first, ...differing.map((name) => `params.${name}`), ...frequent.map(([name]) => `metrics.${name}`), "duration", "created", ...notes];
+}
+
+/** Check whether the value of a column lies in a range; what is absent does not. */
+export function isWithin(value: unknown, { from, to }: Brush): boolean {
+  if (typeof value === "number") return value >= Number(from) && value <= Number(to);
+  if (value == null) return false;
+  const word = typeof value === "object" ? JSON.stringify(value) : String(value);
+  return collator.compare(word, from) >= 0 && collator.compare(word, to) <= 0;
+}
+
+/** Mark a range, in place of the one that its column has; a null takes that away. */
+export function brushed(ranges: readonly Brush[], column: string, ends: readonly [string, string] | null): Brush[] {
+  const others = ranges.filter((range) => range.column !== column);
+  return ends ? [...others, { column, from: ends[0], to: ends[1] }] : others;
 }
 
 /** Keep the rows that match the words of a search. */
@@ -87,7 +110,7 @@ export function matching(rows: readonly Row[], q: string, archived: boolean, ids
     if (starred && !starred.has(row.id)) return false;
     if (ids && !ids.has(row.id)) return false;
     if (!words.length) return true;
-    const text = `${row.name} ${row.path} ${row.id} ${row.status} ${row.kind} ${row.tags.join(" ")} ${Object.entries(row.params).map(([name, value]) => `${name}=${String(value)}`).join(" ")}`.toLowerCase();
+    const text = `${row.name} ${row.path} ${row.id} ${row.status} ${row.kind} ${row.tags.join(" ")} ${row.notes.join(" ")} ${Object.entries(row.params).map(([name, value]) => `${name}=${String(value)}`).join(" ")}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
 }

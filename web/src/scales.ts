@@ -4,8 +4,12 @@ import { number } from "./format";
 export interface Axis {
   /** Share between the ends, 0 to 1, or NaN of what the axis has not. */
   at: (value: unknown) => number;
+  /** The value at a share, as an address writes it: a number in few digits, or the nearest word. */
+  text: (share: number) => string;
+  /** The share of a value that an address writes. */
+  of: (text: string) => number;
   marks: { at: number; label: string }[];
-  isLog: boolean;
+  kind: "linear" | "log" | "arcsinh";
 }
 
 /** Choose round numbers between two ends, about as many as asked for. */
@@ -77,24 +81,34 @@ export function momentWords(splits: readonly (number | null)[]): string[] {
   });
 }
 
-/** Make an axis for values: of numbers by their size, of anything else by their order. */
+/** Make an axis for values: of numbers by their size, of anything else by their order. Of a logarithm that cannot be it becomes arcsinh. */
 export function axis(values: readonly unknown[], isLog: boolean, many = 6): Axis {
   const present = values.filter((value) => value != null);
-  const numbers = present.filter((value): value is number => typeof value === "number" && Number.isFinite(value));
-  if (present.length && present.every((value) => typeof value === "number")) {
-    const low = Math.min(...numbers);
-    const high = Math.max(...numbers);
-    if (isLog && low > 0) {
-      const [begin, wide] = [Math.log10(low), Math.log10(high) - Math.log10(low)];
-      const at = (value: unknown): number => (typeof value === "number" && value > 0 ? (wide ? (Math.log10(value) - begin) / wide : 0.5) : NaN);
-      return { at, isLog: true, marks: powers(low, high).map((value) => ({ at: at(value), label: number(value, 3) })) };
-    }
-    const at = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? (high > low ? (value - low) / (high - low) : 0.5) : NaN);
-    return { at, isLog: false, marks: numbers.length ? steps(low, high, many).map((value) => ({ at: at(value), label: number(value, 3) })) : [] };
-  }
+  if (present.length && present.every((value) => typeof value === "number")) return numeric(present.filter(Number.isFinite), isLog, many);
   const words = [...new Set(present.map((value) => word(value)))].sort((one, two) => one.localeCompare(two, "en", { numeric: true }));
   const at = (value: unknown): number => (value == null ? NaN : words.length > 1 ? words.indexOf(word(value)) / (words.length - 1) : 0.5);
-  return { at, isLog: false, marks: words.length <= 20 ? words.map((label) => ({ at: at(label), label })) : [] };
+  return {
+    at, kind: "linear", of: (text) => at(text), text: (share) => words[Math.min(Math.max(Math.round(share * (words.length - 1)), 0), words.length - 1)] ?? "",
+    marks: words.length <= 20 ? words.map((label) => ({ at: at(label), label })) : [],
+  };
+}
+
+function numeric(values: readonly number[], isLog: boolean, many: number): Axis {
+  const [low, high] = [least(values), -least(values.map((value) => -value))];
+  const kind = !isLog || !values.length ? "linear" : low > 0 ? "log" : "arcsinh";
+  // Below the least size that is not zero there is nothing to spread out.
+  const linear = Math.max(least(values.map(Math.abs).filter((size) => size > 0)), Math.max(-low, high) / 1e6);
+  const bent = { linear: (value: number) => value, log: Math.log10, arcsinh: (value: number) => Math.asinh(value / linear) }[kind];
+  const back = { linear: (value: number) => value, log: (value: number) => 10 ** value, arcsinh: (value: number) => Math.sinh(value) * linear }[kind];
+  const [begin, wide] = [bent(low), bent(high) - bent(low)];
+  const at = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? (wide > 0 ? (bent(value) - begin) / wide : 0.5) : NaN);
+  const marks = !values.length ? [] : { linear: () => steps(low, high, many), log: () => powers(low, high), arcsinh: () => arcsinhMarks(low, high, linear) }[kind]();
+  return { at, kind, of: (text) => at(Number(text)), text: (share) => String(share <= 0 ? low : share >= 1 ? high : Number(back(begin + share * wide).toPrecision(4))), marks: marks.map((value) => ({ at: at(value), label: number(value, 3) })) };
+}
+
+// Spread into arguments, ten thousands of values would be too many for a call.
+function least(values: readonly number[]): number {
+  return values.reduce((one, two) => Math.min(one, two), Infinity);
 }
 
 function word(value: unknown): string {

@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Field, Check } from "./charts";
 import { color, scale } from "./colors";
 import { count, plain, number } from "./format";
-import { cell, slot, title } from "./rows";
+import { cell, slot, title, varied } from "./rows";
 import { axis, type Axis } from "./scales";
-import { change, columnNames, isDark, metrics, paramNames, pick, rows, shown, view } from "./state";
+import { change, columnNames, isDark, metrics, pick, rows, shown, view } from "./state";
 
 export interface Dot {
   name: string;
@@ -117,6 +117,12 @@ export function Legend({ of, values, by }: { of: string; values: readonly unknow
   return <p class="legend">{of} {by.marks.map((mark) => <span key={mark.label}><i style={{ background: shade(by, mark.label) }} />{mark.label}</span>)}</p>;
 }
 
+/** Say which axes are of arcsinh although a logarithm was asked for. */
+export function bentWords(across: Axis, up: Axis): string {
+  const bent = [...(across.kind === "arcsinh" ? ["across"] : []), ...(up.kind === "arcsinh" ? ["up"] : [])];
+  return bent.length ? ` ${bent.join(" and ")}: arcsinh axis, for zeros or negative values.` : "";
+}
+
 /** Choose the colour of a value. */
 export function shade(by: Axis, value: unknown): string {
   const at = by.at(value);
@@ -126,7 +132,7 @@ export function shade(by: Axis, value: unknown): string {
 
 /** Choose axes where the reader did not: the first param of numbers that differs, the first metric, and another param. */
 export function defaults(): { x: string; y: string; by: string } {
-  const differing = paramNames.value.filter((name) => new Set(shown.value.map((row) => JSON.stringify(row.params[name]))).size > 1);
+  const differing = varied(shown.value);
   const numeric = differing.filter((name) => shown.value.some((row) => typeof row.params[name] === "number"));
   const x = numeric[0] ?? differing[0];
   const by = differing.find((name) => name !== x);
@@ -150,6 +156,7 @@ export function Scatter() {
     next[at] = value;
     change({ axes: next });
   };
+  const [acrossAxis, upAxis] = [axis(dots.map((dot) => dot.x), lx), axis(dots.map((dot) => dot.y), yScale === "log")];
   const numbers = dots.map((dot) => dot.y).filter((value): value is number => typeof value === "number" && Number.isFinite(value));
   const said = `${title(y)} over ${title(x)}: ${count(dots.length, "experiment")}${numbers.length ? ` from ${number(Math.min(...numbers))} to ${number(Math.max(...numbers))}` : ""}, coloured by ${title(by)}.`;
   return (
@@ -163,9 +170,9 @@ export function Scatter() {
       </div>
       <div class="panel">
         {dots.length ? <>
-          <Plot dots={dots} x={axis(dots.map((dot) => dot.x), lx)} y={axis(dots.map((dot) => dot.y), yScale === "log")} label={said} onPick={(at) => pick(having[at]!.id)} />
+          <Plot dots={dots} x={acrossAxis} y={upAxis} label={said} onPick={(at) => pick(having[at]!.id)} />
           {by !== "picks" && <Legend of={title(by)} values={shades} by={scaleBy} />}
-          <p class="foot">{said} A click picks.{rows.value.size && shown.value.length > dots.length ? ` ${count(shown.value.length - dots.length, "experiment")} without one of both.` : ""}</p>
+          <p class="foot">{said} A click picks.{rows.value.size && shown.value.length > dots.length ? ` ${count(shown.value.length - dots.length, "experiment")} without one of both.` : ""}{bentWords(acrossAxis, upAxis)}</p>
         </> : <p class="empty">No experiment shown has both {title(x)} and {title(y)}.</p>}
       </div>
     </>

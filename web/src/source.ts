@@ -1,6 +1,6 @@
 /** Questions to the server. */
 import type { Curve, Mark } from "./columns";
-import { answer as folderAnswer, chart as folderChart, file as folderFile, isFolder } from "./folder";
+import { answer as folderAnswer, chart as folderChart, bytes as folderBytes, file as folderFile, isFolder } from "./folder";
 
 /** Address below which everything lies: the folder above the one of this script, which names it only while it begins. */
 export const root = new URL("..", (globalThis.document?.currentScript as HTMLScriptElement | null)?.src || "http://localhost/static/page.js");
@@ -48,6 +48,7 @@ export interface Row {
   age: number;
   duration: number;
   tags: readonly string[];
+  notes: readonly string[];
   archived: boolean;
   /** Why it could not be read. */
   error: string;
@@ -113,6 +114,7 @@ export function rows(answer: IndexAnswer): Row[] {
     age: column<number>("age")[at] ?? NaN,
     duration: column<number>("duration")[at] ?? NaN,
     tags: column<string[]>("tags")[at] ?? [],
+    notes: column<string[]>("notes")[at] ?? [],
     archived: column<boolean>("archived")[at] ?? false,
     error: column<string | null>("error")[at] ?? "",
     params: Object.fromEntries(params.flatMap(([name, values]) => (values[at] == null ? [] : [[name, values[at]]]))),
@@ -171,7 +173,7 @@ export async function curves(query: CurveQuery, signal?: AbortSignal): Promise<C
     ids: query.ids.join(","), m: query.metric, x: query.x, from: query.zoom ? String(query.zoom[0]) : "", to: query.zoom ? String(query.zoom[1]) : "",
     px: String(query.columns), smooth: query.smooth ? String(query.smooth) : "", log: query.isLog ? "1" : "", over: query.over, asof: query.asof,
   }, signal);
-  return decode(await answer.arrayBuffer());
+  return decode(await answer.arrayBuffer(), !query.zoom);
 }
 
 /** Write the address of a file of an experiment. */
@@ -180,6 +182,15 @@ export function fileAddress(id: string, path: string): string {
   const url = new URL(`api/exp/${id}/file`, root);
   url.searchParams.set("path", path);
   return url.href;
+}
+
+/** Read a file of an experiment whole. */
+export async function fileBytes(id: string, path: string, signal?: AbortSignal): Promise<Uint8Array> {
+  const address = fileAddress(id, path);
+  if (isFolder) return folderBytes(address);
+  const answer = await fetch(address, signal ? { signal } : {});
+  if (!answer.ok) throw new Refused(`The file ${path} is not there.`);
+  return new Uint8Array(await answer.arrayBuffer());
 }
 
 /** Write the address of all points of a chart as CSV. */
@@ -195,12 +206,12 @@ interface Header {
   to: number;
   n: number;
   log?: boolean;
-  curves: { id: string; points: number; nan?: number; inf?: number; ninf?: number; x0?: number; x1?: number; arrays: string[]; marks?: [number, Mark["kind"], number][] }[];
+  curves: { id: string; points: number; of?: number; nan?: number; inf?: number; ninf?: number; x0?: number; x1?: number; arrays: string[]; marks?: [number, Mark["kind"], number][] }[];
   bands?: { members: string[]; settings: Record<string, unknown>; arrays: string[] }[];
 }
 
 /** Read an answer: the length of a header, the header, then columns of 64-bit floats. */
-export function decode(buffer: ArrayBuffer): CurveAnswer {
+export function decode(buffer: ArrayBuffer, isWhole = false): CurveAnswer {
   const size = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, size))) as Header;
   let offset = 4 + size;
@@ -217,6 +228,8 @@ export function decode(buffer: ArrayBuffer): CurveAnswer {
       id: short(item.id), metric: header.m, points: item.points, nan: item.nan ?? 0, inf: item.inf ?? 0, ninf: item.ninf ?? 0,
       ends: item.x0 == null || item.x1 == null ? null : [item.x0, item.x1],
       first: arrays.first ?? last, min: arrays.min ?? last, max: arrays.max ?? last, last, smooth: arrays.smooth ?? null,
+      // Of the whole range all points are in columns but those that a logarithm has not.
+      without: header.log && isWhole ? (item.of ?? item.points) - item.points : 0,
       marks: (item.marks ?? []).map(([column, kind, count]) => ({ column, kind, count })),
     };
   });

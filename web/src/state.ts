@@ -2,8 +2,8 @@
 import { computed, effect, signal } from "@preact/signals";
 import { address, fragment, fragmentView, recolored, toggle, view as parse, type View } from "./address";
 import { isFolder } from "./folder";
-import { hidden, load, stars } from "./own";
-import { chosen, columns, grouped, matching, sorted, tree } from "./rows";
+import { colors, hidden, keep, load, own, stars } from "./own";
+import { cell, chosen, columns, grouped, isWithin, matching, slot, sorted, tree } from "./rows";
 import { follow, listen, watch } from "./live";
 import { index, json, Refused, root, short, type Row } from "./source";
 
@@ -55,11 +55,15 @@ export function link(patch: Partial<View>): string {
 addEventListener("popstate", () => (view.value = current()));
 
 export function pick(id: string): void {
-  change({ pick: toggle(view.value.pick, id) });
+  change({ pick: toggle(view.value.pick, id, colors.value.get(id)) });
 }
 
 export function recolor(id: string): void {
-  change({ pick: recolored(view.value.pick, id) });
+  const pick = recolored(view.value.pick, id);
+  const whole = rows.value.get(id)?.whole;
+  change({ pick });
+  // Picked again another day, it has this colour where no other has it.
+  if (whole && own.value?.writable) void keep("color", whole, slot(pick, id));
 }
 
 export const all = computed(() => [...rows.value.values()]);
@@ -70,11 +74,18 @@ export const paramNames = computed(() => columnNames.value.filter((name) => name
 export const newest = computed(() => all.value.reduce((latest, row) => Math.max(latest, row.age || 0), 0));
 const filters = computed(() => JSON.stringify([view.value.q, view.value.archived, view.value.starred]));
 const order = computed(() => view.value.sort.join(","));
-export const shown = computed(() => {
+/** Rows that filter and search let through, whatever the ranges on their axes. */
+export const passed = computed(() => {
   filters.value;
   order.value;
   const { q, archived, sort, starred } = view.peek();
   return sorted(matching(all.value, q, archived, allowed.value, hidden.value, starred ? stars.value : undefined), sort);
+});
+const ranges = computed(() => JSON.stringify(view.value.brush));
+export const shown = computed(() => {
+  ranges.value;
+  const { brush } = view.peek();
+  return brush.length ? passed.value.filter((row) => brush.every((range) => isWithin(cell(row, range.column), range))) : passed.value;
 });
 const opened = computed(() => JSON.stringify([view.value.open, view.value.group]));
 export const lines = computed(() => {

@@ -23,11 +23,11 @@ function text(line: Line, column: string): string {
 
 /** Width of a column in pixels: those pinned keep it, others grow. */
 function width(column: string): number {
-  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column.startsWith("metrics.") && view.value.group ? 122 : column === "path" || column === "id" ? 150 : 84;
+  return column === "name" ? 210 : column === "status" ? 96 : column.startsWith("spark.") ? 86 : column.startsWith("metrics.") && view.value.group ? 122 : column === "path" || column === "id" ? 150 : column === "notes" ? 190 : column.startsWith("params.") || column.startsWith("metrics.") ? 98 : 84;
 }
 
 function isText(column: string): boolean {
-  return ["name", "status", "tags", "path", "kind", "id"].includes(column);
+  return ["name", "status", "tags", "path", "kind", "id", "notes"].includes(column);
 }
 
 function Digits({ value, places }: { value: string; places: number }) {

@@ -13,6 +13,7 @@ test("an address leads back to its view", () => {
     pick: [{ id: "8a1c8f30", slot: 0 }, { id: "5d0ab0a3", slot: 12 }], m: ["train/*", "val/acc"], x: "at.epoch", y: "log", smooth: 0.6,
     zoom: [-100.5, 9e5], robust: true, crowd: false, panel: "scatter", step: 0, axes: ["params.lr", "metrics.acc"], sql: "select 1",
     archived: true, asof: "2026-11-30T05:00:00Z", open: ["8a1c8f30"], group: "seed", pin: ["name"], starred: true, lx: true, over: ["seed", "a,b"], media: ["test/*"],
+    masks: ["truth", "truth/0"], brush: [{ column: "params.lr", from: "0.001", to: "0.1" }, { column: "metrics.system:cpu", from: "-1e-7", to: "3" }, { column: "name", from: "a:b,c", to: "100%" }],
   };
   assert.deepEqual(read(address(wanted)), wanted);
 });
@@ -23,6 +24,11 @@ test("an address can be read, is in order, and leaves out defaults", () => {
     address({ ...start, m: ["train/*", "val/acc"], pick: [{ id: "8a1c8f30", slot: 0 }], where: "params.lr = 1" }),
     "?m=train/*,val/acc&pick=8a1c8f30.0&where=params.lr+=+1",
   );
+});
+
+test("a range on an axis can be read, and one that is none is passed over", () => {
+  assert.equal(address({ ...start, brush: [{ column: "params.lr", from: "0.001", to: "0.1" }] }), "?brush=params.lr:0.001:0.1");
+  assert.deepEqual(read("?brush=params.lr:0.1,:1:2,x:1:").brush, []);
 });
 
 test("a page of one experiment has a path and a part of its own", () => {
@@ -41,6 +47,7 @@ test("a pick takes the first free colour and changes no other", () => {
   chosen = toggle(chosen, "b");
   assert.deepEqual(chosen, [{ id: "a", slot: 0 }, { id: "c", slot: 2 }]);
   assert.deepEqual(toggle(chosen, "d")[2], { id: "d", slot: 1 });
+  assert.deepEqual([toggle(chosen, "d", 7)[2]!.slot, toggle(chosen, "d", 2)[2]!.slot], [7, 1], "its reader's colour, unless another has it");
 });
 
 test("another colour is one that nobody has, and the others stay", () => {

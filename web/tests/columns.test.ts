@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { color, dashes, mixed, slots } from "../src/colors";
-import { corners, ends, filled, nearest, outside, spans, type Curve } from "../src/columns";
+import { corners, ends, filled, nearest, outside, spans, targetOf, type Curve } from "../src/columns";
 
 /** Put points into columns, as the server does. */
 function curve(points: readonly [number, number][], columns: number): Curve {
@@ -26,6 +26,29 @@ test("a spike within a column is part of what is drawn", () => {
   const upright = spans(spiky, (index) => index, (value) => value);
   assert.deepEqual([...upright.subarray(0, 3)], [0, 1000, 1]);
 });
+
+test("the point under the pointer is one of the columns around it, of whichever curve is nearest", () => {
+  const up = (value: number): number => 100 - value;
+  const spiky = curve([[10, 5], [11, 80], [12, 5], [60, 5]], 200);
+  const flat = { ...curve([[10, 40], [11, 40], [12, 40]], 200), id: "b" };
+  assert.deepEqual(strip(targetOf([spiky, flat], 12, 22, 100, up)), { id: "a", column: 11, y: 80 });
+  assert.deepEqual(strip(targetOf([spiky, flat], 12, 61, 100, up)), { id: "b", column: 12, y: 40 });
+  assert.equal(targetOf([spiky], 40, 95, 100, up)!.column, 60);
+  assert.equal(targetOf([spiky], 150, 95, 100, up), null);
+  const inside = targetOf([curve([[3.1, 10], [3.2, 90]], 10)], 3, 50, 100, up)!;
+  assert.ok(Math.abs(inside.y - 50) < 1e-6);
+});
+
+test("a mark at an edge is what the pointer there is at", () => {
+  const marked = { ...curve([[10, 5], [50, 5]], 100), marks: [{ column: 30, kind: "nan" as const, count: 1 }, { column: 30, kind: "inf" as const, count: 1 }] };
+  const up = (value: number): number => 100 - value;
+  assert.deepEqual([targetOf([marked], 31, 97, 100, up)!.y, targetOf([marked], 31, 2, 100, up)!.y], [NaN, Infinity]);
+  assert.equal(targetOf([marked], 31, 50, 100, up)!.column, 50);
+});
+
+function strip(target: ReturnType<typeof targetOf>): unknown {
+  return target && { id: target.id, column: target.column, y: target.y };
+}
 
 test("spans of a crowded curve leave no gap", () => {
   const steps = curve([[0, 0], [1, 10], [2, 20]], 3);

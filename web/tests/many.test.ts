@@ -42,7 +42,11 @@ test("an axis places numbers by size, words by order, and nothing else", () => {
   assert.deepEqual([0, 5, null, NaN].map(numbers.at), [0, 0.5, NaN, NaN]);
   const log = axis([0.01, 1], true);
   assert.ok(Math.abs(log.at(0.1) - 0.5) < 1e-12);
-  assert.ok(!axis([0, 1], true).isLog, "zero has no logarithm");
+  const bent = axis([0, 0.1, 1000], true);
+  assert.equal(bent.kind, "arcsinh", "zero has no logarithm");
+  assert.deepEqual([bent.at(0), bent.at(1000)], [0, 1]);
+  assert.ok(bent.at(0.1) > 0.04);
+  assert.equal(log.text(0.5), "0.1");
   const words = axis(["b", "a", "c10", "c9"], false);
   assert.deepEqual(["a", "b", "c9", "c10", null].map(words.at), [0, 1 / 3, 2 / 3, 1, NaN]);
 });

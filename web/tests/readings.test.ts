@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import type { Curve } from "../src/columns";
-import { bandNames, footer } from "../src/readings";
+import { across, bandNames, footer, lastOf, sentence } from "../src/readings";
 import { starts, type Band } from "../src/source";
 import { svg, xml, type Drawing } from "../src/vector";
 
@@ -20,8 +20,24 @@ test("bands are named by the settings in which they differ", () => {
   assert.deepEqual(bandNames([band({ lr: 0.1 })]), ["all"]);
 });
 
+test("a sentence says where curves, or the medians of bands, end", () => {
+  const other = { ...curve(), id: "b", last: Float64Array.of(5, NaN) };
+  assert.equal(sentence("loss", [curve(), other], (id) => id), "loss: 2 curves from 0 to 9; they end between 2 (a) and 5 (b).");
+  assert.equal(sentence("loss", [curve(), other], (id) => id, [band({ lr: 1 })]), "loss: 1 band of 2 curves from 0 to 9; its median ends at 3.");
+  assert.equal(sentence("loss", [], (id) => id), "loss: no points.");
+  assert.ok(Number.isNaN(lastOf(Float64Array.of(NaN))));
+});
+
+test("a column says which positions it stands for", () => {
+  const wide = starts(0, 100, 10, false);
+  assert.deepEqual([across("step", wide, 0, 100), across("step", wide, 9, 100)], ["step 0 … 9", "step 90 … 100"]);
+  assert.equal(across("step", starts(0, 4, 8, false), 2, 4), "step 1");
+  assert.deepEqual([across("elapsed", wide, 1, 100), across("at.epoch", wide, 1, 100), across("metrics.lr", wide, 0, 100)], ["elapsed 10 s", "epoch 10", "lr 0"]);
+});
+
 test("a footer counts what a chart stands for", () => {
   assert.equal(footer([curve(), curve()], [band({})]), "1 band of 2 curves, 8 points, 2 NaN, 2 infinite, 1 diverged");
+  assert.equal(footer([{ ...curve(), nan: 0, ninf: 0, without: 1 }]), "1 curve, 4 points, 1 point at or below 0 of x, which a logarithm has not");
 });
 
 test("an SVG has every extreme, and hostile names as text", () => {

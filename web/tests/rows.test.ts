@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { cell, chosen, folded, grouped, matching, named, sorted, spread, tree, turned } from "../src/rows";
+import { brushed, cell, chosen, folded, grouped, isWithin, matching, named, sorted, spread, tree, turned } from "../src/rows";
 import { rows, type Row } from "../src/source";
 
 const answer = {
@@ -67,6 +67,24 @@ test("a metric's name may look like a statistic", () => {
 
 test("params that differ come before the metrics", () => {
   assert.deepEqual(chosen(all), ["name", "status", "spark.loss", "params.lr", "metrics.loss", "duration", "created"]);
+});
+
+test("notes are a column where there are some, and a search finds them", () => {
+  const noted = rows({ cursor: "", root: "", n: 2, columns: { id: ["a", "b"], name: ["one", "two"], notes: [["first ", "see #3"], []] } });
+  assert.deepEqual(noted.map((row) => cell(row, "notes")), ["first · see #3", undefined]);
+  assert.equal(chosen(noted).at(-1), "notes");
+  assert.deepEqual(names(matching(noted, "SEE", false, null)), ["one"]);
+});
+
+test("a range keeps numbers by size and words by their order, both ends included, and nothing that is absent", () => {
+  const within = (column: string, from: string, to: string): string[] => names(all.filter((row) => isWithin(cell(row, column), { column, from, to })));
+  assert.deepEqual(within("params.lr", "0.01", "0.05"), ["run_9"]);
+  assert.deepEqual(within("params.lr", "0.1", "0.1"), ["run_10", "old"]);
+  assert.deepEqual(within("metrics.loss", "-9", "9"), ["run_10", "old"]);
+  assert.deepEqual(within("name", "old", "run_9"), ["run_9", "old"]);
+  const [one, two] = [{ column: "a", from: "1", to: "2" }, { column: "b", from: "1", to: "2" }];
+  assert.deepEqual(brushed([one, two], "a", ["3", "4"]), [two, { column: "a", from: "3", to: "4" }]);
+  assert.deepEqual(brushed([one, two], "a", null), [two]);
 });
 
 test("a star stands for any part of a name, and nothing else is special", () => {

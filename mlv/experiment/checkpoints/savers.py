@@ -134,7 +134,7 @@ def load(path: Path, trust: bool) -> Any:
         CheckpointNotLoaded: It would have to be trusted, nobody knows how to read it, or it is damaged.
         MissingExtra: The library that reads it is not installed.
     """
-    loader = next((row for suffix, row in _LOADERS.items() if path.name.lower().endswith(suffix)), None)
+    loader = next((row for suffix, row in LOADERS.items() if path.name.lower().endswith(suffix)), None)
     if loader is None or path.is_dir():
         kind = "a folder" if path.is_dir() else f"a {path.suffix!r}" if path.suffix else "a file without a suffix"
         raise CheckpointNotLoaded(f"{path} is {kind}: read it yourself, from .path", path=str(path))
@@ -187,7 +187,7 @@ def _unpickled(path: Path) -> Any:
         return pickle.load(file)  # noqa: S301 - the caller trusts it
 
 
-_LOADERS = {
+LOADERS = {
     ".pt": _Loader(_read_torch, may_need_trust=True),
     ".pth": _Loader(_read_torch, may_need_trust=True),
     ".npz": _Loader(lambda path, trust: _load_tree(path)),

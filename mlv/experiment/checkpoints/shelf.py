@@ -290,14 +290,14 @@ def _put(file: Path, path: Path) -> None:
     link_or_copy(file, staged)
     try:
         if staged.is_dir():
-            os.rename(staged, path)
+            os.rename(staged, path)  # a folder cannot be linked
         else:
             move_new(staged, path)
     except OSError:
         if os.path.lexists(path):
             raise FileExistsError(f"{path} exists") from None
         raise
-    sync_folder(path.parent)
+    sync_folder(path.parent)  # before the event that names it
 
 
 def _remove_all(paths: list[Path]) -> None:

@@ -100,7 +100,7 @@ class ConsoleCapture:
                 os.dup2(self._display_at_last(fd, captured.display), fd)
         self._close_copies()
         self.watch()
-        with suppress(OSError):
+        with suppress(OSError):  # the process that captures is gone: another one is started, and told
             self._control.send(END)
         is_done = self._is_done.wait(max(0.0, until - monotonic()))
         _release()
@@ -190,7 +190,7 @@ class ConsoleCapture:
         _flush()
         for fd, end in self._ends.items():
             self._inodes[fd] = os.fstat(end)
-            os.dup2(end, fd)
+            os.dup2(end, fd)  # in one step: a descriptor that is closed first might become a file of another thread
             os.close(end)
         self._ends.clear()
 
@@ -372,7 +372,7 @@ def _wait_until_gone(thread: threading.Thread) -> None:
     """Wait until the system has forgotten an ended thread: `fork` counts the threads of the system."""
     until = monotonic() + _PAUSE_WITHIN_S
     while os.path.exists(f"/proc/self/task/{thread.native_id}") and monotonic() < until:
-        sleep(0)
+        sleep(0)  # only lets others run
 
 
 def _before_fork() -> None:
@@ -399,7 +399,7 @@ def _watch_paused(*_: object) -> int:
     return 0
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # kept, too: the interpreter calls it when nobody else holds it any more
 def _pending_watch() -> Any:
     import ctypes
 

@@ -23,7 +23,7 @@ from mlv.experiment.session import Session
 from mlv.store.layout import CONSOLE_STREAM
 from mlv.transport.wishes import Wishes
 
-_LOOK_EVERY_S = 0.25
+_LOOK_EVERY_S = 0.25  # people may change the size of the terminal
 _BYTES_AT_A_TIME = 4096
 """Bytes of output per turn; even if all were empty lines, their events have room in `_FREE_BYTES` of a ring."""
 _FREE_BYTES = 1 << 20

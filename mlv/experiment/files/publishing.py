@@ -40,7 +40,7 @@ Between processes, a lock on the folder does the same.
 
 def _after_fork_in_child() -> None:
     global _publishing
-    _publishing = threading.RLock()
+    _publishing = threading.RLock()  # another thread of the parent may hold the old one, and is not there to let go of it
 
 
 if hasattr(os, "register_at_fork"):
@@ -51,6 +51,7 @@ def publish(target: FileTarget, temporary: Path, content: Content | None = None)
     """Publish a finished file or folder, and emit its event; `temporary` is left over if its content is stored already."""
     from mlv.experiment.files.dedup import Contents  # reads much that `import mlv` does without
 
+    # Before it has a name in the experiment. It becomes read-only there: one whose content is stored already stays as it was.
     blobs.make_durable(temporary, read_only=False)
     content = content or content_of(temporary)
     with _publishing, alone_in(target.session.folder / layout.FILES):

@@ -213,6 +213,24 @@ class Making:
         say(f"mlv: nothing of {folder.name} is stored: disabled by {off.source}" if off.value else f"mlv: {folder}")
 
 
+def configured(savedir: Any, on_exists: str) -> tuple[Any, str | None, str]:
+    """Return the savedir, the name and the `on_exists` of an experiment that was given no name, as the settings have them."""
+    exp = settings.EXP.get()
+    return (savedir, settings.NAME.get(), on_exists) if exp is None else (exp.parent, exp.name, "open")
+
+
+def make_or_open(making: Making, folder: Path, on_exists: str, may_change: Collection[str]) -> ExpComponents:
+    """Make an experiment, by `on_exists` in a folder of another name; or with `open` open exactly this one, if it is there."""
+    if on_exists == "open" and is_taken(folder):
+        return making.open(folder, may_change)
+    try:
+        return making.make(make_folder(folder.parent, folder.name, suffix=on_exists == "suffix"))
+    except ExperimentExists:
+        if on_exists != "open":
+            raise
+        return making.open(folder, may_change)  # somebody else made it just now
+
+
 def wishes_of(system: float | None, redactor: Redactor) -> Wishes:
     """Return the wishes for the writer: samples of the machine every `system` seconds, or as the settings say if it is None.
 
@@ -330,7 +348,7 @@ def numbered_folder(parent: Path, prefix: str) -> Path:
         try:
             (parent / f"{prefix}_{number}").mkdir()
             return parent / f"{prefix}_{number}"
-        except FileExistsError:
+        except FileExistsError:  # somebody was faster
             continue
         except OSError as error:
             raise _unusable(parent, error) from error

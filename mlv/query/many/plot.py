@@ -262,7 +262,7 @@ def _text(value: Any) -> str:
 AS_IT_IS = {"parse_math": False, "usetex": False}
 """Properties of a text in a figure that shows its characters."""
 _FEW = 10  # matplotlib has ten colours that all can tell apart
-_BESIDE = 8
+_BESIDE = 8  # from more lines on, the legend would hide some of them
 _DASHES = ("-", "--", ":", "-.")
 LOGS = ("", "x", "y", "xy")
 Limits = tuple["float | None", "float | None"]

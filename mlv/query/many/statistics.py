@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlv.query.many.values import Values
 
 STATS = ("mean", "std", "p10", "p25", "p50", "p75", "p90")
+MOST_CELLS = 4
+"""Most cells of a worthwhile matrix for each value."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ def samples_of(values: Values, families: Sequence[Family], width: int) -> tuple[
     return Samples(group, values.member, values.x, values.value), sizes
 
 
-def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95) -> dict[str, Any]:
+def aggregated(
+    points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, ci: float | None = 0.95, *, most_cells: int = MOST_CELLS
+) -> dict[str, Any]:
     """Return the statistics of each group at each x.
 
     Args:
@@ -50,6 +54,7 @@ def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, 
         sizes: How many members the family of each group has.
         stats: Of `mean std min max` and `p0` to `p100`; `std` is that of a sample (n - 1), percentiles are interpolated.
         ci: How sure the interval of the mean is, by Student's t; None leaves it out.
+        most_cells: For each value so many cells a matrix may have; where it would have more, the values are sorted.
 
     Returns:
         Arrays, a row for each group and x: `group`, `x`, `count` (members with a finite value there), `diverged` (with NaN
@@ -63,7 +68,7 @@ def aggregated(points: Samples, sizes: Any, stats: str | Iterable[str] = STATS, 
     shares: dict[Any, float | None] = {stat: _share(stat) for stat in (named if named is not None else [stats])}
     if ci is not None and not (isinstance(ci, (int, float)) and 0 < ci < 1):
         raise InvalidArgument(f"ci={ci!r}: give a number between 0 and 1, such as 0.95", ci=ci)
-    table = _grid(np, points) or _Sorted(np, points)
+    table = _grid(np, points, most_cells) or _Sorted(np, points)
     result = {
         "group": table.group, "x": table.x, "count": table.count, "diverged": table.present - table.count,
         "missing": np.asarray(sizes, np.int64)[table.group] - table.present,
@@ -166,18 +171,14 @@ class _Grid:
         return _between(np, share, self.count, lambda rank: self._values[rows, rank])
 
 
-_FILLED = 4
-"""Most cells of a worthwhile matrix for each value."""
-
-
-def _grid(np: Any, points: Samples) -> _Grid | None:
+def _grid(np: Any, points: Samples, most_cells: int) -> _Grid | None:
     """Return the values as a matrix; None where it would be large, or there are none."""
     if not len(points.x):
         return None
-    most = _FILLED * len(points.x)
-    groups, group = _codes(np, points.group)
-    members, member = _codes(np, points.member)
-    positions, position = _codes(np, points.x)
+    most = most_cells * len(points.x)
+    groups, group = _codes(np, points.group, most)
+    members, member = _codes(np, points.member, most)
+    positions, position = _codes(np, points.x, most)
     if max(len(groups) * len(members), len(groups) * len(positions)) > most:
         return None
     has = np.zeros((len(groups), len(members)), bool)
@@ -197,16 +198,11 @@ def _grid(np: Any, points: Samples) -> _Grid | None:
     return _Grid(np, groups[row_group], positions[row_position], values.reshape(-1, width), counts)
 
 
-def _codes(np: Any, values: Any) -> tuple[Any, Any]:
-    """Return the distinct values, sorted, and the index of each value among them."""
+def _codes(np: Any, values: Any, most: int) -> tuple[Any, Any]:
+    """Return the distinct values, sorted, and the index of each value among them; `most` is the widest range to mark."""
     low = values.min()
     # Whole numbers of a narrow range, as groups, members and most steps are: to mark them is faster than to sort.
-    if (
-        low == low
-        and abs(low) < 2**53
-        and values.max() - low <= _FILLED * len(values)
-        and bool((values == np.floor(values)).all())
-    ):
+    if low == low and abs(low) < 2**53 and values.max() - low <= most and bool((values == np.floor(values)).all()):
         numbers = (values - low).astype(np.int64)
         is_there = np.zeros(int(numbers.max()) + 1, bool)
         is_there[numbers] = True
@@ -224,7 +220,7 @@ def _between(np: Any, share: float, count: Any, at: Callable[[Any], Any]) -> Any
         return np.where(count > 0, low + (high - low) * (rank - below), math.nan)
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=10_000)  # found by bisection, and asked for the same few numbers of members again and again
 def t_quantile(probability: float, freedom: int) -> float:
     """Return the quantile of Student's t distribution; NaN without a degree of freedom."""
     if freedom < 1:

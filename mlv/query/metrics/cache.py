@@ -20,19 +20,17 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from mlv.query import fingerprint
-from mlv.query.metrics.cache_files import CachePart, ParsedRange, PartWriter, read_parts
-from mlv.query.metrics.parse import in_threads, parse
+from mlv.query.metrics.cache_files import GROUP_ROWS, CachePart, ParsedRange, PartWriter, read_parts
+from mlv.query.metrics.parse import BLOCK_BYTES, in_threads, parse
 from mlv.store import keys, layout, opening
 from mlv.store.blobs import replace_whole, temporary_beside
 from mlv.store.streams import Skipped
 
-_WORTH_BYTES = 1 << 20
-"""A log, or its uncached end, that is shorter is parsed faster than a second file is opened."""
 _SHARE = 64
 """The uncached end of a log is cached when it is longer than its cached beginning divided by this."""
 _PURPOSE = "mlv seen"
@@ -40,18 +38,32 @@ _COARSEST_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 
 
-def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
+class CacheLimits(NamedTuple):
+    """Sizes from which on a sidecar is worth its while, and of what is in memory at a time."""
+
+    worth_bytes: int = 1 << 20
+    """A log, or its uncached end, that is shorter is parsed faster than a second file is opened."""
+    block_bytes: int = BLOCK_BYTES
+    """Bytes of a log that are parsed, and have a fingerprint, together."""
+    group_rows: int = GROUP_ROWS
+    """Rows of a sidecar that are written, read and in memory at a time."""
+
+
+LIMITS = CacheLimits()
+
+
+def read(folder: Path, stream: str, skipped: list[Skipped], limits: CacheLimits = LIMITS) -> Iterator[Any]:
     """Yield the lines of type `metrics` of a stream, as tables of `schema()`, a few in memory at a time.
 
     Lines that the sidecar lacks are parsed, and added to the sidecar where that is worth it. Damaged lines are added to
     `skipped`.
     """
-    before = _stamp(folder, stream)
-    cache_folder, cached_parts, tick = _valid_sidecar(folder, stream, before)
+    before = stamp_of(folder, stream)
+    cache_folder, cached_parts, tick = _valid_sidecar(folder, stream, before, limits)
     covered = ParsedRange()
-    writer = _writer(folder, stream, cache_folder, cached_parts, before[1] if before else 0)
+    writer = _writer(folder, stream, cache_folder, cached_parts, before[1] if before else 0, limits)
     if writer is not None and tick is None:
-        tick = _tick(writer.folder, before)
+        tick = tick_of(writer.folder, before)
     try:
         for cached in cached_parts:
             try:
@@ -68,7 +80,8 @@ def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
                 writer = None
                 break
         skipped += covered.skipped
-        for parsed in parse(folder, stream, covered.end, fingerprint.of_user() if writer is not None else None):
+        fingerprint_of = fingerprint.of_user() if writer is not None else None
+        for parsed in parse(folder, stream, covered.end, fingerprint_of, limits.block_bytes):
             stretch = ParsedRange(covered.end)
             stretch.take(parsed)
             covered.extend(stretch)
@@ -78,18 +91,18 @@ def read(folder: Path, stream: str, skipped: list[Skipped]) -> Iterator[Any]:
             yield from parsed.tables
             yield from parsed.unended
         if writer is not None and (cache_folder := writer.publish()) is not None:
-            _note_seen(cache_folder, stream, covered.chain, tick, before, _stamp(folder, stream))
+            _note_seen(cache_folder, stream, covered.chain, tick, before, stamp_of(folder, stream))
     finally:
         if writer is not None:
             writer.discard()
 
 
 def _writer(
-    folder: Path, stream: str, cache_folder: Path | None, cached_parts: list[CachePart], size: int
+    folder: Path, stream: str, cache_folder: Path | None, cached_parts: list[CachePart], size: int, limits: CacheLimits
 ) -> PartWriter | None:
     """Return a writer for the uncached end of a log, if that is worth it; it replaces parts that are hardly longer."""
     end = cached_parts[-1].covered.end if cached_parts else 0
-    if size - end <= max(_WORTH_BYTES, end // _SHARE):
+    if size - end <= max(limits.worth_bytes, end // _SHARE):
         return None
     reused = list(cached_parts)
     while reused and reused[-1].covered.end - reused[-1].covered.start < 2 * (size - reused[-1].covered.end):
@@ -97,7 +110,8 @@ def _writer(
     before = ParsedRange()
     for cached in reused:
         before.extend(cached.covered)
-    return PartWriter([cache_folder] if reused and cache_folder else list(cache_folders(folder)), stream, len(reused), before)
+    folders = [cache_folder] if reused and cache_folder else list(cache_folders(folder))
+    return PartWriter(folders, stream, len(reused), before, limits.group_rows)
 
 
 def cache_folders(folder: Path) -> Iterator[Path]:
@@ -107,10 +121,10 @@ def cache_folders(folder: Path) -> Iterator[Path]:
         yield keys.cache_folder() / exp_id
 
 
-_Stamp = tuple[int, ...]
+Stamp = tuple[int, ...]
 
 
-def _stamp(folder: Path, stream: str) -> _Stamp | None:
+def stamp_of(folder: Path, stream: str) -> Stamp | None:
     """Return numbers that change with every change of a stream's file: inode, size, times and device; None if it is gone."""
     try:
         status = os.stat(folder / layout.stream_file(stream))
@@ -119,9 +133,11 @@ def _stamp(folder: Path, stream: str) -> _Stamp | None:
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_dev
 
 
-def _valid_sidecar(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Path | None, list[CachePart], int | None]:
+def _valid_sidecar(
+    folder: Path, stream: str, stamp: Stamp | None, limits: CacheLimits
+) -> tuple[Path | None, list[CachePart], int | None]:
     """Return folder and parts of a sidecar whose blocks are those of the log, and the tick before they were hashed."""
-    if stamp is None or stamp[1] <= _WORTH_BYTES:
+    if stamp is None or stamp[1] <= limits.worth_bytes:
         return None, [], None
     for cache_folder in cache_folders(folder):
         cached_parts = read_parts(cache_folder, stream)
@@ -132,15 +148,15 @@ def _valid_sidecar(folder: Path, stream: str, stamp: _Stamp | None) -> tuple[Pat
             continue
         if _is_seen(cache_folder, stream, covered.chain, stamp):
             return cache_folder, cached_parts, None
-        tick = _tick(cache_folder, stamp)
+        tick = tick_of(cache_folder, stamp)
         with suppress(OSError):
-            if _is_unchanged(folder, stream, covered):
-                _note_seen(cache_folder, stream, covered.chain, tick, stamp, _stamp(folder, stream))
+            if is_unchanged(folder, stream, covered):
+                _note_seen(cache_folder, stream, covered.chain, tick, stamp, stamp_of(folder, stream))
                 return cache_folder, cached_parts, tick
     return None, [], None
 
 
-def _is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
+def is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
     """Return whether the log still begins with the blocks that were parsed."""
     offsets = [0]
     for length, _ in covered.blocks:
@@ -161,7 +177,7 @@ def _is_unchanged(folder: Path, stream: str, covered: ParsedRange) -> bool:
         return all(in_threads(is_same, zip(offsets, covered.blocks, strict=False)))
 
 
-def _is_seen(cache_folder: Path, stream: str, chain: str, stamp: _Stamp) -> bool:
+def _is_seen(cache_folder: Path, stream: str, chain: str, stamp: Stamp) -> bool:
     with suppress(OSError, ValueError, KeyError, TypeError):
         record = opening.json_content(cache_folder / f"{stream}.seen")
         expected = {"sidecar": chain, "log": list(stamp)}
@@ -169,7 +185,7 @@ def _is_seen(cache_folder: Path, stream: str, chain: str, stamp: _Stamp) -> bool
     return False
 
 
-def _tick(cache_folder: Path | None, stamp: _Stamp | None) -> int | None:
+def tick_of(cache_folder: Path | None, stamp: Stamp | None) -> int | None:
     """Return a time by the file system's clock that no later change of the log precedes; None if unknown.
 
     The time of a new file in the same file system is such a time, however coarse or wrong the clock is: a log that was last
@@ -190,13 +206,13 @@ def _tick(cache_folder: Path | None, stamp: _Stamp | None) -> int | None:
 
 
 def _note_seen(
-    cache_folder: Path, stream: str, chain: str, tick: int | None, before: _Stamp | None, after: _Stamp | None
+    cache_folder: Path, stream: str, chain: str, tick: int | None, before: Stamp | None, after: Stamp | None
 ) -> None:
     """Record that the log was hashed in its present state, if its next change is sure to show."""
     # Windows calls the time of creation `ctime`.
     is_settled = before is not None and tick is not None and before[3] < tick
     if os.name == "posix" and is_settled and before == after:
-        with suppress(OSError):
+        with suppress(OSError):  # then the log is hashed again the next time
             content = {"sidecar": chain, "log": list(before or ())}
             signed = {"seen": content, "signature": keys.signature(_PURPOSE, orjson.dumps(content))}
             replace_whole(cache_folder / f"{stream}.seen", orjson.dumps(signed))

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _VERSION = 3
 """Version of the cache files; parts of another version are ignored."""
 _PURPOSE = "mlv sidecar"
-_GROUP_ROWS = 1 << 14
+GROUP_ROWS = 1 << 14
 """Rows that are written, read and in memory at a time."""
 _LENGTH_BYTES = 8
 _LONGEST_END = 64 << 20
@@ -218,11 +218,13 @@ class PartWriter:
     change the bytes on the disk.
     """
 
-    def __init__(self, folders: Sequence[Path], stream: str, number: int, before: ParsedRange) -> None:
+    def __init__(
+        self, folders: Sequence[Path], stream: str, number: int, before: ParsedRange, group_rows: int = GROUP_ROWS
+    ) -> None:
         from concurrent.futures import ThreadPoolExecutor  # `import mlv` does without
 
         self.covered = ParsedRange(before.end)
-        self._before, self._stream, self._number = before.chain, stream, number
+        self._before, self._stream, self._number, self._group_rows = before.chain, stream, number, group_rows
         self._path, self._temporary = Path(), Path()
         self._file: Any = None
         self._waiting: list[Any] = []
@@ -249,7 +251,7 @@ class PartWriter:
         """Add rows, and the range of the log that they complete."""
         self.covered.extend(covered)
         self._waiting += [table for table in tables if table.num_rows]
-        if sum(table.num_rows for table in self._waiting) >= _GROUP_ROWS:
+        if sum(table.num_rows for table in self._waiting) >= self._group_rows:
             self._write_waiting()
 
     def publish(self) -> Path | None:

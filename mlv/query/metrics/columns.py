@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,8 @@ class MetricColumns:
     """JSON of each value that is no float, as objects; None if all are floats."""
     every: Any
     """The number of each line."""
+    writer: tuple[str, int] | None = None
+    """The run that wrote all lines, and its greatest `seq`; None where there are several runs, or none."""
 
     @property
     def width(self) -> int:
@@ -105,6 +107,14 @@ def read_points(
             before_cut = table if cut is None else rows_before(table, cut)
             lines.add(surviving_rows(before_cut, rewinds))
     pa.default_memory_pool().release_unused()
+    return lines.points()
+
+
+def points_of(tables: Sequence[Any]) -> MetricColumns:
+    """Return the lines of tables as `read_points` does; none of them is superseded."""
+    lines = _TableColumns(sum(table.num_rows for table in tables))
+    for table in tables:
+        lines.add(table)
     return lines.points()
 
 
@@ -163,9 +173,10 @@ class _TableColumns:
         first = None if _is_constant(widths) else np.cumsum(widths, dtype=np.int64) - widths
         codes = {name: column.array() for name, column in self._codes.items()}
         texts_of = {name: list(codes_of_text) for name, codes_of_text in self._codes_of_text.items()}
+        writer = (texts_of["run"][0], int(seq.max())) if len(texts_of["run"]) == 1 and len(seq) else None
         points = MetricColumns(
             step, self._all_step_texts(len(seq)), time, codes, texts_of,
-            self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)),
+            self._values, first, self._all_texts(len(self._values)), np.arange(len(seq)), writer,
         )  # fmt: skip
         order = _order(points, seq)
         return points if order is None else _ordered(points, order)
@@ -273,7 +284,7 @@ def _ordered(points: MetricColumns, order: Any) -> MetricColumns:
     return MetricColumns(
         points.step[order], None if points.step_texts is None else points.step_texts[order], points.time[order],
         {name: codes if _is_constant(codes) else codes[order] for name, codes in points.codes.items()}, points.texts_of,
-        points.values, points.firsts(order), points.texts, points.every,
+        points.values, points.firsts(order), points.texts, points.every, points.writer,
     )  # fmt: skip
 
 

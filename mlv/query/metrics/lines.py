@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
 
 from mlv import wire
-from mlv.encoding import loads, restored
+from mlv.encoding import TIME_LENGTH, loads, restored
 from mlv.events import Event, prefix_of
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -71,7 +71,7 @@ class LineDecoder:
             ValueError: It is not written as mlv writes it.
         """
         second, fraction = text[:20], text[20:26]
-        if len(text) != 27 or text[26] != "Z" or not (fraction.isascii() and fraction.isdigit()):
+        if len(text) != TIME_LENGTH or text[26] != "Z" or not (fraction.isascii() and fraction.isdigit()):
             raise ValueError(text)
         if second != self._second:
             if second[19] != ".":

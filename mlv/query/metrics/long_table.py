@@ -25,6 +25,7 @@ def metrics(
     skipped: list[Skipped] | None = None,
     branches: str = SURVIVING,
     cut: Mapping[str, int] | None = None,
+    limits: cache.CacheLimits = cache.LIMITS,
 ) -> Any:
     """Return a `pyarrow.Table` of all values of all metrics that survive, of some streams or of all, up to a cut.
 
@@ -40,7 +41,7 @@ def metrics(
     pa = package("pyarrow")
     exploded, rewinds = [], rewinds_of(folder, branches, cut)
     for stream in requested_streams(folder, streams):
-        every = cache.read(folder, stream, [] if skipped is None else skipped)
+        every = cache.read(folder, stream, [] if skipped is None else skipped, limits)
         tables = _surviving(every if cut is None else (rows_before(table, cut) for table in every), rewinds)
         exploded += [_exploded(table, layout.logical_stream(stream)) for table in tables]
     return pa.concat_tables(exploded) if exploded else _empty()

@@ -26,15 +26,15 @@ from mlv.store.streams import Overlong, Skipped, read_blocks
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCK = 3 << 19
+BLOCK_BYTES = 3 << 19
 """With less, Python takes longer than numpy does; with more, memory grows faster than speed."""
-_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-_THREADS = min(4, _CORES)  # more would take memory, and wait for the interpreter
-PARSERS = min(2, _CORES)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+_THREADS = min(4, CORES)  # more would take memory, and wait for the interpreter
+PARSERS = min(2, CORES)
 """Threads that parse; more of them would only wait for the interpreter's lock."""
 _ODD = (b"null", wire.TAGGED)
 """Texts in lines that have to be read one by one: of a number that JSON lacks, and of an object in place of another value."""
-_MANY = 30
+MANY = 30
 """From this number on, lines are read faster in one block than one by one."""
 _is_metrics = wire.type_filter(("metrics",))
 
@@ -55,7 +55,9 @@ class Parsed:
     """Fingerprint of the bytes from `start` to `end`; empty where none was requested."""
 
 
-def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint | None = None) -> Iterator[Parsed]:
+def parse(
+    folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint | None = None, block_bytes: int = BLOCK_BYTES
+) -> Iterator[Parsed]:
     """Read the lines of type `metrics` of one stream, from an offset on, block by block; a stream that is gone has none.
 
     With a function `fingerprint` each block has its fingerprint: only a cache of the tables needs one.
@@ -74,19 +76,19 @@ def parse(folder: Path, stream: str, offset: int = 0, fingerprint: Fingerprint |
         return Parsed(tables, unended, skipped, start, start + end, fingerprint(whole) if fingerprint is not None else "")
 
     with while_there(folder, stream):
-        yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, _BLOCK), PARSERS)
+        yield from in_threads(parsed, read_blocks(folder / layout.stream_file(stream), offset, block_bytes), PARSERS)
 
 
-def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list[Any]:
+def parse_block(block: bytes, start: int, stream: str, skipped: list[Skipped], many: int = MANY) -> list[Any]:
     """Return the tables of some lines; lines that are no events are added to `skipped`."""
-    tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], _lines(block))
+    tables, remaining = parse_alike(block) if block.endswith(b"\n") else ([], lines_of(block))
     remaining = [(position, line) for position, line in remaining if _is_metrics(line) or not wire.looks_whole(line)]
-    if len(remaining) >= _MANY:
+    if len(remaining) >= many:
         plain = [line for _, line in remaining if _is_plain(line)]
         with suppress(NotPlain):
             tables += parsed_at_once(b"".join(plain))
             remaining = [(position, line) for position, line in remaining if not _is_plain(line)]
-    rows = [row(event) for event in _events(remaining, start, stream, skipped)]
+    rows = [row(event) for event in metrics_events(remaining, start, stream, skipped)]
     return [*tables, table_of(rows)] if rows else tables
 
 
@@ -109,7 +111,8 @@ def in_threads(work: Callable[[T], R], arguments: Iterable[T], threads: int = _T
             yield waiting.popleft().result()
 
 
-def _lines(block: bytes) -> list[tuple[int, bytes]]:
+def lines_of(block: bytes) -> list[tuple[int, bytes]]:
+    """Return the lines of a block, each with its position in it."""
     lines, position = [], 0
     for line in BytesIO(block):
         lines.append((position, line))
@@ -121,7 +124,8 @@ def _is_plain(line: bytes) -> bool:
     return wire.METRICS in line and line.endswith(b"}\n") and not any(odd in line for odd in _ODD)
 
 
-def _events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped]) -> Iterator[Event]:
+def metrics_events(lines: Iterable[tuple[int, bytes]], start: int, stream: str, skipped: list[Skipped]) -> Iterator[Event]:
+    """Yield the events of type `metrics` in lines, decoded one by one; lines that are no events are added to `skipped`."""
     for position, line in lines:
         first = start + position
         try:

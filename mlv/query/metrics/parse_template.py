@@ -52,7 +52,7 @@ def pattern_of(line: bytes) -> Pattern | None:
     return _pattern_around(are_times, tuple(_SLOT.split(line))) if line.endswith(b"}\n") else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=256)  # the lines of a script are of a few patterns, block after block
 def _pattern_around(are_times: tuple[bool, ...], gaps: tuple[bytes, ...]) -> Pattern | None:
     if len(are_times) >= _MOST_SLOTS:
         return None

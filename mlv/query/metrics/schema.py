@@ -129,6 +129,7 @@ def lists(values: Any, is_missing: Sequence[bool] = ()) -> Any:
 
 
 def _rounded(count: int) -> int:
+    # To a power of two: blocks have any number of rows, and few columns are kept for all of them.
     return 1 << (max(1, count) - 1).bit_length()
 
 

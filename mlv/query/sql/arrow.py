@@ -11,7 +11,7 @@ from mlv.encoding import TAG, Conversion, digits, dumps, restored
 from mlv.optional import package
 from mlv.query.unique_names import distinct
 
-_LARGEST = 2**63
+_LARGEST = 2**63  # a column of integers has 64 bits with a sign
 
 
 def column(values: Sequence[Any], *, keep_nan: bool = False) -> Any:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,7 +21,7 @@ from mlv.query.sql.views import LONG_VIEWS, VIEWS, experiments
 from mlv.query.unique_names import folded
 from mlv.query.zones import local_zone
 
-_SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
+SETTINGS = {"autoinstall_known_extensions": False, "autoload_known_extensions": False, "python_enable_replacements": False}
 """Settings that hide variables of Python from a query, and keep it from fetching extensions from the network."""
 _LOCKS = ("enable_external_access = false", "lock_configuration = true")
 """Settings that keep a query from reading and writing files, and from changing settings."""
@@ -167,9 +169,10 @@ class _Session:
         package("pyarrow", "sql")
         self._duckdb = package("duckdb", "sql")
         self._limits = limits
-        # Without a folder to spill to: DuckDB would make `.tmp` in the current one.
-        own = {"threads": limits.threads, "memory_limit": limits.memory, "temp_directory": ""} if limits is not None else {}
-        self._connection = self._duckdb.connect(config={**_SETTINGS, **own})
+        # Of its own, or none: DuckDB would make `.tmp` in the current folder.
+        self._spill = _new_folder() if limits is None else ""
+        own = {"threads": limits.threads, "memory_limit": limits.memory} if limits is not None else {}
+        self._connection = self._duckdb.connect(config={**SETTINGS, **own, "temp_directory": self._spill})
         # Before any text of a query is parsed: DuckDB looks up the tables that it names, and one may be a file.
         self._set_zone()
         for setting in _LOCKS:
@@ -183,6 +186,8 @@ class _Session:
         process.
         """
         self._connection.close()
+        if self._spill:
+            shutil.rmtree(self._spill, ignore_errors=True)
 
     def _set_zone(self) -> None:
         """Set the zone in which mlv shows times, so that `created::date = '2026-11-30'` holds for times shown as that day."""
@@ -313,6 +318,14 @@ class _Session:
         depth = begin.count(".")
         listed = [name for name in names if name[0] != "_" and (not begin or len(_LEVELS.findall(name)) == depth + 1)]
         return f": there are {', '.join(listed[:_MOST_LISTED])}" if listed else ""
+
+
+def _new_folder() -> str:
+    """Make a folder for what does not fit into the memory, for this user alone; return "" where none can be made."""
+    try:
+        return tempfile.mkdtemp(prefix="mlv-sql-")
+    except OSError:
+        return ""
 
 
 def _in_utc(table: Any) -> Any:

@@ -21,6 +21,7 @@ import mlv
 from mlv.audit.verify import verify
 from mlv.experiment.checkpoints import savers
 from mlv.experiment.checkpoints.portfolio import Portfolio
+from mlv.store.files import move_new
 
 pytestmark = pytest.mark.usefixtures("inline")
 
@@ -532,15 +533,15 @@ class TestFailures:
     def test_links_that_fail(self, exp, monkeypatch, call):
         """A place that cannot be made leaves no others behind."""
         portfolio = exp.checkpoints(every=1, top=1, metric="loss", mode="min")
-        made, real = [], savers_put()
+        moved = []
 
-        def put(file: Path, place: Path) -> None:
-            made.append(place)
-            if len(made) == call:
+        def move(file: Path, path: Path) -> None:
+            moved.append(path)
+            if len(moved) == call:
                 raise OSError(28, "No space left on device")
-            real(file, place)
+            move_new(file, path)
 
-        monkeypatch.setattr("mlv.experiment.checkpoints.shelf._put", put)
+        monkeypatch.setattr("mlv.experiment.checkpoints.shelf.move_new", move)
         with pytest.raises(mlv.CheckpointNotSaved, match="No space left") as caught:
             portfolio.save(content("x"), metrics={"loss": 1})
 
@@ -609,12 +610,6 @@ class TestFailures:
             portfolio.save(content("x"))
 
         assert not exp.path.exists()
-
-
-def savers_put() -> Any:
-    from mlv.experiment.checkpoints.shelf import _put
-
-    return _put
 
 
 class TestKinds:
@@ -834,4 +829,4 @@ class TestLoading:
 
     def test_every_loader_says_whether_it_needs_trust(self):
         """Whatever unpickles needs trust."""
-        assert {suffix for suffix, loader in savers._LOADERS.items() if loader.needs_trust} == {".joblib", ".pkl", ".pickle"}
+        assert {suffix for suffix, loader in savers.LOADERS.items() if loader.needs_trust} == {".joblib", ".pkl", ".pickle"}

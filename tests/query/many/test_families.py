@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import mlv
 from mlv.query.digest import Digest
-from mlv.query.many import families, statistics
+from mlv.query.many import families
 from mlv.query.many.statistics import Samples, aggregated, t_quantile
 from mlv.state import State
 
@@ -84,9 +84,9 @@ values = st.floats(allow_nan=True, allow_infinity=True, width=32)
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.integers(0, 2), values), max_size=60)
 
 
-@pytest.mark.parametrize("filled", [0, 4, 10**6])
+@pytest.mark.parametrize("cells", [0, 4, 10**6])  # as sorted values, and as a matrix
 @given(rows)
-def test_equal_to_plain_numpy(filled, rows):
+def test_equal_to_plain_numpy(cells, rows):
     """The numbers are those of numpy over the finite values; what is not finite, or not there, is counted."""
     group, member, x, value = (
         np.array([row[i] for row in rows], dtype=kind) for i, kind in enumerate((int, int, float, float))
@@ -95,9 +95,7 @@ def test_equal_to_plain_numpy(filled, rows):
     for row in rows:
         expected.setdefault((row[0], float(row[2])), {})[row[1]] = row[3]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(statistics, "_FILLED", filled)  # as sorted values, and as a matrix
-        found = aggregated(Samples(group, member, x, value), [4, 4, 4])
+    found = aggregated(Samples(group, member, x, value), [4, 4, 4], most_cells=cells)
 
     assert list(zip(found["group"].tolist(), found["x"].tolist(), strict=True)) == sorted(expected)
     for place, key in enumerate(sorted(expected)):

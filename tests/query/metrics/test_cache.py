@@ -16,7 +16,7 @@ from logs import line
 
 pytest.importorskip("pyarrow")
 
-from mlv.query.metrics import cache, cache_files
+from mlv.query.metrics import cache
 from mlv.query.metrics import parse as parse_
 from mlv.query.metrics.long_table import metrics
 
@@ -25,15 +25,18 @@ def metric_lines(first: int, last: int, loss: float = 0.5) -> bytes:
     return b"".join(line("ra", seq, "metrics", seq % 50, step=seq, data={"loss": loss}) for seq in range(first, last + 1))
 
 
-def values(folder: Path) -> list[tuple[int, float]]:
-    table = metrics(folder)
+EAGER = cache.CacheLimits(worth_bytes=100)
+"""Even a short log is worth a sidecar."""
+
+
+def values(folder: Path, limits: cache.CacheLimits = EAGER) -> list[tuple[int, float]]:
+    table = metrics(folder, limits=limits)
     return sorted(zip(table["seq"].to_pylist(), table["value"].to_pylist(), strict=True))
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An experiment of which even a short log is worth a sidecar."""
-    monkeypatch.setattr(cache, "_WORTH_BYTES", 100)
+    """An experiment with a short log."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     made = tmp_path / "exp"
     made.mkdir()
@@ -48,9 +51,9 @@ def parsed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     offsets: list[int] = []
     real = parse_.parse
 
-    def parse(folder, stream, offset=0, fingerprint=None):
+    def parse(folder, stream, offset, *options):
         offsets.append(offset)
-        return real(folder, stream, offset, fingerprint)
+        return real(folder, stream, offset, *options)
 
     monkeypatch.setattr(cache, "parse", parse)
     return offsets
@@ -88,7 +91,7 @@ def replace(path: Path, content: bytes) -> None:
 @pytest.fixture
 def one_tick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system whose clock is so coarse that all happens within one tick, as several changes do within 2 s on FAT."""
-    stamp, tick = cache._stamp, cache._tick
+    stamp, tick = cache.stamp_of, cache.tick_of
     hour_ns = 3600 * 10**9
 
     def coarse_stamp(folder, stream):
@@ -99,8 +102,8 @@ def one_tick(monkeypatch: pytest.MonkeyPatch) -> None:
         time = tick(place, status)
         return time and time // hour_ns
 
-    monkeypatch.setattr(cache, "_stamp", coarse_stamp)
-    monkeypatch.setattr(cache, "_tick", coarse_tick)
+    monkeypatch.setattr(cache, "stamp_of", coarse_stamp)
+    monkeypatch.setattr(cache, "tick_of", coarse_tick)
 
 
 class TestIsUsed:
@@ -130,7 +133,7 @@ class TestIsUsed:
         """A log is believed to be the same by its times as soon as its next change is sure to show."""
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 200
 
@@ -141,7 +144,7 @@ class TestIsUsed:
             file.write(metric_lines(201, 202))
         wait_for_tick(folder / "log.jsonl")
         values(folder)
-        monkeypatch.setattr(cache, "_is_unchanged", lambda *_: pytest.fail("hashed"))
+        monkeypatch.setattr(cache, "is_unchanged", lambda *_: pytest.fail("hashed"))
 
         assert len(values(folder)) == 202
 
@@ -150,19 +153,19 @@ class TestIsUsed:
         place = folder / "elsewhere"
         place.mkdir()
         wait_for_tick(folder / "log.jsonl")
-        stamp = cache._stamp(folder, "log") or ()
+        stamp = cache.stamp_of(folder, "log") or ()
         foreign = (*stamp[:4], stamp[4] + 1)
 
-        assert cache._tick(place, stamp) > stamp[3]
-        assert cache._tick(place, foreign) < stamp[3]
+        assert cache.tick_of(place, stamp) > stamp[3]
+        assert cache.tick_of(place, foreign) < stamp[3]
 
     def test_damage_is_reported_again(self, folder):
         """Byte ranges that were passed over are named by every read."""
         whole = (folder / "log.jsonl").read_bytes()
         (folder / "log.jsonl").write_bytes(b"damage\n" + whole + b'{"half')
         first, second = [], []
-        metrics(folder, skipped=first)
-        metrics(folder, skipped=second)
+        metrics(folder, skipped=first, limits=EAGER)
+        metrics(folder, skipped=second, limits=EAGER)
 
         assert [(hole.start, hole.end) for hole in second] == [(0, 7), (len(whole) + 7, len(whole) + 13)]
         assert first == second
@@ -178,10 +181,9 @@ class TestIsUsed:
         assert [seq for seq, _ in before] == list(range(1, 202))
         assert values(folder) == before
 
-    def test_a_short_log_has_none(self, folder, monkeypatch):
+    def test_a_short_log_has_none(self, folder):
         """A log that is parsed in no time leaves nothing beside it."""
-        monkeypatch.setattr(cache, "_WORTH_BYTES", 1 << 20)
-        values(folder)
+        values(folder, cache.LIMITS)
 
         assert not (folder / ".mlv").exists()
 
@@ -400,18 +402,17 @@ class TestParts:
         assert values(folder) == values_without_sidecar(folder)
         assert values(folder) == values_without_sidecar(folder)
 
-    def test_one_whose_numbers_the_disk_changed(self, folder, monkeypatch):
+    def test_one_whose_numbers_the_disk_changed(self, folder):
         """What is read until the damage shows is not read twice, and the part is written anew."""
-        monkeypatch.setattr(cache_files, "_GROUP_ROWS", 50)
-        monkeypatch.setattr(parse_, "_BLOCK", 5000)
-        values(folder)
+        limits = EAGER._replace(group_rows=50, block_bytes=5000)
+        values(folder, limits)
         path = folder / ".mlv" / "cache" / "log.arrow"
         content = path.read_bytes()
         place = content.rindex(struct.pack("<d", 0.5))
         path.write_bytes(content[:place] + struct.pack("<d", 0.7) + content[place + 8 :])
 
-        assert values(folder) == values_without_sidecar(folder)
-        assert values(folder) == values_without_sidecar(folder)
+        assert values(folder, limits) == values_without_sidecar(folder)
+        assert values(folder, limits) == values_without_sidecar(folder)
 
     def test_of_a_log_that_was_another(self, folder):
         """A second part is not believed beside a first one that was written anew."""
@@ -476,7 +477,7 @@ class TestWhoseItIs:
         wait_for_tick(folder / "log.jsonl")
         values(folder)
         (folder / "log.jsonl").write_bytes(metric_lines(1, 200, 0.25))
-        stamp = cache._stamp(folder, "log")
+        stamp = cache.stamp_of(folder, "log")
         seen = folder / ".mlv" / "cache" / "log.seen"
         forged = json.loads(seen.read_bytes())
         forged["seen"]["log"] = list(stamp or ())

@@ -84,7 +84,9 @@ def rows(tables: list) -> list:
 
 def parse_slowly(block: bytes, start: int, stream: str, skipped: list[Skipped]) -> list:
     """One line after the other: what the parsers of blocks must equal."""
-    return [schema.table_of([schema.row(event) for event in parse._events(parse._lines(block), start, stream, skipped)])]
+    return [
+        schema.table_of([schema.row(event) for event in parse.metrics_events(parse.lines_of(block), start, stream, skipped)])
+    ]
 
 
 class TestBothWaysAreEqual:
@@ -110,10 +112,9 @@ class TestBothWaysAreEqual:
         """The same where lines that are unlike each other are given to pyarrow in one piece."""
         block = b"".join(metric_line(seq, *event) for seq, event in enumerate(events, 1))
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(parse, "_MANY", 1)
-            patched.setattr(parse, "parse_alike", lambda block: ([], parse._lines(block)))
+            patched.setattr(parse, "parse_alike", lambda block: ([], parse.lines_of(block)))
 
-            assert rows(parse.parse_block(block, 0, "log", [])) == rows(parse_slowly(block, 0, "log", []))
+            assert rows(parse.parse_block(block, 0, "log", [], many=1)) == rows(parse_slowly(block, 0, "log", []))
 
     @settings(deadline=None, max_examples=300)
     @given(

@@ -19,6 +19,7 @@ from mlv.query.digest import Digest
 from mlv.query.many import values as values_
 from mlv.query.metrics import parse_many_logs
 from mlv.query.metrics.data_frames import history
+from mlv.query.metrics.parse_json import NotPlain
 from mlv.state import State
 
 DATA = st.dictionaries(st.sampled_from(["a", "b", "x/c"]), st.integers(0, 9), min_size=1)
@@ -61,6 +62,10 @@ def numbered(kept: list[tuple[dict[str, int], Any]]) -> tuple[dict[str, list[tup
     return points, rows
 
 
+def not_plain(*_: object, **__: object) -> None:
+    raise NotPlain  # so each log is read alone
+
+
 def read(folder: Any) -> dict[str, list[tuple[Any, int]]]:
     """The values that have a place."""
     values = values_.read([Digest(folder, "id", {"params": {}}, State(), {})], None, "step")
@@ -81,7 +86,7 @@ def test_readers_number_as_a_plain_loop(tmp_path_factory, logged, rewind):
     if any(with_place.values()):
         together = read(folder)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(parse_many_logs, "LONGEST", -1)
+            patch.setattr(parse_many_logs, "block_of", not_plain)
             alone = read(folder)
         assert together == alone == {name: found for name, found in with_place.items() if found}
     long = history(folder, wide=False)

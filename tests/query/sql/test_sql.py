@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from logs import line, write
 
 import mlv
+from mlv.query.sql import engine
 
 duckdb = pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
@@ -410,3 +412,19 @@ def test_predicates_see_all_views(tmp_path, monkeypatch):
             list(mlv.find(tmp_path, where=predicate))
     with pytest.raises(mlv.QueryFailed, match=r"Function with name getenv does not exist$"):
         mlv.find(tmp_path).sql("select getenv('HOME')")
+
+
+def test_large_query_leaves_nothing_behind(runs, tmp_path, monkeypatch):
+    """What does not fit into the memory goes to a folder of its own, which is gone afterwards; the current one stays empty."""
+    current, temporary = tmp_path / "current", tmp_path / "temporary"
+    current.mkdir()
+    temporary.mkdir()
+    monkeypatch.chdir(current)
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setitem(engine.SETTINGS, "memory_limit", "48MB")
+    monkeypatch.setitem(engine.SETTINGS, "threads", 1)
+
+    result = mlv.find(runs).sql("select * from (select range as n from range(4000000) order by hash(range)) limit 2000000")
+
+    assert len(result) == 2_000_000
+    assert list(current.iterdir()) == list(temporary.iterdir()) == []
