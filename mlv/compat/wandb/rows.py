@@ -11,7 +11,6 @@ from mlv.compat.wandb.media import Histogram, Media, Plotly
 from mlv.compat.wandb.table import Table
 from mlv.compat.wandb.values import LISTED, PLAIN, as_array, figure_of, is_array, is_data_frame, plain
 
-
 _BINS = 32
 """Bins of an array that becomes a histogram by itself."""
 
