@@ -92,9 +92,9 @@ def test_another_sitecustomize(process, tmp_path, monkeypatch):
         (("--as", "wandb"), "there is nothing to run"),
     ],
 )
-def test_bad_input(process, words, reason):
+def test_bad_input(command, words, reason):
     """What cannot be run is said, with status 2."""
-    done = process("run", *words)
+    done = command("run", *words)
 
     assert done.returncode == 2
     assert reason in done.stderr
