@@ -101,6 +101,15 @@ def test_variables(monkeypatch):
     assert (run.group, run.job_type, run.exp.kind) == ("setting", "argument", "argument")
 
 
+def test_variables_of_mlv(monkeypatch):
+    """`MLV_NAME` and `MLV_TAGS` name and tag runs that the script gives no name."""
+    monkeypatch.setenv("MLV_NAME", "outside")
+    monkeypatch.setenv("MLV_TAGS", "x")
+    run = wandb.init(project="p", tags=["a"])
+
+    assert (run.exp.name, run.name, {*run.exp.tags}) == ("outside", "outside", {"a", "x"})
+
+
 def test_names_that_no_folder_can_have():
     """A name with separators is a folder's all the same, and a job type that is no kind stands in the log."""
     run = wandb.init(project="p", name="lr=0.1/seed 3", job_type="log")
