@@ -55,6 +55,8 @@ class Run:
         """Begin a run. Not called by users: `init` gives runs. Without an experiment it stores nothing."""
         self._exp, self._id, self._project, self._settings = exp, run_id, project, settings
         self._put = exp.log if exp is not None else None
+        self._is_plain = exp is not None
+        """Whether rows of plain numbers go into the log as they are: nothing is defined for any metric."""
         self._config = config
         self._step = self._starting_step = 0
         self._resumed = self._is_finished = self._is_complete = False
@@ -261,14 +263,15 @@ class Run:
             UsageError: The run is finished.
             TypeError: The data is no mapping, a name no text, or the step no integer.
         """
-        if step is None and commit is None and type(data) is dict and not self._definitions and self._put is not None:
+        if step is None and commit is None and self._is_plain and type(data) is dict:
             # The fast path, for rows of plain numbers.
+            put: Any = self._put
             for key, value in data.items():
                 if type(key) is not str or type(value) not in _NUMBERS:
                     break
             else:
                 if data:
-                    self._put(data, step=self._step)
+                    put(data, step=self._step)
                 self._step += 1
                 self._latest.update(data)
                 return
@@ -330,6 +333,7 @@ class Run:
             Error: An argument cannot be used.
         """
         self._check_unfinished("define_metric")
+        self._is_plain = False
         options = {"step_sync": step_sync, "hidden": hidden, "overwrite": overwrite}
         return self._definitions.define(self._put, name, step_metric, summary, options)
 
@@ -591,7 +595,7 @@ class Run:
     def _finish(self, close: Callable[[Exp], None]) -> None:
         self.complete()
         self._is_finished = True
-        self._put = None
+        self._put, self._is_plain = None, False
         try:
             if self._exp is not None:
                 with redirect_stderr(None) if self._settings.silent else nullcontext():
