@@ -13,7 +13,7 @@ from typing import NoReturn
 import mlv.compat
 from mlv.errors import FileUnusable, InvalidArgument
 
-NAMES = ("wandb", "tensorboard", "tensorboardX")
+NAMES = ("wandb", "tensorboard")
 """Libraries that may have a drop-in with an `install`."""
 STARTUP = Path(mlv.compat.__file__).parent / "startup"
 """The folder whose `sitecustomize` each Python below imports at its start."""

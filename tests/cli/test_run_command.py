@@ -48,6 +48,28 @@ def test_module_and_program(process, tmp_path):
     assert (program.returncode, program.stdout) == (0, "mlv.compat.wandb\n")
 
 
+def test_several_libraries(process, tmp_path):
+    """`--as wandb,tensorboard` replaces both: scalars are an experiment, and metrics of the run that follows them."""
+    pytest.importorskip("tensorboardX", reason="tensorboardX is not installed")
+    (tmp_path / "both.py").write_text(
+        """
+import wandb
+from tensorboardX import SummaryWriter
+
+with wandb.init(project="p", name="n", sync_tensorboard=True), SummaryWriter("board") as writer:
+    writer.add_scalar("loss", 0.5, 3)
+print(SummaryWriter.__module__)
+"""
+    )
+
+    done = process("run", "--as", "wandb,tensorboard", "both.py")
+
+    assert done.stdout == "mlv.compat.tensorboardX.writer\n", done.stderr
+    for folder in ("runs/p/n", "board"):
+        [exp] = mlv.find(tmp_path / folder)
+        assert [(event.step, event.data) for event in exp.events("metrics")] == [(3, {"loss": 0.5})]
+
+
 def test_another_sitecustomize(process, tmp_path, monkeypatch):
     """A `sitecustomize` that somebody has runs as well."""
     (tmp_path / "mine").mkdir()
@@ -70,9 +92,9 @@ def test_another_sitecustomize(process, tmp_path, monkeypatch):
         (("--as", "wandb"), "there is nothing to run"),
     ],
 )
-def test_bad_input(process, words, reason):
+def test_bad_input(command, words, reason):
     """What cannot be run is said, with status 2."""
-    done = process("run", *words)
+    done = command("run", *words)
 
     assert done.returncode == 2
     assert reason in done.stderr

@@ -101,6 +101,15 @@ def test_variables(monkeypatch):
     assert (run.group, run.job_type, run.exp.kind) == ("setting", "argument", "argument")
 
 
+def test_variables_of_mlv(monkeypatch):
+    """`MLV_NAME` and `MLV_TAGS` name and tag runs that the script gives no name."""
+    monkeypatch.setenv("MLV_NAME", "outside")
+    monkeypatch.setenv("MLV_TAGS", "x")
+    run = wandb.init(project="p", tags=["a"])
+
+    assert (run.exp.name, run.name, {*run.exp.tags}) == ("outside", "outside", {"a", "x"})
+
+
 def test_names_that_no_folder_can_have():
     """A name with separators is a folder's all the same, and a job type that is no kind stands in the log."""
     run = wandb.init(project="p", name="lr=0.1/seed 3", job_type="log")
@@ -194,7 +203,7 @@ def test_disabled(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_MODE", "disabled")
     run = wandb.init(project="p", config={"lr": 1})
     run.log({"a": 1})
-    run.log({"img": wandb.Histogram([1, 2])})
+    run.log({"img": wandb.Histogram(np_histogram=([1], [0, 1]))})
     run.summary["best"] = 2
     run.config.update({"b": 2})
     run.tags += ("t",)
@@ -235,13 +244,13 @@ def test_default_project(monkeypatch):
 
 def test_resume(monkeypatch):
     """A run of the same ID goes on in the same experiment: steps, config and summary as they were."""
-    with wandb.init(project="p", id="r1", name="n", config={"lr": 1, "net": {"a": [1]}}) as first:
+    with wandb.init(project="p", id="r1", name="n", tags=["a"], config={"lr": 1, "net": {"a": [1]}}) as first:
         first.log({"loss": 3}, step=5)
         first.summary["best"] = 7
         first.config.update({"lr": 2}, allow_val_change=True)
 
     monkeypatch.setenv("WANDB_RUN_ID", "r1")
-    with wandb.init(project="p", resume="must", config={"new": 1}) as second:
+    with wandb.init(project="p", resume="must", tags=["b"], notes="more", config={"new": 1}) as second:
         assert (second.resumed, second.step, second.starting_step, second.name) == (True, 6, 6, "n")
         assert second.config.as_dict() == {"lr": 2, "net": {"a": [1]}, "new": 1}
         assert dict(second.summary.items()) == {"loss": 3, "best": 7}
@@ -250,6 +259,7 @@ def test_resume(monkeypatch):
     assert second.exp.path == first.exp.path
     assert len(opened(second).runs) == 2
     assert rows(second) == [(5, {"loss": 3}), (6, {"loss": 2})]
+    assert (opened(second).tags, second.tags, opened(second).notes) == (("a", "b"), ("a", "b"), ("more",))
 
 
 def test_resume_modes():

@@ -150,7 +150,7 @@ def test_lists(run):
     [images] = events(run, "image")
     assert (images.data["sizes"], images.data["captions"]) == ([[10, 8], [10, 4]], ["a", ""])
     exp = mlv.Exp.open(run.exp.path)
-    assert [event.name for event in exp.events("file")] == ["html/pages/0_0.html", "html/pages/1_0.html"]
+    assert [event.name for event in exp.events("figure")] == ["pages", "pages"]
     assert [event.data for event in exp.events("metrics")] == [{"empty": []}]
 
 
@@ -221,21 +221,26 @@ def test_files_of_media(run):
     points = numpy.arange(6).reshape(2, 3)
     scene = {"type": "lidar/beta", "points": points, "boxes": [{"corners": [[0, 0, 0]]}]}
     wandb.log({
-        "page": wandb.Html("<p>text"), "file": wandb.Html(Path("page.html")), "open": wandb.Html(io.StringIO("<p>open")),
+        "page": wandb.Html("<p>text"), "path": wandb.Html(Path("page.html")), "open": wandb.Html(io.StringIO("<p>open")),
         "a/points": wandb.Object3D(points, caption="c"), "scene": wandb.Object3D(scene), "mesh": wandb.Object3D("mesh.obj"),
         "read": wandb.Object3D.from_file(io.StringIO("x"), "stl"), "cloud": wandb.Object3D.from_point_cloud(points),
-        "mol": wandb.Molecule(io.StringIO("x"), file_type="pdb"), "../odd: name": wandb.Html("<p>odd"),
+        "mol": wandb.Molecule(io.StringIO("x"), file_type="pdb"),
+        "../odd: name": wandb.Molecule(io.StringIO("y"), file_type="pdb"),
     })  # fmt: skip
-    wandb.log({"page": wandb.Html("<p>more")}, step=0)
+    wandb.log({"mol": wandb.Molecule(io.StringIO("z"), file_type="pdb")}, step=0)
 
     files = {event.name: (run.exp.path / event.data["path"]).read_text() for event in events(run, "file")}
+    figures = mlv.Exp.open(run.exp.path).events("figure")
+    pages = {event.name: run.exp.path / event.data["file"]["path"] for event in figures}
+    assert {name: path.read_text() for name, path in pages.items()} == {"page": "<p>text", "path": "<p>file", "open": "<p>open"}
+    [named] = mlv.Exp.open(run.exp.path).events("event", name="a/points")
+    assert named.data == {"_type": "object3D-file", "file": "files/object3D/a/points_0.pts.json", "caption": "c"}
     assert files.pop("object3D/a/points_0.pts.json") == json.dumps(points.tolist())
     assert json.loads(files.pop("object3D/scene_0.pts.json"))["points"] == points.tolist()
     assert json.loads(files.pop("object3D/cloud_0.pts.json"))["type"] == "lidar/beta"
     assert files == {
-        "html/page_0.html": "<p>text", "html/file_0.html": "<p>file", "html/open_0.html": "<p>open",
         "object3D/mesh_0.obj": "v 0 0 0\n", "object3D/read_0.stl": "x", "molecule/mol_0.pdb": "x",
-        "html/odd_ name_0.html": "<p>odd", "html/page_0_1.html": "<p>more",
+        "molecule/odd_ name_0.pdb": "y", "molecule/mol_0_1.pdb": "z",
     }  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_child_of_multiprocessing(ran, tmp_path):
 
 
 def test_threads(ran, tmp_path):
-    """Threads log whole rows, none is lost, and each has a step of its own."""
+    """Threads log whole rows, and none is lost."""
     ran(
         """
         import threading

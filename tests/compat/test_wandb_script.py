@@ -218,8 +218,8 @@ def test_the_experiment(tmp_path):
     assert [kinds[name] for name in ("image", "images", "hist", "many", "table", "file.txt")] == [
         "image", "image", "histogram", "histogram", "table", "file",
     ]  # fmt: skip
-    [page] = [event for event in exp.events("file") if event.name.startswith("html/")]
-    assert (exp.path / page.data["path"]).read_text() == "<p>hi</p>"
+    [page] = exp.events("figure", name="html")
+    assert (exp.path / page.data["file"]["path"]).read_text() == "<p>hi</p>"
     [table] = exp.events("table")
     assert table.data == {"columns": ["a", "b"], "rows": [[1, "x"], [2, "y"]]}
     [image] = exp.events("image", name="image")
@@ -237,10 +237,45 @@ def pixels_of(path: Path) -> list[int]:
 
 
 @pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
-def test_the_same_as_wandb(tmp_path):
-    """Each call gives what it gives under the real wandb: values, steps, kinds of errors."""
+def test_the_same_as_wandb(tmp_path, command):
+    """Each call gives what it gives under the real wandb, and what that wrote is, imported, the same experiment."""
     theirs, ours = ran(tmp_path / "theirs", "theirs"), ran(tmp_path / "ours", "ours")
+    [source] = (tmp_path / "theirs/wandb").glob("offline-run-*-abc123")
+    assert command("import", source, "--into", "imported").returncode == 0
 
+    assert_alike(mlv.Exp.open(tmp_path / "imported/demo/first"), mlv.Exp.open(tmp_path / "ours/runs/demo/first"))
     differing = {label: (theirs[label], ours[label]) for label in theirs if theirs[label] != ours[label]}
     assert differing == {}
     assert len(theirs) > 60
+
+
+def assert_alike(imported: mlv.Exp, own: mlv.Exp) -> None:
+    """Hold the experiment against the imported one, but for the step that wandb dropped and the tags of the importer."""
+    assert imported.params == own.params
+    assert {*imported.tags} - {"imported", "wandb"} == {*own.tags}
+    assert imported.notes == own.notes
+    assert {**rows(imported), (3, "lower"): 1.5} == rows(own)
+    summaries = [{name: (one.statistic, one.value) for name, one in exp.summary().items()} for exp in (imported, own)]
+    summaries[1].pop("lower")
+    assert summaries[0] == summaries[1]
+    media = ["figure", "histogram", "image", "table"]
+    assert [sorted((event.type, event.name, event.step) for event in exp.events(media)) for exp in (imported, own)] == [
+        [("figure", "html", 44), ("histogram", "hist", 44), ("histogram", "many", 44), ("image", "image", 44),
+         ("image", "images", 44), ("table", "table", 45)],
+    ] * 2  # fmt: skip
+    for name in ("image", "images"):
+        first, second = (next(iter(exp.events("image", name=name))).data for exp in (imported, own))
+        paths = [(one["path"], other["path"]) for one, other in zip(files(first), files(second), strict=True)]
+        assert [pixels_of(imported.path / one) for one, _ in paths] == [pixels_of(own.path / other) for _, other in paths]
+    for name, fields in (("hist", ("counts", "edges")), ("many", ("counts", "edges")), ("table", ("columns", "rows"))):
+        one, other = (next(iter(exp.events(media, name=name))).data for exp in (imported, own))
+        assert [one[field] for field in fields] == [other[field] for field in fields]
+
+
+def rows(exp: mlv.Exp) -> dict[tuple[Any, str], Any]:
+    """Each metric by step and name; of several values in a row the last counts, as in wandb."""
+    return {(event.step, name): value for event in exp.events("metrics") for name, value in event.data.items()}
+
+
+def files(data: Any) -> list[Any]:
+    return data["files"] if "files" in data else [data["file"]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from training import ONLY_OURS, library, steps, torch_of_one_thread
+from wandb_folder import installed, own_folder
 
 import mlv
 
@@ -57,3 +58,24 @@ def test_fine_tuning(tmp_path, monkeypatch, tokenizer):
     assert {"num_tokens", "mean_token_accuracy"} <= {*exp.summary()}
     assert exp.latest.step == 4
     assert exp.status == "ok"
+
+
+def test_wandb(tmp_path, monkeypatch, tokenizer):
+    """With `report_to="wandb"` it finds the drop-in for wandb."""
+    with own_folder(tmp_path, monkeypatch), installed():
+        config = transformers.GPT2Config(vocab_size=len(tokenizer), n_positions=16, n_embd=8, n_layer=1, n_head=1)
+        config.eos_token_id = config.bos_token_id = tokenizer.eos_token_id
+        trainer = trl.SFTTrainer(
+            model=transformers.GPT2LMHeadModel(config),
+            args=trl.SFTConfig(
+                "out", max_steps=2, logging_steps=1, save_strategy="no", use_cpu=True, bf16=False, disable_tqdm=True,
+                report_to="wandb", run_name="sft",
+            ),
+            train_dataset=datasets.Dataset.from_list([{"text": " ".join(WORDS)}] * 8),
+            processing_class=tokenizer,
+        )  # fmt: skip
+        trainer.train()
+
+    exp = mlv.Exp.open(tmp_path / "runs/huggingface/sft")
+    assert exp.status == "ok"
+    assert {"train/num_tokens", "train/loss", "train_runtime"} <= {*exp.summary()}

@@ -150,7 +150,7 @@ class Plotly(Media):
 
 
 class FileMedia(Media):
-    """Media that are a file of the experiment, `files/<folder>/<name>_<step><suffix>`, and its `file` event."""
+    """Media that are a file of the experiment, `files/<folder>/<name>_<step><suffix>`, and an event that names it."""
 
     folder = "media"
 
@@ -176,8 +176,8 @@ class FileMedia(Media):
                 break
         with exp.file(path, "wb", step=step) as file:
             file.write(content)
-        if self._caption is not None:
-            exp.log("caption", {"file": path, "caption": self._caption}, step=step)
+        caption = {} if self._caption is None else {"caption": self._caption}
+        exp.log(name, {"_type": f"{self.folder}-file", "file": f"files/{path}", **caption}, step=step)
 
     def _take(self, source: Any, types: Sequence[str], file_type: str | None) -> bool:
         """Keep the content of a path or an open file; return False where the source is neither.
@@ -206,9 +206,7 @@ class FileMedia(Media):
 
 
 class Html(FileMedia):
-    """A page."""
-
-    folder = "html"
+    """A page, which is logged as figures of plotly are."""
 
     def __init__(self, data: Any, inject: bool = True, data_is_not_path: bool = False) -> None:
         """Take a text, an open file, or the path of a page.
@@ -232,6 +230,14 @@ class Html(FileMedia):
             raise ValueError("data must be a string, path, or an io object")
         self.html = data
         self._content = data.encode("utf-8", "surrogatepass")
+
+    def savefig(self, file: Any, format: str = "html") -> None:
+        """Write the page, as figures write themselves."""
+        file.write(self._content)
+
+    def store(self, exp: Exp, name: str, step: int | None) -> None:
+        """Log a line of type `figure`."""
+        exp.log.figure(name, self, step=step, format="html")
 
 
 class Object3D(FileMedia):

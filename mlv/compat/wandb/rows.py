@@ -11,6 +11,9 @@ from mlv.compat.wandb.media import Histogram, Media, Plotly
 from mlv.compat.wandb.table import Table
 from mlv.compat.wandb.values import LISTED, PLAIN, as_array, figure_of, is_array, is_data_frame, plain
 
+_BINS = 32
+"""Bins of an array that becomes a histogram by itself."""
+
 
 def taken_apart(data: Mapping[Any, Any], prefix: str = "") -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the plain values, nested as they were, and the media with their full names.
@@ -54,12 +57,12 @@ def as_media(value: Any) -> Media | list[Media] | None:
         return Table(dataframe=value)
     if is_array(value):
         array = as_array(value)
-        return Histogram(array) if array.size > LISTED and array.dtype.kind in "biuf" else None
+        return Histogram(array, num_bins=_BINS) if array.size > LISTED and array.dtype.kind in "biuf" else None
     return Plotly(value) if figure_of(value) is not None else None
 
 
 def store_media(exp: Exp, name: str, value: Media | list[Media], step: int | None) -> None:
-    """Log media; plain images of a list together, others of a list one by one, with a number behind the name.
+    """Log media; plain images of a list together, others of a list one by one: images with a number behind the name.
 
     Raises:
         MlvError: A file cannot be published.
@@ -73,4 +76,4 @@ def store_media(exp: Exp, name: str, value: Media | list[Media], step: int | Non
         exp.log.images(name, [image.content for image in images], step=step, captions=captions if any(captions) else None)
         return
     for number, item in enumerate(value):
-        item.store(exp, f"{name}/{number}", step)
+        item.store(exp, f"{name}/{number}" if isinstance(item, Image) else name, step)

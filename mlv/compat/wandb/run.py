@@ -55,9 +55,11 @@ class Run:
         """Begin a run. Not called by users: `init` gives runs. Without an experiment it stores nothing."""
         self._exp, self._id, self._project, self._settings = exp, run_id, project, settings
         self._put = exp.log if exp is not None else None
+        self._is_plain = exp is not None
+        """Whether rows of plain numbers go into the log as they are: nothing is defined for any metric."""
         self._config = config
         self._step = self._starting_step = 0
-        self._resumed = self._is_finished = False
+        self._resumed = self._is_finished = self._is_complete = False
         self._name: str = settings.run_name or (exp.name if exp is not None else f"dummy-{run_id}")
         self._tags: tuple[str, ...] = settings.run_tags or ()
         self._notes: str | None = settings.run_notes
@@ -261,14 +263,15 @@ class Run:
             UsageError: The run is finished.
             TypeError: The data is no mapping, a name no text, or the step no integer.
         """
-        if step is None and commit is None and type(data) is dict and not self._definitions and self._put is not None:
+        if step is None and commit is None and self._is_plain and type(data) is dict:
             # The fast path, for rows of plain numbers.
+            put: Any = self._put
             for key, value in data.items():
                 if type(key) is not str or type(value) not in _NUMBERS:
                     break
             else:
                 if data:
-                    self._put(data, step=self._step)
+                    put(data, step=self._step)
                 self._step += 1
                 self._latest.update(data)
                 return
@@ -330,6 +333,7 @@ class Run:
             Error: An argument cannot be used.
         """
         self._check_unfinished("define_metric")
+        self._is_plain = False
         options = {"step_sync": step_sync, "hidden": hidden, "overwrite": overwrite}
         return self._definitions.define(self._put, name, step_metric, summary, options)
 
@@ -591,17 +595,20 @@ class Run:
     def _finish(self, close: Callable[[Exp], None]) -> None:
         self.complete()
         self._is_finished = True
-        if self._exp is not None:
-            with redirect_stderr(None) if self._settings.silent else nullcontext():
-                close(self._exp)
-        self._put = None
-        self._on_finish(self)
+        self._put, self._is_plain = None, False
+        try:
+            if self._exp is not None:
+                with redirect_stderr(None) if self._settings.silent else nullcontext():
+                    close(self._exp)
+        finally:
+            self._on_finish(self)
 
     def complete(self) -> None:
         """Attach the files that the end of the run is for. Not called by users."""
         self.unwatch()
-        if self._exp is None or self._pid != os.getpid():
+        if self._exp is None or self._pid != os.getpid() or self._is_complete:
             return
+        self._is_complete = True
         again = {key: value for key, value in self._summarized.items() if key in self._latest and self._latest[key] != value}
         if again:  # a metric was logged behind a value of the same name, and wandb shows what came last
             self._summarize({key: self._latest[key] for key in again})
@@ -653,9 +660,14 @@ class Run:
 
     # Internals.
 
-    def restored(self, step: int, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """Go on with an earlier run. Not called by users."""
+    def go_on(self, step: int, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+        """Go on with the earlier run of the experiment. Not called by users."""
         self._resumed, self._step, self._starting_step = True, step, step
+        if self._exp is not None:
+            new, self._tags = self._tags, self._exp.tags
+            self.tags = list(dict.fromkeys((*self._tags, *new)))
+            if self._notes is not None and self._notes not in self._exp.notes:
+                self.notes = self._notes
         vars(self._config)["_items"].update(config)
         self._latest.update(summary)
 

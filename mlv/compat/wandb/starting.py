@@ -19,6 +19,7 @@ from mlv.compat.wandb.errors import UsageError
 from mlv.compat.wandb.run import Run
 from mlv.compat.wandb.settings import Settings, resolved
 from mlv.compat.wandb.terminal import termwarn
+from mlv.settings import NAME
 
 _active: list[Run] = []
 """The runs of this process that are not finished, in order of their beginning."""
@@ -68,7 +69,7 @@ def init(
         project: The folder that it lies in; the name of the git repository by default.
         dir: The folder of projects; `WANDB_DIR`, or what `MLV_DIR` says, by default.
         id: By which it is resumed; a new one by default.
-        name: Of the experiment, with a number behind it where it is taken; the ID by default.
+        name: Of the experiment, with a number behind it where it is taken; by default what `MLV_NAME` says, or the ID.
         notes: A text for people.
         tags: Words to find it by.
         config: The params: a mapping, a namespace, flags, an object with attributes, or the path of a file of YAML.
@@ -187,7 +188,7 @@ def _begin(chosen: Settings, values: Mapping[str, Any]) -> Run:
         folders.remember_last_id(folder, run_id)
     run = Run(exp, config, chosen, run_id, project, _forget)
     if earlier is not None:
-        run.restored(*_restored(exp))
+        run.go_on(*_restored(exp))
         config.update(values, allow_val_change=True)
     run._record({
         "id": run_id, "name": chosen.run_name, "project": project, "entity": chosen.entity, "group": chosen.run_group,
@@ -225,7 +226,7 @@ def _earlier(chosen: Settings, folder: Path) -> tuple[Path | None, str, float | 
 
 def _made(chosen: Settings, folder: Path, run_id: str, config: Config) -> Exp:
     """Make the experiment of a new run."""
-    name = folders.clean(chosen.run_name or "") or folders.clean(run_id)
+    name = folders.clean(chosen.run_name or NAME.get() or "") or folders.clean(run_id)
     kind = chosen.run_job_type
     options = {"tags": chosen.run_tags or (), "notes": chosen.run_notes, **_of_run(chosen)}
     try:
@@ -314,15 +315,15 @@ def _complete_at_exit() -> None:
         return
     # Behind the first event of a run, since what is registered last is called first.
     multiprocessing = sys.modules.get("multiprocessing.process")
-    if multiprocessing is None or multiprocessing.parent_process() is None:
-        atexit.register(_complete_all)
-    else:  # it leaves by os._exit
+    atexit.register(_complete_all)
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        # Such a child leaves by os._exit, and runs what is registered at exit since Python 3.13 only.
         import_module("multiprocessing.util").Finalize(None, _complete_all, exitpriority=101)
     _completed_in = os.getpid()
 
 
 def _complete_all() -> None:
-    for run in _active:
+    for run in [*_active]:
         run.complete()
 
 
