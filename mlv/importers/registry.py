@@ -22,6 +22,9 @@ FORMATS = {
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
     "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
     "mlflow": Format("mlv.importers.mlflow.stores", "meta.yaml of runs in mlruns, or mlflow.db"),
+    "sacred": Format("mlv.importers.sacred", "run.json beside config.json, as FileStorageObserver writes them"),
+    "trackio": Format("mlv.importers.trackio", "PROJECT.db with the tables metrics and configs"),
+    "dvclive": Format("mlv.importers.dvclive", "plots/metrics beside metrics.json or params.yaml"),
     "csv": Format(
         "mlv.importers.csv_files", "files .csv and .tsv that are named themselves, or all of a folder with --from csv"
     ),

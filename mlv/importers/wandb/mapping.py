@@ -15,8 +15,9 @@ from typing import Any
 from mlv.encoding import dumps
 from mlv.errors import FileUnusable
 from mlv.experiment.console.tee import TerminalLines
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers import protobuf
+from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.protobuf import BadMessage
 from mlv.importers.reading import Opened, Reading, Unit
@@ -454,27 +455,12 @@ class _RunReader:
     }
 
     def _end(self, count: int) -> Iterator[Item]:
-        """Yield the last words of the run, its files, and its end.
-
-        A run that has no end yet may go on. Then its last words stand in a run of their own, behind all else: in its own they
-        would stand where the next record comes.
-        """
         self._time = self._latest
-        if self._exit is not None:
-            yield from self._closing(self._name)
-            status = "ok" if not self._exit.get(1, [0])[-1] else "failed"
-            yield RunEnds(self._name, self._latest, status)
-        elif self._reading.options.follows:
-            self._reading.note("a run has not ended")
-        else:
-            yield RunEnds(self._name, self._latest, "ended")
-            last = f"{self._name} after {count} records"
-            yield RunBegins(last, self._latest, parent=self._name)
-            yield from self._closing(last)
-            yield RunEnds(last, self._latest, "ended")
-            self._reading.note("a run has no end in its file: it was killed, or still goes on")
+        status = None if self._exit is None else "ok" if not self._exit.get(1, [0])[-1] else "failed"
+        yield from end_of(self._name, self._latest, status, self._closing, self._reading, length=f"{count} records")
 
-    def _closing(self, run: str) -> Iterator[Item]:
+    def _closing(self, run: str) -> Iterator[SourceEvent]:
+        """Yield the last words of a run, and its files."""
         for name, lines in self._console.items():
             for line in lines.last():
                 yield self._line(name, line)._replace(run=run)
