@@ -17,6 +17,7 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "ray": Format("mlv.importers.ray", "result.json beside params.json, in the folders of trials"),
     "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
