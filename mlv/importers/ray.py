@@ -17,11 +17,11 @@ from mlv.importers.values import moment
 NAME = "ray"
 _RESULTS, _PARAMS, _ERROR = "result.json", "params.json", "error.txt"
 _RUN = "trial"
-_OF_RAY = frozenset(
-    ("config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id")
-    + ("training_iteration", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timesteps_total")
-    + ("should_checkpoint", "checkpoint_dir_name")
-)
+_OF_RAY = {
+    "config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id",
+    "training_iteration", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timesteps_total",
+    "should_checkpoint", "checkpoint_dir_name",
+}  # fmt: skip
 """Fields of a result that Ray adds, and that are no metrics, or told by times and steps."""
 
 
