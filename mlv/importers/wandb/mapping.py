@@ -15,7 +15,7 @@ from typing import Any
 from mlv.encoding import dumps
 from mlv.errors import FileUnusable
 from mlv.experiment.console.tee import TerminalLines
-from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile, SourceRows
 from mlv.importers import protobuf
 from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
@@ -29,6 +29,10 @@ from mlv.store import layout
 
 NAME = "wandb"
 _FILE = re.compile(r"run-(.+)\.wandb\Z")
+_MOST_ROWS = 1000
+"""Rows that are handed over together."""
+_LATEST = 253_402_300_799.0
+"""Seconds of the last moment that a date has."""
 _FIRST_RECORDS = 64
 """Records in which the facts about a run stand: they are sent when it begins."""
 _LOGS = ("debug.log", "debug-internal.log")
@@ -185,6 +189,10 @@ class _RunReader:
         self._typed: set[str] = set()
         """Names of the field `_type` in media."""
         self._definitions: list[tuple[str, bool, dict[str, Any]]] = []
+        self._times: list[int] = []
+        self._steps: list[int] = []
+        self._rows: list[dict[str, Any]] = []
+        """Rows that were taken, and are yet to be yielded."""
         self._row: dict[str, Any] = {}
         """The latest values, by name, for files whose summaries do not say who made them."""
         self._console = {"stdout": TerminalLines(), "stderr": TerminalLines()}
@@ -205,19 +213,24 @@ class _RunReader:
                 count += 1
                 try:
                     kind, content, is_marked = record = r.record_of(message)
+                    if kind == r.SUMMARY and not is_marked and self._facts.is_marked:
+                        continue  # W&B made it from the rows
+                    if kind == r.HISTORY and self._take_plain(content):
+                        if len(self._rows) >= _MOST_ROWS:
+                            yield self._batch()
+                        continue
+                    if self._rows:
+                        yield self._batch()
                     if kind == r.HISTORY:
-                        event = self._plain_row(content)
-                        if event is not None:
-                            yield event
-                        else:
-                            yield from self._history(content)
+                        yield from self._history(content)
                     elif kind == r.SUMMARY:
-                        if is_marked or not self._facts.is_marked:
-                            yield from self._summary(content)
+                        yield from self._summary(content)
                     else:
                         yield from self._other(record)
                 except BadMessage:
                     self._reading.leave("records that cannot be decoded")
+        if self._rows:
+            yield self._batch()
         yield from self._end(count)
 
     def _event(self, type_: str, data: Any, name: str = "", step: Any = None, stream: str = "log") -> SourceEvent:
@@ -229,25 +242,35 @@ class _RunReader:
         if time > self._latest:
             self._latest = time
 
-    def _plain_row(self, content: bytes) -> SourceEvent | None:
-        """Return the event of a row without media whose names have all occurred before, as nearly all are; else None."""
+    def _take_plain(self, content: bytes) -> bool:
+        """Take a row without media whose names have all occurred before, as nearly all are; return whether it is one."""
         paths, texts = self._items.row(content)
         names = self._names
         try:
             data = dict(zip([names[path] for path in paths], r.values_of(texts), strict=True))
         except KeyError:
-            return None
+            return False
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         if type(step) is not int or type(seconds) is not float or not data or dict in map(type, data.values()):
-            return None
-        if self._typed and not self._typed.isdisjoint(data):
-            return None
-        self._at(seconds)
+            return False
+        if not 0 <= seconds < _LATEST or (self._typed and not self._typed.isdisjoint(data)):
+            return False
         if not self._facts.is_marked:
             self._row.update(data)
         # W&B writes the names of a row in any order.
-        return SourceEvent(self._name, self._time, "metrics", dict(sorted(data.items())), "", step)
+        self._rows.append(dict(sorted(data.items())))
+        self._times.append(round(seconds * 1e6))
+        self._steps.append(step)
+        return True
+
+    def _batch(self) -> SourceRows:
+        """Return the rows that were taken, and go on from the time of the last one."""
+        batch = SourceRows(self._name, self._times, self._steps, self._rows)
+        self._at(max(self._times) / 1e6)
+        self._at(self._times[-1] / 1e6)
+        self._times, self._steps, self._rows = [], [], []
+        return batch
 
     def _history(self, content: bytes) -> Iterator[Item]:
         paths, texts = self._items.row(content)

@@ -103,13 +103,13 @@ class Items:
             position = start + length
             if position > size:
                 raise BadMessage("an item leads out of its row")
-            item = content[start:position]
-            head, _, value = item.partition(_VALUE_TAG)
-            if head in known and value and value[0] == len(value) - 1 < 0x80:
-                paths.append(known[head])
-                texts.append(value[1:])
+            tag = content.find(_VALUE_TAG, start, position)
+            named = known.get(content[start:tag]) if 0 <= tag < position - 2 else None
+            if named is not None and content[tag + 2] == position - tag - 3 < 0x80:
+                paths.append(named)
+                texts.append(content[tag + 3 : position])
             else:
-                path, text = self._item(item)
+                path, text = self._item(content[start:position])
                 paths.append(path)
                 texts.append(text)
         return paths, texts
