@@ -117,9 +117,10 @@ class _Facts:
         return facts
 
     def _take(self, record: r.Record) -> None:
-        self.is_begun = self.is_begun or record.kind in _HAPPENED
-        if record.kind == r.RUN and not self.started:
-            values = protobuf.grouped(record.content)
+        kind, content, is_marked = record
+        self.is_begun = self.is_begun or kind in _HAPPENED
+        if kind == r.RUN and not self.started:
+            values = protobuf.grouped(content)
             self.id = _text(values, 1) or self.id
             self.entity, self.project, self.name, self.notes = (_text(values, number) for number in (2, 3, 8, 9))
             self.tags = [protobuf.text(tag) for tag in values.get(10, [])]
@@ -131,11 +132,11 @@ class _Facts:
             }
             self.environment.setdefault(12, values.get(13, [b""])[-1])
             self._take_git(values.get(21))
-            self.is_marked = record.is_marked
+            self.is_marked = is_marked
             for path, value in _config(values.get(4, [b""])[-1]):
                 _put(self.params, path, value)
-        elif record.kind == r.ENVIRONMENT:
-            values = protobuf.grouped(record.content)
+        elif kind == r.ENVIRONMENT:
+            values = protobuf.grouped(content)
             self._take_git(values.get(9))
             self.environment.update({number: found if number == 5 else found[-1] for number, found in values.items()})
 
@@ -185,7 +186,8 @@ class _RunReader:
         self._name, self._path, self._facts, self._params, self._reading = name, path, facts, params, reading
         self._time = self._latest = moment(facts.started) or created
         self._items = r.Items()
-        self._names: dict[r.Path, str] = {}
+        self._seen: set[str] = set()
+        """Names of metrics."""
         self._typed: set[str] = set()
         """Names of the field `_type` in media."""
         self._definitions: list[tuple[str, bool, dict[str, Any]]] = []
@@ -212,7 +214,7 @@ class _RunReader:
             for message in records(file, self._reading):
                 count += 1
                 try:
-                    kind, content, is_marked = record = r.record_of(message)
+                    kind, content, is_marked = r.record_of(message)
                     if kind == r.SUMMARY and not is_marked and self._facts.is_marked:
                         continue  # W&B made it from the rows
                     if kind == r.HISTORY and self._take_plain(content):
@@ -226,7 +228,7 @@ class _RunReader:
                     elif kind == r.SUMMARY:
                         yield from self._summary(content)
                     else:
-                        yield from self._other(record)
+                        yield from self._other(kind, content)
                 except BadMessage:
                     self._reading.leave("records that cannot be decoded")
         if self._rows:
@@ -244,12 +246,10 @@ class _RunReader:
 
     def _take_plain(self, content: bytes) -> bool:
         """Take a row without media whose names have all occurred before, as nearly all are; return whether it is one."""
-        paths, texts = self._items.row(content)
-        names = self._names
-        try:
-            data = dict(zip([names[path] for path in paths], r.values_of(texts), strict=True))
-        except KeyError:
+        names, texts = self._items.row(content)
+        if not self._seen.issuperset(names):
             return False
+        data = dict(zip(names, r.values_of(texts), strict=True))
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         if type(step) is not int or type(seconds) is not float or not data or dict in map(type, data.values()):
@@ -273,16 +273,16 @@ class _RunReader:
         return batch
 
     def _history(self, content: bytes) -> Iterator[Item]:
-        paths, texts = self._items.row(content)
-        values, names = r.values_of(texts), self._names
-        for path in paths:
-            if path not in names:
-                names[path] = name = "/".join(path)
-                if path[-1] == "_type":
+        names, texts = self._items.row(content)
+        values, paths = r.values_of(texts), [self._items.paths[name] for name in names]
+        for name, path in zip(names, paths, strict=True):
+            if name not in self._seen:
+                self._seen.add(name)
+                if path[-1:] == ("_type",):
                     self._typed.add(name)
                 else:
                     yield from self._described(path, name)
-        data = dict(zip([names[path] for path in paths], values, strict=True))
+        data = dict(zip(names, values, strict=True))
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         self._at(seconds if isinstance(seconds, (int, float)) else None)
@@ -338,12 +338,12 @@ class _RunReader:
             return bool(self._row[name] == value) or isinstance(value, dict)
         return any(other.startswith(f"{name}/") for other in self._row)
 
-    def _other(self, record: r.Record) -> Iterator[Item]:
-        convert = self._converters.get(record.kind)
+    def _other(self, kind: int, content: bytes) -> Iterator[Item]:
+        convert = self._converters.get(kind)
         if convert is not None:
-            yield from convert(self, protobuf.grouped(record.content))
-        elif record.kind not in r.WITHOUT_CONTENT and record.kind:
-            self._reading.leave(f"records of a type that mlv does not know (field {record.kind})")
+            yield from convert(self, protobuf.grouped(content))
+        elif kind not in r.WITHOUT_CONTENT and kind:
+            self._reading.leave(f"records of a type that mlv does not know (field {kind})")
 
     def _header(self, values: dict[int, list[Any]]) -> Iterator[Item]:
         yield from ()
@@ -536,7 +536,7 @@ def _without_media(
     paths: list[r.Path], values: list[Any], data: dict[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the metrics of a row, and its media: the fields of each stand in items of their own."""
-    heads = [path[:-1] for path in paths if path[-1] == "_type"]
+    heads = [path[:-1] for path in paths if path[-1:] == ("_type",)]
     # The outermost: an image may hold masks, which are media themselves.
     heads = [head for head in heads if not any(head[: len(other)] == other for other in heads if len(other) < len(head))]
     media: dict[r.Path, dict[str, Any]] = {head: {} for head in heads}
