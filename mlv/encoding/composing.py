@@ -88,17 +88,17 @@ class Composer:
             return b'%s%d,"time":"%s%06dZ",%s"data":%s}\n' % (begin, seq, when, nanosecond // 1000, head, payload)
         return b'%s%d,"time":"%s%06dZ",%s%s\n' % (begin, seq, when, nanosecond // 1000, head, payload)
 
-    def points(
-        self, first: int, times_us: Sequence[int], keys: Sequence[bytes], steps: Sequence[int], values: Sequence[bytes]
+    def stepped(
+        self, first: int, times_us: Sequence[int], head: bytes, steps: Sequence[int], payloads: Sequence[bytes]
     ) -> list[bytes]:
-        """Return the lines of metrics with one number each, from a number of the run on; keys and values are JSON."""
+        """Return the lines of events with a step, from a number of the run on; payloads are their data."""
         minutes = {minute: _minute_text(minute) for minute in {time_us // _MINUTE_US for time_us in times_us}}
-        begin, numbers = self._begin, range(first, first + len(values))
+        begin, numbers = self._begin, range(first, first + len(payloads))
         # One formatting for each line, and nothing else: a source may have a hundred million.
         return [
-            b'%s%d,"time":"%s%02d.%06dZ","type":"metrics","step":%d,"data":{%s:%s}}\n'
-            % (begin, seq, minutes[us // _MINUTE_US], us % _MINUTE_US // 1_000_000, us % 1_000_000, step, key, value)
-            for seq, us, step, key, value in zip(numbers, times_us, steps, keys, values, strict=True)
+            b'%s%d,"time":"%s%02d.%06dZ",%s"step":%d,"data":%s}\n'
+            % (begin, seq, minutes[us // _MINUTE_US], us % _MINUTE_US // 1_000_000, us % 1_000_000, head, step, payload)
+            for seq, us, step, payload in zip(numbers, times_us, steps, payloads, strict=True)
         ]
 
     def opening(self, seq: int, time_ns: int) -> bytes:

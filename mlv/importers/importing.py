@@ -12,7 +12,7 @@ from typing import Any
 from mlv.audit.merge import Tree
 from mlv.encoding import parse_time, shown
 from mlv.errors import FileUnusable, InvalidArgument, MlvError
-from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints
+from mlv.experiment.importing.source import Item, SourceEvent, SourcePoints, SourceRows
 from mlv.experiment.importing.writing import Imported, import_experiment, recorded_before
 from mlv.importers.listing import Listing
 from mlv.importers.reading import Options, Reading, Unit
@@ -144,8 +144,8 @@ def _watched(items: Iterator[Item], unit: Unit, events: Counter[str]) -> Iterato
         for item in items:
             if type(item) is SourceEvent:
                 events[item.type] += 1
-            elif type(item) is SourcePoints:
-                events["metrics"] += len(item.values)
+            elif isinstance(item, (SourcePoints, SourceRows)):
+                events["metrics"] += len(item.steps)
             yield item
     except MlvError:
         raise

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers import tables, yaml_files
 from mlv.importers.csv_files import rows_of
+from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Reading, Unit
 
@@ -51,21 +51,10 @@ class _Folder:
         for event in tables.events_of(_RUN, columns, rows, created, reading):
             latest, count = max(latest, event.time), count + 1
             yield event
-        if reading.options.follows:
-            return
-        yield RunEnds(_RUN, latest, "ended")
-        yield from attached(f"checkpoints after {count} rows", _RUN, latest, self._named())
 
-    def _named(self) -> Iterator[tuple[str, Path]]:
-        for path in sorted(self._checkpoints):
-            yield path.relative_to(self._folder).as_posix(), path
+        def checkpoints(run: str) -> Iterator[SourceEvent]:
+            for path in sorted(self._checkpoints):
+                name = path.relative_to(self._folder).as_posix()
+                yield SourceEvent(run, latest, "file", SourceFile(path, path.suffix, is_linked=True), name)
 
-
-def attached(run: str, parent: str, time: datetime, files: Iterator[tuple[str, Path]]) -> Iterator[Any]:
-    """Yield a run of its own that attaches files, behind all else: in the run before they would stand where more may come."""
-    named = list(files)
-    if named:
-        yield RunBegins(run, time, parent=parent)
-        for name, path in named:
-            yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)
-        yield RunEnds(run, time, "ended")
+        yield from end_of(_RUN, latest, None, checkpoints, reading, length=f"{count} rows")

@@ -17,11 +17,15 @@ class Format(NamedTuple):
 
 
 FORMATS = {
+    "ray": Format("mlv.importers.ray", "result.json beside params.json, in the folders of trials"),
     "tensorboard": Format("mlv.importers.tensorboard.mapping", "event files, with tfevents in their names"),
     "wandb": Format("mlv.importers.wandb.mapping", "run-ID.wandb, in folders offline-run-* and run-*"),
     "lightning": Format("mlv.importers.lightning", "metrics.csv beside hparams.yaml"),
     "transformers": Format("mlv.importers.transformers", "trainer_state.json, in an output folder or its checkpoints"),
     "mlflow": Format("mlv.importers.mlflow.stores", "meta.yaml of runs in mlruns, or mlflow.db"),
+    "sacred": Format("mlv.importers.sacred", "run.json beside config.json, as FileStorageObserver writes them"),
+    "trackio": Format("mlv.importers.trackio", "PROJECT.db with the tables metrics and configs"),
+    "dvclive": Format("mlv.importers.dvclive", "plots/metrics beside metrics.json or params.yaml"),
     "csv": Format(
         "mlv.importers.csv_files", "files .csv and .tsv that are named themselves, or all of a folder with --from csv"
     ),

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from mlv.errors import InvalidArgument
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment
+from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Options, Reading, Unit
 from mlv.importers.values import moment
@@ -102,8 +103,7 @@ def run_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: R
     for event in events_of(run, columns, rows, created, reading):
         latest = max(latest, event.time)
         yield event
-    if not reading.options.follows:
-        yield RunEnds(run, latest, "ended")
+    yield from end_of(run, latest, None, lambda name: [], reading, length="")
 
 
 def events_of(run: str, columns: Columns, rows: Rows, created: datetime, reading: Reading) -> Iterator[SourceEvent]:

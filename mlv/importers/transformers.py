@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment
 from mlv.importers import tables
+from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.reading import Opened, Reading, Unit
 
@@ -86,15 +87,11 @@ def _items(state: dict[str, Any], created: datetime, reading: Reading) -> Iterat
             yield SourceEvent(_RUN, time, "metrics", metrics, "", step, at)
         if totals:
             yield SourceEvent(_RUN, time, "summary", totals)
-    if reading.options.follows:
-        return
-    yield RunEnds(_RUN, time, "ended")
     best = {key: state[key] for key in ("best_metric", "best_model_checkpoint") if state.get(key) is not None}
-    if best:
-        last = f"best of {len(state['log_history'])} entries"
-        yield RunBegins(last, time, parent=_RUN)
-        yield SourceEvent(last, time, "summary", best)
-        yield RunEnds(last, time, "ended")
+    length = f"{len(state['log_history'])} entries"
+    yield from end_of(
+        _RUN, time, None, lambda run: [SourceEvent(run, time, "summary", best)] if best else [], reading, length=length
+    )
 
 
 def _name(key: str) -> str:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime, timedelta
 from typing import Any
 
 from mlv.encoding import Conversion, dumps, json_of_any
-from mlv.experiment.importing.source import SourceFile
+from mlv.experiment.importing.source import EPOCH, SourceFile
 from mlv.media.table import INLINE_BYTES
 
 _BEGINNING = 5
-_EPOCH = datetime.fromtimestamp(0, timezone.utc)
 
 
 def moment(seconds: float) -> datetime | None:
-    """Return the moment of a count of seconds since 1970, None where there is no such."""
+    """Return the moment of a count of seconds since 1970, to the microsecond; None where there is no such."""
     try:
-        return datetime.fromtimestamp(seconds, timezone.utc)
-    except (ValueError, OverflowError, OSError, TypeError):
+        return EPOCH + timedelta(microseconds=round(seconds * 1e6))
+    except (ValueError, OverflowError, TypeError):
         return None
 
 

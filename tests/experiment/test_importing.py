@@ -20,7 +20,7 @@ from mlv.audit.merge import Tree
 from mlv.audit.verify import verify
 from mlv.errors import ExperimentBusy, InvalidArgument
 from mlv.experiment.importing.lines import ImportedLines
-from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints
+from mlv.experiment.importing.source import RunBegins, RunEnds, SourceEvent, SourceFile, SourcePoints, SourceRows
 from mlv.experiment.importing.writing import import_experiment
 
 SECRET = "ghp_" + "a1B2" * 9
@@ -242,6 +242,21 @@ def test_points_at_once(tmp_path):
     assert content(tmp_path / "one") == content(tmp_path / "two")
     assert content(tmp_path / "three") == content(tmp_path / "four")
     assert (grown.differences, "intact" in verified(grown.path)) == ([], True)
+
+
+@pytest.mark.parametrize(
+    "odd", [*ORDINARY, {"a": "text"}, {"a": [1]}, {"a:null": 1}, {"a": {"b": 1}}, {"a": object()}, {'q"': 1}]
+)
+def test_rows_at_once(tmp_path, odd):
+    """Rows that are handed over together give the lines of their events, whatever one of them holds."""
+    rows = [{"loss": 0.5, "acc": 1}, odd, {"acc": 2}, {"loss": 2**70}]
+    for name, chosen in (("all", rows), ("good", rows[:1] * 3)):
+        batch = SourceRows("a", [10**15, 10**15 + 61_000_000, 5, 6][: len(chosen)], [0, -1, 2**62, 3][: len(chosen)], chosen)
+        ends = [RunEnds("a", at(11))]
+        imported(tmp_path / name / "one", [RunBegins("a", at(0)), batch, batch, *ends])
+        imported(tmp_path / name / "two", [RunBegins("a", at(0)), *batch.events(), *batch.events(), *ends])
+
+        assert content(tmp_path / name / "one") == content(tmp_path / name / "two")
 
 
 def test_other_facts_about_the_same_source(tmp_path):

@@ -103,7 +103,22 @@ class SourcePoints(NamedTuple):
             yield SourceEvent(self.run, EPOCH + timedelta(microseconds=time_us), "metrics", {name: value}, "", step)
 
 
-Item = Union[RunBegins, SourceEvent, SourcePoints, RunEnds]
+class SourceRows(NamedTuple):
+    """Metrics of a run, several together: the same as an event of type `metrics` for each row, in the same order."""
+
+    run: str
+    times_us: Sequence[int]
+    """Microseconds since 1970, in UTC."""
+    steps: Sequence[int]
+    rows: Sequence[dict[str, Any]]
+
+    def events(self) -> Iterator[SourceEvent]:
+        """Yield the events."""
+        for time_us, step, row in zip(self.times_us, self.steps, self.rows, strict=True):
+            yield SourceEvent(self.run, EPOCH + timedelta(microseconds=time_us), "metrics", row, "", step)
+
+
+Item = Union[RunBegins, SourceEvent, SourcePoints, SourceRows, RunEnds]
 """Something in a source. The items of a source that has grown begin with those that it had before."""
 
 

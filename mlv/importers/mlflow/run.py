@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
 from mlv.importers.csv_files import value_of
+from mlv.importers.endings import end_of
 from mlv.importers.reading import Opened, Reading, Unit
 from mlv.importers.values import moment
 
@@ -101,16 +102,15 @@ class MlflowRun:
             latest, count = max(latest, time), count + 1
             yield SourceEvent(_RUN, time, "metrics", {point.name: point.value for point in points}, "", step)
         latest = max(latest, moment((self.ended_ms or 0) / 1000) or latest)
-        if is_over:
-            yield from self._last(_RUN, params, latest, reading)
-            yield RunEnds(_RUN, latest, STATUSES[self.status])
-        elif not reading.options.follows:
-            yield RunEnds(_RUN, latest, "ended")
-            last = f"after {count} lines, {len(self.params)} params and {len(self.tags)} tags"
-            yield RunBegins(last, latest, parent=_RUN)
-            yield from self._last(last, params, latest, reading)
-            yield RunEnds(last, latest, "ended")
-            reading.note("a run has not ended: it goes on, or was killed")
+        length = f"{count} lines, {len(self.params)} params and {len(self.tags)} tags"
+        yield from end_of(
+            _RUN,
+            latest,
+            STATUSES.get(self.status),
+            lambda run: self._last(run, params, latest, reading),
+            reading,
+            length=length,
+        )
 
     def _settled(self, is_over: bool, reading: Reading) -> Iterator[Point]:
         waiting: list[Point] = []
@@ -122,7 +122,7 @@ class MlflowRun:
             while waiting[0].time_ms < point.time_ms - _UNSETTLED_MS:
                 yield waiting.pop(0)
 
-    def _last(self, run: str, params: Mapping[str, Any], time: datetime, reading: Reading) -> Iterator[Item]:
+    def _last(self, run: str, params: Mapping[str, Any], time: datetime, reading: Reading) -> Iterator[SourceEvent]:
         """Yield what has no time of its own."""
         recorded = reading.recorded_params
         added = {key: value for key, value in params.items() if recorded is not None and key not in recorded}
@@ -142,7 +142,7 @@ class MlflowRun:
         if self.is_deleted:
             yield SourceEvent(run, time, "archived", {"archived": True})
 
-    def _files(self, run: str, time: datetime, reading: Reading) -> Iterator[Item]:
+    def _files(self, run: str, time: datetime, reading: Reading) -> Iterator[SourceEvent]:
         if self.artifacts is None and self.artifact_uri and _local(self.artifact_uri) is None:
             # There may be none: a store elsewhere does not tell.
             reading.note(

@@ -15,8 +15,9 @@ from typing import Any
 from mlv.encoding import dumps
 from mlv.errors import FileUnusable
 from mlv.experiment.console.tee import TerminalLines
-from mlv.experiment.importing.source import Item, RunBegins, RunEnds, SourceEvent, SourceExperiment, SourceFile
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile, SourceRows
 from mlv.importers import protobuf
+from mlv.importers.endings import end_of
 from mlv.importers.listing import Listing, size_of
 from mlv.importers.protobuf import BadMessage
 from mlv.importers.reading import Opened, Reading, Unit
@@ -28,6 +29,10 @@ from mlv.store import layout
 
 NAME = "wandb"
 _FILE = re.compile(r"run-(.+)\.wandb\Z")
+_MOST_ROWS = 1000
+"""Rows that are handed over together."""
+_LATEST = 253_402_300_799.0
+"""Seconds of the last moment that a date has."""
 _FIRST_RECORDS = 64
 """Records in which the facts about a run stand: they are sent when it begins."""
 _LOGS = ("debug.log", "debug-internal.log")
@@ -112,9 +117,10 @@ class _Facts:
         return facts
 
     def _take(self, record: r.Record) -> None:
-        self.is_begun = self.is_begun or record.kind in _HAPPENED
-        if record.kind == r.RUN and not self.started:
-            values = protobuf.grouped(record.content)
+        kind, content, is_marked = record
+        self.is_begun = self.is_begun or kind in _HAPPENED
+        if kind == r.RUN and not self.started:
+            values = protobuf.grouped(content)
             self.id = _text(values, 1) or self.id
             self.entity, self.project, self.name, self.notes = (_text(values, number) for number in (2, 3, 8, 9))
             self.tags = [protobuf.text(tag) for tag in values.get(10, [])]
@@ -126,11 +132,11 @@ class _Facts:
             }
             self.environment.setdefault(12, values.get(13, [b""])[-1])
             self._take_git(values.get(21))
-            self.is_marked = record.is_marked
+            self.is_marked = is_marked
             for path, value in _config(values.get(4, [b""])[-1]):
                 _put(self.params, path, value)
-        elif record.kind == r.ENVIRONMENT:
-            values = protobuf.grouped(record.content)
+        elif kind == r.ENVIRONMENT:
+            values = protobuf.grouped(content)
             self._take_git(values.get(9))
             self.environment.update({number: found if number == 5 else found[-1] for number, found in values.items()})
 
@@ -180,10 +186,15 @@ class _RunReader:
         self._name, self._path, self._facts, self._params, self._reading = name, path, facts, params, reading
         self._time = self._latest = moment(facts.started) or created
         self._items = r.Items()
-        self._names: dict[r.Path, str] = {}
+        self._seen: set[str] = set()
+        """Names of metrics."""
         self._typed: set[str] = set()
         """Names of the field `_type` in media."""
         self._definitions: list[tuple[str, bool, dict[str, Any]]] = []
+        self._times: list[int] = []
+        self._steps: list[int] = []
+        self._rows: list[dict[str, Any]] = []
+        """Rows that were taken, and are yet to be yielded."""
         self._row: dict[str, Any] = {}
         """The latest values, by name, for files whose summaries do not say who made them."""
         self._console = {"stdout": TerminalLines(), "stderr": TerminalLines()}
@@ -203,20 +214,25 @@ class _RunReader:
             for message in records(file, self._reading):
                 count += 1
                 try:
-                    kind, content, is_marked = record = r.record_of(message)
+                    kind, content, is_marked = r.record_of(message)
+                    if kind == r.SUMMARY and not is_marked and self._facts.is_marked:
+                        continue  # W&B made it from the rows
+                    if kind == r.HISTORY and self._take_plain(content):
+                        if len(self._rows) >= _MOST_ROWS:
+                            yield self._batch()
+                        continue
+                    if self._rows:
+                        yield self._batch()
                     if kind == r.HISTORY:
-                        event = self._plain_row(content)
-                        if event is not None:
-                            yield event
-                        else:
-                            yield from self._history(content)
+                        yield from self._history(content)
                     elif kind == r.SUMMARY:
-                        if is_marked or not self._facts.is_marked:
-                            yield from self._summary(content)
+                        yield from self._summary(content)
                     else:
-                        yield from self._other(record)
+                        yield from self._other(kind, content)
                 except BadMessage:
                     self._reading.leave("records that cannot be decoded")
+        if self._rows:
+            yield self._batch()
         yield from self._end(count)
 
     def _event(self, type_: str, data: Any, name: str = "", step: Any = None, stream: str = "log") -> SourceEvent:
@@ -228,37 +244,45 @@ class _RunReader:
         if time > self._latest:
             self._latest = time
 
-    def _plain_row(self, content: bytes) -> SourceEvent | None:
-        """Return the event of a row without media whose names have all occurred before, as nearly all are; else None."""
-        paths, texts = self._items.row(content)
-        names = self._names
-        try:
-            data = dict(zip([names[path] for path in paths], r.values_of(texts), strict=True))
-        except KeyError:
-            return None
+    def _take_plain(self, content: bytes) -> bool:
+        """Take a row without media whose names have all occurred before, as nearly all are; return whether it is one."""
+        names, texts = self._items.row(content)
+        if not self._seen.issuperset(names):
+            return False
+        data = dict(zip(names, r.values_of(texts), strict=True))
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         if type(step) is not int or type(seconds) is not float or not data or dict in map(type, data.values()):
-            return None
-        if self._typed and not self._typed.isdisjoint(data):
-            return None
-        self._at(seconds)
+            return False
+        if not 0 <= seconds < _LATEST or (self._typed and not self._typed.isdisjoint(data)):
+            return False
         if not self._facts.is_marked:
             self._row.update(data)
         # W&B writes the names of a row in any order.
-        return SourceEvent(self._name, self._time, "metrics", dict(sorted(data.items())), "", step)
+        self._rows.append(dict(sorted(data.items())))
+        self._times.append(round(seconds * 1e6))
+        self._steps.append(step)
+        return True
+
+    def _batch(self) -> SourceRows:
+        """Return the rows that were taken, and go on from the time of the last one."""
+        batch = SourceRows(self._name, self._times, self._steps, self._rows)
+        self._at(max(self._times) / 1e6)
+        self._at(self._times[-1] / 1e6)
+        self._times, self._steps, self._rows = [], [], []
+        return batch
 
     def _history(self, content: bytes) -> Iterator[Item]:
-        paths, texts = self._items.row(content)
-        values, names = r.values_of(texts), self._names
-        for path in paths:
-            if path not in names:
-                names[path] = name = "/".join(path)
-                if path[-1] == "_type":
+        names, texts = self._items.row(content)
+        values, paths = r.values_of(texts), [self._items.paths[name] for name in names]
+        for name, path in zip(names, paths, strict=True):
+            if name not in self._seen:
+                self._seen.add(name)
+                if path[-1:] == ("_type",):
                     self._typed.add(name)
                 else:
                     yield from self._described(path, name)
-        data = dict(zip([names[path] for path in paths], values, strict=True))
+        data = dict(zip(names, values, strict=True))
         step, seconds = data.pop("_step", None), data.pop("_timestamp", None)
         data.pop("_runtime", None)
         self._at(seconds if isinstance(seconds, (int, float)) else None)
@@ -314,12 +338,12 @@ class _RunReader:
             return bool(self._row[name] == value) or isinstance(value, dict)
         return any(other.startswith(f"{name}/") for other in self._row)
 
-    def _other(self, record: r.Record) -> Iterator[Item]:
-        convert = self._converters.get(record.kind)
+    def _other(self, kind: int, content: bytes) -> Iterator[Item]:
+        convert = self._converters.get(kind)
         if convert is not None:
-            yield from convert(self, protobuf.grouped(record.content))
-        elif record.kind not in r.WITHOUT_CONTENT and record.kind:
-            self._reading.leave(f"records of a type that mlv does not know (field {record.kind})")
+            yield from convert(self, protobuf.grouped(content))
+        elif kind not in r.WITHOUT_CONTENT and kind:
+            self._reading.leave(f"records of a type that mlv does not know (field {kind})")
 
     def _header(self, values: dict[int, list[Any]]) -> Iterator[Item]:
         yield from ()
@@ -454,27 +478,12 @@ class _RunReader:
     }
 
     def _end(self, count: int) -> Iterator[Item]:
-        """Yield the last words of the run, its files, and its end.
-
-        A run that has no end yet may go on. Then its last words stand in a run of their own, behind all else: in its own they
-        would stand where the next record comes.
-        """
         self._time = self._latest
-        if self._exit is not None:
-            yield from self._closing(self._name)
-            status = "ok" if not self._exit.get(1, [0])[-1] else "failed"
-            yield RunEnds(self._name, self._latest, status)
-        elif self._reading.options.follows:
-            self._reading.note("a run has not ended")
-        else:
-            yield RunEnds(self._name, self._latest, "ended")
-            last = f"{self._name} after {count} records"
-            yield RunBegins(last, self._latest, parent=self._name)
-            yield from self._closing(last)
-            yield RunEnds(last, self._latest, "ended")
-            self._reading.note("a run has no end in its file: it was killed, or still goes on")
+        status = None if self._exit is None else "ok" if not self._exit.get(1, [0])[-1] else "failed"
+        yield from end_of(self._name, self._latest, status, self._closing, self._reading, length=f"{count} records")
 
-    def _closing(self, run: str) -> Iterator[Item]:
+    def _closing(self, run: str) -> Iterator[SourceEvent]:
+        """Yield the last words of a run, and its files."""
         for name, lines in self._console.items():
             for line in lines.last():
                 yield self._line(name, line)._replace(run=run)
@@ -527,7 +536,7 @@ def _without_media(
     paths: list[r.Path], values: list[Any], data: dict[str, Any]
 ) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """Return the metrics of a row, and its media: the fields of each stand in items of their own."""
-    heads = [path[:-1] for path in paths if path[-1] == "_type"]
+    heads = [path[:-1] for path in paths if path[-1:] == ("_type",)]
     # The outermost: an image may hold masks, which are media themselves.
     heads = [head for head in heads if not any(head[: len(other)] == other for other in heads if len(other) < len(head))]
     media: dict[r.Path, dict[str, Any]] = {head: {} for head in heads}

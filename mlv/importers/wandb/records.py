@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
@@ -26,13 +26,12 @@ Path = tuple[str, ...]
 """Names of an item, from the outermost."""
 
 
-class Record(NamedTuple):
-    """A record, whose content is still to be decoded."""
+# Not a named tuple: two of them are made for each row.
+Record = tuple[int, bytes, bool]
+"""Kind of a record, its content, which is still to be decoded, and whether the script's process sent it.
 
-    kind: int
-    content: bytes
-    is_marked: bool
-    """Whether the script's process sent it, as later versions mark; others were made by W&B from those."""
+Later versions mark that; other records were made by W&B from those.
+"""
 
 
 def record_of(message: bytes) -> Record:
@@ -51,7 +50,7 @@ def record_of(message: bytes) -> Record:
         if length >= 0x80 and message[start] < 0x80:
             length, start = length & 0x7F | message[start] << 7, start + 1
         if tag & 0x87 == 2 and start + length == size and length < 1 << 14:
-            return Record(tag >> 3, message[start:], False)
+            return tag >> 3, message[start:], False
     kind, content, is_marked = 0, b"", False
     for number, value in fields(message):
         if number not in _BESIDE:
@@ -60,14 +59,16 @@ def record_of(message: bytes) -> Record:
             is_marked = bool(value)
     if not isinstance(content, bytes):
         raise BadMessage(f"record {kind} is a number")
-    return Record(kind, content, is_marked)
+    return kind, content, is_marked
 
 
 class Items:
     """Decodes items, each a key, or several nested ones, and a value in JSON: their names recur in every row."""
 
     def __init__(self) -> None:
-        self._paths: dict[bytes, Path] = {}
+        self._names: dict[bytes, str] = {}
+        self.paths: dict[str, Path] = {}
+        """Path of each name that has occurred in a row."""
 
     def of(self, content: bytes, number: int = 1) -> Iterator[tuple[Path, bytes]]:
         """Yield path and JSON of the items in a field of a message.
@@ -79,8 +80,8 @@ class Items:
             if field == number:
                 yield self._item(item)
 
-    def row(self, content: bytes) -> tuple[list[Path], list[bytes]]:
-        """Return the paths of the items of a row of history, and their JSON.
+    def row(self, content: bytes) -> tuple[list[str], list[bytes]]:
+        """Return the names of the items of a row of history, paths joined by `/`, and their JSON.
 
         Rows are what there is most of. An item, of which `of` decodes any form, is here cut in two where its value begins,
         and its beginning looked up.
@@ -88,13 +89,13 @@ class Items:
         Raises:
             BadMessage: It is no message.
         """
-        paths: list[Path] = []
+        names: list[str] = []
         texts: list[bytes] = []
-        position, size, known = 0, len(content), self._paths
+        position, size, known = 0, len(content), self._names
         while position < size:
             if content[position] != 0x0A:  # another field than an item: the step
                 for path, text in self.of(content[position:]):
-                    paths.append(path)
+                    names.append(self._name(path))
                     texts.append(text)
                 break
             length, start = content[position + 1] if position + 1 < size else 0x80, position + 2
@@ -103,30 +104,34 @@ class Items:
             position = start + length
             if position > size:
                 raise BadMessage("an item leads out of its row")
-            item = content[start:position]
-            head, _, value = item.partition(_VALUE_TAG)
-            if head in known and value and value[0] == len(value) - 1 < 0x80:
-                paths.append(known[head])
-                texts.append(value[1:])
+            tag = content.find(_VALUE_TAG, start, position)
+            name = known.get(content[start:tag]) if 0 <= tag < position - 2 else None
+            if name is not None and content[tag + 2] == position - tag - 3 < 0x80:
+                names.append(name)
+                texts.append(content[tag + 3 : position])
             else:
-                path, text = self._item(item)
-                paths.append(path)
+                path, text = self._item(content[start:position])
+                names.append(self._name(path))
                 texts.append(text)
-        return paths, texts
+        return names, texts
+
+    def _name(self, path: Path) -> str:
+        name = "/".join(path)
+        self.paths.setdefault(name, path)
+        return name
 
     def _item(self, item: bytes) -> tuple[Path, bytes]:
         path: list[str] = []
-        value, position = b"", 0
+        value = b""
         for number, content in fields(item):
             if number in (_KEY, _NESTED_KEY):
                 path.append(protobuf.text(content))
             elif number == _VALUE:
                 value = content
         head, tag, _ = item.partition(_VALUE_TAG)
-        position = len(head)
         # Only where the bytes before the first such mark are whole fields do they stand for the path alone.
-        if tag and len(self._paths) < _MOST_NAMES and _is_whole(head, path):
-            self._paths[item[:position]] = tuple(path)
+        if tag and len(self._names) < _MOST_NAMES and _is_whole(head, path):
+            self._names[head] = self._name(tuple(path))
         return tuple(path), value
 
 

@@ -1,0 +1,94 @@
+"""Folders of DVCLive: `metrics.json`, a table for each metric in `plots/metrics`, `params.yaml`, plots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
+from mlv.importers import tables, yaml_files
+from mlv.importers.csv_files import rows_of
+from mlv.importers.endings import end_of
+from mlv.importers.listing import Listing, size_of
+from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.values import moment
+
+NAME = "dvclive"
+_TOTALS, _PARAMS, _SERIES = "metrics.json", "params.yaml", Path("plots/metrics")
+_RUN = "live"
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".svg")
+
+
+def units(listing: Listing) -> Iterator[Unit]:
+    """Yield the folders of runs."""
+    for folder, names in list(listing.folders.items()):
+        series = [path for path in listing.below(folder / _SERIES) if path.suffix == ".tsv"]
+        if series and (_TOTALS in names or _PARAMS in names):
+            others = [path for path in listing.below(folder / "plots") if path not in series]
+            own = [folder / name for name in names if name in (_TOTALS, _PARAMS, "dvc.yaml", "report.md", "report.html")]
+            listing.take([*series, *others, *own])
+            yield Unit(NAME, folder, size_of(series), _Folder(folder, listing.place(folder), series, others).open)
+
+
+class _Folder:
+    """The folder of a run."""
+
+    def __init__(self, folder: Path, place: tuple[tuple[str, ...], str], series: list[Path], others: list[Path]) -> None:
+        self._folder, self._place, self._series, self._others = folder, place, series, others
+
+    def open(self, reading: Reading) -> Opened:
+        """Return the experiment, and its items."""
+        folders, name = self._place
+        params = yaml_files.mapping_of(self._folder / _PARAMS, reading)
+        experiment = SourceExperiment(
+            name,
+            min(tables.modified(path) for path in self._series),
+            {"format": NAME, "path": str(self._folder.resolve())},
+            params,
+            tags=["imported", NAME],
+            folders=folders,
+        )
+        return Opened(experiment, lambda created: self._items(params, created, reading), may_gain_params=True)
+
+    def _items(self, params: dict[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+        points = sorted(self._points(reading), key=lambda point: point[:2])
+        if reading.options.follows:  # metrics of the last step may still come
+            points = [point for point in points if point[0] < points[-1][0]]
+        yield RunBegins(_RUN, created)
+        time, count = created, 0
+        for step, of_step in groupby(points, key=lambda point: point[0]):
+            group = list(of_step)
+            stamp = group[0][3]
+            known = moment(stamp / 1000) if isinstance(stamp, (int, float)) else None
+            time, count = known or created + timedelta(microseconds=count), count + 1
+            yield SourceEvent(_RUN, time, "metrics", {name: value for _, name, value, _ in group}, "", step)
+
+        def last(run: str) -> Iterator[SourceEvent]:
+            recorded = reading.recorded_params
+            added = {key: value for key, value in params.items() if recorded is not None and key not in recorded}
+            if added:
+                yield SourceEvent(run, time, "params", added)
+            for path in self._others:
+                name = path.relative_to(self._folder / "plots").as_posix()
+                file = SourceFile(path, path.suffix)
+                if path.suffix.lower() in _PICTURES:
+                    yield SourceEvent(run, time, "image", {"file": file}, name.rpartition(".")[0])
+                else:
+                    yield SourceEvent(run, time, "file", file, f"plots/{name}")
+
+        yield from end_of(_RUN, time, None, last, reading, length=f"{count} steps and {len(self._others)} plots")
+
+    def _points(self, reading: Reading) -> Iterator[tuple[Any, str, Any, Any]]:
+        """Yield step, name, value and, where it is there, the time in milliseconds."""
+        for path in self._series:
+            name = path.relative_to(self._folder / _SERIES).with_suffix("").as_posix()
+            names, rows = rows_of(path, reading)
+            column = next((column for column in reversed(names) if column not in ("step", "timestamp")), None)
+            for row in rows:
+                if column is None or column not in row or not isinstance(row.get("step"), (int, float)):
+                    reading.leave("rows without a step or a value")
+                else:
+                    yield row["step"], name, row[column], row.get("timestamp")

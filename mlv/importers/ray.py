@@ -1,0 +1,120 @@
+"""Results of Ray Tune and Train: a folder for each trial, with `params.json` and a line of `result.json` for each report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
+from mlv.importers import jsonl, tables
+from mlv.importers.endings import end_of
+from mlv.importers.listing import Listing, size_of
+from mlv.importers.reading import Opened, Reading, Unit
+from mlv.importers.values import moment
+
+NAME = "ray"
+_RESULTS, _PARAMS, _ERROR = "result.json", "params.json", "error.txt"
+_RUN = "trial"
+_OF_RAY = {
+    "config", "date", "timestamp", "done", "hostname", "node_ip", "pid", "trial_id", "experiment_tag", "experiment_id",
+    "training_iteration", "iterations_since_restore", "time_since_restore", "time_this_iter_s", "timesteps_total",
+    "should_checkpoint", "checkpoint_dir_name",
+}  # fmt: skip
+"""Fields of a result that Ray adds, and that are no metrics, or told by times and steps."""
+
+
+def units(listing: Listing) -> Iterator[Unit]:
+    """Yield the sweeps, each before its trials."""
+    sweeps: set[Path] = set()
+    for folder, names in list(listing.folders.items()):
+        if _RESULTS not in names or _PARAMS not in names:
+            continue
+        listing.take(listing.below(folder))  # its event files and tables have the same numbers
+        sweep = folder.parent
+        if sweep not in sweeps:
+            sweeps.add(sweep)
+            listing.take(path for path in listing.files() if path.parent == sweep and _is_of_sweep(path))
+            yield Unit(NAME, sweep, 0, _Sweep(sweep).open, key=str(sweep))
+        yield Unit(NAME, folder, size_of([folder / _RESULTS]), _Trial(folder).open, key=str(folder), parent=str(sweep))
+
+
+def _is_of_sweep(path: Path) -> bool:
+    return path.name.startswith(("experiment_state-", "basic-variant-state-", "searcher-state-")) or path.suffix == ".pkl"
+
+
+class _Sweep:
+    """The folder around trials."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, _: Reading) -> Opened:
+        """Return the experiment, in which nothing happens but its trials."""
+        name = self._folder.resolve().name
+        created = datetime.fromtimestamp(self._folder.stat().st_mtime, timezone.utc)
+        identity = {"format": NAME, "experiment": name}
+        experiment = SourceExperiment(name, created, identity, kind="sweep", tags=["imported", NAME])
+        return Opened(experiment, lambda created: iter(()))
+
+
+class _Trial:
+    """The folder of a trial."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, reading: Reading) -> Opened:
+        """Return the experiment, and its items."""
+        try:
+            params = json.loads((self._folder / _PARAMS).read_bytes())
+        except (ValueError, RecursionError):
+            reading.leave(f"{_PARAMS} that is no JSON")
+            params = {}
+        first = next(iter(jsonl.rows(self._folder / _RESULTS, Reading(reading.options))), {})
+        begun, elapsed = first.get("timestamp"), first.get("time_total_s") or 0
+        is_timed = isinstance(begun, (int, float)) and isinstance(elapsed, (int, float))
+        created = (moment(begun - elapsed) if is_timed else None) or tables.modified(self._folder / _PARAMS)  # type: ignore[operator]
+        machine = {"host": first["hostname"]} if isinstance(first.get("hostname"), str) else None
+        experiment = SourceExperiment(
+            self._folder.name,
+            created,
+            {"format": NAME, "experiment": self._folder.resolve().parent.name, "trial": self._folder.name},
+            params if isinstance(params, dict) else {"value": params},
+            kind="trial",
+            tags=["imported", NAME],
+            captured={"machine": machine} if machine else {},
+        )
+        return Opened(experiment, lambda created: self._items(created, reading))
+
+    def _items(self, created: datetime, reading: Reading) -> Iterator[Item]:
+        latest, count, is_done = created, 0, False
+        yield RunBegins(_RUN, created)
+        for row in jsonl.rows(self._folder / _RESULTS, reading):
+            stamp = row.get("timestamp")
+            time = (moment(stamp) if isinstance(stamp, (int, float)) else None) or latest
+            latest, count, is_done = max(latest, time), count + 1, bool(row.get("done"))
+            step = row.get("training_iteration")
+            metrics = {name: value for name, value in row.items() if name not in _OF_RAY}
+            if metrics:
+                yield SourceEvent(_RUN, time, "metrics", metrics, "", step if isinstance(step, int) else None)
+        exception = self._exception()
+        status = "failed" if exception else "ok" if is_done else None
+        yield from end_of(
+            _RUN, latest, status, lambda run: self._files(run, latest), reading, length=f"{count} results", exception=exception
+        )
+
+    def _exception(self) -> dict[str, str] | None:
+        path = self._folder / _ERROR
+        if not path.is_file():
+            return None
+        text = path.read_text(encoding="utf-8", errors="backslashreplace")
+        kind, _, message = text.strip().rpartition("\n")[2].partition(": ")
+        return {"type": kind or "Exception", "message": message, "traceback": text}
+
+    def _files(self, run: str, time: datetime) -> Iterator[SourceEvent]:
+        for path in sorted(self._folder.glob("checkpoint_*/**/*")):
+            if path.is_file():
+                name = f"checkpoints/{path.relative_to(self._folder).as_posix()}"
+                yield SourceEvent(run, time, "file", SourceFile(path, path.suffix, is_linked=True), name)

@@ -1,0 +1,192 @@
+"""Folders of Sacred's FileStorageObserver: `run.json`, `config.json`, `metrics.json`, `info.json`, `cout.txt`, files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mlv.experiment.console.tee import TerminalLines
+from mlv.experiment.importing.source import Item, RunBegins, SourceEvent, SourceExperiment, SourceFile
+from mlv.importers.endings import end_of
+from mlv.importers.listing import Listing, size_of
+from mlv.importers.reading import Opened, Reading, Unit
+from mlv.store import layout
+
+NAME = "sacred"
+_RUN, _CONFIG, _METRICS, _INFO, _OUTPUT = "run.json", "config.json", "metrics.json", "info.json", "cout.txt"
+_MAIN = "main"
+_STATUSES = {"COMPLETED": "ok", "FAILED": "failed", "INTERRUPTED": "interrupted", "TIMEOUT": "killed", "DIED": "killed"}
+_KEPT_APART = ("_resources", "_sources")
+"""Folders beside the runs, with files that they share."""
+
+
+def units(listing: Listing) -> Iterator[Unit]:
+    """Yield the folders of runs."""
+    for folder, names in list(listing.folders.items()):
+        if _RUN in names and (_CONFIG in names or _OUTPUT in names):
+            shared = [path for name in _KEPT_APART for path in listing.below(folder.parent / name)]
+            listing.take([*listing.below(folder), *shared])
+            yield Unit(NAME, folder, size_of(folder / name for name in names), _Folder(folder).open)
+
+
+class _Folder:
+    """The folder of a run."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def open(self, reading: Reading) -> Opened:
+        """Return the experiment, and its items."""
+        run = self._json(_RUN, reading)
+        config = {key: _plain(value) for key, value in self._json(_CONFIG, reading).items()}
+        info, meta = _mapping(run.get("experiment")), _mapping(_mapping(run.get("meta")).get("options"))
+        title = str(info.get("name") or "sacred")
+        created = _time(run.get("start_time")) or datetime.fromtimestamp(self._folder.stat().st_mtime, timezone.utc)
+        experiment = SourceExperiment(
+            str(meta.get("--name") or self._folder.name),
+            created,
+            {"format": NAME, "experiment": title, "id": self._folder.name, "start": str(run.get("start_time"))},
+            config,
+            tags=["imported", NAME],
+            notes=str(meta["--comment"]) if meta.get("--comment") else None,
+            captured=_captured(info, _mapping(run.get("host"))),
+            folders=(title,),
+        )
+        return Opened(experiment, lambda created: self._items(run, config, created, reading), may_gain_params=True)
+
+    def _json(self, name: str, reading: Reading) -> dict[str, Any]:
+        path = self._folder / name
+        try:
+            content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (ValueError, RecursionError):
+            reading.leave(f"{name} that is no JSON: it is damaged, or is being written")
+            return {}
+        reading.advance(path.stat().st_size)
+        return _mapping(content)
+
+    def _items(self, run: dict[str, Any], config: dict[str, Any], created: datetime, reading: Reading) -> Iterator[Item]:
+        latest, count = created, 0
+        yield RunBegins(_MAIN, created)
+        for time, name, step, value in sorted(self._points(created, reading), key=lambda point: (point[0], point[1])):
+            latest, count = max(latest, time), count + 1
+            yield SourceEvent(_MAIN, time, "metrics", {name: value}, "", step)
+        latest = max(latest, _time(run.get("stop_time")) or latest)
+        trace = run.get("fail_trace")
+        exception = _exception(trace) if isinstance(trace, list) and trace else None
+        status = _STATUSES.get(str(run.get("status")))
+        length = f"{count} points, heartbeat {run.get('heartbeat')}"
+        yield from end_of(
+            _MAIN, latest, status, lambda name: self._last(name, run, config, latest, reading), reading,
+            length=length, exception=exception,
+        )  # fmt: skip
+
+    def _points(self, created: datetime, reading: Reading) -> Iterator[tuple[datetime, str, Any, Any]]:
+        for name, series in self._json(_METRICS, reading).items():
+            values, steps, times = (_mapping(series).get(key) for key in ("values", "steps", "timestamps"))
+            if not (isinstance(values, list) and isinstance(steps, list) and isinstance(times, list)):
+                reading.leave("metrics without values, steps and timestamps")
+                continue
+            for step, time, value in zip(steps, times, values, strict=False):
+                yield _time(time) or created, name, step if isinstance(step, (int, float)) else None, _plain(value)
+
+    def _last(
+        self, name: str, run: dict[str, Any], config: dict[str, Any], time: datetime, reading: Reading
+    ) -> Iterator[SourceEvent]:
+        recorded = reading.recorded_params
+        added = {key: value for key, value in config.items() if recorded is not None and key not in recorded}
+        if added:
+            yield SourceEvent(name, time, "params", added)
+        totals = {key: _plain(value) for key, value in self._json(_INFO, reading).items()}
+        if run.get("result") is not None:
+            totals["result"] = _plain(run["result"])
+        if totals:
+            yield SourceEvent(name, time, "summary", totals)
+        for line in self._printed(reading):
+            data = {"level": "info", "message": line}
+            yield SourceEvent(name, time, "message", data, "stdout", stream=layout.CONSOLE_STREAM)
+        for label, path in self._files(run):
+            if path.is_file():
+                yield SourceEvent(name, time, "file", SourceFile(path, path.suffix, is_linked=True), label)
+            else:
+                reading.leave("files that are gone")
+
+    def _printed(self, reading: Reading) -> Iterator[str]:
+        path, lines = self._folder / _OUTPUT, TerminalLines()
+        if path.is_file():
+            reading.advance(path.stat().st_size)
+            yield from lines.add(path.read_bytes(), 0.0)
+            yield from lines.last()
+
+    def _files(self, run: dict[str, Any]) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of artifacts, resources and sources; trees are moved, so absolute paths only tell names."""
+        for artifact in run.get("artifacts") or []:
+            name = str(artifact["name"] if isinstance(artifact, dict) else artifact)
+            yield f"artifacts/{name}", self._folder / Path(name).name
+        for pair in run.get("resources") or []:
+            yield f"resources/{Path(str(pair[0])).name}", self._folder.parent / "_resources" / Path(str(pair[1])).name
+        for pair in _mapping(run.get("experiment")).get("sources") or []:
+            yield f"sources/{pair[0]}", self._folder.parent / "_sources" / Path(str(pair[1])).name
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without the marks of jsonpickle, as far as it is a plain one."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    for mark in ("py/tuple", "py/set"):
+        if mark in value:
+            return [_plain(item) for item in value[mark]]
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a moment; Sacred writes them in UTC without saying so."""
+    try:
+        time = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else time.replace(tzinfo=timezone.utc)
+
+
+def _exception(trace: list[Any]) -> dict[str, str]:
+    lines = [str(line) for line in trace]
+    kind, _, message = lines[-1].strip().partition(": ")
+    return {"type": kind or "Exception", "message": message, "traceback": "".join(lines)}
+
+
+def _captured(info: Mapping[str, Any], host: Mapping[str, Any]) -> dict[str, Any]:
+    captured: dict[str, Any] = {}
+    if info.get("mainfile"):
+        python = {"version": str(host["python_version"])} if host.get("python_version") else {}
+        folder = str(info.get("base_dir") or "")
+        captured["script"] = {
+            "kind": "script",
+            "path": str(Path(folder) / str(info["mainfile"])),
+            "cwd": folder,
+            "python": python,
+        }
+    packages = dict(str(text).split("==", 1) for text in info.get("dependencies") or [] if "==" in str(text))
+    variables = {str(key): str(value) for key, value in _mapping(host.get("ENV")).items()}
+    if packages or variables:
+        captured["env"] = {"variables": variables, "packages": packages}
+    if host:
+        system = host.get("os")
+        platform = str(system[-1]) if isinstance(system, list) and system else None
+        captured["machine"] = {"host": host.get("hostname"), "cpu": host.get("cpu"), "platform": platform}
+    repositories = info.get("repositories") or []
+    if repositories and isinstance(repositories[0], dict):
+        first = repositories[0]
+        captured["git"] = {"commit": first.get("commit"), "dirty": bool(first.get("dirty"))}
+        if first.get("url"):
+            captured["git"]["remotes"] = {"origin": str(first["url"])}
+    return captured
