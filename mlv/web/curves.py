@@ -30,6 +30,7 @@ from mlv.store.reading import while_there
 from mlv.store.streams import lines_from_end, whole_end
 from mlv.web import series
 from mlv.web.index import IndexRow
+from mlv.web.limits import LIMITS
 from mlv.web.pixels import Grid, PixelColumns, grid, ordered, pixels
 from mlv.web.plain import plain
 
@@ -37,10 +38,6 @@ MOST_BYTES = 256 << 20
 """Bytes of curves that stay in memory."""
 MOST_CURVES = 500
 """Curves of one answer."""
-_COLUMNS_BYTES = 1 << 20
-"""A longer log has a cache of its columns."""
-_SHORT_BYTES = 8 << 20
-"""A log of which all metrics are kept once one is asked for: the charts of an experiment ask for all of them."""
 SYSTEM = "system:"
 """What a metric of the machine begins with in a question."""
 _BAND = ("mean", "p10", "p50", "p90", "min", "max")
@@ -198,12 +195,12 @@ def _read(rows: Sequence[IndexRow], metric: str, x: str) -> Iterator[tuple[Index
     """Read a metric of some experiments, and others with it where that costs nothing: charts ask for all of them."""
     others = []
     for row in rows:
-        by_name = _by_columns(row, metric, x) if _bytes(row) > _COLUMNS_BYTES and x in (STEP, *TIMES) else None
+        by_name = _by_columns(row, metric, x) if _bytes(row) > LIMITS.columns_bytes and x in (STEP, *TIMES) else None
         if by_name is None:
             others.append(row)
         else:
             yield from ((row, name, points) for name, points in by_name.items())
-    small = [row for row in others if _bytes(row) <= _SHORT_BYTES]
+    small = [row for row in others if _bytes(row) <= LIMITS.whole_bytes]
     for group, requested in ((small, None), ([row for row in others if row not in small], _pattern(metric))):
         yield from _by_values(group, requested, x)
 
@@ -214,7 +211,7 @@ def _bytes(row: IndexRow) -> int:
 
 def _by_columns(row: IndexRow, metric: str, x: str) -> dict[str, _Points] | None:
     """Read a long log from its cache, ten times as fast as by `values`; None where a value or a step is no plain number."""
-    requested = None if _bytes(row) <= _SHORT_BYTES else metric
+    requested = None if _bytes(row) <= LIMITS.whole_bytes else metric
     if row.moment is None:
         by_name = series.read(row.digest.path, row.stamp, requested, needs_time=x != STEP)
     else:

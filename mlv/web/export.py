@@ -27,6 +27,7 @@ from mlv.query.moments import surviving
 from mlv.store import attached, layout
 from mlv.web import built, curves, experiment, files, lines
 from mlv.web.index import BROKEN, IndexRow, PageIndex, columns
+from mlv.web.limits import LIMITS
 from mlv.web.pixels import KINDS as ODD
 from mlv.web.pixels import kept
 from mlv.web.plain import as_text
@@ -40,7 +41,6 @@ _MOST_WHOLE = 1000
 """Curves that are kept in so many stretches; of more, each has fewer."""
 _LEAST_STRETCHES = 32
 _MOST_METRICS, _MOST_EVENTS = 2000, "1000"
-_MOST_INLINE_BYTES = 50 << 20
 _FOLDER_SCRIPT = (
     "window.mlvStore = {};\n"
     "window.mlvData = function (key, value) {\n"
@@ -273,7 +273,7 @@ class _OneFile(_Sink):
 
     @property
     def left_out(self) -> list[str]:
-        count, most = words.counted(self._too_large, "file"), _MOST_INLINE_BYTES >> 20
+        count, most = words.counted(self._too_large, "file"), LIMITS.inline_bytes >> 20
         more = [f"{count} left out: all together hold at most {most} MB; export to a folder to have all"]
         return [*super().left_out, *(more if self._too_large else [])]
 
@@ -287,7 +287,7 @@ class _OneFile(_Sink):
         content = bytearray()
         for chunk in chunks:
             content += chunk
-            if self._inline + len(content) > _MOST_INLINE_BYTES:  # a film may be larger than memory
+            if self._inline + len(content) > LIMITS.inline_bytes:  # a film may be larger than memory
                 self._too_large += 1
                 return
         self._inline += len(content)

@@ -31,6 +31,7 @@ from mlv.state import State
 from mlv.store import layout
 from mlv.store.meta import read_meta
 from mlv.web import processes, saved
+from mlv.web.limits import LIMITS
 from mlv.web.plain import as_text, bounded, plain, shortened
 from mlv.web.processes import Processes
 
@@ -52,8 +53,6 @@ _LARGE_META = 4 << 20
 """Bytes of a meta.json that stay in memory of each section; its own page reads all."""
 _LEAST_OF_ID = 8
 _SAVED_EVERY_S = 60.0
-_PATIENCE_S, _STUCK_S = 3.0, 20.0
-"""How long one folder may take before it is named, and before nobody waits for it any more."""
 SETTLED_NS = 2_000_000_000
 """A change within the same tick of a file system's clock leaves the times as they are; that of the coarsest is 2 s."""
 _SHARED = ("git", "machine")
@@ -176,7 +175,7 @@ class PageIndex:
         end = monotonic() + wait_s
         with self._changed:
             while not are_there():
-                if monotonic() > min(end, self._longest()[1] + _STUCK_S):
+                if monotonic() > min(end, self._longest()[1] + LIMITS.stuck_s):
                     return False
                 self._changed.wait(max(0.0, min(0.5, end - monotonic())))
         return True
@@ -189,7 +188,7 @@ class PageIndex:
         """The folder that does not answer, and for how many seconds; None while all do."""
         folder, since = self._longest()
         seconds = monotonic() - since
-        return {"folder": as_text(str(folder)), "seconds": round(seconds)} if seconds > _PATIENCE_S else None
+        return {"folder": as_text(str(folder)), "seconds": round(seconds)} if seconds > LIMITS.naming_s else None
 
     def _longest(self) -> tuple[Path, float]:
         """Return the folder that has been read for the longest time, and since when."""
@@ -210,7 +209,7 @@ class PageIndex:
             if stamp is not None:
                 unread[folder] = _size(stamp)
                 if folder not in self._ids and self._asof is None:  # names first: the numbers may take long
-                    self._store(folder, _read(folder, Depth.SETTINGS, stamp))
+                    self._store(folder, read_row(folder, Depth.SETTINGS, stamp))
         self._remove(folders)
         with self._changed:
             self._has_names = True
@@ -317,10 +316,10 @@ class PageIndex:
     def _read(self, folder: Path, depth: Depth, stamp: Stamp) -> IndexRow | None:
         """Read an experiment; None for one that was made after the moment."""
         if self._asof is None:
-            return _read(folder, depth, stamp)
+            return read_row(folder, depth, stamp)
         present = self._present.at(folder) if self._present is not None else None
         if present is None or present.stamp != stamp or present.depth < depth:
-            present = _read(folder, depth, stamp)
+            present = read_row(folder, depth, stamp)
         return as_of(present, self._asof)
 
     def at(self, folder: Path) -> IndexRow | None:
@@ -404,11 +403,12 @@ def stamp_of(folder: Path) -> Stamp:
     text = os.fspath(folder)  # to join texts takes a tenth of the time that paths take
     with suppress(OSError):
         meta = os.stat(os.path.join(text, layout.META))
-        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *_stream_stamps(text))
+        return (meta.st_ino, meta.st_size, meta.st_ctime_ns, *stream_stamps(text))
     return ()
 
 
-def _stream_stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
+def stream_stamps(folder: str) -> Iterator[tuple[str, int, int, int]]:
+    """Yield the name of each stream of an experiment with what shows that its file has changed."""
     for stream in layout.streams_in(folder):
         with suppress(FileNotFoundError):
             status = os.stat(os.path.join(folder, layout.stream_file(stream)))
@@ -428,10 +428,10 @@ def _size(stamp: Stamp) -> int:
 def read(folder: Path) -> IndexRow | None:
     """Read an experiment; None where it is gone."""
     stamp = stamp_of(folder)
-    return _read(folder, Depth.METRICS, stamp) if stamp else None
+    return read_row(folder, Depth.METRICS, stamp) if stamp else None
 
 
-def _read(folder: Path, depth: Depth, stamp: Stamp) -> IndexRow:
+def read_row(folder: Path, depth: Depth, stamp: Stamp) -> IndexRow:
     """Read an experiment; a broken one has an error."""
     try:
         meta = read_meta(folder)

@@ -21,14 +21,13 @@ from mlv.query.name_patterns import name_matcher
 from mlv.store import layout
 from mlv.store.reading import Lines, while_there
 from mlv.store.streams import lines_from_end, whole_end
+from mlv.web.limits import LIMITS
 from mlv.web.plain import as_text, plain, whole
 
 _MOST_EVENTS = 1000
 _MOST_MEDIA = 5000
 _SEARCH_S = 2.0
 """How long one answer searches; the next one goes on where it ended."""
-_MOST_BYTES = 64 << 20
-"""Bytes of lines that one answer collects; the next one goes on where it ended."""
 _LONGEST_DATA = 64 << 10
 """Bytes of an event's data that are sent with a list; `line` sends all."""
 
@@ -70,7 +69,7 @@ def events(folder: Path, query: Mapping[str, str], moment: Moment | None = None)
                 if event is not None and is_requested(event, line):
                     queue.append((event, line, stream, start))
                     size += len(line)
-                if len(queue) >= limit or size > _MOST_BYTES or monotonic() > deadline:
+                if len(queue) >= limit or size > LIMITS.lines_bytes or monotonic() > deadline:
                     break
     chosen = _latest(queues, limit)
     for queue in filter(None, queues.values()):  # read, and not sent: the next answer begins behind the latest of them

@@ -24,15 +24,14 @@ from mlv.store import layout
 from mlv.store.reading import while_there
 from mlv.store.streams import read_lines, whole_end
 from mlv.web.index import PageIndex
+from mlv.web.limits import LIMITS
 from mlv.web.plain import as_text, plain
 
 MOST_WATCHED, MOST_STREAMS = 200, 8
 _LOOK_S, _LEAST_INDEX_S, _INDEX_SHARE, _SILENCE_S = 0.1, 2.0, 10, 15.0
 """Watched files are looked at every 0.1 s; the tree every 2 s, or ten times as long as looking takes, if that is more."""
-_PATIENCE_S = 2.0
-"""How long one look waits for a disk: then it goes on without that experiment, until its disk answers."""
-_MOST_POINTS, _MOST_BYTES = 2000, 4 << 20
-"""More new points of a metric, or more new bytes of a stream, are not sent: the page asks for its curves again."""
+_MOST_POINTS = 2000
+"""More new points of a metric are not sent: the page asks for its curves again."""
 
 Message = tuple[str, dict[str, Any]]
 """Name of a server-sent event, and its data."""
@@ -93,7 +92,7 @@ class Follower:
             self._look += 1
         thread = threading.Thread(target=self._look_at_all, args=(read, self._look), daemon=True)
         thread.start()
-        thread.join(_PATIENCE_S)
+        thread.join(LIMITS.look_s)
 
     def _look_at_all(self, read: Callable[[str, _Watched], None], look: int) -> None:
         for identity, watched in self._watched.items():
@@ -110,7 +109,7 @@ class Follower:
     def _begin(self, identity: str, watched: _Watched) -> None:
         """Note where the streams end, unless a cursor says where to go on."""
         if not watched.is_begun:
-            for stream in _streams(watched.folder):
+            for stream in streams_of(watched.folder):
                 with suppress(OSError), while_there(watched.folder, stream):
                     watched.offsets[stream] = whole_end(watched.folder / layout.stream_file(stream))
             watched.is_begun = True
@@ -133,7 +132,8 @@ def _offsets(cursor: str) -> dict[str, dict[str, int]]:
         raise InvalidArgument(f"cursor={cursor!r:.80} is none that was sent", cursor=cursor) from None
 
 
-def _streams(folder: Path) -> list[str]:
+def streams_of(folder: Path) -> list[str]:
+    """Return the streams of an experiment; none where it is gone."""
     with suppress(OSError):
         return layout.streams_in(folder)
     return []
@@ -142,14 +142,14 @@ def _streams(folder: Path) -> list[str]:
 def _news(identity: str, watched: _Watched) -> Iterator[Message]:
     points: dict[str, dict[str, list[Any]]] = {}
     types: dict[str, None] = {}
-    for stream in _streams(watched.folder):
+    for stream in streams_of(watched.folder):
         offset, path = watched.offsets.setdefault(stream, 0), watched.folder / layout.stream_file(stream)
         with suppress(OSError):
             size = os.stat(path).st_size
             if size in (offset, watched.sizes.get(stream)):
                 continue
             watched.sizes[stream] = size
-            if size < offset or size - offset > _MOST_BYTES:  # replaced, or written while nobody was connected
+            if size < offset or size - offset > LIMITS.news_bytes:  # replaced, or written while nobody was connected
                 watched.offsets[stream] = whole_end(path)
                 yield "stale", {"id": identity}
                 continue

@@ -8,9 +8,9 @@ from time import monotonic
 from typing import Generic, TypeVar
 
 from mlv.errors import MlvError
+from mlv.web.limits import LIMITS
 
 T = TypeVar("T")
-_SECONDS = 20.0
 
 
 class Waiting(MlvError, TimeoutError):
@@ -57,7 +57,7 @@ class Patience:
                 if former is not None and former.is_alive():
                     raise Waiting(_sentence(subject), path=subject)
                 self._hanging.pop(key, None)
-        limit = next(each for each in (seconds, self._seconds, _SECONDS) if each is not None)
+        limit = next(each for each in (seconds, self._seconds, LIMITS.answer_s) if each is not None)
         task = _Task(subjects, read)
         while task.thread.is_alive():
             key, since = task.at

@@ -21,8 +21,9 @@ from typing import IO, Any
 
 from mlv.query.metrics.parse import CORES
 from mlv.transport.launch import OUR_MLV, is_python, module_path
+from mlv.web.limits import LIMITS
 
-_PROGRAM = f"""
+PROGRAM = f"""
 import sys
 PATH = sys.argv[1:]
 {OUR_MLV}
@@ -30,8 +31,6 @@ from mlv.web import index, processes
 processes.answer(index.read)
 """
 _MOST = 8
-_WORTH_BYTES = 64 << 20
-"""Bytes of logs that take longer than the start of a process, which is 0.4 s."""
 _FIXED_BYTES = 100_000
 """The meta.json of an experiment takes as long as so many bytes of its log."""
 _AHEAD = 8
@@ -41,7 +40,7 @@ _ENDING_WITHIN_S = 5.0
 
 def worth(sizes: Collection[int]) -> int:
     """Return the number of processes to read experiments with, by the sizes of their logs; 0 where it is done sooner here."""
-    is_little = sum(sizes) + _FIXED_BYTES * len(sizes) < _WORTH_BYTES
+    is_little = sum(sizes) + _FIXED_BYTES * len(sizes) < LIMITS.processes_bytes
     return 0 if is_little or CORES < 2 or not is_python(sys.executable or "") else min(CORES, _MOST)
 
 
@@ -110,7 +109,7 @@ def _started() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     Raises:
         OSError: It cannot be started.
     """
-    command = [sys.executable, "-I", "-S", "-c", _PROGRAM, *module_path()]
+    command = [sys.executable, "-I", "-S", "-c", PROGRAM, *module_path()]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/")
     questions, answers = process.stdin, process.stdout
     assert questions is not None
@@ -136,18 +135,19 @@ def answer(read: Callable[[Path], Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal: this one ends with its input
     with open(os.dup(1), "wb") as answers, open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 1)  # what anything prints must not come between the answers
-        answers.write(_pickled(None))
+        answers.write(pickled(None))
         answers.flush()
         while True:
             try:
                 path = pickle.load(sys.stdin.buffer)  # noqa: S301 - of the process that started this one
             except EOFError:
                 return
-            answers.write(_pickled(read(Path(path))))
+            answers.write(pickled(read(Path(path))))
             answers.flush()
 
 
-def _pickled(row: Any) -> bytes:
+def pickled(row: Any) -> bytes:
+    """Return a row as a process sends it; None as such for one that cannot be sent."""
     try:
         return pickle.dumps(row, pickle.HIGHEST_PROTOCOL)
     except RecursionError:  # params that are nested too deeply

@@ -14,8 +14,9 @@ import pytest
 
 import mlv
 from mlv.errors import MlvError
-from mlv.web import index, lines, patience
+from mlv.web import index, lines
 from mlv.web.index import PageIndex
+from mlv.web.limits import LIMITS
 from mlv.web.patience import Patience, Waiting
 from tests.conftest import wait_until
 from tests.web.test_index import whole
@@ -124,14 +125,14 @@ def test_two_servers_on_one_folder(runs):
 
 def hang(monkeypatch, *names: str) -> threading.Event:
     """Have the disk of some folders hang until the event is set."""
-    goes_on, real = threading.Event(), index._stream_stamps
+    goes_on, real = threading.Event(), index.stream_stamps
 
     def stamps(folder):
         if os.path.basename(folder) in names:
             goes_on.wait(60)
         return list(real(folder))
 
-    monkeypatch.setattr(index, "_stream_stamps", stamps)
+    monkeypatch.setattr(index, "stream_stamps", stamps)
     return goes_on
 
 
@@ -139,7 +140,7 @@ def test_hanging_disk_in_the_list(client, runs, monkeypatch):
     """While the disk of a folder hangs, the list is answered all the same, and names the folder."""
     whole(client)
     goes_on = hang(monkeypatch, "digits_1")
-    monkeypatch.setattr(index, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(LIMITS, "naming_s", 0.2)
 
     def waiting():
         return client.get("api/index").json()["waiting"]
@@ -192,7 +193,7 @@ def test_hanging_disk_holds_up_nobody_else(client, runs, ids, monkeypatch):
     """Charts, files and the other answers of an experiment whose disk hangs are refused, and name it; others are drawn."""
     whole(client)
     goes_on = hang(monkeypatch, "digits_1")
-    monkeypatch.setattr(patience, "_SECONDS", 0.2)
+    monkeypatch.setattr(LIMITS, "answer_s", 0.2)
     both = f"{ids['digits']},{ids['digits_1']}"
     hanging = [
         client.get(path, params={"ids": both, "m": "loss", "path": "files/x"})
@@ -209,7 +210,7 @@ def test_hanging_disk_holds_up_nobody_else(client, runs, ids, monkeypatch):
 def test_first_reading_that_hangs_is_not_waited_for(runs, monkeypatch):
     """A question that needs all experiments gives up when one folder takes too long, not at its own much later deadline."""
     goes_on = hang(monkeypatch, "digits", "digits_1")
-    monkeypatch.setattr(index, "_STUCK_S", 0.2)
+    monkeypatch.setattr(LIMITS, "stuck_s", 0.2)
     every = PageIndex(runs)
     has_ended = threading.Thread(target=every.wait, args=(None, 3600.0), daemon=True)
     has_ended.start()
@@ -279,7 +280,7 @@ def test_cursor_beyond_a_log(client, ids, offset):
 
 def test_large_lines_are_sent_in_several_answers(client, ids, monkeypatch):
     """An answer collects only so many bytes of lines, and the next one goes on behind them."""
-    monkeypatch.setattr(lines, "_MOST_BYTES", 300)
+    monkeypatch.setattr(LIMITS, "lines_bytes", 300)
     counts, before = [], ""
     while before is not None:
         answer = client.get(f"api/exp/{ids['digits']}/events", params={"before": before}).json()

@@ -15,8 +15,8 @@ import pytest
 import mlv
 from mlv.errors import FileUnusable, InvalidArgument
 from mlv.web import built
-from mlv.web import export as export_module
 from mlv.web.export import export
+from mlv.web.limits import LIMITS
 from mlv.web.pixels import kept
 
 np = pytest.importorskip("numpy", reason="curves need numpy")
@@ -241,7 +241,7 @@ def test_name_that_scripts_take_for_something_else(tmp_path):
 
 def test_one_file_passes_over_what_is_too_large(tmp_path, monkeypatch):
     """A file that is too large for a page of one file is said, and does not keep the smaller ones behind it out."""
-    monkeypatch.setattr(export_module, "_MOST_INLINE_BYTES", 1000)
+    monkeypatch.setattr(LIMITS, "inline_bytes", 1000)
     with mlv.Exp(tmp_path / "runs", "a", capture=()) as exp:
         for name, size in (("large", 5000), ("small", 100)):
             (tmp_path / f"{name}.png").write_bytes(b"x" * size)

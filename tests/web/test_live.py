@@ -12,6 +12,7 @@ import pytest
 
 import mlv
 from mlv.web import live
+from mlv.web.limits import LIMITS
 from mlv.web.live import Follower
 from tests.conftest import wait_until
 from tests.web.test_ui_command import address_of, started
@@ -123,7 +124,7 @@ def test_much_is_asked_for_again(runs):
 
 def test_line_that_nobody_ends_is_read_once(runs, monkeypatch):
     """Half a line that stays, however long, is no reason to read it again, or to have curves asked for ten times a second."""
-    monkeypatch.setattr(live, "_MOST_BYTES", 100)
+    monkeypatch.setattr(LIMITS, "news_bytes", 100)
     follower, log = follow(runs), runs / "digits" / "log.jsonl"
     with open(log, "ab") as file:
         file.write(b"x" * 1000)
@@ -133,15 +134,15 @@ def test_line_that_nobody_ends_is_read_once(runs, monkeypatch):
 
 def test_hanging_disk_holds_up_no_other_experiment(runs, monkeypatch):
     """While the disk of one experiment hangs the others send their points; once it answers, its curves are asked for again."""
-    goes_on, real = threading.Event(), live._streams
+    goes_on, real = threading.Event(), live.streams_of
 
     def streams(folder):
         if folder.name == "digits":
             goes_on.wait(60)
         return real(folder)
 
-    monkeypatch.setattr(live, "_streams", streams)
-    monkeypatch.setattr(live, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(live, "streams_of", streams)
+    monkeypatch.setattr(LIMITS, "look_s", 0.2)
     follower = Follower({"1": runs / "digits", "2": runs / "digits_1"})
     news = follower.news()  # the second begins here: the first look never came to it
     with open(runs / "digits_1" / "log.jsonl", "ab") as file:

@@ -18,6 +18,7 @@ from logs import line
 from mlv.query.digest import Depth
 from mlv.web import index, processes
 from mlv.web.index import IndexRow, PageIndex
+from mlv.web.limits import LIMITS
 from mlv.web.processes import Processes
 
 META = '{"format":1,"name":"%s","created":"2026-01-01T00:00:00.000000Z","params":{"seed":%d}}'
@@ -42,13 +43,13 @@ def root(tmp_path) -> Path:
 @pytest.fixture
 def always(monkeypatch) -> None:
     """Let every index be read in two processes."""
-    monkeypatch.setattr(processes, "_WORTH_BYTES", 0)
+    monkeypatch.setattr(LIMITS, "processes_bytes", 0)
     monkeypatch.setattr(processes, "CORES", 2)
 
 
 def ended_by(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace what a process does."""
-    monkeypatch.setattr(processes, "_PROGRAM", processes._PROGRAM.replace("processes.answer(index.read)", program))
+    monkeypatch.setattr(processes, "PROGRAM", processes.PROGRAM.replace("processes.answer(index.read)", program))
 
 
 def rows(page: PageIndex) -> dict[str, tuple[object, ...]]:
@@ -62,9 +63,9 @@ def test_rows_are_those_of_one_process(root, monkeypatch):
     """What other processes read is what this one reads, also of broken experiments and of copies; then they are gone."""
     one, several = PageIndex(root), PageIndex(root)
     one.refresh()
-    monkeypatch.setattr(processes, "_WORTH_BYTES", 0)
+    monkeypatch.setattr(LIMITS, "processes_bytes", 0)
     monkeypatch.setattr(processes, "CORES", 2)
-    monkeypatch.setattr("mlv.web.index._read", _only_names())
+    monkeypatch.setattr("mlv.web.index.read_row", _only_names())
     before = set(psutil.Process().children())
     several.refresh()
 
@@ -76,7 +77,7 @@ def test_rows_are_those_of_one_process(root, monkeypatch):
 
 def _only_names() -> Callable[..., IndexRow]:
     """Return the function that reads names, which fails where it is asked for more."""
-    real = index._read
+    real = index.read_row
 
     def read(folder: Path, depth: Depth, stamp: object) -> IndexRow:
         assert depth == Depth.SETTINGS, f"{folder} was read here"
@@ -127,8 +128,9 @@ def test_nobody_is_left_behind(root, number):
         from pathlib import Path
         from mlv.web import processes
         from mlv.web.index import PageIndex
-        processes._WORTH_BYTES, processes.CORES = 0, 2
-        processes._PROGRAM = processes._PROGRAM.replace("processes.answer(index.read)", {SLOWLY!r})
+        from mlv.web.limits import LIMITS
+        LIMITS.processes_bytes, processes.CORES = 0, 2
+        processes.PROGRAM = processes.PROGRAM.replace("processes.answer(index.read)", {SLOWLY!r})
         PageIndex(Path({str(root)!r})).refresh()
     """)
     server = subprocess.Popen([sys.executable, "-c", program], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -145,7 +147,7 @@ def test_nobody_is_left_behind(root, number):
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
@@ -162,7 +164,7 @@ def read(folder):
     return index.read(folder)
 processes.answer(read)"""
     ended_by(program, monkeypatch)
-    monkeypatch.setattr("mlv.web.index._PATIENCE_S", 0.3)
+    monkeypatch.setattr(LIMITS, "naming_s", 0.3)
     page = PageIndex(root)
     page.refresh_soon(0)
     wait_for(lambda: (page.waiting or {}).get("folder") == str(stuck))
@@ -192,7 +194,7 @@ def test_rows_that_cannot_be_sent(tmp_path):
     for _ in range(100_000):
         deep = [deep]
 
-    assert processes._pickled(deep) == processes._pickled(None)
+    assert processes.pickled(deep) == processes.pickled(None)
     while isinstance(deep, list):  # freed at once it would recurse as deeply
         deep = deep[0]
 

@@ -17,6 +17,7 @@ from mlv.events import metrics_of
 from mlv.query.events import Events
 from mlv.query.rewinds import rewinds_of
 from mlv.web import curves, index, series
+from mlv.web.limits import LIMITS
 
 np = pytest.importorskip("numpy", reason="curves need numpy")
 pytest.importorskip("pyarrow", reason="series need pyarrow")
@@ -26,7 +27,7 @@ pytest.importorskip("pyarrow", reason="series need pyarrow")
 def for_any_log(monkeypatch):
     """Keep the series of logs of any length, and take them as changed long ago."""
     monkeypatch.setenv("MLV_INLINE", "1")
-    monkeypatch.setattr(curves, "_COLUMNS_BYTES", 0)
+    monkeypatch.setattr(LIMITS, "columns_bytes", 0)
     monkeypatch.setattr(series, "SETTLED_NS", -10_000_000_000)
 
 
@@ -76,7 +77,7 @@ def same(first: list[tuple[float, float]], second: list[tuple[float, float]]) ->
 @pytest.mark.parametrize("metric", ["loss", "even/step", "bare"])
 def test_saved_series_are_those_of_the_log(folder, only_saved, monkeypatch, metric, is_short):
     """A server that is started again draws the same points without reading the log, on every axis."""
-    monkeypatch.setattr(curves, "_SHORT_BYTES", 1 << 30 if is_short else 0)
+    monkeypatch.setattr(LIMITS, "whole_bytes", 1 << 30 if is_short else 0)
     before = {x: drawn(folder, metric, x) for x in ("step", "time", "elapsed", "active")}
     only_saved()
     after = {x: drawn(folder, metric, x) for x in before}
